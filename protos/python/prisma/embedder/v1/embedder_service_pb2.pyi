@@ -1,0 +1,302 @@
+from google.api import annotations_pb2 as _annotations_pb2
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from prisma.common.v1 import block_pb2 as _block_pb2
+from prisma.common.v1 import job_pb2 as _job_pb2
+from prisma.embedder.v1 import resources_pb2 as _resources_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class CreateDatasetRequest(_message.Message):
+    __slots__ = ("dataset_id", "dataset", "request_id")
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    dataset_id: str
+    dataset: _resources_pb2.Dataset
+    request_id: str
+    def __init__(self, dataset_id: _Optional[str] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GetDatasetRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListDatasetsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "show_deleted")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SHOW_DELETED_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    show_deleted: bool
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., show_deleted: _Optional[bool] = ...) -> None: ...
+
+class ListDatasetsResponse(_message.Message):
+    __slots__ = ("datasets", "next_page_token")
+    DATASETS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    datasets: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Dataset]
+    next_page_token: str
+    def __init__(self, datasets: _Optional[_Iterable[_Union[_resources_pb2.Dataset, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateDatasetRequest(_message.Message):
+    __slots__ = ("dataset", "update_mask")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    dataset: _resources_pb2.Dataset
+    update_mask: _field_mask_pb2.FieldMask
+    def __init__(self, dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+
+class DeleteDatasetRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ImportDocumentsRequest(_message.Message):
+    __slots__ = ("config", "chunk")
+    class Config(_message.Message):
+        __slots__ = ("dataset", "id_field", "text_field", "request_id", "validate_only")
+        DATASET_FIELD_NUMBER: _ClassVar[int]
+        ID_FIELD_FIELD_NUMBER: _ClassVar[int]
+        TEXT_FIELD_FIELD_NUMBER: _ClassVar[int]
+        REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+        VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+        dataset: str
+        id_field: str
+        text_field: str
+        request_id: str
+        validate_only: bool
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_field: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    config: ImportDocumentsRequest.Config
+    chunk: bytes
+    def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class ImportDocumentsResponse(_message.Message):
+    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset")
+    class Rejection(_message.Message):
+        __slots__ = ("item", "key", "reason", "message")
+        class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            REASON_UNSPECIFIED: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_INVALID_JSON: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_NOT_AN_OBJECT: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_MISSING_ID: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_INVALID_ID: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_MISSING_TEXT: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_INVALID_TEXT: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_TEXT_TOO_LONG: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_DUPLICATE_IN_FILE: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_DUPLICATE_IN_DATASET: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_INVALID_UTF8: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_INVALID_METADATA: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+        REASON_UNSPECIFIED: ImportDocumentsResponse.Rejection.Reason
+        REASON_INVALID_JSON: ImportDocumentsResponse.Rejection.Reason
+        REASON_NOT_AN_OBJECT: ImportDocumentsResponse.Rejection.Reason
+        REASON_MISSING_ID: ImportDocumentsResponse.Rejection.Reason
+        REASON_INVALID_ID: ImportDocumentsResponse.Rejection.Reason
+        REASON_MISSING_TEXT: ImportDocumentsResponse.Rejection.Reason
+        REASON_INVALID_TEXT: ImportDocumentsResponse.Rejection.Reason
+        REASON_TEXT_TOO_LONG: ImportDocumentsResponse.Rejection.Reason
+        REASON_DUPLICATE_IN_FILE: ImportDocumentsResponse.Rejection.Reason
+        REASON_DUPLICATE_IN_DATASET: ImportDocumentsResponse.Rejection.Reason
+        REASON_INVALID_UTF8: ImportDocumentsResponse.Rejection.Reason
+        REASON_INVALID_METADATA: ImportDocumentsResponse.Rejection.Reason
+        ITEM_FIELD_NUMBER: _ClassVar[int]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        item: int
+        key: str
+        reason: ImportDocumentsResponse.Rejection.Reason
+        message: str
+        def __init__(self, item: _Optional[int] = ..., key: _Optional[str] = ..., reason: _Optional[_Union[ImportDocumentsResponse.Rejection.Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    class ReasonCount(_message.Message):
+        __slots__ = ("reason", "count")
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        COUNT_FIELD_NUMBER: _ClassVar[int]
+        reason: ImportDocumentsResponse.Rejection.Reason
+        count: int
+        def __init__(self, reason: _Optional[_Union[ImportDocumentsResponse.Rejection.Reason, str]] = ..., count: _Optional[int] = ...) -> None: ...
+    IMPORTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    REJECTION_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    imported_count: int
+    rejected_count: int
+    rejections: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.Rejection]
+    rejection_counts: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.ReasonCount]
+    dataset: _resources_pb2.Dataset
+    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ...) -> None: ...
+
+class ListDocumentsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "filter")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    filter: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
+
+class ListDocumentsResponse(_message.Message):
+    __slots__ = ("documents", "next_page_token", "total_size")
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
+    next_page_token: str
+    total_size: int
+    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+
+class GetDocumentRequest(_message.Message):
+    __slots__ = ("name", "view")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    view: _resources_pb2.DocumentView
+    def __init__(self, name: _Optional[str] = ..., view: _Optional[_Union[_resources_pb2.DocumentView, str]] = ...) -> None: ...
+
+class BatchGetDocumentsRequest(_message.Message):
+    __slots__ = ("parent", "names", "rows", "view")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    names: _containers.RepeatedScalarFieldContainer[str]
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    view: _resources_pb2.DocumentView
+    def __init__(self, parent: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., rows: _Optional[_Iterable[int]] = ..., view: _Optional[_Union[_resources_pb2.DocumentView, str]] = ...) -> None: ...
+
+class BatchGetDocumentsResponse(_message.Message):
+    __slots__ = ("documents", "missing")
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
+    missing: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., missing: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DeleteDocumentRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ReadDocumentsRequest(_message.Message):
+    __slots__ = ("dataset", "since_revision", "row_ranges", "read_mask", "start_row")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
+    ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    START_ROW_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    since_revision: int
+    row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
+    read_mask: _field_mask_pb2.FieldMask
+    start_row: int
+    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., start_row: _Optional[int] = ...) -> None: ...
+
+class ReadDocumentsResponse(_message.Message):
+    __slots__ = ("documents", "deleted_rows", "revision", "dataset_uid")
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DATASET_UID_FIELD_NUMBER: _ClassVar[int]
+    documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
+    deleted_rows: _containers.RepeatedScalarFieldContainer[int]
+    revision: int
+    dataset_uid: str
+    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ...) -> None: ...
+
+class EmbedDatasetRequest(_message.Message):
+    __slots__ = ("name", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class RetryFailedDocumentsRequest(_message.Message):
+    __slots__ = ("name", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class EmbedTextsRequest(_message.Message):
+    __slots__ = ("embedding_model", "texts", "encoding")
+    EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    embedding_model: str
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    encoding: _block_pb2.VectorEncoding
+    def __init__(self, embedding_model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ...) -> None: ...
+
+class EmbedTextsResponse(_message.Message):
+    __slots__ = ("vectors", "truncated")
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    vectors: _block_pb2.VectorBlock
+    truncated: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., truncated: _Optional[_Iterable[bool]] = ...) -> None: ...
+
+class ReadVectorsRequest(_message.Message):
+    __slots__ = ("dataset", "since_revision", "row_ranges", "start_row", "encoding")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
+    ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
+    START_ROW_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    since_revision: int
+    row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
+    start_row: int
+    encoding: _block_pb2.VectorEncoding
+    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ...) -> None: ...
+
+class ReadVectorsResponse(_message.Message):
+    __slots__ = ("vectors", "deleted_rows", "revision", "dataset_uid")
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DATASET_UID_FIELD_NUMBER: _ClassVar[int]
+    vectors: _block_pb2.VectorBlock
+    deleted_rows: _containers.RepeatedScalarFieldContainer[int]
+    revision: int
+    dataset_uid: str
+    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ...) -> None: ...
+
+class ListEmbeddingModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListEmbeddingModelsResponse(_message.Message):
+    __slots__ = ("embedding_models", "unreachable")
+    class UnreachableProvider(_message.Message):
+        __slots__ = ("provider", "message")
+        PROVIDER_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        provider: str
+        message: str
+        def __init__(self, provider: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    EMBEDDING_MODELS_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
+    embedding_models: _containers.RepeatedCompositeFieldContainer[_resources_pb2.EmbeddingModel]
+    unreachable: _containers.RepeatedCompositeFieldContainer[ListEmbeddingModelsResponse.UnreachableProvider]
+    def __init__(self, embedding_models: _Optional[_Iterable[_Union[_resources_pb2.EmbeddingModel, _Mapping]]] = ..., unreachable: _Optional[_Iterable[_Union[ListEmbeddingModelsResponse.UnreachableProvider, _Mapping]]] = ...) -> None: ...

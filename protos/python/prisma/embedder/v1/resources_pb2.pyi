@@ -1,0 +1,114 @@
+import datetime
+
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.api import resource_pb2 as _resource_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
+from prisma.common.v1 import block_pb2 as _block_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DocumentView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DOCUMENT_VIEW_UNSPECIFIED: _ClassVar[DocumentView]
+    DOCUMENT_VIEW_BASIC: _ClassVar[DocumentView]
+    DOCUMENT_VIEW_FULL: _ClassVar[DocumentView]
+DOCUMENT_VIEW_UNSPECIFIED: DocumentView
+DOCUMENT_VIEW_BASIC: DocumentView
+DOCUMENT_VIEW_FULL: DocumentView
+
+class Dataset(_message.Message):
+    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PENDING_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ROW_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: str
+    display_name: str
+    description: str
+    embedding_model: str
+    dimension: int
+    revision: int
+    document_count: int
+    pending_count: int
+    embedded_count: int
+    failed_count: int
+    text_bytes: int
+    next_row: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    delete_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Document(_message.Message):
+    __slots__ = ("name", "key", "row", "text", "text_truncated", "metadata", "state", "error", "embedding_truncated", "revision", "create_time", "update_time", "vector")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Document.State]
+        STATE_PENDING: _ClassVar[Document.State]
+        STATE_EMBEDDED: _ClassVar[Document.State]
+        STATE_FAILED: _ClassVar[Document.State]
+    STATE_UNSPECIFIED: Document.State
+    STATE_PENDING: Document.State
+    STATE_EMBEDDED: Document.State
+    STATE_FAILED: Document.State
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    key: str
+    row: int
+    text: str
+    text_truncated: bool
+    metadata: _struct_pb2.Struct
+    state: Document.State
+    error: _status_pb2.Status
+    embedding_truncated: bool
+    revision: int
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    vector: _block_pb2.VectorBlock
+    def __init__(self, name: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., text: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., state: _Optional[_Union[Document.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., embedding_truncated: _Optional[bool] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., vector: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ...) -> None: ...
+
+class EmbeddingModel(_message.Message):
+    __slots__ = ("id", "display_name", "dimension", "max_tokens", "default")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    display_name: str
+    dimension: int
+    max_tokens: int
+    default: bool
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., default: _Optional[bool] = ...) -> None: ...
