@@ -1,0 +1,237 @@
+from google.api import annotations_pb2 as _annotations_pb2
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
+from prisma.common.v1 import job_pb2 as _job_pb2
+from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ComputeStatisticsRequest(_message.Message):
+    __slots__ = ("run", "request_id")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    request_id: str
+    def __init__(self, run: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GetInterpretationRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListFeaturesRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "query", "filter", "order_by", "view")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    query: str
+    filter: str
+    order_by: str
+    view: _resources_pb2.FeatureView
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., query: _Optional[str] = ..., filter: _Optional[str] = ..., order_by: _Optional[str] = ..., view: _Optional[_Union[_resources_pb2.FeatureView, str]] = ...) -> None: ...
+
+class ListFeaturesResponse(_message.Message):
+    __slots__ = ("features", "next_page_token", "total_size")
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    features: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Feature]
+    next_page_token: str
+    total_size: int
+    def __init__(self, features: _Optional[_Iterable[_Union[_resources_pb2.Feature, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+
+class GetFeatureRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListExamplesRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListExamplesResponse(_message.Message):
+    __slots__ = ("examples", "next_page_token")
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    examples: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Example]
+    next_page_token: str
+    def __init__(self, examples: _Optional[_Iterable[_Union[_resources_pb2.Example, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ExportFeaturesRequest(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    def __init__(self, run: _Optional[str] = ...) -> None: ...
+
+class LabelFeaturesRequest(_message.Message):
+    __slots__ = ("run", "options", "indices", "limit", "relabel", "request_id")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    RELABEL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    options: _resources_pb2.LabelOptions
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    limit: int
+    relabel: bool
+    request_id: str
+    def __init__(self, run: _Optional[str] = ..., options: _Optional[_Union[_resources_pb2.LabelOptions, _Mapping]] = ..., indices: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ..., relabel: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class LabelFeatureRequest(_message.Message):
+    __slots__ = ("name", "options")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    options: _resources_pb2.LabelOptions
+    def __init__(self, name: _Optional[str] = ..., options: _Optional[_Union[_resources_pb2.LabelOptions, _Mapping]] = ...) -> None: ...
+
+class CreateLabelRequest(_message.Message):
+    __slots__ = ("parent", "label")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    label: _resources_pb2.Label
+    def __init__(self, parent: _Optional[str] = ..., label: _Optional[_Union[_resources_pb2.Label, _Mapping]] = ...) -> None: ...
+
+class ActivateLabelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ListLabelsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListLabelsResponse(_message.Message):
+    __slots__ = ("labels", "next_page_token")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Label]
+    next_page_token: str
+    def __init__(self, labels: _Optional[_Iterable[_Union[_resources_pb2.Label, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ReadLabelsRequest(_message.Message):
+    __slots__ = ("run", "since_revision")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    since_revision: int
+    def __init__(self, run: _Optional[str] = ..., since_revision: _Optional[int] = ...) -> None: ...
+
+class ReadLabelsResponse(_message.Message):
+    __slots__ = ("features", "unlabelled_indices", "revision", "run_uid")
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_INDICES_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    features: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Feature]
+    unlabelled_indices: _containers.RepeatedScalarFieldContainer[int]
+    revision: int
+    run_uid: str
+    def __init__(self, features: _Optional[_Iterable[_Union[_resources_pb2.Feature, _Mapping]]] = ..., unlabelled_indices: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., run_uid: _Optional[str] = ...) -> None: ...
+
+class ListLabelModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListLabelModelsResponse(_message.Message):
+    __slots__ = ("label_models", "unreachable")
+    class UnreachableProvider(_message.Message):
+        __slots__ = ("provider", "message")
+        PROVIDER_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        provider: str
+        message: str
+        def __init__(self, provider: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    LABEL_MODELS_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
+    label_models: _containers.RepeatedCompositeFieldContainer[_resources_pb2.LabelModel]
+    unreachable: _containers.RepeatedCompositeFieldContainer[ListLabelModelsResponse.UnreachableProvider]
+    def __init__(self, label_models: _Optional[_Iterable[_Union[_resources_pb2.LabelModel, _Mapping]]] = ..., unreachable: _Optional[_Iterable[_Union[ListLabelModelsResponse.UnreachableProvider, _Mapping]]] = ...) -> None: ...
+
+class BuildFamiliesRequest(_message.Message):
+    __slots__ = ("run", "threshold", "rounds", "request_id")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    threshold: float
+    rounds: int
+    request_id: str
+    def __init__(self, run: _Optional[str] = ..., threshold: _Optional[float] = ..., rounds: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class ListFamiliesRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token", "query")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    query: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., query: _Optional[str] = ...) -> None: ...
+
+class ListFamiliesResponse(_message.Message):
+    __slots__ = ("families", "next_page_token", "total_size")
+    FAMILIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    families: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Family]
+    next_page_token: str
+    total_size: int
+    def __init__(self, families: _Optional[_Iterable[_Union[_resources_pb2.Family, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+
+class GetGraphRequest(_message.Message):
+    __slots__ = ("run", "round")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    round: int
+    def __init__(self, run: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
+
+class AnalyzeTextRequest(_message.Message):
+    __slots__ = ("run", "text")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    text: str
+    def __init__(self, run: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class AnalyzeDocumentRequest(_message.Message):
+    __slots__ = ("run", "document")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    document: str
+    def __init__(self, run: _Optional[str] = ..., document: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,299 @@
+import datetime
+
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.api import resource_pb2 as _resource_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class FeatureView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FEATURE_VIEW_UNSPECIFIED: _ClassVar[FeatureView]
+    FEATURE_VIEW_BASIC: _ClassVar[FeatureView]
+    FEATURE_VIEW_FULL: _ClassVar[FeatureView]
+FEATURE_VIEW_UNSPECIFIED: FeatureView
+FEATURE_VIEW_BASIC: FeatureView
+FEATURE_VIEW_FULL: FeatureView
+
+class Interpretation(_message.Message):
+    __slots__ = ("name", "run_uid", "latent_count", "live_count", "dead_count", "labelled_count", "family_count", "row_count", "statistics_revision", "label_revision", "statistics_time", "families_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LABELLED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAMILY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LABEL_REVISION_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_TIME_FIELD_NUMBER: _ClassVar[int]
+    FAMILIES_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    run_uid: str
+    latent_count: int
+    live_count: int
+    dead_count: int
+    labelled_count: int
+    family_count: int
+    row_count: int
+    statistics_revision: int
+    label_revision: int
+    statistics_time: _timestamp_pb2.Timestamp
+    families_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., run_uid: _Optional[str] = ..., latent_count: _Optional[int] = ..., live_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., labelled_count: _Optional[int] = ..., family_count: _Optional[int] = ..., row_count: _Optional[int] = ..., statistics_revision: _Optional[int] = ..., label_revision: _Optional[int] = ..., statistics_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., families_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Feature(_message.Message):
+    __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families")
+    class Histogram(_message.Message):
+        __slots__ = ("counts", "upper_bound")
+        COUNTS_FIELD_NUMBER: _ClassVar[int]
+        UPPER_BOUND_FIELD_NUMBER: _ClassVar[int]
+        counts: _containers.RepeatedScalarFieldContainer[int]
+        upper_bound: float
+        def __init__(self, counts: _Optional[_Iterable[int]] = ..., upper_bound: _Optional[float] = ...) -> None: ...
+    class Neighbor(_message.Message):
+        __slots__ = ("feature", "index", "label", "score", "shared_count")
+        FEATURE_FIELD_NUMBER: _ClassVar[int]
+        INDEX_FIELD_NUMBER: _ClassVar[int]
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        SCORE_FIELD_NUMBER: _ClassVar[int]
+        SHARED_COUNT_FIELD_NUMBER: _ClassVar[int]
+        feature: str
+        index: int
+        label: str
+        score: float
+        shared_count: int
+        def __init__(self, feature: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., shared_count: _Optional[int] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    DEAD_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    MEAN_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAM_FIELD_NUMBER: _ClassVar[int]
+    DECODER_NEIGHBORS_FIELD_NUMBER: _ClassVar[int]
+    COACTIVE_NEIGHBORS_FIELD_NUMBER: _ClassVar[int]
+    FAMILIES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    index: int
+    label: Label
+    dead: bool
+    active_count: int
+    density: float
+    max_activation: float
+    mean_activation: float
+    variance: float
+    histogram: Feature.Histogram
+    decoder_neighbors: _containers.RepeatedCompositeFieldContainer[Feature.Neighbor]
+    coactive_neighbors: _containers.RepeatedCompositeFieldContainer[Feature.Neighbor]
+    families: _containers.RepeatedCompositeFieldContainer[FamilyMembership]
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ...) -> None: ...
+
+class FamilyMembership(_message.Message):
+    __slots__ = ("family", "display_name", "color", "parent_index", "is_parent")
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    PARENT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    IS_PARENT_FIELD_NUMBER: _ClassVar[int]
+    family: str
+    display_name: str
+    color: int
+    parent_index: int
+    is_parent: bool
+    def __init__(self, family: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., parent_index: _Optional[int] = ..., is_parent: _Optional[bool] = ...) -> None: ...
+
+class Label(_message.Message):
+    __slots__ = ("name", "index", "text", "description", "source", "model", "author", "keywords", "options", "positive_rows", "negative_rows", "active", "create_time")
+    class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SOURCE_UNSPECIFIED: _ClassVar[Label.Source]
+        SOURCE_KEYWORDS: _ClassVar[Label.Source]
+        SOURCE_MODEL: _ClassVar[Label.Source]
+        SOURCE_HUMAN: _ClassVar[Label.Source]
+    SOURCE_UNSPECIFIED: Label.Source
+    SOURCE_KEYWORDS: Label.Source
+    SOURCE_MODEL: Label.Source
+    SOURCE_HUMAN: Label.Source
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    KEYWORDS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    POSITIVE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    index: int
+    text: str
+    description: str
+    source: Label.Source
+    model: str
+    author: str
+    keywords: _containers.RepeatedScalarFieldContainer[str]
+    options: LabelOptions
+    positive_rows: _containers.RepeatedScalarFieldContainer[int]
+    negative_rows: _containers.RepeatedScalarFieldContainer[int]
+    active: bool
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class LabelOptions(_message.Message):
+    __slots__ = ("model", "positive_count", "negative_count", "temperature", "system_prompt")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    POSITIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    positive_count: int
+    negative_count: int
+    temperature: float
+    system_prompt: str
+    def __init__(self, model: _Optional[str] = ..., positive_count: _Optional[int] = ..., negative_count: _Optional[int] = ..., temperature: _Optional[float] = ..., system_prompt: _Optional[str] = ...) -> None: ...
+
+class LabelModel(_message.Message):
+    __slots__ = ("id", "display_name", "default")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    display_name: str
+    default: bool
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., default: _Optional[bool] = ...) -> None: ...
+
+class Example(_message.Message):
+    __slots__ = ("document", "key", "row", "activation", "text", "metadata")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    document: str
+    key: str
+    row: int
+    activation: float
+    text: str
+    metadata: _struct_pb2.Struct
+    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., activation: _Optional[float] = ..., text: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class Family(_message.Message):
+    __slots__ = ("name", "display_name", "color", "round", "parent_index", "members", "member_count")
+    class Member(_message.Message):
+        __slots__ = ("index", "label", "density", "parent_index", "weight")
+        INDEX_FIELD_NUMBER: _ClassVar[int]
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        DENSITY_FIELD_NUMBER: _ClassVar[int]
+        PARENT_INDEX_FIELD_NUMBER: _ClassVar[int]
+        WEIGHT_FIELD_NUMBER: _ClassVar[int]
+        index: int
+        label: str
+        density: float
+        parent_index: int
+        weight: float
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., density: _Optional[float] = ..., parent_index: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    PARENT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    display_name: str
+    color: int
+    round: int
+    parent_index: int
+    members: _containers.RepeatedCompositeFieldContainer[Family.Member]
+    member_count: int
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., round: _Optional[int] = ..., parent_index: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Family.Member, _Mapping]]] = ..., member_count: _Optional[int] = ...) -> None: ...
+
+class Graph(_message.Message):
+    __slots__ = ("nodes", "edges")
+    class Node(_message.Message):
+        __slots__ = ("index", "label", "density", "families", "color", "is_parent", "is_bridge")
+        INDEX_FIELD_NUMBER: _ClassVar[int]
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        DENSITY_FIELD_NUMBER: _ClassVar[int]
+        FAMILIES_FIELD_NUMBER: _ClassVar[int]
+        COLOR_FIELD_NUMBER: _ClassVar[int]
+        IS_PARENT_FIELD_NUMBER: _ClassVar[int]
+        IS_BRIDGE_FIELD_NUMBER: _ClassVar[int]
+        index: int
+        label: str
+        density: float
+        families: _containers.RepeatedScalarFieldContainer[str]
+        color: int
+        is_parent: bool
+        is_bridge: bool
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[str]] = ..., color: _Optional[int] = ..., is_parent: _Optional[bool] = ..., is_bridge: _Optional[bool] = ...) -> None: ...
+    class Edge(_message.Message):
+        __slots__ = ("source", "target", "weight", "family")
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        TARGET_FIELD_NUMBER: _ClassVar[int]
+        WEIGHT_FIELD_NUMBER: _ClassVar[int]
+        FAMILY_FIELD_NUMBER: _ClassVar[int]
+        source: int
+        target: int
+        weight: float
+        family: str
+        def __init__(self, source: _Optional[int] = ..., target: _Optional[int] = ..., weight: _Optional[float] = ..., family: _Optional[str] = ...) -> None: ...
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[Graph.Node]
+    edges: _containers.RepeatedCompositeFieldContainer[Graph.Edge]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[Graph.Node, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Graph.Edge, _Mapping]]] = ...) -> None: ...
+
+class Analysis(_message.Message):
+    __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text")
+    class ActiveFeature(_message.Message):
+        __slots__ = ("index", "activation", "label", "description", "max_activation", "density", "families")
+        INDEX_FIELD_NUMBER: _ClassVar[int]
+        ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+        MAX_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+        DENSITY_FIELD_NUMBER: _ClassVar[int]
+        FAMILIES_FIELD_NUMBER: _ClassVar[int]
+        index: int
+        activation: float
+        label: str
+        description: str
+        max_activation: float
+        density: float
+        families: _containers.RepeatedCompositeFieldContainer[FamilyMembership]
+        def __init__(self, index: _Optional[int] = ..., activation: _Optional[float] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., max_activation: _Optional[float] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ...) -> None: ...
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNEXPLAINED_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_NORM_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    features: _containers.RepeatedCompositeFieldContainer[Analysis.ActiveFeature]
+    latent_count: int
+    unexplained_fraction: float
+    embedding_norm: float
+    dimension: int
+    embedding_truncated: bool
+    document: str
+    text: str
+    def __init__(self, features: _Optional[_Iterable[_Union[Analysis.ActiveFeature, _Mapping]]] = ..., latent_count: _Optional[int] = ..., unexplained_fraction: _Optional[float] = ..., embedding_norm: _Optional[float] = ..., dimension: _Optional[int] = ..., embedding_truncated: _Optional[bool] = ..., document: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
