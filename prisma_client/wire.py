@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+
 from prisma.common.v1.block_pb2 import (
     VECTOR_ENCODING_FLOAT16,
     VECTOR_ENCODING_FLOAT32,
