@@ -1,0 +1,1 @@
+"""The services of PRISMA, each a process of its own."""

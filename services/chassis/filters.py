@@ -1,0 +1,77 @@
+"""A documented subset of AIP-160: comparisons joined by AND. `state = FAILED AND text : "heart"`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.chassis.errors import InvalidArgument
+
+_TOKEN = re.compile(
+    r"""\s*(?: (?P<field>[A-Za-z_][\w.\-]*) \s* (?P<op><=|>=|!=|=|<|>|:) \s*
+        (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<bare>[^\s"()]+) ) )\s*""",
+    re.VERBOSE,
+)
+_AND = re.compile(r"AND\s+")
+
+
+class InvalidFilter(InvalidArgument):
+    """A filter that can't be read."""
+
+    reason = "INVALID_FILTER"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One comparison: `field` `op` `value`."""
+
+    field: str
+    op: str
+    value: str
+
+    def number(self) -> float:
+        """The value as a number. Raises InvalidFilter."""
+        try:
+            return float(self.value)
+        except ValueError:
+            raise InvalidFilter(f"filter: {self.field} is compared with numbers, got {self.value!r}") from None
+
+    def flag(self) -> bool:
+        """The value as true or false. Raises InvalidFilter."""
+        if self.value not in ("true", "false"):
+            raise InvalidFilter(f"filter: {self.field} is true or false, got {self.value!r}")
+        return self.value == "true"
+
+
+def parse_filter(text: str, fields: Mapping[str, str]) -> list[Term]:
+    """The comparisons of a filter; none for an empty one.
+
+    `fields` has the operators, separated by blanks, that each field takes; a key that ends in `.` stands for all
+    fields that begin so. Raises InvalidFilter that says where and what is expected.
+    """
+    terms: list[Term] = []
+    position = 0
+    while text[position:].strip():
+        if terms:
+            joined = _AND.match(text, position)
+            if not joined:
+                raise InvalidFilter(f"filter: expected AND at {text[position : position + 40]!r}")
+            position = joined.end()
+        match = _TOKEN.match(text, position)
+        if not match:
+            raise InvalidFilter(f'filter: expected a comparison such as name = "value" at {text[position:][:40]!r}')
+        terms.append(_term(match, fields))
+        position = match.end()
+    return terms
+
+
+def _term(match: re.Match[str], fields: Mapping[str, str]) -> Term:
+    field, op = match["field"], match["op"]
+    key = next((known for known in fields if field == known or (known[-1] == "." and field.startswith(known))), None)
+    if key is None:
+        raise InvalidFilter(f"filter: expected one of the fields {', '.join(fields)}; got {field!r}")
+    if op not in fields[key].split():
+        raise InvalidFilter(f"filter: {field} takes {fields[key]}; got {op!r}")
+    quoted = match["quoted"]
+    return Term(field, op, match["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
