@@ -1,7 +1,7 @@
 """Runs the jobs of a service.
 
 Taking a delivery writes a lease; whoever lost it stops without a word. A job's results go into its owner's SQL first,
-then its end into KV, then the message is acknowledged: a crash between any two of these repeats work that is idempotent.
+then its end into KV, then the message is acknowledged: a crash between any two of these repeats idempotent work.
 """
 
 from __future__ import annotations
