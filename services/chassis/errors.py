@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
 
 from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
@@ -64,8 +63,8 @@ class PrismaError(Exception):
     `metadata` travels in ErrorInfo, `violations` in BadRequest.
     """
 
-    code: ClassVar[Code] = Code.UNKNOWN
-    reason: ClassVar[str] = "INTERNAL"
+    code: Code = Code.UNKNOWN
+    reason: str = "INTERNAL"
 
     def __init__(
         self, message: str, *, metadata: Mapping[str, str] | None = None, violations: Sequence[Violation] = ()

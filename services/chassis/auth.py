@@ -1,0 +1,93 @@
+"""Keys: who may call. 256 random bits, stored as SHA-256, carried as `Authorization: Bearer` over gRPC and HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.chassis.errors import Unauthenticated
+from services.chassis.settings import ChassisSettings, is_loopback
+
+SERVICE = "service"
+"""What a call is told to come from that carries the service key."""
+
+
+class KeyMissing(Unauthenticated):
+    """No API key came with the call."""
+
+    reason = "API_KEY_MISSING"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls."""
+
+    name: str
+    trusted: bool
+    """True for other services: what they say of user and request id is believed."""
+
+
+def new_key() -> str:
+    """A key: 256 random bits in URL-safe letters."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(key: str) -> str:
+    """What the keys file holds of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def refuse_open_door(settings: ChassisSettings, listen: str) -> None:
+    """Ends the process where it would listen beyond loopback without keys."""
+    if is_loopback(listen) or (settings.service_key and settings.api_keys_file and settings.api_keys_file.exists()):
+        return
+    raise SystemExit(
+        f"refusing to listen on {listen} without keys: whoever reaches it could read and delete everything.\n"
+        "Make a key with `prisma keys create NAME --file FILE`, then set PRISMA_API_KEYS_FILE=FILE and\n"
+        "PRISMA_SERVICE_KEY (`openssl rand -hex 32`, the same for all services), or listen on 127.0.0.1."
+    )
+
+
+class Keys:
+    """The keys of people and programs, and the services' own. The file is read again when it has changed."""
+
+    def __init__(self, settings: ChassisSettings) -> None:
+        self._file: Path | None = settings.api_keys_file
+        self._service = settings.service_key.get_secret_value() if settings.service_key else ""
+        self._read_at = -1
+        self._digests: list[tuple[str, str]] = []
+
+    @property
+    def required(self) -> bool:
+        """Whether callers must show a key."""
+        return self._file is not None or bool(self._service)
+
+    def caller(self, authorization: str) -> Caller:
+        """Who sends this `Authorization` header. Raises KeyMissing, Unauthenticated."""
+        if not self.required:
+            return Caller("", trusted=True)
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise KeyMissing("this server wants an API key: send `Authorization: Bearer <key>`")
+        if self._service and hmac.compare_digest(key.encode(), self._service.encode()):
+            return Caller(SERVICE, trusted=True)
+        shown, found = digest(key), ""
+        for name, known in self._known():
+            if hmac.compare_digest(shown, known):
+                found = name
+        if not found:
+            raise Unauthenticated("this API key is not known here; make one with `prisma keys create`")
+        return Caller(found, trusted=False)
+
+    def _known(self) -> list[tuple[str, str]]:
+        if self._file is None or not self._file.exists():
+            return []
+        changed = self._file.stat().st_mtime_ns
+        if changed != self._read_at:
+            lines = (line.split() for line in self._file.read_text().splitlines() if not line.startswith("#"))
+            self._digests = [(parts[0], parts[1]) for parts in lines if len(parts) == 2]
+            self._read_at = changed
+        return self._digests
