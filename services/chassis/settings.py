@@ -48,9 +48,9 @@ class ChassisSettings(BaseSettings):
     """The least level that is written."""
     metrics_listen: str | None = None
     """`host:port` of Prometheus metrics; none for no listener."""
-    catch_up_seconds: float = Field(60.0, gt=0)
+    catch_up_seconds: float = Field(default=60.0, gt=0)
     """How often those who derive data ask for changes without a hint."""
-    ack_wait_seconds: float = Field(30.0, gt=0)
+    ack_wait_seconds: float = Field(default=30.0, gt=0)
     """How long a worker may be silent before its job is given to another."""
 
     def data_of(self, service: str) -> Path:

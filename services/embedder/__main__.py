@@ -1,0 +1,76 @@
+"""Starts the embedder: `python -P -m services.embedder`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from prisma.embedder.v1 import embedder_service_pb2_grpc
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.chassis import logs
+from services.chassis.blobs import Blobs
+from services.chassis.database import Database
+from services.chassis.server import Chassis, Parts, Servicer, run_service
+from services.chassis.status import Dependency
+from services.embedder.providers import Providers
+from services.embedder.providers.builtin import BuiltinProvider
+from services.embedder.servicer import EmbedderServicer
+from services.embedder.settings import EmbedderSettings
+from services.embedder.store import Store
+from services.embedder.worker import SERVICE, EmbedderJobs
+
+SWEEP_SECONDS = 3600.0
+
+
+def main() -> None:
+    """Runs until SIGTERM."""
+    settings = EmbedderSettings()
+
+    async def build(chassis: Chassis) -> Parts:
+        database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+        await asyncio.to_thread(database.migrate)
+        store = Store(database, Blobs(settings.data_of(SERVICE) / "blobs", settings.blob_url))
+        providers = Providers({"builtin": BuiltinProvider()})
+        jobs = EmbedderJobs(store, providers, chassis.events, settings.embed_batch, settings.ack_wait_seconds)
+        servicer = EmbedderServicer(store, providers, chassis.jobs, chassis.events, settings)
+
+        async def check() -> dict[str, str]:
+            await asyncio.to_thread(database.check)
+            return {}
+
+        async def close() -> None:
+            await asyncio.to_thread(database.close)
+
+        return Parts(
+            servicers=[
+                Servicer(
+                    embedder_service_pb2_grpc.add_EmbedderServiceServicer_to_server,
+                    servicer,
+                    "prisma.embedder.v1.EmbedderService",
+                )
+            ],
+            kinds=jobs.kinds(),
+            tasks=[lambda: _sweep(store)],
+            dependencies=[Dependency("database", database.url.partition("?")[0].rpartition("@")[2], check)],
+            close=[close],
+        )
+
+    run_service(SERVICE, settings, settings.embedder_listen, build)
+
+
+async def _sweep(store: Store) -> None:
+    """Finishes deletions that were cut short, and deletes blobs that no document names."""
+    log = logs.get(__name__)
+    while True:
+        try:
+            await asyncio.to_thread(store.sweep_deleted)
+            for path in await asyncio.to_thread(store.sweep_orphans):
+                log.info("orphan deleted", path=path)
+        except (OSError, SQLAlchemyError):
+            log.exception("sweeping failed; again in an hour")
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

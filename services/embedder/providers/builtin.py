@@ -1,0 +1,71 @@
+"""The built-in provider: static 256-d word vectors from the wordllama package, read from its own files.
+
+A text's vector is the mean of its tokens' vectors, at unit norm. The sum is taken in float64 for each text alone, so
+that a text has the same bits in every batch. (wordllama's own loader looks in a folder that its wheel does not have.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from services.chassis.errors import Code, Internal
+from services.embedder.documents import DEFAULT_MODEL, Failure
+from services.embedder.providers import Embedding, Model
+
+DIMENSION = 256
+_WEIGHTS = "weights/l2_supercat_256.safetensors"
+_TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
+
+
+class BuiltinProvider:
+    """wordllama's vectors."""
+
+    async def models(self) -> list[Model]:
+        """The one model."""
+        return [Model(DEFAULT_MODEL, "WordLlama 256 (built in)", DIMENSION, 0)]
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
+        """Vectors of the texts; a text without a known token has none."""
+        return await asyncio.to_thread(self.embed_now, texts)
+
+    def embed_now(self, texts: Sequence[str]) -> list[Embedding | Failure]:
+        """As `embed`, in this thread."""
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [self._mean(np.asarray(each.ids, dtype=np.intp)) for each in encodings]
+
+    def _mean(self, tokens: NDArray[np.intp]) -> Embedding | Failure:
+        if not len(tokens):
+            return Failure(Code.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the text has no token that the model knows")
+        mean = self._table[tokens].sum(axis=0, dtype=np.float64)
+        norm = np.sqrt(np.square(mean).sum())
+        if norm == 0.0:
+            return Failure(Code.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the text's tokens have no vector")
+        return Embedding((mean / norm).astype(np.float32))
+
+    @cached_property
+    def _table(self) -> NDArray[np.float32]:
+        """(tokens, 256) float32."""
+        return load_file(_package() / _WEIGHTS)["embedding.weight"].astype(np.float32)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        tokenizer = Tokenizer.from_file(str(_package() / _TOKENIZER))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+
+def _package() -> Path:
+    found = importlib.util.find_spec("wordllama")
+    if found is None or found.origin is None:
+        raise Internal("the package wordllama is not installed: `pip install 'prisma-suite[embedder]'`")
+    return Path(found.origin).parent

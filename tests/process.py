@@ -1,0 +1,68 @@
+"""A PRISMA process for tests: started as users start it, to be killed, stopped and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.nats_server import free_port, wait_for_port
+
+ROOT = Path(__file__).parents[1]
+
+
+class ServiceProcess:
+    """One service on a free port; its data outlives `kill`."""
+
+    def __init__(self, service: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self._service = service
+        self.log = folder / f"{service}.log"
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("PRISMA_")},
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos/python'}",
+            "PRISMA_DATA_DIR": str(folder / "data"),
+            f"PRISMA_{service.upper()}_LISTEN": self.address,
+            "PRISMA_LOG_FORMAT": "text",
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", f"services.{self._service}"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                cwd=self.log.parent,
+            )
+        wait_for_port(self.port, self._process, 60.0)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        status = self._process.wait(20)
+        self._process = None
+        return status
