@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 MIN_CHARACTERS = 60
-_LEFT_OUT = {"this", "antigravity", "idlelib", "test", "lib2to3", "turtledemo", "turtle", "ensurepip", "venv"}
+_LEFT_OUT = {"this", "antigravity", "idlelib", "test", "lib2to3", "turtledemo", "turtle", "ensurepip", "venv", "tests"}
 
 
 def documents() -> Iterator[dict[str, str]]:
@@ -22,7 +22,10 @@ def documents() -> Iterator[dict[str, str]]:
     seen: set[str] = set()
     names: set[str] = set()
     for module in _modules():
-        for name, kind, text in _texts(module):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # looking at what is deprecated warns
+            texts = list(_texts(module))
+        for name, kind, text in texts:
             if len(text) >= MIN_CHARACTERS and text not in seen and name not in names:
                 seen.add(text)
                 names.add(name)
@@ -37,18 +40,19 @@ def documents() -> Iterator[dict[str, str]]:
 
 def _modules() -> Iterator[ModuleType]:
     for name in sorted(sys.stdlib_module_names):
-        if name in _LEFT_OUT or (name.startswith("_") and name != "__future__"):
-            continue
-        module = _import(name)
-        if module is None:
-            continue
-        yield module
-        for child in sorted(pkgutil.iter_modules(getattr(module, "__path__", [])), key=lambda each: each.name):
-            if child.name.startswith("_") or child.name in _LEFT_OUT | {"tests"}:
-                continue
-            submodule = _import(f"{name}.{child.name}")
-            if submodule is not None:
-                yield submodule
+        if name not in _LEFT_OUT and (not name.startswith("_") or name == "__future__"):
+            yield from _package(name)
+
+
+def _package(name: str) -> Iterator[ModuleType]:
+    """A module and all public ones below it."""
+    module = _import(name)
+    if module is None:
+        return
+    yield module
+    for child in sorted(pkgutil.iter_modules(getattr(module, "__path__", [])), key=lambda each: each.name):
+        if not child.name.startswith("_") and child.name not in _LEFT_OUT:
+            yield from _package(f"{name}.{child.name}")
 
 
 def _import(name: str) -> ModuleType | None:
@@ -64,16 +68,21 @@ def _import(name: str) -> ModuleType | None:
 def _texts(module: ModuleType) -> Iterator[tuple[str, str, str]]:
     yield module.__name__, "module", _doc(module)
     for name, member in sorted(vars(module).items()):
-        if name.startswith("_") or getattr(member, "__module__", None) != module.__name__:
+        if not _is_of(member, module):
             continue
         full = f"{module.__name__}.{name}"
         if inspect.isclass(member):
             yield full, "class", _doc(member)
             for inner, method in sorted(vars(member).items()):
-                if not inner.startswith("_") and (callable(method) or isinstance(method, property)):
-                    yield f"{full}.{inner}", "method", _doc(method)
+                yield f"{full}.{inner}", "method", _doc(method)
         elif callable(member):
             yield full, "function", _doc(member)
+
+
+def _is_of(member: Any, module: ModuleType) -> bool:
+    """Whether the module defines the member, be it by way of its C half (`_socket` of `socket`)."""
+    home = getattr(member, "__module__", None)
+    return home == module.__name__ or (isinstance(home, str) and home.startswith("_"))
 
 
 def _doc(thing: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from grpc import aio
 
@@ -14,7 +14,7 @@ from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 
 _FIELDS = {"state": "= !=", "service": "= !=", "kind": "= !=", "resource": "= !="}
-Context = aio.ServicerContext[Any, Any]
+Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 
 class JobServicer(job_pb2_grpc.JobServiceServicer):

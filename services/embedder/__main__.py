@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from prisma.embedder.v1 import embedder_service_pb2_grpc
 from sqlalchemy.exc import SQLAlchemyError
 
+from prisma.embedder.v1 import embedder_service_pb2_grpc
 from services.chassis import logs
 from services.chassis.blobs import Blobs
 from services.chassis.database import Database

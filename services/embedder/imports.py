@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import ijson
+import numpy as np
 
 from services.embedder.documents import MAX_KEY_BYTES, NewDocument
 from services.embedder.errors import InvalidFile
@@ -143,14 +144,13 @@ def _array(file: IO[bytes], start: int, options: Options) -> Iterator[tuple[int,
 
 def _refuse_long_strings(file: IO[bytes], options: Options) -> None:
     """Raises InvalidFile where two quotes are so far apart that a string between them is beyond all limits."""
-    limit, distance = options.max_text_bytes * 2, 0
+    limit, since_quote = options.max_text_bytes * 2, 0
     while chunk := file.read(_CHUNK):
-        first = chunk.find(b'"')
-        if first >= 0:
-            distance += first
-        if distance + (len(chunk) if first < 0 else 0) > limit:
+        quotes = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == ord('"'))
+        edges = np.concatenate([[-since_quote], quotes, [len(chunk)]])
+        if int(np.diff(edges).max()) > limit:
             raise InvalidFile(f"the array holds a string of more than {limit} bytes; texts may have {limit // 2}")
-        distance = len(chunk) - chunk.rfind(b'"') if first >= 0 else distance + len(chunk)
+        since_quote = len(chunk) - int(edges[-2])
 
 
 def _lines(file: IO[bytes], start: int, options: Options) -> Iterator[tuple[int, Any]]:

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -34,7 +34,7 @@ MAX_TEXTS = 256
 MAX_BATCH = 1000
 DELETED = "dataset.deleted"
 _READ_FIELDS = ("key", "text", "metadata", "state")
-Context = grpc.aio.ServicerContext[Any, Any]
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):

@@ -1,0 +1,126 @@
+"""What surrounds every call: keys, health, status, reflection, an orderly end. On the embedder's process."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
+from prisma.embedder.v1 import embedder_service_pb2 as pb2
+from prisma.embedder.v1 import embedder_service_pb2_grpc
+from tests.nats_server import NatsServer
+from tests.process import ServiceProcess
+
+
+def embedder(tmp_path: Path, nats_url: str, **environment: str) -> ServiceProcess:
+    return ServiceProcess("embedder", tmp_path, {"PRISMA_NATS_URL": nats_url, **environment})
+
+
+def test_a_process_serves_health_reflection_and_status_and_ends_in_order(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    process = embedder(tmp_path, nats_server.url)
+    process.start()
+    with grpc.insecure_channel(process.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        answer = next(iter(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))))
+        listed = {each.name for each in answer.list_services_response.service}
+        assert {"prisma.embedder.v1.EmbedderService", "prisma.common.v1.JobService"} <= listed
+        status = status_pb2_grpc.StatusServiceStub(channel).GetStatus(status_pb2.GetStatusRequest())
+        assert status.service == "embedder"
+        assert status.health == status_pb2.ServiceStatus.HEALTH_OK, status
+        assert {each.name for each in status.dependencies} == {"nats", "database"}
+    began = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - began < 10  # the promise of an orderly end, not a speed
+
+
+def test_without_its_message_server_a_process_serves_and_says_what_it_cannot(tmp_path: Path) -> None:
+    process = embedder(tmp_path, "nats://127.0.0.1:1")
+    process.start()
+    try:
+        with grpc.insecure_channel(process.address) as channel:
+            stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
+            stub.CreateDataset(pb2.CreateDatasetRequest(dataset_id="d"))
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+            with pytest.raises(grpc.RpcError) as caught:
+                job_pb2_grpc.JobServiceStub(channel).ListJobs(job_pb2.ListJobsRequest())
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+            status = status_pb2_grpc.StatusServiceStub(channel).GetStatus(status_pb2.GetStatusRequest())
+            assert status.health == status_pb2.ServiceStatus.HEALTH_DOWN
+            assert "nats" in status.message
+    finally:
+        process.kill()
+
+
+def test_with_keys_only_those_who_show_one_get_in_and_health_is_open(tmp_path: Path, nats_server: NatsServer) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"ada {hashlib.sha256(b'secret').hexdigest()}\n")
+    process = embedder(tmp_path, nats_server.url, PRISMA_API_KEYS_FILE=str(keys), PRISMA_SERVICE_KEY="between services")
+    process.start()
+    try:
+        with grpc.insecure_channel(process.address) as channel:
+            stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
+
+            def list_with(*metadata: tuple[str, str]) -> grpc.StatusCode:
+                try:
+                    stub.ListDatasets(pb2.ListDatasetsRequest(), metadata=metadata)
+                except grpc.RpcError as error:
+                    return error.code()
+                return grpc.StatusCode.OK
+
+            assert list_with() == grpc.StatusCode.UNAUTHENTICATED
+            assert list_with(("authorization", "Bearer wrong")) == grpc.StatusCode.UNAUTHENTICATED
+            assert list_with(("authorization", "secret")) == grpc.StatusCode.UNAUTHENTICATED
+            assert list_with(("authorization", "Bearer secret")) == grpc.StatusCode.OK
+            assert list_with(("authorization", "Bearer between services")) == grpc.StatusCode.OK
+            keys.write_text(f"bob {hashlib.sha256(b'other').hexdigest()}\n")
+            assert list_with(("authorization", "Bearer secret")) == grpc.StatusCode.UNAUTHENTICATED
+            assert list_with(("authorization", "Bearer other")) == grpc.StatusCode.OK
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    finally:
+        process.kill()
+
+
+def test_listening_beyond_loopback_without_keys_is_refused(tmp_path: Path) -> None:
+    process = embedder(tmp_path, "nats://127.0.0.1:1", PRISMA_EMBEDDER_LISTEN="0.0.0.0:0")
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "services.embedder"],
+        env=process.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "prisma keys create" in ended.stderr
+
+
+def test_a_port_in_use_is_said_so(tmp_path: Path, nats_server: NatsServer) -> None:
+    first = embedder(tmp_path, nats_server.url)
+    first.start()
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", "services.embedder"],
+            env=first.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode != 0
+        assert "PRISMA_EMBEDDER_LISTEN" in ended.stderr
+    finally:
+        first.kill()

@@ -1,0 +1,287 @@
+"""The embedder as its clients see it: a real process, real gRPC, NATS and SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import grpc.aio
+import numpy as np
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.rpc.status_pb2 import Status
+from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
+
+from prisma.common.v1.block_pb2 import RowRange
+from prisma.common.v1.job_pb2 import GetJobRequest, Job
+from prisma.embedder.v1 import embedder_service_pb2 as pb2
+from prisma.embedder.v1 import resources_pb2
+from prisma_client import sample, wire
+from services.chassis.errors import reason_of
+from services.chassis.job_store import TERMINAL
+from tests.nats_server import NatsServer
+from tests.process import ServiceProcess
+
+Rows = Iterable[dict[str, object]]
+
+
+async def imported(stub, rows: Rows | bytes, dataset: str = "datasets/d", **config: object):
+    data = rows if isinstance(rows, bytes) else json.dumps(list(rows)).encode()
+
+    async def messages() -> AsyncIterator[pb2.ImportDocumentsRequest]:
+        yield pb2.ImportDocumentsRequest(config=pb2.ImportDocumentsRequest.Config(dataset=dataset, **config))
+        for start in range(0, len(data), 1 << 16):
+            yield pb2.ImportDocumentsRequest(chunk=data[start : start + (1 << 16)])
+
+    return await stub.ImportDocuments(messages())
+
+
+async def created(stub, dataset_id: str = "d") -> resources_pb2.Dataset:
+    return await stub.CreateDataset(
+        pb2.CreateDatasetRequest(dataset_id=dataset_id, dataset=resources_pb2.Dataset(display_name="D"))
+    )
+
+
+def numbered(count: int) -> Rows:
+    return ({"id": f"doc-{n}", "text": f"the text number {n} of a dataset", "n": n} for n in range(count))
+
+
+async def ended(jobs, job: Job) -> Job:
+    for _ in range(600):
+        try:
+            job = await jobs.GetJob(GetJobRequest(name=job.name))
+            if job.state in TERMINAL:
+                return job
+        except grpc.aio.AioRpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the job did not end: {job}")
+
+
+async def embedded(stub, jobs, name: str = "datasets/d") -> Job:
+    job = await ended(jobs, await stub.EmbedDataset(pb2.EmbedDatasetRequest(name=name)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    return job
+
+
+async def vectors_of(stub, **request: object) -> tuple[dict[int, bytes], list[int], int]:
+    found: dict[int, bytes] = {}
+    gone: list[int] = []
+    revision = 0
+    async for block in stub.ReadVectors(pb2.ReadVectorsRequest(dataset="datasets/d", **request)):
+        revision = block.revision
+        gone.extend(block.deleted_rows)
+        if block.HasField("vectors"):
+            rows, vectors = wire.unpack_vectors(block.vectors)
+            for row, vector in zip(rows, vectors, strict=True):
+                assert int(row) not in found
+                found[int(row)] = vector.tobytes()
+    return found, gone, revision
+
+
+def reason(error: grpc.aio.AioRpcError) -> str:
+    for key, value in error.trailing_metadata() or ():
+        if key == GRPC_DETAILS_METADATA_KEY:
+            return reason_of(Status.FromString(value))
+    return ""
+
+
+async def test_documents_are_imported_embedded_and_read_back(stub, jobs) -> None:
+    await created(stub)
+    report = await imported(stub, numbered(50))
+    assert (report.imported_count, report.rejected_count) == (50, 0)
+    job = await embedded(stub, jobs)
+    assert (job.progress.done, job.progress.total, job.progress.unit) == (50, 50, "documents")
+    dataset = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
+    assert (dataset.embedded_count, dataset.pending_count, dataset.dimension) == (50, 0, 256)
+    vectors, _gone, revision = await vectors_of(stub)
+    assert sorted(vectors) == list(range(50))
+    assert revision == dataset.revision
+    document = await stub.GetDocument(
+        pb2.GetDocumentRequest(name="datasets/d/documents/doc-7", view=resources_pb2.DOCUMENT_VIEW_FULL)
+    )
+    assert document.metadata["n"] == 7
+    assert document.vector.data == vectors[7]
+
+
+async def test_a_text_has_the_same_bits_in_every_batch(stub, jobs) -> None:
+    await created(stub)
+    texts = [each["text"] for each, _ in zip(sample.documents(), range(60), strict=False)]
+    await imported(stub, ({"id": n, "text": text} for n, text in enumerate(texts)))
+    await embedded(stub, jobs)
+    vectors, _gone, _revision = await vectors_of(stub)
+    for size in (1, 7, 60):
+        for start in range(0, 60, size):
+            part = texts[start : start + size]
+            answer = await stub.EmbedTexts(pb2.EmbedTextsRequest(embedding_model="builtin", texts=part))
+            _rows, found = wire.unpack_vectors(answer.vectors)
+            assert [each.tobytes() for each in found] == [vectors[start + n] for n in range(len(part))]
+            np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+
+
+async def test_streams_give_what_changed_since_a_revision_and_tombstones(stub, jobs) -> None:
+    await created(stub)
+    await imported(stub, numbered(20))
+    await embedded(stub, jobs)
+    _all, _gone, first = await vectors_of(stub)
+    await stub.DeleteDocument(pb2.DeleteDocumentRequest(name="datasets/d/documents/doc-3"))
+    await imported(stub, [{"id": "late", "text": "a text that came late"}])
+    await embedded(stub, jobs)
+    found, gone, _revision = await vectors_of(stub, since_revision=first)
+    assert (sorted(found), gone) == ([20], [3])
+    everything, _gone, _revision = await vectors_of(stub)
+    assert sorted(everything) == [n for n in range(21) if n != 3]
+    part, _gone, _revision = await vectors_of(stub, row_ranges=[RowRange(start=5, end=8)], start_row=6)
+    assert sorted(part) == [6, 7]
+    request = pb2.ReadDocumentsRequest(dataset="datasets/d", since_revision=first, read_mask=FieldMask(paths=["key"]))
+    blocks = [block async for block in stub.ReadDocuments(request)]
+    assert [(each.key, each.text) for block in blocks for each in block.documents] == [("late", "")]
+    assert [row for block in blocks for row in block.deleted_rows] == [3]
+
+
+async def test_kill_9_in_the_middle_of_embedding_loses_and_doubles_nothing(
+    stub, jobs, embedder: ServiceProcess
+) -> None:
+    await created(stub)
+    await imported(stub, numbered(3000))
+    job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
+    for _ in range(400):
+        dataset = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
+        if dataset.embedded_count:
+            break
+        await asyncio.sleep(0.02)
+    embedder.kill()
+    embedder.start()
+    done = await ended(jobs, job)
+    assert done.state == Job.STATE_SUCCEEDED
+    assert done.attempt == 2
+    vectors, _gone, _revision = await vectors_of(stub)
+    assert sorted(vectors) == list(range(3000))
+    fresh = await stub.EmbedTexts(
+        pb2.EmbedTextsRequest(embedding_model="builtin", texts=[row["text"] for row in numbered(200)])
+    )
+    _rows, expected = wire.unpack_vectors(fresh.vectors)
+    assert [vectors[n] for n in range(200)] == [each.tobytes() for each in expected]
+
+
+async def test_kill_9_of_the_message_server_in_the_middle_of_embedding_loses_nothing(
+    stub, jobs, nats_server: NatsServer
+) -> None:
+    await created(stub)
+    await imported(stub, numbered(3000))
+    job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
+    nats_server.kill()
+    nats_server.start()
+    assert (await ended(jobs, job)).state == Job.STATE_SUCCEEDED
+    vectors, _gone, _revision = await vectors_of(stub)
+    assert sorted(vectors) == list(range(3000))
+
+
+async def test_a_dataset_deleted_while_its_job_runs_is_gone_and_nothing_comes_back(stub, jobs, tmp_path: Path) -> None:
+    await created(stub)
+    await imported(stub, numbered(3000))
+    job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
+    tombstone = await stub.DeleteDataset(pb2.DeleteDatasetRequest(name="datasets/d"))
+    assert tombstone.HasField("delete_time")
+    assert (await ended(jobs, job)).state in (Job.STATE_CANCELLED, Job.STATE_FAILED)
+    again = await created(stub)
+    assert again.uid != tombstone.uid
+    assert again.document_count == 0
+    listed = await stub.ListDatasets(pb2.ListDatasetsRequest(show_deleted=True))
+    assert {each.uid for each in listed.datasets} == {tombstone.uid, again.uid}
+    vectors, _gone, _revision = await vectors_of(stub)
+    assert vectors == {}
+    assert not list((tmp_path / "data/embedder/blobs").rglob(f"{tombstone.uid}/*.npy"))
+
+
+async def test_an_import_repeated_under_its_request_id_gives_the_first_report(stub) -> None:
+    await created(stub)
+    first = await imported(stub, numbered(5), request_id="r1")
+    again = await imported(stub, numbered(5), request_id="r1")
+    assert again == first
+    other = await imported(stub, numbered(6))
+    assert (other.imported_count, other.rejected_count) == (1, 5)
+    checked = await imported(stub, numbered(9), validate_only=True)
+    assert (checked.imported_count, checked.dataset.document_count) == (3, 6)
+
+
+async def test_lists_come_in_pages_and_filtered(stub) -> None:
+    await created(stub)
+    await imported(stub, numbered(25))
+    names: list[str] = []
+    token = ""
+    while True:
+        page = await stub.ListDocuments(pb2.ListDocumentsRequest(parent="datasets/d", page_size=10, page_token=token))
+        names.extend(each.key for each in page.documents)
+        assert page.total_size == 25
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == [f"doc-{n}" for n in range(25)]
+    found = await stub.ListDocuments(
+        pb2.ListDocumentsRequest(parent="datasets/d", filter='state = PENDING AND text : "NUMBER 7 "')
+    )
+    assert [each.key for each in found.documents] == ["doc-7"]
+
+
+BAD = [
+    ("GetDataset", pb2.GetDatasetRequest(name="d"), "INVALID_ARGUMENT"),
+    ("GetDataset", pb2.GetDatasetRequest(name="datasets/none"), "DATASET_NOT_FOUND"),
+    ("GetDataset", pb2.GetDatasetRequest(name="datasets/a/b"), "INVALID_ARGUMENT"),
+    ("CreateDataset", pb2.CreateDatasetRequest(dataset_id="../x"), "INVALID_ARGUMENT"),
+    ("CreateDataset", pb2.CreateDatasetRequest(dataset_id="d"), "DATASET_ALREADY_EXISTS"),
+    (
+        "CreateDataset",
+        pb2.CreateDatasetRequest(dataset=resources_pb2.Dataset(embedding_model="http://evil/x")),
+        "EMBEDDING_MODEL_NOT_FOUND",
+    ),
+    (
+        "CreateDataset",
+        pb2.CreateDatasetRequest(dataset=resources_pb2.Dataset(display_name="x" * 201)),
+        "INVALID_ARGUMENT",
+    ),
+    ("ListDatasets", pb2.ListDatasetsRequest(page_size=-1), "INVALID_ARGUMENT"),
+    ("ListDatasets", pb2.ListDatasetsRequest(page_token="nonsense"), "INVALID_PAGE_TOKEN"),
+    ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="state = WRONG"), "INVALID_FILTER"),
+    ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="colour = red"), "INVALID_FILTER"),
+    ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="state PENDING"), "INVALID_FILTER"),
+    ("GetDocument", pb2.GetDocumentRequest(name="datasets/d/documents/none"), "DOCUMENT_NOT_FOUND"),
+    ("DeleteDocument", pb2.DeleteDocumentRequest(name="datasets/d/documents/none"), "DOCUMENT_NOT_FOUND"),
+    (
+        "BatchGetDocuments",
+        pb2.BatchGetDocumentsRequest(parent="datasets/d", rows=range(1001)),
+        "INVALID_ARGUMENT",
+    ),
+    (
+        "BatchGetDocuments",
+        pb2.BatchGetDocumentsRequest(parent="datasets/d", names=["datasets/e/documents/x"]),
+        "INVALID_ARGUMENT",
+    ),
+    ("EmbedDataset", pb2.EmbedDatasetRequest(name="datasets/none"), "DATASET_NOT_FOUND"),
+    ("EmbedTexts", pb2.EmbedTextsRequest(embedding_model="builtin"), "INVALID_ARGUMENT"),
+    ("EmbedTexts", pb2.EmbedTextsRequest(embedding_model="builtin", texts=["  "]), "INVALID_ARGUMENT"),
+    ("EmbedTexts", pb2.EmbedTextsRequest(embedding_model="none/x", texts=["a"]), "EMBEDDING_MODEL_NOT_FOUND"),
+    (
+        "UpdateDataset",
+        pb2.UpdateDatasetRequest(
+            dataset=resources_pb2.Dataset(name="datasets/d"), update_mask=FieldMask(paths=["uid"])
+        ),
+        "INVALID_ARGUMENT",
+    ),
+]
+
+
+async def test_bad_input_gets_an_error_with_its_reason(stub) -> None:
+    await created(stub)
+    for method, request, expected in BAD:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await getattr(stub, method)(request)
+        assert reason(caught.value) == expected, (method, request)
+        assert caught.value.details()
+    for data, expected in [(b"", "INVALID_FILE"), (b"%PDF-1.7", "INVALID_FILE"), (b'[{"id":', "INVALID_FILE")]:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await imported(stub, data)
+        assert reason(caught.value) == expected
+    assert (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count == 0
