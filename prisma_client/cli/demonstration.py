@@ -14,10 +14,14 @@ import typer
 from prisma.common.v1 import job_pb2, job_pb2_grpc
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
-from prisma_client import sample
+from prisma.trainer.v1 import resources_pb2 as trainer_resources
+from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma.trainer.v1 import trainer_service_pb2_grpc
+from prisma_client import sample, wire
 from prisma_client.cli.stack import Stack, StackError, interrupted
 
 DATASET = "python-stdlib"
+RUN = "python-stdlib-x4-k32"
 _CHUNK = 1 << 20
 
 
@@ -28,11 +32,14 @@ async def run(data_dir: Path, leave: bool) -> int:
     try:
         with Step("start NATS and the services"):
             await stack.start()
-        async with grpc.aio.insecure_channel(stack.addresses["embedder"]) as channel:
-            proof = await Demonstration(channel).run()
+        async with (
+            grpc.aio.insecure_channel(stack.addresses["embedder"]) as embedder,
+            grpc.aio.insecure_channel(stack.addresses["trainer"]) as trainer,
+        ):
+            proof = await Demonstration(embedder, trainer).run()
         typer.echo(proof)
         if not leave:
-            typer.echo(f"embedder (gRPC): {stack.addresses['embedder']}; Ctrl-C stops all")
+            typer.echo(f"gRPC: {', '.join(f'{name} {at}' for name, at in stack.addresses.items())}; Ctrl-C stops all")
             await stop.wait()
     except StackError as error:
         typer.echo(f"prisma: {error}", err=True)
@@ -62,24 +69,44 @@ class Step:
 class Demonstration:
     """The steps. Each can be done again: what is there already is used."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._embedder = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
-        self._jobs = job_pb2_grpc.JobServiceStub(channel)
+    def __init__(self, embedder: grpc.aio.Channel, trainer: grpc.aio.Channel) -> None:
+        self._embedder = embedder_service_pb2_grpc.EmbedderServiceStub(embedder)
+        self._trainer = trainer_service_pb2_grpc.TrainerServiceStub(trainer)
+        self._jobs = job_pb2_grpc.JobServiceStub(embedder)
 
     async def run(self) -> str:
-        """Imports and embeds the sample; returns a sentence that proves it."""
+        """Imports, embeds and trains the sample; returns a sentence that proves it."""
         with Step("import the sample"):
             await self._import()
         with Step("embed it"):
             job = await self._embedder.EmbedDataset(pb2.EmbedDatasetRequest(name=f"datasets/{DATASET}"))
             await self._finish(job)
-        dataset = await self._embedder.GetDataset(pb2.GetDatasetRequest(name=f"datasets/{DATASET}"))
-        if dataset.embedded_count != dataset.document_count or not dataset.document_count:
-            raise StackError(f"{dataset.embedded_count} of {dataset.document_count} documents were embedded")
+        with Step("train a sparse autoencoder"):
+            run = await self._train()
+        text = next(each["text"] for each in sample.documents() if each["id"] == "asyncio.tasks.wait_for")
+        embedded = await self._embedder.EmbedTexts(pb2.EmbedTextsRequest(embedding_model="builtin", texts=[text]))
+        encoded = await self._trainer.Encode(trainer_pb2.EncodeRequest(run=run.name, vectors=embedded.vectors))
+        active = len(wire.unpack_codes(encoded.codes).indices)
+        if not 0 < active <= run.config.k:
+            raise StackError(f"a text has {active} active latents, expected 1 to {run.config.k}")
         return (
-            f"{dataset.embedded_count:,} texts of Python's standard library have vectors of {dataset.dimension} "
-            f"numbers ({dataset.embedding_model})"
+            f"{run.name}: {run.row_count:,} texts, {encoded.codes.latent_count:,} latents, held-out FVU "
+            f"{run.metrics.held_out_fvu:.3f}, {run.metrics.dead_count} dead. {active} latents explain "
+            f"{1 - encoded.unexplained_fractions[0]:.0%} of asyncio.tasks.wait_for"
         )
+
+    async def _train(self) -> trainer_resources.Run:
+        """Trains the sample's run, and waits for its end; one that is trained already is used."""
+        wanted = trainer_resources.Run(dataset=f"datasets/{DATASET}")
+        try:
+            await self._trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=RUN, run=wanted))
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.ALREADY_EXISTS:
+                raise
+        run = await self._trainer.GetRun(trainer_pb2.GetRunRequest(name=f"runs/{RUN}"))
+        if run.state != trainer_resources.Run.STATE_TRAINED:
+            await self._finish(await self._trainer.TrainRun(trainer_pb2.TrainRunRequest(name=run.name)))
+        return await self._trainer.GetRun(trainer_pb2.GetRunRequest(name=run.name))
 
     async def _import(self) -> None:
         wanted = resources_pb2.Dataset(

@@ -19,7 +19,7 @@ import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-SERVICES = {"embedder": "127.0.0.1:50051"}
+SERVICES = {"embedder": "127.0.0.1:50051", "trainer": "127.0.0.1:50052"}
 """The services that the stack runs, and where they listen by default."""
 NATS_ADDRESS = "127.0.0.1:4222"
 START_SECONDS = 60.0

@@ -44,6 +44,7 @@ class NatsLink:
         self._declared = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._bucket: KeyValue | None = None
+        self._closing = False
 
     @property
     def address(self) -> str:
@@ -57,6 +58,7 @@ class NatsLink:
 
     async def close(self) -> None:
         """Ends the connection, and attempts at one."""
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -168,7 +170,8 @@ class NatsLink:
         _log.debug("nats", error=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:
-        _log.warning("message server lost; trying to reach it again", address=self.address)
+        if not self._closing:
+            _log.warning("message server lost; trying to reach it again", address=self.address)
 
 
 async def connect(url: str) -> NatsLink:

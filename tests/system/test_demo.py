@@ -20,6 +20,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "PRISMA_DATA_DIR": str(tmp_path / "data"),
         "PRISMA_NATS_LISTEN": f"127.0.0.1:{free_port()}",
         "PRISMA_EMBEDDER_LISTEN": f"127.0.0.1:{free_port()}",
+        "PRISMA_TRAINER_LISTEN": f"127.0.0.1:{free_port()}",
         "PRISMA_LOG_FORMAT": "text",
     }
 
@@ -27,15 +28,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
 PRISMA = Path(sys.executable).parent / "prisma"
 
 
-def test_the_demo_ends_with_the_sample_embedded_and_leaves_nothing_running(
+def test_the_demo_ends_with_the_sample_trained_and_leaves_nothing_running(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     for _ in range(2):  # the second time on what is there already
         ended = subprocess.run(
-            [PRISMA, "demo", "--exit"], env=environment, capture_output=True, text=True, timeout=150, cwd=tmp_path
+            [PRISMA, "demo", "--exit"], env=environment, capture_output=True, text=True, timeout=170, cwd=tmp_path
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert "vectors of 256 numbers" in ended.stdout
+        assert "explain" in ended.stdout
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
 

@@ -1,0 +1,1 @@
+"""Runs: sparse autoencoders trained on vectors of a dataset."""

@@ -1,0 +1,83 @@
+"""Starts the trainer: `python -P -m services.trainer`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before numba: its threads must not spin while BLAS's work
+
+from prisma.trainer.v1 import trainer_service_pb2_grpc
+from services.chassis.blobs import Blobs
+from services.chassis.channels import open_channel
+from services.chassis.database import Database
+from services.chassis.events import Follower
+from services.chassis.server import Chassis, Parts, Servicer, run_service
+from services.chassis.status import Dependency
+from services.trainer.servicer import TrainerServicer
+from services.trainer.settings import TrainerSettings
+from services.trainer.store import Store
+from services.trainer.upstream import Embedder
+from services.trainer.worker import DELETED, SERVICE, TrainerJobs
+
+
+def main() -> None:
+    """Runs until SIGTERM."""
+    settings = TrainerSettings()
+
+    async def build(chassis: Chassis) -> Parts:
+        database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+        await asyncio.to_thread(database.migrate)
+        folder = settings.data_of(SERVICE) / "blobs"
+        blobs = Blobs(folder, settings.blob_url)
+        store = Store(database)
+        channel = open_channel(settings.embedder_address, settings)
+        embedder = Embedder(channel)
+        jobs = TrainerJobs(store, blobs, folder, embedder, chassis.events, settings.ack_wait_seconds)
+
+        def sweep() -> None:
+            for uid in store.deleted_uids():
+                blobs.delete(f"runs/{uid}")
+
+        servicer = TrainerServicer(store, folder, embedder, chassis.jobs, chassis.events, sweep)
+
+        async def follow_deletions() -> None:
+            """Deletes runs of datasets that were deleted: tombstones say so, never absence."""
+            await asyncio.to_thread(sweep)
+            gone = await embedder.deleted_datasets()
+            for run in await asyncio.to_thread(store.runs, None, 1_000_000, [], False):
+                if run.source.dataset_uid in gone:
+                    tombstone = await asyncio.to_thread(store.delete, run.id)
+                    await chassis.events.publish(DELETED, run.name, tombstone.revision)
+                    await chassis.jobs.cancel_for(run.name)
+            await asyncio.to_thread(sweep)
+
+        async def check() -> dict[str, str]:
+            await asyncio.to_thread(database.check)
+            return {}
+
+        async def close() -> None:
+            await channel.close()
+            await asyncio.to_thread(database.close)
+
+        follower = Follower(chassis.events, ["dataset.deleted"], follow_deletions, every=settings.catch_up_seconds)
+        return Parts(
+            servicers=[
+                Servicer(
+                    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server,
+                    servicer,
+                    "prisma.trainer.v1.TrainerService",
+                )
+            ],
+            kinds=jobs.kinds(),
+            tasks=[follower.run],
+            dependencies=[Dependency("database", database.url.partition("?")[0].rpartition("@")[2], check)],
+            close=[close],
+        )
+
+    run_service(SERVICE, settings, settings.trainer_listen, build)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The training process: `python -P -m services.trainer.child SPEC`. Imports neither grpc nor NATS.
+
+It reads vectors from a file, goes on from a checkpoint if there is one, and writes into its own attempt's folder. What
+it has to say are JSON lines on standard output. Its standard input is a pipe that its parent holds: when the parent
+dies, however it does, the pipe ends, and the child with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prisma_client.wire import Codes
+from services.trainer.sae import checkpoint, kernels
+from services.trainer.sae.config import Config
+from services.trainer.sae.training import StepResult, Training
+
+REPORT_SECONDS = 0.5
+MEASURE_EPOCHS = 1
+SHARD_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a training process is told."""
+
+    vectors: str
+    """A `.npy` file of (N, d) float32."""
+    rows: str
+    """A `.npy` file of (N,) uint64."""
+    config: dict[str, Any]
+    folder: str
+    """Its own attempt's folder."""
+    resume: str
+    """A checkpoint to go on from, or nothing."""
+    checkpoint_seconds: float = 10.0
+
+
+def main(spec: Spec) -> None:
+    """Trains to the end, then writes weights and codes."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    config = Config.from_dict(spec.config)
+    kernels.set_threads(config.threads)
+    vectors = np.load(spec.vectors, mmap_mode="r", allow_pickle=False)
+    training = Training(vectors, config)
+    folder = Path(spec.folder)
+    if spec.resume:
+        checkpoint.restore(training, Path(spec.resume))
+        _say(resumed=training.step)
+    _train(training, vectors, folder, spec.checkpoint_seconds)
+    weights = training.weights
+    _put(folder / "weights.safetensors", weights.to_bytes({"config": config.to_dict()}))
+    rows = np.load(spec.rows, allow_pickle=False)
+    shards: list[str] = []
+    for start in range(0, len(rows), SHARD_ROWS):
+        part = slice(start, start + SHARD_ROWS)
+        name = f"codes-{len(shards):05d}.npz"
+        save_codes(folder / name, weights.encode(np.asarray(vectors[part]), rows[part]))
+        shards.append(name)
+        _say(encoded=min(start + SHARD_ROWS, len(rows)), total=len(rows))
+    _say(done={"shards": shards})
+
+
+def _train(training: Training, vectors: Any, folder: Path, checkpoint_seconds: float) -> None:
+    held_out = np.asarray(vectors[training.held_out])
+    began = reported = saved = time.monotonic()
+    first_step = training.step
+    while training.step < training.total_steps:
+        result = training.advance()
+        moment = time.monotonic()
+        epoch_ends = training.step % (MEASURE_EPOCHS * training.steps_per_epoch) == 0
+        last = training.step == training.total_steps
+        if epoch_ends or last or moment - reported >= REPORT_SECONDS:
+            fvu = training.weights.fvu(held_out) if len(held_out) and (epoch_ends or last) else None
+            _say(metrics=_metrics(training, result, fvu, (training.step - first_step) / (moment - began + 1e-9), began))
+            reported = moment
+        if moment - saved >= checkpoint_seconds and not last:
+            checkpoint.write(training, folder)
+            _say(checkpoint=training.step)
+            saved = time.monotonic()
+
+
+def _metrics(
+    training: Training, result: StepResult, held_out_fvu: float | None, steps_per_second: float, began: float
+) -> dict[str, Any]:
+    dead = int(training.dead.sum())
+    batch = training.samples / max(training.step, 1)
+    return {
+        **asdict(result),
+        "step": training.step,
+        "total_steps": training.total_steps,
+        "epoch": training.step / training.steps_per_epoch,
+        "held_out_fvu": held_out_fvu,
+        "dead_count": dead,
+        "dead_share": dead / training.weights.latent_count,
+        "samples_per_second": steps_per_second * batch,
+        "elapsed_seconds": time.monotonic() - began,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "time": time.time(),
+    }
+
+
+def save_codes(path: Path, codes: Codes) -> None:
+    """Writes codes as a shard: arrays alone, no pickle."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(
+            file,
+            rows=codes.rows,
+            indptr=codes.indptr,
+            indices=codes.indices,
+            values=codes.values,
+            latent_count=np.array([codes.latent_count]),
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_codes(path: Path) -> Codes:
+    """Reads a shard."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return Codes(
+            arrays["rows"], arrays["indptr"], arrays["indices"], arrays["values"], int(arrays["latent_count"][0])
+        )
+
+
+def _put(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _end_with_parent() -> None:
+    # Reads the descriptor itself: a thread in sys.stdin's buffer would hold its lock when the process ends.
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def _say(**message: Any) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Spec(**json.loads(sys.argv[1])))

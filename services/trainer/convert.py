@@ -1,0 +1,153 @@
+"""Messages ↔ values of the domain. What a request may hold is checked here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from prisma.common.v1.block_pb2 import RowRange
+from prisma.trainer.v1 import resources_pb2 as pb2
+from prisma.trainer.v1.trainer_service_pb2 import UpdateRunRequest
+from services.chassis import names
+from services.chassis.errors import InvalidArgument
+from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.trainer.runs import Run, Source
+from services.trainer.sae.config import Config
+
+MAX_DISPLAY_NAME = 200
+MAX_DESCRIPTION = 10_000
+_UPDATABLE = ("display_name", "description")
+_NORMALIZATIONS = {
+    pb2.Config.NORMALIZATION_UNSPECIFIED: "standard",
+    pb2.Config.NORMALIZATION_STANDARD: "standard",
+    pb2.Config.NORMALIZATION_SCALE: "scale",
+    pb2.Config.NORMALIZATION_NONE: "none",
+}
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "expansion": (1, 256),
+    "k": (1, 4096),
+    "k_aux": (1, 65536),
+    "aux_coefficient": (0, 10),
+    "learning_rate": (1e-8, 1),
+    "batch_size": (1, 1 << 20),
+    "epochs": (1, 100_000),
+    "warmup_fraction": (0, 1),
+    "decay_fraction": (0, 1),
+    "held_out_fraction": (0, 0.9),
+    "dead_window": (1, 1 << 62),
+    "gradient_clip": (1e-8, 1e8),
+    "seed": (0, (1 << 63) - 1),
+    "threads": (0, 1024),
+}
+
+
+def run_id(name: str, field: str = "name") -> str:
+    """The id in `runs/{run}`."""
+    return names.parse("runs/{run}", name, field)[0]
+
+
+def checked(message: pb2.Run) -> pb2.Run:
+    """A run's own fields, if they hold what they may. Raises InvalidArgument."""
+    if len(message.display_name) > MAX_DISPLAY_NAME:
+        raise InvalidArgument.field("run.display_name", f"expected at most {MAX_DISPLAY_NAME} characters")
+    if len(message.description) > MAX_DESCRIPTION:
+        raise InvalidArgument.field("run.description", f"expected at most {MAX_DESCRIPTION} characters")
+    return message
+
+
+def changes(request: UpdateRunRequest) -> dict[str, str]:
+    """Columns and values that an update changes. Raises InvalidArgument."""
+    message = checked(request.run)
+    paths = list(request.update_mask.paths) or [name for name in _UPDATABLE if getattr(message, name)]
+    for path in paths:
+        if path not in _UPDATABLE:
+            raise InvalidArgument.field("update_mask", f"expected some of {', '.join(_UPDATABLE)}; got {path!r}")
+    return {path: getattr(message, path) for path in paths}
+
+
+def filter_terms(text: str) -> list[Term]:
+    """The terms of a filter of runs. Raises InvalidFilter."""
+    terms = parse_filter(text, {"dataset": "= !=", "state": "= !="})
+    for term in terms:
+        if term.field == "state" and term.value not in ("CREATED", "TRAINED"):
+            raise InvalidFilter(f"filter: state is CREATED or TRAINED; got {term.value!r}")
+    return terms
+
+
+def config(message: pb2.Config, source: Source) -> Config:
+    """A configuration, with defaults filled in for these vectors. Raises InvalidArgument."""
+    values: dict[str, Any] = {}
+    for name, (low, high) in _RANGES.items():
+        if message.HasField(name):  # type: ignore[arg-type]
+            value = getattr(message, name)
+            if not low <= value <= high:
+                raise InvalidArgument.field(f"run.config.{name}", f"expected {low:g} to {high:g}, got {value:g}")
+            values[name] = value
+    if message.HasField("normalization"):
+        values["normalization"] = _NORMALIZATIONS.get(message.normalization, "standard")
+    found = Config(**values).resolved(source.row_count, os.cpu_count() or 1)
+    latents = found.expansion * source.dimension
+    if found.k > latents:
+        raise InvalidArgument.field("run.config.k", f"expected at most {latents}, the number of latents; got {found.k}")
+    return found
+
+
+def run(value: Run) -> pb2.Run:
+    """A run as a message."""
+    message = pb2.Run(
+        name=value.name,
+        uid=value.uid,
+        display_name=value.display_name,
+        description=value.description,
+        dataset=value.source.dataset,
+        dataset_uid=value.source.dataset_uid,
+        dataset_revision=value.source.revision,
+        row_ranges=[RowRange(start=start, end=end) for start, end in value.source.ranges],
+        row_count=value.source.row_count,
+        fingerprint=value.fingerprint,
+        embedding_model=value.source.embedding_model,
+        dimension=value.source.dimension,
+        config=_config(value.config),
+        state=pb2.Run.STATE_TRAINED if value.trained else pb2.Run.STATE_CREATED,
+        revision=value.revision,
+        code_count=value.source.row_count if value.trained else 0,
+        job=value.job,
+        device=value.device,
+        create_time=_stamp(value.create_time),
+        update_time=_stamp(value.update_time),
+    )
+    if value.metrics is not None:
+        message.metrics.CopyFrom(metrics(value.metrics))
+    if value.train_time is not None:
+        message.train_time.CopyFrom(_stamp(value.train_time))
+    if value.delete_time is not None:
+        message.delete_time.CopyFrom(_stamp(value.delete_time))
+    return message
+
+
+def metrics(values: Mapping[str, Any]) -> pb2.Metrics:
+    """Metrics as a message."""
+    known = {name: value for name, value in values.items() if name != "time" and value is not None}
+    message = pb2.Metrics(**known)
+    message.time.FromNanoseconds(int(values["time"] * 1e9))
+    return message
+
+
+def _config(value: Config) -> pb2.Config:
+    fields = {name: item for name, item in value.to_dict().items() if name != "normalization"}
+    names_of = {
+        "standard": pb2.Config.NORMALIZATION_STANDARD,
+        "scale": pb2.Config.NORMALIZATION_SCALE,
+        "none": pb2.Config.NORMALIZATION_NONE,
+    }
+    return pb2.Config(**fields, normalization=names_of[value.normalization])
+
+
+def _stamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment.replace(tzinfo=UTC))
+    return stamp

@@ -1,0 +1,58 @@
+"""Errors of the trainer.
+
+RunNotFound · RunExists · RunNotTrained · RunAlreadyTrained
+DatasetNotEmbedded · TrainingDataChanged · InvalidVector · TrainingFailed
+"""
+
+from __future__ import annotations
+
+from services.chassis.errors import AlreadyExists, Code, FailedPrecondition, InvalidArgument, NotFound, PrismaError
+
+
+class RunNotFound(NotFound):
+    """No run has this name, or it was deleted."""
+
+    reason = "RUN_NOT_FOUND"
+
+
+class RunExists(AlreadyExists):
+    """A run has this id."""
+
+    reason = "RUN_ALREADY_EXISTS"
+
+
+class RunNotTrained(FailedPrecondition):
+    """The run has no weights yet."""
+
+    reason = "RUN_NOT_TRAINED"
+
+
+class RunAlreadyTrained(FailedPrecondition):
+    """The run is trained already."""
+
+    reason = "RUN_ALREADY_TRAINED"
+
+
+class DatasetNotEmbedded(FailedPrecondition):
+    """The dataset has no vectors."""
+
+    reason = "DATASET_NOT_EMBEDDED"
+
+
+class TrainingDataChanged(FailedPrecondition):
+    """The vectors that the run was made for are no longer all there."""
+
+    reason = "TRAINING_DATA_CHANGED"
+
+
+class InvalidVector(InvalidArgument):
+    """A vector of a wrong dimension, or with NaN or infinity."""
+
+    reason = "INVALID_VECTOR"
+
+
+class TrainingFailed(PrismaError):
+    """The training process ended by itself."""
+
+    code = Code.INTERNAL
+    reason = "TRAINING_FAILED"

@@ -1,0 +1,54 @@
+"""What a run is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.trainer.sae.config import Config
+
+
+@dataclass(frozen=True)
+class Source:
+    """The vectors that a run is trained on: dataset, revision, and half-open ranges of rows."""
+
+    dataset: str
+    dataset_uid: str
+    revision: int
+    ranges: Sequence[tuple[int, int]]
+    row_count: int
+    embedding_model: str
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sparse autoencoder on a dataset. `attempt` is the folder of the committed weights; empty before."""
+
+    uid: str
+    id: str
+    display_name: str
+    description: str
+    source: Source
+    config: Config
+    attempt: str
+    shards: Sequence[str]
+    revision: int
+    metrics: Mapping[str, Any] | None
+    job: str
+    fingerprint: str
+    device: str
+    create_time: datetime
+    update_time: datetime
+    train_time: datetime | None
+    delete_time: datetime | None
+
+    @property
+    def name(self) -> str:
+        return f"runs/{self.id}"
+
+    @property
+    def trained(self) -> bool:
+        return bool(self.attempt)

@@ -1,0 +1,194 @@
+"""The trainer's RPCs: convert, call, convert back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc.aio
+import numpy as np
+from google.api.httpbody_pb2 import HttpBody
+
+from prisma.common.v1.job_pb2 import Job
+from prisma.trainer.v1 import resources_pb2, trainer_service_pb2_grpc
+from prisma.trainer.v1 import trainer_service_pb2 as pb2
+from prisma_client import wire
+from services.chassis import names
+from services.chassis.errors import InvalidArgument, PrismaError
+from services.chassis.events import Events
+from services.chassis.jobs import Jobs
+from services.chassis.paging import Page
+from services.trainer import convert, worker
+from services.trainer.child import load_codes
+from services.trainer.errors import InvalidVector, RunAlreadyTrained, RunNotTrained
+from services.trainer.runs import Run
+from services.trainer.sae.weights import InvalidVectors, Weights
+from services.trainer.store import Store
+from services.trainer.upstream import Embedder
+
+MAX_VECTORS = 8192
+WATCH_SECONDS = 0.5
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
+    """Runs, metrics, codes, weights."""
+
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        embedder: Embedder,
+        jobs: Jobs,
+        events: Events,
+        sweep: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._embedder = embedder
+        self._jobs = jobs
+        self._events = events
+        self._sweep = sweep
+        self._weights = lru_cache(maxsize=4)(self._load)
+
+    async def CreateRun(self, request: pb2.CreateRunRequest, context: Context) -> resources_pb2.Run:
+        wanted = convert.checked(request.run)
+        if request.run_id:
+            names.check_id(request.run_id, "run_id")
+        names.parse("datasets/{dataset}", wanted.dataset, "run.dataset")
+        source = await self._embedder.source(wanted.dataset)
+        config = convert.config(wanted.config, source)
+        made = await asyncio.to_thread(
+            self._store.create,
+            request.run_id,
+            wanted.display_name,
+            wanted.description,
+            source,
+            config,
+            request.request_id,
+        )
+        await self._events.publish(worker.CHANGED, made.name, made.revision)
+        return convert.run(made)
+
+    async def GetRun(self, request: pb2.GetRunRequest, context: Context) -> resources_pb2.Run:
+        return convert.run(await self._run(request.name))
+
+    async def ListRuns(self, request: pb2.ListRunsRequest, context: Context) -> pb2.ListRunsResponse:
+        bound = (request.filter, request.show_deleted)
+        page = Page.of(request.page_size, request.page_token, bound_to=bound, default=50, maximum=1000)
+        terms = convert.filter_terms(request.filter)
+        found = await asyncio.to_thread(self._store.runs, page.after, page.size + 1, terms, request.show_deleted)
+        response = pb2.ListRunsResponse(runs=[convert.run(each) for each in found[: page.size]])
+        if len(found) > page.size:
+            last = found[page.size - 1]
+            response.next_page_token = page.next_token([last.create_time.isoformat(), last.uid])
+        return response
+
+    async def UpdateRun(self, request: pb2.UpdateRunRequest, context: Context) -> resources_pb2.Run:
+        run_id = convert.run_id(request.run.name, "run.name")
+        return convert.run(await asyncio.to_thread(lambda: self._store.change(run_id, **convert.changes(request))))
+
+    async def DeleteRun(self, request: pb2.DeleteRunRequest, context: Context) -> resources_pb2.Run:
+        tombstone = await asyncio.to_thread(self._store.delete, convert.run_id(request.name))
+        await self._events.publish(worker.DELETED, request.name, tombstone.revision)
+        try:
+            await self._jobs.cancel_for(request.name)
+        except PrismaError:
+            pass  # a job of a deleted run ends by itself: nothing of it can be committed any more
+        await asyncio.to_thread(self._sweep)
+        return convert.run(tombstone)
+
+    async def TrainRun(self, request: pb2.TrainRunRequest, context: Context) -> Job:
+        run = await self._run(request.name)
+        if not request.request_id and (running := await self._jobs.active_for(run.name, worker.TRAIN)):
+            return running
+        if run.trained and not request.request_id:
+            raise RunAlreadyTrained(f"{run.name} is trained already; make a new run to train with other settings")
+        return await self._jobs.submit(
+            worker.SERVICE,
+            worker.TRAIN,
+            request,
+            request_id=request.request_id,
+            resources=[run.name, run.source.dataset],
+        )
+
+    async def WatchMetrics(
+        self, request: pb2.WatchMetricsRequest, context: Context
+    ) -> AsyncIterator[resources_pb2.Metrics]:
+        step = request.after_step
+        while True:
+            run = await self._run(request.name)
+            going = not run.trained and await self._jobs.active_for(run.name, worker.TRAIN) is not None
+            for values in await asyncio.to_thread(self._store.metrics, run.uid, step):
+                step = values["step"]
+                yield convert.metrics(values)
+            if not going:
+                return
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def Encode(self, request: pb2.EncodeRequest, context: Context) -> pb2.EncodeResponse:
+        run = await self._trained(request.run, "run")
+        try:
+            rows, vectors = wire.unpack_vectors(request.vectors)
+        except wire.WireError as error:
+            raise InvalidArgument.field("vectors", str(error)) from error
+        if len(rows) > MAX_VECTORS:
+            raise InvalidArgument.field("vectors", f"expected at most {MAX_VECTORS} vectors, got {len(rows)}")
+        try:
+            return await asyncio.to_thread(self._encode, run, rows, vectors)
+        except InvalidVectors as error:
+            raise InvalidVector(f"vectors: {error}", metadata={"row": str(error.row)}) from error
+
+    async def ReadCodes(self, request: pb2.ReadCodesRequest, context: Context) -> AsyncIterator[pb2.ReadCodesResponse]:
+        run = await self._trained(request.run, "run")
+        sent = False
+        for shard in run.shards if request.since_revision < run.revision else ():
+            codes = await asyncio.to_thread(load_codes, self._folder / run.attempt / shard)
+            wanted = wire.within(codes.rows, request.row_ranges) & (codes.rows >= np.uint64(request.start_row))
+            codes = codes.take(np.flatnonzero(wanted))
+            for part in wire.blocks_of(len(codes), 8 * run.config.k + 12):
+                piece = codes.slice(part.start, part.stop)
+                yield pb2.ReadCodesResponse(codes=wire.pack_codes(piece), revision=run.revision, run_uid=run.uid)
+                sent = True
+        if not sent:
+            yield pb2.ReadCodesResponse(revision=run.revision, run_uid=run.uid)
+
+    async def ReadDecoder(
+        self, request: pb2.ReadDecoderRequest, context: Context
+    ) -> AsyncIterator[pb2.ReadDecoderResponse]:
+        run = await self._trained(request.run, "run")
+        weights = await asyncio.to_thread(self._weights, run.attempt)
+        latents = np.arange(weights.latent_count, dtype=np.uint64)
+        latents = latents[wire.within(latents, request.latent_ranges)]
+        for part in wire.blocks_of(len(latents), 4 * weights.dimension):
+            some = latents[part]
+            directions = weights.W_dec[some.astype(np.intp)]
+            yield pb2.ReadDecoderResponse(directions=wire.pack_vectors(directions, some), run_uid=run.uid)
+
+    async def ExportWeights(self, request: pb2.ExportWeightsRequest, context: Context) -> AsyncIterator[HttpBody]:
+        run = await self._trained(request.run, "run")
+        data = await asyncio.to_thread((self._folder / run.attempt / "weights.safetensors").read_bytes)
+        for start in range(0, len(data), wire.BLOCK_BYTES):
+            yield HttpBody(content_type="application/octet-stream", data=data[start : start + wire.BLOCK_BYTES])
+
+    def _load(self, attempt: str) -> Weights:
+        return Weights.load(self._folder / attempt / "weights.safetensors")
+
+    def _encode(self, run: Run, rows: wire.Rows, vectors: wire.Vectors) -> pb2.EncodeResponse:
+        weights = self._weights(run.attempt)
+        codes = weights.encode(vectors, rows)
+        return pb2.EncodeResponse(
+            codes=wire.pack_codes(codes), unexplained_fractions=weights.unexplained(vectors).tolist()
+        )
+
+    async def _run(self, name: str, field: str = "name") -> Run:
+        return await asyncio.to_thread(self._store.run, convert.run_id(name, field))
+
+    async def _trained(self, name: str, field: str) -> Run:
+        run = await self._run(name, field)
+        if not run.trained:
+            raise RunNotTrained(f"{run.name} has no weights yet; train it first")
+        return run

@@ -1,0 +1,12 @@
+"""Settings of the trainer."""
+
+from __future__ import annotations
+
+from services.chassis.settings import ChassisSettings
+
+
+class TrainerSettings(ChassisSettings):
+    """What the trainer reads at start."""
+
+    trainer_listen: str = "127.0.0.1:50052"
+    """Where it listens."""

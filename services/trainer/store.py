@@ -1,0 +1,194 @@
+"""The trainer's SQL. All calls block; the servicer and the worker call them in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+
+from services.chassis import names
+from services.chassis.database import Database
+from services.chassis.filters import Term
+from services.trainer.errors import RunExists, RunNotFound
+from services.trainer.runs import Run, Source
+from services.trainer.sae.config import Config
+from services.trainer.tables import METRICS, RUNS
+
+
+class Store:
+    """Runs and their metrics."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self, run_id: str, display_name: str, description: str, source: Source, config: Config, request_id: str
+    ) -> Run:
+        """Makes a run; the same request id gives the same one. Raises RunExists."""
+        moment = _now()
+        with self._database.write() as connection:
+            if request_id:
+                known = connection.execute(select(RUNS).where(RUNS.c.request_id == request_id)).first()
+                if known is not None:
+                    return _run(connection, known)
+            short = f"x{config.expansion}-k{config.k}"
+            chosen = run_id or _free_id(connection, f"{source.dataset.removeprefix('datasets/')[:80]}-{short}")
+            if _find(connection, chosen) is not None:
+                raise RunExists(f"a run has the id {chosen!r}; choose another, or leave it out")
+            uid = names.new_uid()
+            values = {
+                "uid": uid,
+                "id": chosen,
+                "display_name": display_name or short,
+                "description": description,
+                "dataset": source.dataset,
+                "dataset_uid": source.dataset_uid,
+                "source": {
+                    "revision": source.revision,
+                    "ranges": [list(each) for each in source.ranges],
+                    "row_count": source.row_count,
+                    "embedding_model": source.embedding_model,
+                    "dimension": source.dimension,
+                },
+                "config": config.to_dict(),
+                "attempt": "",
+                "shards": [],
+                "revision": 1,
+                "job": "",
+                "fingerprint": "",
+                "device": "",
+                "create_time": moment,
+                "update_time": moment,
+                "request_id": request_id or None,
+            }
+            connection.execute(insert(RUNS).values(values))
+            return _run(connection, _by_uid(connection, uid))
+
+    def run(self, run_id: str) -> Run:
+        """A run. Raises RunNotFound."""
+        with self._database.read() as connection:
+            return _run(connection, _need(connection, run_id))
+
+    def runs(self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], show_deleted: bool) -> list[Run]:
+        """Runs, the newest first, after the (create time, uid) given."""
+        query = select(RUNS).order_by(RUNS.c.create_time.desc(), RUNS.c.uid).limit(limit)
+        if not show_deleted:
+            query = query.where(RUNS.c.delete_time.is_(None))
+        for term in terms:
+            if term.field == "dataset":
+                condition = RUNS.c.dataset == term.value
+            else:
+                condition = (RUNS.c.attempt != "") if term.value == "TRAINED" else (RUNS.c.attempt == "")
+            query = query.where(condition if term.op == "=" else ~condition)
+        if after is not None:
+            moment = datetime.fromisoformat(after[0])
+            later = and_(RUNS.c.create_time == moment, RUNS.c.uid > after[1])
+            query = query.where(or_(RUNS.c.create_time < moment, later))
+        with self._database.read() as connection:
+            return [_run(connection, row) for row in connection.execute(query)]
+
+    def change(self, run_id: str, uid: str = "", **values: Any) -> Run:
+        """Changes columns of a run. Raises RunNotFound, also when another run has its name now."""
+        with self._database.write() as connection:
+            found = _need(connection, run_id, uid)
+            connection.execute(update(RUNS).where(RUNS.c.uid == found.uid).values(**values, update_time=_now()))
+            return _run(connection, _by_uid(connection, found.uid))
+
+    def commit(self, run: Run, attempt: str, shards: Sequence[str]) -> Run:
+        """Makes an attempt's weights and codes those of the run; repeated, it changes nothing. Raises RunNotFound."""
+        if self.run(run.id).attempt:
+            return self.run(run.id)
+        revision = run.revision + 1
+        return self.change(run.id, run.uid, attempt=attempt, shards=list(shards), revision=revision, train_time=_now())
+
+    def delete(self, run_id: str) -> Run:
+        """Leaves a tombstone. Raises RunNotFound."""
+        with self._database.write() as connection:
+            uid = _need(connection, run_id).uid
+            changed = {"delete_time": _now(), "update_time": _now(), "request_id": None}
+            connection.execute(update(RUNS).where(RUNS.c.uid == uid).values(changed))
+            connection.execute(delete(METRICS).where(METRICS.c.run_uid == uid))
+            return _run(connection, _by_uid(connection, uid))
+
+    def add_metrics(self, uid: str, values: Mapping[str, Any]) -> None:
+        """Keeps metrics of a step; those of a step trained twice are the later ones."""
+        with self._database.write() as connection:
+            here = and_(METRICS.c.run_uid == uid, METRICS.c.step == values["step"])
+            connection.execute(delete(METRICS).where(here))
+            connection.execute(insert(METRICS).values(run_uid=uid, step=values["step"], values=dict(values)))
+
+    def metrics(self, uid: str, after_step: int) -> list[Mapping[str, Any]]:
+        """Metrics after a step, in order."""
+        query = (
+            select(METRICS.c["values"])
+            .where(METRICS.c.run_uid == uid, METRICS.c.step > after_step)
+            .order_by(METRICS.c.step)
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def deleted_uids(self) -> list[str]:
+        """Uids of all tombstones."""
+        with self._database.read() as connection:
+            return list(connection.execute(select(RUNS.c.uid).where(RUNS.c.delete_time.is_not(None))).scalars())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _find(connection: Connection, run_id: str) -> Row[Any] | None:
+    return connection.execute(select(RUNS).where(RUNS.c.id == run_id, RUNS.c.delete_time.is_(None))).first()
+
+
+def _need(connection: Connection, run_id: str, uid: str = "") -> Row[Any]:
+    found = _find(connection, run_id)
+    if found is None or (uid and found.uid != uid):
+        raise RunNotFound(f"no run is named runs/{run_id}, or it was deleted", metadata={"run": f"runs/{run_id}"})
+    return found
+
+
+def _by_uid(connection: Connection, uid: str) -> Row[Any]:
+    return connection.execute(select(RUNS).where(RUNS.c.uid == uid)).one()
+
+
+def _free_id(connection: Connection, wanted: str) -> str:
+    number, candidate = 1, wanted
+    while _find(connection, candidate) is not None:
+        number += 1
+        candidate = f"{wanted}-{number}"
+    return candidate
+
+
+def _run(connection: Connection, row: Row[Any]) -> Run:
+    latest = select(METRICS.c["values"]).where(METRICS.c.run_uid == row.uid).order_by(METRICS.c.step.desc()).limit(1)
+    source = row.source
+    return Run(
+        uid=row.uid,
+        id=row.id,
+        display_name=row.display_name,
+        description=row.description,
+        source=Source(
+            row.dataset,
+            row.dataset_uid,
+            source["revision"],
+            [(start, end) for start, end in source["ranges"]],
+            source["row_count"],
+            source["embedding_model"],
+            source["dimension"],
+        ),
+        config=Config.from_dict(row.config),
+        attempt=row.attempt,
+        shards=row.shards,
+        revision=row.revision,
+        metrics=connection.execute(latest).scalar(),
+        job=row.job,
+        fingerprint=row.fingerprint,
+        device=row.device,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        train_time=row.train_time,
+        delete_time=row.delete_time,
+    )
