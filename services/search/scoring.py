@@ -33,8 +33,8 @@ def bm25(profiles: TextProfiles, statistics: TextStatistics) -> Scores:
     mean = max(statistics.total_length / count, 1e-9)
     saturation = BM25_K1 * (1 - BM25_B + BM25_B * profiles.lengths / mean)  # (C,)
     tf = profiles.frequencies
-    scores = cast(Scores, (idf * tf / (tf + saturation[:, None])).sum(axis=1))
-    return scores.round(_DECIMALS)
+    scores = np.sum(idf * tf / (tf + saturation[:, None]), axis=1)
+    return cast(Scores, np.round(scores, _DECIMALS))
 
 
 def combine(parts: Sequence[TextStatistics]) -> TextStatistics:
@@ -51,7 +51,9 @@ def cosines(query: Vectors, vectors: Vectors) -> Scores:
     wide, q = vectors.astype(np.float64), query.astype(np.float64)
     norms = np.sqrt((wide * wide).sum(axis=1)) * np.sqrt((q * q).sum())
     products: Scores = (wide * q).sum(axis=1)
-    return np.round(np.divide(products, norms, out=np.zeros(len(wide)), where=norms > 0), _DECIMALS)
+    quotients: Scores = np.zeros(len(wide))
+    np.divide(products, norms, out=quotients, where=norms > 0)
+    return quotients.round(_DECIMALS)
 
 
 def dots(query: LatentQuery, codes: Codes) -> Scores:
