@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
-.PHONY: help install demo up test lint format protos protodeps clean
+.PHONY: help install demo up test lint format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
 
@@ -36,6 +36,9 @@ lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint
 format: install  ## one style
 	@ruff format . && ruff check --fix .
 	@buf format -w --path protos/prisma
+
+bench: install  ## BENCH=trainer: a comparison with the peers, as JSON
+	@$(BIN)/python -m benchmarks $(BENCH) --json build/$(BENCH).json
 
 protodeps: $(VENV)/installed
 	@SP=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'); \

@@ -21,7 +21,9 @@ def set_up(settings: ChassisSettings, service: str) -> None:
         _add_context(service),
         structlog.processors.format_exc_info if as_json else _keep,
     ]
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderer = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -1,0 +1,1 @@
+"""Comparisons with the peers: `python -m benchmarks NAME --json FILE`."""

@@ -1,0 +1,89 @@
+"""Page tokens, filters and names: what is right comes back, what is wrong is told."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from services.chassis import names
+from services.chassis.errors import InvalidArgument
+from services.chassis.filters import InvalidFilter, parse_filter
+from services.chassis.paging import InvalidPageToken, Page
+
+cursors = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+)
+
+
+@given(cursors, st.text(), st.integers(1, 5000))
+def test_a_token_brings_its_cursor_back(cursor: object, bound: str, size: int) -> None:
+    first = Page.of(size, "", bound_to=(bound,), default=50, maximum=1000)
+    assert first.after is None
+    assert first.size == min(size, 1000)
+    again = Page.of(0, first.next_token(cursor), bound_to=(bound,), default=50, maximum=1000)
+    assert (again.after, again.size) == (cursor, 50)
+
+
+@given(st.text(max_size=60))
+def test_foreign_tokens_are_refused(token: str) -> None:
+    if token:
+        with pytest.raises(InvalidPageToken):
+            Page.of(0, token, bound_to=(), default=50, maximum=1000)
+
+
+def test_a_token_of_another_call_is_refused() -> None:
+    token = Page.of(0, "", bound_to=("a",), default=50, maximum=1000).next_token(7)
+    with pytest.raises(InvalidPageToken):
+        Page.of(0, token, bound_to=("b",), default=50, maximum=1000)
+
+
+FIELDS = {"state": "= !=", "density": "= < >", "metadata.": "="}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["state", "metadata.x"]), st.text()), max_size=4))
+def test_a_filter_is_read_as_it_was_written(terms: list[tuple[str, str]]) -> None:
+    quoted = [(field, value.replace("\\", "\\\\").replace('"', '\\"')) for field, value in terms]
+    text = " AND ".join(f'{field} = "{value}"' for field, value in quoted)
+    assert [(term.field, term.value) for term in parse_filter(text, FIELDS)] == terms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "state",
+        "state =",
+        "colour = red",
+        "state < 3",
+        'state = "a',
+        "state = a OR state = b",
+        "state = a state = b",
+        "AND",
+    ],
+)
+def test_a_wrong_filter_is_refused(text: str) -> None:
+    with pytest.raises(InvalidFilter):
+        parse_filter(text, FIELDS)
+
+
+def test_numbers_and_flags_are_read_as_such() -> None:
+    number, flag = parse_filter("density > .5 AND state = true", FIELDS)
+    assert (number.number(), flag.flag()) == (0.5, True)
+    with pytest.raises(InvalidFilter):
+        flag.number()
+    with pytest.raises(InvalidFilter):
+        number.flag()
+
+
+def test_names_give_their_segments() -> None:
+    pattern = "datasets/{dataset}/documents/{document}"
+    assert names.parse(pattern, "datasets/a/documents/b.c~d", "name") == ("a", "b.c~d")
+    for wrong in ("", "datasets/a", "datasets//documents/b", "datasets/a b/documents/c", "runs/a/documents/b", "/"):
+        with pytest.raises(InvalidArgument) as caught:
+            names.parse(pattern, wrong, "name")
+        assert caught.value.violations[0].field == "name"
+
+
+@given(st.text())
+def test_every_text_gives_an_id(text: str) -> None:
+    assert names.SEGMENT.fullmatch(names.slug(text, "dataset"))
