@@ -117,7 +117,9 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
     assert steps[-1] == run.metrics.total_steps
 
 
-async def test_kill_9_of_trainer_and_message_server_leaves_the_weights_as_if_nothing_had_been(suite: Suite) -> None:
+async def test_kill_9_of_trainer_and_message_server_and_a_lost_lease_leave_the_weights_as_if_nothing_had_been(
+    suite: Suite,
+) -> None:
     await suite.fill(600)
     undisturbed = await trained(suite, LONG, "undisturbed")
     await made(suite, LONG)
@@ -132,6 +134,10 @@ async def test_kill_9_of_trainer_and_message_server_leaves_the_weights_as_if_not
     suite.nats.kill()
     suite.nats.start()
     suite.trainer_process.start()
+    await stepped(suite, 100)
+    suite.trainer_process.pause()
+    await asyncio.sleep(4)  # longer than the lease of 3 s
+    suite.trainer_process.resume()
     done = await suite.ended(job)
     assert done.state == Job.STATE_SUCCEEDED, done
     assert done.attempt >= 2
