@@ -2,7 +2,8 @@
 
 Parts are fused over the union of their candidates. A document that only one part has found gets its exact score in
 the other part too, computed from what is stored (0 for a text without any word of the query), so that what the fused
-score says does not hang on where a list was cut. Ranks are not invented: who is not among a part's candidates has none.
+score says does not hang on where a list was cut; one that cannot be scored there, for want of a vector, gets nothing
+from it. Ranks are not invented: who is not among a part's candidates has none.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ class Fusion(Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """One part's view of C documents. name: `text`, `dense` or `sparse`. scores: (C,). ranks: (C,) from 1, 0 for none.
-    weight: how much it counts."""
+    """One part's view of C documents.
+
+    name: `text`, `dense` or `sparse`. scores: (C,), NaN where there is none. ranks: (C,) from 1, 0 for none.
+    weight: how much it counts.
+    """
 
     name: str
     scores: Scores
@@ -45,13 +49,17 @@ def contributions(parts: Sequence[Part], fusion: Fusion) -> Scores:
 
 
 def min_max(scores: Scores) -> Scores:
-    """Scores scaled so that the least is 0 and the most 1; where all are equal, 1 if they are positive, else 0."""
-    if not len(scores):
-        return scores
-    low, high = float(scores.min()), float(scores.max())
-    if high - low <= 0 or not np.isfinite(1 / (high - low)):
-        return np.full(len(scores), 1.0 if high > 0 else 0.0)
-    return (scores - low) / (high - low)
+    """Scores scaled so that the least is 0 and the most 1; where all are equal, 1 if they are positive, else 0.
+
+    NaN becomes 0, and bounds nothing.
+    """
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return np.zeros(len(scores))
+    low, width = float(known.min()), float(known.max()) - float(known.min())
+    flat = width < np.finfo(np.float64).tiny
+    scaled = np.where(scores > 0, 1.0, 0.0) if flat else (scores - low) / width
+    return np.nan_to_num(scaled, nan=0.0)
 
 
 def _reciprocal(part: Part) -> Scores:

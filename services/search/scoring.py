@@ -8,7 +8,6 @@ so that equal documents tie, and both back ends rank alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ def bm25(profiles: TextProfiles, statistics: TextStatistics) -> Scores:
     saturation = BM25_K1 * (1 - BM25_B + BM25_B * profiles.lengths / mean)  # (C,)
     tf = profiles.frequencies
     scores = np.sum(idf * tf / (tf + saturation[:, None]), axis=1)
-    return cast(Scores, np.round(scores, _DECIMALS))
+    return np.round(np.asarray(scores, dtype=np.float64), _DECIMALS)
 
 
 def combine(parts: Sequence[TextStatistics]) -> TextStatistics:
