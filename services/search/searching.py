@@ -101,6 +101,8 @@ class Searching:
                 raise IndexNotReady(f"the codes of {run.name} are not indexed yet; try again in a moment")
             notices.append(f"the codes of {run.name} are not indexed yet, so shared features are not shown")
             run = None
+        if asked.mode is Mode.SEMANTIC:
+            datasets = [each for each in datasets if each.uid in dense]
         query = Query(
             [each.uid for each in datasets],
             asked.mode,

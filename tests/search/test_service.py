@@ -152,9 +152,10 @@ async def test_filters_by_metadata_and_latent(stub: Any, data: Data) -> None:
     assert data.codes is not None
     latent, bound = int(data.codes.indices[0]), float(data.codes.values[0])
     for mode in (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_HYBRID, Request.MODE_SPARSE):
-        asked = Request(
-            parent="datasets/a", query="open file socket", mode=mode, run="runs/a", filter='metadata.module = "net"'
-        )
+        asked = Request(parent="datasets/a", query="open file", mode=mode, run="runs/a")
+        if mode == Request.MODE_SPARSE:
+            asked.latents.extend(pb2.LatentWeight(index=index, weight=1) for index in range(96))
+        asked.filter = 'metadata.module = "net"'
         assert {hit.metadata["module"] for hit in (await stub.SearchDocuments(asked)).hits} == {"net"}
         asked.filter = f"latent.{latent} >= {bound!r} AND metadata.module = io AND metadata.number = 0"
         assert [hit.row for hit in (await stub.SearchDocuments(asked)).hits] == [0]
