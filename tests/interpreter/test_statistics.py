@@ -1,5 +1,6 @@
 """Statistics from streamed codes equal those of a plain dense computation."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def dense_codes(seed: int, row_count: int, n: int, k: int) -> np.ndarray:
 def accumulate(codes: np.ndarray, rows: np.ndarray, cuts: list[int], decoder: np.ndarray) -> Statistics:
     with Accumulator(codes.shape[1]) as accumulator:
         edges = [0, *sorted(cuts), len(codes)]
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in itertools.pairwise(edges):
             block = sparse.csr_array(codes[start:stop])
             block.sort_indices()
             accumulator.add(
