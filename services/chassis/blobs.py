@@ -7,10 +7,8 @@ once its SQL row does; what no row names is an orphan, and is swept after a day.
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import time
-import uuid
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import obstore
 from obstore.store import ObjectStore, from_url
 
 from services.chassis.errors import StorageFull
+from services.chassis.files import whole
 
 ORPHAN_SECONDS = 24 * 3600
 
@@ -34,20 +33,15 @@ class Blobs:
     def put(self, path: str, chunks: Iterable[bytes | memoryview]) -> Path:
         """Writes a blob and returns where it can be mapped from. Raises StorageFull when the disk is."""
         target = self._folder / path
-        temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with whole(target) as file:
                 for chunk in chunks:
                     file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            if self._store is not None:
-                obstore.put(self._store, path, temporary)
-            temporary.replace(target)
-            _fsync_folder(target.parent)
+                if self._store is not None:
+                    file.flush()
+                    obstore.put(self._store, path, Path(file.name))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(f"no space left for {path}: free some on {self._folder}, then retry") from error
             raise
@@ -89,16 +83,6 @@ class Blobs:
     def _fetch(self, path: str, target: Path) -> None:
         assert self._store is not None
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}"
-        with temporary.open("wb") as file:
+        with whole(target) as file:
             for chunk in obstore.get(self._store, path).stream():
                 file.write(chunk)
-        temporary.replace(target)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,10 +6,11 @@ Kept on disk too, so that searching goes on while an owner is away. The owners a
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from services.chassis.files import whole
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,8 @@ class Catalog:
         if (self.datasets, self.runs) == before:
             return
         held = {"datasets": [asdict(each) for each in self.datasets], "runs": [asdict(each) for each in self.runs]}
-        temporary = self._path.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(held, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        with whole(self._path) as file:
+            file.write(json.dumps(held).encode())
 
     def dataset(self, name: str) -> Dataset | None:
         """The living dataset of this name, if one is known."""

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from prisma_client.wire import Codes
+from services.chassis.files import whole
 from services.trainer.sae import checkpoint, kernels
 from services.trainer.sae.config import Config
 from services.trainer.sae.training import StepResult, Training
 
 REPORT_SECONDS = 0.5
-MEASURE_EPOCHS = 1
 SHARD_ROWS = 1 << 16
 
 
@@ -58,7 +58,8 @@ def main(spec: Spec) -> None:
         _say(resumed=training.step)
     _train(training, vectors, folder, spec.checkpoint_seconds)
     weights = training.weights
-    _put(folder / "weights.safetensors", weights.to_bytes({"config": config.to_dict()}))
+    with whole(folder / "weights.safetensors") as file:
+        file.write(weights.to_bytes({"config": config.to_dict()}))
     rows = np.load(spec.rows, allow_pickle=False)
     shards: list[str] = []
     for start in range(0, len(rows), SHARD_ROWS):
@@ -77,7 +78,7 @@ def _train(training: Training, vectors: Any, folder: Path, checkpoint_seconds: f
     while training.step < training.total_steps:
         result = training.advance()
         moment = time.monotonic()
-        epoch_ends = training.step % (MEASURE_EPOCHS * training.steps_per_epoch) == 0
+        epoch_ends = training.step % training.steps_per_epoch == 0
         last = training.step == training.total_steps
         if epoch_ends or last or moment - reported >= REPORT_SECONDS:
             fvu = training.weights.fvu(held_out) if len(held_out) and (epoch_ends or last) else None
@@ -111,8 +112,7 @@ def _metrics(
 
 def save_codes(path: Path, codes: Codes) -> None:
     """Writes codes as a shard: arrays alone, no pickle."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with whole(path) as file:
         np.savez(
             file,
             rows=codes.rows,
@@ -121,9 +121,6 @@ def save_codes(path: Path, codes: Codes) -> None:
             values=codes.values,
             latent_count=np.array([codes.latent_count]),
         )
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load_codes(path: Path) -> Codes:
@@ -132,15 +129,6 @@ def load_codes(path: Path) -> Codes:
         return Codes(
             arrays["rows"], arrays["indptr"], arrays["indices"], arrays["values"], int(arrays["latent_count"][0])
         )
-
-
-def _put(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _end_with_parent() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from prisma.trainer.v1.trainer_service_pb2 import TrainRunRequest
 from services.chassis import names
 from services.chassis.blobs import Blobs
 from services.chassis.events import Events
+from services.chassis.files import whole
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.trainer import process
@@ -98,10 +98,9 @@ class TrainerJobs:
         folder = self._folder / "vectors" / fingerprint
         if not (folder / "rows.npy").exists():
             for name, array in (("vectors.npy", vectors), ("rows.npy", rows)):
-                partial = folder / f".{name}.{time.time_ns()}.npy"
                 folder.mkdir(parents=True, exist_ok=True)
-                np.save(partial, array, allow_pickle=False)
-                partial.replace(folder / name)
+                with whole(folder / name) as file:
+                    np.save(file, array, allow_pickle=False)
         return folder
 
     def _last_checkpoint(self, uid: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from services.chassis.files import whole
 
 FORMAT = 1
 _NAME = "manifest.json"
@@ -53,22 +54,8 @@ def load(folder: Path) -> Manifest | None:
 
 def save(folder: Path, manifest: Manifest) -> None:
     """Makes the manifest durable and, by its rename, the commit."""
-    temporary = folder / f"{_NAME}.new"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(asdict(manifest), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / _NAME)
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with whole(folder / _NAME) as file:
+        file.write(json.dumps(asdict(manifest)).encode())
 
 
 def new_part(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.chassis.files import sync_folder
 from services.search.embedded import manifest as manifests
 from services.search.embedded.manifest import Manifest, TornIndex
 from services.search.index import Rows
@@ -69,7 +70,7 @@ class SegmentStore:
                 np.save(file, array, allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
-        manifests.sync_folder(part)
+        sync_folder(part)
         return part
 
     def commit(self, revision: int, parts: list[str], detail: Mapping[str, int]) -> None:
@@ -82,7 +83,7 @@ class SegmentStore:
         segments = self._load(parts)
         count = sum(int(segment.live.sum()) for segment in segments)
         manifest = Manifest(revision, count, time.time(), parts, sizes, dict(detail))
-        manifests.sync_folder(self.folder)
+        sync_folder(self.folder)
         manifests.save(self.folder, manifest)
         self.manifest, self.segments = manifest, segments
         for path in manifests.strangers(self.folder, parts):

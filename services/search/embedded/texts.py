@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from tantivy import Document, Index, Occur, Query, Schema, SchemaBuilder, Searcher
 
+from services.chassis.files import sync_folder
 from services.search import scoring
 from services.search.embedded import manifest as manifests
 from services.search.embedded.manifest import Manifest, TornIndex
@@ -110,8 +111,8 @@ class TextStore:
         """Makes the folder the stream, at this revision."""
         snapshot = self._open(part)
         manifest = Manifest(revision, snapshot.document_count, time.time(), [part], detail={"opstamp": opstamp})
-        manifests.sync_folder(self.folder / part)
-        manifests.sync_folder(self.folder)
+        sync_folder(self.folder / part)
+        sync_folder(self.folder)
         manifests.save(self.folder, manifest)
         self.manifest, self._snapshot = manifest, snapshot
         for path in manifests.strangers(self.folder, [part]):

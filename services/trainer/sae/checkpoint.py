@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
+from services.chassis.files import whole
 from services.trainer.sae.training import Training
 
 NAME = "checkpoint.safetensors"
@@ -16,11 +15,8 @@ NAME = "checkpoint.safetensors"
 def write(training: Training, folder: Path) -> None:
     """Writes the training's state, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{NAME}.{uuid.uuid4().hex}"
-    save_file(training.state(), temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(folder / NAME)
+    with whole(folder / NAME) as file:
+        file.write(save(training.state()))
 
 
 def restore(training: Training, file: Path) -> None:
