@@ -6,14 +6,15 @@ upgrading a read. All calls block: services call them in threads.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
+from sqlalchemy import Connection, Engine, MetaData, Select, Table, and_, create_engine, event, or_, select, text
 
 BUSY_SECONDS = 30
 
@@ -61,6 +62,16 @@ class Database:
     def close(self) -> None:
         """Gives all connections back."""
         self._engine.dispose()
+
+
+def newest_first(table: Table, after: Sequence[Any] | None, limit: int) -> Select[Any]:
+    """Rows by `create_time`, the newest first, ties by `uid`; those behind the (ISO time, uid) given."""
+    query = select(table).order_by(table.c.create_time.desc(), table.c.uid).limit(limit)
+    if after is None:
+        return query
+    moment = datetime.fromisoformat(after[0])
+    tied = and_(table.c.create_time == moment, table.c.uid > after[1])
+    return query.where(or_(table.c.create_time < moment, tied))
 
 
 def run_migrations(metadata: MetaData) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
+from collections.abc import Callable
 
 from services.chassis.errors import InvalidArgument
 
@@ -39,6 +40,15 @@ def slug(text: str, default: str) -> str:
     """An id made of `text`: lower case, words joined by `-`, at most 100 characters; `default` if nothing is left."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9._]+", "-", plain).strip("-.")[:100] or default
+
+
+def free_id(wanted: str, taken: Callable[[str], bool]) -> str:
+    """`wanted`, or the first of `wanted-2`, `wanted-3` … that is not taken."""
+    number, candidate = 1, wanted
+    while taken(candidate):
+        number += 1
+        candidate = f"{wanted}-{number}"
+    return candidate
 
 
 def new_uid() -> str:

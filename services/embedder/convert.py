@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
 
 from prisma.embedder.v1 import embedder_service_pb2 as service_pb2
 from prisma.embedder.v1 import resources_pb2
 from prisma_client import wire
 from services.chassis import names
-from services.chassis.errors import InvalidArgument, PrismaError
+from services.chassis.errors import PrismaError
 from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.masks import changed_fields, check_lengths
+from services.chassis.moments import stamp
 from services.embedder.documents import DEFAULT_MODEL, Dataset, Document, Failure, State
 from services.embedder.imports import Report
 from services.embedder.providers import Model
 from services.embedder.store import Store
 
-MAX_DISPLAY_NAME = 200
-MAX_DESCRIPTION = 10_000
+_LIMITS = {"display_name": 200, "description": 10_000}
 _FIELDS = {"state": "= !=", "key": "= :", "text": ":"}
 _UPDATABLE = ("display_name", "description", "embedding_model")
 _STATES: Mapping[State, resources_pb2.Document.State] = {
@@ -44,21 +43,13 @@ def document_ids(name: str, field: str = "name") -> tuple[str, str]:
 
 def checked(message: resources_pb2.Dataset) -> resources_pb2.Dataset:
     """A dataset's own fields, if they hold what they may. Raises InvalidArgument."""
-    if len(message.display_name) > MAX_DISPLAY_NAME:
-        raise InvalidArgument.field("dataset.display_name", f"expected at most {MAX_DISPLAY_NAME} characters")
-    if len(message.description) > MAX_DESCRIPTION:
-        raise InvalidArgument.field("dataset.description", f"expected at most {MAX_DESCRIPTION} characters")
+    check_lengths(message, "dataset", _LIMITS)
     return message
 
 
 def changes(request: service_pb2.UpdateDatasetRequest) -> dict[str, str]:
     """Columns and values that an update changes. Raises InvalidArgument."""
-    message = checked(request.dataset)
-    paths = list(request.update_mask.paths) or [name for name in _UPDATABLE if getattr(message, name)]
-    for path in paths:
-        if path not in _UPDATABLE:
-            raise InvalidArgument.field("update_mask", f"expected some of {', '.join(_UPDATABLE)}; got {path!r}")
-    return {path: getattr(message, path) for path in paths}
+    return changed_fields(checked(request.dataset), request.update_mask, _UPDATABLE)
 
 
 def filter_terms(text: str) -> list[Term]:
@@ -87,9 +78,9 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
         failed_count=counts.get(State.FAILED, 0),
         text_bytes=value.text_bytes,
         next_row=value.next_row,
-        create_time=_stamp(value.create_time),
-        update_time=_stamp(value.update_time),
-        delete_time=_stamp(value.delete_time) if value.delete_time else None,
+        create_time=stamp(value.create_time),
+        update_time=stamp(value.update_time),
+        delete_time=stamp(value.delete_time) if value.delete_time else None,
     )
 
 
@@ -110,8 +101,8 @@ def document(value: Document, dataset_id: str, mask: Sequence[str] | None = None
         message.state = _STATES[value.state]
     if mask is None:
         message.embedding_truncated = value.embedding_truncated
-        message.create_time.CopyFrom(_stamp(value.create_time))
-        message.update_time.CopyFrom(_stamp(value.update_time))
+        message.create_time.CopyFrom(stamp(value.create_time))
+        message.update_time.CopyFrom(stamp(value.update_time))
         if value.failure is not None:
             message.error.CopyFrom(failure(value.failure))
     return message
@@ -164,9 +155,3 @@ def models(found: Sequence[Model], unreachable: Mapping[str, str]) -> service_pb
     for provider, message in unreachable.items():
         response.unreachable.add(provider=provider, message=message)
     return response
-
-
-def _stamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment.replace(tzinfo=UTC))
-    return stamp

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
 
 from services.chassis import names
 from services.chassis.blobs import Blobs
-from services.chassis.database import Database
+from services.chassis.database import Database, newest_first
 from services.chassis.filters import Term
+from services.chassis.moments import utc_now
 from services.embedder.documents import Dataset, Document, Failure, NewDocument, State, document_id
 from services.embedder.errors import DatasetExists, DatasetNotFound, DocumentNotFound
 from services.embedder.tables import DATASETS, DOCUMENTS, IMPORTS
@@ -55,13 +55,15 @@ class Store:
         self, dataset_id: str, display_name: str, description: str, model: str, request_id: str
     ) -> Dataset:
         """Makes an empty dataset; the same request id gives the same one. Raises DatasetExists."""
-        moment = _now()
+        moment = utc_now()
         with self._database.write() as connection:
             if request_id:
                 known = connection.execute(select(DATASETS).where(DATASETS.c.request_id == request_id)).first()
                 if known is not None:
                     return _dataset(connection, known)
-            chosen = dataset_id or _free_id(connection, names.slug(display_name, "dataset"))
+            chosen = dataset_id or names.free_id(
+                names.slug(display_name, "dataset"), lambda candidate: _find(connection, candidate) is not None
+            )
             if _find(connection, chosen) is not None:
                 raise DatasetExists(
                     f"a dataset has the id {chosen!r}; choose another, or leave it out", metadata={"dataset": chosen}
@@ -90,17 +92,9 @@ class Store:
 
     def datasets(self, after: Sequence[Any] | None, limit: int, show_deleted: bool) -> list[Dataset]:
         """Datasets, the newest first, after the (create time, uid) given."""
-        query = select(DATASETS).order_by(DATASETS.c.create_time.desc(), DATASETS.c.uid).limit(limit)
+        query = newest_first(DATASETS, after, limit)
         if not show_deleted:
             query = query.where(DATASETS.c.delete_time.is_(None))
-        if after is not None:
-            moment = datetime.fromisoformat(after[0])
-            query = query.where(
-                or_(
-                    DATASETS.c.create_time < moment,
-                    and_(DATASETS.c.create_time == moment, DATASETS.c.uid > after[1]),
-                )
-            )
         with self._database.read() as connection:
             return [_dataset(connection, row) for row in connection.execute(query)]
 
@@ -108,7 +102,7 @@ class Store:
         """Changes columns of a dataset. Raises DatasetNotFound."""
         with self._database.write() as connection:
             uid = _need(connection, dataset_id).uid
-            changed = {**values, "update_time": _now()}
+            changed = {**values, "update_time": utc_now()}
             connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(changed))
             return _dataset(connection, _by_uid(connection, uid))
 
@@ -119,7 +113,7 @@ class Store:
             connection.execute(
                 update(DATASETS)
                 .where(DATASETS.c.uid == uid)
-                .values(delete_time=_now(), update_time=_now(), revision=DATASETS.c.revision + 1, request_id=None)
+                .values(delete_time=utc_now(), update_time=utc_now(), revision=DATASETS.c.revision + 1, request_id=None)
             )
             tombstone = _dataset(connection, _by_uid(connection, uid))
         self.sweep_deleted()
@@ -147,7 +141,7 @@ class Store:
 
         Raises DatasetNotFound, also when the dataset was deleted and another has its name now.
         """
-        moment = _now()
+        moment = utc_now()
         with self._database.write() as connection:
             dataset = _need(connection, dataset_id, uid)
             known = _known_keys(connection, uid, [each.key for each in documents])
@@ -231,7 +225,7 @@ class Store:
             connection.execute(
                 update(DOCUMENTS)
                 .where(here)
-                .values(deleted=True, text="", text_bytes=0, metadata={}, revision=revision, update_time=_now())
+                .values(deleted=True, text="", text_bytes=0, metadata={}, revision=revision, update_time=utc_now())
             )
             return _document(row)
 
@@ -293,7 +287,7 @@ class Store:
 
         What is not pending any more is left as it is: the call may be repeated. Raises DatasetNotFound.
         """
-        moment = _now()
+        moment = utc_now()
         with self._database.write() as connection:
             _need(connection, dataset_id, uid)
             revision = _touch(connection, uid, **({"dimension": dimension} if dimension else {}))
@@ -354,10 +348,6 @@ class Store:
             return [_document(row) for row in connection.execute(query)]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def _find(connection: Connection, dataset_id: str) -> Row[Any] | None:
     return connection.execute(
         select(DATASETS).where(DATASETS.c.id == dataset_id, DATASETS.c.delete_time.is_(None))
@@ -383,17 +373,9 @@ def _known_keys(connection: Connection, uid: str, keys: Sequence[str]) -> set[st
     return set(connection.execute(select(DOCUMENTS.c.key).where(here)).scalars())
 
 
-def _free_id(connection: Connection, wanted: str) -> str:
-    number, candidate = 1, wanted
-    while _find(connection, candidate) is not None:
-        number += 1
-        candidate = f"{wanted}-{number}"
-    return candidate
-
-
 def _touch(connection: Connection, uid: str, **values: int) -> int:
     """Raises the dataset's revision and returns it."""
-    changed = {**values, "revision": DATASETS.c.revision + 1, "update_time": _now()}
+    changed = {**values, "revision": DATASETS.c.revision + 1, "update_time": utc_now()}
     connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(changed))
     return connection.execute(select(DATASETS.c.revision).where(DATASETS.c.uid == uid)).scalar_one()
 

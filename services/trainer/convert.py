@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from prisma.common.v1.block_pb2 import RowRange
 from prisma.trainer.v1 import resources_pb2 as pb2
@@ -15,11 +12,12 @@ from prisma.trainer.v1.trainer_service_pb2 import UpdateRunRequest
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.masks import changed_fields, check_lengths
+from services.chassis.moments import stamp
 from services.trainer.runs import Run, Source
 from services.trainer.sae.config import Config
 
-MAX_DISPLAY_NAME = 200
-MAX_DESCRIPTION = 10_000
+_LIMITS = {"display_name": 200, "description": 10_000}
 _UPDATABLE = ("display_name", "description")
 _NORMALIZATIONS = {
     pb2.Config.NORMALIZATION_UNSPECIFIED: "standard",
@@ -52,21 +50,13 @@ def run_id(name: str, field: str = "name") -> str:
 
 def checked(message: pb2.Run) -> pb2.Run:
     """A run's own fields, if they hold what they may. Raises InvalidArgument."""
-    if len(message.display_name) > MAX_DISPLAY_NAME:
-        raise InvalidArgument.field("run.display_name", f"expected at most {MAX_DISPLAY_NAME} characters")
-    if len(message.description) > MAX_DESCRIPTION:
-        raise InvalidArgument.field("run.description", f"expected at most {MAX_DESCRIPTION} characters")
+    check_lengths(message, "run", _LIMITS)
     return message
 
 
 def changes(request: UpdateRunRequest) -> dict[str, str]:
     """Columns and values that an update changes. Raises InvalidArgument."""
-    message = checked(request.run)
-    paths = list(request.update_mask.paths) or [name for name in _UPDATABLE if getattr(message, name)]
-    for path in paths:
-        if path not in _UPDATABLE:
-            raise InvalidArgument.field("update_mask", f"expected some of {', '.join(_UPDATABLE)}; got {path!r}")
-    return {path: getattr(message, path) for path in paths}
+    return changed_fields(checked(request.run), request.update_mask, _UPDATABLE)
 
 
 def filter_terms(text: str) -> list[Term]:
@@ -117,15 +107,15 @@ def run(value: Run) -> pb2.Run:
         code_count=value.source.row_count if value.trained else 0,
         job=value.job,
         device=value.device,
-        create_time=_stamp(value.create_time),
-        update_time=_stamp(value.update_time),
+        create_time=stamp(value.create_time),
+        update_time=stamp(value.update_time),
     )
     if value.metrics is not None:
         message.metrics.CopyFrom(metrics(value.metrics))
     if value.train_time is not None:
-        message.train_time.CopyFrom(_stamp(value.train_time))
+        message.train_time.CopyFrom(stamp(value.train_time))
     if value.delete_time is not None:
-        message.delete_time.CopyFrom(_stamp(value.delete_time))
+        message.delete_time.CopyFrom(stamp(value.delete_time))
     return message
 
 
@@ -145,9 +135,3 @@ def _config(value: Config) -> pb2.Config:
         "none": pb2.Config.NORMALIZATION_NONE,
     }
     return pb2.Config(**fields, normalization=names_of[value.normalization])
-
-
-def _stamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment.replace(tzinfo=UTC))
-    return stamp

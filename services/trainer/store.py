@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, select, update
 
 from services.chassis import names
-from services.chassis.database import Database
+from services.chassis.database import Database, newest_first
 from services.chassis.filters import Term
+from services.chassis.moments import utc_now
 from services.trainer.errors import RunExists, RunNotFound
 from services.trainer.runs import Run, Source
 from services.trainer.sae.config import Config
@@ -27,14 +27,17 @@ class Store:
         self, run_id: str, display_name: str, description: str, source: Source, config: Config, request_id: str
     ) -> Run:
         """Makes a run; the same request id gives the same one. Raises RunExists."""
-        moment = _now()
+        moment = utc_now()
         with self._database.write() as connection:
             if request_id:
                 known = connection.execute(select(RUNS).where(RUNS.c.request_id == request_id)).first()
                 if known is not None:
                     return _run(connection, known)
             short = f"x{config.expansion}-k{config.k}"
-            chosen = run_id or _free_id(connection, f"{source.dataset.removeprefix('datasets/')[:80]}-{short}")
+            chosen = run_id or names.free_id(
+                f"{source.dataset.removeprefix('datasets/')[:80]}-{short}",
+                lambda candidate: _find(connection, candidate) is not None,
+            )
             if _find(connection, chosen) is not None:
                 raise RunExists(f"a run has the id {chosen!r}; choose another, or leave it out")
             uid = names.new_uid()
@@ -73,7 +76,7 @@ class Store:
 
     def runs(self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], show_deleted: bool) -> list[Run]:
         """Runs, the newest first, after the (create time, uid) given."""
-        query = select(RUNS).order_by(RUNS.c.create_time.desc(), RUNS.c.uid).limit(limit)
+        query = newest_first(RUNS, after, limit)
         if not show_deleted:
             query = query.where(RUNS.c.delete_time.is_(None))
         for term in terms:
@@ -82,10 +85,6 @@ class Store:
             else:
                 condition = (RUNS.c.attempt != "") if term.value == "TRAINED" else (RUNS.c.attempt == "")
             query = query.where(condition if term.op == "=" else ~condition)
-        if after is not None:
-            moment = datetime.fromisoformat(after[0])
-            later = and_(RUNS.c.create_time == moment, RUNS.c.uid > after[1])
-            query = query.where(or_(RUNS.c.create_time < moment, later))
         with self._database.read() as connection:
             return [_run(connection, row) for row in connection.execute(query)]
 
@@ -93,21 +92,22 @@ class Store:
         """Changes columns of a run. Raises RunNotFound, also when another run has its name now."""
         with self._database.write() as connection:
             found = _need(connection, run_id, uid)
-            connection.execute(update(RUNS).where(RUNS.c.uid == found.uid).values(**values, update_time=_now()))
+            connection.execute(update(RUNS).where(RUNS.c.uid == found.uid).values(**values, update_time=utc_now()))
             return _run(connection, _by_uid(connection, found.uid))
 
     def commit(self, run: Run, attempt: str, shards: Sequence[str]) -> Run:
         """Makes an attempt's weights and codes those of the run; repeated, it changes nothing. Raises RunNotFound."""
-        if self.run(run.id).attempt:
-            return self.run(run.id)
-        revision = run.revision + 1
-        return self.change(run.id, run.uid, attempt=attempt, shards=list(shards), revision=revision, train_time=_now())
+        known = self.run(run.id)
+        if known.trained:
+            return known
+        changed = {"attempt": attempt, "shards": list(shards), "revision": run.revision + 1, "train_time": utc_now()}
+        return self.change(run.id, run.uid, **changed)
 
     def delete(self, run_id: str) -> Run:
         """Leaves a tombstone. Raises RunNotFound."""
         with self._database.write() as connection:
             uid = _need(connection, run_id).uid
-            changed = {"delete_time": _now(), "update_time": _now(), "request_id": None}
+            changed = {"delete_time": utc_now(), "update_time": utc_now(), "request_id": None}
             connection.execute(update(RUNS).where(RUNS.c.uid == uid).values(changed))
             connection.execute(delete(METRICS).where(METRICS.c.run_uid == uid))
             return _run(connection, _by_uid(connection, uid))
@@ -135,10 +135,6 @@ class Store:
             return list(connection.execute(select(RUNS.c.uid).where(RUNS.c.delete_time.is_not(None))).scalars())
 
 
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def _find(connection: Connection, run_id: str) -> Row[Any] | None:
     return connection.execute(select(RUNS).where(RUNS.c.id == run_id, RUNS.c.delete_time.is_(None))).first()
 
@@ -152,14 +148,6 @@ def _need(connection: Connection, run_id: str, uid: str = "") -> Row[Any]:
 
 def _by_uid(connection: Connection, uid: str) -> Row[Any]:
     return connection.execute(select(RUNS).where(RUNS.c.uid == uid)).one()
-
-
-def _free_id(connection: Connection, wanted: str) -> str:
-    number, candidate = 1, wanted
-    while _find(connection, candidate) is not None:
-        number += 1
-        candidate = f"{wanted}-{number}"
-    return candidate
 
 
 def _run(connection: Connection, row: Row[Any]) -> Run:
