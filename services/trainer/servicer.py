@@ -179,9 +179,10 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     def _encode(self, run: Run, rows: wire.Rows, vectors: wire.Vectors) -> pb2.EncodeResponse:
         weights = self._weights(run.attempt)
-        codes = weights.encode(vectors, rows)
+        indices, values = weights.encode_dense(vectors)
         return pb2.EncodeResponse(
-            codes=wire.pack_codes(codes), unexplained_fractions=weights.unexplained(vectors).tolist()
+            codes=wire.pack_codes(weights.sparse(indices, values, rows)),
+            unexplained_fractions=weights.unexplained(vectors, indices, values).tolist(),
         )
 
     async def _run(self, name: str, field: str = "name") -> Run:

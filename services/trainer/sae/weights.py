@@ -80,7 +80,10 @@ class Weights:
 
         The same vector gives the same bits in any batch, on one machine with the same number of threads.
         """
-        indices, values = self.encode_dense(vectors)
+        return self.sparse(*self.encode_dense(vectors), rows)
+
+    def sparse(self, indices: NDArray[np.int32], values: F32, rows: NDArray[np.uint64]) -> Codes:
+        """What `encode_dense` gave, (B, k), as codes under these row numbers."""
         active = indices >= 0
         indptr = np.concatenate([[0], np.cumsum(active.sum(axis=1))]).astype(np.uint32)
         return Codes(rows, indptr, indices[active].astype(np.uint32), values[active], self.latent_count)
@@ -89,11 +92,10 @@ class Weights:
         """(B, d) vectors of codes, in the vectors' own space."""
         return kernels.decode(indices, values, self.W_dec, self.b_dec) * self.scale + self.mean
 
-    def unexplained(self, vectors: F32, center: F32 | None = None) -> F32:
-        """For each vector |x − x̂|² / |x − center|²; the center is the training rows' mean unless given."""
-        residual = vectors - self.decode_dense(*self.encode_dense(vectors))
-        around = vectors - (self.mean if center is None else center)
-        total = np.square(around).sum(axis=1)
+    def unexplained(self, vectors: F32, indices: NDArray[np.int32], values: F32) -> F32:
+        """For each (B, d) vector |x − x̂|² / |x − mean|², x̂ from its code (B, k); the mean is the training rows'."""
+        residual = vectors - self.decode_dense(indices, values)
+        total = np.square(vectors - self.mean).sum(axis=1)
         return np.square(residual).sum(axis=1) / np.maximum(total, np.finfo(np.float32).tiny)
 
     def fvu(self, vectors: F32) -> float:
