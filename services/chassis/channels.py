@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -65,6 +65,16 @@ def open_channel(address: str, settings: ChassisSettings) -> aio.Channel:
         settings.tls_certificate.read_bytes() if settings.tls_certificate else None,
     )
     return aio.secure_channel(address, credentials, options, interceptors=interceptors)
+
+
+async def pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncGenerator[Any]:
+    """All pages of a list: asks again with the token of the page before, until there is none. Changes `request`."""
+    while True:
+        page = await ask(request)
+        yield page
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return
 
 
 def translate(error: aio.AioRpcError, service: str) -> PrismaError:

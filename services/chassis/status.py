@@ -17,6 +17,7 @@ from grpc import aio
 
 from prisma.common.v1 import status_pb2, status_pb2_grpc
 from prisma.common.v1.status_pb2 import ServiceStatus
+from services.chassis.database import Database
 from services.chassis.errors import InvalidArgument, PrismaError
 from services.chassis.job_store import now
 
@@ -51,6 +52,16 @@ class Dependency:
             result.message = f"{type(error).__name__}: {error}"
         result.milliseconds = (time.perf_counter() - began) * 1000
         return result
+
+
+def database_dependency(database: Database) -> Dependency:
+    """A service's database, to be looked at."""
+
+    async def check() -> Mapping[str, str]:
+        await asyncio.to_thread(database.check)
+        return {}
+
+    return Dependency("database", database.url.partition("?")[0].rpartition("@")[2], check)
 
 
 class StatusServicer(status_pb2_grpc.StatusServiceServicer):

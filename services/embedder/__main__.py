@@ -12,7 +12,7 @@ from services.chassis import logs
 from services.chassis.blobs import Blobs
 from services.chassis.database import Database
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import Dependency
+from services.chassis.status import database_dependency
 from services.embedder.providers import Providers
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.servicer import EmbedderServicer
@@ -35,10 +35,6 @@ def main() -> None:
         jobs = EmbedderJobs(store, providers, chassis.events, settings.embed_batch, settings.ack_wait_seconds)
         servicer = EmbedderServicer(store, providers, chassis.jobs, chassis.events, settings)
 
-        async def check() -> dict[str, str]:
-            await asyncio.to_thread(database.check)
-            return {}
-
         async def close() -> None:
             await asyncio.to_thread(database.close)
 
@@ -52,7 +48,7 @@ def main() -> None:
             ],
             kinds=jobs.kinds(),
             tasks=[lambda: _sweep(store)],
-            dependencies=[Dependency("database", database.url.partition("?")[0].rpartition("@")[2], check)],
+            dependencies=[database_dependency(database)],
             close=[close],
         )
 

@@ -205,7 +205,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
             live = [document for document, deleted in found if not deleted and document.state == State.EMBEDDED]
             gone = [document.row for document, deleted in found if deleted]
             part = await asyncio.to_thread(self._store.vectors, live, dataset.dimension)
-            for piece in wire.blocks_of(len(part.rows), 4 * dataset.dimension) or ():
+            for piece in wire.blocks_of(len(part.rows), 4 * dataset.dimension):
                 yield pb2.ReadVectorsResponse(
                     vectors=wire.pack_vectors(part.vectors[piece], part.rows[piece], request.encoding),
                     revision=dataset.revision,

@@ -17,7 +17,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma_client import wire
-from services.chassis.channels import open_channel, translate
+from services.chassis.channels import open_channel, pages, translate
 from services.search import convert
 from services.search.catalog import Dataset, Run
 from services.search.index import Kind, LatentQuery, Vectors
@@ -55,27 +55,17 @@ class Upstream:
 
     async def datasets(self) -> list[Dataset]:
         """All datasets, tombstones too."""
-        found: list[Dataset] = []
-        token = ""
-        while True:
-            request = embedder_pb2.ListDatasetsRequest(page_size=_PAGE, page_token=token, show_deleted=True)
-            page = await _ask("embedder", self._embedder.ListDatasets(request))
-            found += [convert.dataset(each) for each in page.datasets]
-            token = page.next_page_token
-            if not token:
-                return found
+        request = embedder_pb2.ListDatasetsRequest(page_size=_PAGE, show_deleted=True)
+        async with _ours("embedder"):
+            listed = [page async for page in pages(self._embedder.ListDatasets, request)]
+        return [convert.dataset(each) for page in listed for each in page.datasets]
 
     async def runs(self) -> list[Run]:
         """All runs, tombstones too."""
-        found: list[Run] = []
-        token = ""
-        while True:
-            request = trainer_pb2.ListRunsRequest(page_size=_PAGE, page_token=token, show_deleted=True)
-            page = await _ask("trainer", self._trainer.ListRuns(request))
-            found += [convert.run(each) for each in page.runs]
-            token = page.next_page_token
-            if not token:
-                return found
+        request = trainer_pb2.ListRunsRequest(page_size=_PAGE, show_deleted=True)
+        async with _ours("trainer"):
+            listed = [page async for page in pages(self._trainer.ListRuns, request)]
+        return [convert.run(each) for page in listed for each in page.runs]
 
     async def dataset(self, name: str) -> Dataset:
         """One dataset, as its owner has it at this moment."""

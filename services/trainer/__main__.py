@@ -14,7 +14,7 @@ from services.chassis.channels import open_channel
 from services.chassis.database import Database
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import Dependency
+from services.chassis.status import database_dependency
 from services.trainer.servicer import TrainerServicer
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import Store
@@ -53,10 +53,6 @@ def main() -> None:
                     await chassis.jobs.cancel_for(run.name)
             await asyncio.to_thread(sweep)
 
-        async def check() -> dict[str, str]:
-            await asyncio.to_thread(database.check)
-            return {}
-
         async def close() -> None:
             await channel.close()
             await asyncio.to_thread(database.close)
@@ -72,7 +68,7 @@ def main() -> None:
             ],
             kinds=jobs.kinds(),
             tasks=[follower.run],
-            dependencies=[Dependency("database", database.url.partition("?")[0].rpartition("@")[2], check)],
+            dependencies=[database_dependency(database)],
             close=[close],
         )
 

@@ -14,7 +14,7 @@ from prisma.common.v1.block_pb2 import RowRange
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma_client import wire
-from services.chassis.channels import translate
+from services.chassis.channels import pages, translate
 from services.trainer.errors import DatasetNotEmbedded, TrainingDataChanged
 from services.trainer.runs import Source
 
@@ -54,17 +54,13 @@ class Embedder:
     async def deleted_datasets(self) -> set[str]:
         """Uids of all tombstones."""
         uids: set[str] = set()
-        token = ""
-        while True:
-            request = pb2.ListDatasetsRequest(page_size=1000, page_token=token, show_deleted=True)
-            try:
-                page = await self._stub.ListDatasets(request)
-            except grpc.aio.AioRpcError as error:
-                raise translate(error, "embedder") from error
-            uids.update(each.uid for each in page.datasets if each.HasField("delete_time"))
-            token = page.next_page_token
-            if not token:
-                return uids
+        request = pb2.ListDatasetsRequest(page_size=1000, show_deleted=True)
+        try:
+            async for page in pages(self._stub.ListDatasets, request):
+                uids.update(each.uid for each in page.datasets if each.HasField("delete_time"))
+        except grpc.aio.AioRpcError as error:
+            raise translate(error, "embedder") from error
+        return uids
 
     async def _read(
         self, dataset: str, ranges: Sequence[RowRange], *, uid: str = "", vectors: bool = True
