@@ -11,16 +11,14 @@ import grpc.aio
 import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.rpc.status_pb2 import Status
-from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from prisma.common.v1.block_pb2 import RowRange
 from prisma.common.v1.job_pb2 import GetJobRequest, Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
 from prisma_client import sample, wire
-from services.chassis.errors import reason_of
 from services.chassis.job_store import TERMINAL
+from tests.calls import reason
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
@@ -79,13 +77,6 @@ async def vectors_of(stub, **request: object) -> tuple[dict[int, bytes], list[in
                 assert int(row) not in found
                 found[int(row)] = vector.tobytes()
     return found, gone, revision
-
-
-def reason(error: grpc.aio.AioRpcError) -> str:
-    for key, value in error.trailing_metadata() or ():
-        if key == GRPC_DETAILS_METADATA_KEY:
-            return reason_of(Status.FromString(value))
-    return ""
 
 
 async def test_documents_are_imported_embedded_and_read_back(stub, jobs) -> None:

@@ -12,17 +12,15 @@ import grpc.aio
 import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.rpc.status_pb2 import Status
-from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from prisma.common.v1.block_pb2 import RowRange, VectorBlock
-from prisma.common.v1.job_pb2 import Job
+from prisma.common.v1.job_pb2 import CancelJobRequest, Job, RetryJobRequest
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.trainer.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_client import wire
-from services.chassis.errors import reason_of
+from tests.calls import reason
 from tests.trainer.conftest import DATASET, Suite
 
 RUN = "runs/r"
@@ -71,13 +69,6 @@ def children(folder: Path) -> str:
     return subprocess.run(
         ["pgrep", "-f", f"services.trainer.child.*{folder}"], capture_output=True, text=True, check=False
     ).stdout
-
-
-def reason(error: grpc.aio.AioRpcError) -> str:
-    for key, value in error.trailing_metadata() or ():
-        if key == GRPC_DETAILS_METADATA_KEY:
-            return reason_of(Status.FromString(value))
-    return ""
 
 
 async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suite: Suite) -> None:
@@ -152,8 +143,6 @@ async def test_a_cancelled_training_leaves_no_process_and_can_be_taken_up_again(
     await stepped(suite, 20)
     again = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
     assert again.name == job.name
-    from prisma.common.v1.job_pb2 import CancelJobRequest, RetryJobRequest
-
     await suite.jobs.CancelJob(CancelJobRequest(name=job.name))
     assert (await suite.ended(job)).state == Job.STATE_CANCELLED
     assert children(suite.folder) == ""
