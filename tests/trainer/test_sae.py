@@ -46,6 +46,13 @@ def test_top_k_is_exact_with_ties_to_the_lower_index(rows: int, n: int, k: int, 
         assert [float(value) for value in values[row, : len(found)]] == [float(pre[row, j]) for j in wanted]
 
 
+def test_of_equal_values_the_higher_index_goes_first() -> None:
+    for row in ([1, 1, 2], [2, 1, 1, 3], [1, 1, 1, 2, 2], [3, 1, 2, 1, 2, 2]):
+        for k in range(1, len(row) + 1):
+            indices, _values = kernels.top_k(np.array([row], dtype=np.float32), k, np.ones(len(row), dtype=bool))
+            assert list(indices[0]) == sorted(sorted(range(len(row)), key=lambda j: (-row[j], j))[:k])
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(1, 12),

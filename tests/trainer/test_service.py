@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import grpc.aio
@@ -20,6 +22,8 @@ from prisma.trainer.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_client import wire
+from services.trainer.child import Spec
+from services.trainer.sae.config import Config as SaeConfig
 from tests.calls import reason
 from tests.trainer.conftest import DATASET, Suite
 
@@ -174,6 +178,29 @@ def test_the_training_process_imports_neither_grpc_nor_nats() -> None:
     code = "import sys, services.trainer.child; print([m for m in ('grpc', 'nats', 'sqlalchemy') if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_the_training_process_ends_when_its_parents_pipe_does(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((500, 16), dtype=np.float32))
+    np.save(tmp_path / "rows.npy", np.arange(500, dtype=np.uint64))
+    config = SaeConfig(batch_size=8, epochs=1_000_000).resolved(500, 1)
+    spec = Spec(
+        str(tmp_path / "vectors.npy"), str(tmp_path / "rows.npy"), config.to_dict(), str(tmp_path / "attempt"), ""
+    )
+    with (tmp_path / "said").open("wb") as said:  # a file: what it says can't end it, only the pipe can
+        child = subprocess.Popen(
+            [sys.executable, "-m", "services.trainer.child", json.dumps(asdict(spec))],
+            stdin=subprocess.PIPE,
+            stdout=said,
+        )
+    try:
+        while not (tmp_path / "said").stat().st_size:
+            assert child.poll() is None
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait(30) == 1
+    finally:
+        child.kill()
 
 
 def vectors(numbers: np.ndarray) -> VectorBlock:
