@@ -129,6 +129,14 @@ class Store:
         for uid in uids:
             self._blobs.delete(f"vectors/{uid}")
 
+    def forget_if_deleted(self, uid: str) -> None:
+        """Deletes vectors of a dataset that was deleted, which work that had begun before may have written since."""
+        query = select(DATASETS.c.delete_time).where(DATASETS.c.uid == uid)
+        with self._database.read() as connection:
+            deleted = connection.execute(query).scalar() is not None
+        if deleted:
+            self._blobs.delete(f"vectors/{uid}")
+
     # Documents
 
     def known_keys(self, uid: str, keys: Sequence[str]) -> set[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest, RetryFailedDocumentsRequest
 from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
+from services.chassis.threads import in_thread
 from services.embedder import convert
-from services.embedder.documents import State
+from services.embedder.documents import Dataset, State
 from services.embedder.embedding import collect
 from services.embedder.providers import Providers
 from services.embedder.store import Store
@@ -40,19 +39,24 @@ class EmbedderJobs:
     async def retry(self, request: RetryFailedDocumentsRequest, context: JobContext) -> None:
         """Sets failed documents back to pending and embeds them; begun again, it does so again."""
         await context.prove()
-        count = await asyncio.to_thread(self._store.set_failed_pending, convert.dataset_id(request.name, "name"))
+        count = await in_thread(self._store.set_failed_pending, convert.dataset_id(request.name, "name"))
         context.log(f"{count} failed documents are pending again")
         await self.embed(EmbedDatasetRequest(name=request.name), context)
 
     async def embed(self, request: EmbedDatasetRequest, context: JobContext) -> None:
-        """Embeds pending documents until none is left."""
-        dataset_id = convert.dataset_id(request.name, "name")
-        dataset = await asyncio.to_thread(self._store.dataset, dataset_id)
+        """Embeds pending documents until none is left. Of a dataset that is deleted meanwhile, nothing stays."""
+        dataset = await in_thread(self._store.dataset, convert.dataset_id(request.name, "name"))
+        try:
+            await self._embed(dataset, context)
+        finally:
+            await in_thread(self._store.forget_if_deleted, dataset.uid)
+
+    async def _embed(self, dataset: Dataset, context: JobContext) -> None:
         done, total = 0, dataset.counts.get(State.PENDING, 0)
         dimension = dataset.dimension
         while True:
             await context.progress(done, total, "documents", f"embedding with {dataset.embedding_model}")
-            waiting = await asyncio.to_thread(self._store.pending, dataset_id, dataset.uid, self._batch)
+            waiting = await in_thread(self._store.pending, dataset.id, dataset.uid, self._batch)
             if not waiting:
                 return
             rows = [row for row, _text in waiting]
@@ -61,12 +65,12 @@ class EmbedderJobs:
             dimension = dimension or batch.vectors.shape[1]
             shard = None
             if len(batch.vectors):
-                shard = await asyncio.to_thread(self._store.write_shard, dataset.uid, batch.vectors)
+                shard = await in_thread(self._store.write_shard, dataset.uid, batch.vectors)
             await context.prove()
-            revision = await asyncio.to_thread(
-                self._store.commit_outcomes, dataset_id, dataset.uid, shard, dimension, batch.outcomes
+            revision = await in_thread(
+                self._store.commit_outcomes, dataset.id, dataset.uid, shard, dimension, batch.outcomes
             )
             await context.checkpoint()
-            await self._events.publish(CHANGED, request.name, revision)
+            await self._events.publish(CHANGED, dataset.name, revision)
             done += len(waiting)
             total = max(total, done)

@@ -6,11 +6,12 @@ from prisma.search.v1 import search_service_pb2_grpc
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.chassis.status import Dependency
+from services.chassis.threads import in_thread
 from services.search import convert
 from services.search.catalog import Catalog
 from services.search.embedded import EmbeddedIndex
 from services.search.index import Index
-from services.search.indexing import Indexing, in_thread
+from services.search.indexing import Indexing
 from services.search.searching import Searching
 from services.search.servicer import SearchServicer
 from services.search.settings import SearchSettings

@@ -7,17 +7,17 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from prisma_client.wire import Codes, WireError
 from services.chassis.errors import Aborted, Code, PrismaError
+from services.chassis.threads import in_thread
 from services.search.catalog import Catalog, Dataset, Run
 from services.search.index import Index, Kind, Rows, Stream, TextItem, Vectors
 
 _log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 Guard = Callable[[], Awaitable[None]]
 """Awaited before a commit; raises where it must not be made."""
 _NOTHING_YET = {"RUN_NOT_TRAINED", "STATISTICS_NOT_COMPUTED"}
@@ -198,13 +198,3 @@ def write(writer: Any, block: Streamed) -> None:
         writer.upsert(*block.vectors)
     if block.codes is not None:
         writer.upsert(block.codes)
-
-
-async def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Runs blocking work in a thread, and does not leave it behind: who is cancelled waits until it has ended."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise

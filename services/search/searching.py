@@ -10,12 +10,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from services.chassis.errors import InvalidArgument, PrismaError, Unavailable
+from services.chassis.threads import in_thread
 from services.search import analysis
 from services.search.catalog import Catalog, Dataset, Run
 from services.search.errors import DatasetNotFound, DocumentNotEmbedded, IndexNotReady, RunNotFound
 from services.search.fusion import Fusion
 from services.search.index import Index, Kind, LatentQuery, Stream, Vectors
-from services.search.indexing import in_thread
 from services.search.retrieval import Condition, FeatureFound, Hit, Mode, Page, Query, Retrieval
 
 ALL = "datasets/-"
