@@ -42,6 +42,8 @@ class ChassisSettings(BaseSettings):
     """PEM key of the certificate."""
     tls_authority: Path | None = None
     """PEM certificate that signs those of all processes; with it, they prove themselves to each other (mTLS)."""
+    ollama_url: str = "http://127.0.0.1:11434"
+    """Where Ollama is reached; it offers models for embeddings and labels."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """JSON lines, readable lines, or by whether a terminal looks on."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

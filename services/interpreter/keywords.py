@@ -1,0 +1,254 @@
+"""Labels from words alone: what the documents that activate a latent say, and others don't.
+
+Class-based tf-idf (Grootendorst 2022, section 3.3), made contrastive: a class is a latent's strongest documents,
+each weighed by its squared activation, and a term counts by
+
+    a · log(a / b)
+
+where a is the weighed share of the latent's documents that hold the term and b the share of all others: the term's
+part of the Kullback-Leibler divergence. Both are smoothed, so that few documents give no certainty.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
+
+from services.interpreter import tokens
+
+MAX_TERMS = 300_000
+"""Terms of the vocabulary: the most frequent ones."""
+KEYWORD_COUNT = 10
+"""Keywords of a label."""
+_LABEL_TERMS = 3
+_LABEL_CHARACTERS = 60
+_DOUBT = 2.0
+"""Documents' worth of doubt: a latent's shares are drawn towards the others' by so much, and the others' from 0."""
+_SUPPORT = 3
+"""Documents of the latent that must hold a term; fewer where it has few."""
+_STRONG = 0.4
+"""A term joins a label when it counts at least so much of the first one."""
+_PHRASE_SHARE = 0.6
+"""A word gives way to a phrase that stands in so much of its documents."""
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A term that speaks for a latent. share: of its documents that hold it. other_share: of all others."""
+
+    term: str
+    score: float
+    share: float
+    other_share: float
+
+
+@dataclass(frozen=True)
+class Named:
+    """A latent's name in words: `text` of at most 60 characters, a sentence of evidence, and its keywords."""
+
+    text: str
+    description: str
+    keywords: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A latent's strongest documents. rows: (m,) uint64, strongest first. activations: (m,) float32 > 0."""
+
+    latent: int
+    density: float
+    rows: NDArray[np.uint64]
+    activations: NDArray[np.float32]
+
+
+class Keywords:
+    """Terms of a corpus, counted once, to be compared with those of single latents."""
+
+    def __init__(self, background: Mapping[int, str]) -> None:
+        """`background` has the texts of a sample of rows, or of all."""
+        texts = list(background.values())
+        stop = tokens.stop_words(texts)
+        self._spelled = tokens.spelled(texts)
+
+        def terms(text: str) -> list[str]:
+            return tokens.terms(text, stop)
+
+        counting: dict[str, Any] = {"analyzer": terms, "binary": True, "dtype": np.float32}
+        self._vectorizer: Any = CountVectorizer(min_df=2 if len(texts) > 20 else 1, max_features=MAX_TERMS, **counting)
+        try:
+            counted: sparse.csr_array = sparse.csr_array(self._vectorizer.fit_transform(texts))
+            self._terms: list[str] = list(self._vectorizer.get_feature_names_out())
+        except ValueError:  # not one word in all texts
+            counted, self._terms = _nothing(len(texts), 0), []
+        self._background = np.sort(np.fromiter(background, np.uint64, len(background)))
+        self._frequency = np.asarray(counted.sum(axis=0)).ravel().astype(np.float64)  # (terms,)
+
+    def name(self, some: Sequence[Evidence], texts: Mapping[int, str]) -> list[Named]:
+        """Names latents. `texts` has those of their rows; rows whose document is gone may be missing."""
+        rows = sorted({int(row) for each in some for row in each.rows if int(row) in texts})
+        place = {row: position for position, row in enumerate(rows)}
+        documents = self._count([texts[row] for row in rows])
+        weights, members = _weights(some, place)
+        inside = sparse.csr_array(weights @ documents)  # (latents, terms): weighed documents with the term
+        held = sparse.csr_array(members[:, np.isin(rows, self._background)] @ documents[self._known(rows)])
+        return [
+            self._name_one(each, inside[[i]], held[[i]], weights[[i]], members[[i]], documents, texts)
+            for i, each in enumerate(some)
+        ]
+
+    def _known(self, rows: Sequence[int]) -> NDArray[np.intp]:
+        return np.flatnonzero(np.isin(np.asarray(rows, np.uint64), self._background))
+
+    def _count(self, texts: Sequence[str]) -> sparse.csr_array:
+        if not self._terms or not texts:
+            return _nothing(len(texts), len(self._terms))
+        return sparse.csr_array(self._vectorizer.transform(texts))
+
+    def _name_one(
+        self,
+        evidence: Evidence,
+        inside: sparse.csr_array,
+        held: sparse.csr_array,
+        weights: sparse.csr_array,
+        members: sparse.csr_array,
+        documents: sparse.csr_array,
+        texts: Mapping[int, str],
+    ) -> Named:
+        found = self._scored(inside, held, weights, members, documents)
+        if not found:
+            return _quoted(evidence, texts)
+        chosen = _distinct(found)
+        shown = [self._show(each.term) for each in chosen]
+        text = shown[0]
+        for term, keyword in list(zip(shown, chosen, strict=True))[1:_LABEL_TERMS]:
+            if keyword.score >= _STRONG * chosen[0].score and len(text) + 2 + len(term) <= _LABEL_CHARACTERS:
+                text = f"{text}, {term}"
+        return Named(text[:200], _describe(evidence, chosen, shown), shown)
+
+    def _scored(
+        self,
+        inside: sparse.csr_array,
+        held: sparse.csr_array,
+        weights: sparse.csr_array,
+        members: sparse.csr_array,
+        documents: sparse.csr_array,
+    ) -> list[Keyword]:
+        """The terms that speak for one latent, the strongest first; ties by the alphabet."""
+        columns = inside.indices
+        if not len(columns):
+            return []
+        total = float(weights.sum())
+        effective = total**2 / float((weights.data**2).sum())  # documents that the weights are worth (Kish 1965)
+        others = max(1.0, len(self._background) - float(held.max() if held.nnz else 0))
+        held_here = np.asarray(held[:, columns].todense()).ravel()
+        outside = np.maximum(0, self._frequency[columns] - held_here)
+        other = (outside + _DOUBT) / (others + 2 * _DOUBT)
+        raw = inside.data / total
+        share = (raw * effective + _DOUBT * other) / (effective + _DOUBT)
+        score = share * np.log(share / other)
+        support = np.asarray((members @ documents)[:, columns].todense()).ravel()
+        enough = support >= min(_SUPPORT, -(-members.nnz // 3))
+        able = np.flatnonzero((score > 0) & enough)
+        best = able[np.lexsort((columns[able], -score[able]))][:200]
+        return [
+            Keyword(self._terms[columns[i]], float(score[i]), float(raw[i]), float(outside[i] / others)) for i in best
+        ]
+
+    def _show(self, term: str) -> str:
+        return " ".join(self._spelled.get(word, word) for word in term.split())
+
+
+def make_different(named: Sequence[tuple[int, Named]]) -> dict[int, Named]:
+    """Latents with the same text get further keywords until each differs; the first of them keeps its own.
+
+    named: (latent, name), the most important first. A latent that runs out of keywords gets its number.
+    """
+    taken: set[str] = set()
+    result: dict[int, Named] = {}
+    for latent, each in named:
+        text = each.text
+        spare = [word for word in each.keywords if word not in text]
+        while text in taken and spare:
+            text = f"{each.text}, {spare.pop(0)}"
+        if text in taken:
+            text = f"{each.text} ({latent})"
+        taken.add(text)
+        result[latent] = Named(text, each.description, each.keywords)
+    return result
+
+
+def _weights(some: Sequence[Evidence], place: Mapping[int, int]) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """(latents, documents): squared activations relative to the strongest, and 1 where there is one."""
+    data: list[float] = []
+    columns: list[int] = []
+    indptr = [0]
+    for each in some:
+        strongest = float(each.activations[0]) if len(each.activations) else 1.0
+        for row, activation in zip(each.rows.tolist(), each.activations.tolist(), strict=True):
+            if row in place:
+                columns.append(place[row])
+                data.append((activation / strongest) ** 2)
+        indptr.append(len(columns))
+    shape = (len(some), len(place))
+    weights = sparse.csr_array((np.array(data), np.array(columns, np.int64), np.array(indptr)), shape=shape)
+    members = sparse.csr_array((np.ones(len(data)), weights.indices, weights.indptr), shape=shape)
+    return weights, members
+
+
+def _nothing(rows: int, columns: int) -> sparse.csr_array:
+    return sparse.csr_array(np.zeros((rows, columns), np.float32))
+
+
+def _distinct(found: Sequence[Keyword]) -> list[Keyword]:
+    """The strongest keywords that say different things; a word gives way to the phrase that it mostly stands in."""
+    phrases = [each for each in found[:60] if " " in each.term]
+    chosen: list[Keyword] = []
+    for each in found:
+        longer = [
+            phrase
+            for phrase in phrases
+            if len(phrase.term) > len(each.term)
+            and f" {each.term} " in f" {phrase.term} "
+            and phrase.share >= _PHRASE_SHARE * each.share
+        ]
+        best = max(longer, key=lambda phrase: phrase.score, default=each)
+        if not any(tokens.alike(best.term, other.term) for other in chosen):
+            chosen.append(best)
+        if len(chosen) == KEYWORD_COUNT:
+            break
+    return chosen
+
+
+def _describe(evidence: Evidence, chosen: Sequence[Keyword], shown: Sequence[str]) -> str:
+    told = [
+        f"“{term}” in {_percent(each.share)} of its strongest documents and {_percent(each.other_share)} of others"
+        for term, each in list(zip(shown, chosen, strict=True))[:_LABEL_TERMS]
+    ]
+    return f"Active in {_percent(evidence.density)} of documents. {'; '.join(told)}."
+
+
+def _percent(share: float) -> str:
+    if share == 0:
+        return "none"
+    if share < 0.0001:
+        return "< 0.01 %"
+    digits = 2 if share < 0.01 else 1 if share < 0.1 else 0
+    return f"{share * 100:.{digits}f} %"
+
+
+def _quoted(evidence: Evidence, texts: Mapping[int, str]) -> Named:
+    """The name of a latent whose documents share no word: the start of its strongest text."""
+    about = f"Active in {_percent(evidence.density)} of documents. They share no word that others lack."
+    for row in evidence.rows.tolist():
+        counted = Counter(texts.get(row, "").split())
+        if counted:
+            start = " ".join(texts[row].split())[: _LABEL_CHARACTERS - 2]
+            return Named(f"“{start}”", about, [])
+    return Named(f"latent {evidence.latent}", about, [])

@@ -1,0 +1,52 @@
+"""The interpreter's tables."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+INTERPRETATIONS = Table(
+    "interpretations",
+    METADATA,
+    Column("run_uid", String(32), primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("source", JSON, nullable=False),
+    Column("attempt", String(32), nullable=False),
+    Column("statistics_revision", BigInteger, nullable=False),
+    Column("statistics_time", DateTime),
+    Column("label_revision", BigInteger, nullable=False),
+    Column("families", JSON),
+    Column("families_time", DateTime),
+    Column("delete_time", DateTime),
+    Index("interpretations_run", "run"),
+)
+
+LABELS = Table(
+    "labels",
+    METADATA,
+    Column("run_uid", String(32), primary_key=True),
+    Column("feature", Integer, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("keywords", JSON, nullable=False),
+    Column("options", JSON),
+    Column("positive_rows", JSON, nullable=False),
+    Column("negative_rows", JSON, nullable=False),
+    Column("job", Text, nullable=False),
+    Column("create_time", DateTime, nullable=False),
+)
+
+ACTIVE = Table(
+    "active_labels",
+    METADATA,
+    Column("run_uid", String(32), primary_key=True),
+    Column("feature", Integer, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Index("active_labels_changed", "run_uid", "changed_at"),
+)
