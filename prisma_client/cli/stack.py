@@ -19,7 +19,12 @@ import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-SERVICES = {"embedder": "127.0.0.1:50051", "trainer": "127.0.0.1:50052"}
+SERVICES = {
+    "embedder": "127.0.0.1:50051",
+    "trainer": "127.0.0.1:50052",
+    "interpreter": "127.0.0.1:50053",
+    "search": "127.0.0.1:50054",
+}
 """The services that the stack runs, and where they listen by default."""
 NATS_ADDRESS = "127.0.0.1:4222"
 START_SECONDS = 60.0

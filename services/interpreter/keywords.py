@@ -33,6 +33,8 @@ _DOUBT = 2.0
 """Documents' worth of doubt: a latent's shares are drawn towards the others' by so much, and the others' from 0."""
 _SUPPORT = 3
 """Documents of the latent that must hold a term; fewer where it has few."""
+_WORTH = 0.1
+"""A keyword counts at least so much of the first one."""
 _STRONG = 0.4
 """A term joins a label when it counts at least so much of the first one."""
 _PHRASE_SHARE = 0.6
@@ -156,6 +158,7 @@ class Keywords:
         support = np.asarray((members @ documents)[:, columns].todense()).ravel()
         enough = support >= min(_SUPPORT, -(-members.nnz // 3))
         able = np.flatnonzero((score > 0) & enough)
+        able = able[score[able] >= _WORTH * score[able].max(initial=0)]
         best = able[np.lexsort((columns[able], -score[able]))][:200]
         return [
             Keyword(self._terms[columns[i]], float(score[i]), float(raw[i]), float(outside[i] / others)) for i in best

@@ -1,0 +1,103 @@
+"""Embedder, trainer and interpreter as users start them, with a trained run of the sample."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from prisma.common.v1 import job_pb2_grpc
+from prisma.common.v1.job_pb2 import GetJobRequest, Job
+from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma.embedder.v1 import embedder_service_pb2_grpc
+from prisma.interpreter.v1 import interpreter_service_pb2_grpc
+from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma.trainer.v1 import trainer_service_pb2_grpc
+from prisma.trainer.v1.resources_pb2 import Config, Run
+from prisma_client import sample
+from services.chassis.job_store import TERMINAL
+from tests.nats_server import NatsServer
+from tests.process import ServiceProcess
+
+DATASET = "datasets/d"
+RUN = "runs/r"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The processes, and stubs that reach them."""
+
+    embedder_process: ServiceProcess
+    trainer_process: ServiceProcess
+    interpreter_process: ServiceProcess
+    embedder: Any
+    trainer: Any
+    interpreter: Any
+    jobs: Any
+
+    async def ended(self, job: Job) -> Job:
+        """The job once it has ended, however often what answers for it dies meanwhile."""
+        for _ in range(900):
+            try:
+                job = await self.jobs.GetJob(GetJobRequest(name=job.name))
+                if job.state in TERMINAL:
+                    return job
+            except grpc.aio.AioRpcError as error:
+                assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"the job did not end: {job}")
+
+    async def train(self, run_id: str = "r", count: int = 600) -> None:
+        """A trained run of the sample's first texts, each of its latents being one of 256."""
+        texts = [each for each, _ in zip(sample.documents(), range(count), strict=False)]
+        await self.embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
+
+        async def messages() -> AsyncIterator[embedder_pb2.ImportDocumentsRequest]:
+            config = embedder_pb2.ImportDocumentsRequest.Config(dataset=DATASET)
+            yield embedder_pb2.ImportDocumentsRequest(config=config)
+            yield embedder_pb2.ImportDocumentsRequest(chunk=json.dumps(texts).encode())
+
+        await self.embedder.ImportDocuments(messages())
+        job = await self.ended(await self.embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name=DATASET)))
+        assert job.state == Job.STATE_SUCCEEDED, job
+        wanted = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))
+        await self.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=run_id, run=wanted))
+        job = await self.ended(await self.trainer.TrainRun(trainer_pb2.TrainRunRequest(name=f"runs/{run_id}")))
+        assert job.state == Job.STATE_SUCCEEDED, job
+
+
+@pytest.fixture
+async def suite(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Suite]:
+    folder = tmp_path_factory.mktemp("suite")
+    common = {"PRISMA_NATS_URL": nats_server.url, "PRISMA_ACK_WAIT_SECONDS": "3", "PRISMA_CATCH_UP_SECONDS": "1"}
+    embedder = ServiceProcess("embedder", folder, common)
+    trainer = ServiceProcess("trainer", folder, {**common, "PRISMA_EMBEDDER_ADDRESS": embedder.address})
+    addresses = {"PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_TRAINER_ADDRESS": trainer.address}
+    # No Ollama here: nothing listens on this port.
+    interpreter = ServiceProcess(
+        "interpreter", folder, {**common, **addresses, "PRISMA_OLLAMA_URL": "http://127.0.0.1:9"}
+    )
+    for process in (embedder, trainer, interpreter):
+        process.start()
+    options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 100)]
+    async with (
+        grpc.aio.insecure_channel(embedder.address, options) as to_embedder,
+        grpc.aio.insecure_channel(trainer.address, options) as to_trainer,
+        grpc.aio.insecure_channel(interpreter.address, options) as to_interpreter,
+    ):
+        yield Suite(
+            embedder,
+            trainer,
+            interpreter,
+            embedder_service_pb2_grpc.EmbedderServiceStub(to_embedder),
+            trainer_service_pb2_grpc.TrainerServiceStub(to_trainer),
+            interpreter_service_pb2_grpc.InterpreterServiceStub(to_interpreter),
+            job_pb2_grpc.JobServiceStub(to_embedder),
+        )
+    for process in (interpreter, trainer, embedder):
+        process.kill()

@@ -1,0 +1,267 @@
+"""The interpreter over gRPC, with a real embedder and trainer."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from prisma.common.v1.job_pb2 import Job
+from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
+from prisma.interpreter.v1 import resources_pb2
+from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma_client import wire
+from tests.calls import reason
+from tests.interpreter.conftest import RUN, Suite
+
+Label = resources_pb2.Label
+
+
+async def interpreted(suite: Suite) -> resources_pb2.Interpretation:
+    return await suite.interpreter.GetInterpretation(pb2.GetInterpretationRequest(name=f"{RUN}/interpretation"))
+
+
+async def with_statistics(suite: Suite) -> None:
+    """A trained run's statistics come by themselves."""
+    await suite.train()
+    for _ in range(300):
+        if (await interpreted(suite)).statistics_revision:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("no statistics came")
+
+
+async def labelled(suite: Suite, **wanted: Any) -> Job:
+    job = await suite.interpreter.LabelFeatures(pb2.LabelFeaturesRequest(run=RUN, **wanted))
+    return await suite.ended(job)
+
+
+async def features(suite: Suite, **wanted: Any) -> pb2.ListFeaturesResponse:
+    return await suite.interpreter.ListFeatures(pb2.ListFeaturesRequest(parent=RUN, page_size=1000, **wanted))
+
+
+async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> None:
+    await with_statistics(suite)
+    found = await interpreted(suite)
+    assert found.latent_count == 256
+    assert found.live_count + found.dead_count == 256
+    assert found.row_count == 600
+
+    assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
+    found = await interpreted(suite)
+    assert found.labelled_count == found.live_count
+
+    listed = await features(suite)
+    texts = [each.label.text for each in listed.features if each.HasField("label")]
+    assert len(texts) == len(set(texts)), "two features have the same label"
+    assert [each.density for each in listed.features] == sorted(
+        (each.density for each in listed.features), reverse=True
+    )
+    assert all(each.dead != each.HasField("label") for each in listed.features)
+
+    # Filters, orders and searches agree with the whole list.
+    dense = await features(suite, filter="density > 0.05 AND dead = false", order_by="index")
+    assert [each.index for each in dense.features] == sorted(
+        each.index for each in listed.features if each.density > 0.05
+    )
+    word = next(text for text in texts if text.isalpha())
+    assert word in [each.label.text for each in (await features(suite, query=word.upper())).features]
+    assert [each.index for each in (await features(suite, query="17")).features].count(17) == 1
+    assert not (await features(suite, filter="source = HUMAN")).features
+
+    # Pages together are the list.
+    paged: list[int] = []
+    token = ""
+    while True:
+        page = await suite.interpreter.ListFeatures(
+            pb2.ListFeaturesRequest(parent=RUN, page_size=100, page_token=token)
+        )
+        paged += [each.index for each in page.features]
+        token = page.next_page_token
+        if not token:
+            break
+    assert paged == [each.index for each in listed.features]
+
+    strongest = (await features(suite, order_by="max_activation desc")).features[0]
+    full = await suite.interpreter.GetFeature(pb2.GetFeatureRequest(name=strongest.name))
+    assert sum(full.histogram.counts) == full.active_count
+    assert full.decoder_neighbors[0].score >= full.decoder_neighbors[-1].score
+    examples = (await suite.interpreter.ListExamples(pb2.ListExamplesRequest(parent=full.name))).examples
+    assert examples[0].activation == pytest.approx(full.max_activation)
+    assert [each.activation for each in examples] == sorted((each.activation for each in examples), reverse=True)
+
+    # The analysis of an example is the code that the trainer holds, bit for bit.
+    document = await suite.interpreter.AnalyzeDocument(
+        pb2.AnalyzeDocumentRequest(run=RUN, document=examples[0].document)
+    )
+    call = suite.trainer.ReadCodes(
+        trainer_pb2.ReadCodesRequest(run=RUN, row_ranges=[{"start": examples[0].row, "end": examples[0].row + 1}])
+    )
+    (block,) = [block async for block in call]
+    indices, values = wire.unpack_codes(block.codes).row(0)
+    assert {each.index: each.activation for each in document.features} == {
+        index: value for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+    }
+    assert full.index in [each.index for each in document.features]
+    same = await suite.interpreter.AnalyzeText(pb2.AnalyzeTextRequest(run=RUN, text=examples[0].text))
+    assert [(each.index, each.activation) for each in same.features] == [
+        (each.index, each.activation) for each in document.features
+    ]
+    assert 0 <= same.unexplained_fraction <= 1.5
+    assert same.embedding_norm == pytest.approx(document.embedding_norm)
+
+    # Families.
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await suite.interpreter.ListFamilies(pb2.ListFamiliesRequest(parent=RUN))
+    assert reason(caught.value) == "FAMILIES_NOT_BUILT"
+    job = await suite.ended(await suite.interpreter.BuildFamilies(pb2.BuildFamiliesRequest(run=RUN)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    families = await suite.interpreter.ListFamilies(pb2.ListFamiliesRequest(parent=RUN, page_size=1000))
+    assert families.total_size == (await interpreted(suite)).family_count > 0
+    densities = {each.index: each.density for each in listed.features}
+    for family in families.families:
+        assert family.members[0].index == family.parent_index
+        for member in family.members[1:]:
+            assert densities[member.parent_index] >= densities[member.index]
+    graph = await suite.interpreter.GetGraph(pb2.GetGraphRequest(run=RUN))
+    assert {each.source for each in graph.edges} | {each.target for each in graph.edges} == {
+        each.index for each in graph.nodes
+    }
+    in_family = await features(suite, filter=f"family = {families.families[0].name.rpartition('/')[2]}")
+    assert {each.index for each in in_family.features} == {each.index for each in families.families[0].members}
+
+    # The table of all features.
+    call = suite.interpreter.ExportFeatures(pb2.ExportFeaturesRequest(run=RUN))
+    table = list(csv.DictReader(io.StringIO(b"".join([part.data async for part in call]).decode())))
+    assert [int(row["index"]) for row in table] == list(range(256))
+    assert {int(row["index"]): row["label"].lstrip("'") for row in table if row["label"]} == {
+        each.index: each.label.text for each in listed.features if each.HasField("label")
+    }
+
+
+async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> None:
+    await with_statistics(suite)
+    assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
+    feature = (await features(suite, order_by="max_activation desc")).features[0]
+    first = feature.label
+    revision = (await interpreted(suite)).label_revision
+
+    own = await suite.interpreter.CreateLabel(
+        pb2.CreateLabelRequest(parent=feature.name, label=Label(text="  my  own\nlabel ", description="because"))
+    )
+    assert (own.text, own.source, own.active) == ("my own label", Label.SOURCE_HUMAN, True)
+
+    # Those who derive data learn of that one alone.
+    call = suite.interpreter.ReadLabels(pb2.ReadLabelsRequest(run=RUN, since_revision=revision))
+    blocks = [block async for block in call]
+    assert [(each.index, each.label.text) for block in blocks for each in block.features] == [
+        (feature.index, "my own label")
+    ]
+    assert blocks[0].revision == revision + 1
+
+    # A job leaves it alone unless asked, and even then it stays the active one.
+    await labelled(suite)
+    names = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature.name))
+    assert [each.active for each in names.labels] == [True, False]
+    assert (await labelled(suite, relabel=True, indices=[feature.index])).state == Job.STATE_SUCCEEDED
+    names = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature.name))
+    assert [each.source for each in names.labels] == [
+        Label.SOURCE_KEYWORDS,
+        Label.SOURCE_HUMAN,
+        Label.SOURCE_KEYWORDS,
+    ]
+    assert [each.active for each in names.labels] == [False, True, False]
+
+    # Rollback.
+    back = await suite.interpreter.ActivateLabel(pb2.ActivateLabelRequest(name=first.name))
+    assert back.text == first.text
+    now = await suite.interpreter.GetFeature(pb2.GetFeatureRequest(name=feature.name))
+    assert now.label.name == first.name
+    again = await suite.interpreter.LabelFeature(pb2.LabelFeatureRequest(name=feature.name))
+    assert again.active
+    assert again.name.endswith("/labels/4")
+
+
+async def test_labels_and_statistics_are_served_while_the_trainer_is_away(suite: Suite) -> None:
+    await with_statistics(suite)
+    assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
+    suite.trainer_process.kill()
+    assert len((await features(suite)).features) == 256
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await suite.interpreter.AnalyzeText(pb2.AnalyzeTextRequest(run=RUN, text="a text"))
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert reason(caught.value) == "SERVICE_UNAVAILABLE"
+
+
+async def test_a_killed_interpreter_ends_its_jobs_and_a_deleted_run_leaves_nothing(suite: Suite) -> None:
+    await with_statistics(suite)
+    job = await suite.interpreter.LabelFeatures(pb2.LabelFeaturesRequest(run=RUN))
+    suite.interpreter_process.kill()
+    suite.interpreter_process.start()
+    assert (await suite.ended(job)).state == Job.STATE_SUCCEEDED
+    found = await interpreted(suite)
+    assert found.labelled_count == found.live_count
+    feature = (await features(suite)).features[0]
+    names = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature.name))
+    assert len(names.labels) == 1, "labelled twice"
+
+    blobs = suite.interpreter_process.log.parent / "data/interpreter/blobs/statistics" / found.run_uid
+    assert blobs.exists()
+    await suite.embedder.DeleteDataset(embedder_pb2.DeleteDatasetRequest(name="datasets/d"))
+    for _ in range(300):
+        try:
+            await interpreted(suite)
+        except grpc.aio.AioRpcError as error:
+            assert reason(error) == "RUN_NOT_FOUND"
+            if not blobs.exists():
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError("statistics of a deleted run are left")
+
+
+BAD = [
+    ("ListFeatures", pb2.ListFeaturesRequest(parent="runs/none"), "RUN_NOT_FOUND"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent="r"), "INVALID_ARGUMENT"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, filter="density >"), "INVALID_FILTER"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, filter="colour = red"), "INVALID_FILTER"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, filter="source = ROBOT"), "INVALID_FILTER"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, order_by="beauty"), "INVALID_ARGUMENT"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, page_token="%%%"), "INVALID_PAGE_TOKEN"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, page_size=-1), "INVALID_ARGUMENT"),
+    ("GetFeature", pb2.GetFeatureRequest(name=f"{RUN}/features/256"), "FEATURE_NOT_FOUND"),
+    ("GetFeature", pb2.GetFeatureRequest(name=f"{RUN}/features/one"), "INVALID_ARGUMENT"),
+    ("GetFeature", pb2.GetFeatureRequest(name=f"{RUN}/features/-1"), "INVALID_ARGUMENT"),
+    ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, indices=[999]), "FEATURE_NOT_FOUND"),
+    ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, options={"model": "gpt-4"}), "INVALID_ARGUMENT"),
+    ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, options={"temperature": 9}), "INVALID_ARGUMENT"),
+    ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, options={"positive_count": 0}), "INVALID_ARGUMENT"),
+    ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, options={"model": "ollama/x"}), "PROVIDER_UNAVAILABLE"),
+    ("CreateLabel", pb2.CreateLabelRequest(parent=f"{RUN}/features/1", label={"text": " "}), "INVALID_ARGUMENT"),
+    ("CreateLabel", pb2.CreateLabelRequest(parent=f"{RUN}/features/1", label={"text": "x" * 201}), "INVALID_ARGUMENT"),
+    ("ActivateLabel", pb2.ActivateLabelRequest(name=f"{RUN}/features/1/labels/7"), "LABEL_NOT_FOUND"),
+    ("BuildFamilies", pb2.BuildFamiliesRequest(run=RUN, threshold=2), "INVALID_ARGUMENT"),
+    ("BuildFamilies", pb2.BuildFamiliesRequest(run=RUN, rounds=0), "INVALID_ARGUMENT"),
+    ("GetGraph", pb2.GetGraphRequest(run=RUN), "FAMILIES_NOT_BUILT"),
+    ("AnalyzeText", pb2.AnalyzeTextRequest(run=RUN, text=" \n"), "INVALID_ARGUMENT"),
+    ("AnalyzeText", pb2.AnalyzeTextRequest(run="runs/none", text="x"), "RUN_NOT_FOUND"),
+    (
+        "AnalyzeDocument",
+        pb2.AnalyzeDocumentRequest(run=RUN, document="datasets/d/documents/none"),
+        "DOCUMENT_NOT_FOUND",
+    ),
+    ("AnalyzeDocument", pb2.AnalyzeDocumentRequest(run=RUN, document="none"), "INVALID_ARGUMENT"),
+]
+
+
+async def test_bad_requests_are_told_what_is_wrong(suite: Suite) -> None:
+    await with_statistics(suite)
+    for method, request, expected in BAD:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await getattr(suite.interpreter, method)(request)
+        assert reason(caught.value) == expected, (method, request, caught.value.details())
+        assert caught.value.details()

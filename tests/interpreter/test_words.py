@@ -1,0 +1,164 @@
+"""Keywords, prompts, and families, on small corpora where the right answer is plain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from services.interpreter import families, prompts, tokens
+from services.interpreter.keywords import Evidence, Keywords, Named, make_different
+
+ENGLISH = tokens.stop_words(["the cat and the dog are in the house of the man"])
+
+
+def evidence(latent: int, rows: list[int]) -> Evidence:
+    activations = np.linspace(2.0, 1.0, len(rows)).astype(np.float32)
+    return Evidence(latent, len(rows) / 100, np.array(rows, np.uint64), activations)
+
+
+def corpus() -> dict[int, str]:
+    """100 texts: each tenth is of event loops, each tenth of socket errors; all speak of a value 42."""
+    texts = {}
+    for row in range(100):
+        topic = {0: "The event loop runs a coroutine", 1: "A socket error of the network"}.get(row % 10, "Plain words")
+        texts[row] = f"{topic} and returns the value 42, number {row}."
+    return texts
+
+
+def test_a_label_says_what_the_activating_documents_share_and_others_lack() -> None:
+    texts = corpus()
+    loops, sockets = evidence(7, list(range(0, 100, 10))), evidence(8, list(range(1, 100, 10)))
+    first, second = Keywords(texts).name([loops, sockets], texts)
+    assert "event loop" in first.text
+    assert "socket error" in second.text
+    for named in (first, second):
+        assert not {"value", "42", "the", "returns"} & set(" ".join(named.keywords).split())
+        assert "100 % of its strongest documents and none of others" in named.description
+
+
+def test_labels_do_not_depend_on_batches_or_the_order_of_others() -> None:
+    texts = corpus()
+    some = [evidence(latent, list(range(latent, 100, 7))) for latent in range(7)]
+    keywords = Keywords(texts)
+    together = keywords.name(some, texts)
+    assert together == [keywords.name([each], texts)[0] for each in some]
+    assert together == Keywords(texts).name(list(reversed(some)), texts)[::-1]
+
+
+@pytest.mark.parametrize("text", ["1 2 3", "", "the of and", "。。。", "7"])
+def test_documents_without_a_word_still_give_a_name(text: str) -> None:
+    texts = dict.fromkeys(range(30), text)
+    named = Keywords(texts).name([evidence(3, [1, 2])], texts)[0]
+    assert named.text.strip()
+
+
+def test_a_document_that_is_gone_is_left_out() -> None:
+    texts = corpus()
+    background = dict(texts)
+    for row in range(0, 50, 10):
+        del texts[row]
+    assert "event loop" in Keywords(background).name([evidence(7, list(range(0, 100, 10)))], texts)[0].text
+
+
+def test_equal_labels_are_told_apart() -> None:
+    one, two = Named("loop", "", ["loop", "event"]), Named("loop", "", ["loop"])
+    assert [each.text for each in make_different([(5, one), (3, one), (9, two)]).values()] == [
+        "loop",
+        "loop, event",
+        "loop (9)",
+    ]
+
+
+def test_terms_are_words_and_phrases_without_stop_words_numbers_and_sentence_ends() -> None:
+    assert tokens.terms("The event-loop runs. Sockets, of course: utf8 and 42", ENGLISH) == [
+        "event",
+        "loop",
+        "event loop",
+        "runs",
+        "loop runs",
+        "event loop runs",
+        "sockets",
+        "utf8",
+    ]
+    assert tokens.terms("日本語の文", ENGLISH) == ["日本", "本語", "語の", "の文"]
+
+
+def test_the_languages_of_a_corpus_decide_its_stop_words() -> None:
+    italian = tokens.stop_words(["il gatto e il cane sono nella casa della nonna che li ama"] * 5)
+    assert {"della", "nella", "che", "the"} <= italian
+    assert "casa" not in italian
+
+
+@given(st.text())
+def test_any_text_gives_terms_in_lower_case(text: str) -> None:
+    for term in tokens.terms(text, ENGLISH):
+        assert term == term.lower()
+        assert 1 <= len(term.split(" ")) <= tokens.MAX_WORDS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"label": "Event loops", "description": "They run."}',
+        '```json\n{"label": "\\"Event loops\\".", "description": "They run."}\n```',
+        'Here it is: {"label": "Event  loops", "description": "They\\nrun."} I hope it helps',
+    ],
+)
+def test_a_models_answer_is_read(content: str) -> None:
+    assert prompts.read(content) == prompts.Answer("Event loops", "They run.")
+
+
+@pytest.mark.parametrize("content", ["", "no", "{}", '{"label": " "}', '{"label": 3}', '{"label": "cut of', "[1]"])
+def test_what_is_no_label_is_refused(content: str) -> None:
+    with pytest.raises(prompts.NotALabel, match="expected"):
+        prompts.read(content)
+
+
+@st.composite
+def codes(draw: st.DrawFn) -> np.ndarray:
+    n = draw(st.integers(2, 12))
+    return np.array(draw(st.lists(st.lists(st.booleans(), min_size=n, max_size=n), min_size=4, max_size=60)), np.int64)
+
+
+@given(codes())
+def test_families_are_trees_from_denser_to_sparser_features(active: np.ndarray) -> None:
+    counts = active.T @ active
+    density = active.mean(axis=0)
+    found = families.build(sparse.csr_array(counts), density, threshold=0.2)
+    gone: set[int] = set()
+    for number in (1, 2, 3):
+        these = [family for family in found if family.round == number]
+        for family in these:
+            assert len(family.members) > 1
+            seen = set()
+            for member in family.members:
+                if member.parent is None:
+                    assert member.index == family.root
+                else:
+                    assert member.parent in seen, "a parent comes before its children"
+                    assert (-density[member.parent], member.parent) < (-density[member.index], member.index)
+                    shared = counts[member.parent, member.index]
+                    assert shared >= families.MIN_SHARED
+                    least = min(counts[member.parent, member.parent], counts[member.index, member.index])
+                    assert member.weight == pytest.approx(shared / least)
+                    assert member.weight >= 0.2
+                seen.add(member.index)
+            assert not seen & gone, "the roots of earlier rounds are gone"
+        gone |= {family.root for family in these}
+
+
+def test_a_family_is_what_activates_under_a_parent() -> None:
+    # 0 is active in all; 1 and 2 in halves of it; 3 within 1; 4 alone.
+    active = np.zeros((40, 5), np.int64)
+    active[:20, 0] = active[:10, 1] = active[10:20, 2] = active[:5, 3] = active[30:, 4] = 1
+    found = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0))
+    first = found[0]
+    assert (first.root, first.color, first.id) == (0, 1, "1-0")
+    assert {member.index: member.parent for member in first.members} in (
+        {0: None, 1: 0, 2: 0, 3: 0},
+        {0: None, 1: 0, 2: 0, 3: 1},
+    )
+    assert [(family.round, family.root) for family in found[1:]] == [(2, 1)]
