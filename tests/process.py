@@ -35,7 +35,7 @@ class ServiceProcess:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", f"services.{self._service}"],
+                [sys.executable, "-P", "-m", "gateway" if self._service == "gateway" else f"services.{self._service}"],
                 env=self.environment,
                 stdout=log,
                 stderr=log,

@@ -24,8 +24,11 @@ SERVICES = {
     "trainer": "127.0.0.1:50052",
     "interpreter": "127.0.0.1:50053",
     "search": "127.0.0.1:50054",
+    "gateway": "127.0.0.1:50050",
 }
-"""The services that the stack runs, and where they listen by default."""
+"""The processes that the stack runs, and where they listen for gRPC by default."""
+HTTP_ADDRESS = "127.0.0.1:8080"
+"""Where the gateway listens for HTTP by default."""
 NATS_ADDRESS = "127.0.0.1:4222"
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -58,21 +61,24 @@ class Stack:
         self.addresses = {
             name: os.environ.get(f"PRISMA_{name.upper()}_LISTEN", address) for name, address in SERVICES.items()
         }
+        self.http = os.environ.get("PRISMA_HTTP_LISTEN", HTTP_ADDRESS)
 
     async def start(self) -> None:
         """Starts all and returns once all answer. Raises StackError."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         nats = os.environ.get("PRISMA_NATS_LISTEN", NATS_ADDRESS)
-        for name, address in {"nats": nats, **self.addresses}.items():
+        for name, address in {"nats": nats, **self.addresses, "http": self.http}.items():
             await _check_free(name, address)
         environment = {**os.environ, "PRISMA_DATA_DIR": str(self._data_dir)}
         self._parts = [self._nats(nats, environment)]
         for name, address in self.addresses.items():
             environment[f"PRISMA_{name.upper()}_ADDRESS"] = address
             environment[f"PRISMA_{name.upper()}_LISTEN"] = address
+        environment["PRISMA_HTTP_LISTEN"] = self.http
         for name in self.addresses:
-            self._parts.append(Part(name, [sys.executable, "-P", "-m", f"services.{name}"], environment))
+            module = name if name == "gateway" else f"services.{name}"
+            self._parts.append(Part(name, [sys.executable, "-P", "-m", module], environment))
         self._tasks = [asyncio.create_task(self._supervise(part)) for part in self._parts]
         await asyncio.gather(*(self._healthy(name, address) for name, address in self.addresses.items()))
 
@@ -167,7 +173,8 @@ async def run_until_interrupted(data_dir: Path) -> int:
     stop = interrupted()
     try:
         await stack.start()
-        typer.echo(f"PRISMA is up: {', '.join(f'{name} {at}' for name, at in stack.addresses.items())}")
+        typer.echo(f"PRISMA is up: http://{stack.http}")
+        typer.echo(f"gRPC: {', '.join(f'{name} {at}' for name, at in stack.addresses.items())}")
         typer.echo(f"data in {data_dir}; Ctrl-C stops all")
         await stop.wait()
     except StackError as error:

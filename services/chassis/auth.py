@@ -74,13 +74,18 @@ class Keys:
             raise KeyMissing("this server wants an API key: send `Authorization: Bearer <key>`")
         if self._service and hmac.compare_digest(key.encode(), self._service.encode()):
             return Caller(SERVICE, trusted=True)
-        shown, found = digest(key), ""
-        for name, known in self._known():
-            if hmac.compare_digest(shown, known):
-                found = name
+        found = self.name_of(digest(key))
         if not found:
             raise Unauthenticated("this API key is not known here; make one with `prisma keys create`")
         return Caller(found, trusted=False)
+
+    def name_of(self, shown: str) -> str:
+        """Whose key has this digest; empty where nobody's has."""
+        found = ""
+        for name, known in self._known():
+            if hmac.compare_digest(shown, known):
+                found = name
+        return found
 
     def _known(self) -> list[tuple[str, str]]:
         if self._file is None or not self._file.exists():

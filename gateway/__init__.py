@@ -1,0 +1,1 @@
+"""The gateway: HTTP and the web page in front of the gRPC services. It holds no state and no logic of the domain."""

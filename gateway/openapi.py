@@ -1,0 +1,349 @@
+"""The OpenAPI 3.1 document, made from the descriptors with their comments: `python -m gateway.openapi`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from google.api import annotations_pb2, field_behavior_pb2, http_pb2
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodDescriptorProto,
+)
+
+FILE = Path(__file__).parent / "web" / "openapi.json"
+_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^{}]*))?\}")
+_SINGULAR = {
+    "datasets": "dataset",
+    "documents": "document",
+    "runs": "run",
+    "features": "feature",
+    "labels": "label",
+    "families": "family",
+    "jobs": "job",
+}
+_PLAIN: Mapping[int, Mapping[str, Any]] = {
+    FieldDescriptorProto.TYPE_DOUBLE: {"type": "number", "format": "double"},
+    FieldDescriptorProto.TYPE_FLOAT: {"type": "number", "format": "float"},
+    FieldDescriptorProto.TYPE_INT32: {"type": "integer", "format": "int32"},
+    FieldDescriptorProto.TYPE_UINT32: {"type": "integer", "format": "int64", "minimum": 0},
+    FieldDescriptorProto.TYPE_INT64: {"type": "string", "format": "int64"},
+    FieldDescriptorProto.TYPE_UINT64: {"type": "string", "format": "uint64"},
+    FieldDescriptorProto.TYPE_BOOL: {"type": "boolean"},
+    FieldDescriptorProto.TYPE_STRING: {"type": "string"},
+    FieldDescriptorProto.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
+}
+_KNOWN: Mapping[str, Mapping[str, Any]] = {
+    ".google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    ".google.protobuf.Duration": {"type": "string", "pattern": r"^-?\d+(\.\d+)?s$"},
+    ".google.protobuf.FieldMask": {"type": "string", "description": "Names of fields, separated by commas."},
+    ".google.protobuf.Struct": {"type": "object", "additionalProperties": True},
+    ".google.protobuf.Any": {
+        "type": "object",
+        "properties": {"@type": {"type": "string"}},
+        "additionalProperties": True,
+    },
+}
+_ERROR = {
+    "type": "object",
+    "description": "An error (AIP-193). Its details hold a google.rpc.ErrorInfo with `reason` and `domain` prisma.",
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "status", "message", "details"],
+            "properties": {
+                "code": {"type": "integer", "description": "The HTTP status."},
+                "status": {"type": "string", "description": "The google.rpc.Code."},
+                "message": {"type": "string", "description": "What happened, and what to do."},
+                "details": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
+            },
+        }
+    },
+    "required": ["error"],
+}
+
+
+def document() -> dict[str, Any]:
+    """The document."""
+    files = [file for file in _descriptors().file if file.package]
+    return _Writer(files).document()
+
+
+def text() -> str:
+    """The document as it is checked in."""
+    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _descriptors() -> FileDescriptorSet:
+    return FileDescriptorSet.FromString((resources.files("prisma") / "prisma.binpb").read_bytes())
+
+
+class _Writer:
+    def __init__(self, files: Sequence[FileDescriptorProto]) -> None:
+        self._files = files
+        self._comments: dict[str, str] = {}
+        self._messages: dict[str, DescriptorProto] = {}
+        self._enums: dict[str, EnumDescriptorProto] = {}
+        self._schemas: dict[str, Any] = {}
+        for file in files:
+            self._read(file)
+
+    def document(self) -> dict[str, Any]:
+        paths: dict[str, Any] = {}
+        tags: list[dict[str, str]] = []
+        for file in self._files:
+            for service in file.service:
+                name = f"{file.package}.{service.name}"
+                if name.startswith("prisma."):
+                    tags.append({"name": service.name, "description": self._comments.get(f".{name}", "")})
+                    for method in service.method:
+                        for verb, path, operation in self._operations(service.name, f".{name}.{method.name}", method):
+                            paths.setdefault(path, {})[verb] = operation
+        self._status(paths)
+        return {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "PRISMA",
+                "version": metadata.version("prisma-suite"),
+                "summary": "What is in text embeddings: features, labels, families, search.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "security": [{}, {"key": []}],
+            "tags": tags,
+            "paths": dict(sorted(paths.items())),
+            "components": {
+                "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+                "schemas": {**dict(sorted(self._schemas.items())), "Error": _ERROR},
+            },
+        }
+
+    def _read(self, file: FileDescriptorProto) -> None:
+        prefix = f".{file.package}"
+        names: dict[tuple[int, ...], str] = {}
+        for number, message in enumerate(file.message_type):
+            self._enter(message, f"{prefix}.{message.name}", (4, number), names)
+        for number, enum in enumerate(file.enum_type):
+            self._enter_enum(enum, f"{prefix}.{enum.name}", (5, number), names)
+        for number, service in enumerate(file.service):
+            names[(6, number)] = f"{prefix}.{service.name}"
+            for place, method in enumerate(service.method):
+                names[(6, number, 2, place)] = f"{prefix}.{service.name}.{method.name}"
+        for location in file.source_code_info.location:
+            if location.leading_comments and tuple(location.path) in names:
+                self._comments[names[tuple(location.path)]] = _tidy(location.leading_comments)
+
+    def _enter(
+        self, message: DescriptorProto, name: str, path: tuple[int, ...], names: dict[tuple[int, ...], str]
+    ) -> None:
+        self._messages[name] = message
+        names[path] = name
+        for number, field in enumerate(message.field):
+            names[(*path, 2, number)] = f"{name}.{field.name}"
+        for number, inner in enumerate(message.nested_type):
+            self._enter(inner, f"{name}.{inner.name}", (*path, 3, number), names)
+        for number, enum in enumerate(message.enum_type):
+            self._enter_enum(enum, f"{name}.{enum.name}", (*path, 4, number), names)
+
+    def _enter_enum(
+        self, enum: EnumDescriptorProto, name: str, path: tuple[int, ...], names: dict[tuple[int, ...], str]
+    ) -> None:
+        self._enums[name] = enum
+        names[path] = name
+        for number, value in enumerate(enum.value):
+            names[(*path, 2, number)] = f"{name}.{value.name}"
+
+    def _operations(
+        self, service: str, name: str, method: MethodDescriptorProto
+    ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        rule: http_pb2.HttpRule = method.options.Extensions[annotations_pb2.http]  # pyright: ignore[reportArgumentType]
+        for number, each in enumerate((rule, *rule.additional_bindings)):
+            verb = each.WhichOneof("pattern") or ""
+            path, parameters, bound = _path(getattr(each, verb))
+            comment = self._comments.get(name, "")
+            operation: dict[str, Any] = {
+                "operationId": f"{service}_{method.name}{f'_{number}' if number else ''}",
+                "tags": [service],
+                "summary": comment.split(". ")[0].rstrip("."),
+                "description": comment,
+                "parameters": [*parameters, *self._query(method, each.body, bound)],
+                "responses": {"200": self._response(method), "default": _error_response()},
+            }
+            if each.body:
+                operation["requestBody"] = self._body(method, each.body)
+            yield verb, path, operation
+
+    def _query(self, method: MethodDescriptorProto, body: str, bound: set[str]) -> list[dict[str, Any]]:
+        if body == "*":
+            return []
+        request, prefix = self._messages[method.input_type], method.input_type
+        if method.client_streaming:  # the config's fields, written without its name
+            prefix = next(field.type_name for field in request.field if field.name == "config")
+            request, bound = self._messages[prefix], {name.removeprefix("config.") for name in bound}
+        return [
+            {
+                "name": field.json_name,
+                "in": "query",
+                "required": _is_required(field),
+                "description": self._comments.get(f"{prefix}.{field.name}", ""),
+                "schema": self._field(field),
+            }
+            for field in request.field
+            if field.name not in bound and field.name != body
+        ]
+
+    def _body(self, method: MethodDescriptorProto, body: str) -> dict[str, Any]:
+        if method.client_streaming:
+            file = {"type": "string", "format": "binary"}
+            form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
+            return {
+                "required": True,
+                "content": {
+                    "application/octet-stream": {"schema": file},
+                    "multipart/form-data": {"schema": form},
+                },
+            }
+        request = self._messages[method.input_type]
+        schema = (
+            self._reference(method.input_type)
+            if body == "*"
+            else self._field(next(field for field in request.field if field.name == body))
+        )
+        return {"required": body != "*", "content": {"application/json": {"schema": schema}}}
+
+    def _response(self, method: MethodDescriptorProto) -> dict[str, Any]:
+        if method.output_type == ".google.api.HttpBody":
+            return {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+        schema = self._reference(method.output_type)
+        if method.server_streaming:
+            told = "One message a line; an error in mid-stream is a last line of its own. As events by Accept."
+            return {
+                "description": told,
+                "content": {"application/x-ndjson": {"schema": schema}, "text/event-stream": {"schema": schema}},
+            }
+        return {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
+
+    def _reference(self, name: str) -> dict[str, Any]:
+        if name in _KNOWN:
+            return dict(_KNOWN[name])
+        plain = name.lstrip(".")
+        if plain not in self._schemas:
+            self._schemas[plain] = {}  # first, as messages may hold themselves
+            self._schemas[plain] = self._enum(name) if name in self._enums else self._message(name)
+        return {"$ref": f"#/components/schemas/{plain}"}
+
+    def _message(self, name: str) -> dict[str, Any]:
+        message = self._messages[name]
+        properties = {}
+        for field in message.field:
+            schema = self._field(field)
+            comment = self._comments.get(f"{name}.{field.name}", "")
+            if comment:
+                schema = {"description": comment, **schema}
+            if _behaves(field, field_behavior_pb2.OUTPUT_ONLY):
+                schema["readOnly"] = True
+            properties[field.json_name] = schema
+        result: dict[str, Any] = {"type": "object", "properties": properties}
+        if required := [field.json_name for field in message.field if _is_required(field)]:
+            result["required"] = required
+        if comment := self._comments.get(name):
+            result["description"] = comment
+        return result
+
+    def _enum(self, name: str) -> dict[str, Any]:
+        told = [
+            f"- `{value.name}`: {self._comments.get(f'{name}.{value.name}', '')}" for value in self._enums[name].value
+        ]
+        return {
+            "type": "string",
+            "enum": [value.name for value in self._enums[name].value],
+            "description": "\n".join([self._comments.get(name, ""), *told]).strip(),
+        }
+
+    def _field(self, field: FieldDescriptorProto) -> dict[str, Any]:
+        if field.type_name:
+            inner = self._messages.get(field.type_name)
+            if inner is not None and inner.options.map_entry:
+                return {"type": "object", "additionalProperties": self._field(inner.field[1])}
+            schema = self._reference(field.type_name)
+        else:
+            schema = dict(_PLAIN[field.type])
+        if field.label == FieldDescriptorProto.LABEL_REPEATED:
+            return {"type": "array", "items": schema}
+        return schema
+
+    def _status(self, paths: dict[str, Any]) -> None:
+        services = {"type": "array", "items": self._reference(".prisma.common.v1.ServiceStatus")}
+        schema = {"type": "object", "properties": {"health": {"type": "string"}, "services": services}}
+        paths["/v1/status"] = {
+            "get": {
+                "operationId": "Status",
+                "tags": ["StatusService"],
+                "summary": "Returns how all processes are",
+                "description": "Asks all at once; one that does not answer is listed as HEALTH_DOWN, with what to do.",
+                "responses": {
+                    "200": {"description": "All parts.", "content": {"application/json": {"schema": schema}}},
+                    "default": _error_response(),
+                },
+            }
+        }
+
+
+def _path(template: str) -> tuple[str, list[dict[str, Any]], set[str]]:
+    """The path with a parameter for each segment, the parameters, and the fields that the path binds."""
+    parameters: list[dict[str, Any]] = []
+    bound: set[str] = set()
+
+    def segments(variable: re.Match[str]) -> str:
+        bound.add(variable[1])
+        parts: list[str] = []
+        for part in (variable[2] or "*").split("/"):
+            if part != "*":
+                parts.append(part)
+                continue
+            name = _SINGULAR.get(parts[-1], parts[-1]) if parts else variable[1]
+            parameters.append(
+                {
+                    "name": name,
+                    "in": "path",
+                    "required": True,
+                    "schema": {"type": "string"},
+                    "description": f"The {name}'s id.",
+                }
+            )
+            parts.append(f"{{{name}}}")
+        return "/".join(parts)
+
+    return _VARIABLE.sub(segments, template), parameters, bound
+
+
+def _error_response() -> dict[str, Any]:
+    return {
+        "description": "An error.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+
+
+def _behaves(field: FieldDescriptorProto, behavior: int) -> bool:
+    return behavior in field.options.Extensions[field_behavior_pb2.field_behavior]  # pyright: ignore[reportArgumentType]
+
+
+def _is_required(field: FieldDescriptorProto) -> bool:
+    return _behaves(field, field_behavior_pb2.REQUIRED)
+
+
+def _tidy(comment: str) -> str:
+    return " ".join(line.strip() for line in comment.strip().splitlines())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

@@ -1,0 +1,126 @@
+"""Files that are sent: cut into chunks as they arrive, never held whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from email.message import Message as Header
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from services.chassis.errors import InvalidArgument
+
+CHUNK_BYTES = 1 << 20
+MAX_FIELD_BYTES = 64 << 10
+
+
+async def chunks(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in parts of at most CHUNK_BYTES, small ones gathered."""
+    gathered = bytearray()
+    async for part in parts:
+        gathered += part
+        while len(gathered) >= CHUNK_BYTES:
+            yield bytes(gathered[:CHUNK_BYTES])
+            del gathered[:CHUNK_BYTES]
+    if gathered:
+        yield bytes(gathered)
+
+
+class Upload:
+    """The body of a request that brings a file: the file itself, or a form with fields and then the file."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.fields: list[tuple[str, str]] = []
+        kind, options = parse_options_header(request.headers.get("content-type", ""))
+        self._boundary = options.get(b"boundary", b"") if kind == b"multipart/form-data" else None
+        self._ready: list[bytes] = []
+
+    async def file(self) -> AsyncIterator[bytes]:
+        """The file's bytes. `fields` has all form fields once the first of them have come, or none came.
+
+        Raises InvalidArgument for a damaged form, or one whose fields come behind its file.
+        """
+        if self._boundary is None:
+            async for part in self._request.stream():
+                yield part
+            return
+        form = _Form(self.fields)
+        try:
+            parser = MultipartParser(self._boundary, form.callbacks())  # pyright: ignore[reportArgumentType]
+            async for part in self._request.stream():
+                parser.write(part)
+                if form.failed:
+                    raise form.failed
+                if form.data:
+                    yield bytes(form.data)
+                    form.data.clear()
+            parser.finalize()
+        except FormParserError as error:
+            raise InvalidArgument(f"the form is damaged: {error}; was it sent whole?") from error
+        if not form.file_seen:
+            raise InvalidArgument.field("file", "expected a form with a file in it, got none")
+
+
+class _Form:
+    """What a multipart parser calls back."""
+
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        self.data = bytearray()
+        self.file_seen = False
+        self.failed: InvalidArgument | None = None
+        self._fields = fields
+        self._header = b""
+        self._value = b""
+        self._headers: dict[str, str] = {}
+        self._name = ""
+        self._in_file = False
+        self._text = bytearray()
+
+    def callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+            "on_part_end": self._end,
+        }
+
+    def _begin(self) -> None:
+        self._headers = {}
+        self._text.clear()
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._headers[self._header.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
+        self._header = self._value = b""
+
+    def _headers_finished(self) -> None:
+        header = Header()
+        header["content-disposition"] = self._headers.get("content-disposition", "")
+        self._name = str(header.get_param("name", "", "content-disposition"))
+        self._in_file = header.get_param("filename", None, "content-disposition") is not None
+        if self.file_seen:
+            what = "a second file" if self._in_file else f"the field {self._name!r} behind the file"
+            self.failed = InvalidArgument.field("file", f"expected one file as the last part of the form, got {what}")
+        self.file_seen = self.file_seen or self._in_file
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._in_file:
+            self.data += data[start:end]
+            return
+        self._text += data[start:end]
+        if len(self._text) > MAX_FIELD_BYTES:
+            self.failed = InvalidArgument.field(self._name, f"expected at most {MAX_FIELD_BYTES:,} bytes")
+
+    def _end(self) -> None:
+        if not self._in_file:
+            self._fields.append((self._name, self._text.decode("utf-8", "replace")))
