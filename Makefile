@@ -47,6 +47,7 @@ protodeps: $(VENV)/installed
 protos: protodeps  ## regenerate stubs and descriptor set from protos/
 	@deploy/generate-protos protos/python
 	@$(BIN)/python -m gateway.openapi > gateway/web/openapi.json
+	@$(BIN)/python deploy/generate-sync
 
 clean:  ## what is built and installed
 	@rm -rf $(VENV) build .protodeps

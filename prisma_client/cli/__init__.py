@@ -10,9 +10,15 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
-from prisma_client.cli import demonstration, keys, stack
+from prisma_client.cli import demonstration, doctor, keys, stack, verbs
 
-app = typer.Typer(help="Embeddings made interpretable.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Embeddings made interpretable. PRISMA_URL says where the gateway is, PRISMA_API_KEY who calls.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(verbs.app)
 keys_app = typer.Typer(help="Keys of people and programs.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
@@ -30,10 +36,22 @@ def up() -> None:
 
 
 @app.command()
+def down() -> None:
+    """Stop the local stack that runs on this data folder."""
+    raise typer.Exit(stack.stop_running(data_dir()))
+
+
+@app.command(name="doctor")
+def look() -> None:
+    """Look at what PRISMA needs here, and say what to do about what is missing."""
+    doctor.look(data_dir())
+
+
+@app.command()
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="Prove it works, stop all, and exit with 0.")] = False,
 ) -> None:
-    """Take the sample as far as it goes: import, embed, train. Then stay up until Ctrl-C."""
+    """Take the sample all the way: import, embed, train, label, index. Then stay up until Ctrl-C."""
     raise typer.Exit(asyncio.run(demonstration.run(data_dir(), leave)))
 
 

@@ -3,49 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc.aio
 import typer
 
-from prisma.common.v1 import job_pb2, job_pb2_grpc
-from prisma.embedder.v1 import embedder_service_pb2 as pb2
-from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
-from prisma.trainer.v1 import resources_pb2 as trainer_resources
-from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma.trainer.v1 import trainer_service_pb2_grpc
-from prisma_client import sample, wire
+from prisma_client import sample
+from prisma_client.aio import AsyncPrisma
+from prisma_client.aio.datasets import Dataset
+from prisma_client.aio.runs import Run
 from prisma_client.cli.stack import Stack, StackError, interrupted
+from prisma_client.errors import AlreadyExists, PrismaError
 
 DATASET = "python-stdlib"
 RUN = "python-stdlib-x4-k32"
-_CHUNK = 1 << 20
+QUERY = "wait for a coroutine, but not longer than a timeout"
+EXPECTED = "asyncio.tasks.wait_for"
+"""A document that must be among the first hits of QUERY."""
+INDEX_SECONDS = 60.0
 
 
 async def run(data_dir: Path, leave: bool) -> int:
     """Starts the stack, takes the sample through it, then stays up, or proves the result and stops."""
-    stack = Stack(data_dir)
+    stack = Stack(data_dir, quiet=True)
     stop = interrupted()
+    address = f"http://{stack.http}"
+    began = time.perf_counter()
     try:
-        with Step("start NATS and the services"):
+        with Step("start NATS and the five processes"):
             await stack.start()
-        async with (
-            grpc.aio.insecure_channel(stack.addresses["embedder"]) as embedder,
-            grpc.aio.insecure_channel(stack.addresses["trainer"]) as trainer,
-        ):
-            proof = await Demonstration(embedder, trainer).run()
-        typer.echo(proof)
+        async with AsyncPrisma(address, os.environ.get("PRISMA_API_KEY")) as prisma:
+            proof = await Demonstration(prisma).run()
+        typer.echo(f"{proof}\n{time.perf_counter() - began:.1f} s in all")
         if not leave:
-            typer.echo(f"gRPC: {', '.join(f'{name} {at}' for name, at in stack.addresses.items())}; Ctrl-C stops all")
+            typer.echo(_invitation(address))
             await stop.wait()
     except StackError as error:
         typer.echo(f"prisma: {error}", err=True)
         return 1
-    except grpc.aio.AioRpcError as error:
-        typer.echo(f"prisma: {error.details()}", err=True)
+    except PrismaError as error:
+        typer.echo(f"prisma: {error.message}", err=True)
         return 1
     finally:
         await stack.stop()
@@ -63,72 +61,89 @@ class Step:
 
     def __exit__(self, failed: object, *_rest: object) -> None:
         seconds = time.perf_counter() - self._began
-        typer.echo(f"{'failed' if failed else 'done':<6} {self._name:<32} {seconds:6.1f} s")
+        typer.echo(f"{'failed' if failed else 'done':<6} {self._name:<36} {seconds:6.1f} s")
 
 
 class Demonstration:
     """The steps. Each can be done again: what is there already is used."""
 
-    def __init__(self, embedder: grpc.aio.Channel, trainer: grpc.aio.Channel) -> None:
-        self._embedder = embedder_service_pb2_grpc.EmbedderServiceStub(embedder)
-        self._trainer = trainer_service_pb2_grpc.TrainerServiceStub(trainer)
-        self._jobs = job_pb2_grpc.JobServiceStub(embedder)
+    def __init__(self, prisma: AsyncPrisma) -> None:
+        self._prisma = prisma
 
     async def run(self) -> str:
-        """Imports, embeds and trains the sample; returns a sentence that proves it."""
+        """Takes the sample through all steps; returns a sentence that proves it by a search."""
         with Step("import the sample"):
-            await self._import()
+            data = await self._import()
         with Step("embed it"):
-            job = await self._embedder.EmbedDataset(pb2.EmbedDatasetRequest(name=f"datasets/{DATASET}"))
-            await self._finish(job)
+            await data.embed()
         with Step("train a sparse autoencoder"):
-            run = await self._train()
-        text = next(each["text"] for each in sample.documents() if each["id"] == "asyncio.tasks.wait_for")
-        embedded = await self._embedder.EmbedTexts(pb2.EmbedTextsRequest(embedding_model="builtin", texts=[text]))
-        encoded = await self._trainer.Encode(trainer_pb2.EncodeRequest(run=run.name, vectors=embedded.vectors))
-        active = len(wire.unpack_codes(encoded.codes).indices)
-        if not 0 < active <= run.config.k:
-            raise StackError(f"a text has {active} active latents, expected 1 to {run.config.k}")
-        return (
-            f"{run.name}: {run.row_count:,} texts, {encoded.codes.latent_count:,} latents, held-out FVU "
-            f"{run.metrics.held_out_fvu:.3f}, {run.metrics.dead_count} dead. {active} latents explain "
-            f"{1 - encoded.unexplained_fractions[0]:.0%} of asyncio.tasks.wait_for"
-        )
+            run = await self._train(data)
+        with Step("compute statistics of its features"):
+            if not (await run.interpretation()).statistics_revision:
+                await run.compute_statistics()
+        with Step("label them by keywords"):
+            await run.label()
+        with Step("group them into families"):
+            if not (await run.interpretation()).family_count:
+                await run.build_families()
+        with Step("wait for the search index"):
+            await self._indexed(data)
+        return await self._proof(data, run)
 
-    async def _train(self) -> trainer_resources.Run:
+    async def _import(self) -> Dataset:
+        about = "Docstrings of the standard library of the running Python."
+        try:
+            data = await self._prisma.datasets.create(DATASET, dataset_id=DATASET, description=about)
+        except AlreadyExists:
+            data = await self._prisma.datasets.get(DATASET)
+        documents = await asyncio.to_thread(lambda: list(sample.documents()))
+        await data.add(documents)
+        return data
+
+    async def _train(self, data: Dataset) -> Run:
         """Trains the sample's run, and waits for its end; one that is trained already is used."""
-        wanted = trainer_resources.Run(dataset=f"datasets/{DATASET}")
         try:
-            await self._trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=RUN, run=wanted))
-        except grpc.aio.AioRpcError as error:
-            if error.code() != grpc.StatusCode.ALREADY_EXISTS:
-                raise
-        run = await self._trainer.GetRun(trainer_pb2.GetRunRequest(name=f"runs/{RUN}"))
-        if run.state != trainer_resources.Run.STATE_TRAINED:
-            await self._finish(await self._trainer.TrainRun(trainer_pb2.TrainRunRequest(name=run.name)))
-        return await self._trainer.GetRun(trainer_pb2.GetRunRequest(name=run.name))
+            run = await self._prisma.runs.create(data.id, run_id=RUN)
+        except AlreadyExists:
+            run = await self._prisma.runs.get(RUN)
+        if run.message.state != run.message.STATE_TRAINED:
+            await run.train()
+        return run
 
-    async def _import(self) -> None:
-        wanted = resources_pb2.Dataset(
-            display_name=DATASET, description="Docstrings of the standard library of the running Python."
+    async def _indexed(self, data: Dataset) -> None:
+        """Waits until the index has reached what the owners have."""
+        for _ in range(int(INDEX_SECONDS * 10)):
+            status = await data.index_status()
+            if status.current and {"documents", "vectors", "codes", "labels"} <= {each.kind for each in status.streams}:
+                return
+            await asyncio.sleep(0.1)
+        raise StackError(f"the search index is not current after {INDEX_SECONDS:.0f} s; see the search's lines above")
+
+    async def _proof(self, data: Dataset, run: Run) -> str:
+        interpretation = await run.interpretation()
+        answer = await data.search(QUERY, run=run, limit=5)
+        first = [hit.key for hit in answer.hits]
+        if EXPECTED not in first or interpretation.labelled_count != interpretation.live_count:
+            raise StackError(
+                f"searched {QUERY!r}: expected {EXPECTED} among {first}, and {interpretation.live_count} labels, "
+                f"got {interpretation.labelled_count}"
+            )
+        shared = "; ".join(each.label for each in answer.hits[0].shared_features[:3])
+        metrics = run.message.metrics
+        return (
+            f"{run.message.row_count:,} texts, {interpretation.latent_count:,} latents of which "
+            f"{interpretation.labelled_count:,} have a label, {interpretation.family_count} families, held-out FVU "
+            f"{metrics.held_out_fvu:.3f}\n“{QUERY}” finds {first[0]} in {answer.milliseconds:.0f} ms: "
+            f"they share the features {shared}"
         )
-        try:
-            await self._embedder.CreateDataset(pb2.CreateDatasetRequest(dataset_id=DATASET, dataset=wanted))
-        except grpc.aio.AioRpcError as error:
-            if error.code() != grpc.StatusCode.ALREADY_EXISTS:
-                raise
-        await self._embedder.ImportDocuments(self._file())
 
-    async def _file(self) -> AsyncIterator[pb2.ImportDocumentsRequest]:
-        config = pb2.ImportDocumentsRequest.Config(dataset=f"datasets/{DATASET}")
-        yield pb2.ImportDocumentsRequest(config=config)
-        data = await asyncio.to_thread(lambda: json.dumps(list(sample.documents())).encode())
-        for start in range(0, len(data), _CHUNK):
-            yield pb2.ImportDocumentsRequest(chunk=data[start : start + _CHUNK])
 
-    async def _finish(self, started: job_pb2.Job) -> None:
-        job = started
-        async for seen in self._jobs.WatchJob(job_pb2.WatchJobRequest(name=started.name)):
-            job = seen
-        if job.state != job_pb2.Job.STATE_SUCCEEDED:
-            raise StackError(f"{job.kind} ended as {job_pb2.Job.State.Name(job.state)}: {job.error.message}")
+def _invitation(address: str) -> str:
+    return (
+        f"\nPRISMA is up: {address}\n"
+        "Three things to try:\n"
+        f"  {address}/runs/{RUN}/features           what is in there? sort, filter, open a feature\n"
+        f"  {address}/runs/{RUN}/search?q=timeout   search, and see which features hits share with the query\n"
+        f'  prisma explain {RUN} "Open a TLS socket"     which features are active in a text\n'
+        "Ctrl-C stops all."
+    )

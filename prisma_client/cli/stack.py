@@ -30,6 +30,8 @@ SERVICES = {
 HTTP_ADDRESS = "127.0.0.1:8080"
 """Where the gateway listens for HTTP by default."""
 NATS_ADDRESS = "127.0.0.1:4222"
+LOCK = "stack.lock"
+"""Locked by the stack that runs on a data folder; holds its process id."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 _BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -52,8 +54,10 @@ class Part:
 class Stack:
     """All processes on one data folder."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, quiet: bool = False) -> None:
+        """quiet: only warnings of the processes are shown."""
         self._data_dir = data_dir
+        self._quiet = quiet
         self._parts: list[Part] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._lock: IO[str] | None = None
@@ -70,7 +74,9 @@ class Stack:
         nats = os.environ.get("PRISMA_NATS_LISTEN", NATS_ADDRESS)
         for name, address in {"nats": nats, **self.addresses, "http": self.http}.items():
             await _check_free(name, address)
-        environment = {**os.environ, "PRISMA_DATA_DIR": str(self._data_dir)}
+        environment = {"PRISMA_LOG_FORMAT": "text", **os.environ, "PRISMA_DATA_DIR": str(self._data_dir)}
+        if self._quiet:
+            environment.setdefault("PRISMA_LOG_LEVEL", "warning")
         self._parts = [self._nats(nats, environment)]
         for name, address in self.addresses.items():
             environment[f"PRISMA_{name.upper()}_ADDRESS"] = address
@@ -102,13 +108,16 @@ class Stack:
             self._lock.close()
 
     def _take_lock(self) -> None:
-        self._lock = (self._data_dir / "stack.lock").open("w")
+        self._lock = (self._data_dir / LOCK).open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackError(
-                f"a stack runs on {self._data_dir} already; stop it, or set PRISMA_DATA_DIR to another folder"
+                f"a stack runs on {self._data_dir} already; `prisma down` stops it, or set PRISMA_DATA_DIR to another"
             ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
 
     def _nats(self, address: str, environment: dict[str, str]) -> Part:
         """The message server, with a password made for this start that only the stack's own processes know."""
@@ -143,7 +152,8 @@ class Stack:
             )
             assert part.process.stdout is not None
             async for line in part.process.stdout:
-                _say(part.name, line.decode(errors="replace").rstrip())
+                if not (self._quiet and part.name == "nats" and (b"[INF]" in line or b"[WRN]" in line)):
+                    _say(part.name, line.decode(errors="replace").rstrip())
             status = await part.process.wait()
             if self._stopping:
                 return
@@ -182,6 +192,24 @@ async def run_until_interrupted(data_dir: Path) -> int:
         return 1
     finally:
         await stack.stop()
+    return 0
+
+
+def stop_running(data_dir: Path) -> int:
+    """Stops the stack that runs on a data folder, and waits for its end; returns the exit status."""
+    path = data_dir / LOCK
+    try:
+        with path.open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.kill(int(lock.read()), signal.SIGTERM)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                typer.echo("PRISMA is down")
+                return 0
+    except FileNotFoundError:
+        pass
+    typer.echo(f"no stack runs on {data_dir}")
     return 0
 
 

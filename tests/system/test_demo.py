@@ -19,8 +19,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
         **{key: value for key, value in os.environ.items() if not key.startswith("PRISMA_")},
         "PRISMA_DATA_DIR": str(tmp_path / "data"),
         "PRISMA_NATS_LISTEN": f"127.0.0.1:{free_port()}",
-        "PRISMA_EMBEDDER_LISTEN": f"127.0.0.1:{free_port()}",
-        "PRISMA_TRAINER_LISTEN": f"127.0.0.1:{free_port()}",
+        **{
+            f"PRISMA_{name}_LISTEN": f"127.0.0.1:{free_port()}"
+            for name in ("EMBEDDER", "TRAINER", "INTERPRETER", "SEARCH", "GATEWAY", "HTTP")
+        },
         "PRISMA_LOG_FORMAT": "text",
     }
 
@@ -28,7 +30,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 PRISMA = Path(sys.executable).parent / "prisma"
 
 
-def test_the_demo_ends_with_the_sample_trained_and_leaves_nothing_running(
+def test_the_demo_ends_with_a_labelled_searchable_sample_and_leaves_nothing_running(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     for _ in range(2):  # the second time on what is there already
@@ -36,12 +38,13 @@ def test_the_demo_ends_with_the_sample_trained_and_leaves_nothing_running(
             [PRISMA, "demo", "--exit"], env=environment, capture_output=True, text=True, timeout=170, cwd=tmp_path
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert "explain" in ended.stdout
+        assert "finds asyncio.tasks.wait_for" in ended.stdout
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
 
 
-def test_one_interrupt_stops_all_and_a_second_stack_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["interrupt", "down"])
+def test_one_word_stops_all_and_a_second_stack_is_refused(environment: dict[str, str], tmp_path: Path, by: str) -> None:
     first = subprocess.Popen(
         [PRISMA, "up"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
     )
@@ -53,7 +56,11 @@ def test_one_interrupt_stops_all_and_a_second_stack_is_refused(environment: dict
         )
         assert second.returncode == 1
         assert "already" in second.stderr
-        first.send_signal(signal.SIGINT)
+        if by == "interrupt":
+            first.send_signal(signal.SIGINT)
+        else:
+            down = subprocess.run([PRISMA, "down"], env=environment, capture_output=True, text=True, timeout=60)
+            assert down.stdout == "PRISMA is down\n"
         assert first.wait(30) == 0
     finally:
         first.kill()

@@ -1,0 +1,88 @@
+"""A whole local stack, started as users start it, with a small labelled run of the sample."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from prisma_client import Prisma, sample
+from tests.nats_server import free_port
+
+PRISMA = Path(sys.executable).parent / "prisma"
+DATASET, RUN = "stdlib", "small"
+COUNT = 500
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where it is, and the environment that commands find it by."""
+
+    url: str
+    environment: dict[str, str]
+    folder: Path
+
+    def command(self, *words: str, input: str = "") -> subprocess.CompletedProcess[str]:
+        """Runs `prisma …` with its output piped."""
+        return subprocess.run(
+            [PRISMA, *words], env=self.environment, capture_output=True, text=True, timeout=120, input=input
+        )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a stack on free ports and a data folder of its own."""
+    http = f"127.0.0.1:{free_port()}"
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PRISMA_")},
+        **{
+            f"PRISMA_{name}_LISTEN": f"127.0.0.1:{free_port()}"
+            for name in ("NATS", "EMBEDDER", "TRAINER", "INTERPRETER", "SEARCH", "GATEWAY")
+        },
+        "PRISMA_HTTP_LISTEN": http,
+        "PRISMA_URL": f"http://{http}",
+        "PRISMA_DATA_DIR": str(folder / "data"),
+        "PRISMA_OLLAMA_URL": "http://127.0.0.1:9",
+        "PRISMA_CATCH_UP_SECONDS": "1",
+    }
+
+
+def fill(prisma: Prisma) -> None:
+    """A dataset, a trained and labelled run, families, and a current index."""
+    documents = [each for each, _ in zip(sample.documents(), range(COUNT), strict=False)]
+    data = prisma.datasets.create("Standard library", documents, dataset_id=DATASET)
+    data.embed()
+    run = data.train(run_id=RUN, expansion=1, k=8, epochs=5)
+    run.compute_statistics()
+    run.label()
+    run.build_families()
+    for _ in range(300):
+        status = data.index_status()
+        if status.current and len(status.streams) == 4:
+            return
+        time.sleep(0.1)
+    raise AssertionError(status)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    chosen = environment(folder)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [PRISMA, "up"], env=chosen, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
+        )
+        assert process.stdout is not None
+        assert "PRISMA is up" in process.stdout.readline(), (folder / "log").read_text()
+        try:
+            with Prisma(chosen["PRISMA_URL"]) as prisma:
+                fill(prisma)
+            yield Stack(chosen["PRISMA_URL"], chosen, folder)
+        finally:
+            process.terminate()
+            process.wait(30)

@@ -1,0 +1,100 @@
+"""The Python client, with and without async, against a whole stack."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prisma_client
+from prisma_client import AlreadyExists, AsyncPrisma, FailedPrecondition, InvalidArgument, NotFound, Prisma, Unavailable
+from tests.client.conftest import COUNT, DATASET, RUN, Stack
+
+
+def test_both_clients_are_the_same() -> None:
+    script = Path(prisma_client.__file__).parents[1] / "deploy/generate-sync"
+    checked = subprocess.run([sys.executable, script, "--check"])
+    assert checked.returncode == 0, "run `make protos`: prisma_client/sync is not what prisma_client/aio says"
+
+
+def test_documents_come_from_lists_frames_and_files(stack: Stack, tmp_path: Path) -> None:
+    class Frame:
+        def to_dict(self, orient: str) -> list[dict[str, str]]:
+            assert orient == "records"
+            return [{"id": "a", "text": "from a frame"}]
+
+    file = tmp_path / "x.json"
+    file.write_text('[{"id": "b", "text": "from a file"}, {"id": "c"}]')
+    with Prisma(stack.url) as prisma:
+        data = prisma.datasets.create("mixed", documents=["plain", "texts"])
+        try:
+            assert data.report
+            assert data.report.imported_count == 2
+            assert data.add(Frame()).imported_count == 1
+            report = data.add(file)
+            assert (report.imported_count, report.rejected_count) == (1, 1)
+            assert [each.key for each in data.documents()] == ["0", "1", "a", "b"]
+            assert [each.key for each in data.documents(limit=2)] == ["0", "1"]
+            data.embed()
+            assert data.message.embedded_count == 4
+            assert data.document("a", with_vector=True).vector.dimension == 256
+            with pytest.raises(TypeError, match="document 0"):
+                data.add([3])
+            with pytest.raises(AlreadyExists):
+                prisma.datasets.create("mixed", dataset_id=data.id)
+        finally:
+            data.delete()
+        with pytest.raises(NotFound) as caught:
+            prisma.datasets.get(data.id)
+    assert caught.value.reason == "DATASET_NOT_FOUND"
+    assert caught.value.request_id
+
+
+def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) -> None:
+    with Prisma(stack.url) as prisma:
+        data, run = prisma.datasets.get(DATASET), prisma.runs.get(RUN)
+        assert [each.id for each in prisma.runs.list(DATASET)] == [RUN]
+        assert [each.step for each in run.metrics()][-1] == run.message.metrics.total_steps
+        text = data.document("argparse.ArgumentParser").text if COUNT > 5000 else next(iter(data.documents())).text
+        found = run.explain(text)
+        assert {each.index for each in found.features}
+        for mode in ("hybrid", "full_text", "semantic", "sparse"):
+            answer = data.search(text[:60], mode=mode, run=run, limit=3)
+            assert answer.hits, mode
+            assert answer.hits[0].parts
+        assert data.similar(answer.hits[0].document, limit=2).hits
+        strongest = next(iter(run.features.list(order_by="max_activation desc", limit=1)))
+        assert run.feature(strongest.index).decoder_neighbors
+        assert run.features.examples(strongest.index, limit=2)
+        assert strongest.index in [each.index for each in run.features.search(strongest.label.text).hits]
+        own = run.features.set_label(strongest.index, "mine")
+        assert run.features.labels(strongest.index)[0].text == "mine"
+        run.features.activate(own.name)
+        assert next(iter(run.families())).members
+        assert run.graph().nodes
+        assert run.export_features(tmp_path / "f.csv") == (tmp_path / "f.csv").stat().st_size > 1000
+        assert run.export_weights(tmp_path / "w") == (tmp_path / "w").stat().st_size > 1000
+        assert {path.name for path in tmp_path.iterdir()} == {"f.csv", "w"}
+        with pytest.raises(FailedPrecondition) as caught:
+            run.train()
+        assert caught.value.reason == "RUN_ALREADY_TRAINED"
+        with pytest.raises(InvalidArgument) as wrong:
+            run.label(temperature=7.0)
+        assert wrong.value.violations[0][0] == "options.temperature"
+        assert prisma.status()["health"] == "HEALTH_DEGRADED"  # no Ollama here
+
+
+async def test_the_asynchronous_client(stack: Stack) -> None:
+    async with AsyncPrisma(stack.url) as prisma:
+        run = await prisma.runs.get(RUN)
+        assert [each.index async for each in run.features.list(order_by="index", limit=3)] == [0, 1, 2]
+        jobs = await prisma.jobs.list()
+        assert {"embed-dataset", "train-run", "label-features"} <= {each.kind for each in jobs}
+
+
+def test_a_gateway_that_is_away_is_told(stack: Stack) -> None:
+    with Prisma("http://127.0.0.1:9") as prisma, pytest.raises(Unavailable, match="prisma up") as caught:
+        prisma.datasets.list()
+    assert caught.value.reason == "GATEWAY_UNAVAILABLE"

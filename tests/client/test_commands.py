@@ -1,0 +1,84 @@
+"""The command line, with its output piped, against a whole stack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.client.conftest import DATASET, RUN, Stack
+
+
+def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:
+    ended = stack.command(*words)
+    assert ended.returncode == 0, ended.stderr
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text(
+        "".join(json.dumps({"id": f"d{i}", "text": f"text {i} of topic {i % 4}"}) + "\n" for i in range(40))
+    )
+    try:
+        assert lines(stack, "ingest", "own", str(file))[0]["importedCount"] == "40"
+        again = lines(stack, "ingest", "own", str(file))[0]
+        assert (again["importedCount"], again["rejectedCount"]) == ("0", "40")
+        more = stack.command("ingest", "own", "-", input='{"id": "x", "text": "one more"}\n')
+        assert json.loads(more.stdout)["importedCount"] == "1", more.stderr
+        assert lines(stack, "embed", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        trained = lines(stack, "train", "own", "--run", "own", "--expansion", "1", "--k", "4", "--epochs", "2")
+        assert trained[-1]["state"] == "STATE_SUCCEEDED"
+        assert lines(stack, "stats", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        assert lines(stack, "label", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        assert {each["name"] for each in lines(stack, "datasets")} == {"datasets/own", f"datasets/{DATASET}"}
+        assert len(lines(stack, "documents", "own", "--limit", "5")) == 5
+    finally:
+        assert lines(stack, "delete", "datasets/own", "--yes")[0]["deleted"] == "datasets/own"
+
+
+def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
+    assert lines(stack, "runs", "--dataset", DATASET)[0]["name"] == f"runs/{RUN}"
+    listed = lines(stack, "features", RUN, "--order-by", "index", "--limit", "3")
+    assert [each["index"] for each in listed] == [0, 1, 2]
+    alive = lines(stack, "features", RUN, "--filter", "dead = false", "--limit", "1")[0]["index"]
+    assert lines(stack, "feature", RUN, str(alive))[0]["decoderNeighbors"]
+    assert lines(stack, "label", RUN, "--feature", str(alive), "--text", "by hand")[0]["text"] == "by hand"
+    assert lines(stack, "families", RUN, "--limit", "2")[0]["memberCount"] > 1
+    hits = lines(stack, "search", DATASET, "base class", "--run", RUN, "--limit", "3")
+    assert len(hits) == 3
+    explained = lines(stack, "explain", RUN, "--document", hits[0]["document"])[0]
+    assert explained["features"]
+    assert lines(stack, "export", RUN, "features", str(tmp_path / "f.csv"))[0]["bytes"] > 0
+    assert lines(stack, "jobs", "--limit", "2")
+    assert {"builtin/wordllama-256", "keywords"} <= {each["id"] for each in lines(stack, "models")}
+    assert {each["service"] for each in lines(stack, "status")} >= {"embedder", "search"}
+
+
+def test_exit_codes_mean_something(stack: Stack) -> None:
+    for words, code in (
+        (["runs", "--colour"], 2),
+        (["features", RUN, "--filter", "density >"], 2),
+        (["search", DATASET, "x", "--mode", "psychic"], 2),
+        (["embed", "none"], 3),
+        (["feature", RUN, "99999"], 3),
+        (["train", DATASET, "--run", RUN], 4),
+        (["ingest", DATASET, "/none/such.json"], 1),
+    ):
+        ended = stack.command(*words)
+        assert ended.returncode == code, (words, ended.returncode, ended.stderr)
+        assert ended.stderr
+        assert "Traceback" not in ended.stderr
+    away = Stack("", {**stack.environment, "PRISMA_URL": "http://127.0.0.1:9"}, stack.folder)
+    assert away.command("datasets").returncode == 6
+
+
+def test_the_doctor_says_what_is_not_fine(stack: Stack) -> None:
+    ended = stack.command("doctor")
+    found = {each["what"]: each for each in map(json.loads, ended.stdout.splitlines())}
+    assert found["Python"]["fine"]
+    assert found["gateway (running)"]["fine"]
+    # No Ollama is set up here: what needs it says so.
+    assert not found["interpreter (running)"]["fine"]
+    assert "ollama" in found["interpreter (running)"]["advice"]
+    assert ended.returncode == 1
