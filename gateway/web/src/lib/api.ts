@@ -1,0 +1,155 @@
+// The one way to the API: types from its OpenAPI document, errors as they are told.
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+/** Answers hold all fields without presence; sub-messages may be absent, so look before you use them. */
+type Full<T> = T extends (infer U)[] ? Full<U>[] : T extends object ? { [K in keyof T]-?: Full<T[K]> } : T;
+
+export type Dataset = Full<Schemas["prisma.embedder.v1.Dataset"]>;
+export type Doc = Full<Schemas["prisma.embedder.v1.Document"]>;
+export type ImportReport = Full<Schemas["prisma.embedder.v1.ImportDocumentsResponse"]>;
+export type EmbeddingModels = Full<Schemas["prisma.embedder.v1.ListEmbeddingModelsResponse"]>;
+export type Run = Full<Schemas["prisma.trainer.v1.Run"]>;
+export type Metrics = Full<Schemas["prisma.trainer.v1.Metrics"]>;
+export type Feature = Full<Schemas["prisma.interpreter.v1.Feature"]>;
+export type Features = Full<Schemas["prisma.interpreter.v1.ListFeaturesResponse"]>;
+export type Neighbor = Full<Schemas["prisma.interpreter.v1.Feature.Neighbor"]>;
+export type Membership = Full<Schemas["prisma.interpreter.v1.FamilyMembership"]>;
+export type Label = Full<Schemas["prisma.interpreter.v1.Label"]>;
+export type LabelModels = Full<Schemas["prisma.interpreter.v1.ListLabelModelsResponse"]>;
+export type Example = Full<Schemas["prisma.interpreter.v1.Example"]>;
+export type Family = Full<Schemas["prisma.interpreter.v1.Family"]>;
+export type Graph = Full<Schemas["prisma.interpreter.v1.Graph"]>;
+export type Analysis = Full<Schemas["prisma.interpreter.v1.Analysis"]>;
+export type Interpretation = Full<Schemas["prisma.interpreter.v1.Interpretation"]>;
+export type Hits = Full<Schemas["prisma.search.v1.SearchDocumentsResponse"]>;
+export type Hit = Full<Schemas["prisma.search.v1.DocumentHit"]>;
+export type FeatureHits = Full<Schemas["prisma.search.v1.SearchFeaturesResponse"]>;
+export type SimilarDocuments = Full<Schemas["prisma.search.v1.FindSimilarDocumentsResponse"]>;
+export type Job = Full<Schemas["prisma.common.v1.Job"]>;
+export type ServiceStatus = Full<Schemas["prisma.common.v1.ServiceStatus"]>;
+export interface Overview {
+  health: string;
+  services: ServiceStatus[];
+}
+
+export type Query = Record<string, string | number | boolean | undefined>;
+
+/** What the server, or the network, says against a request. */
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly reason: string,
+    readonly requestId = "",
+    readonly violations: { field: string; description: string }[] = [],
+  ) {
+    super(message);
+  }
+
+  /** Whether asking again later may help. */
+  get isOutage(): boolean {
+    return this.status === 0 || this.status >= 502;
+  }
+}
+
+interface Detail {
+  "@type": string;
+  reason?: string;
+  requestId?: string;
+  fieldViolations?: { field: string; description: string }[];
+}
+
+function told(error: { code: number; message: string; details?: Detail[] }): ApiError {
+  const find = (kind: string) => error.details?.find((each) => each["@type"].endsWith(kind));
+  return new ApiError(
+    error.message,
+    error.code,
+    find("ErrorInfo")?.reason ?? "",
+    find("RequestInfo")?.requestId ?? "",
+    find("BadRequest")?.fieldViolations ?? [],
+  );
+}
+
+async function answered(path: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError("The gateway does not answer. Is PRISMA running, and this machine connected?", 0, "OFFLINE");
+  }
+  if (response.ok) return response;
+  if (response.status === 401) window.dispatchEvent(new Event("prisma:signed-out"));
+  const held = await response.json().catch(() => null);
+  throw held?.error ? told(held.error) : new ApiError(`HTTP ${response.status}`, response.status, "");
+}
+
+function address(path: string, query: Query = {}): string {
+  const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
+  return `/v1/${path}${text ? `?${text}` : ""}`;
+}
+
+export async function get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> {
+  return (await answered(address(path, query), { signal: signal ?? null })).json();
+}
+
+export async function send<T>(verb: string, path: string, body: unknown = {}, query?: Query): Promise<T> {
+  const init = { method: verb, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  return (await answered(address(path, query), verb === "DELETE" ? { method: verb } : init)).json();
+}
+
+export const post = <T>(path: string, body: unknown = {}, query?: Query): Promise<T> => send("POST", path, body, query);
+
+/** Sends a file; `progress` is told the share that is sent. */
+export function upload<T>(path: string, file: File, query: Query, progress: (part: number) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", address(path, query));
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.upload.onprogress = (event) => progress(event.total ? event.loaded / event.total : 0);
+    request.onerror = () => reject(new ApiError("The upload was cut off. What came before is checked: send it again.", 0, "OFFLINE"));
+    request.onload = () => {
+      try {
+        const held = JSON.parse(request.responseText);
+        if (request.status < 400) resolve(held);
+        else reject(told(held.error));
+      } catch {
+        reject(new ApiError(`HTTP ${request.status}`, request.status, ""));
+      }
+    };
+    request.send(file);
+  });
+}
+
+/** The messages of a stream, one JSON value a line. */
+export async function* lines<T>(path: string, query: Query, signal: AbortSignal): AsyncGenerator<T> {
+  const response = await answered(address(path, query), { signal });
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    rest += value ?? "";
+    const parts = rest.split("\n");
+    rest = parts.pop() ?? "";
+    for (const part of parts) {
+      const held = JSON.parse(part);
+      if (held.error?.details) throw told(held.error);
+      yield held as T;
+    }
+    if (done) return;
+  }
+}
+
+/** All pages of a list, at most `most` items. */
+export async function all<T>(path: string, field: string, query: Query = {}, most = 5000): Promise<T[]> {
+  const found: T[] = [];
+  let pageToken = "";
+  do {
+    const page: Record<string, unknown> = await get(path, { ...query, pageSize: Math.min(1000, most), pageToken });
+    found.push(...(page[field] as T[]));
+    pageToken = page["nextPageToken"] as string;
+  } while (pageToken && found.length < most);
+  return found;
+}
