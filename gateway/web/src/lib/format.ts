@@ -51,6 +51,8 @@ export function when(time: string | undefined): string {
 }
 
 export const clock = (time: string): string => new Date(time).toLocaleTimeString(language);
+/** A text whose lines were cut at some width, as paragraphs; indented lines and lists keep their breaks. */
+export const flowing = (text: string): string => text.replace(/([^\n])\n(?=[\p{L}\p{N}"'(`])/gu, "$1 ");
 /** The last segment of a resource's name. */
 export const idOf = (name: string | undefined): string => (name ?? "").split("/").pop() ?? "";
 export const colourOf = (colour: number | undefined): string => (colour ? `var(--cat-${colour})` : "var(--cat-none)");

@@ -310,7 +310,7 @@ export const en = {
     find: "What are you looking for?",
     modes: { text: "Text", vector: "Vector", features: "Features", hybrid: "Hybrid" },
     found: (n: string) => `${n} documents`,
-    parts: { full_text: "text", semantic: "vector", sparse: "features" } as Record<string, string>,
+    parts: { text: "text", dense: "vector", sparse: "features" } as Record<string, string>,
     shares: "Shares",
     features: "Features found",
     try: "Ask in your own words",
