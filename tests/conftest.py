@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.nats_server import NatsServer
+from tests.stack import stack
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -26,3 +27,6 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     server.start()
     yield server
     server.stop()
+
+
+__all__ = ["stack"]

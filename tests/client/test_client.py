@@ -10,7 +10,7 @@ import pytest
 
 import prisma_client
 from prisma_client import AlreadyExists, AsyncPrisma, FailedPrecondition, InvalidArgument, NotFound, Prisma, Unavailable
-from tests.client.conftest import COUNT, DATASET, RUN, Stack
+from tests.stack import COUNT, DATASET, RUN, Stack
 
 
 def test_both_clients_are_the_same() -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.client.conftest import DATASET, RUN, Stack
+from tests.stack import DATASET, RUN, Stack
 
 
 def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ class App {
   user = $state("");
   remembered = $state(localStorage.getItem("run") ?? "");
   #next = 0;
+  #told = new Set<string>();
 
   /** The run that the address names, or the last one that was looked at, or the newest trained one. */
   get run(): Run | undefined {
@@ -96,7 +97,8 @@ class App {
     void this.refreshJobs();
     const good = last.state === "STATE_SUCCEEDED";
     const text = good ? m.jobs.ended(m.jobs.kind(last.kind)) : m.jobs.broke(m.jobs.kind(last.kind), last.error?.message ?? "");
-    this.say(text, good ? "done" : "failed");
+    if (!this.#told.has(last.name)) this.say(text, good ? "done" : "failed");
+    this.#told.add(last.name);
     return good;
   }
 

@@ -1,4 +1,4 @@
-"""A whole local stack, started as users start it, with a small labelled run of the sample."""
+"""A whole local stack, started as users start it, with a small labelled run of the sample. One for all tests."""
 
 from __future__ import annotations
 

@@ -1,0 +1,236 @@
+"""The page in a real browser, before a whole stack."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.stack import DATASET, RUN, Stack
+
+AXE = Path(__file__).parents[2] / "gateway/web/node_modules/axe-core/axe.min.js"
+PLACES = [
+    "/",
+    "/datasets?new=1",
+    f"/datasets/{DATASET}",
+    f"/datasets/{DATASET}/documents/abc.ABC",
+    "/runs",
+    "/runs/new",
+    f"/runs/{RUN}",
+    f"/runs/{RUN}/features",
+    f"/runs/{RUN}/features/1",
+    f"/runs/{RUN}/search?q=base+class",
+    f"/runs/{RUN}/analyze?doc=datasets/{DATASET}/documents/abc.ABC",
+    f"/runs/{RUN}/families",
+    "/jobs",
+    "/status",
+    "/no-such-page",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no chromium: `apt-get install chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A page whose console stays clean and which asks nobody but the gateway."""
+    context = browser.new_context(base_url=stack.url, viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.url)
+    page = context.new_page()
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(stack.url) else troubles.append(asked.url))
+    yield page
+    context.close()
+    expected = re.compile("the server responded with a status of [45]")  # told to the user by the page
+    assert [each for each in troubles if not expected.search(each)] == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_every_place_is_accessible_and_fits(browser: Browser, stack: Stack, theme: str, width: int) -> None:
+    context = browser.new_context(
+        base_url=stack.url, viewport={"width": width, "height": 900}, color_scheme=theme, bypass_csp=True
+    )
+    page = context.new_page()
+    for place in PLACES:
+        page.goto(place)
+        expect(page.locator("h1").first).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        expect(page.locator(".sk")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{place} scrolls sideways"
+        page.add_script_tag(content=AXE.read_text())
+        found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})")
+        told = [(each["id"], each["nodes"][0]["html"][:200]) for each in found["violations"]]
+        assert told == [], (place, told)
+    context.close()
+
+
+def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    rows = [{"id": f"d{row}", "text": f"a text about topic {row % 3}, number {row}"} for row in range(30)]
+    file.write_text("\n".join(json.dumps(row) for row in rows) + '\n{"id": "bad"}\n')
+    page.goto("/datasets?new=1")
+    page.set_input_files("input[type=file]", file)
+    page.get_by_label("Name", exact=True).fill("Own texts")
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("30 documents imported")).to_be_visible()
+    expect(page.get_by_text("1 item rejected")).to_be_visible()
+    page.get_by_role("link", name="Open the dataset").click()
+    expect(page).to_have_url(re.compile("/datasets/own-texts$"))
+    page.get_by_role("button", name="Embed 30").click()
+    expect(page.get_by_text("Embedding is done")).to_be_visible(timeout=30_000)
+
+    page.get_by_role("link", name="Train a run").click()
+    page.get_by_label("Expansion").fill("1")
+    page.get_by_label(re.compile("^k ")).fill("4")
+    page.get_by_label("Epochs").fill("2")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("link", name="See features")).to_be_visible(timeout=30_000)
+    page.get_by_role("link", name="See features").click()
+    page.get_by_role("button", name=re.compile("^Label [0-9]+ features")).click(timeout=30_000)
+    expect(page.get_by_text("Labelling is done")).to_be_visible(timeout=30_000)
+
+    page.goto("/datasets/own-texts?state=EMBEDDED&q=topic")
+    expect(page.locator("tbody tr")).to_have_count(30)
+    page.get_by_role("button", name="Delete dataset").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Delete")).to_be_disabled()
+    dialog.get_by_role("textbox").fill("own-texts")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("own-texts is deleted")).to_be_visible()
+    expect(page).to_have_url(re.compile("/datasets$"))
+
+
+def test_features_are_sorted_filtered_and_kept_in_the_address(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/features")
+    rows = page.locator("tbody tr")
+    expect(rows.first).to_be_visible()
+    page.get_by_role("columnheader", name="Max").get_by_role("button").click()
+    expect(page).to_have_url(re.compile("sort=-max_activation"))
+    strongest = rows.first.locator("td").first.inner_text()
+    page.get_by_label("Dead").check()
+    expect(page).to_have_url(re.compile("state=dead"))
+    page.go_back()
+    expect(rows.first.locator("td").first).to_have_text(strongest)
+    page.get_by_label("Label, description or number").fill(strongest)
+    expect(page).to_have_url(re.compile(f"q={strongest}"))
+    page.reload()
+    expect(page.get_by_label("Label, description or number")).to_have_value(strongest)
+    expect(rows.filter(has_text=strongest).first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export CSV").click()
+    assert download.value.suggested_filename == f"{RUN}-features.csv"
+
+
+def test_a_label_is_edited_undone_and_rolled_back(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/features?state=labelled&sort=-density")
+    page.locator("tbody a.feature").first.click()
+    title = page.locator("h1")
+    expect(page.get_by_text("Label history")).to_be_visible()
+    before = title.inner_text()
+    page.keyboard.press("e")
+    page.get_by_label("Label", exact=True).fill("Edited by hand")
+    page.get_by_role("button", name="Save").click()
+    expect(title).to_have_text("Edited by hand")
+    page.get_by_role("button", name="Undo").click()
+    expect(title).to_have_text(before)
+    page.get_by_role("listitem").filter(has_text="Edited by hand").get_by_role("button", name="Use").click()
+    expect(title).to_have_text("Edited by hand")
+    page.keyboard.press("l")
+    page.get_by_role("dialog").get_by_role("button", name="Label again").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(title).not_to_have_text("Edited by hand")
+    page.keyboard.press("]")
+    expect(page).to_have_url(re.compile(r"features/\d+"))
+
+
+def test_search_says_why_and_the_analyzer_shows_the_code(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/search")
+    page.get_by_label("What are you looking for?").fill("abstract base class")
+    page.keyboard.press("Enter")
+    expect(page.locator("li.hit").first).to_be_visible()
+    expect(page.locator("li.hit .why").first).to_have_attribute("aria-label", re.compile("text"))
+    for mode, address in (("Vector", "vector"), ("Features", "features"), ("Text", "text")):
+        page.get_by_role("button", name=mode, exact=True).click()
+        expect(page).to_have_url(re.compile(f"mode={address}"))
+        expect(page.locator("li.hit").first).to_be_visible()
+    page.get_by_role("link", name=re.compile("^Open in analyzer")).first.click()
+    expect(page.get_by_role("img", name=re.compile("^Sparse code with"))).to_be_visible()
+    page.get_by_role("img", name=re.compile("^Sparse code with")).press("ArrowRight")
+    expect(page).to_have_url(re.compile("at="))
+    page.goto(f"/runs/{RUN}/analyze")
+    page.get_by_label("Type or paste a text").fill("<b>an abstract class</b>")
+    page.get_by_role("button", name="Analyze").click()
+    expect(page.locator("p.doc")).to_have_text("<b>an abstract class</b>")
+
+
+def test_families_jobs_and_status(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/families")
+    expect(page.locator("svg circle").first).to_be_visible()
+    page.locator("details summary").first.click()
+    page.get_by_role("button", name=re.compile("^Graph [0-9]+")).first.click()
+    expect(page).to_have_url(re.compile("at="))
+    page.goto("/jobs")
+    page.get_by_role("link", name="Training").last.click()
+    expect(page.get_by_role("heading", name="Log")).to_be_visible()
+    page.goto("/status")
+    expect(page.get_by_role("heading", name="interpreter")).to_be_visible()
+    expect(page.get_by_text("ollama").first).to_be_visible()
+
+
+def test_the_hands_stay_on_the_keys(page: Page) -> None:
+    page.goto(f"/runs/{RUN}")
+    expect(page.get_by_role("link", name="See features")).to_be_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("f")
+    expect(page).to_have_url(re.compile("/features$"))
+    page.keyboard.press("/")
+    expect(page.get_by_label("Label, description or number")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("status")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/status$"))
+    expect(page.locator("h1")).to_be_focused()
+    dark = page.evaluate("document.documentElement.dataset.theme")
+    page.keyboard.press("Shift+D")
+    assert page.evaluate("document.documentElement.dataset.theme") != dark
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+
+
+def test_what_is_away_is_told_and_not_empty(page: Page) -> None:
+    page.route("**/v1/runs/*/features*", lambda route: route.fulfill(status=503, json={"error": _AWAY}))
+    page.goto(f"/runs/{RUN}/features")
+    expect(page.get_by_role("alert").first).to_contain_text("the interpreter does not answer")
+    expect(page.get_by_text("No feature matches")).to_have_count(0)
+    page.unroute("**/v1/runs/*/features*")
+    page.get_by_role("button", name="Try again").last.click()
+    expect(page.locator("tbody tr").first).to_be_visible()
+    page.goto("/datasets/none")
+    expect(page.get_by_role("alert").first).to_contain_text("no dataset is named datasets/none")
+
+
+_AWAY = {
+    "code": 503,
+    "status": "UNAVAILABLE",
+    "message": "the interpreter does not answer",
+    "details": [
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_UNAVAILABLE", "domain": "prisma"}
+    ],
+}
