@@ -16,13 +16,14 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway import binding
+from gateway import binding, problems
 from services.chassis.auth import Keys, digest
 from services.chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from services.chassis.settings import ChassisSettings, is_loopback
 
 COOKIE = "prisma_session"
 SESSION_SECONDS = 30 * 24 * 3600
+_MAX_SESSION_BYTES = 4 << 10  # nobody has shown a key yet
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -39,7 +40,8 @@ class Doors:
     def caller(self, request: Request) -> str:
         """Who calls; empty where no keys are in use. Raises KeyMissing, Unauthenticated, PermissionDenied."""
         authorization = request.headers.get("authorization", "")
-        if authorization:
+        # Without keys the header proves nothing: a foreign page could send any, and must not get around what follows.
+        if authorization and self._keys.required:
             return self._keys.caller(authorization).name
         self._refuse_foreign_pages(request)
         if not self._keys.required:
@@ -54,7 +56,7 @@ class Doors:
             response.delete_cookie(COOKIE, path="/", secure=self._secure, httponly=True, samesite="strict")
             return response
         if request.method == "POST":
-            held = binding.parse_json(await request.body())
+            held = binding.parse_json(await _body(request))
             key = held.get("key") if isinstance(held, dict) else None
             if not isinstance(key, str) or not key:
                 raise InvalidArgument.field("key", 'expected {"key": "…"}')
@@ -92,6 +94,15 @@ class Doors:
         origin = request.headers.get("origin")
         if request.method not in _SAFE and origin is not None and urlsplit(origin).netloc != host:
             raise PermissionDenied(f"a page of {origin[:200]!r} may change nothing here")
+
+
+async def _body(request: Request) -> bytes:
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > _MAX_SESSION_BYTES:
+            raise problems.too_large(_MAX_SESSION_BYTES)
+    return bytes(data)
 
 
 def _with_port(host: str) -> str:

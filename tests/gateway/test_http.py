@@ -237,6 +237,16 @@ BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("GET", "/v1/jobs", {"headers": {"X-Prisma-Timeout": "soon"}}, 400, "INVALID_ARGUMENT"),
     ("GET", "/v1/jobs", {"headers": {"Host": "prisma.example"}}, 403, "PERMISSION_DENIED"),
     ("POST", "/v1/datasets", {"json": {}, "headers": {"Origin": "http://a.example"}}, 403, "PERMISSION_DENIED"),
+    # Where there are no keys, a header that would carry one opens nothing.
+    ("GET", "/v1/jobs", {"headers": {"Host": "a.example", "Authorization": "Bearer x"}}, 403, "PERMISSION_DENIED"),
+    (
+        "POST",
+        "/v1/datasets",
+        {"json": {}, "headers": {"Origin": "http://a.example", "Authorization": "x"}},
+        403,
+        "PERMISSION_DENIED",
+    ),
+    ("POST", "/session", {"content": b'{"key": "' + b"x" * 5000 + b'"}'}, 413, "TOO_LARGE"),
 ]
 
 
