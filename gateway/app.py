@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
@@ -24,6 +24,7 @@ from services.chassis.errors import Internal, PrismaError
 
 _REQUESTS = Counter("prisma_http_total", "HTTP requests answered", ["method", "code"])
 _SECONDS = Histogram("prisma_http_seconds", "How long HTTP requests took to their first byte, in seconds", ["method"])
+_VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ID = re.compile(r"[\w.:-]{1,128}")
 _log = logs.get(__name__)
 Handler = Callable[[Request], Awaitable[Response]]
@@ -51,27 +52,33 @@ def build(transcoder: Transcoder, doors: Doors, overview: Overview, ready: Calla
         fine = await ready()
         return PlainTextResponse("ready\n" if fine else "not ready\n", status_code=200 if fine else 503)
 
-    verbs = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    look = ["GET", "HEAD"]
-
-    def guarded(handler: Handler) -> Handler:
-        return _surrounded(handler, doors)
-
     return Starlette(
         routes=[
-            Route("/healthz", _surrounded(healthy, None), methods=look),
-            Route("/readyz", _surrounded(readiness, None), methods=look),
-            Route("/session", _surrounded(doors.session, None), methods=["GET", "POST", "DELETE"]),
-            Route("/metrics", guarded(metrics), methods=look),
-            Route("/v1/status", guarded(status), methods=look),
-            Route("/v1/openapi.json", guarded(openapi), methods=look),
-            Route("/v1/{path:path}", guarded(api), methods=verbs),
+            _at("/healthz", healthy, None),
+            _at("/readyz", readiness, None),
+            _at("/session", doors.session, None, ["GET", "POST", "DELETE"]),
+            _at("/metrics", metrics, doors),
+            _at("/v1/status", status, doors),
+            _at("/v1/openapi.json", openapi, doors),
+            _at("/v1", api, doors, _VERBS),
+            _at("/v1/{path:path}", api, doors, _VERBS),
             # The page and the documents are the same for all, and hold nothing of anybody.
-            Route("/docs", _surrounded(pages.docs, None), methods=look),
-            Route("/docs/{file}", _surrounded(pages.docs, None), methods=look),
-            Route("/{path:path}", _surrounded(pages.page, None), methods=look),
+            _at("/docs", pages.docs, None),
+            _at("/docs/{file}", pages.docs, None),
+            _at("/{path:path}", pages.page, None),
         ]
     )
+
+
+def _at(path: str, handler: Handler, doors: Doors | None, methods: Sequence[str] = ("GET", "HEAD")) -> Route:
+    """A route that answers other methods itself: an error in the API's form, and no path falls to a later route."""
+
+    async def answer(request: Request) -> Response:
+        if request.method not in methods:
+            raise problems.wrong_method(request.method, sorted(methods))
+        return await handler(request)
+
+    return Route(path, _surrounded(answer, doors), methods=_VERBS)
 
 
 def _surrounded(handler: Handler, doors: Doors | None) -> Handler:

@@ -247,6 +247,11 @@ BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
         "PERMISSION_DENIED",
     ),
     ("POST", "/session", {"content": b'{"key": "' + b"x" * 5000 + b'"}'}, 413, "TOO_LARGE"),
+    ("GET", "/v1", {}, 404, "NOT_FOUND"),
+    ("DELETE", "/v1/status", {}, 405, "UNIMPLEMENTED"),
+    ("PUT", "/session", {}, 405, "UNIMPLEMENTED"),
+    ("POST", "/healthz", {}, 405, "UNIMPLEMENTED"),
+    ("POST", "/docs", {}, 405, "UNIMPLEMENTED"),
 ]
 
 
