@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway import binding, problems
+from gateway.drops import answer_or_drop
 from gateway.routes import Route, routes
 from gateway.uploads import Upload, chunks
 from services.chassis.errors import InvalidArgument, PrismaError
@@ -46,7 +47,8 @@ class Transcoder:
             message = await self._message(request, route, fields)
             if route.method.server_streaming:
                 return await self._stream(request, route, fields, service, message, seconds)
-            answered = await self._call(route, service)(message, timeout=seconds or UNARY_SECONDS)
+            call = self._call(route, service)(message, timeout=seconds or UNARY_SECONDS)
+            answered = await answer_or_drop(request, call, call)
             return Response(await _json(answered), media_type="application/json")
         except aio.AioRpcError as error:
             raise problems.of_call(error, service) from error
@@ -102,7 +104,8 @@ class Transcoder:
 
     async def _upload(self, request: Request, route: Route, fields: Mapping[str, str], service: str) -> Response:
         upload = Upload(request)
-        failed: list[PrismaError] = []
+        failed: list[PrismaError | ClientDisconnect] = []
+        sent = asyncio.Event()
 
         async def messages() -> AsyncIterator[Message]:
             made = message_factory.GetMessageClass(route.method.input_type)
@@ -115,13 +118,14 @@ class Transcoder:
                     yield made(**{route.body: chunk})
                 if first:
                     yield self._config(request, route, fields, upload)
-            except PrismaError as error:
+                sent.set()
+            except (PrismaError, ClientDisconnect) as error:
                 failed.append(error)
                 raise
 
         call = self._call(route, service)(messages())
         try:
-            answered = await call
+            answered = await answer_or_drop(request, call, call, sent)
         except aio.AioRpcError as error:
             await _drain(request)
             raise failed[0] if failed else problems.of_call(error, service) from error
@@ -148,7 +152,9 @@ class Transcoder:
         seconds: float | None,
     ) -> Response:
         call = self._call(route, service)(message, timeout=seconds)
-        first = await call.read()  # an error before the first message is an answer of its own
+        first = await answer_or_drop(
+            request, call, call.read()
+        )  # an error before the first message is an answer of its own
         if first is not aio.EOF and isinstance(first, HttpBody):
             name = _file_name(fields, route, first.content_type)
             headers = {"content-disposition": f'attachment; filename="{name}"'}

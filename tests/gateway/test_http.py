@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 
 from tests.gateway.conftest import Suite
 
@@ -135,18 +134,6 @@ async def test_streams_are_lines_or_events_and_downloads_are_files(suite: Suite)
     weights = await suite.http.get("/v1/runs/r/weights:export")
     assert weights.headers["content-disposition"] == 'attachment; filename="r-weights.safetensors"'
     assert b"W_dec" in weights.content[:2000]
-
-
-async def test_a_dropped_client_cancels_the_call(suite: Suite) -> None:
-    await filled(suite)
-    await suite.http.post("/v1/runs", params={"runId": "r"}, json={"dataset": "datasets/d"})
-    suite.trainer_process.pause()
-    try:
-        with pytest.raises(httpx.ReadTimeout):
-            await suite.http.get("/v1/runs/r", timeout=0.5)
-    finally:
-        suite.trainer_process.resume()
-    assert (await suite.http.get("/v1/runs/r")).status_code == 200
 
 
 async def test_a_deadline_of_the_caller_is_kept(suite: Suite) -> None:
