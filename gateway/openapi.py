@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ class _Writer:
                 "responses": {"200": self._response(method), "default": _error_response()},
             }
             if each.body:
-                operation["requestBody"] = self._body(method, each.body)
+                operation["requestBody"] = self._body(method, each.body, bound)
             yield verb, path, operation
 
     def _query(self, method: MethodDescriptorProto, body: str, bound: set[str]) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ class _Writer:
             if field.name not in bound and field.name != body
         ]
 
-    def _body(self, method: MethodDescriptorProto, body: str) -> dict[str, Any]:
+    def _body(self, method: MethodDescriptorProto, body: str, bound: set[str]) -> dict[str, Any]:
         if method.client_streaming:
             file = {"type": "string", "format": "binary"}
             form = {"type": "object", "properties": {"file": file}, "required": ["file"]}
@@ -212,13 +212,14 @@ class _Writer:
                     "multipart/form-data": {"schema": form},
                 },
             }
-        request = self._messages[method.input_type]
-        schema = (
-            self._reference(method.input_type)
-            if body == "*"
-            else self._field(next(field for field in request.field if field.name == body))
-        )
-        return {"required": body != "*", "content": {"application/json": {"schema": schema}}}
+        if body != "*":
+            schema = self._field(next(each for each in self._messages[method.input_type].field if each.name == body))
+            return {"required": True, "content": {"application/json": {"schema": schema}}}
+        name = method.input_type.lstrip(".")
+        self._schemas[name] = self._message(method.input_type, without=bound)  # the path has these
+        needed = bool(self._schemas[name].get("required"))
+        schema = {"$ref": f"#/components/schemas/{name}"}
+        return {"required": needed, "content": {"application/json": {"schema": schema}}}
 
     def _response(self, method: MethodDescriptorProto) -> dict[str, Any]:
         if method.output_type == ".google.api.HttpBody":
@@ -241,10 +242,10 @@ class _Writer:
             self._schemas[plain] = self._enum(name) if name in self._enums else self._message(name)
         return {"$ref": f"#/components/schemas/{plain}"}
 
-    def _message(self, name: str) -> dict[str, Any]:
-        message = self._messages[name]
+    def _message(self, name: str, without: Collection[str] = ()) -> dict[str, Any]:
+        fields = [field for field in self._messages[name].field if field.name not in without]
         properties = {}
-        for field in message.field:
+        for field in fields:
             schema = self._field(field)
             comment = self._comments.get(f"{name}.{field.name}", "")
             if comment:
@@ -253,7 +254,7 @@ class _Writer:
                 schema["readOnly"] = True
             properties[field.json_name] = schema
         result: dict[str, Any] = {"type": "object", "properties": properties}
-        if required := [field.json_name for field in message.field if _is_required(field)]:
+        if required := [field.json_name for field in fields if _is_required(field)]:
             result["required"] = required
         if comment := self._comments.get(name):
             result["description"] = comment

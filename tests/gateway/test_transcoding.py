@@ -135,3 +135,14 @@ def test_the_openapi_document_is_valid_and_as_the_protos_say() -> None:
     described = [each for path in document["paths"].values() for each in path.values()]
     assert all(each["description"] for each in described)
     assert len({each["operationId"] for each in described}) == len(described)
+
+
+def test_a_body_asks_for_nothing_that_the_path_has() -> None:
+    schemas = openapi.document()["components"]["schemas"]
+    for route in routes():
+        if route.body == "*":
+            held = schemas[route.method.input_type.full_name]
+            assert not {each.json_name for each in route.method.input_type.fields if each.name in route.fields} & set(
+                held["properties"]
+            ), route.template
+    assert schemas["prisma.interpreter.v1.AnalyzeTextRequest"]["required"] == ["text"]
