@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.nats_server import NatsServer
+from tests.ollama_server import ollama_url
+from tests.opensearch_server import opensearch_server, opensearch_url
 from tests.stack import stack
 
 
@@ -29,4 +31,4 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     server.stop()
 
 
-__all__ = ["stack"]
+__all__ = ["ollama_url", "opensearch_server", "opensearch_url", "stack"]

@@ -14,6 +14,8 @@ from services.chassis.errors import PrismaError
 from services.chassis.job_store import now
 from services.chassis.nats import NatsLink, NatsUnavailable
 
+LISTEN_AGAIN_SECONDS = 1.0
+
 _log = logs.get(__name__)
 
 
@@ -71,9 +73,15 @@ class Follower:
 
     async def _listen(self) -> None:
         """Plain subscriptions: a hint that is missed while away costs nothing, the pull at return makes up for it."""
-        await self._events.link.ready()
-        for what in self._what:
-            await self._events.link.listen(f"prisma.events.{what}", self._on_hint)
+        waiting = list(self._what)
+        while waiting:
+            try:
+                await self._events.link.ready()
+                await self._events.link.listen(f"prisma.events.{waiting[0]}", self._on_hint)
+                waiting.pop(0)
+            except (TimeoutError, NatsUnavailable, NatsError, OSError) as error:
+                _log.info("hearing hints later", error=str(error))  # it went away between the two
+                await asyncio.sleep(LISTEN_AGAIN_SECONDS)
 
     async def _on_hint(self, _message: Msg) -> None:
         self._hint.set()

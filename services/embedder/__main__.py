@@ -12,9 +12,10 @@ from services.chassis import logs
 from services.chassis.blobs import Blobs
 from services.chassis.database import Database
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import database_dependency
+from services.chassis.status import Dependency, database_dependency
 from services.embedder.providers import Providers
 from services.embedder.providers.builtin import BuiltinProvider
+from services.embedder.providers.ollama import OllamaProvider
 from services.embedder.servicer import EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.embedder.store import Store
@@ -31,11 +32,13 @@ def main() -> None:
         database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
         await asyncio.to_thread(database.migrate)
         store = Store(database, Blobs(settings.data_of(SERVICE) / "blobs", settings.blob_url))
-        providers = Providers({"builtin": BuiltinProvider()})
+        ollama = OllamaProvider(settings.ollama_url)
+        providers = Providers({"builtin": BuiltinProvider(), "ollama": ollama})
         jobs = EmbedderJobs(store, providers, chassis.events, settings.embed_batch, settings.ack_wait_seconds)
         servicer = EmbedderServicer(store, providers, chassis.jobs, chassis.events, settings)
 
         async def close() -> None:
+            await ollama.close()
             await asyncio.to_thread(database.close)
 
         return Parts(
@@ -48,7 +51,10 @@ def main() -> None:
             ],
             kinds=jobs.kinds(),
             tasks=[lambda: _sweep(store)],
-            dependencies=[database_dependency(database)],
+            dependencies=[
+                database_dependency(database),
+                Dependency("ollama", settings.ollama_url, ollama.facts, essential=False),
+            ],
             close=[close],
         )
 

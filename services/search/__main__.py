@@ -12,6 +12,7 @@ from services.search.catalog import Catalog
 from services.search.embedded import EmbeddedIndex
 from services.search.index import Index
 from services.search.indexing import Indexing
+from services.search.opensearch import OpenSearchIndex
 from services.search.searching import Searching
 from services.search.servicer import SearchServicer
 from services.search.settings import SearchSettings
@@ -59,6 +60,13 @@ def main() -> None:
 
 def open_index(settings: SearchSettings) -> Index:
     """The back end that the settings choose."""
+    if settings.opensearch_url is not None:
+        return OpenSearchIndex(
+            settings.opensearch_url.get_secret_value(),
+            prefix=settings.opensearch_prefix,
+            seconds=settings.opensearch_seconds,
+            authority=settings.opensearch_authority,
+        )
     return EmbeddedIndex(settings.data_of(SERVICE) / "index")
 
 

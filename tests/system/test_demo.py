@@ -66,6 +66,17 @@ def test_one_word_stops_all_and_a_second_stack_is_refused(environment: dict[str,
         first.kill()
 
 
+def test_the_demo_runs_on_an_opensearch_cluster_too(
+    environment: dict[str, str], tmp_path: Path, opensearch_url: str
+) -> None:
+    chosen = {**environment, "PRISMA_OPENSEARCH_URL": opensearch_url, "PRISMA_OPENSEARCH_PREFIX": f"demo{os.getpid()}"}
+    ended = subprocess.run(
+        [PRISMA, "demo", "--exit"], env=chosen, capture_output=True, text=True, timeout=170, cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "finds asyncio.tasks.wait_for" in ended.stdout
+
+
 def test_a_key_is_made_once_for_a_name(environment: dict[str, str], tmp_path: Path) -> None:
     command = [PRISMA, "keys", "create", "ada", "--file", tmp_path / "keys"]
     made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.chassis.errors import Unavailable
+from services.chassis.errors import FailedPrecondition, Unavailable
 from services.embedder.documents import DEFAULT_MODEL, Failure
 from services.embedder.errors import EmbeddingModelNotFound
 
@@ -62,7 +62,7 @@ class Providers:
         for name, provider in self._providers.items():
             try:
                 found.extend(await provider.models())
-            except Unavailable as error:
+            except (Unavailable, FailedPrecondition) as error:
                 unreachable[name] = error.message
         return found, unreachable
 

@@ -1,0 +1,292 @@
+"""The OpenSearch back end: an index for each stream, reached by an alias, so that a new one takes its place at once.
+
+Names: alias `<prefix>-<kind>-<uid>`, index `<prefix>-<kind>-<uid>-<number>`. The cluster finds candidates, in full
+where it can (vectors, codes); the exact scores that all back ends share are computed by the service from stored values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from opensearchpy.exceptions import NotFoundError
+
+from prisma_client.wire import Codes
+from services.search import scoring
+from services.search.errors import BackendUnavailable, IndexNotReady
+from services.search.index import (
+    MAXIMUM_DEPTH,
+    Candidates,
+    LatentQuery,
+    Rows,
+    Stream,
+    StreamState,
+    TextCandidates,
+    TextProfiles,
+    TextStatistics,
+    Vectors,
+)
+from services.search.opensearch import mappings, packing
+from services.search.opensearch.cluster import Cluster, among
+from services.search.opensearch.writers import CodeWriter, TextWriter, VectorWriter
+
+_TEXT_FIELDS = ["row", "body", "length"]
+_MARGIN = 32
+_FETCHED = 1000
+
+
+class OpenSearchIndex:
+    """Indices of one prefix in a cluster."""
+
+    def __init__(
+        self, url: str, *, prefix: str = "prisma", seconds: float = 30.0, authority: str | None = None
+    ) -> None:
+        self.cluster = Cluster(url, seconds=seconds, authority=authority)
+        self._prefix = prefix
+
+    @property
+    def name(self) -> str:
+        return "opensearch"
+
+    def check(self) -> str:
+        with self.cluster.outages():
+            health = self.cluster.client.cluster.health()
+            version = self.cluster.client.info()["version"]["number"]
+        if health["status"] == "red":
+            raise BackendUnavailable(f"OpenSearch at {self.cluster.address} is red: some shards have no copy at work")
+        nodes, status, name = health["number_of_nodes"], health["status"], health["cluster_name"]
+        return f"OpenSearch {version} at {self.cluster.address}, cluster {name}, {status}, nodes: {nodes}"
+
+    def state(self, stream: Stream) -> StreamState | None:
+        held = self.current(stream)
+        if held is None or "revision" not in held[1]:
+            return None
+        with self.cluster.outages():
+            try:
+                items = self.cluster.client.count(index=held[0])["count"]
+            except NotFoundError:
+                return None
+        return StreamState(held[1]["revision"], items, held[1]["update_time"])
+
+    def uids(self) -> set[str]:
+        with self.cluster.outages():
+            aliases = self.cluster.client.indices.get_alias(index=f"{self._prefix}-*", params=_ANY)
+        return {name.removeprefix(f"{self._prefix}-").split("-")[1] for name in aliases}
+
+    def size_bytes(self, uid: str) -> int:
+        with self.cluster.outages():
+            stats = self.cluster.client.indices.stats(index=f"{self._prefix}-*-{uid}-*", metric="store")
+        return int(stats["_all"]["total"].get("store", {}).get("size_in_bytes", 0))
+
+    def delete(self, uid: str) -> None:
+        with self.cluster.outages():
+            names = self.cluster.client.indices.get_alias(index=f"{self._prefix}-*-{uid}-*", params=_ANY)
+            if names:  # by name: clusters may refuse to delete by pattern
+                self.cluster.client.indices.delete(index=",".join(names), params={"ignore_unavailable": "true"})
+
+    def text_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> TextWriter:
+        return TextWriter(self, stream, revision, anew=anew)
+
+    def vector_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> VectorWriter:
+        return VectorWriter(self, stream, revision, anew=anew)
+
+    def code_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> CodeWriter:
+        return CodeWriter(self, stream, revision, anew=anew)
+
+    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, allowed: Rows | None) -> TextCandidates:
+        matches = [{"term": {"body": term}} for term in terms]
+        counted = {f"t{place}": {"filter": match} for place, match in enumerate(matches)}
+        body = {
+            "query": {"bool": {"should": matches, "minimum_should_match": 1, "filter": among(allowed)}},
+            "size": min(max(depth, 1), MAXIMUM_DEPTH),
+            "sort": ["_score", {"row": "asc"}],
+            "track_scores": True,
+            "track_total_hits": True,
+            "_source": _TEXT_FIELDS,
+            "aggs": {"all": {"global": {}, "aggs": {"length": {"stats": {"field": "length"}}, **counted}}},
+        }
+        if not terms:
+            body["query"] = {"match_none": {}}
+        answer = self._search(stream, body)
+        everything = answer["aggregations"]["all"]
+        statistics = TextStatistics(
+            int(everything["length"]["count"]),
+            int(everything["length"]["sum"] or 0),
+            np.array([everything[f"t{place}"]["doc_count"] for place in range(len(terms))], dtype=np.float64),
+        )
+        hits = answer["hits"]["hits"]
+        scores = np.array([hit["_score"] for hit in hits], dtype=np.float64)
+        return TextCandidates(_profiles(hits, terms), scores, statistics, answer["hits"]["total"]["value"])
+
+    def profile_texts(self, stream: Stream, terms: Sequence[str], rows: Rows) -> TextProfiles:
+        return _profiles(self._fetch(stream, rows, _TEXT_FIELDS), terms)
+
+    def payloads(self, stream: Stream, rows: Rows) -> dict[int, dict[str, Any]]:
+        hits = self._fetch(stream, rows, ["row", "payload"])
+        return {hit["_source"]["row"]: hit["_source"]["payload"] for hit in hits}
+
+    def rows_with_facets(self, stream: Stream, facets: Sequence[str]) -> Rows:
+        return self._rows(stream, {"bool": {"filter": [{"term": {"facets": facet}} for facet in facets]}})
+
+    def search_vectors(self, stream: Stream, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:
+        """A script over all vectors, in float32; the best and a margin are then scored exactly."""
+        _, meta = self._ready(stream)
+        dimension = meta.get("dimension", 0)
+        if dimension and query.shape != (dimension,):
+            raise ValueError(f"expected a query vector of dimension {dimension}, got {query.shape}")
+        norm = float(np.sqrt((query.astype(np.float64) ** 2).sum()))
+        total = self._count(stream, among(allowed))
+        found: list[int] = []
+        if norm > 0 and dimension:
+            unit = (query.astype(np.float64) / norm).astype(np.float32).tolist()
+            parameters = {"field": "unit", "query_value": unit, "space_type": "cosinesimil"}
+            chosen = {"bool": {"filter": [{"exists": {"field": "unit"}}, *among(allowed)]}}
+            script = {"lang": "knn", "source": "knn_score", "params": parameters}
+            body = {
+                "query": {"script_score": {"query": chosen, "script": script}},
+                "size": min(depth + _MARGIN, MAXIMUM_DEPTH),
+                "sort": ["_score", {"row": "asc"}],
+                "_source": False,
+                "docvalue_fields": ["row"],
+                "track_total_hits": False,
+            }
+            found = [hit["fields"]["row"][0] for hit in self._search(stream, body)["hits"]["hits"]]
+        if len(found) < min(depth, total):  # zero vectors have cosine 0 with everything
+            zero = {"bool": {"must_not": [{"exists": {"field": "unit"}}], "filter": among(allowed)}}
+            found += self._rows(stream, zero)[:depth].tolist()
+        rows, vectors = self.vectors(stream, np.sort(np.array(found, dtype=np.uint64)))
+        scores = scoring.cosines(query, vectors)
+        best = scoring.order(rows, scores)[:depth]
+        return Candidates(rows[best], scores[best], total)
+
+    def vectors(self, stream: Stream, rows: Rows) -> tuple[Rows, Vectors]:
+        _, meta = self._ready(stream)
+        hits = self._fetch(stream, rows, ["row", "bits"])
+        held = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
+        bits = [hit["_source"]["bits"] for hit in hits]
+        return held, packing.unpack_vectors(bits, meta.get("dimension", 0))
+
+    def search_codes(self, stream: Stream, query: LatentQuery, depth: int, allowed: Rows | None) -> Candidates:
+        """A script over the rows that share a latent: exact, in double, as ours is."""
+        sharing = [{"range": {"codes": packing.latent_range(int(i), 0.0, inclusive=False)}} for i in query.indices]
+        parameters = {"indices": query.indices.tolist(), "weights": query.weights.tolist()}
+        script = {"lang": "painless", "source": packing.DOT_PRODUCT, "params": parameters}
+        body: dict[str, Any] = {
+            "query": {"bool": {"filter": [{"bool": {"should": sharing, "minimum_should_match": 1}}, *among(allowed)]}},
+            "size": min(depth, MAXIMUM_DEPTH),
+            "sort": [{"_script": {"type": "number", "order": "desc", "script": script}}, {"row": "asc"}],
+            "_source": False,
+            "docvalue_fields": ["row"],
+            "track_total_hits": True,
+        }
+        if not len(query.indices):
+            body["query"] = {"match_none": {}}
+        answer = self._search(stream, body)
+        hits = answer["hits"]["hits"]
+        rows = np.array([hit["fields"]["row"][0] for hit in hits], dtype=np.uint64)
+        scores = np.array([hit["sort"][0] for hit in hits], dtype=np.float64).round(10)
+        order = scoring.order(rows, scores)
+        return Candidates(rows[order], scores[order], answer["hits"]["total"]["value"])
+
+    def codes(self, stream: Stream, rows: Rows) -> Codes:
+        _, meta = self._ready(stream)
+        hits = self._fetch(stream, rows, ["row", "codes"])
+        held = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
+        return packing.unpack_codes(held, [hit["_source"]["codes"] for hit in hits], meta.get("latent_count", 0))
+
+    def rows_with_latent(self, stream: Stream, latent: int, minimum: float, *, inclusive: bool) -> Rows:
+        bounds = packing.latent_range(latent, minimum, inclusive=inclusive)
+        return self._rows(stream, {"range": {"codes": bounds}})
+
+    def close(self) -> None:
+        self.cluster.client.close()
+
+    def current(self, stream: Stream) -> tuple[str, dict[str, Any]] | None:
+        """The index in use and what its mapping says of it; None for none, or one of another version."""
+        with self.cluster.outages():
+            try:
+                found = self.cluster.client.indices.get_mapping(index=self._alias(stream))
+            except NotFoundError:
+                return None
+        name, held = next(iter(found.items()))
+        meta = held["mappings"].get("_meta", {})
+        return (name, meta) if meta.get("version") == mappings.VERSION else None
+
+    def make(self, stream: Stream, meta: dict[str, Any]) -> str:
+        """Makes an empty index that nobody uses yet."""
+        name = f"{self._alias(stream)}-{uuid4().hex[:12]}"
+        body = {"settings": mappings.settings(stream.kind), "mappings": mappings.mapping(stream.kind, 0, meta)}
+        with self.cluster.outages():
+            self.cluster.client.indices.create(index=name, body=body)
+        return name
+
+    def take(self, stream: Stream, name: str) -> None:
+        """Takes an index in use and deletes the others of the stream, in one step of the cluster."""
+        alias = self._alias(stream)
+        with self.cluster.outages():
+            others = [each for each in self.cluster.client.indices.get_alias(index=f"{alias}-*") if each != name]
+            actions: list[dict[str, Any]] = [{"add": {"index": name, "alias": alias}}]
+            actions += [{"remove_index": {"index": other}} for other in others]
+            self.cluster.client.indices.update_aliases(body={"actions": actions})
+
+    def _ready(self, stream: Stream) -> tuple[str, dict[str, Any]]:
+        held = self.current(stream)
+        if held is None or "revision" not in held[1]:
+            raise _not_ready(stream)
+        return held
+
+    def _search(self, stream: Stream, body: dict[str, Any]) -> dict[str, Any]:
+        answer = self.cluster.search(self._alias(stream), body)
+        if answer is None:
+            raise _not_ready(stream)
+        return answer
+
+    def _rows(self, stream: Stream, query: dict[str, Any]) -> Rows:
+        rows = self.cluster.rows(self._alias(stream), query)
+        if rows is None:
+            raise _not_ready(stream)
+        return rows
+
+    def _count(self, stream: Stream, clauses: list[dict[str, Any]]) -> int:
+        body = {"query": {"bool": {"filter": clauses}}, "size": 0, "track_total_hits": True}
+        return int(self._search(stream, body)["hits"]["total"]["value"])
+
+    def _fetch(self, stream: Stream, rows: Rows, fields: list[str]) -> list[dict[str, Any]]:
+        """The documents of some rows, rising."""
+        hits: list[dict[str, Any]] = []
+        for start in count(0, _FETCHED):
+            part = rows[start : start + _FETCHED]
+            if start and not len(part):
+                break
+            body = {
+                "query": {"bool": {"filter": among(part)}},
+                "size": max(len(part), 1),
+                "sort": [{"row": "asc"}],
+                "_source": fields,
+                "track_total_hits": False,
+            }
+            hits += self._search(stream, body)["hits"]["hits"]
+        return sorted(hits, key=lambda hit: hit["_source"]["row"])
+
+    def _alias(self, stream: Stream) -> str:
+        return f"{self._prefix}-{stream.kind.value}-{stream.uid}"
+
+
+_ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
+
+
+def _not_ready(stream: Stream) -> IndexNotReady:
+    return IndexNotReady(f"the index has not reached the {stream.kind} yet; try again in a moment")
+
+
+def _profiles(hits: Sequence[dict[str, Any]], terms: Sequence[str]) -> TextProfiles:
+    sources = [hit["_source"] for hit in hits]
+    return scoring.profiles(
+        [source["row"] for source in sources],
+        [source["body"] for source in sources],
+        [source["length"] for source in sources],
+        terms,
+    )

@@ -1,0 +1,134 @@
+"""Writes streams into the cluster.
+
+Each document's version is the revision it was written at: who is late with an older one is refused by the cluster, and
+several search services may follow one owner into one index. The revision that a stream has reached stands in the
+mapping's `_meta`, written after everything before it is durable.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from prisma_client.wire import Codes
+from services.search import scoring
+from services.search.index import Rows, Stream, TextItem, Vectors
+from services.search.opensearch import mappings, packing
+from services.search.opensearch.cluster import Cluster
+
+Action = tuple[dict[str, Any], dict[str, Any] | None]
+
+
+class Indices(Protocol):
+    """Where a stream's indices are."""
+
+    cluster: Cluster
+
+    def current(self, stream: Stream) -> tuple[str, dict[str, Any]] | None: ...
+
+    def make(self, stream: Stream, meta: dict[str, Any]) -> str: ...
+
+    def take(self, stream: Stream, name: str) -> None: ...
+
+
+class StreamWriter:
+    """Writes one stream: into the index in use, or into a new one that takes its place at the commit."""
+
+    def __init__(self, indices: Indices, stream: Stream, revision: int, *, anew: bool) -> None:
+        self._indices, self._stream, self._revision = indices, stream, revision
+        self._cluster = indices.cluster
+        held = None if anew else indices.current(stream)
+        self._fresh = held is None
+        self._meta: dict[str, Any] = {"version": mappings.VERSION} if held is None else dict(held[1])
+        self._name = indices.make(stream, self._meta) if held is None else held[0]
+        self._closed = False
+
+    def delete(self, rows: Rows) -> None:
+        self._write([({"delete": self._head(int(row))}, None) for row in rows.tolist()])
+
+    def commit(self) -> None:
+        with self._cluster.outages():
+            self._cluster.client.indices.refresh(index=self._name)
+            self._cluster.client.indices.flush(index=self._name)
+            self._meta.update(revision=self._revision, update_time=time.time())
+            self._cluster.client.indices.put_mapping(index=self._name, body={"_meta": self._meta})
+        if self._fresh:
+            self._indices.take(self._stream, self._name)
+        self._closed = True
+
+    def abort(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._fresh:
+            with self._cluster.outages():
+                self._cluster.client.indices.delete(index=self._name, params={"ignore_unavailable": "true"})
+
+    def _write(self, actions: Sequence[Action]) -> None:
+        if actions:
+            self._cluster.bulk(self._name, actions)
+
+    def _put(self, row: int, source: dict[str, Any]) -> Action:
+        return {"index": self._head(row)}, {"row": row, **source}
+
+    def _head(self, row: int) -> dict[str, Any]:
+        return {"_id": str(row), "version": self._revision + 1, "version_type": "external_gte"}
+
+    def _agree(self, key: str, value: int, what: str) -> None:
+        """Holds that a number is the same in all of a stream, and keeps it from the first."""
+        known = self._meta.get(key)
+        if known and known != value:
+            raise ValueError(f"expected {what} {known}, got {value}")
+        self._meta[key] = value
+
+
+class TextWriter(StreamWriter):
+    """Writes documents or labels."""
+
+    def upsert(self, items: Sequence[TextItem]) -> None:
+        self._write(
+            [
+                self._put(
+                    item.row,
+                    {
+                        "body": scoring.pack_tokens(item.tokens),
+                        "length": len(item.tokens),
+                        "facets": list(item.facets),
+                        "payload": dict(item.payload),
+                    },
+                )
+                for item in items
+            ]
+        )
+
+
+class VectorWriter(StreamWriter):
+    """Writes vectors."""
+
+    def upsert(self, rows: Rows, vectors: Vectors) -> None:
+        if not len(rows):
+            return
+        new = "dimension" not in self._meta
+        self._agree("dimension", int(vectors.shape[1]), "vectors of dimension")
+        if new:
+            body = {"properties": {"unit": mappings.vector_field(self._meta["dimension"])}}
+            with self._cluster.outages():
+                self._cluster.client.indices.put_mapping(index=self._name, body=body)
+        packed = [packing.pack_vector(vector) for vector in vectors]
+        self._write([self._put(int(row), source) for row, source in zip(rows.tolist(), packed, strict=True)])
+
+
+class CodeWriter(StreamWriter):
+    """Writes codes."""
+
+    def upsert(self, codes: Codes) -> None:
+        if not len(codes):
+            return
+        self._agree("latent_count", codes.latent_count, "codes of latents:")
+        rows = np.asarray(codes.rows).tolist()
+        self._write(
+            [self._put(int(row), {"codes": packing.pack_code(*codes.row(place))}) for place, row in enumerate(rows)]
+        )
