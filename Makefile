@@ -35,12 +35,12 @@ down: install  ## stop the local stack
 test: install protodeps web  ## all tests, with real servers and a real browser
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint
+lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint, the compose schema
 	@ruff format --check . && ruff check .
 	@pyright
 	@lint-imports
 	@buf lint && deploy/buf-breaking
-	@hadolint deploy/docker/Dockerfile
+	@hadolint deploy/docker/Dockerfile && check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 
 format: install  ## one style
 	@ruff format . && ruff check --fix .

@@ -27,11 +27,16 @@ Check = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 class Dependency:
-    """Something that a process needs, and how to see whether it works."""
+    """Something that a process needs, and how to see whether it works.
 
-    def __init__(self, name: str, address: str, check: Check, *, essential: bool = True) -> None:
+    essential: the process is down without it, else it works in part. wanted: false for what nobody has set up; that it
+    is not there is shown, and is no fault.
+    """
+
+    def __init__(self, name: str, address: str, check: Check, *, essential: bool = True, wanted: bool = True) -> None:
         self.name = name
         self.essential = essential
+        self.wanted = wanted
         self._address = address
         self._check = check
 
@@ -101,7 +106,8 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             host=socket.gethostname(),
             pid=os.getpid(),
         )
-        down = [each for each in found if each.health == ServiceStatus.HEALTH_DOWN]
+        wanted = {each.name for each in self._dependencies if each.wanted}
+        down = [each for each in found if each.health == ServiceStatus.HEALTH_DOWN and each.name in wanted]
         if down:
             essential = {each.name for each in self._dependencies if each.essential}
             hurt = any(each.name in essential for each in down)

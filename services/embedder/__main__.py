@@ -53,7 +53,13 @@ def main() -> None:
             tasks=[lambda: _sweep(store)],
             dependencies=[
                 database_dependency(database),
-                Dependency("ollama", settings.ollama_url, ollama.facts, essential=False),
+                Dependency(
+                    "ollama",
+                    settings.ollama_url,
+                    ollama.facts,
+                    essential=False,
+                    wanted="ollama_url" in settings.model_fields_set,
+                ),
             ],
             close=[close],
         )

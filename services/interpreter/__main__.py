@@ -62,7 +62,13 @@ def main() -> None:
             tasks=[follower.run],
             dependencies=[
                 database_dependency(database),
-                Dependency("ollama", settings.ollama_url, ollama.facts, essential=False),
+                Dependency(
+                    "ollama",
+                    settings.ollama_url,
+                    ollama.facts,
+                    essential=False,
+                    wanted="ollama_url" in settings.model_fields_set,
+                ),
             ],
             close=[close],
         )

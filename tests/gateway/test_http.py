@@ -155,9 +155,8 @@ async def test_what_is_away_is_told_and_the_rest_goes_on(suite: Suite) -> None:
     status = (await suite.http.get("/v1/status")).json()
     assert status["health"] == "HEALTH_DOWN"
     health = {each["service"]: each["health"] for each in status["services"]}
-    # Whether this machine has Ollama is not this test's affair: without it the embedder works in part.
-    assert health.pop("embedder") in ("HEALTH_OK", "HEALTH_DEGRADED")
     assert health == {
+        "embedder": "HEALTH_OK",  # with or without an Ollama on this machine: nobody has set one up
         "trainer": "HEALTH_OK",
         "interpreter": "HEALTH_DOWN",
         "search": "HEALTH_DOWN",
