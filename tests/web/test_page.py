@@ -15,6 +15,8 @@ from prisma_client import Prisma
 from tests.stack import DATASET, RUN, Stack
 
 AXE = Path(__file__).parents[2] / "gateway/web/node_modules/axe-core/axe.min.js"
+expect.set_options(timeout=20_000)  # a busy machine is no failure
+
 PLACES = [
     "/",
     "/datasets?new=1",
