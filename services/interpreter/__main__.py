@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import time
 from pathlib import Path
 
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
-from services.chassis.blobs import Blobs
+from services.chassis.blobs import ORPHAN_SECONDS, Blobs
 from services.chassis.database import Database
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
@@ -37,6 +39,7 @@ def main() -> None:
         labelling = Labelling(upstream, ollama)
         scratch = folder / "scratch"
         scratch.mkdir(exist_ok=True)
+        await asyncio.to_thread(_sweep, scratch)
         jobs = InterpreterJobs(
             store, blobs, scratch, upstream, views, labelling, chassis.events, settings.ack_wait_seconds
         )
@@ -74,6 +77,13 @@ def main() -> None:
         )
 
     run_service(SERVICE, settings, settings.interpreter_listen, build)
+
+
+def _sweep(scratch: Path) -> None:
+    """Deletes what a killed process has left behind; what is younger may be another's at work."""
+    for left in scratch.iterdir():
+        if left.stat().st_mtime < time.time() - ORPHAN_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 if __name__ == "__main__":
