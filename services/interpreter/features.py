@@ -15,7 +15,7 @@ from services.interpreter.errors import FeatureDead, FeatureNotFound
 from services.interpreter.families import Family, Member
 from services.interpreter.keywords import Evidence
 from services.interpreter.labels import Label, Source
-from services.interpreter.runs import Interpretation
+from services.interpreter.runs import Interpretation, Run
 from services.interpreter.statistics import NO_ROW, Statistics
 
 NUMBERS = ("density", "max_activation", "mean_activation", "variance", "index")
@@ -33,6 +33,17 @@ _COMPARE: Mapping[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]
     ">": operator.gt,
     ">=": operator.ge,
 }
+
+
+def check_indices(run: Run, indices: Sequence[int]) -> None:
+    """Raises FeatureNotFound for an index that no latent of the run has."""
+    for index in indices:
+        if index >= run.latent_count:
+            name = f"{run.name}/features/{index}"
+            raise FeatureNotFound(
+                f"{name}: the run has features 0 to {run.latent_count - 1}",
+                metadata={"feature": name, "count": str(run.latent_count)},
+            )
 
 
 @dataclass(frozen=True)
@@ -90,12 +101,8 @@ class Features:
 
     def check(self, index: int) -> int:
         """`index` if there is such a feature. Raises FeatureNotFound."""
-        if index < self.count:
-            return index
-        name = f"{self.interpretation.run.name}/features/{index}"
-        raise FeatureNotFound(
-            f"{name}: the run has features 0 to {self.count - 1}", metadata={"feature": name, "count": str(self.count)}
-        )
+        check_indices(self.interpretation.run, [index])
+        return index
 
     def label_text(self, index: int) -> str:
         """The active label; empty where there is none."""

@@ -22,8 +22,8 @@ from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 from services.interpreter import convert, exports, worker
 from services.interpreter.analyzing import Analyzer
-from services.interpreter.errors import FamiliesNotBuilt
-from services.interpreter.features import FILTERS, Features
+from services.interpreter.errors import FamiliesNotBuilt, RunNotTrained
+from services.interpreter.features import FILTERS, Features, check_indices
 from services.interpreter.labelling import Labelling
 from services.interpreter.labels import Draft, Source
 from services.interpreter.ollama import Ollama
@@ -115,11 +115,10 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
             yield HttpBody(content_type="text/csv; charset=utf-8", data=part)
 
     async def LabelFeatures(self, request: pb2.LabelFeaturesRequest, context: Context) -> Job:
-        features = await self._views.features(convert.label_request(request).run)
-        for index in request.indices:
-            features.check(index)
+        run = await self._trained(convert.label_request(request).run)
+        check_indices(run, request.indices)
         await self._labelling.check(convert.options(request.options).model)
-        return await self._submit(worker.LABEL, request, features.interpretation.run, request.request_id)
+        return await self._submit(worker.LABEL, request, run, request.request_id)
 
     async def LabelFeature(self, request: pb2.LabelFeatureRequest, context: Context) -> resources_pb2.Label:
         options = convert.options(request.options)
@@ -180,8 +179,8 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         return response
 
     async def BuildFamilies(self, request: pb2.BuildFamiliesRequest, context: Context) -> Job:
-        features = await self._views.features(convert.family_request(request).run)
-        return await self._submit(worker.FAMILIES, request, features.interpretation.run, request.request_id)
+        run = await self._trained(convert.family_request(request).run)
+        return await self._submit(worker.FAMILIES, request, run, request.request_id)
 
     async def ListFamilies(self, request: pb2.ListFamiliesRequest, context: Context) -> pb2.ListFamiliesResponse:
         bound = (request.parent, request.query)
@@ -220,6 +219,12 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         run, index = convert.feature_name(name, field)
         features = await self._views.features(run)
         return features, features.check(index)
+
+    async def _trained(self, name: str) -> Run:
+        run = await self._views.run(name)
+        if not run.trained:
+            raise RunNotTrained(f"{name} has no codes yet; train it first", metadata={"run": name})
+        return run
 
     async def _with_families(self, name: str) -> Features:
         features = await self._views.features(name)

@@ -36,10 +36,10 @@ class Store:
             found = connection.execute(_of(run.uid)).first()
         return _interpretation(found) if found else Interpretation(run, "", 0, None, 0, None)
 
-    def commit_statistics(self, run: Run, attempt: str) -> Interpretation:
+    def commit_statistics(self, run: Run, attempt: str) -> str:
         """Makes an attempt's statistics those of the run; labels count as changed, as they are shown with them.
 
-        Raises RunNotFound when the run was deleted meanwhile.
+        Returns the attempt whose files may go. Raises RunNotFound when the run was deleted meanwhile.
         """
         with self._database.write() as connection:
             before = _ensure(connection, run)
@@ -57,7 +57,7 @@ class Store:
                 .where(INTERPRETATIONS.c.run_uid == run.uid)
                 .values(**_run_values(run), **changed)
             )
-            return _interpretation(connection.execute(_of(run.uid)).one())
+            return before.attempt
 
     def commit_families(self, run: Run, families: Sequence[Family]) -> None:
         """Replaces the families of a run. Raises RunNotFound when the run was deleted meanwhile."""

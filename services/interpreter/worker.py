@@ -85,16 +85,15 @@ class InterpreterJobs:
         attempt = names.new_uid()
         await in_thread(archive.save, found, self._blobs, path_of(run.uid, attempt))
         await context.prove()
-        before = await asyncio.to_thread(self._store.interpretation, run)
-        await asyncio.to_thread(self._store.commit_statistics, run, attempt)
+        before = await asyncio.to_thread(self._store.commit_statistics, run, attempt)
         self._views.drop(run.uid)
-        if before.attempt:
-            await asyncio.to_thread(self._blobs.delete, path_of(run.uid, before.attempt))
+        if before:
+            await asyncio.to_thread(self._blobs.delete, path_of(run.uid, before))
         await self._events.publish(CHANGED[STATISTICS], run.name, run.revision)
 
     async def label(self, request: LabelFeaturesRequest, context: JobContext) -> None:
         """Labels of features: keywords all at once, a language model's one by one; what is made stays."""
-        features = await self._views.features(request.run)
+        features = await self._features(request.run, context)
         options = convert.options(request.options)
         await self._labelling.check(options.model)
         indices = await asyncio.to_thread(self._wanted, request, features, context.job.name)
@@ -107,7 +106,7 @@ class InterpreterJobs:
 
     async def families(self, request: BuildFamiliesRequest, context: JobContext) -> None:
         """Families of features, from scratch."""
-        features = await self._views.features(request.run)
+        features = await self._features(request.run, context)
         threshold = request.threshold if request.HasField("threshold") else families.THRESHOLD
         rounds = request.rounds if request.HasField("rounds") else families.ROUNDS
         statistics = features.statistics
@@ -119,6 +118,14 @@ class InterpreterJobs:
         await asyncio.to_thread(self._store.commit_families, run, found)
         context.log(f"{len(found)} families")
         await self._events.publish(CHANGED[FAMILIES], run.name, run.revision)
+
+    async def _features(self, name: str, context: JobContext) -> Features:
+        """A run's features; where a run was trained a moment ago, their statistics are computed first."""
+        features = await self._views.of(await self._views.run(name))
+        if features is None:
+            await self.statistics(ComputeStatisticsRequest(run=name), context)
+            features = await self._views.features(name)
+        return features
 
     async def _finish(
         self, accumulator: Accumulator, decoder: np.ndarray[tuple[int, int], np.dtype[np.float32]], context: JobContext

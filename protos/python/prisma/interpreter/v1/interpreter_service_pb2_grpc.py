@@ -184,8 +184,8 @@ class InterpreterServiceServicer:
 
     def LabelFeatures(self, request, context):
         """Labels features, as a job; those that have a label are left alone unless asked.
-        What was labelled before a cancel or a failure stays.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+        What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,7 +237,8 @@ class InterpreterServiceServicer:
 
     def BuildFamilies(self, request, context):
         """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, NATS_UNAVAILABLE.
+        Statistics are computed first where there are none yet.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

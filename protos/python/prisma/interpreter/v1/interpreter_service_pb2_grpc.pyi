@@ -61,8 +61,8 @@ class InterpreterServiceStub:
     """
     LabelFeatures: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]
     """Labels features, as a job; those that have a label are left alone unless asked.
-    What was labelled before a cancel or a failure stays.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+    What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
     """
     LabelFeature: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeatureRequest, _resources_pb2.Label]
     """Labels one feature now and makes the new label the active one. The ones before stay in its history.
@@ -81,7 +81,8 @@ class InterpreterServiceStub:
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]
     """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, NATS_UNAVAILABLE.
+    Statistics are computed first where there are none yet.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
     """
     ListFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFamiliesRequest, _interpreter_service_pb2.ListFamiliesResponse]
     """Lists families, the largest first. Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN."""
@@ -128,8 +129,8 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """
     LabelFeatures: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Labels features, as a job; those that have a label are left alone unless asked.
-    What was labelled before a cancel or a failure stays.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+    What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
     """
     LabelFeature: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeatureRequest, _resources_pb2.Label]  # type: ignore[assignment]
     """Labels one feature now and makes the new label the active one. The ones before stay in its history.
@@ -148,7 +149,8 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, NATS_UNAVAILABLE.
+    Statistics are computed first where there are none yet.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
     """
     ListFamilies: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFamiliesRequest, _interpreter_service_pb2.ListFamiliesResponse]  # type: ignore[assignment]
     """Lists families, the largest first. Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN."""
@@ -234,8 +236,8 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Labels features, as a job; those that have a label are left alone unless asked.
-        What was labelled before a cancel or a failure stays.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+        What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -296,7 +298,8 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, NATS_UNAVAILABLE.
+        Statistics are computed first where there are none yet.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
