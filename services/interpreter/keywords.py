@@ -11,7 +11,6 @@ part of the Kullback-Leibler divergence. Both are smoothed, so that few document
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,41 +88,39 @@ class Keywords:
             self._terms: list[str] = list(self._vectorizer.get_feature_names_out())
         except ValueError:  # not one word in all texts
             counted, self._terms = _nothing(len(texts), 0), []
-        self._background = np.sort(np.fromiter(background, np.uint64, len(background)))
+        rows = np.fromiter(background, np.uint64, len(background))
+        order = np.argsort(rows)
+        self._background = rows[order]
+        self._counted = sparse.csr_array(counted[order])  # (background rows, terms)
         self._frequency = np.asarray(counted.sum(axis=0)).ravel().astype(np.float64)  # (terms,)
 
     def name(self, some: Sequence[Evidence], texts: Mapping[int, str]) -> list[Named]:
         """Names latents. `texts` has those of their rows; rows whose document is gone may be missing."""
         rows = sorted({int(row) for each in some for row in each.rows if int(row) in texts})
-        place = {row: position for position, row in enumerate(rows)}
-        documents = self._count([texts[row] for row in rows])
-        weights, members = _weights(some, place)
-        inside = sparse.csr_array(weights @ documents)  # (latents, terms): weighed documents with the term
-        held = sparse.csr_array(members[:, np.isin(rows, self._background)] @ documents[self._known(rows)])
+        known = np.isin(np.array(rows, np.uint64), self._background)
+        weights = _weights(some, {row: position for position, row in enumerate(rows)})
+        members = sparse.csr_array((np.ones_like(weights.data), weights.indices, weights.indptr), shape=weights.shape)
+        documents = self._count(rows, known, texts)
+        # (latents, terms): documents with the term, weighed, plainly counted, and counted in the background.
+        inside, support = sparse.csr_array(weights @ documents), sparse.csr_array(members @ documents)
+        held = sparse.csr_array(members[:, known] @ documents[np.flatnonzero(known)])
         return [
-            self._name_one(each, inside[[i]], held[[i]], weights[[i]], members[[i]], documents, texts)
+            self._name_one(each, texts, self._scored(inside[[i]], support[[i]], held[[i]], weights[[i]].data))
             for i, each in enumerate(some)
         ]
 
-    def _known(self, rows: Sequence[int]) -> NDArray[np.intp]:
-        return np.flatnonzero(np.isin(np.asarray(rows, np.uint64), self._background))
+    def _count(self, rows: Sequence[int], known: NDArray[np.bool_], texts: Mapping[int, str]) -> sparse.csr_array:
+        """(rows, terms) what each document holds; those of the background are counted already."""
+        if not self._terms or not rows:
+            return _nothing(len(rows), len(self._terms))
+        wanted = np.array(rows, np.uint64)
+        parts = [self._counted[np.searchsorted(self._background, wanted[known])]]
+        if not known.all():
+            parts.append(sparse.csr_array(self._vectorizer.transform([texts[int(row)] for row in wanted[~known]])))
+        together: sparse.csr_array = sparse.csr_array(sparse.vstack(parts))
+        return together[np.argsort(np.argsort(~known, kind="stable"))]
 
-    def _count(self, texts: Sequence[str]) -> sparse.csr_array:
-        if not self._terms or not texts:
-            return _nothing(len(texts), len(self._terms))
-        return sparse.csr_array(self._vectorizer.transform(texts))
-
-    def _name_one(
-        self,
-        evidence: Evidence,
-        inside: sparse.csr_array,
-        held: sparse.csr_array,
-        weights: sparse.csr_array,
-        members: sparse.csr_array,
-        documents: sparse.csr_array,
-        texts: Mapping[int, str],
-    ) -> Named:
-        found = self._scored(inside, held, weights, members, documents)
+    def _name_one(self, evidence: Evidence, texts: Mapping[int, str], found: Sequence[Keyword]) -> Named:
         if not found:
             return _quoted(evidence, texts)
         chosen = _distinct(found)
@@ -137,26 +134,26 @@ class Keywords:
     def _scored(
         self,
         inside: sparse.csr_array,
+        support: sparse.csr_array,
         held: sparse.csr_array,
-        weights: sparse.csr_array,
-        members: sparse.csr_array,
-        documents: sparse.csr_array,
+        weights: NDArray[np.float64],
     ) -> list[Keyword]:
-        """The terms that speak for one latent, the strongest first; ties by the alphabet."""
+        """The terms that speak for one latent, the strongest first; ties by the alphabet.
+
+        inside, support, held: its rows of `name`'s products. weights: of its documents.
+        """
         columns = inside.indices
         if not len(columns):
             return []
         total = float(weights.sum())
-        effective = total**2 / float((weights.data**2).sum())  # documents that the weights are worth (Kish 1965)
+        effective = total**2 / float((weights**2).sum())  # documents that the weights are worth (Kish 1965)
         others = max(1.0, len(self._background) - float(held.max() if held.nnz else 0))
-        held_here = np.asarray(held[:, columns].todense()).ravel()
-        outside = np.maximum(0, self._frequency[columns] - held_here)
+        outside = np.maximum(0, self._frequency[columns] - _dense(held, columns))
         other = (outside + _DOUBT) / (others + 2 * _DOUBT)
         raw = inside.data / total
         share = (raw * effective + _DOUBT * other) / (effective + _DOUBT)
         score = share * np.log(share / other)
-        support = np.asarray((members @ documents)[:, columns].todense()).ravel()
-        enough = support >= min(_SUPPORT, -(-members.nnz // 3))
+        enough = _dense(support, columns) >= min(_SUPPORT, -(-len(weights) // 3))
         able = np.flatnonzero((score > 0) & enough)
         able = able[score[able] >= _WORTH * score[able].max(initial=0)]
         best = able[np.lexsort((columns[able], -score[able]))][:200]
@@ -187,8 +184,8 @@ def make_different(named: Sequence[tuple[int, Named]]) -> dict[int, Named]:
     return result
 
 
-def _weights(some: Sequence[Evidence], place: Mapping[int, int]) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """(latents, documents): squared activations relative to the strongest, and 1 where there is one."""
+def _weights(some: Sequence[Evidence], place: Mapping[int, int]) -> sparse.csr_array:
+    """(latents, documents): squared activations relative to the latent's strongest."""
     data: list[float] = []
     columns: list[int] = []
     indptr = [0]
@@ -200,9 +197,12 @@ def _weights(some: Sequence[Evidence], place: Mapping[int, int]) -> tuple[sparse
                 data.append((activation / strongest) ** 2)
         indptr.append(len(columns))
     shape = (len(some), len(place))
-    weights = sparse.csr_array((np.array(data), np.array(columns, np.int64), np.array(indptr)), shape=shape)
-    members = sparse.csr_array((np.ones(len(data)), weights.indices, weights.indptr), shape=shape)
-    return weights, members
+    return sparse.csr_array((np.array(data), np.array(columns, np.int64), np.array(indptr)), shape=shape)
+
+
+def _dense(row: sparse.csr_array, columns: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The values of a (1, terms) matrix in some columns."""
+    return np.asarray(row[:, columns].todense()).ravel()
 
 
 def _nothing(rows: int, columns: int) -> sparse.csr_array:
@@ -250,8 +250,6 @@ def _quoted(evidence: Evidence, texts: Mapping[int, str]) -> Named:
     """The name of a latent whose documents share no word: the start of its strongest text."""
     about = f"Active in {_percent(evidence.density)} of documents. They share no word that others lack."
     for row in evidence.rows.tolist():
-        counted = Counter(texts.get(row, "").split())
-        if counted:
-            start = " ".join(texts[row].split())[: _LABEL_CHARACTERS - 2]
-            return Named(f"“{start}”", about, [])
+        if words := texts.get(row, "").split():
+            return Named(f"“{' '.join(words)[: _LABEL_CHARACTERS - 2]}”", about, [])
     return Named(f"latent {evidence.latent}", about, [])
