@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer
 
 from services.interpreter import tokens
 
@@ -74,6 +73,9 @@ class Keywords:
 
     def __init__(self, background: Mapping[int, str]) -> None:
         """`background` has the texts of a sample of rows, or of all."""
+        # Here, as it takes 2 s: the service starts without it.
+        from sklearn.feature_extraction.text import CountVectorizer
+
         texts = list(background.values())
         stop = tokens.stop_words(texts)
         self._spelled = tokens.spelled(texts)
