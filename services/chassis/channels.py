@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import grpc
 from google.rpc import error_details_pb2
@@ -15,6 +16,8 @@ from services.chassis import context
 from services.chassis.errors import DOMAIN, Code, PrismaError, Unavailable, Violation
 from services.chassis.interceptors import REQUEST_ID, USER
 from services.chassis.settings import ChassisSettings
+
+_Answer = TypeVar("_Answer")
 
 MAX_MESSAGE_BYTES = 64 << 20
 UNARY_SECONDS = 60.0
@@ -75,6 +78,21 @@ async def pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncGene
         request.page_token = page.next_page_token
         if not request.page_token:
             return
+
+
+@asynccontextmanager
+async def errors_of(service: str) -> AsyncGenerator[None]:
+    """What another service answers within, as errors of ours (see `translate`)."""
+    try:
+        yield
+    except aio.AioRpcError as error:
+        raise translate(error, service) from error
+
+
+async def ask(service: str, call: Awaitable[_Answer]) -> _Answer:
+    """The answer of another service, its errors as ours."""
+    async with errors_of(service):
+        return await call
 
 
 def translate(error: aio.AioRpcError, service: str) -> PrismaError:

@@ -12,7 +12,7 @@ from services.chassis import logs
 from services.chassis.blobs import Blobs
 from services.chassis.database import Database
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import Dependency, database_dependency
+from services.chassis.status import database_dependency
 from services.embedder.providers import Providers
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
@@ -53,13 +53,7 @@ def main() -> None:
             tasks=[lambda: _sweep(store)],
             dependencies=[
                 database_dependency(database),
-                Dependency(
-                    "ollama",
-                    settings.ollama_url,
-                    ollama.facts,
-                    essential=False,
-                    wanted="ollama_url" in settings.model_fields_set,
-                ),
+                ollama.server.dependency(settings, ollama.names),
             ],
             close=[close],
         )

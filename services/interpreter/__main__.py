@@ -12,7 +12,7 @@ from services.chassis.blobs import ORPHAN_SECONDS, Blobs
 from services.chassis.database import Database
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import Dependency, database_dependency
+from services.chassis.status import database_dependency
 from services.interpreter.labelling import Labelling
 from services.interpreter.ollama import Ollama
 from services.interpreter.servicer import InterpreterServicer
@@ -65,13 +65,7 @@ def main() -> None:
             tasks=[follower.run],
             dependencies=[
                 database_dependency(database),
-                Dependency(
-                    "ollama",
-                    settings.ollama_url,
-                    ollama.facts,
-                    essential=False,
-                    wanted="ollama_url" in settings.model_fields_set,
-                ),
+                ollama.server.dependency(settings, ollama.models),
             ],
             close=[close],
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.chassis.provider import ProviderClient, ProviderRefused
+from services.chassis.ollama import NAME, OllamaServer
 from services.interpreter.errors import LabelModelNotFound
 from services.interpreter.settings import InterpreterSettings
 
-PREFIX = "ollama/"
+PREFIX = f"{NAME}/"
 _MAX_TOKENS = 400
 _CONTEXT = 8192
 
@@ -18,17 +18,15 @@ class Ollama:
     """The operator's Ollama server. All methods raise ProviderUnavailable, ProviderRefused."""
 
     def __init__(self, settings: InterpreterSettings) -> None:
-        self._client = ProviderClient("ollama", settings.ollama_url)
+        self.server = OllamaServer(settings.ollama_url)
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.close()
+        await self.server.close()
 
     async def models(self) -> list[str]:
         """Names of the models that can chat."""
-        listed = await self._client.get("/api/tags", attempts=1)
-        names = [str(each["name"]) for each in listed.get("models") or ()]
-        return sorted([name for name in names if await self._chats(name)])
+        return sorted(each.name for each in await self.server.offered("completion"))
 
     async def check(self, model: str) -> None:
         """Raises LabelModelNotFound for a model that it does not have, or that can't chat. `model` is `ollama/…`."""
@@ -45,7 +43,7 @@ class Ollama:
         self, model: str, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], temperature: float
     ) -> str:
         """The content of its answer, which follows the schema unless it was cut off."""
-        answer = await self._client.post(
+        answer = await self.server.post(
             "/api/chat",
             {
                 "model": model.removeprefix(PREFIX),
@@ -56,15 +54,3 @@ class Ollama:
             },
         )
         return str(answer.get("message", {}).get("content", ""))
-
-    async def facts(self) -> Mapping[str, str]:
-        """Version and models, for people."""
-        version = (await self._client.get("/api/version", attempts=1)).get("version", "")
-        return {"version": str(version), "models": ", ".join(await self.models())}
-
-    async def _chats(self, name: str) -> bool:
-        try:
-            shown = await self._client.post("/api/show", {"model": name}, attempts=1)
-        except ProviderRefused:
-            return False  # deleted between list and look
-        return "completion" in (shown.get("capabilities") or ())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from grpc import aio
 from numpy.typing import NDArray
 
 from prisma.common.v1.block_pb2 import RowRange
@@ -19,14 +17,13 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import wire
-from services.chassis.channels import open_channel, pages, translate
+from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.interpreter.runs import Run
 from services.interpreter.settings import InterpreterSettings
 
 _BATCH = 500
 _LOOK_SECONDS = 3.0
 _WORK_SECONDS = 30.0
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -58,19 +55,19 @@ class Upstream:
     async def run(self, name: str) -> Run:
         """A run, as its owner has it at this moment."""
         return _run(
-            await _ask("trainer", self._trainer.GetRun(trainer_pb2.GetRunRequest(name=name), timeout=_LOOK_SECONDS))
+            await ask("trainer", self._trainer.GetRun(trainer_pb2.GetRunRequest(name=name), timeout=_LOOK_SECONDS))
         )
 
     async def runs(self) -> list[Run]:
         """All runs, tombstones too."""
         request = trainer_pb2.ListRunsRequest(page_size=1000, show_deleted=True)
-        async with _ours("trainer"):
+        async with errors_of("trainer"):
             return [_run(each) async for page in pages(self._trainer.ListRuns, request) for each in page.runs]
 
     async def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:
         """The run's codes, block by block, all or those of some ranges of rows."""
         some = [RowRange(start=start, end=end) for start, end in ranges]
-        async with _ours("trainer"):
+        async with errors_of("trainer"):
             async for block in self._trainer.ReadCodes(trainer_pb2.ReadCodesRequest(run=run.name, row_ranges=some)):
                 if block.HasField("codes") and block.run_uid == run.uid:
                     yield wire.unpack_codes(block.codes)
@@ -78,7 +75,7 @@ class Upstream:
     async def decoder(self, run: Run) -> NDArray[np.float32]:
         """(n, d) the directions of the run's latents."""
         parts: list[NDArray[np.float32]] = []
-        async with _ours("trainer"):
+        async with errors_of("trainer"):
             async for block in self._trainer.ReadDecoder(trainer_pb2.ReadDecoderRequest(run=run.name)):
                 parts.append(wire.unpack_vectors(block.directions)[1])
         return np.concatenate(parts)
@@ -88,7 +85,7 @@ class Upstream:
         found: dict[int, Document] = {}
         for start in range(0, len(rows), _BATCH):
             request = embedder_pb2.BatchGetDocumentsRequest(parent=dataset, rows=rows[start : start + _BATCH])
-            answer = await _ask("embedder", self._embedder.BatchGetDocuments(request, timeout=_WORK_SECONDS))
+            answer = await ask("embedder", self._embedder.BatchGetDocuments(request, timeout=_WORK_SECONDS))
             found.update((document.row, document) for document in answer.documents)
         return found
 
@@ -99,38 +96,25 @@ class Upstream:
     async def document(self, name: str) -> Document:
         """A document with its vector, if it has one."""
         request = embedder_pb2.GetDocumentRequest(name=name, view=DOCUMENT_VIEW_FULL)
-        return await _ask("embedder", self._embedder.GetDocument(request, timeout=_LOOK_SECONDS))
+        return await ask("embedder", self._embedder.GetDocument(request, timeout=_LOOK_SECONDS))
 
     async def dataset_uid(self, name: str) -> str:
         """The uid of a dataset."""
         request = embedder_pb2.GetDatasetRequest(name=name)
-        return (await _ask("embedder", self._embedder.GetDataset(request, timeout=_LOOK_SECONDS))).uid
+        return (await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOK_SECONDS))).uid
 
     async def encode_text(self, run: Run, text: str) -> Encoded:
         """A text as the run sees it."""
         request = embedder_pb2.EmbedTextsRequest(embedding_model=run.embedding_model, texts=[text])
-        answer = await _ask("embedder", self._embedder.EmbedTexts(request, timeout=_WORK_SECONDS))
+        answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=_WORK_SECONDS))
         return await self.encode(run, wire.unpack_vectors(answer.vectors)[1][0], answer.truncated[0])
 
     async def encode(self, run: Run, vector: NDArray[np.float32], truncated: bool) -> Encoded:
         """A (d,) vector as the run sees it: the bits of the trainer's one encode."""
         request = trainer_pb2.EncodeRequest(run=run.name, vectors=wire.pack_vectors(vector[None, :]))
-        answer = await _ask("trainer", self._trainer.Encode(request, timeout=_WORK_SECONDS))
+        answer = await ask("trainer", self._trainer.Encode(request, timeout=_WORK_SECONDS))
         indices, values = wire.unpack_codes(answer.codes).row(0)
         return Encoded(indices, values, vector, answer.unexplained_fractions[0], truncated)
-
-
-async def _ask(service: str, call: Awaitable[_Answer]) -> _Answer:
-    async with _ours(service):
-        return await call
-
-
-@asynccontextmanager
-async def _ours(service: str) -> AsyncGenerator[None]:
-    try:
-        yield
-    except aio.AioRpcError as error:
-        raise translate(error, service) from error
 
 
 def _run(message: RunMessage) -> Run:

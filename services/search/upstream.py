@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from typing import TypeAlias, TypeVar
+from collections.abc import AsyncIterator
+from typing import TypeAlias
 
 import numpy as np
 from google.protobuf.field_mask_pb2 import FieldMask
-from grpc import aio
 
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
@@ -17,7 +15,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma_client import wire
-from services.chassis.channels import open_channel, pages, translate
+from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.search import convert
 from services.search.catalog import Dataset, Run
 from services.search.index import Kind, LatentQuery, Vectors
@@ -26,7 +24,6 @@ from services.search.settings import SearchSettings
 LOOK_SECONDS = 3.0
 ENCODE_SECONDS = 20.0
 _PAGE = 1000
-_Answer = TypeVar("_Answer")
 
 Message: TypeAlias = (
     embedder_pb2.ReadDocumentsResponse
@@ -56,42 +53,42 @@ class Upstream:
     async def datasets(self) -> list[Dataset]:
         """All datasets, tombstones too."""
         request = embedder_pb2.ListDatasetsRequest(page_size=_PAGE, show_deleted=True)
-        async with _ours("embedder"):
+        async with errors_of("embedder"):
             listed = [page async for page in pages(self._embedder.ListDatasets, request)]
         return [convert.dataset(each) for page in listed for each in page.datasets]
 
     async def runs(self) -> list[Run]:
         """All runs, tombstones too."""
         request = trainer_pb2.ListRunsRequest(page_size=_PAGE, show_deleted=True)
-        async with _ours("trainer"):
+        async with errors_of("trainer"):
             listed = [page async for page in pages(self._trainer.ListRuns, request)]
         return [convert.run(each) for page in listed for each in page.runs]
 
     async def dataset(self, name: str) -> Dataset:
         """One dataset, as its owner has it at this moment."""
         request = embedder_pb2.GetDatasetRequest(name=name)
-        return convert.dataset(await _ask("embedder", self._embedder.GetDataset(request, timeout=LOOK_SECONDS)))
+        return convert.dataset(await ask("embedder", self._embedder.GetDataset(request, timeout=LOOK_SECONDS)))
 
     async def run(self, name: str) -> Run:
         """One run, as its owner has it at this moment."""
         request = trainer_pb2.GetRunRequest(name=name)
-        return convert.run(await _ask("trainer", self._trainer.GetRun(request, timeout=LOOK_SECONDS)))
+        return convert.run(await ask("trainer", self._trainer.GetRun(request, timeout=LOOK_SECONDS)))
 
     async def document_row(self, name: str) -> int:
         """A document's row."""
         request = embedder_pb2.GetDocumentRequest(name=name)
-        return (await _ask("embedder", self._embedder.GetDocument(request, timeout=LOOK_SECONDS))).row
+        return (await ask("embedder", self._embedder.GetDocument(request, timeout=LOOK_SECONDS))).row
 
     async def embed(self, model: str, text: str) -> Vectors:
         """(d,) the vector of a text."""
         request = embedder_pb2.EmbedTextsRequest(embedding_model=model, texts=[text])
-        answer = await _ask("embedder", self._embedder.EmbedTexts(request, timeout=ENCODE_SECONDS))
+        answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=ENCODE_SECONDS))
         return wire.unpack_vectors(answer.vectors)[1][0]
 
     async def encode(self, run: str, vector: Vectors) -> LatentQuery:
         """The code of a vector: the bits of the trainer's one encode."""
         request = trainer_pb2.EncodeRequest(run=run, vectors=wire.pack_vectors(vector[None, :]))
-        answer = await _ask("trainer", self._trainer.Encode(request, timeout=ENCODE_SECONDS))
+        answer = await ask("trainer", self._trainer.Encode(request, timeout=ENCODE_SECONDS))
         indices, values = wire.unpack_codes(answer.codes).row(0)
         return LatentQuery(indices, values.astype(np.float64))
 
@@ -110,7 +107,7 @@ class Upstream:
         else:
             request = interpreter_pb2.ReadLabelsRequest(run=resource, since_revision=since)
             call, owner = self._interpreter.ReadLabels(request), "interpreter"
-        async with _ours(owner):
+        async with errors_of(owner):
             async for message in call:
                 yield message
 
@@ -118,21 +115,8 @@ class Upstream:
         """The revision of a run's labels: what the first block of the stream says, `since` where none comes."""
         request = interpreter_pb2.ReadLabelsRequest(run=run, since_revision=since)
         call = self._interpreter.ReadLabels(request, timeout=LOOK_SECONDS)
-        async with _ours("interpreter"):
+        async with errors_of("interpreter"):
             async for message in call:
                 call.cancel()
                 return message.revision
         return since
-
-
-async def _ask(service: str, call: Awaitable[_Answer]) -> _Answer:
-    async with _ours(service):
-        return await call
-
-
-@asynccontextmanager
-async def _ours(service: str) -> AsyncGenerator[None]:
-    try:
-        yield
-    except aio.AioRpcError as error:
-        raise translate(error, service) from error

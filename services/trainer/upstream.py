@@ -14,7 +14,7 @@ from prisma.common.v1.block_pb2 import RowRange
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma_client import wire
-from services.chassis.channels import pages, translate
+from services.chassis.channels import ask, errors_of, pages
 from services.trainer.errors import DatasetNotEmbedded, TrainingDataChanged
 from services.trainer.runs import Source
 
@@ -27,10 +27,7 @@ class Embedder:
 
     async def source(self, dataset: str) -> Source:
         """The vectors that a dataset has at this moment. Raises DatasetNotEmbedded."""
-        try:
-            found = await self._stub.GetDataset(pb2.GetDatasetRequest(name=dataset))
-        except grpc.aio.AioRpcError as error:
-            raise translate(error, "embedder") from error
+        found = await ask("embedder", self._stub.GetDataset(pb2.GetDatasetRequest(name=dataset)))
         if not found.embedded_count:
             raise DatasetNotEmbedded(
                 f"{dataset} has no vectors: {found.pending_count} documents wait, {found.failed_count} failed; embed it"
@@ -55,11 +52,9 @@ class Embedder:
         """Uids of all tombstones."""
         uids: set[str] = set()
         request = pb2.ListDatasetsRequest(page_size=1000, show_deleted=True)
-        try:
+        async with errors_of("embedder"):
             async for page in pages(self._stub.ListDatasets, request):
                 uids.update(each.uid for each in page.datasets if each.HasField("delete_time"))
-        except grpc.aio.AioRpcError as error:
-            raise translate(error, "embedder") from error
         return uids
 
     async def _read(
@@ -68,7 +63,7 @@ class Embedder:
         rows: list[NDArray[np.uint64]] = [np.empty(0, dtype=np.uint64)]
         parts: list[NDArray[np.float32]] = []
         revision = 0
-        try:
+        async with errors_of("embedder"):
             async for block in self._stub.ReadVectors(pb2.ReadVectorsRequest(dataset=dataset, row_ranges=ranges)):
                 if uid and block.dataset_uid != uid:
                     raise TrainingDataChanged(f"{dataset} was deleted, and another has its name now; make a new run")
@@ -78,6 +73,4 @@ class Embedder:
                     rows.append(some)
                     if vectors:
                         parts.append(found)
-        except grpc.aio.AioRpcError as error:
-            raise translate(error, "embedder") from error
         return np.concatenate(rows), np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32), revision

@@ -5,17 +5,17 @@ A batch that is refused is halved until the text is found that can't be embedded
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from services.chassis.provider import ProviderClient, ProviderRefused
+from services.chassis.ollama import NAME, Offered, OllamaServer
+from services.chassis.provider import ProviderRefused
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers import Embedding, Model
 
-NAME = "ollama"
 _TOO_LONG = "input length exceeds"
 _NOT_FOUND = 404
 
@@ -24,20 +24,21 @@ class OllamaProvider:
     """The operator's Ollama server. Raises ProviderUnavailable when it does not answer."""
 
     def __init__(self, url: str) -> None:
-        self._client = ProviderClient(NAME, url)
+        self.server = OllamaServer(url)
         self._dimensions: dict[str, int] = {}  # by digest: a model that is pulled anew is probed anew
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.close()
+        await self.server.close()
 
     async def models(self) -> list[Model]:
         """The models that can embed, with the dimension that they answer with."""
-        listed = await self._client.get("/api/tags", attempts=1)
-        found = [
-            await self._model(str(each["name"]), str(each.get("digest", ""))) for each in listed.get("models") or ()
-        ]
+        found = [await self._model(each) for each in await self.server.offered("embedding")]
         return sorted((each for each in found if each is not None), key=lambda each: each.id)
+
+    async def names(self) -> list[str]:
+        """Their ids."""
+        return [each.id for each in await self.models()]
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
         """One answer for each text."""
@@ -53,11 +54,6 @@ class OllamaProvider:
                 return [*await self.embed(model, texts[:middle]), *await self.embed(model, texts[middle:])]
             return [await self._alone(model, texts[0], error)]
 
-    async def facts(self) -> Mapping[str, str]:
-        """Version and models, for people."""
-        version = (await self._client.get("/api/version", attempts=1)).get("version", "")
-        return {"version": str(version), "models": ", ".join(each.id for each in await self.models())}
-
     async def _alone(self, model: str, text: str, refused: ProviderRefused) -> Embedding | Failure:
         """A text that was refused: cut at the model's limit where it is too long for it, else a failure."""
         if _TOO_LONG not in refused.said:
@@ -72,7 +68,7 @@ class OllamaProvider:
     async def _vectors(self, model: str, texts: Sequence[str], *, truncate: bool) -> list[Any]:
         body = {"model": model, "input": list(texts), "truncate": truncate}
         try:
-            answer = await self._client.post("/api/embed", body)
+            answer = await self.server.post("/api/embed", body)
         except ProviderRefused as error:
             if error.status != _NOT_FOUND or "model" in error.said:
                 raise
@@ -84,22 +80,19 @@ class OllamaProvider:
 
     async def _old_way(self, model: str, text: str) -> Any:
         """One vector by the path of older servers."""
-        return (await self._client.post("/api/embeddings", {"model": model, "prompt": text})).get("embedding") or []
+        return (await self.server.post("/api/embeddings", {"model": model, "prompt": text})).get("embedding") or []
 
-    async def _model(self, name: str, digest: str) -> Model | None:
-        """What is known of a model; None for one that does not embed."""
-        try:
-            shown = await self._client.post("/api/show", {"model": name}, attempts=1)
-            if "embedding" not in (shown.get("capabilities") or ()):
+    async def _model(self, offered: Offered) -> Model | None:
+        """What is known of a model; None for one that is broken: it is not really offered."""
+        if offered.digest not in self._dimensions:
+            try:
+                (vector,) = await self._vectors(offered.name, ["dimension"], truncate=True)
+            except ProviderRefused:
                 return None
-            if digest not in self._dimensions:
-                (vector,) = await self._vectors(name, ["dimension"], truncate=True)
-                self._dimensions[digest] = len(vector)
-        except ProviderRefused:
-            return None  # deleted between list and look, or broken: not really offered
-        about: Mapping[str, Any] = shown.get("model_info") or {}
-        limit = next((value for key, value in about.items() if key.endswith(".context_length")), 0)
-        return Model(f"{NAME}/{name}", f"{name} (Ollama)", self._dimensions[digest], int(limit))
+            self._dimensions[offered.digest] = len(vector)
+        limit = next((value for key, value in offered.about.items() if key.endswith(".context_length")), 0)
+        dimension = self._dimensions[offered.digest]
+        return Model(f"{NAME}/{offered.name}", f"{offered.name} (Ollama)", dimension, int(limit))
 
     def _checked(self, vector: Any) -> Embedding | Failure:
         try:
