@@ -16,7 +16,8 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway import binding, problems
+from gateway import binding
+from gateway.uploads import whole_body
 from services.chassis.auth import Keys, digest
 from services.chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from services.chassis.settings import ChassisSettings, is_loopback
@@ -56,7 +57,7 @@ class Doors:
             response.delete_cookie(COOKIE, path="/", secure=self._secure, httponly=True, samesite="strict")
             return response
         if request.method == "POST":
-            held = binding.parse_json(await _body(request))
+            held = binding.parse_json(await whole_body(request, _MAX_SESSION_BYTES))
             key = held.get("key") if isinstance(held, dict) else None
             if not isinstance(key, str) or not key:
                 raise InvalidArgument.field("key", 'expected {"key": "…"}')
@@ -94,15 +95,6 @@ class Doors:
         origin = request.headers.get("origin")
         if request.method not in _SAFE and origin is not None and urlsplit(origin).netloc != host:
             raise PermissionDenied(f"a page of {origin[:200]!r} may change nothing here")
-
-
-async def _body(request: Request) -> bytes:
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > _MAX_SESSION_BYTES:
-            raise problems.too_large(_MAX_SESSION_BYTES)
-    return bytes(data)
 
 
 def _with_port(host: str) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway import binding, problems
 from gateway.drops import answer_or_drop
 from gateway.routes import Route, routes
-from gateway.uploads import Upload, chunks
+from gateway.uploads import Upload, chunks, whole_body
 from services.chassis.errors import InvalidArgument, PrismaError
 
 UNARY_SECONDS = 120.0
@@ -91,16 +91,12 @@ class Transcoder:
         return binding.message(route.method.input_type, fields, request.query_params.multi_items(), body, route.body)
 
     async def _body(self, request: Request) -> bytes:
-        data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > self._max_body_bytes:
-                raise problems.too_large(self._max_body_bytes)
+        data = await whole_body(request, self._max_body_bytes)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         # `curl -d` says form, whatever it sends; a foreign page's form is refused by its Origin before it comes here.
         if data and kind not in ("application/json", "application/x-www-form-urlencoded", ""):
             raise problems.wrong_type(kind, "application/json")
-        return bytes(data)
+        return data
 
     async def _upload(self, request: Request, route: Route, fields: Mapping[str, str], service: str) -> Response:
         upload = Upload(request)

@@ -1,4 +1,4 @@
-"""Files that are sent: cut into chunks as they arrive, never held whole."""
+"""What is sent: bodies within a limit, and files cut into chunks as they arrive, never held whole."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from gateway import problems
 from services.chassis.errors import InvalidArgument
 
 CHUNK_BYTES = 1 << 20
@@ -25,6 +26,16 @@ async def chunks(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             del gathered[:CHUNK_BYTES]
     if gathered:
         yield bytes(gathered)
+
+
+async def whole_body(request: Request, limit: int) -> bytes:
+    """A request's body, held whole. Raises HttpError (413) beyond `limit` bytes."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > limit:
+            raise problems.too_large(limit)
+    return bytes(data)
 
 
 class Upload:

@@ -10,10 +10,13 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from services.chassis.errors import InvalidArgument
+
+_Item = TypeVar("_Item")
 
 
 class InvalidPageToken(InvalidArgument):
@@ -42,6 +45,12 @@ class Page:
         digest = hashlib.sha256(json.dumps(bound_to, default=str).encode()).hexdigest()[:16]
         size = min(page_size or default, maximum)
         return cls(size, _decode(page_token, digest) if page_token else None, digest)
+
+    def part(self, items: Sequence[_Item]) -> tuple[Sequence[_Item], str]:
+        """This page of a list that is all there, and the token of the next one; empty on the last."""
+        start = int(self.after or 0)
+        end = start + self.size
+        return items[start:end], self.next_token(end) if end < len(items) else ""
 
     def next_token(self, cursor: Any) -> str:
         """The token of the page behind `cursor`, any JSON value but None."""

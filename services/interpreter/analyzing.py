@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prisma_client import wire
-from services.interpreter.errors import DocumentNotEmbedded, RunNotTrained
+from services.interpreter.errors import DocumentNotEmbedded
 from services.interpreter.features import Features
 from services.interpreter.runs import Run
 from services.interpreter.upstream import Encoded, Upstream
@@ -34,13 +34,13 @@ class Analyzer:
 
     async def text(self, name: str, text: str) -> Analysis:
         """Analyses a text."""
-        run = await self._trained(name)
+        run = await self._views.trained(name)
         encoded = await self._upstream.encode_text(run, text)
         return Analysis(run, encoded, await self._views.of(run), text, "")
 
     async def document(self, name: str, document: str) -> Analysis:
         """Analyses a document; one of the run's own rows by its stored code. Raises DocumentNotEmbedded."""
-        run = await self._trained(name)
+        run = await self._views.trained(name)
         found = await self._upstream.document(document)
         if not found.HasField("vector"):
             raise DocumentNotEmbedded(
@@ -54,12 +54,6 @@ class Analyzer:
                     indices, values = codes.row(0)
                     encoded = Encoded(indices, values, vector, encoded.unexplained, encoded.truncated)
         return Analysis(run, encoded, await self._views.of(run), found.text, found.name)
-
-    async def _trained(self, name: str) -> Run:
-        run = await self._views.run(name)
-        if not run.trained:
-            raise RunNotTrained(f"{name} has no weights yet; train it first", metadata={"run": name})
-        return run
 
     async def _is_own(self, run: Run, document: str, row: int) -> bool:
         """Whether a row of a document is one that the run has codes of."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.interpreter.errors import RunNotTrained
+
 
 @dataclass(frozen=True)
 class Run:
@@ -21,6 +23,13 @@ class Run:
     trained: bool
     ranges: Sequence[tuple[int, int]]
     deleted: bool = False
+
+
+def require_trained(run: Run) -> Run:
+    """The run, if it has codes. Raises RunNotTrained."""
+    if not run.trained:
+        raise RunNotTrained(f"{run.name} has no codes yet; train it first", metadata={"run": run.name})
+    return run
 
 
 @dataclass(frozen=True)

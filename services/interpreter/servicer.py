@@ -22,7 +22,7 @@ from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 from services.interpreter import convert, exports, worker
 from services.interpreter.analyzing import Analyzer
-from services.interpreter.errors import FamiliesNotBuilt, RunNotTrained
+from services.interpreter.errors import FamiliesNotBuilt
 from services.interpreter.features import FILTERS, Features, check_indices
 from services.interpreter.labelling import Labelling
 from services.interpreter.labels import Draft, Source
@@ -78,15 +78,13 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         page = Page.of(request.page_size, request.page_token, bound_to=bound, default=50, maximum=1000)
         features = await self._views.features(name)
         indices = (await asyncio.to_thread(features.select, request.query, terms, order, descending)).tolist()
-        start = int(page.after or 0)
-        shown = indices[start : start + page.size]
+        shown, token = page.part(indices)
         full = request.view == resources_pb2.FEATURE_VIEW_FULL
-        response = pb2.ListFeaturesResponse(
-            features=[convert.feature(features, index, full=full) for index in shown], total_size=len(indices)
+        return pb2.ListFeaturesResponse(
+            features=[convert.feature(features, index, full=full) for index in shown],
+            total_size=len(indices),
+            next_page_token=token,
         )
-        if start + page.size < len(indices):
-            response.next_page_token = page.next_token(start + page.size)
-        return response
 
     async def GetFeature(self, request: pb2.GetFeatureRequest, context: Context) -> resources_pb2.Feature:
         features, index = await self._feature(request.name, "name")
@@ -98,16 +96,12 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         )
         features, index = await self._feature(request.parent, "parent")
         rows, activations = features.top(index, MAX_EXAMPLES)
-        start = int(page.after or 0)
-        part = slice(start, start + page.size)
-        shown = list(zip(rows[part].tolist(), activations[part].tolist(), strict=True))
+        shown, token = page.part(list(zip(rows.tolist(), activations.tolist(), strict=True)))
         documents = await self._upstream.documents(features.interpretation.run.dataset, [row for row, _ in shown])
-        response = pb2.ListExamplesResponse(
-            examples=[convert.example(documents[row], activation) for row, activation in shown if row in documents]
+        return pb2.ListExamplesResponse(
+            examples=[convert.example(documents[row], activation) for row, activation in shown if row in documents],
+            next_page_token=token,
         )
-        if start + page.size < len(rows):
-            response.next_page_token = page.next_token(start + page.size)
-        return response
 
     async def ExportFeatures(self, request: pb2.ExportFeaturesRequest, context: Context) -> AsyncIterator[HttpBody]:
         features = await self._views.features(convert.run_name(request.run, "run"))
@@ -115,7 +109,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
             yield HttpBody(content_type="text/csv; charset=utf-8", data=part)
 
     async def LabelFeatures(self, request: pb2.LabelFeaturesRequest, context: Context) -> Job:
-        run = await self._trained(convert.label_request(request).run)
+        run = await self._views.trained(convert.label_request(request).run)
         check_indices(run, request.indices)
         await self._labelling.check(convert.options(request.options).model)
         return await self._submit(worker.LABEL, request, run, request.request_id)
@@ -179,7 +173,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         return response
 
     async def BuildFamilies(self, request: pb2.BuildFamiliesRequest, context: Context) -> Job:
-        run = await self._trained(convert.family_request(request).run)
+        run = await self._views.trained(convert.family_request(request).run)
         return await self._submit(worker.FAMILIES, request, run, request.request_id)
 
     async def ListFamilies(self, request: pb2.ListFamiliesRequest, context: Context) -> pb2.ListFamiliesResponse:
@@ -193,14 +187,10 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
             if not words
             or any(all(word in features.label_text(member.index).lower() for word in words) for member in each.members)
         ]
-        start = int(page.after or 0)
-        response = pb2.ListFamiliesResponse(
-            families=[convert.family(features, each) for each in found[start : start + page.size]],
-            total_size=len(found),
+        shown, token = page.part(found)
+        return pb2.ListFamiliesResponse(
+            families=[convert.family(features, each) for each in shown], total_size=len(found), next_page_token=token
         )
-        if start + page.size < len(found):
-            response.next_page_token = page.next_token(start + page.size)
-        return response
 
     async def GetGraph(self, request: pb2.GetGraphRequest, context: Context) -> resources_pb2.Graph:
         features = await self._with_families(convert.run_name(request.run, "run"))
@@ -219,12 +209,6 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         run, index = convert.feature_name(name, field)
         features = await self._views.features(run)
         return features, features.check(index)
-
-    async def _trained(self, name: str) -> Run:
-        run = await self._views.run(name)
-        if not run.trained:
-            raise RunNotTrained(f"{name} has no codes yet; train it first", metadata={"run": name})
-        return run
 
     async def _with_families(self, name: str) -> Features:
         features = await self._views.features(name)

@@ -16,6 +16,11 @@ from services.interpreter.labels import Draft, Label, Options, Source
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.tables import ACTIVE, INTERPRETATIONS, LABELS
 
+_OF_FEATURE = and_(ACTIVE.c.run_uid == LABELS.c.run_uid, ACTIVE.c.feature == LABELS.c.feature)
+"""Joins a label to what its feature has in use."""
+_IN_USE = and_(_OF_FEATURE, ACTIVE.c.revision == LABELS.c.revision)
+"""Joins a label to its being in use."""
+
 
 class Store:
     """Interpretations, labels and their history, families."""
@@ -114,10 +119,9 @@ class Store:
 
     def history(self, uid: str, index: int, before: int | None, limit: int) -> list[Label]:
         """Labels of a feature, the newest first, those before a revision."""
-        active = and_(ACTIVE.c.run_uid == LABELS.c.run_uid, ACTIVE.c.feature == LABELS.c.feature)
         query = (
             select(LABELS, (ACTIVE.c.revision == LABELS.c.revision).label("active"))
-            .join(ACTIVE, active, isouter=True)
+            .join(ACTIVE, _OF_FEATURE, isouter=True)
             .where(LABELS.c.run_uid == uid, LABELS.c.feature == index)
             .order_by(LABELS.c.revision.desc())
             .limit(limit)
@@ -129,12 +133,7 @@ class Store:
 
     def active_labels(self, uid: str, since: int = 0) -> tuple[dict[int, Label], int]:
         """Active labels that changed after a revision, by index; and the revision that the run's labels are at."""
-        same = and_(
-            ACTIVE.c.run_uid == LABELS.c.run_uid,
-            ACTIVE.c.feature == LABELS.c.feature,
-            ACTIVE.c.revision == LABELS.c.revision,
-        )
-        query = select(LABELS).join(ACTIVE, same).where(LABELS.c.run_uid == uid, ACTIVE.c.changed_at > since)
+        query = select(LABELS).join(ACTIVE, _IN_USE).where(LABELS.c.run_uid == uid, ACTIVE.c.changed_at > since)
         with self._database.read() as connection:
             found = {row.feature: _label(row, True) for row in connection.execute(query.order_by(LABELS.c.feature))}
             held = select(INTERPRETATIONS.c.label_revision).where(INTERPRETATIONS.c.run_uid == uid)
@@ -212,12 +211,9 @@ def _last_revisions(connection: Connection, uid: str, indices: Sequence[int]) ->
 
 
 def _labelled_by_people(connection: Connection, uid: str) -> set[int]:
-    same = and_(
-        ACTIVE.c.run_uid == LABELS.c.run_uid,
-        ACTIVE.c.feature == LABELS.c.feature,
-        ACTIVE.c.revision == LABELS.c.revision,
+    query = (
+        select(LABELS.c.feature).join(ACTIVE, _IN_USE).where(LABELS.c.run_uid == uid, LABELS.c.source == Source.HUMAN)
     )
-    query = select(LABELS.c.feature).join(ACTIVE, same).where(LABELS.c.run_uid == uid, LABELS.c.source == Source.HUMAN)
     return set(connection.execute(query).scalars())
 
 

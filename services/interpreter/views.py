@@ -8,9 +8,9 @@ from collections import OrderedDict
 from services.chassis.blobs import Blobs
 from services.chassis.errors import Unavailable
 from services.interpreter import archive
-from services.interpreter.errors import RunNotTrained, StatisticsNotComputed
+from services.interpreter.errors import StatisticsNotComputed
 from services.interpreter.features import Features
-from services.interpreter.runs import Interpretation, Run
+from services.interpreter.runs import Interpretation, Run, require_trained
 from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
 
@@ -37,13 +37,16 @@ class Views:
                 raise
             return known
 
+    async def trained(self, name: str) -> Run:
+        """As `run`. Raises RunNotTrained."""
+        return require_trained(await self.run(name))
+
     async def features(self, name: str) -> Features:
         """A run's features. Raises RunNotTrained, StatisticsNotComputed."""
         run = await self.run(name)
         features = await self.of(run)
         if features is None:
-            if not run.trained:
-                raise RunNotTrained(f"{name} has no codes yet; train it first", metadata={"run": name})
+            require_trained(run)
             raise StatisticsNotComputed(
                 f"{name} has no statistics yet; they are computed by {name}:computeStatistics", metadata={"run": name}
             )

@@ -21,12 +21,11 @@ from services.chassis.job_worker import JobKind
 from services.chassis.jobs import Jobs
 from services.chassis.threads import in_thread
 from services.interpreter import archive, convert, families
-from services.interpreter.errors import RunNotTrained
 from services.interpreter.features import Features
 from services.interpreter.keywords import Named
 from services.interpreter.labelling import Labelling
 from services.interpreter.labels import KEYWORDS, Draft, Options
-from services.interpreter.runs import Run
+from services.interpreter.runs import Run, require_trained
 from services.interpreter.statistics import Accumulator, Statistics
 from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
@@ -72,9 +71,7 @@ class InterpreterJobs:
 
     async def statistics(self, request: ComputeStatisticsRequest, context: JobContext) -> None:
         """Statistics of all features, in one pass over the codes."""
-        run = await self._upstream.run(request.run)
-        if not run.trained:
-            raise RunNotTrained(f"{run.name} has no codes yet; train it first", metadata={"run": run.name})
+        run = require_trained(await self._upstream.run(request.run))
         await context.progress(0, run.latent_count, "features", "reading codes")
         decoder = await self._upstream.decoder(run)
         with Accumulator(run.latent_count, self._scratch) as accumulator:
