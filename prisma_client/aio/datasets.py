@@ -77,18 +77,13 @@ class Dataset:
         """Documents in the order of their rows. filter: such as `state = FAILED`."""
         request = pb2.ListDocumentsRequest(parent=self.name, filter=filter, page_size=min(limit or 500, 500))
         sent = 0
-        while True:
-            page = await self._prisma.transport.call(
-                "EmbedderService/ListDocuments", request, pb2.ListDocumentsResponse
-            )
+        listed = self._prisma.transport.pages("EmbedderService/ListDocuments", request, pb2.ListDocumentsResponse)
+        async for page in listed:
             for each in page.documents:
                 yield each
                 sent += 1
                 if sent == limit:
                     return
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return
 
     async def document(self, document: str, *, with_vector: bool = False) -> resources_pb2.Document:
         """A document by its id or name. Raises NotFound."""

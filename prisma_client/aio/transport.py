@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -41,35 +42,28 @@ class Transport:
         data = await self._send(asked)
         return json_format.Parse(data, answer(), ignore_unknown_fields=True)
 
+    async def pages(self, name: str, message: Any, answer: type[_Answer]) -> AsyncIterator[_Answer]:
+        """All pages of a list: `message` is asked again with the token of the page before. Raises PrismaError."""
+        while True:
+            page: Any = await self.call(name, message, answer)
+            yield page
+            message.page_token = page.next_page_token
+            if not message.page_token:
+                return
+
     async def stream(self, name: str, message: Message, answer: type[_Answer]) -> AsyncIterator[_Answer]:
         """The messages of a server stream. Raises PrismaError, also in its middle."""
-        asked = transcoding.request(name, message)
-        try:
-            async with self._client.stream(
-                asked.verb, asked.path, params=asked.query, timeout=httpx.Timeout(None, connect=5.0)
-            ) as response:
-                if response.status_code >= 400:
-                    raise of_answer(response.status_code, await response.aread())
-                async for line in response.aiter_lines():
-                    if line.startswith('{"error": {'):
-                        raise of_json(json.loads(line)["error"])
-                    yield json_format.Parse(line, answer(), ignore_unknown_fields=True)
-        except httpx.HTTPError as error:
-            raise self._away(error) from error
+        async with self._opened(name, message) as response:
+            async for line in response.aiter_lines():
+                if line.startswith('{"error": {'):
+                    raise of_json(json.loads(line)["error"])
+                yield json_format.Parse(line, answer(), ignore_unknown_fields=True)
 
     async def download(self, name: str, message: Message) -> AsyncIterator[bytes]:
         """The bytes of a file. Raises PrismaError; a file that ends too early raises Unavailable."""
-        asked = transcoding.request(name, message)
-        try:
-            async with self._client.stream(
-                asked.verb, asked.path, params=asked.query, timeout=httpx.Timeout(None, connect=5.0)
-            ) as response:
-                if response.status_code >= 400:
-                    raise of_answer(response.status_code, await response.aread())
-                async for part in response.aiter_bytes():
-                    yield part
-        except httpx.HTTPError as error:
-            raise self._away(error) from error
+        async with self._opened(name, message) as response:
+            async for part in response.aiter_bytes():
+                yield part
 
     async def upload(self, name: str, config: Message, chunks: Iterable[bytes], answer: type[_Answer]) -> _Answer:
         """Sends a file by a client stream: `config` is its first message. Raises PrismaError."""
@@ -93,6 +87,20 @@ class Transport:
     async def look(self, path: str) -> Mapping[str, Any]:
         """The JSON of a path that is no RPC. Raises PrismaError."""
         return json.loads(await self._send(transcoding.HttpRequest("GET", path, (), None)))
+
+    @asynccontextmanager
+    async def _opened(self, name: str, message: Message) -> AsyncGenerator[httpx.Response]:
+        """An answer that is still being sent. Raises PrismaError."""
+        asked = transcoding.request(name, message)
+        try:
+            async with self._client.stream(
+                asked.verb, asked.path, params=asked.query, timeout=httpx.Timeout(None, connect=5.0)
+            ) as response:
+                if response.status_code >= 400:
+                    raise of_answer(response.status_code, await response.aread())
+                yield response
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
 
     async def _send(self, asked: transcoding.HttpRequest) -> bytes:
         headers = {"Content-Type": "application/json"} if asked.body is not None else {}

@@ -112,16 +112,11 @@ class Datasets:
 
     def list(self) -> list[Dataset]:
         """All datasets, the newest first."""
-        found: list[Dataset] = []
         request = embedder_pb2.ListDatasetsRequest(page_size=1000)
-        while True:
-            page = self._prisma.transport.call(
-                "EmbedderService/ListDatasets", request, embedder_pb2.ListDatasetsResponse
-            )
-            found += [Dataset(self._prisma, each) for each in page.datasets]
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return found
+        listed = self._prisma.transport.pages(
+            "EmbedderService/ListDatasets", request, embedder_pb2.ListDatasetsResponse
+        )
+        return [Dataset(self._prisma, each) for page in listed for each in page.datasets]
 
 
 class Runs:
@@ -157,15 +152,10 @@ class Runs:
 
     def list(self, dataset: str = "") -> list[Run]:
         """All runs, or those of a dataset, the newest first."""
-        found: list[Run] = []
         wanted = f'dataset = "datasets/{dataset.removeprefix("datasets/")}"' if dataset else ""
         request = trainer_pb2.ListRunsRequest(page_size=1000, filter=wanted)
-        while True:
-            page = self._prisma.transport.call("TrainerService/ListRuns", request, trainer_pb2.ListRunsResponse)
-            found += [Run(self._prisma, each) for each in page.runs]
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return found
+        listed = self._prisma.transport.pages("TrainerService/ListRuns", request, trainer_pb2.ListRunsResponse)
+        return [Run(self._prisma, each) for page in listed for each in page.runs]
 
 
 class Jobs:

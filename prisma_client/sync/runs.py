@@ -113,15 +113,10 @@ class Run:
     def families(self, query: str = "") -> Iterator[resources_pb2.Family]:
         """Families, the largest first."""
         request = pb2.ListFamiliesRequest(parent=self.name, query=query, page_size=200)
-        while True:
-            page = self._prisma.transport.call(
-                "InterpreterService/ListFamilies", request, pb2.ListFamiliesResponse
-            )
+        listed = self._prisma.transport.pages("InterpreterService/ListFamilies", request, pb2.ListFamiliesResponse)
+        for page in listed:
             for each in page.families:
                 yield each
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return
 
     def graph(self, round: int = 0) -> resources_pb2.Graph:
         """Features of all families, and the edges between them."""
@@ -192,18 +187,13 @@ class Features:
             parent=self._run.name, query=query, filter=filter, order_by=order_by, page_size=min(limit or 500, 500)
         )
         sent = 0
-        while True:
-            page = self._prisma.transport.call(
-                "InterpreterService/ListFeatures", request, pb2.ListFeaturesResponse
-            )
+        listed = self._prisma.transport.pages("InterpreterService/ListFeatures", request, pb2.ListFeaturesResponse)
+        for page in listed:
             for each in page.features:
                 yield each
                 sent += 1
                 if sent == limit:
                     return
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return
 
     def search(self, query: str, *, limit: int = 20) -> search_pb2.SearchFeaturesResponse:
         """Features whose label or description match, the best first."""
