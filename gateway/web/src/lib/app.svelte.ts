@@ -1,5 +1,6 @@
 // What all pages share: datasets and runs, the ones that are chosen, theme, toasts, running jobs.
-import { ApiError, all, get, lines, type Dataset, type Job, type Run } from "./api";
+import { ApiError, all, get, lines, send, type Dataset, type Job, type Run } from "./api";
+import { idOf } from "./format";
 import { asApiError } from "./load.svelte";
 import { m } from "./messages";
 import { router } from "./router.svelte";
@@ -48,7 +49,8 @@ class App {
   #datasetInAddress(): string {
     const [kind, id] = router.segments;
     if (kind === "datasets" && id) return `datasets/${id}`;
-    return router.path === "/runs" || router.path === "/runs/new" ? `${router.query.get("dataset") ? `datasets/${router.query.get("dataset")}` : ""}` : "";
+    const asked = ["/runs", "/runs/new"].includes(router.path) && router.query.get("dataset");
+    return asked ? `datasets/${asked}` : "";
   }
 
   remember(run: string): void {
@@ -106,6 +108,23 @@ class App {
     const id = ++this.#next;
     this.toasts = [...this.toasts.slice(-2), { id, text, kind, ...(action ? { action } : {}) }];
     setTimeout(() => this.dismiss(id), TOAST_MS);
+  }
+
+  async copy(text: string): Promise<void> {
+    await navigator.clipboard.writeText(text);
+    this.say(m.words.copied);
+  }
+
+  /** Deletes a dataset or a run, and goes to the list it was in. */
+  async remove(name: string, list: string): Promise<void> {
+    try {
+      await send("DELETE", name);
+      this.say(m.dataset.deleted(idOf(name)));
+      await this.refresh();
+      router.go(list);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   fail(error: unknown): void {

@@ -36,8 +36,8 @@ export function size(bytes: string | number): string {
 export function duration(seconds: number): string {
   const left = Math.max(0, Math.round(seconds));
   const parts = [Math.floor(left / 3600), Math.floor((left % 3600) / 60), left % 60];
-  const [hours, minutes, rest] = parts.map((part) => String(part).padStart(2, "0"));
-  return parts[0] ? `${parts[0]}:${minutes}:${rest}` : `${Number(parts[1])}:${rest}` || hours || "";
+  const [, minutes, rest] = parts.map((part) => String(part).padStart(2, "0"));
+  return parts[0] ? `${parts[0]}:${minutes}:${rest}` : `${parts[1]}:${rest}`;
 }
 
 /** "3 minutes ago" within a day, then the date. */

@@ -1,0 +1,38 @@
+// The job that a page has started, or that others have started on what it shows: followed to its end.
+import { post, type Job } from "./api";
+import { app, isEnded } from "./app.svelte";
+
+export class Followed {
+  job = $state.raw<Job>();
+
+  /** `belongs` says which running jobs are this page's; `ended` is called after each one's end. Call it in a page's set-up. */
+  constructor(belongs: (job: Job) => boolean, private readonly ended: () => void) {
+    $effect(() => {
+      const found = app.running.find(belongs);
+      if (found && found.name !== this.job?.name && !this.busy) void this.#follow(found);
+    });
+  }
+
+  get busy(): boolean {
+    return !isEnded(this.job);
+  }
+
+  /** Starts a job by a POST, and follows it. */
+  async start(path: string, body: unknown = {}): Promise<void> {
+    try {
+      await this.#follow(await post<Job>(path, body));
+    } catch (error) {
+      app.fail(error);
+    }
+  }
+
+  async #follow(started: Job): Promise<void> {
+    this.job = started;
+    try {
+      await app.follow(started, (each) => (this.job = each));
+    } catch (error) {
+      app.fail(error);
+    }
+    this.ended();
+  }
+}
