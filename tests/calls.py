@@ -1,12 +1,21 @@
-"""What calls answer."""
+"""What calls answer, and what many of them do first."""
 
 from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc.aio
 from google.rpc.status_pb2 import Status
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
+from prisma.common.v1.job_pb2 import GetJobRequest, Job
+from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma_client import sample
 from services.chassis.errors import reason_of
+from services.chassis.job_store import TERMINAL
 
 
 def reason(error: grpc.aio.AioRpcError) -> str:
@@ -15,3 +24,30 @@ def reason(error: grpc.aio.AioRpcError) -> str:
         if key == GRPC_DETAILS_METADATA_KEY:
             return reason_of(Status.FromString(value))
     return ""
+
+
+async def ended(jobs: Any, job: Job) -> Job:
+    """The job once it has ended, however often what answers for it dies meanwhile."""
+    for _ in range(900):
+        try:
+            job = await jobs.GetJob(GetJobRequest(name=job.name))
+            if job.state in TERMINAL:
+                return job
+        except grpc.aio.AioRpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the job did not end: {job}")
+
+
+async def fill(embedder: Any, jobs: Any, count: int) -> None:
+    """A dataset `d` of `count` embedded texts of the sample."""
+    rows = [each for each, _ in zip(sample.documents(), range(count), strict=False)]
+    await embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
+
+    async def messages() -> AsyncIterator[embedder_pb2.ImportDocumentsRequest]:
+        yield embedder_pb2.ImportDocumentsRequest(config={"dataset": "datasets/d"})
+        yield embedder_pb2.ImportDocumentsRequest(chunk=json.dumps(rows).encode())
+
+    await embedder.ImportDocuments(messages())
+    job = await ended(jobs, await embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name="datasets/d")))
+    assert job.state == Job.STATE_SUCCEEDED, job

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +10,13 @@ import grpc.aio
 import pytest
 
 from prisma.common.v1 import job_pb2_grpc
-from prisma.common.v1.job_pb2 import GetJobRequest, Job
-from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Config, Run
-from prisma_client import sample
-from services.chassis.job_store import TERMINAL
+from tests import calls
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
@@ -42,29 +38,11 @@ class Suite:
 
     async def ended(self, job: Job) -> Job:
         """The job once it has ended, however often what answers for it dies meanwhile."""
-        for _ in range(900):
-            try:
-                job = await self.jobs.GetJob(GetJobRequest(name=job.name))
-                if job.state in TERMINAL:
-                    return job
-            except grpc.aio.AioRpcError as error:
-                assert error.code() == grpc.StatusCode.UNAVAILABLE, error
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"the job did not end: {job}")
+        return await calls.ended(self.jobs, job)
 
     async def train(self, run_id: str = "r", count: int = 600) -> None:
         """A trained run of the sample's first texts, each of its latents being one of 256."""
-        texts = [each for each, _ in zip(sample.documents(), range(count), strict=False)]
-        await self.embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
-
-        async def messages() -> AsyncIterator[embedder_pb2.ImportDocumentsRequest]:
-            config = embedder_pb2.ImportDocumentsRequest.Config(dataset=DATASET)
-            yield embedder_pb2.ImportDocumentsRequest(config=config)
-            yield embedder_pb2.ImportDocumentsRequest(chunk=json.dumps(texts).encode())
-
-        await self.embedder.ImportDocuments(messages())
-        job = await self.ended(await self.embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name=DATASET)))
-        assert job.state == Job.STATE_SUCCEEDED, job
+        await calls.fill(self.embedder, self.jobs, count)
         wanted = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))
         await self.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=run_id, run=wanted))
         job = await self.ended(await self.trainer.TrainRun(trainer_pb2.TrainRunRequest(name=f"runs/{run_id}")))

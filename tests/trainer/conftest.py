@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +11,10 @@ import grpc.aio
 import pytest
 
 from prisma.common.v1 import job_pb2_grpc
-from prisma.common.v1.job_pb2 import GetJobRequest, Job
-from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2_grpc
-from prisma_client import sample
-from services.chassis.job_store import TERMINAL
+from tests import calls
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
@@ -39,29 +35,11 @@ class Suite:
 
     async def ended(self, job: Job) -> Job:
         """The job once it has ended, however often what answers for it dies meanwhile."""
-        for _ in range(900):
-            try:
-                job = await self.jobs.GetJob(GetJobRequest(name=job.name))
-                if job.state in TERMINAL:
-                    return job
-            except grpc.aio.AioRpcError as error:
-                assert error.code() == grpc.StatusCode.UNAVAILABLE, error
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"the job did not end: {job}")
+        return await calls.ended(self.jobs, job)
 
     async def fill(self, count: int) -> None:
         """A dataset of `count` embedded texts of the sample."""
-        rows = [each for each, _ in zip(sample.documents(), range(count), strict=False)]
-        await self.embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
-
-        async def messages() -> AsyncIterator[embedder_pb2.ImportDocumentsRequest]:
-            config = embedder_pb2.ImportDocumentsRequest.Config(dataset=DATASET)
-            yield embedder_pb2.ImportDocumentsRequest(config=config)
-            yield embedder_pb2.ImportDocumentsRequest(chunk=json.dumps(rows).encode())
-
-        await self.embedder.ImportDocuments(messages())
-        job = await self.ended(await self.embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name=DATASET)))
-        assert job.state == Job.STATE_SUCCEEDED, job
+        await calls.fill(self.embedder, self.jobs, count)
 
 
 @pytest.fixture
