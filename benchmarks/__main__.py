@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the trainer's processes; before numba is imported
 
 from benchmarks import trainer
 
-BENCHMARKS = {"trainer": trainer.run}
+BENCHMARKS = {"trainer": trainer}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=sorted(BENCHMARKS))
-    parser.add_argument("--json", type=Path, required=True, help="where the records go")
-    arguments = parser.parse_args()
-    records = BENCHMARKS[arguments.name]()
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(records, indent=1) + "\n")
+    names = parser.add_subparsers(dest="name", required=True)
+    for name, module in BENCHMARKS.items():
+        own = names.add_parser(name, help=(module.__doc__ or "").splitlines()[0], description=module.__doc__)
+        own.add_argument("--json", type=Path, required=True, help="where the records go")
+        module.arguments(own)
+    options = parser.parse_args()
+    records = BENCHMARKS[options.name].run(options)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(records, indent=1) + "\n")
+    case = ""
     for record in records:
-        print(f"{record['subject']:<8} {record['metric']:<24} {record['value']:>12.4g} {record['unit']}")
+        if record["case"] != case:
+            case = record["case"]
+            print(f"\n{case}")
+        print(f"  {record['subject']:<10} {record['metric']:<24} {record['value']:>12.4g} {record['unit']}")
 
 
 main()

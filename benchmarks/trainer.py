@@ -1,144 +1,193 @@
-"""PRISMA's trainer against PRISMA v2's own autoencoder and recipe, on the same vectors, split, d, n and k.
+"""PRISMA's trainer against its peers: on the same vectors, split, d, n, k and batch, in one process, epochs in turn.
 
-The vectors are those of the sample. PRISMA v2 is `prismadb` 0.1.0: its `sae/modules.py` is taken from its package at
-run time; z-score, AdamW with lr 1e-4, batch 512, 20 epochs, as its own trainer does. FVU is measured in the vectors'
-own space for both. A latent is dead that no training row activates at the end. Batches of both are taken from memory,
-which favours v2: its own trainer has a slower loader.
+What is measured: speed at n = 4d, 8d and 32d on synthetic vectors (the data does not change it), as medians of
+interleaved epochs; held-out FVU, L0 and dead latents after 20 epochs on the sample, on synthetic vectors and on a file
+of your own; PRISMA's seconds to PRISMA v2's FVU at the end; on synthetic vectors the share of true directions that some
+latent has at a cosine above .9. FVU is in the vectors' own space; a latent is dead that no training row activates.
+Left out: reading data, checkpoints and logging of all subjects. Peak memory is of this one process, so it isn't split.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import argparse
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from prisma_client import sample
-from services.embedder.providers import Embedding
-from services.embedder.providers.builtin import BuiltinProvider
-from services.trainer.sae import kernels
-from services.trainer.sae.config import Config
-from services.trainer.sae.training import Training
+from benchmarks.sae_data import F32, sample_vectors, synthetic
+from benchmarks.sae_subjects import BATCH, Prisma, PrismaDb, SaeLens, Subject
 
-EPOCHS, BATCH, RATE, THREADS = 20, 512, 1e-4, 2
 Record = dict[str, Any]
-F32 = NDArray[np.float32]
+K, EPOCHS, TIMED_EPOCHS = 32, 20, 5
+SAE_LENS_RATES = (3e-4, 1e-3, 2e-3, 3e-3, 6e-3)
+UNITS = {
+    "samples_per_second": "samples/s",
+    "times_slower": "ratio",
+    "gemm_ms": "ms",
+    "step_per_gemm": "ratio",
+    "held_out_fvu": "1",
+    "l0": "latents",
+    "dead_share": "1",
+    "train_seconds": "s",
+    "seconds_to_prismadb_fvu": "s",
+    "recovered_share": "1",
+    "mean_max_cosine": "1",
+    "learning_rate": "1",
+}
 
 
-def run() -> list[Record]:
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What `python -m benchmarks trainer` takes."""
+    parser.add_argument("--peers", default="prismadb", help="of prismadb and sae-lens, separated by commas")
+    parser.add_argument("--expansions", default="4,8,32", help="n / d of the speed test")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--vectors", type=Path, help="a .npy file of (N, d) float32, measured too")
+
+
+def run(options: argparse.Namespace) -> list[Record]:
     """All records."""
-    kernels.set_threads(THREADS)
-    torch.set_num_threads(THREADS)
-    vectors = _vectors()
-    config = Config().resolved(len(vectors), THREADS)
-    Training(vectors, config).advance()  # compiles the kernels
-    ours = Training(vectors, config)
-    train, held_out = vectors[ours.train_rows], vectors[ours.held_out]
-    peer = Peer(train, config)
-    seconds: dict[str, list[float]] = {"prisma": [], "prismadb": []}
-    for _ in range(EPOCHS):  # in turn, so that both meet the same machine
-        seconds["prisma"].append(_timed(lambda: [ours.advance() for _ in range(ours.steps_per_epoch)]))
-        seconds["prismadb"].append(_timed(peer.epoch))
-    trained = ours.steps_per_epoch * config.batch_size
-    indices, _values = ours.weights.encode_dense(held_out)
-    all_indices, _values = ours.weights.encode_dense(train)
-    latents = ours.weights.latent_count
-    results = {
-        "prisma": {
-            "held_out_fvu": ours.weights.fvu(held_out),
-            "l0": float((indices >= 0).sum(axis=1).mean()),
-            "dead_share": 1 - len(np.unique(all_indices[all_indices >= 0])) / latents,
-            "samples_per_second": trained / statistics.median(seconds["prisma"]),
-        },
-        "prismadb": {
-            **peer.measure(held_out),
-            "samples_per_second": len(train) / statistics.median(seconds["prismadb"]),
-        },
+    torch.set_num_threads(options.threads)
+    peers = [each for each in options.peers.split(",") if each]
+    vectors, directions = synthetic()
+    records: list[Record] = []
+    for expansion in (int(each) for each in options.expansions.split(",") if each):
+        records += speed(vectors, expansion, peers, options.threads)
+    records += quality("sample", sample_vectors(), peers, options.threads)
+    records += quality("synthetic", vectors, peers, options.threads, directions)
+    if options.vectors:
+        records += quality(options.vectors.stem, np.load(options.vectors, allow_pickle=False), peers, options.threads)
+    return records
+
+
+def speed(vectors: F32, expansion: int, peers: list[str], threads: int) -> list[Record]:
+    """Samples per second by interleaved epochs, and the step's time over that of the bare encoder product."""
+    latents = expansion * vectors.shape[1]
+    ours = Prisma(vectors, expansion, K, EPOCHS, threads)
+    train = vectors[ours.training.train_rows]
+    subjects: list[Subject] = [ours]
+    if "prismadb" in peers:
+        subjects.append(PrismaDb(train, latents, K))
+    if "sae-lens" in peers:
+        subjects.append(SaeLens(train, latents, K, EPOCHS, 1e-3))
+    ours.training.advance()  # compiles the kernels
+    seconds: dict[str, list[float]] = {each.name: [] for each in subjects}
+    products: list[float] = []
+    for _ in range(TIMED_EPOCHS):
+        for subject in subjects:
+            began = time.perf_counter()
+            subject.epoch()
+            seconds[subject.name].append(time.perf_counter() - began)
+        products.append(_product_seconds(latents, vectors.shape[1], threads))
+    case = f"speed d={vectors.shape[1]} n={latents} k={K} batch={BATCH} threads={threads}"
+    steps = ours.training.steps_per_epoch
+    records: list[Record] = []
+    ours_rate = steps * BATCH / statistics.median(seconds["prisma"])
+    for subject in subjects:
+        samples = len(train) if subject.name == "prismadb" else steps * BATCH
+        rate = samples / statistics.median(seconds[subject.name])
+        records.append(_record(subject.name, case, "samples_per_second", rate))
+        if subject is not ours:
+            records.append(_record(subject.name, case, "times_slower", ours_rate / rate))
+    product = statistics.median(products)
+    records.append(_record("prisma", case, "gemm_ms", 1e3 * product))
+    records.append(
+        _record("prisma", case, "step_per_gemm", statistics.median(seconds["prisma"]) / steps / product)
+    )
+    return records
+
+
+def quality(name: str, vectors: F32, peers: list[str], threads: int, directions: F32 | None = None) -> list[Record]:
+    """What is reached after the same epochs, n = 4d."""
+    expansion, latents = 4, 4 * vectors.shape[1]
+    ours = Prisma(vectors, expansion, K, EPOCHS, threads)
+    train, held_out = vectors[ours.training.train_rows], vectors[ours.training.held_out]
+    case = f"{name} N={len(vectors)} d={vectors.shape[1]} n={latents} k={K} epochs={EPOCHS}"
+    records: list[Record] = []
+
+    def measured(subject: Subject, extra: dict[str, float]) -> dict[str, float]:
+        began = time.perf_counter()
+        for _ in range(EPOCHS):
+            subject.epoch()
+        found = {"train_seconds": time.perf_counter() - began, **_measures(subject, train, held_out, directions), **extra}
+        records.extend(_record(subject.name, case, metric, value) for metric, value in found.items())
+        return found
+
+    target = 0.0
+    if "prismadb" in peers:
+        target = measured(PrismaDb(train, latents, K), {})["held_out_fvu"]
+    if "sae-lens" in peers:
+        for rate in SAE_LENS_RATES:
+            measured(SaeLens(train, latents, K, EPOCHS, rate), {"learning_rate": rate})
+    if target:
+        records.append(_record("prisma", case, "seconds_to_prismadb_fvu", _seconds_to(target, vectors, threads)))
+    measured(ours, {"learning_rate": ours.training.config.learning_rate})
+    return records
+
+
+def _measures(subject: Subject, train: F32, held_out: F32, directions: F32 | None) -> dict[str, float]:
+    reconstruction, active = subject.reconstruct(held_out)
+    around = held_out - held_out.mean(axis=0)
+    used = np.zeros(active.shape[1], dtype=bool)
+    for begin in range(0, len(train), 4096):
+        used |= subject.reconstruct(train[begin : begin + 4096])[1].any(axis=0)
+    found = {
+        "held_out_fvu": float(np.square(held_out - reconstruction).sum() / np.square(around).sum()),
+        "l0": float(active.sum(axis=1).mean()),
+        "dead_share": float(1 - used.mean()),
     }
-    units = {"held_out_fvu": "1", "l0": "latents", "dead_share": "1", "samples_per_second": "samples/s"}
-    case = f"sample N={len(vectors)} d={vectors.shape[1]} n={latents} k={config.k} epochs={EPOCHS} threads={THREADS}"
-    return [
-        {
-            "benchmark": "trainer",
-            "subject": subject,
-            "case": case,
-            "metric": metric,
-            "value": value,
-            "unit": units[metric],
-        }
-        for subject, values in results.items()
-        for metric, value in values.items()
-    ]
+    if directions is not None:
+        decoder = subject.decoder()
+        decoder = decoder / np.maximum(np.linalg.norm(decoder, axis=1, keepdims=True), 1e-12)
+        best = (directions @ decoder.T).max(axis=1)
+        found |= {"recovered_share": float((best > 0.9).mean()), "mean_max_cosine": float(best.mean())}
+    return found
 
 
-class Peer:
-    """PRISMA v2's autoencoder and recipe."""
-
-    def __init__(self, train: F32, config: Config) -> None:
-        torch.manual_seed(0)
-        self._modules: Any = _peer_modules()
-        x = torch.tensor(train)
-        self._mean, self._std = self._modules.compute_zscore_stats(x)
-        self._x = self._modules.zscore_transform(x, self._mean, self._std)
-        d = train.shape[1]
-        self._config = self._modules.SAEConfig(d_in=d, d_latent=config.expansion * d, k=config.k, lr=RATE)
-        self._model = self._modules.SAE(self._config)
-        self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=RATE)
-
-    def epoch(self) -> None:
-        """One pass."""
-        self._model.start_epoch()
-        for batch in torch.randperm(len(self._x)).split(BATCH):
-            self._optimizer.zero_grad()
-            loss = self._modules.sae_loss_func(self._model, self._x[batch], self._config.alpha_aux)
-            loss.total.backward()
-            self._optimizer.step()
-
-    def measure(self, held_out: F32) -> dict[str, float]:
-        """Held-out FVU in the vectors' own space, L0, and the share of latents that no training row activates."""
-        with torch.no_grad():
-            x = torch.tensor(held_out)
-            reconstruction, _dense, codes = self._model(self._modules.zscore_transform(x, self._mean, self._std))
-            residual = x - (reconstruction * self._std + self._mean)
-            _reconstruction, _dense, on_train = self._model(self._x)
-            return {
-                "held_out_fvu": float(residual.square().sum() / (x - x.mean(dim=0)).square().sum()),
-                "l0": float((codes > 0).sum(dim=1).float().mean()),
-                "dead_share": float(((on_train > 0).sum(dim=0) == 0).float().mean()),
-            }
+def _seconds_to(target: float, vectors: F32, threads: int) -> float:
+    """Seconds of PRISMA's steps until its held-out FVU is the target; measuring is not counted."""
+    training = Prisma(vectors, 4, K, EPOCHS, threads).training
+    spent = 0.0
+    while training.step < training.total_steps:
+        began = time.perf_counter()
+        training.advance()
+        spent += time.perf_counter() - began
+        fvu = training.measure()
+        if fvu is not None and fvu <= target:
+            return spent
+    return float("nan")
 
 
-def _peer_modules() -> ModuleType:
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "prismadb==0.1.0"]
-        subprocess.run(command, check=True)
-        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            wheel.extract("sae/modules.py", folder)
-        spec = importlib.util.spec_from_file_location("prismadb_modules", Path(folder) / "sae/modules.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
+def _product_seconds(latents: int, d: int, threads: int) -> float:
+    """The encoder product (BATCH, d) x (d, n) alone, by the faster of numpy's and torch's BLAS."""
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(0)
+    x, weights = rng.standard_normal((BATCH, d), dtype=np.float32), rng.standard_normal((latents, d), dtype=np.float32)
+    result = np.empty((BATCH, latents), dtype=np.float32)
+    tx, tw, tr = torch.from_numpy(x), torch.from_numpy(weights), torch.from_numpy(result)
+    found: list[float] = []
+    with threadpool_limits(threads, user_api="blas"):
+        for product in (lambda: np.matmul(x, weights.T, out=result), lambda: torch.mm(tx, tw.T, out=tr)):
+            product()
+            times: list[float] = []
+            for _ in range(15):
+                began = time.perf_counter()
+                product()
+                times.append(time.perf_counter() - began)
+            found.append(statistics.median(times))
+    return min(found)
 
 
-def _vectors() -> F32:
-    texts = [each["text"] for each in sample.documents()]
-    answers = BuiltinProvider().embed_now(texts)
-    return np.stack([each.vector for each in answers if isinstance(each, Embedding)])
-
-
-def _timed(work: Any) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def _record(subject: str, case: str, metric: str, value: float) -> Record:
+    return {
+        "benchmark": "trainer",
+        "subject": subject,
+        "case": case,
+        "metric": metric,
+        "value": value,
+        "unit": UNITS[metric],
+    }

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before numba: its threads must not spin while BLAS's work
 
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from services.chassis.blobs import Blobs
@@ -15,10 +12,12 @@ from services.chassis.database import Database
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.chassis.status import database_dependency
+from services.trainer.sae.kernels import device_of
 from services.trainer.servicer import TrainerServicer
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
+from services.trainer.vector_files import VectorFiles
 from services.trainer.worker import DELETED, SERVICE, TrainerJobs
 
 
@@ -34,9 +33,12 @@ def main() -> None:
         store = Store(database)
         channel = open_channel(settings.embedder_address, settings)
         embedder = Embedder(channel)
-        jobs = TrainerJobs(store, blobs, folder, embedder, chassis.events, settings.ack_wait_seconds)
+        files = VectorFiles(folder)
+        device = await asyncio.to_thread(device_of, settings.trainer_device)
+        jobs = TrainerJobs(store, blobs, folder, files, embedder, chassis.events, device, settings.ack_wait_seconds)
 
         def sweep() -> None:
+            files.sweep(store.fingerprints())
             for uid in store.deleted_uids():
                 blobs.delete(f"runs/{uid}")
 

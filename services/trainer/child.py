@@ -21,9 +21,10 @@ import numpy as np
 
 from prisma_client.wire import Codes
 from services.chassis.files import whole
-from services.trainer.sae import checkpoint, kernels
+from services.trainer.sae import checkpoint
 from services.trainer.sae.config import Config
 from services.trainer.sae.training import StepResult, Training
+from services.trainer.sae.vectors import Vectors
 
 REPORT_SECONDS = 0.5
 SHARD_ROWS = 1 << 16
@@ -34,14 +35,14 @@ class Spec:
     """What a training process is told."""
 
     vectors: str
-    """A `.npy` file of (N, d) float32."""
-    rows: str
-    """A `.npy` file of (N,) uint64."""
+    """A folder with vectors, `vectors-*.npy` of (…, d) float32, and their rows, `rows.npy` of (N,) uint64."""
     config: dict[str, Any]
     folder: str
     """Its own attempt's folder."""
     resume: str
     """A checkpoint to go on from, or nothing."""
+    device: str = "cpu"
+    """`cpu`, `cuda:0`, `mps`."""
     checkpoint_seconds: float = 10.0
 
 
@@ -49,30 +50,28 @@ def main(spec: Spec) -> None:
     """Trains to the end, then writes weights and codes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     config = Config.from_dict(spec.config)
-    kernels.set_threads(config.threads)
-    vectors = np.load(spec.vectors, mmap_mode="r", allow_pickle=False)
-    training = Training(vectors, config)
+    vectors = Vectors(Path(spec.vectors))
+    training = Training(vectors, config, spec.device)
     folder = Path(spec.folder)
     if spec.resume:
         checkpoint.restore(training, Path(spec.resume))
         _say(resumed=training.step)
-    _train(training, vectors, folder, spec.checkpoint_seconds)
+    _train(training, folder, spec.checkpoint_seconds)
     weights = training.weights
     with whole(folder / "weights.safetensors") as file:
         file.write(weights.to_bytes({"config": config.to_dict()}))
-    rows = np.load(spec.rows, allow_pickle=False)
+    rows = np.load(Path(spec.vectors) / "rows.npy", allow_pickle=False)
     shards: list[str] = []
     for start in range(0, len(rows), SHARD_ROWS):
-        part = slice(start, start + SHARD_ROWS)
+        end = min(start + SHARD_ROWS, len(rows))
         name = f"codes-{len(shards):05d}.npz"
-        save_codes(folder / name, weights.encode(np.asarray(vectors[part]), rows[part]))
+        save_codes(folder / name, weights.encode(vectors.read(start, end), rows[start:end]))
         shards.append(name)
-        _say(encoded=min(start + SHARD_ROWS, len(rows)), total=len(rows))
+        _say(encoded=end, total=len(rows))
     _say(done={"shards": shards})
 
 
-def _train(training: Training, vectors: Any, folder: Path, checkpoint_seconds: float) -> None:
-    held_out = np.asarray(vectors[training.held_out])
+def _train(training: Training, folder: Path, checkpoint_seconds: float) -> None:
     began = reported = saved = time.monotonic()
     first_step = training.step
     while training.step < training.total_steps:
@@ -81,7 +80,9 @@ def _train(training: Training, vectors: Any, folder: Path, checkpoint_seconds: f
         epoch_ends = training.step % training.steps_per_epoch == 0
         last = training.step == training.total_steps
         if epoch_ends or last or moment - reported >= REPORT_SECONDS:
-            fvu = training.weights.fvu(held_out) if len(held_out) and (epoch_ends or last) else None
+            fvu = training.measure() if epoch_ends or last else None
+            if fvu is not None and training.consider(fvu):
+                _say(patience=training.total_steps)
             _say(metrics=_metrics(training, result, fvu, (training.step - first_step) / (moment - began + 1e-9), began))
             reported = moment
         if moment - saved >= checkpoint_seconds and not last:

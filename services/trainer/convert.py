@@ -15,15 +15,21 @@ from services.chassis.filters import InvalidFilter, Term, parse_filter
 from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.moments import stamp
 from services.trainer.runs import Run, Source
+from services.trainer.sae.architectures import Name
 from services.trainer.sae.config import Config
+from services.trainer.sae.vectors import Normalization
 
 _LIMITS = {"display_name": 200, "description": 10_000}
 _UPDATABLE = ("display_name", "description")
-_NORMALIZATIONS = {
-    pb2.Config.NORMALIZATION_UNSPECIFIED: "standard",
-    pb2.Config.NORMALIZATION_STANDARD: "standard",
-    pb2.Config.NORMALIZATION_SCALE: "scale",
-    pb2.Config.NORMALIZATION_NONE: "none",
+_ARCHITECTURES: Mapping[Name, Any] = {
+    "top_k": pb2.Config.ARCHITECTURE_TOP_K,
+    "batch_top_k": pb2.Config.ARCHITECTURE_BATCH_TOP_K,
+    "matryoshka": pb2.Config.ARCHITECTURE_MATRYOSHKA,
+}
+_NORMALIZATIONS: Mapping[Normalization, Any] = {
+    "standard": pb2.Config.NORMALIZATION_STANDARD,
+    "scale": pb2.Config.NORMALIZATION_SCALE,
+    "none": pb2.Config.NORMALIZATION_NONE,
 }
 _RANGES: Mapping[str, tuple[float, float]] = {
     "expansion": (1, 256),
@@ -40,6 +46,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "gradient_clip": (1e-8, 1e8),
     "seed": (0, (1 << 63) - 1),
     "threads": (0, 1024),
+    "patience": (0, 100_000),
 }
 
 
@@ -77,9 +84,15 @@ def config(message: pb2.Config, source: Source) -> Config:
             if not low <= value <= high:
                 raise InvalidArgument.field(f"run.config.{name}", f"expected {low:g} to {high:g}, got {value:g}")
             values[name] = value
-    if message.HasField("normalization"):
-        values["normalization"] = _NORMALIZATIONS.get(message.normalization, "standard")
-    found = Config(**values).resolved(source.row_count, os.cpu_count() or 1)
+    for name, known in (("architecture", _ARCHITECTURES), ("normalization", _NORMALIZATIONS)):
+        if chosen := getattr(message, name):
+            by_number = {number: word for word, number in known.items()}
+            if chosen not in by_number:
+                raise InvalidArgument.field(f"run.config.{name}", f"expected one of its names, got {chosen}")
+            values[name] = by_number[chosen]
+    if message.auto:
+        values = {**Config.chosen(source.row_count, source.dimension), **values}
+    found = Config(**values).resolved(source.row_count, source.dimension, os.cpu_count() or 1)
     latents = found.expansion * source.dimension
     if found.k > latents:
         raise InvalidArgument.field("run.config.k", f"expected at most {latents}, the number of latents; got {found.k}")
@@ -128,10 +141,5 @@ def metrics(values: Mapping[str, Any]) -> pb2.Metrics:
 
 
 def _config(value: Config) -> pb2.Config:
-    fields = {name: item for name, item in value.to_dict().items() if name != "normalization"}
-    names_of = {
-        "standard": pb2.Config.NORMALIZATION_STANDARD,
-        "scale": pb2.Config.NORMALIZATION_SCALE,
-        "none": pb2.Config.NORMALIZATION_NONE,
-    }
-    return pb2.Config(**fields, normalization=names_of[value.normalization])
+    words = {"architecture": _ARCHITECTURES[value.architecture], "normalization": _NORMALIZATIONS[value.normalization]}
+    return pb2.Config(**{**value.to_dict(), **words})

@@ -21,8 +21,7 @@ async def train(spec: Spec) -> AsyncGenerator[dict[str, Any]]:
 
     Raises TrainingFailed when it ends by itself, with its last words.
     """
-    # Numba's threads would spin while BLAS's work, and the other way round: three times slower.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",

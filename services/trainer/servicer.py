@@ -25,7 +25,8 @@ from services.trainer import convert, worker
 from services.trainer.child import load_codes
 from services.trainer.errors import InvalidVector, RunAlreadyTrained, RunNotTrained
 from services.trainer.runs import Run
-from services.trainer.sae.weights import InvalidVectors, Weights
+from services.trainer.sae.vectors import InvalidVectors
+from services.trainer.sae.weights import Weights
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
 

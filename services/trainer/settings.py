@@ -10,3 +10,5 @@ class TrainerSettings(ChassisSettings):
 
     trainer_listen: str = "127.0.0.1:50052"
     """Where it listens."""
+    trainer_device: str = "auto"
+    """What to train on: `auto` (CUDA, MPS, CPU, the first that is there), `cpu`, `cuda:0`, `mps`."""

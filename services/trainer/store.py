@@ -129,6 +129,12 @@ class Store:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
+    def fingerprints(self) -> set[str]:
+        """Of the vectors of all runs that are there."""
+        query = select(RUNS.c.fingerprint).where(RUNS.c.delete_time.is_(None))
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
     def deleted_uids(self) -> list[str]:
         """Uids of all tombstones."""
         with self._database.read() as connection:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 import grpc.aio
 import numpy as np
@@ -17,6 +17,9 @@ from prisma_client import wire
 from services.chassis.channels import ask, errors_of, pages
 from services.trainer.errors import DatasetNotEmbedded, TrainingDataChanged
 from services.trainer.runs import Source
+from services.trainer.vector_files import VectorFiles
+
+Progress: TypeAlias = Callable[[int, int, str, str], Awaitable[None]]
 
 
 class Embedder:
@@ -32,21 +35,40 @@ class Embedder:
             raise DatasetNotEmbedded(
                 f"{dataset} has no vectors: {found.pending_count} documents wait, {found.failed_count} failed; embed it"
             )
-        rows, _vectors, revision = await self._read(dataset, [], vectors=False)
+        parts = [np.empty(0, dtype=np.uint64)]
+        revision = 0
+        async for some, _vectors, at in self._blocks(dataset, [], found.uid):
+            parts.append(some)
+            revision = at
+        rows = np.concatenate(parts)
         ranges = [(part.start, part.end) for part in wire.ranges_of(rows)]
         return Source(dataset, found.uid, revision, ranges, len(rows), found.embedding_model, found.dimension)
 
-    async def vectors(self, source: Source) -> tuple[NDArray[np.uint64], NDArray[np.float32], str]:
-        """Rows (N,) and vectors (N, d) of a source, and their fingerprint. Raises TrainingDataChanged."""
+    async def pull(self, source: Source, files: VectorFiles, progress: Progress) -> str:
+        """Brings a source's vectors into files, unless they are there, and returns their fingerprint.
+
+        Raises TrainingDataChanged.
+        """
+        dataset = await ask("embedder", self._stub.GetDataset(pb2.GetDatasetRequest(name=source.dataset)))
+        if dataset.uid != source.dataset_uid:
+            raise TrainingDataChanged(f"{source.dataset} was deleted, and another has its name now; make a new run")
+        if files.of(known := await asyncio.to_thread(files.known, source, dataset.revision)):
+            return known
         ranges = [RowRange(start=start, end=end) for start, end in source.ranges]
-        rows, vectors, _revision = await self._read(source.dataset, ranges, uid=source.dataset_uid)
-        if len(rows) != source.row_count:
-            raise TrainingDataChanged(
-                f"the run was made for {source.row_count} vectors, {len(rows)} are left; make a new run"
-            )
-        digest = hashlib.sha256(rows.tobytes())
-        digest.update(vectors.data)
-        return rows, vectors, digest.hexdigest()
+        writer = await asyncio.to_thread(files.writer)
+        try:
+            async for rows, vectors, _revision in self._blocks(source.dataset, ranges, source.dataset_uid):
+                await asyncio.to_thread(writer.add, rows, vectors)
+                await progress(writer.count, source.row_count, "vectors", "reading vectors")
+            if writer.count != source.row_count:
+                raise TrainingDataChanged(
+                    f"the run was made for {source.row_count} vectors, {writer.count} are left; make a new run"
+                )
+            fingerprint = await asyncio.to_thread(writer.finish)
+        finally:
+            await asyncio.to_thread(writer.discard)
+        await asyncio.to_thread(files.note, source, dataset.revision, fingerprint)
+        return fingerprint
 
     async def deleted_datasets(self) -> set[str]:
         """Uids of all tombstones."""
@@ -57,20 +79,15 @@ class Embedder:
                 uids.update(each.uid for each in page.datasets if each.HasField("delete_time"))
         return uids
 
-    async def _read(
-        self, dataset: str, ranges: Sequence[RowRange], *, uid: str = "", vectors: bool = True
-    ) -> tuple[NDArray[np.uint64], NDArray[np.float32], int]:
-        rows: list[NDArray[np.uint64]] = [np.empty(0, dtype=np.uint64)]
-        parts: list[NDArray[np.float32]] = []
-        revision = 0
+    async def _blocks(
+        self, dataset: str, ranges: Sequence[RowRange], uid: str
+    ) -> AsyncGenerator[tuple[NDArray[np.uint64], NDArray[np.float32], int]]:
+        """Rows, vectors and the dataset's revision, block by block; a last one may be empty."""
         async with errors_of("embedder"):
             async for block in self._stub.ReadVectors(pb2.ReadVectorsRequest(dataset=dataset, row_ranges=ranges)):
-                if uid and block.dataset_uid != uid:
+                if block.dataset_uid != uid:
                     raise TrainingDataChanged(f"{dataset} was deleted, and another has its name now; make a new run")
-                revision = block.revision
                 if block.HasField("vectors"):
-                    some, found = wire.unpack_vectors(block.vectors)
-                    rows.append(some)
-                    if vectors:
-                        parts.append(found)
-        return np.concatenate(rows), np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32), revision
+                    yield *wire.unpack_vectors(block.vectors), block.revision
+                else:
+                    yield np.empty(0, dtype=np.uint64), np.empty((0, 0), dtype=np.float32), block.revision

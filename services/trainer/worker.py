@@ -7,14 +7,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from prisma.trainer.v1.trainer_service_pb2 import TrainRunRequest
 from services.chassis import names
 from services.chassis.blobs import Blobs
 from services.chassis.events import Events
-from services.chassis.files import whole
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.trainer import process
@@ -23,21 +19,31 @@ from services.trainer.runs import Run
 from services.trainer.sae import checkpoint
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
+from services.trainer.vector_files import VectorFiles
 
 SERVICE = "trainer"
 TRAIN = "train-run"
 CHANGED = "run.changed"
 DELETED = "run.deleted"
-DEVICE = "cpu"
 
 
 class TrainerJobs:
     """What the trainer's jobs do."""
 
     def __init__(
-        self, store: Store, blobs: Blobs, folder: Path, embedder: Embedder, events: Events, ack_wait: float
+        self,
+        store: Store,
+        blobs: Blobs,
+        folder: Path,
+        files: VectorFiles,
+        embedder: Embedder,
+        events: Events,
+        device: str,
+        ack_wait: float,
     ) -> None:
         self._store = store
+        self._files = files
+        self._device = device
         self._blobs = blobs
         self._folder = folder
         self._embedder = embedder
@@ -53,21 +59,24 @@ class TrainerJobs:
         run = await asyncio.to_thread(self._store.run, names.parse("runs/{run}", request.name, "name")[0])
         if run.trained:
             return
-        await context.progress(0, 0, "samples", "reading vectors")
-        rows, vectors, fingerprint = await self._embedder.vectors(run.source)
-        data = await asyncio.to_thread(self._keep, fingerprint, rows, vectors)
+        await context.progress(0, 0, "vectors", "reading vectors")
+        fingerprint = run.fingerprint
+        if self._files.of(fingerprint) is None:
+            fingerprint = await self._embedder.pull(run.source, self._files, context.progress)
+        data = self._files.of(fingerprint)
+        assert data is not None
         await context.prove()
         await asyncio.to_thread(
-            self._store.change, run.id, run.uid, job=context.job.name, fingerprint=fingerprint, device=DEVICE
+            self._store.change, run.id, run.uid, job=context.job.name, fingerprint=fingerprint, device=self._device
         )
         attempt = names.new_uid()
         path = f"runs/{run.uid}/{attempt}"
         spec = Spec(
-            vectors=str(data / "vectors.npy"),
-            rows=str(data / "rows.npy"),
+            vectors=str(data),
             config=run.config.to_dict(),
             folder=str(self._folder / path),
             resume=await asyncio.to_thread(self._last_checkpoint, run.uid),
+            device=self._device,
         )
         (self._folder / path).mkdir(parents=True)
         shards: list[str] = []
@@ -89,19 +98,11 @@ class TrainerJobs:
         elif "checkpoint" in message:
             await context.checkpoint()
             context.log(f"checkpoint at step {message['checkpoint']}")
+        elif "patience" in message:
+            context.log(f"the held-out FVU falls no more: the training ends at step {message['patience']}")
         elif "resumed" in message:
             context.log(f"resumed at step {message['resumed']}")
         return message.get("done", {}).get("shards", [])
-
-    def _keep(self, fingerprint: str, rows: NDArray[np.uint64], vectors: NDArray[np.float32]) -> Path:
-        """Writes vectors once for their content, to be mapped by the training process."""
-        folder = self._folder / "vectors" / fingerprint
-        if not (folder / "rows.npy").exists():
-            for name, array in (("vectors.npy", vectors), ("rows.npy", rows)):
-                folder.mkdir(parents=True, exist_ok=True)
-                with whole(folder / name) as file:
-                    np.save(file, array, allow_pickle=False)
-        return folder
 
     def _last_checkpoint(self, uid: str) -> str:
         """The newest checkpoint of the run's attempts; each replaces the one before as a whole."""

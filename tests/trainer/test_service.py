@@ -181,12 +181,10 @@ def test_the_training_process_imports_neither_grpc_nor_nats() -> None:
 
 
 def test_the_training_process_ends_when_its_parents_pipe_does(tmp_path: Path) -> None:
-    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((500, 16), dtype=np.float32))
+    np.save(tmp_path / "vectors-00000.npy", np.random.default_rng(0).standard_normal((500, 16), dtype=np.float32))
     np.save(tmp_path / "rows.npy", np.arange(500, dtype=np.uint64))
-    config = SaeConfig(batch_size=8, epochs=1_000_000).resolved(500, 1)
-    spec = Spec(
-        str(tmp_path / "vectors.npy"), str(tmp_path / "rows.npy"), config.to_dict(), str(tmp_path / "attempt"), ""
-    )
+    config = SaeConfig(batch_size=8, epochs=1_000_000).resolved(500, 16, 1)
+    spec = Spec(str(tmp_path), config.to_dict(), str(tmp_path / "attempt"), "")
     with (tmp_path / "said").open("wb") as said:  # a file: what it says can't end it, only the pipe can
         child = subprocess.Popen(
             [sys.executable, "-m", "services.trainer.child", json.dumps(asdict(spec))],

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
-Normalization = Literal["standard", "scale", "none"]
+from services.trainer.sae.architectures import ARCHITECTURES, Name, TopK
+from services.trainer.sae.kernels import Plan
+from services.trainer.sae.vectors import Normalization
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that shapes a training. The defaults were measured on static and on transformer embeddings."""
+    """All that shapes a training. What is 0 is chosen for the data by `resolved`."""
 
+    architecture: Name = "top_k"
+    """Which latents are active."""
     expansion: int = 4
     """Latents for each dimension: n = expansion · d."""
     k: int = 32
@@ -20,8 +25,8 @@ class Config:
     """Dead latents that explain the residual; 0 for 2k."""
     aux_coefficient: float = 1 / 32
     """Weight of the auxiliary loss (Gao et al. 2024, section A.2)."""
-    learning_rate: float = 6e-3
-    """Peak learning rate of Adam."""
+    learning_rate: float = 0.0
+    """Peak learning rate of Adam; 0 for `learning_rate_for`."""
     batch_size: int = 512
     """Vectors in a batch."""
     epochs: int = 20
@@ -31,11 +36,13 @@ class Config:
     decay_fraction: float = 0.3
     """Share of the steps over which it falls to zero."""
     held_out_fraction: float = 0.1
-    """Share of the rows to measure on."""
+    """Share of the rows to measure on, at most 65,536 rows."""
+    patience: int = 0
+    """Epochs without .5 % less held-out FVU after which the learning rate begins to fall to zero; 0: as planned."""
     dead_window: int = 0
     """Vectors after which a silent latent counts as dead; 0 for four epochs' worth, within 4,096 and 10,000,000."""
     gradient_clip: float = 1.0
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient by encoder and decoder."""
     seed: int = 0
     """Starts all random numbers."""
     normalization: Normalization = "standard"
@@ -43,13 +50,44 @@ class Config:
     threads: int = 0
     """Threads on the CPU; 0 for all cores."""
 
-    def resolved(self, rows: int, cores: int) -> Config:
-        """With all zeros that stand for "by itself" filled in."""
+    def resolved(self, rows: int, dimension: int, cores: int) -> Config:
+        """With all zeros that stand for "by itself" filled in, for so many vectors (rows, dimension)."""
         return replace(
             self,
+            learning_rate=self.learning_rate
+            or learning_rate_for(dimension, self.expansion * dimension, self.k, self.batch_size, rows, self.epochs),
             k_aux=self.k_aux or 2 * self.k,
             dead_window=self.dead_window or min(max(4 * rows, 4096), 10_000_000),
             threads=self.threads or cores,
+        )
+
+    @classmethod
+    def chosen(cls, rows: int, dimension: int) -> dict[str, int]:
+        """Expansion, k, epochs and patience for so many vectors (rows, dimension)."""
+        # A latent needs some hundred rows in which it is active to be worth having: n such that rows · k / n ≥ 100.
+        k = 32 if rows >= 4096 else 16
+        expansion = max(1, min(32, rows * k // (100 * dimension)))
+        # The steps count, not the passes: about 2,000 of 512 for small data, two passes for what is large.
+        epochs = max(2, min(100, 2000 * 512 // max(rows, 1)))
+        return {"expansion": expansion, "k": min(k, expansion * dimension), "epochs": epochs, "patience": 5}
+
+    def plan(self, dimension: int) -> Plan:
+        """What an engine must know. `self` must be resolved. Raises ValueError for a k beyond n."""
+        latents = self.expansion * dimension
+        if self.k > latents:
+            raise ValueError(f"k is {self.k}, but there are only {latents} latents")
+        kind: TopK = ARCHITECTURES[self.architecture]
+        ends = kind.ends(latents, self.k)
+        return Plan(
+            latents=latents,
+            k=self.k,
+            scope=kind.scope,
+            ends=ends,
+            weights=(1 / len(ends),) * len(ends),
+            k_aux=self.k_aux,
+            aux_coefficient=self.aux_coefficient,
+            gradient_clip=self.gradient_clip,
+            threads=self.threads,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,3 +99,8 @@ class Config:
         """From JSON values; what is unknown is left out."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def learning_rate_for(dimension: int, latents: int, k: int, batch_size: int, rows: int, epochs: int) -> float:
+    """A peak learning rate near the best for these sizes."""
+    return 0.13 / math.sqrt(dimension)

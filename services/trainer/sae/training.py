@@ -1,23 +1,32 @@
 """Trains a sparse autoencoder on (N, d) float32 vectors, step by step.
 
-Gradients are written out: the loss is mean((x̂ − x)²) + aux · mean((ê − e)²), with e = x − x̂ held fixed and ê made of
-dead latents (AuxK, Gao et al. 2024, section A.2). The data's order follows from seed and epoch, so that a checkpoint
-needs only the step.
+The loss is mean((x̂ − x)²) + aux · mean((ê − e)²), with e = x − x̂ held fixed and ê made of dead latents (AuxK, Gao et
+al. 2024, section A.2). The order of the data follows from seed and step, so that a checkpoint needs no more of it than
+the step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.trainer.sae import kernels
 from services.trainer.sae.config import Config
-from services.trainer.sae.weights import F32, Weights, check, normalization
+from services.trainer.sae.kernels import Factors, engine_for
+from services.trainer.sae.vectors import Batches, Vectors, normalization
+from services.trainer.sae.weights import F32, Weights
 
-PARAMETERS = ("W_enc", "b_enc", "W_dec", "b_dec")
+THRESHOLD_RATE = 0.01
+"""Of the running mean of the least value taken, which becomes BatchTopK's threshold."""
+Exchange = Callable[[Factors], list[Factors]]
+"""Gives the factors of all processes, in order, for those of this one."""
+
+
+class Diverged(ArithmeticError):
+    """The loss is no number any more: the learning rate is too high, or the data too wild."""
 
 
 @dataclass(frozen=True)
@@ -31,175 +40,168 @@ class StepResult:
     learning_rate: float
 
 
-@dataclass
-class Gradients:
-    """Gradients of the parameters, of the same shapes."""
+@dataclass(frozen=True)
+class Share:
+    """The part of each batch that this process takes, and how factors are exchanged with the others."""
 
-    W_enc: F32
-    b_enc: F32
-    W_dec: F32
-    b_dec: F32
+    rank: int = 0
+    processes: int = 1
+    exchange: Exchange = lambda own: [own]
 
 
 class Training:
     """A training at some step. `state` and `restore` carry it over a crash, bit for bit."""
 
-    def __init__(self, vectors: F32, config: Config) -> None:
-        """`config` must be resolved. Raises InvalidVectors, ValueError for too few rows or a k beyond n."""
-        check(vectors, vectors.shape[1])
+    def __init__(self, vectors: F32 | Vectors, config: Config, device: str = "cpu", share: Share | None = None) -> None:
+        """`config` must be resolved. Raises InvalidVectors, ValueError for no rows or a k beyond n."""
+        self._vectors = vectors if isinstance(vectors, Vectors) else Vectors(vectors)
+        if not self._vectors.rows:
+            raise ValueError("expected at least one vector")
         self.config = config
-        self._vectors = vectors
-        rng = np.random.default_rng([config.seed, 0])
-        order = rng.permutation(len(vectors))
-        held = round(config.held_out_fraction * len(vectors)) if len(vectors) > 1 else 0
-        self.held_out, self.train_rows = np.sort(order[:held]), np.sort(order[held:])
-        d = vectors.shape[1]
-        n = config.expansion * d
-        if config.k > n:
-            raise ValueError(f"k is {config.k}, but there are only {n} latents")
-        train = vectors[self.train_rows]
-        mean, scale = normalization(train, config.normalization)
-        self._train = (train - mean) / scale
+        self._plan = config.plan(self._vectors.dimension)
+        self._share = share or Share()
+        self._batches = Batches(self._vectors, config.batch_size, config.held_out_fraction, config.seed)
+        self._device = device
+        spread = normalization(self._vectors, self._batches.train_rows, config.normalization, config.seed)
+        rng = np.random.default_rng([config.seed, 4])
+        n, d = self._plan.latents, self._vectors.dimension
         directions = rng.standard_normal((n, d), dtype=np.float32)
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        self.weights = Weights(
-            directions.copy(),
-            np.zeros(n, dtype=np.float32),
-            directions,
-            self._train.mean(axis=0, dtype=np.float64).astype(np.float32),
-            mean,
-            scale,
-            config.k,
-        )
-        self._moments = {
-            f"{moment}.{name}": np.zeros_like(getattr(self.weights, name))
-            for name in PARAMETERS
-            for moment in ("first", "second")
+        directions[:, spread.constant] = 0  # and so they stay: what is constant needs no latent
+        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), np.float32(1e-30))
+        start: dict[str, NDArray[Any]] = {
+            "W_enc": directions,
+            "b_enc": np.zeros(n, dtype=np.float32),
+            "W_dec": directions,
+            "b_dec": spread.center,
+            "mean": spread.mean,
+            "scale": spread.scale,
         }
+        self.engine = engine_for(device, self._plan, start)
         self._last_active = np.zeros(n, dtype=np.int64)
+        self._threshold = np.zeros(1, dtype=np.float64)
+        # When the learning rate begins to fall, and when the training ends; patience may bring both forward.
+        total = self.steps_per_epoch * config.epochs
+        self._ends = np.array([total - max(1, round(config.decay_fraction * total)), total], dtype=np.int64)
+        self._best = np.array([np.inf, 0.0])
+        self._held_out: tuple[F32, float] | None = None
         self.step = 0
-        self.steps_per_epoch = max(1, len(train) // config.batch_size)
-        self.total_steps = self.steps_per_epoch * config.epochs
-        self._epoch = -1
-        self._order = np.empty(0, dtype=np.intp)
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """The rows that are kept from training."""
+        return self._batches.held_out
+
+    @property
+    def train_rows(self) -> NDArray[np.int64]:
+        """The rows that are trained on."""
+        return self._batches.train_rows
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._batches.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Steps there will be; fewer than planned once patience has run out."""
+        return int(self._ends[1])
 
     @property
     def samples(self) -> int:
         """Vectors trained on so far."""
-        return self.step * min(self.config.batch_size, len(self._train))
+        return self.step * self._batches.batch_size
 
     @property
     def dead(self) -> NDArray[np.bool_]:
         """(n,) which latents were silent for the dead window."""
         return self.samples - self._last_active >= self.config.dead_window
 
+    @property
+    def weights(self) -> Weights:
+        """The autoencoder as it is now, on the host; its arrays may move with the next step."""
+        state = self.engine.state()
+        arrays = (state[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale"))
+        threshold = float(self._threshold[0]) if self._plan.scope == "batch" else 0.0
+        return Weights(*arrays, k=self._plan.k, threshold=threshold)
+
     def advance(self) -> StepResult:
-        """One step."""
-        batch = self._batch()
-        gradients = Gradients(*(np.zeros_like(getattr(self.weights, name)) for name in PARAMETERS))
-        loss, fvu, l0 = self.backward(batch, gradients)
+        """One step. Raises Diverged, InvalidVectors."""
+        factors = self._factors()
+        if not np.isfinite(factors.loss):
+            raise Diverged(f"the loss is {factors.loss} at step {self.step}; lower the learning rate")
         self.step += 1
         rate = self._rate()
-        norm = self._update(gradients, rate)
-        return StepResult(loss, fvu, l0, norm, rate)
+        norm = self.engine.update(factors, rate, self.step)
+        self.engine.mark(factors, self._last_active, self.samples)
+        if self._plan.scope == "batch" and factors.bar > 0:
+            rate_of_bar = THRESHOLD_RATE if self._threshold[0] > 0 else 1.0
+            self._threshold += rate_of_bar * (factors.bar - self._threshold)
+        return StepResult(
+            factors.loss,
+            factors.unexplained / max(factors.total, 1e-30),
+            factors.active / factors.rows,
+            norm,
+            rate,
+        )
 
-    def backward(self, batch: F32, gradients: Gradients) -> tuple[float, float, float]:
-        """Adds the gradients of the loss on a normalised batch (B, d); returns loss, FVU and L0 of it."""
-        weights = self.weights
-        size = batch.shape[0] * batch.shape[1]
-        centered = batch - weights.b_dec
-        pre = np.matmul(centered, weights.W_enc.T, dtype=np.float32)
-        pre += weights.b_enc
-        everywhere = np.ones(weights.latent_count, dtype=bool)
-        indices, values = kernels.top_k(pre, self.config.k, everywhere)
-        residual = batch - kernels.decode(indices, values, weights.W_dec, weights.b_dec)
-        self._back(indices, values, residual * np.float32(-2.0 / size), centered, gradients, bias=True)
-        self._last_active[np.unique(indices[indices >= 0])] = self.samples + len(batch)
-        loss = float(np.square(residual).mean(dtype=np.float64))
-        original = residual * weights.scale
-        around = (batch - batch.mean(axis=0)) * weights.scale
-        fvu = float(np.square(original).sum(dtype=np.float64) / max(np.square(around).sum(dtype=np.float64), 1e-30))
-        dead = self.dead
-        if dead.any() and self.config.aux_coefficient > 0:
-            loss += self._auxiliary(pre, dead, residual, centered, gradients)
-        return loss, fvu, float((indices >= 0).sum() / len(batch))
-
-    def _auxiliary(
-        self, pre: F32, dead: NDArray[np.bool_], residual: F32, centered: F32, gradients: Gradients
-    ) -> float:
-        """AuxK: dead latents explain what the live ones left."""
-        size = residual.shape[0] * residual.shape[1]
-        k = min(self.config.k_aux, int(dead.sum()))
-        indices, values = kernels.top_k(pre, k, dead)
-        zero = np.zeros_like(self.weights.b_dec)
-        left = residual - kernels.decode(indices, values, self.weights.W_dec, zero)
-        coefficient = self.config.aux_coefficient
-        self._back(indices, values, left * np.float32(-2.0 * coefficient / size), centered, gradients, bias=False)
-        return coefficient * float(np.square(left).mean(dtype=np.float64))
-
-    def _back(
-        self,
-        indices: NDArray[np.int32],
-        values: F32,
-        gradient: F32,
-        centered: F32,
-        gradients: Gradients,
-        *,
-        bias: bool,
-    ) -> None:
-        """Carries the gradient (B, d) of a reconstruction back to the parameters."""
-        slots, starts = kernels.by_latent(indices, self.weights.latent_count)
-        by_code = kernels.code_gradient(indices, self.weights.W_dec, gradient)
-        kernels.add_outer(slots, starts, values, gradient, gradients.W_dec)
-        kernels.add_outer(slots, starts, by_code, centered, gradients.W_enc)
-        kernels.add_counts(slots, starts, by_code, gradients.b_enc)
-        zero = np.zeros_like(self.weights.b_dec)
-        gradients.b_dec -= kernels.decode(indices, by_code, self.weights.W_enc, zero).sum(axis=0)
-        if bias:
-            gradients.b_dec += gradient.sum(axis=0)
-
-    def _update(self, gradients: Gradients, rate: float) -> float:
-        kernels.remove_parallel(gradients.W_dec, self.weights.W_dec)
-        shaped = {name: np.atleast_2d(getattr(gradients, name)) for name in PARAMETERS}
-        norm = float(np.sqrt(sum(kernels.row_squares(each).sum() for each in shaped.values())))
-        scale = min(1.0, self.config.gradient_clip / norm) if norm > 0 else 1.0
-        for name, gradient in shaped.items():
-            kernels.adam(
-                np.atleast_2d(getattr(self.weights, name)),
-                gradient,
-                np.atleast_2d(self._moments[f"first.{name}"]),
-                np.atleast_2d(self._moments[f"second.{name}"]),
-                rate,
-                scale,
-                self.step,
-                name == "W_dec",
-            )
-        return norm
+    def _factors(self) -> Factors:
+        pool, picked = self._batches.batch(self.step)
+        cuts = np.linspace(0, len(picked), self._share.processes + 1).round().astype(int)
+        own = picked[cuts[self._share.rank] : cuts[self._share.rank + 1]]
+        dead = np.flatnonzero(self.dead).astype(np.int32)
+        parts = self._share.exchange(self.engine.forward(pool, own, len(picked), dead))
+        return parts[0] if len(parts) == 1 else self.engine.join(parts)
 
     def _rate(self) -> float:
-        """The learning rate of the step just counted: linear warm-up, plateau, linear decay to zero."""
-        warmup = max(1.0, self.config.warmup_fraction * self.total_steps)
-        decay = max(1.0, self.config.decay_fraction * self.total_steps)
-        left = self.total_steps - self.step + 1
-        return self.config.learning_rate * min(1.0, self.step / warmup, left / decay)
+        """The learning rate of the step just counted: linear warm-up, plateau, linear fall to zero."""
+        begin, end = self._ends
+        warmup = max(1.0, self.config.warmup_fraction * self.steps_per_epoch * self.config.epochs)
+        left = int(end - self.step + 1) / max(1, int(end - begin))
+        return self.config.learning_rate * min(1.0, self.step / warmup, left)
 
-    def _batch(self) -> F32:
-        """The next (B, d) batch. Each epoch has an order of its own; the rest that fills no batch is left out of it."""
-        epoch, place = divmod(self.step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self.config.seed, 1, epoch]).permutation(len(self._train))
-            self._epoch = epoch
-        size = self.config.batch_size
-        return self._train[self._order[place * size : (place + 1) * size]]
+    def measure(self) -> float | None:
+        """Fraction of variance unexplained on the held-out rows, in the vectors' own space; None without such rows."""
+        if not len(self.held_out):
+            return None
+        if self._held_out is None:
+            vectors = self._batches.held_out_vectors()
+            around = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+            self._held_out = vectors, max(float(np.square(around).sum(dtype=np.float64)), 1e-30)
+        vectors, total = self._held_out
+        if self._plan.scope == "batch":
+            return self.weights.fvu(vectors)
+        left = 0.0
+        size = self._batches.batch_size
+        for begin in range(0, len(vectors), size):
+            picked = np.arange(begin, min(begin + size, len(vectors)))
+            left += self.engine.forward(vectors, picked, len(picked), np.empty(0, dtype=np.int32)).unexplained
+        return left / total
+
+    def consider(self, held_out_fvu: float) -> bool:
+        """Takes a held-out FVU, at an epoch's end; says whether patience has run out now, so that the end begins."""
+        if not self.config.patience or self.step >= self._ends[0]:
+            return False
+        if held_out_fvu < 0.995 * self._best[0]:
+            self._best[:] = held_out_fvu, self.step
+        if self.step - self._best[1] < self.config.patience * self.steps_per_epoch:
+            return False
+        share = self.config.decay_fraction / max(1 - self.config.decay_fraction, 1e-9)
+        self._ends[:] = self.step, min(self.total_steps, self.step + max(1, round(share * self.step)))
+        return True
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes, as arrays."""
-        arrays: dict[str, NDArray[Any]] = {name: getattr(self.weights, name) for name in PARAMETERS}
-        return {**arrays, **self._moments, "last_active": self._last_active, "step": np.array([self.step])}
+        return {
+            **self.engine.state(),
+            "last_active": self._last_active,
+            "threshold": self._threshold,
+            "ends": self._ends,
+            "best": self._best,
+            "step": np.array([self.step]),
+        }
 
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Takes a state up again."""
-        for name, value in self.state().items():
-            if name != "step":
-                value[...] = state[name]
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes a state up again, on any device and any number of processes."""
+        self.engine = engine_for(self._device, self._plan, state)
+        for name in ("last_active", "threshold", "ends", "best"):
+            getattr(self, f"_{name}")[...] = state[name]
         self.step = int(state["step"][0])

@@ -72,7 +72,17 @@ class Run(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Config(_message.Message):
-    __slots__ = ("expansion", "k", "k_aux", "aux_coefficient", "learning_rate", "batch_size", "epochs", "warmup_fraction", "decay_fraction", "held_out_fraction", "dead_window", "gradient_clip", "seed", "normalization", "threads")
+    __slots__ = ("expansion", "k", "k_aux", "aux_coefficient", "learning_rate", "batch_size", "epochs", "warmup_fraction", "decay_fraction", "held_out_fraction", "dead_window", "gradient_clip", "seed", "normalization", "threads", "architecture", "patience", "auto")
+    class Architecture(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ARCHITECTURE_UNSPECIFIED: _ClassVar[Config.Architecture]
+        ARCHITECTURE_TOP_K: _ClassVar[Config.Architecture]
+        ARCHITECTURE_BATCH_TOP_K: _ClassVar[Config.Architecture]
+        ARCHITECTURE_MATRYOSHKA: _ClassVar[Config.Architecture]
+    ARCHITECTURE_UNSPECIFIED: Config.Architecture
+    ARCHITECTURE_TOP_K: Config.Architecture
+    ARCHITECTURE_BATCH_TOP_K: Config.Architecture
+    ARCHITECTURE_MATRYOSHKA: Config.Architecture
     class Normalization(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         NORMALIZATION_UNSPECIFIED: _ClassVar[Config.Normalization]
@@ -98,6 +108,9 @@ class Config(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     NORMALIZATION_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_FIELD_NUMBER: _ClassVar[int]
+    AUTO_FIELD_NUMBER: _ClassVar[int]
     expansion: int
     k: int
     k_aux: int
@@ -113,7 +126,10 @@ class Config(_message.Message):
     seed: int
     normalization: Config.Normalization
     threads: int
-    def __init__(self, expansion: _Optional[int] = ..., k: _Optional[int] = ..., k_aux: _Optional[int] = ..., aux_coefficient: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., held_out_fraction: _Optional[float] = ..., dead_window: _Optional[int] = ..., gradient_clip: _Optional[float] = ..., seed: _Optional[int] = ..., normalization: _Optional[_Union[Config.Normalization, str]] = ..., threads: _Optional[int] = ...) -> None: ...
+    architecture: Config.Architecture
+    patience: int
+    auto: bool
+    def __init__(self, expansion: _Optional[int] = ..., k: _Optional[int] = ..., k_aux: _Optional[int] = ..., aux_coefficient: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., held_out_fraction: _Optional[float] = ..., dead_window: _Optional[int] = ..., gradient_clip: _Optional[float] = ..., seed: _Optional[int] = ..., normalization: _Optional[_Union[Config.Normalization, str]] = ..., threads: _Optional[int] = ..., architecture: _Optional[_Union[Config.Architecture, str]] = ..., patience: _Optional[int] = ..., auto: _Optional[bool] = ...) -> None: ...
 
 class Metrics(_message.Message):
     __slots__ = ("step", "total_steps", "epoch", "loss", "fvu", "held_out_fvu", "l0", "dead_count", "dead_share", "gradient_norm", "learning_rate", "samples_per_second", "elapsed_seconds", "peak_memory_bytes", "time")

@@ -1,0 +1,82 @@
+"""Encode and decode on the CPU, in numba: the one encode that all use."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numba.np.ufunc import get_thread_id
+from numpy.typing import NDArray
+
+from services.trainer.sae.kernels.selecting import F32, I32, Real, select_row, space_for
+from services.trainer.sae.kernels.stepping import Sae, add_rows
+
+BLOCK = 64
+"""Rows of a block, zero-padded: BLAS gives other bits for other shapes."""
+
+
+@njit(cache=True, error_model="numpy")
+def _score(vectors: F32, begin: int, end: int, sae: Sae, centered: F32, pre: F32) -> None:
+    centered[:] = 0.0
+    for row in range(begin, end):
+        for column in range(vectors.shape[1]):
+            normalized = (vectors[row, column] - sae.mean[column]) / sae.scale[column]
+            centered[row - begin, column] = normalized - sae.b_dec[column]
+    np.dot(centered, sae.W_enc.T, pre)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def encode_rows(vectors: F32, sae: Sae, k: int, workspace: F32, indices: I32, values: F32) -> None:
+    """Exact Top-K of (B, d) vectors: indices (B, k), rising, −1 where fewer are positive, and values (B, k), zeroed.
+
+    workspace is (threads, BLOCK, n).
+    """
+    rows = len(vectors)
+    for part in prange((rows + BLOCK - 1) // BLOCK):
+        begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
+        pre = workspace[get_thread_id()]
+        _score(vectors, begin, end, sae, np.empty((BLOCK, vectors.shape[1]), dtype=np.float32), pre)
+        space = space_for(len(sae.b_enc), k)
+        guess = np.float32(0.0)
+        for row in range(begin, end):
+            count, guess = select_row(pre[row - begin], sae.b_enc, k, guess, space, indices[row], values[row])
+            for slot in range(count, k):
+                indices[row, slot] = -1
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def encode_above(
+    vectors: F32, sae: Sae, threshold: Real, workspace: F32, indices: I32, values: F32, counts: NDArray[np.int64]
+) -> None:
+    """All latents above a threshold, the first of them as far as there is room; counts (B,) says how many there are."""
+    rows, room = indices.shape
+    for part in prange((rows + BLOCK - 1) // BLOCK):
+        begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
+        pre = workspace[get_thread_id()]
+        _score(vectors, begin, end, sae, np.empty((BLOCK, vectors.shape[1]), dtype=np.float32), pre)
+        for row in range(begin, end):
+            count = 0
+            for latent in range(len(sae.b_enc)):
+                value = pre[row - begin, latent] + sae.b_enc[latent]
+                if value > threshold:
+                    if count < room:
+                        indices[row, count] = latent
+                        values[row, count] = value
+                    count += 1
+            counts[row] = count
+            for slot in range(count, room):
+                indices[row, slot] = -1
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def decode(indices: I32, values: F32, W_dec: F32, bias: F32) -> F32:
+    """Σ value · W_dec[latent] + bias: (B, k), (B, k), (n, d), (d,) → (B, d). −1 ends a row."""
+    rows, k = indices.shape
+    result = np.empty((rows, W_dec.shape[1]), dtype=np.float32)
+    for row in prange(rows):
+        count = 0
+        while count < k and indices[row, count] >= 0:
+            count += 1
+        for column in range(len(bias)):
+            result[row, column] = bias[column]
+        add_rows(result[row], W_dec, indices[row], values[row], 0, count)
+    return result
