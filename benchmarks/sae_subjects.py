@@ -66,8 +66,8 @@ class Prisma:
 
 
 class PrismaDb:
-    """PRISMA v2: `sae/modules.py` of `prismadb` 0.1.0, taken from its package at run time, with its own recipe: z-score,
-    AdamW with lr 1e-4. Batches are taken from memory, which favours it: its own trainer has a slower loader."""
+    """PRISMA v2: `sae/modules.py` of `prismadb` 0.1.0, taken from its package at run time, with its own recipe:
+    z-score, AdamW with lr 1e-4. Batches are taken from memory, which favours it: its own loader is slower."""
 
     name = "prismadb"
 

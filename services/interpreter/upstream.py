@@ -124,7 +124,7 @@ def _run(message: RunMessage) -> Run:
         dataset=message.dataset,
         dataset_uid=message.dataset_uid,
         embedding_model=message.embedding_model,
-        latent_count=message.dimension * message.config.expansion,
+        latent_count=message.latent_count,
         revision=message.revision,
         trained=message.state == RunMessage.STATE_TRAINED,
         ranges=[(each.start, each.end) for each in message.row_ranges],

@@ -35,14 +35,26 @@ def main() -> None:
         embedder = Embedder(channel)
         files = VectorFiles(folder)
         device = await asyncio.to_thread(device_of, settings.trainer_device)
-        jobs = TrainerJobs(store, blobs, folder, files, embedder, chassis.events, device, settings.ack_wait_seconds)
+        jobs = TrainerJobs(
+            store,
+            blobs,
+            folder,
+            files,
+            embedder,
+            chassis.events,
+            device,
+            settings.trainer_processes,
+            settings.ack_wait_seconds,
+        )
 
         def sweep() -> None:
             files.sweep(store.fingerprints())
             for uid in store.deleted_uids():
                 blobs.delete(f"runs/{uid}")
 
-        servicer = TrainerServicer(store, folder, embedder, chassis.jobs, chassis.events, sweep)
+        servicer = TrainerServicer(
+            store, folder, embedder, chassis.jobs, chassis.events, sweep, settings.trainer_max_weights_bytes
+        )
 
         async def follow_deletions() -> None:
             """Deletes runs of datasets that were deleted: tombstones say so, never absence."""

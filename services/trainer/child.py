@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ import numpy as np
 
 from prisma_client.wire import Codes
 from services.chassis.files import whole
-from services.trainer.sae import checkpoint
+from services.trainer.sae import checkpoint, processes
 from services.trainer.sae.config import Config
 from services.trainer.sae.training import StepResult, Training
 from services.trainer.sae.vectors import Vectors
+from services.trainer.sae.weights import Weights
 
+STOP = b"stop"
+"""Said to it: write a checkpoint and end."""
 REPORT_SECONDS = 0.5
 SHARD_ROWS = 1 << 16
 
@@ -41,25 +45,23 @@ class Spec:
     """Its own attempt's folder."""
     resume: str
     """A checkpoint to go on from, or nothing."""
+    weights: str = ""
+    """Weights from elsewhere, whose codes are written without a training."""
     device: str = "cpu"
     """`cpu`, `cuda:0`, `mps`."""
     checkpoint_seconds: float = 10.0
 
 
 def main(spec: Spec) -> None:
-    """Trains to the end, then writes weights and codes."""
+    """Trains to the end, then writes weights and codes. Under torchrun all processes train, the first one writes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    config = Config.from_dict(spec.config)
     vectors = Vectors(Path(spec.vectors))
-    training = Training(vectors, config, spec.device)
+    weights = Weights.load(Path(spec.weights)) if spec.weights else _trained(spec, vectors)
+    if weights is None:
+        return
     folder = Path(spec.folder)
-    if spec.resume:
-        checkpoint.restore(training, Path(spec.resume))
-        _say(resumed=training.step)
-    _train(training, folder, spec.checkpoint_seconds)
-    weights = training.weights
     with whole(folder / "weights.safetensors") as file:
-        file.write(weights.to_bytes({"config": config.to_dict()}))
+        file.write(weights.to_bytes({"config": spec.config}))
     rows = np.load(Path(spec.vectors) / "rows.npy", allow_pickle=False)
     shards: list[str] = []
     for start in range(0, len(rows), SHARD_ROWS):
@@ -71,6 +73,27 @@ def main(spec: Spec) -> None:
     _say(done={"shards": shards})
 
 
+def _trained(spec: Spec, vectors: Vectors) -> Weights | None:
+    """The weights at the training's end; None in all processes but the first."""
+    config = Config.from_dict(spec.config)
+    share = processes.share(spec.device)
+    own_threads = replace(config, threads=max(1, config.threads // share.processes))
+    several = share.processes > 1 and spec.device.startswith("cuda")
+    training = Training(vectors, own_threads, f"cuda:{os.environ['LOCAL_RANK']}" if several else spec.device, share)
+    folder = Path(spec.folder)
+    own = folder / checkpoint.NAME
+    if resume := str(own) if own.exists() else spec.resume:  # its own, when torchrun started it again
+        checkpoint.restore(training, Path(resume))
+        _say(resumed=training.step)
+    if share.rank == 0:
+        _train(training, folder, spec.checkpoint_seconds)
+        return training.weights
+    while training.step < training.total_steps:
+        training.advance()
+        _consider(training)
+    return None
+
+
 def _train(training: Training, folder: Path, checkpoint_seconds: float) -> None:
     began = reported = saved = time.monotonic()
     first_step = training.step
@@ -80,15 +103,25 @@ def _train(training: Training, folder: Path, checkpoint_seconds: float) -> None:
         epoch_ends = training.step % training.steps_per_epoch == 0
         last = training.step == training.total_steps
         if epoch_ends or last or moment - reported >= REPORT_SECONDS:
-            fvu = training.measure() if epoch_ends or last else None
-            if fvu is not None and training.consider(fvu):
+            fvu, ended = _consider(training)
+            if ended:
                 _say(patience=training.total_steps)
             _say(metrics=_metrics(training, result, fvu, (training.step - first_step) / (moment - began + 1e-9), began))
             reported = moment
-        if moment - saved >= checkpoint_seconds and not last:
+        if not last and (_stopped.is_set() or moment - saved >= checkpoint_seconds):
             checkpoint.write(training, folder)
             _say(checkpoint=training.step)
             saved = time.monotonic()
+            if _stopped.is_set():
+                sys.exit(0)
+
+
+def _consider(training: Training) -> tuple[float | None, bool]:
+    """Measures at an epoch's end; says whether patience has run out with it."""
+    if training.step % training.steps_per_epoch and training.step != training.total_steps:
+        return None, False
+    fvu = training.measure()
+    return fvu, fvu is not None and training.consider(fvu)
 
 
 def _metrics(
@@ -132,10 +165,16 @@ def load_codes(path: Path) -> Codes:
         )
 
 
+_stopped = threading.Event()
+
+
 def _end_with_parent() -> None:
     # Reads the descriptor itself: a thread in sys.stdin's buffer would hold its lock when the process ends.
-    while os.read(0, 4096):
-        pass
+    while said := os.read(0, 4096):
+        if said == STOP:
+            _stopped.set()
+    if processes.processes() > 1:
+        os.kill(os.getppid(), signal.SIGKILL)  # torchrun, which would start this process again
     os._exit(1)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from prisma.common.v1.block_pb2 import RowRange
 from prisma.trainer.v1 import resources_pb2 as pb2
-from prisma.trainer.v1.trainer_service_pb2 import UpdateRunRequest
+from prisma.trainer.v1.trainer_service_pb2 import CompareRunsResponse, SweepRunsRequest, UpdateRunRequest
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, Term, parse_filter
@@ -16,11 +19,14 @@ from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.moments import stamp
 from services.trainer.runs import Run, Source
 from services.trainer.sae.architectures import Name
+from services.trainer.sae.comparing import Matching
 from services.trainer.sae.config import Config
 from services.trainer.sae.vectors import Normalization
 
 _LIMITS = {"display_name": 200, "description": 10_000}
-_UPDATABLE = ("display_name", "description")
+_UPDATABLE = ("display_name", "description", "tags")
+MAX_TAGS, MAX_TAG = 20, 64
+MAX_SWEEP = 100
 _ARCHITECTURES: Mapping[Name, Any] = {
     "top_k": pb2.Config.ARCHITECTURE_TOP_K,
     "batch_top_k": pb2.Config.ARCHITECTURE_BATCH_TOP_K,
@@ -58,12 +64,15 @@ def run_id(name: str, field: str = "name") -> str:
 def checked(message: pb2.Run) -> pb2.Run:
     """A run's own fields, if they hold what they may. Raises InvalidArgument."""
     check_lengths(message, "run", _LIMITS)
+    if len(message.tags) > MAX_TAGS or any(not 0 < len(tag) <= MAX_TAG for tag in message.tags):
+        raise InvalidArgument.field("run.tags", f"expected at most {MAX_TAGS} tags of 1 to {MAX_TAG} characters")
     return message
 
 
-def changes(request: UpdateRunRequest) -> dict[str, str]:
+def changes(request: UpdateRunRequest) -> dict[str, Any]:
     """Columns and values that an update changes. Raises InvalidArgument."""
-    return changed_fields(checked(request.run), request.update_mask, _UPDATABLE)
+    found = changed_fields(checked(request.run), request.update_mask, _UPDATABLE)
+    return {name: list(value) if name == "tags" else value for name, value in found.items()}
 
 
 def filter_terms(text: str) -> list[Term]:
@@ -75,8 +84,8 @@ def filter_terms(text: str) -> list[Term]:
     return terms
 
 
-def config(message: pb2.Config, source: Source) -> Config:
-    """A configuration, with defaults filled in for these vectors. Raises InvalidArgument."""
+def config(message: pb2.Config, source: Source, base: Config | None = None) -> Config:
+    """A configuration, with defaults filled in for these vectors, or with what `base` has. Raises InvalidArgument."""
     values: dict[str, Any] = {}
     for name, (low, high) in _RANGES.items():
         if message.HasField(name):  # type: ignore[arg-type]
@@ -92,11 +101,60 @@ def config(message: pb2.Config, source: Source) -> Config:
             values[name] = by_number[chosen]
     if message.auto:
         values = {**Config.chosen(source.row_count, source.dimension), **values}
+    if base is not None:
+        # What followed from other values follows from them anew.
+        for name, of in (("learning_rate", ("expansion", "k", "batch_size", "epochs")), ("k_aux", ("k",))):
+            if name not in values and any(each in values and values[each] != getattr(base, each) for each in of):
+                values[name] = 0
+        values = {**base.to_dict(), **values}
     found = Config(**values).resolved(source.row_count, source.dimension, os.cpu_count() or 1)
     latents = found.expansion * source.dimension
     if found.k > latents:
         raise InvalidArgument.field("run.config.k", f"expected at most {latents}, the number of latents; got {found.k}")
     return found
+
+
+def grid(request: SweepRunsRequest) -> list[pb2.Config]:
+    """The configurations of a sweep, in order. Raises InvalidArgument for more than 100."""
+    axes: list[list[tuple[str, Any]]] = [
+        [(name, value) for value in values]
+        for name, values in (
+            ("k", request.ks),
+            ("expansion", request.expansions),
+            ("learning_rate", request.learning_rates),
+            ("seed", request.seeds),
+        )
+        if values
+    ]
+    found: list[pb2.Config] = []
+    for combination in itertools.islice(itertools.product(*axes), MAX_SWEEP + 1):
+        each = pb2.Config()
+        each.CopyFrom(request.config)
+        for name, value in combination:
+            setattr(each, name, value)
+        found.append(each)
+    if len(found) > MAX_SWEEP:
+        raise InvalidArgument.field("ks", f"expected at most {MAX_SWEEP} combinations of the values")
+    return found
+
+
+def comparison(found: Matching) -> CompareRunsResponse:
+    """A matching as a message."""
+    first = np.flatnonzero(found.partner >= 0)
+
+    def parts(groups: Mapping[int, list[int]]) -> list[CompareRunsResponse.Parts]:
+        return [CompareRunsResponse.Parts(whole=whole, parts=parts) for whole, parts in groups.items()]
+
+    return CompareRunsResponse(
+        matches=[
+            CompareRunsResponse.Match(first=i, second=found.partner[i], cosine=found.cosine[i]) for i in first.tolist()
+        ],
+        lost=found.lost().tolist(),
+        new=found.new().tolist(),
+        split=parts(found.split()),
+        merged=parts(found.merged()),
+        mean_max_cosine=found.stability,
+    )
 
 
 def run(value: Run) -> pb2.Run:
@@ -122,7 +180,14 @@ def run(value: Run) -> pb2.Run:
         device=value.device,
         create_time=stamp(value.create_time),
         update_time=stamp(value.update_time),
+        tags=value.tags,
+        imported_from=value.imported_from,
+        latent_count=value.latent_count,
     )
+    if value.evaluation is not None:
+        fields = {name: each for name, each in value.evaluation.items() if name != "time" and each is not None}
+        message.evaluation.CopyFrom(pb2.Evaluation(**fields))
+        message.evaluation.time.FromNanoseconds(int(value.evaluation["time"] * 1e9))
     if value.metrics is not None:
         message.metrics.CopyFrom(metrics(value.metrics))
     if value.train_time is not None:

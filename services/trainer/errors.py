@@ -1,12 +1,20 @@
 """Errors of the trainer.
 
 RunNotFound · RunExists · RunNotTrained · RunAlreadyTrained
-DatasetNotEmbedded · TrainingDataChanged · InvalidVector · TrainingFailed
+DatasetNotEmbedded · TrainingDataChanged · InvalidVector · InvalidWeights · FileTooLarge · TrainingFailed
 """
 
 from __future__ import annotations
 
-from services.chassis.errors import AlreadyExists, Code, FailedPrecondition, InvalidArgument, NotFound, PrismaError
+from services.chassis.errors import (
+    AlreadyExists,
+    Code,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PrismaError,
+    ResourceExhausted,
+)
 
 
 class RunNotFound(NotFound):
@@ -49,6 +57,18 @@ class InvalidVector(InvalidArgument):
     """A vector of a wrong dimension, or with NaN or infinity."""
 
     reason = "INVALID_VECTOR"
+
+
+class InvalidWeights(InvalidArgument):
+    """A file that holds no autoencoder, or not one of the dataset's dimension."""
+
+    reason = "INVALID_WEIGHTS"
+
+
+class FileTooLarge(ResourceExhausted):
+    """A file larger than this server takes."""
+
+    reason = "TOO_LARGE"
 
 
 class TrainingFailed(PrismaError):

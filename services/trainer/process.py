@@ -5,34 +5,46 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from services.trainer.child import Spec
+from services.trainer.child import STOP, Spec
 from services.trainer.errors import TrainingFailed
 
 _LAST_WORDS = 2000
+STOP_SECONDS = 5.0
 
 
-async def train(spec: Spec) -> AsyncGenerator[dict[str, Any]]:
-    """What the process says, message by message; it is killed when the caller stops listening.
+async def train(
+    spec: Spec, processes: int = 1, keep: Callable[[], bool] = lambda: False
+) -> AsyncGenerator[dict[str, Any]]:
+    """What the process says, message by message; it ends when the caller stops listening.
+
+    If the caller wants to `keep` what was reached, the process has a few seconds to write a checkpoint. With several
+    processes torchrun starts them, and starts all again from the last checkpoint when one dies.
 
     Raises TrainingFailed when it ends by itself, with its last words.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if spec.config["batch_size"] % processes:
+        raise TrainingFailed(f"expected a batch that {processes} processes can share, got {spec.config['batch_size']}")
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = ["-m", "services.trainer.child", json.dumps(asdict(spec))]
+    if processes > 1:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=3"]
+        command = [*torchrun, *command]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        "-P",
-        "-m",
-        "services.trainer.child",
-        json.dumps(asdict(spec)),
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
         limit=1 << 20,
+        start_new_session=True,
     )
     assert process.stdout is not None and process.stderr is not None
     words = asyncio.create_task(process.stderr.read())
@@ -45,7 +57,21 @@ async def train(spec: Spec) -> AsyncGenerator[dict[str, Any]]:
             what = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with {status}"
             raise TrainingFailed(f"the training process {what}: {said or 'it said nothing'}")
     finally:
+        if process.returncode is None and processes == 1 and keep():
+            await _end(process)
         if process.returncode is None:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         words.cancel()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Asks the process to write a checkpoint and end; what it says meanwhile is let go."""
+    assert process.stdin is not None and process.stdout is not None
+    with suppress(TimeoutError, ConnectionError):
+        process.stdin.write(STOP)
+        async with asyncio.timeout(STOP_SECONDS):
+            while await process.stdout.read(1 << 16):
+                pass
+            await process.wait()

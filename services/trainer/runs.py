@@ -25,7 +25,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Run:
-    """A sparse autoencoder on a dataset. `attempt` is the folder of the committed weights; empty before."""
+    """A sparse autoencoder on a dataset. `attempt` is the folder of the committed weights; empty before.
+
+    With `imported_from`, weights from elsewhere lie under `imported` and are not trained.
+    """
 
     uid: str
     id: str
@@ -44,10 +47,24 @@ class Run:
     update_time: datetime
     train_time: datetime | None
     delete_time: datetime | None
+    tags: Sequence[str]
+    evaluation: Mapping[str, Any] | None
+    imported_from: str
+    latent_count: int
 
     @property
     def name(self) -> str:
         return f"runs/{self.id}"
+
+    @property
+    def folder(self) -> str:
+        """Of its blobs."""
+        return f"runs/{self.uid}"
+
+    @property
+    def imported(self) -> str:
+        """Of the weights that it was made of, in the layout of this suite."""
+        return f"{self.folder}/imported.safetensors"
 
     @property
     def trained(self) -> bool:

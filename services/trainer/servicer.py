@@ -19,16 +19,20 @@ from prisma_client import wire
 from services.chassis import names
 from services.chassis.errors import InvalidArgument, PrismaError
 from services.chassis.events import Events
+from services.chassis.files import whole
 from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 from services.trainer import convert, worker
 from services.trainer.child import load_codes
-from services.trainer.errors import InvalidVector, RunAlreadyTrained, RunNotTrained
+from services.trainer.errors import FileTooLarge, InvalidVector, InvalidWeights, RunAlreadyTrained, RunNotTrained
 from services.trainer.runs import Run
+from services.trainer.sae import comparing, exchange
+from services.trainer.sae.config import Config
 from services.trainer.sae.vectors import InvalidVectors
 from services.trainer.sae.weights import Weights
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
+from services.trainer.weights_files import sae_lens_zip
 
 MAX_VECTORS = 8192
 WATCH_SECONDS = 0.5
@@ -46,6 +50,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         jobs: Jobs,
         events: Events,
         sweep: Callable[[], None],
+        max_weights_bytes: int,
     ) -> None:
         self._store = store
         self._folder = folder
@@ -53,6 +58,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._jobs = jobs
         self._events = events
         self._sweep = sweep
+        self._max_weights_bytes = max_weights_bytes
         self._weights = lru_cache(maxsize=4)(self._load)
 
     async def CreateRun(self, request: pb2.CreateRunRequest, context: Context) -> resources_pb2.Run:
@@ -70,7 +76,70 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             source,
             config,
             request.request_id,
+            tags=wanted.tags,
         )
+        await self._events.publish(worker.CHANGED, made.name, made.revision)
+        return convert.run(made)
+
+    async def CloneRun(self, request: pb2.CloneRunRequest, context: Context) -> resources_pb2.Run:
+        of = await self._run(request.name)
+        if request.run_id:
+            names.check_id(request.run_id, "run_id")
+        if of.imported_from:
+            raise InvalidArgument.field(
+                "name", f"{of.name} was imported from elsewhere, so there is no recipe to clone"
+            )
+        config = convert.config(request.config, of.source, of.config)
+        wanted = convert.checked(resources_pb2.Run(display_name=request.display_name))
+        made = await asyncio.to_thread(
+            self._store.create,
+            request.run_id,
+            wanted.display_name,
+            of.description,
+            of.source,
+            config,
+            request.request_id,
+            tags=of.tags,
+        )
+        await self._events.publish(worker.CHANGED, made.name, made.revision)
+        return convert.run(made)
+
+    async def ImportWeights(
+        self, request_iterator: AsyncIterator[pb2.ImportWeightsRequest], context: Context
+    ) -> resources_pb2.Run:
+        first = await anext(request_iterator, None)
+        if first is None or first.WhichOneof("message") != "config":
+            raise InvalidArgument.field("config", "expected the first message of an import to be its config")
+        wanted = first.config
+        names.parse("datasets/{dataset}", wanted.dataset, "config.dataset")
+        if wanted.run_id:
+            names.check_id(wanted.run_id, "config.run_id")
+        convert.checked(resources_pb2.Run(display_name=wanted.display_name))
+        source = await self._embedder.source(wanted.dataset)
+        data = await self._receive(request_iterator)
+        try:
+            weights, layout = await asyncio.to_thread(exchange.read, data)
+        except exchange.UnknownLayout as error:
+            raise InvalidWeights(f"the file: {error}") from error
+        if weights.dimension != source.dimension:
+            raise InvalidWeights(
+                f"the weights take vectors of {weights.dimension} numbers, {wanted.dataset} has {source.dimension}"
+            )
+        uid = names.new_uid()
+        made = await asyncio.to_thread(
+            self._store.create,
+            wanted.run_id,
+            wanted.display_name,
+            "",
+            source,
+            Config(k=weights.k, expansion=max(1, weights.latent_count // weights.dimension)),
+            wanted.request_id,
+            imported_from=layout,
+            latent_count=weights.latent_count,
+            uid=uid,
+        )
+        if made.uid == uid:
+            await asyncio.to_thread(self._keep, made, weights)
         await self._events.publish(worker.CHANGED, made.name, made.revision)
         return convert.run(made)
 
@@ -116,13 +185,55 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             resources=[run.name, run.source.dataset],
         )
 
+    async def PauseRun(self, request: pb2.PauseRunRequest, context: Context) -> resources_pb2.Run:
+        run = await self._run(request.name)
+        if running := await self._jobs.active_for(run.name, worker.TRAIN):
+            await self._jobs.cancel(running.name)
+        return convert.run(run)
+
+    async def SweepRuns(self, request: pb2.SweepRunsRequest, context: Context) -> Job:
+        names.parse("datasets/{dataset}", request.dataset, "dataset")
+        source = await self._embedder.source(request.dataset)
+        for each in convert.grid(request):
+            convert.config(each, source)  # so that what is wrong is told now
+        return await self._jobs.submit(
+            worker.SERVICE, worker.SWEEP, request, request_id=request.request_id, resources=[request.dataset]
+        )
+
+    async def EvaluateRun(self, request: pb2.EvaluateRunRequest, context: Context) -> Job:
+        run = await self._trained(request.name, "name")
+        return await self._jobs.submit(
+            worker.SERVICE,
+            worker.EVALUATE,
+            request,
+            request_id=request.request_id,
+            resources=[run.name, run.source.dataset],
+        )
+
+    async def CompareRuns(self, request: pb2.CompareRunsRequest, context: Context) -> pb2.CompareRunsResponse:
+        first, second = await self._trained(request.first, "first"), await self._trained(request.second, "second")
+        if first.source.dimension != second.source.dimension:
+            raise InvalidArgument.field(
+                "second",
+                f"expected a run on vectors of {first.source.dimension} numbers, got {second.source.dimension}",
+            )
+        same = request.min_cosine if request.HasField("min_cosine") else comparing.SAME
+        if not 0 < same <= 1:
+            raise InvalidArgument.field("min_cosine", f"expected more than 0, at most 1, got {same:g}")
+
+        def compare() -> pb2.CompareRunsResponse:
+            one, other = (comparing.directions(self._weights(each.attempt)) for each in (first, second))
+            return convert.comparison(comparing.match(one, other, same=same))
+
+        return await asyncio.to_thread(compare)
+
     async def WatchMetrics(
         self, request: pb2.WatchMetricsRequest, context: Context
     ) -> AsyncIterator[resources_pb2.Metrics]:
         step = request.after_step
         while True:
             run = await self._run(request.name)
-            going = not run.trained and await self._jobs.active_for(run.name, worker.TRAIN) is not None
+            going = not run.trained and await self._in_training(run)
             for values in await asyncio.to_thread(self._store.metrics, run.uid, step):
                 step = values["step"]
                 yield convert.metrics(values)
@@ -150,7 +261,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             codes = await asyncio.to_thread(load_codes, self._folder / run.attempt / shard)
             wanted = wire.within(codes.rows, request.row_ranges) & (codes.rows >= np.uint64(request.start_row))
             codes = codes.take(np.flatnonzero(wanted))
-            for part in wire.blocks_of(len(codes), 8 * run.config.k + 12):
+            for part in wire.blocks_of(len(codes), 8 * int(np.diff(codes.indptr).max(initial=0)) + 12):
                 piece = codes.slice(part.start, part.stop)
                 yield pb2.ReadCodesResponse(codes=wire.pack_codes(piece), revision=run.revision, run_uid=run.uid)
                 sent = True
@@ -167,13 +278,39 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         for part in wire.blocks_of(len(latents), 4 * weights.dimension):
             some = latents[part]
             directions = weights.W_dec[some.astype(np.intp)]
+            directions = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
             yield pb2.ReadDecoderResponse(directions=wire.pack_vectors(directions, some), run_uid=run.uid)
 
     async def ExportWeights(self, request: pb2.ExportWeightsRequest, context: Context) -> AsyncIterator[HttpBody]:
         run = await self._trained(request.run, "run")
-        data = await asyncio.to_thread((self._folder / run.attempt / "weights.safetensors").read_bytes)
+        kind = "application/octet-stream"
+        if request.layout == pb2.ExportWeightsRequest.LAYOUT_SAE_LENS:
+            kind = "application/zip"
+            data = await asyncio.to_thread(lambda: sae_lens_zip(run, self._weights(run.attempt)))
+        else:
+            data = await asyncio.to_thread((self._folder / run.attempt / "weights.safetensors").read_bytes)
         for start in range(0, len(data), wire.BLOCK_BYTES):
-            yield HttpBody(content_type="application/octet-stream", data=data[start : start + wire.BLOCK_BYTES])
+            yield HttpBody(content_type=kind, data=data[start : start + wire.BLOCK_BYTES])
+
+    async def _receive(self, messages: AsyncIterator[pb2.ImportWeightsRequest]) -> bytes:
+        """The file's chunks, in memory: weights must fit there anyway. Raises FileTooLarge."""
+        data = bytearray()
+        async for message in messages:
+            if message.WhichOneof("message") != "chunk":
+                raise InvalidArgument.field("chunk", "expected chunks of the file after the config")
+            data += message.chunk
+            if len(data) > self._max_weights_bytes:
+                raise FileTooLarge(
+                    f"the file has more than {self._max_weights_bytes} bytes",
+                    metadata={"limit": str(self._max_weights_bytes)},
+                )
+        return bytes(data)
+
+    def _keep(self, run: Run, weights: Weights) -> None:
+        target = self._folder / run.imported
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole(target) as file:
+            file.write(weights.to_bytes({"config": run.config.to_dict()}))
 
     def _load(self, attempt: str) -> Weights:
         return Weights.load(self._folder / attempt / "weights.safetensors")
@@ -185,6 +322,12 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             codes=wire.pack_codes(weights.sparse(indices, values, rows)),
             unexplained_fractions=weights.unexplained(vectors, indices, values).tolist(),
         )
+
+    async def _in_training(self, run: Run) -> bool:
+        """Whether a job trains it: its own, or a sweep."""
+        if await self._jobs.active_for(run.name, worker.TRAIN):
+            return True
+        return bool(run.job) and (await self._jobs.get(run.job)).state in (Job.STATE_SUBMITTED, Job.STATE_RUNNING)
 
     async def _run(self, name: str, field: str = "name") -> Run:
         return await asyncio.to_thread(self._store.run, convert.run_id(name, field))

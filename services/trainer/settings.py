@@ -12,3 +12,7 @@ class TrainerSettings(ChassisSettings):
     """Where it listens."""
     trainer_device: str = "auto"
     """What to train on: `auto` (CUDA, MPS, CPU, the first that is there), `cpu`, `cuda:0`, `mps`."""
+    trainer_processes: int = 1
+    """Processes that train one run together, each on a part of every batch: one a GPU, started by torchrun."""
+    trainer_max_weights_bytes: int = 4 << 30
+    """Largest file of weights that is imported."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, select, update
@@ -24,7 +25,18 @@ class Store:
         self._database = database
 
     def create(
-        self, run_id: str, display_name: str, description: str, source: Source, config: Config, request_id: str
+        self,
+        run_id: str,
+        display_name: str,
+        description: str,
+        source: Source,
+        config: Config,
+        request_id: str,
+        *,
+        tags: Sequence[str] = (),
+        imported_from: str = "",
+        latent_count: int = 0,
+        uid: str = "",
     ) -> Run:
         """Makes a run; the same request id gives the same one. Raises RunExists."""
         moment = utc_now()
@@ -33,14 +45,14 @@ class Store:
                 known = connection.execute(select(RUNS).where(RUNS.c.request_id == request_id)).first()
                 if known is not None:
                     return _run(connection, known)
-            short = f"x{config.expansion}-k{config.k}"
+            short = imported_from or f"x{config.expansion}-k{config.k}"
             chosen = run_id or names.free_id(
                 f"{source.dataset.removeprefix('datasets/')[:80]}-{short}",
                 lambda candidate: _find(connection, candidate) is not None,
             )
             if _find(connection, chosen) is not None:
                 raise RunExists(f"a run has the id {chosen!r}; choose another, or leave it out")
-            uid = names.new_uid()
+            uid = uid or names.new_uid()
             values = {
                 "uid": uid,
                 "id": chosen,
@@ -65,6 +77,9 @@ class Store:
                 "create_time": moment,
                 "update_time": moment,
                 "request_id": request_id or None,
+                "tags": list(tags),
+                "imported_from": imported_from,
+                "latent_count": latent_count or config.expansion * source.dimension,
             }
             connection.execute(insert(RUNS).values(values))
             return _run(connection, _by_uid(connection, uid))
@@ -111,6 +126,19 @@ class Store:
             connection.execute(update(RUNS).where(RUNS.c.uid == uid).values(changed))
             connection.execute(delete(METRICS).where(METRICS.c.run_uid == uid))
             return _run(connection, _by_uid(connection, uid))
+
+    def seeds_of(self, run: Run) -> Run | None:
+        """The newest other trained run on the run's dataset with the same configuration but for its seed."""
+        query = newest_first(RUNS, None, 1000).where(
+            RUNS.c.delete_time.is_(None), RUNS.c.attempt != "", RUNS.c.dataset_uid == run.source.dataset_uid
+        )
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                other = _run(connection, row)
+                same = replace(other.config, seed=run.config.seed) == run.config
+                if other.uid != run.uid and same and other.imported_from == run.imported_from:
+                    return other
+        return None
 
     def add_metrics(self, uid: str, values: Mapping[str, Any]) -> None:
         """Keeps metrics of a step; those of a step trained twice are the later ones."""
@@ -185,4 +213,8 @@ def _run(connection: Connection, row: Row[Any]) -> Run:
         update_time=row.update_time,
         train_time=row.train_time,
         delete_time=row.delete_time,
+        tags=row.tags,
+        evaluation=row.evaluation,
+        imported_from=row.imported_from,
+        latent_count=row.latent_count or row.config["expansion"] * source["dimension"],
     )

@@ -28,6 +28,10 @@ RUNS = Table(
     Column("train_time", DateTime),
     Column("delete_time", DateTime),
     Column("request_id", String(128), unique=True),
+    Column("tags", JSON, nullable=False, server_default="[]"),
+    Column("evaluation", JSON),
+    Column("imported_from", Text, nullable=False, server_default=""),
+    Column("latent_count", BigInteger, nullable=False, server_default="0"),
     Index(
         "runs_id",
         "id",

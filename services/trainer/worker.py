@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from prisma.trainer.v1.trainer_service_pb2 import TrainRunRequest
+import numpy as np
+
+from prisma.trainer.v1.trainer_service_pb2 import EvaluateRunRequest, SweepRunsRequest, TrainRunRequest
 from services.chassis import names
 from services.chassis.blobs import Blobs
 from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
-from services.trainer import process
+from services.trainer import convert, process
 from services.trainer.child import Spec
+from services.trainer.errors import RunNotFound, RunNotTrained
 from services.trainer.runs import Run
-from services.trainer.sae import checkpoint
+from services.trainer.sae import checkpoint, comparing, evaluating
+from services.trainer.sae.config import Config
+from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors
+from services.trainer.sae.weights import Weights
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
 from services.trainer.vector_files import VectorFiles
 
 SERVICE = "trainer"
-TRAIN = "train-run"
+TRAIN, SWEEP, EVALUATE = "train-run", "sweep-runs", "evaluate-run"
 CHANGED = "run.changed"
 DELETED = "run.deleted"
+Report: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class TrainerJobs:
@@ -39,61 +49,146 @@ class TrainerJobs:
         embedder: Embedder,
         events: Events,
         device: str,
+        processes: int,
         ack_wait: float,
     ) -> None:
         self._store = store
         self._files = files
         self._device = device
+        self._processes = processes
         self._blobs = blobs
         self._folder = folder
         self._embedder = embedder
         self._events = events
         self._ack_wait = ack_wait
+        self._training = asyncio.Lock()
 
     def kinds(self) -> list[JobKind]:
-        """The kinds, for the worker: one training at a time, the rest wait in the queue."""
-        return [JobKind(SERVICE, TRAIN, TrainRunRequest, self.train, self._ack_wait)]
+        """The kinds, for the worker. One training at a time, the rest wait."""
+        return [
+            JobKind(SERVICE, TRAIN, TrainRunRequest, self.train, self._ack_wait),
+            JobKind(SERVICE, SWEEP, SweepRunsRequest, self.sweep, self._ack_wait),
+            JobKind(SERVICE, EVALUATE, EvaluateRunRequest, self.evaluate, self._ack_wait),
+        ]
 
     async def train(self, request: TrainRunRequest, context: JobContext) -> None:
         """Trains a run in a process of its own, from the last checkpoint, and commits weights and codes."""
-        run = await asyncio.to_thread(self._store.run, names.parse("runs/{run}", request.name, "name")[0])
+        run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
+
+        async def report(metrics: Mapping[str, Any]) -> None:
+            await context.progress(metrics["step"], metrics["total_steps"], "steps", f"epoch {metrics['epoch']:.1f}")
+
+        await self._train(run, context, report)
+
+    async def sweep(self, request: SweepRunsRequest, context: JobContext) -> None:
+        """Makes, trains and evaluates the runs of a grid, one after the other; what is done already stays."""
+        source = await self._embedder.source(request.dataset)
+        configs = [convert.config(each, source) for each in convert.grid(request)]
+        tag = f"sweep/{context.job.name.removeprefix('jobs/')}"
+        for place, config in enumerate(configs):
+            run = await asyncio.to_thread(
+                self._store.create, "", _differences(config, configs), "", source, config, f"{tag}/{place}", tags=[tag]
+            )
+
+            async def report(metrics: Mapping[str, Any], at: int = place, name: str = run.display_name) -> None:
+                message = f"{name}: epoch {metrics['epoch']:.1f} of {metrics['total_steps']} steps"
+                await context.progress(at, len(configs), "runs", message)
+
+            try:
+                await self._train(run, context, report)
+                run = await asyncio.to_thread(self._store.run, run.id)
+                if run.evaluation is None:
+                    await self._evaluate(run, context)
+            except RunNotFound:
+                context.log(f"{run.name} was deleted; the sweep goes on without it")
+            await context.checkpoint()
+        await context.progress(len(configs), len(configs), "runs")
+
+    async def evaluate(self, request: EvaluateRunRequest, context: JobContext) -> None:
+        """Measures a run on its held-out rows."""
+        run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
+        if not run.trained:
+            raise RunNotTrained(f"{run.name} has no weights yet; train it first")
+        await self._evaluate(run, context)
+
+    async def _train(self, run: Run, context: JobContext, report: Report) -> None:
         if run.trained:
             return
-        await context.progress(0, 0, "vectors", "reading vectors")
-        fingerprint = run.fingerprint
-        if self._files.of(fingerprint) is None:
-            fingerprint = await self._embedder.pull(run.source, self._files, context.progress)
-        data = self._files.of(fingerprint)
-        assert data is not None
+        if self._training.locked():
+            await context.progress(0, 0, "steps", "waits for another training to end")
+        async with self._training:
+            await self._train_now(run, context, report)
+
+    async def _train_now(self, run: Run, context: JobContext, report: Report) -> None:
+        data, fingerprint = await self._data(run, context)
         await context.prove()
         await asyncio.to_thread(
             self._store.change, run.id, run.uid, job=context.job.name, fingerprint=fingerprint, device=self._device
         )
-        attempt = names.new_uid()
-        path = f"runs/{run.uid}/{attempt}"
+        path = f"{run.folder}/{names.new_uid()}"
         spec = Spec(
             vectors=str(data),
             config=run.config.to_dict(),
             folder=str(self._folder / path),
-            resume=await asyncio.to_thread(self._last_checkpoint, run.uid),
+            resume=await asyncio.to_thread(self._last_checkpoint, run),
             device=self._device,
+            weights=str(self._folder / run.imported) if run.imported_from else "",
         )
         (self._folder / path).mkdir(parents=True)
         shards: list[str] = []
-        async with aclosing(process.train(spec)) as messages:
+        # Who lost the lease leaves nothing: another attempt goes on from where this one was seen last.
+        training = process.train(spec, 1 if run.imported_from else self._processes, lambda: not context.lost)
+        async with aclosing(training) as messages:
             async for message in messages:
-                shards = await self._hear(run, message, context) or shards
+                shards = await self._hear(run, message, context, report) or shards
         await context.prove()
         done = await asyncio.to_thread(self._store.commit, run, path, shards)
-        for old in (self._folder / f"runs/{run.uid}").iterdir():
-            if f"runs/{run.uid}/{old.name}" != done.attempt:
-                await asyncio.to_thread(self._blobs.delete, f"runs/{run.uid}/{old.name}")
+        for old in (self._folder / run.folder).iterdir():
+            if old.is_dir() and f"{run.folder}/{old.name}" != done.attempt:
+                await asyncio.to_thread(self._blobs.delete, f"{run.folder}/{old.name}")
         await self._events.publish(CHANGED, run.name, done.revision)
 
-    async def _hear(self, run: Run, message: dict[str, Any], context: JobContext) -> list[str]:
+    async def _evaluate(self, run: Run, context: JobContext) -> None:
+        await context.progress(0, 1, "runs", "measuring what the reconstructions keep")
+        data, _fingerprint = await self._data(run, context)
+        other = await asyncio.to_thread(self._store.seeds_of, run)
+        found = await asyncio.to_thread(self._measure, run, data, other)
+        await context.prove()
+        await asyncio.to_thread(self._store.change, run.id, run.uid, evaluation=found)
+        await context.progress(1, 1, "runs")
+
+    def _measure(self, run: Run, data: Path, other: Run | None) -> dict[str, Any]:
+        vectors = Vectors(data)
+        config = run.config
+        rows = Batches(vectors, config.batch_size, config.held_out_fraction, config.seed).held_out
+        if run.imported_from or not len(rows):  # all are new to it, or none is
+            rows = np.sort(np.random.default_rng(config.seed).permutation(vectors.rows)[:MAX_HELD_OUT])
+        weights = self.weights(run)
+        found = asdict(evaluating.evaluate(weights, vectors.take(rows)))
+        found["row_count"] = found.pop("rows")
+        if other is not None:
+            own, others = comparing.directions(weights), comparing.directions(self.weights(other))
+            found["stability"] = comparing.match(own, others).stability
+        return {**found, "time": time.time()}
+
+    def weights(self, run: Run) -> Weights:
+        """Of a trained run."""
+        return Weights.load(self._folder / run.attempt / "weights.safetensors")
+
+    async def _data(self, run: Run, context: JobContext) -> tuple[Path, str]:
+        """The folder with the run's vectors, which are pulled if they aren't there, and their fingerprint."""
+        fingerprint = run.fingerprint
+        if self._files.of(fingerprint) is None:
+            await context.progress(0, 0, "vectors", "reading vectors")
+            fingerprint = await self._embedder.pull(run.source, self._files, context.progress)
+        data = self._files.of(fingerprint)
+        assert data is not None
+        return data, fingerprint
+
+    async def _hear(self, run: Run, message: dict[str, Any], context: JobContext, report: Report) -> list[str]:
         """Takes in what the training process says; returns the shards it has written at its end."""
         if metrics := message.get("metrics"):
-            await context.progress(metrics["step"], metrics["total_steps"], "steps", f"epoch {metrics['epoch']:.1f}")
+            await report(metrics)
             await asyncio.to_thread(self._store.add_metrics, run.uid, metrics)
         elif "checkpoint" in message:
             await context.checkpoint()
@@ -104,7 +199,17 @@ class TrainerJobs:
             context.log(f"resumed at step {message['resumed']}")
         return message.get("done", {}).get("shards", [])
 
-    def _last_checkpoint(self, uid: str) -> str:
+    def _last_checkpoint(self, run: Run) -> str:
         """The newest checkpoint of the run's attempts; each replaces the one before as a whole."""
-        found = list((self._folder / f"runs/{uid}").glob(f"*/{checkpoint.NAME}"))
+        found = list((self._folder / run.folder).glob(f"*/{checkpoint.NAME}"))
         return str(max(found, key=lambda file: file.stat().st_mtime_ns)) if found else ""
+
+
+def _differences(config: Config, configs: Sequence[Config]) -> str:
+    """What sets a configuration apart from the others of its sweep."""
+    axes = {
+        name: value
+        for name, value in config.to_dict().items()
+        if name in ("expansion", "k", "learning_rate", "seed") and len({getattr(each, name) for each in configs}) > 1
+    }
+    return " · ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in axes.items())

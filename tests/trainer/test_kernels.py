@@ -119,9 +119,8 @@ def test_two_steps_equal_those_of_the_dense_reference(
         gradients = reference.gradients(vectors, dead)
         norm = sum(float(gradients[name].square().sum()) for name in PARAMETERS if name != "b_dec") ** 0.5
         marks = np.zeros(n, dtype=np.int64)
-        engine.mark(factors, marks, 5)
+        assert engine.update(factors, 1e-3, step, marks, 5) == pytest.approx(norm, rel=1e-3, abs=1e-6)
         assert list(np.flatnonzero(marks == 5)) == list(np.flatnonzero((codes > 0).any(dim=0).numpy()))
-        assert engine.update(factors, 1e-3, step) == pytest.approx(norm, rel=1e-3, abs=1e-6)
         reference.step(vectors, dead, 1e-3, step)
         for name in PARAMETERS:
             np.testing.assert_allclose(engine.state()[name], reference.state()[name], atol=2e-5, err_msg=name)
@@ -136,7 +135,9 @@ def test_long_gradients_are_clipped_latent_by_latent(kind: str) -> None:
     for step in (1, 2):
         # Adam hides a constant factor; a second step with other data shows it.
         batch = vectors[: 8 * step]
-        engine.update(engine.forward(batch, np.arange(len(batch)), len(batch), nobody), 1e-2, step)
+        engine.update(
+            engine.forward(batch, np.arange(len(batch)), len(batch), nobody), 1e-2, step, np.zeros(32, np.int64), 1
+        )
         reference.step(batch, nobody, 1e-2, step)
     for name in PARAMETERS:
         np.testing.assert_allclose(engine.state()[name], reference.state()[name], atol=2e-5, err_msg=name)
@@ -148,6 +149,7 @@ def test_factors_of_parts_join_to_those_of_the_batch(kind: str, some_dead: bool)
     plan, state, vectors = example(np.random.default_rng(2), 24, 8, 32, 4, 3, "row")
     dead = np.arange(3, 20, 2, dtype=np.int32) if some_dead else np.empty(0, dtype=np.int32)
     whole, halves = engine_of(kind, plan, state), engine_of(kind, plan, state)
+    marks = np.zeros(32, dtype=np.int64)
     for step in (1, 2, 3):
         parts = []
         for part in (np.arange(10), np.arange(10, 24)):
@@ -163,7 +165,9 @@ def test_factors_of_parts_join_to_those_of_the_batch(kind: str, some_dead: bool)
         joined = halves.join(parts)
         factors = whole.forward(vectors, np.arange(24), 24, dead)
         assert joined.loss == pytest.approx(factors.loss, rel=1e-6)
-        assert whole.update(factors, 1e-3, step) == pytest.approx(halves.update(joined, 1e-3, step), rel=1e-5)
+        assert whole.update(factors, 1e-3, step, marks, 1) == pytest.approx(
+            halves.update(joined, 1e-3, step, marks, 1), rel=1e-5
+        )
     for name in PARAMETERS:
         np.testing.assert_allclose(whole.state()[name], halves.state()[name], atol=1e-6, err_msg=name)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import subprocess
 import sys
+import zipfile
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import grpc.aio
 import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from safetensors.numpy import save
 
 from prisma.common.v1.block_pb2 import RowRange, VectorBlock
 from prisma.common.v1.job_pb2 import CancelJobRequest, Job, RetryJobRequest
@@ -50,10 +54,10 @@ async def weights_digest(suite: Suite, run: str) -> str:
     return digest.hexdigest()
 
 
-async def codes_of(suite: Suite, **request: object) -> wire.Codes:
+async def codes_of(suite: Suite, run: str = RUN, **request: object) -> wire.Codes:
     parts = [
         wire.unpack_codes(block.codes)
-        async for block in suite.trainer.ReadCodes(pb2.ReadCodesRequest(run=RUN, **request))
+        async for block in suite.trainer.ReadCodes(pb2.ReadCodesRequest(run=run, **request))
         if block.HasField("codes")
     ]
     return wire.concatenate(parts, parts[0].latent_count if parts else 0)
@@ -205,8 +209,145 @@ def vectors(numbers: np.ndarray) -> VectorBlock:
     return wire.pack_vectors(numbers.astype(np.float32))
 
 
+async def test_a_paused_training_goes_on_where_it_was_and_ends_as_if_it_had_not_been(suite: Suite) -> None:
+    await suite.fill(600)
+    undisturbed = await trained(suite, LONG, "undisturbed")
+    await made(suite, LONG)
+    job = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
+    await stepped(suite, 40)
+    await suite.trainer.PauseRun(pb2.PauseRunRequest(name=RUN))
+    assert (await suite.ended(job)).state == Job.STATE_CANCELLED
+    assert children(suite.folder) == ""
+    paused_at = (await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))).metrics.step
+    done = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN)))
+    assert done.state == Job.STATE_SUCCEEDED
+    resumed = next(int(line.text.split()[-1]) for line in done.log if "resumed" in line.text)
+    assert resumed >= paused_at  # nothing is trained twice: it wrote a checkpoint when it was told to stop
+    assert await weights_digest(suite, RUN) == await weights_digest(suite, undisturbed.name)
+    await suite.trainer.PauseRun(pb2.PauseRunRequest(name=RUN))  # without a training it changes nothing
+
+
+async def test_a_clone_has_the_rows_and_the_recipe_but_for_what_is_changed(suite: Suite) -> None:
+    await suite.fill(300)
+    first = await suite.trainer.CreateRun(
+        pb2.CreateRunRequest(run_id="r", run=Run(dataset=DATASET, config=SMALL, tags=["a", "b"], description="why"))
+    )
+    clone = await suite.trainer.CloneRun(pb2.CloneRunRequest(name=RUN, run_id="c", config=Config(k=4)))
+    assert (clone.row_count, clone.row_ranges) == (first.row_count, first.row_ranges)
+    assert (list(clone.tags), clone.description) == (["a", "b"], "why")
+    changed = {
+        field.name
+        for field, value in clone.config.ListFields()
+        if getattr(first.config, field.name) != value and field.name != "learning_rate"
+    }
+    assert changed == {"k", "k_aux"}
+    mask = FieldMask(paths=["tags"])
+    tagged = await suite.trainer.UpdateRun(
+        pb2.UpdateRunRequest(run=Run(name=clone.name, tags=["kept"]), update_mask=mask)
+    )
+    assert list(tagged.tags) == ["kept"]
+
+
+async def test_a_sweep_trains_and_evaluates_a_run_for_each_combination(suite: Suite) -> None:
+    await suite.fill(400)
+    request = pb2.SweepRunsRequest(dataset=DATASET, config=SMALL, ks=[4, 8], seeds=[0, 1])
+    job = await suite.ended(await suite.trainer.SweepRuns(request))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    runs = (await suite.trainer.ListRuns(pb2.ListRunsRequest())).runs
+    assert {(run.config.k, run.config.seed) for run in runs} == {(4, 0), (4, 1), (8, 0), (8, 1)}
+    assert {tuple(run.tags) for run in runs} == {(f"sweep/{job.name.removeprefix('jobs/')}",)}
+    assert {run.display_name for run in runs} == {f"k {k} · seed {seed}" for k in (4, 8) for seed in (0, 1)}
+    fvu = {(run.config.k, run.config.seed): run.evaluation.fvu for run in runs}
+    assert fvu[8, 0] < fvu[4, 0]
+    second = next(run for run in runs if run.config.k == 8 and run.config.seed == 1)
+    assert second.evaluation.row_count == 40
+    assert second.evaluation.fvu == pytest.approx(second.metrics.held_out_fvu, rel=1e-3)
+    assert 0.2 < second.evaluation.stability < 1
+    assert sum(second.evaluation.density_histogram) == second.latent_count == 512
+    seeds = sorted((run for run in runs if run.config.k == 8), key=lambda run: run.config.seed)
+    found = await suite.trainer.CompareRuns(pb2.CompareRunsRequest(first=seeds[0].name, second=seeds[1].name))
+    assert 0.2 < found.mean_max_cosine < 1
+    matched = {match.first for match in found.matches}
+    assert all(match.cosine >= 0.7 for match in found.matches)
+    assert not matched & set(found.lost)
+    same = await suite.trainer.CompareRuns(pb2.CompareRunsRequest(first=seeds[0].name, second=seeds[0].name))
+    assert [(match.first, match.second) for match in same.matches] == [(i, i) for i in range(512)]
+
+
+async def exported(suite: Suite, layout: pb2.ExportWeightsRequest.Layout) -> bytes:
+    request = pb2.ExportWeightsRequest(run=RUN, layout=layout)
+    return b"".join([part.data async for part in suite.trainer.ExportWeights(request)])
+
+
+@pytest.mark.parametrize("layout", ["LAYOUT_PRISMA", "LAYOUT_SAE_LENS"])
+async def test_weights_that_went_out_come_in_as_a_run_with_the_same_codes(suite: Suite, layout: str) -> None:
+    await suite.fill(300)
+    original = await trained(suite, SMALL)
+    data = await exported(suite, pb2.ExportWeightsRequest.Layout.Value(layout))
+    if layout == "LAYOUT_SAE_LENS":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            card = archive.read("r/README.md").decode()
+        assert original.fingerprint in card
+        assert f"{original.metrics.held_out_fvu:.4g}" in card
+
+    async def messages() -> AsyncIterator[pb2.ImportWeightsRequest]:
+        yield pb2.ImportWeightsRequest(config={"dataset": DATASET, "run_id": "back"})
+        for start in range(0, len(data), 1 << 20):
+            yield pb2.ImportWeightsRequest(chunk=data[start : start + (1 << 20)])
+
+    run = await suite.trainer.ImportWeights(messages())
+    assert run.imported_from == ("prisma" if layout == "LAYOUT_PRISMA" else "sae-lens")
+    assert (run.latent_count, run.config.k) == (512, 8)
+    job = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=run.name)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    first, second = await codes_of(suite), await codes_of(suite, run="runs/back")
+    np.testing.assert_array_equal(first.indices, second.indices)
+    np.testing.assert_allclose(first.values, second.values, rtol=1e-4, atol=1e-5)
+    job = await suite.ended(await suite.trainer.EvaluateRun(pb2.EvaluateRunRequest(name=run.name)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert (await suite.trainer.GetRun(pb2.GetRunRequest(name=run.name))).evaluation.row_count == 300
+
+
+async def test_auto_chooses_for_the_data_and_keeps_what_is_given(suite: Suite) -> None:
+    await suite.fill(300)
+    run = await made(suite, Config(auto=True, k=12, architecture=Config.ARCHITECTURE_BATCH_TOP_K))
+    assert (run.config.k, run.config.architecture) == (12, Config.ARCHITECTURE_BATCH_TOP_K)
+    assert run.config.expansion == 1
+    assert run.config.epochs == 100
+    assert run.config.patience > 0
+    assert run.config.learning_rate > 0
+
+
+async def test_a_file_that_is_no_autoencoder_or_not_of_the_datasets_dimension_makes_no_run(suite: Suite) -> None:
+    await suite.fill(50)
+    other = {"W_enc": (8, 4), "b_enc": (8,), "W_dec": (8, 4), "b_dec": (4,), "mean": (4,), "scale": (4,)}
+    tensors = {name: np.ones(shape, np.float32) for name, shape in other.items()}
+    files = {b"no weights": "safetensors", save(tensors, metadata={"prisma": '{"k": 2}'}): "4 numbers"}
+    for data, told in files.items():
+
+        async def messages(chunk: bytes = data) -> AsyncIterator[pb2.ImportWeightsRequest]:
+            yield pb2.ImportWeightsRequest(config={"dataset": DATASET})
+            yield pb2.ImportWeightsRequest(chunk=chunk)
+
+        with pytest.raises(grpc.aio.AioRpcError, match=told) as caught:
+            await suite.trainer.ImportWeights(messages())
+        assert reason(caught.value) == "INVALID_WEIGHTS"
+    assert not (await suite.trainer.ListRuns(pb2.ListRunsRequest())).runs
+
+
 BAD = [
     ("GetRun", pb2.GetRunRequest(name="r"), "INVALID_ARGUMENT"),
+    ("CloneRun", pb2.CloneRunRequest(name="runs/none"), "RUN_NOT_FOUND"),
+    ("CloneRun", pb2.CloneRunRequest(name=RUN, config=Config(epochs=0)), "INVALID_ARGUMENT"),
+    ("PauseRun", pb2.PauseRunRequest(name="runs/none"), "RUN_NOT_FOUND"),
+    ("EvaluateRun", pb2.EvaluateRunRequest(name="runs/untrained"), "RUN_NOT_TRAINED"),
+    ("CompareRuns", pb2.CompareRunsRequest(first=RUN, second="runs/untrained"), "RUN_NOT_TRAINED"),
+    ("CompareRuns", pb2.CompareRunsRequest(first=RUN, second=RUN, min_cosine=2), "INVALID_ARGUMENT"),
+    ("SweepRuns", pb2.SweepRunsRequest(dataset="datasets/none"), "DATASET_NOT_FOUND"),
+    ("SweepRuns", pb2.SweepRunsRequest(dataset=DATASET, ks=[0]), "INVALID_ARGUMENT"),
+    ("SweepRuns", pb2.SweepRunsRequest(dataset=DATASET, seeds=range(101)), "INVALID_ARGUMENT"),
+    ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, tags=["x" * 65])), "INVALID_ARGUMENT"),
+    ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(architecture=9))), "INVALID_ARGUMENT"),
     ("GetRun", pb2.GetRunRequest(name="runs/none"), "RUN_NOT_FOUND"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset="datasets/none")), "DATASET_NOT_FOUND"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset="datasets/empty")), "DATASET_NOT_EMBEDDED"),

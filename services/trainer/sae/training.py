@@ -21,6 +21,7 @@ from services.trainer.sae.weights import F32, Weights
 
 THRESHOLD_RATE = 0.01
 """Of the running mean of the least value taken, which becomes BatchTopK's threshold."""
+_NOBODY = np.empty(0, dtype=np.int32)
 Exchange = Callable[[Factors], list[Factors]]
 """Gives the factors of all processes, in order, for those of this one."""
 
@@ -53,7 +54,8 @@ class Training:
     """A training at some step. `state` and `restore` carry it over a crash, bit for bit."""
 
     def __init__(self, vectors: F32 | Vectors, config: Config, device: str = "cpu", share: Share | None = None) -> None:
-        """`config` must be resolved. Raises InvalidVectors, ValueError for no rows or a k beyond n."""
+        """`config` must be resolved. Raises InvalidVectors, ValueError for no rows, a k beyond n, or a batch that the
+        processes can't share evenly."""
         self._vectors = vectors if isinstance(vectors, Vectors) else Vectors(vectors)
         if not self._vectors.rows:
             raise ValueError("expected at least one vector")
@@ -61,6 +63,10 @@ class Training:
         self._plan = config.plan(self._vectors.dimension)
         self._share = share or Share()
         self._batches = Batches(self._vectors, config.batch_size, config.held_out_fraction, config.seed)
+        if self._batches.batch_size % self._share.processes:
+            raise ValueError(
+                f"expected a batch that {self._share.processes} processes can share, got {self._batches.batch_size}"
+            )
         self._device = device
         spread = normalization(self._vectors, self._batches.train_rows, config.normalization, config.seed)
         rng = np.random.default_rng([config.seed, 4])
@@ -130,8 +136,7 @@ class Training:
             raise Diverged(f"the loss is {factors.loss} at step {self.step}; lower the learning rate")
         self.step += 1
         rate = self._rate()
-        norm = self.engine.update(factors, rate, self.step)
-        self.engine.mark(factors, self._last_active, self.samples)
+        norm = self.engine.update(factors, rate, self.step, self._last_active, self.samples)
         if self._plan.scope == "batch" and factors.bar > 0:
             rate_of_bar = THRESHOLD_RATE if self._threshold[0] > 0 else 1.0
             self._threshold += rate_of_bar * (factors.bar - self._threshold)
@@ -145,9 +150,11 @@ class Training:
 
     def _factors(self) -> Factors:
         pool, picked = self._batches.batch(self.step)
-        cuts = np.linspace(0, len(picked), self._share.processes + 1).round().astype(int)
-        own = picked[cuts[self._share.rank] : cuts[self._share.rank + 1]]
-        dead = np.flatnonzero(self.dead).astype(np.int32)
+        size = len(picked) // self._share.processes
+        own = picked[self._share.rank * size : (self._share.rank + 1) * size]
+        dead = _NOBODY
+        if self.samples - int(self._last_active.min()) >= self.config.dead_window:
+            dead = np.flatnonzero(self.dead).astype(np.int32)
         parts = self._share.exchange(self.engine.forward(pool, own, len(picked), dead))
         return parts[0] if len(parts) == 1 else self.engine.join(parts)
 
@@ -173,7 +180,7 @@ class Training:
         size = self._batches.batch_size
         for begin in range(0, len(vectors), size):
             picked = np.arange(begin, min(begin + size, len(vectors)))
-            left += self.engine.forward(vectors, picked, len(picked), np.empty(0, dtype=np.int32)).unexplained
+            left += self.engine.forward(vectors, picked, len(picked), _NOBODY).unexplained
         return left / total
 
     def consider(self, held_out_fvu: float) -> bool:

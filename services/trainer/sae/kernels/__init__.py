@@ -71,13 +71,9 @@ class Engine(Protocol):
         """The factors of a batch from those of its parts, in order."""
         ...
 
-    def update(self, factors: Factors, rate: float, step: int) -> float:
-        """Moves the weights; `step` counts from 1. Returns the norm of the gradient by W_enc, b_enc and W_dec, before
-        clipping."""
-        ...
-
-    def mark(self, factors: Factors, marks: I64, moment: int) -> None:
-        """Sets marks (n,) to `moment` for the latents that are active in the batch, AuxK's left out."""
+    def update(self, factors: Factors, rate: float, step: int, marks: I64, moment: int) -> float:
+        """Moves the weights; `step` counts from 1. Sets the marks (n,) of the latents that are active in the batch,
+        AuxK's left out, to `moment`. Returns the norm of the gradient by W_enc, b_enc and W_dec, before clipping."""
         ...
 
     def state(self) -> dict[str, NDArray[Any]]:

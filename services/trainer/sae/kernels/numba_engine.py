@@ -182,31 +182,21 @@ class NumbaEngine:
             min(part.bar for part in parts),
         )
 
-    def update(self, factors: Factors, rate: float, step: int) -> float:
+    def update(self, factors: Factors, rate: float, step: int, marks: I64, moment: int) -> float:
         slots = stepping.Slots(*(factors.arrays[name] for name in stepping.Slots._fields))
         residuals, centered = factors.arrays["residuals"], factors.arrays["centered"]
         flat = residuals.reshape(-1, residuals.shape[2])
         order = self._order if len(self._order) == len(slots.indices) else np.empty(len(slots.indices), dtype=np.int32)
-        stepping.by_latent(slots.indices, self._starts, order)
+        stepping.by_latent(slots.indices, self._starts, order, factors.rows * self._plan.k, marks, moment)
         rates = stepping.Rates(rate / (1 - BETA1**step), 1 / (1 - BETA2**step), BETA1, BETA2, self._plan.gradient_clip)
         stepping.update(
             order, self._starts, slots, flat, centered, self._sae, self._moments, rates, self._by_b_dec, self._squares
         )
-        self._move_b_dec(stepping.column_sums(self._by_b_dec) + stepping.column_sums(residuals[0]), rates)
+        moments = self._moments
+        stepping.move_b_dec(
+            self._by_b_dec, residuals[0], self._sae.b_dec, moments.first_b_dec, moments.second_b_dec, rates
+        )
         return float(np.sqrt(self._squares.sum()))
-
-    def _move_b_dec(self, gradient: F32, rates: stepping.Rates) -> None:
-        norm = float(np.linalg.norm(gradient))
-        if norm > rates.clip:
-            gradient = gradient * np.float32(rates.clip / norm)
-        first, second = self._moments.first_b_dec, self._moments.second_b_dec
-        first += np.float32(1 - BETA1) * (gradient - first)
-        second += np.float32(1 - BETA2) * (np.square(gradient).mean() - second)  # one for all of it, as a latent has
-        step = first / (np.sqrt(second * np.float32(rates.correction)) + np.float32(1e-8))
-        self._sae.b_dec[...] -= np.float32(rates.rate) * step
-
-    def mark(self, factors: Factors, marks: I64, moment: int) -> None:
-        stepping.mark(factors.arrays["indices"][: factors.rows * self._plan.k], moment, marks)
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {**self._sae._asdict(), **self._moments._asdict()}

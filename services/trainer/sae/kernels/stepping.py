@@ -66,15 +66,20 @@ class Losses(NamedTuple):
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
 def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: int, last: int) -> None:
-    """target (d,) += Σ weights · matrix[rows], over places first to last; four rows at a time."""
+    """target (d,) += Σ weights · matrix[rows], over places first to last; eight rows at a time."""
     d = len(target)
     place = first
-    while place + 4 <= last:
+    while place + 8 <= last:
         a, b, c, e = matrix[rows[place]], matrix[rows[place + 1]], matrix[rows[place + 2]], matrix[rows[place + 3]]
+        f, g, h, i = matrix[rows[place + 4]], matrix[rows[place + 5]], matrix[rows[place + 6]], matrix[rows[place + 7]]
         p, q, r, s = weights[place], weights[place + 1], weights[place + 2], weights[place + 3]
+        t, u, v, w = weights[place + 4], weights[place + 5], weights[place + 6], weights[place + 7]
         for column in range(d):
-            target[column] += p * a[column] + q * b[column] + r * c[column] + s * e[column]
-        place += 4
+            target[column] += (
+                p * a[column] + q * b[column] + r * c[column] + s * e[column]
+                + t * f[column] + u * g[column] + v * h[column] + w * i[column]
+            )  # fmt: skip
+        place += 8
     while place < last:
         a, p = matrix[rows[place]], weights[place]
         for column in range(d):
@@ -84,21 +89,28 @@ def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: int, last
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
 def _dots(result: F32, matrix: F32, rows: I32, vector: F32, first: int, last: int) -> None:
-    """result = matrix[rows] · vector (d,), over places first to last; four rows at a time."""
+    """result = matrix[rows] · vector (d,), over places first to last; eight rows at a time."""
     d = len(vector)
     zero = np.float32(0.0)
     place = first
-    while place + 4 <= last:
+    while place + 8 <= last:
         a, b, c, e = matrix[rows[place]], matrix[rows[place + 1]], matrix[rows[place + 2]], matrix[rows[place + 3]]
+        f, g, h, i = matrix[rows[place + 4]], matrix[rows[place + 5]], matrix[rows[place + 6]], matrix[rows[place + 7]]
         p, q, r, s = zero, zero, zero, zero
+        t, u, v, w = zero, zero, zero, zero
         for column in range(d):
             value = vector[column]
             p += a[column] * value
             q += b[column] * value
             r += c[column] * value
             s += e[column] * value
+            t += f[column] * value
+            u += g[column] * value
+            v += h[column] * value
+            w += i[column] * value
         result[place], result[place + 1], result[place + 2], result[place + 3] = p, q, r, s
-        place += 4
+        result[place + 4], result[place + 5], result[place + 6], result[place + 7] = t, u, v, w
+        place += 8
     while place < last:
         a, p = matrix[rows[place]], zero
         for column in range(d):
@@ -311,13 +323,19 @@ def forward_chosen(
 
 
 @njit(cache=True, error_model="numpy")
-def by_latent(indices: I32, starts: I32, order: I32) -> None:
-    """The filled slots by latent, then place, into order (S,); where each latent begins, into starts (n + 1,)."""
+def by_latent(indices: I32, starts: I32, order: I32, main: int, marks: I64, moment: int) -> None:
+    """The filled slots by latent, then place, into order (S,); where each latent begins, into starts (n + 1,).
+
+    Sets the marks (n,) of the latents in the first `main` slots to `moment`.
+    """
     n = len(starts) - 1
     starts[:] = 0
     for slot in range(len(indices)):
-        if indices[slot] >= 0:
-            starts[indices[slot] + 1] += 1
+        latent = indices[slot]
+        if latent >= 0:
+            starts[latent + 1] += 1
+            if slot < main:
+                marks[latent] = moment
     for latent in range(n):
         starts[latent + 1] += starts[latent]
     for slot in range(len(indices)):
@@ -337,24 +355,6 @@ def filled(indices: I32) -> int:
     for slot in range(len(indices)):
         count += 1 if indices[slot] >= 0 else 0
     return count
-
-
-@njit(cache=True)
-def mark(indices: I32, moment: int, marks: I64) -> None:
-    """Sets the marks (n,) of the latents in these slots."""
-    for slot in range(len(indices)):
-        if indices[slot] >= 0:
-            marks[indices[slot]] = moment
-
-
-@njit(cache=True, fastmath=_FAST)
-def column_sums(matrix: F32) -> F32:
-    """(B, d) → (d,)."""
-    result = np.zeros(matrix.shape[1], dtype=np.float32)
-    for row in range(len(matrix)):
-        for column in range(matrix.shape[1]):
-            result[column] += matrix[row, column]
-    return result
 
 
 class Moments(NamedTuple):
@@ -420,7 +420,7 @@ def _gradient(
         along += by_dec[column] * unit[column]
     for column in range(d):
         by_dec[column] -= along * unit[column]
-    return by_bias
+    return by_bias  # pyright: ignore[reportReturnType]  # a number: numpy's types think it may be an array
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -442,7 +442,7 @@ def _move(
         w = own[column] - rate * m
         own[column] = w
         total += w * w
-    return total  # pyright: ignore[reportReturnType]  # numpy's types think that it may be an array
+    return total
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -495,3 +495,20 @@ def update(
                 continue
             by_bias = _gradient(latent, order, starts, slots, residuals, centered, sae, by_dec, by_enc)
             result[chunk] += _move_latent(latent, by_bias, by_dec, by_enc, sae, moments, rates, shift)
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def move_b_dec(by_b_dec: F32, residuals: F32, b_dec: F32, first: F32, second: F32, rates: Rates) -> None:
+    """Moves b_dec (d,), by the parts of its gradient that `update` left (CHUNKS, d) and the residuals of all latents
+    (B, d): clipped, by Adam with one second moment for all of it, as a latent has."""
+    d = len(b_dec)
+    gradient = np.zeros(d, dtype=np.float32)
+    for row in range(len(residuals)):
+        for column in range(d):
+            gradient[column] += residuals[row, column]
+    for chunk in range(len(by_b_dec)):
+        for column in range(d):
+            gradient[column] += by_b_dec[chunk, column]
+    square = _square(gradient)
+    clip = np.float32(rates.clip) / np.sqrt(square) if square > rates.clip * rates.clip else np.float32(1.0)
+    _move(b_dec.reshape((1, d)), gradient, first.reshape((1, d)), second, 0, square, clip, rates)

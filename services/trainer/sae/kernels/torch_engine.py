@@ -165,9 +165,11 @@ class TorchEngine:
         )
 
     @torch.no_grad()
-    def update(self, factors: Factors, rate: float, step: int) -> float:
+    def update(self, factors: Factors, rate: float, step: int, marks: I64, moment: int) -> float:
         t = self._tensors
         arrays = factors.arrays
+        main = arrays["indices"][: factors.rows * self._plan.k].cpu().numpy()
+        marks[main[main >= 0]] = moment
         filled = arrays["indices"] >= 0
         indices, values, sources, gradients = (
             arrays[name][filled] for name in ("indices", "values", "sources", "gradients")
@@ -215,10 +217,6 @@ class TorchEngine:
         second[rows] = BETA2 * second[rows] + (1 - BETA2) * size
         root = (second[rows] * correction).sqrt() + 1e-8
         self._tensors[name][rows] -= fast * first[rows] / (root[:, None] if gradient.ndim == 2 else root)
-
-    def mark(self, factors: Factors, marks: I64, moment: int) -> None:
-        indices = factors.arrays["indices"][: factors.rows * self._plan.k].cpu().numpy()
-        marks[indices[indices >= 0]] = moment
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {name: tensor.cpu().numpy() for name, tensor in self._tensors.items()}

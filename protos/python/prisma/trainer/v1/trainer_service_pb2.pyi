@@ -6,6 +6,7 @@ from prisma.common.v1 import block_pb2 as _block_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.trainer.v1 import resources_pb2 as _resources_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -70,6 +71,113 @@ class TrainRunRequest(_message.Message):
     name: str
     request_id: str
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class PauseRunRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class CloneRunRequest(_message.Message):
+    __slots__ = ("name", "run_id", "display_name", "config", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    run_id: str
+    display_name: str
+    config: _resources_pb2.Config
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., display_name: _Optional[str] = ..., config: _Optional[_Union[_resources_pb2.Config, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class SweepRunsRequest(_message.Message):
+    __slots__ = ("dataset", "config", "ks", "expansions", "learning_rates", "seeds", "request_id")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    KS_FIELD_NUMBER: _ClassVar[int]
+    EXPANSIONS_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATES_FIELD_NUMBER: _ClassVar[int]
+    SEEDS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    config: _resources_pb2.Config
+    ks: _containers.RepeatedScalarFieldContainer[int]
+    expansions: _containers.RepeatedScalarFieldContainer[int]
+    learning_rates: _containers.RepeatedScalarFieldContainer[float]
+    seeds: _containers.RepeatedScalarFieldContainer[int]
+    request_id: str
+    def __init__(self, dataset: _Optional[str] = ..., config: _Optional[_Union[_resources_pb2.Config, _Mapping]] = ..., ks: _Optional[_Iterable[int]] = ..., expansions: _Optional[_Iterable[int]] = ..., learning_rates: _Optional[_Iterable[float]] = ..., seeds: _Optional[_Iterable[int]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class EvaluateRunRequest(_message.Message):
+    __slots__ = ("name", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CompareRunsRequest(_message.Message):
+    __slots__ = ("first", "second", "min_cosine")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    MIN_COSINE_FIELD_NUMBER: _ClassVar[int]
+    first: str
+    second: str
+    min_cosine: float
+    def __init__(self, first: _Optional[str] = ..., second: _Optional[str] = ..., min_cosine: _Optional[float] = ...) -> None: ...
+
+class CompareRunsResponse(_message.Message):
+    __slots__ = ("matches", "lost", "new", "split", "merged", "mean_max_cosine")
+    class Match(_message.Message):
+        __slots__ = ("first", "second", "cosine")
+        FIRST_FIELD_NUMBER: _ClassVar[int]
+        SECOND_FIELD_NUMBER: _ClassVar[int]
+        COSINE_FIELD_NUMBER: _ClassVar[int]
+        first: int
+        second: int
+        cosine: float
+        def __init__(self, first: _Optional[int] = ..., second: _Optional[int] = ..., cosine: _Optional[float] = ...) -> None: ...
+    class Parts(_message.Message):
+        __slots__ = ("whole", "parts")
+        WHOLE_FIELD_NUMBER: _ClassVar[int]
+        PARTS_FIELD_NUMBER: _ClassVar[int]
+        whole: int
+        parts: _containers.RepeatedScalarFieldContainer[int]
+        def __init__(self, whole: _Optional[int] = ..., parts: _Optional[_Iterable[int]] = ...) -> None: ...
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    NEW_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    MERGED_FIELD_NUMBER: _ClassVar[int]
+    MEAN_MAX_COSINE_FIELD_NUMBER: _ClassVar[int]
+    matches: _containers.RepeatedCompositeFieldContainer[CompareRunsResponse.Match]
+    lost: _containers.RepeatedScalarFieldContainer[int]
+    new: _containers.RepeatedScalarFieldContainer[int]
+    split: _containers.RepeatedCompositeFieldContainer[CompareRunsResponse.Parts]
+    merged: _containers.RepeatedCompositeFieldContainer[CompareRunsResponse.Parts]
+    mean_max_cosine: float
+    def __init__(self, matches: _Optional[_Iterable[_Union[CompareRunsResponse.Match, _Mapping]]] = ..., lost: _Optional[_Iterable[int]] = ..., new: _Optional[_Iterable[int]] = ..., split: _Optional[_Iterable[_Union[CompareRunsResponse.Parts, _Mapping]]] = ..., merged: _Optional[_Iterable[_Union[CompareRunsResponse.Parts, _Mapping]]] = ..., mean_max_cosine: _Optional[float] = ...) -> None: ...
+
+class ImportWeightsRequest(_message.Message):
+    __slots__ = ("config", "chunk")
+    class Config(_message.Message):
+        __slots__ = ("dataset", "run_id", "display_name", "request_id")
+        DATASET_FIELD_NUMBER: _ClassVar[int]
+        RUN_ID_FIELD_NUMBER: _ClassVar[int]
+        DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+        REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+        dataset: str
+        run_id: str
+        display_name: str
+        request_id: str
+        def __init__(self, dataset: _Optional[str] = ..., run_id: _Optional[str] = ..., display_name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    config: ImportWeightsRequest.Config
+    chunk: bytes
+    def __init__(self, config: _Optional[_Union[ImportWeightsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class WatchMetricsRequest(_message.Message):
     __slots__ = ("name", "after_step")
@@ -136,7 +244,17 @@ class ReadDecoderResponse(_message.Message):
     def __init__(self, directions: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., run_uid: _Optional[str] = ...) -> None: ...
 
 class ExportWeightsRequest(_message.Message):
-    __slots__ = ("run",)
+    __slots__ = ("run", "layout")
+    class Layout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        LAYOUT_UNSPECIFIED: _ClassVar[ExportWeightsRequest.Layout]
+        LAYOUT_PRISMA: _ClassVar[ExportWeightsRequest.Layout]
+        LAYOUT_SAE_LENS: _ClassVar[ExportWeightsRequest.Layout]
+    LAYOUT_UNSPECIFIED: ExportWeightsRequest.Layout
+    LAYOUT_PRISMA: ExportWeightsRequest.Layout
+    LAYOUT_SAE_LENS: ExportWeightsRequest.Layout
     RUN_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
     run: str
-    def __init__(self, run: _Optional[str] = ...) -> None: ...
+    layout: ExportWeightsRequest.Layout
+    def __init__(self, run: _Optional[str] = ..., layout: _Optional[_Union[ExportWeightsRequest.Layout, str]] = ...) -> None: ...

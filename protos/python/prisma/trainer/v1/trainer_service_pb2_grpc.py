@@ -68,6 +68,36 @@ class TrainerServiceStub:
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRunRequest.SerializeToString,
                 response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.PauseRun = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/PauseRun',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.PauseRunRequest.SerializeToString,
+                response_deserializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
+                _registered_method=True)
+        self.CloneRun = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/CloneRun',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CloneRunRequest.SerializeToString,
+                response_deserializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
+                _registered_method=True)
+        self.SweepRuns = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/SweepRuns',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.SweepRunsRequest.SerializeToString,
+                response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.EvaluateRun = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/EvaluateRun',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EvaluateRunRequest.SerializeToString,
+                response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.CompareRuns = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/CompareRuns',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CompareRunsRequest.SerializeToString,
+                response_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CompareRunsResponse.FromString,
+                _registered_method=True)
+        self.ImportWeights = channel.stream_unary(
+                '/prisma.trainer.v1.TrainerService/ImportWeights',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.ImportWeightsRequest.SerializeToString,
+                response_deserializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
+                _registered_method=True)
         self.WatchMetrics = channel.unary_stream(
                 '/prisma.trainer.v1.TrainerService/WatchMetrics',
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchMetricsRequest.SerializeToString,
@@ -145,6 +175,56 @@ class TrainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseRun(self, request, context):
+        """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
+        nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloneRun(self, request, context):
+        """Makes a run on the same rows as another, with its configuration but for what is given.
+        Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SweepRuns(self, request, context):
+        """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
+        The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluateRun(self, request, context):
+        """Measures what a run keeps of its vectors, as a job; the result stands in the run.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareRuns(self, request, context):
+        """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
+        lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportWeights(self, request_iterator, context):
+        """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
+        `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
+        of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
+        DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchMetrics(self, request, context):
         """Streams the metrics of a run from its first step, then live until the training ends.
         Errors: RUN_NOT_FOUND.
@@ -180,7 +260,8 @@ class TrainerServiceServicer:
 
     def ExportWeights(self, request, context):
         """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
-        `mean` (d), `scale` (d), with the configuration in its metadata. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
+        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,6 +299,36 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.TrainRun,
                     request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRunRequest.FromString,
                     response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'PauseRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRun,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.PauseRunRequest.FromString,
+                    response_serializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.SerializeToString,
+            ),
+            'CloneRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloneRun,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CloneRunRequest.FromString,
+                    response_serializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.SerializeToString,
+            ),
+            'SweepRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.SweepRuns,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.SweepRunsRequest.FromString,
+                    response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'EvaluateRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.EvaluateRun,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EvaluateRunRequest.FromString,
+                    response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'CompareRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareRuns,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CompareRunsRequest.FromString,
+                    response_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CompareRunsResponse.SerializeToString,
+            ),
+            'ImportWeights': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportWeights,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.ImportWeightsRequest.FromString,
+                    response_serializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.SerializeToString,
             ),
             'WatchMetrics': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchMetrics,
@@ -408,6 +519,168 @@ class TrainerService:
             '/prisma.trainer.v1.TrainerService/TrainRun',
             prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.TrainRunRequest.SerializeToString,
             prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/PauseRun',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.PauseRunRequest.SerializeToString,
+            prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloneRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/CloneRun',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CloneRunRequest.SerializeToString,
+            prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SweepRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/SweepRuns',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.SweepRunsRequest.SerializeToString,
+            prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluateRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/EvaluateRun',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EvaluateRunRequest.SerializeToString,
+            prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/CompareRuns',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CompareRunsRequest.SerializeToString,
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CompareRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportWeights(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/prisma.trainer.v1.TrainerService/ImportWeights',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.ImportWeightsRequest.SerializeToString,
+            prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,32 @@ class TrainerServiceStub:
     Answers with the job that does so already, if there is one. One training runs at a time, the others wait.
     Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, TRAINING_DATA_CHANGED, NATS_UNAVAILABLE.
     """
+    PauseRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.PauseRunRequest, _resources_pb2.Run]
+    """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
+    nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+    """
+    CloneRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CloneRunRequest, _resources_pb2.Run]
+    """Makes a run on the same rows as another, with its configuration but for what is given.
+    Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    """
+    SweepRuns: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.SweepRunsRequest, _job_pb2.Job]
+    """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
+    The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+    """
+    EvaluateRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.EvaluateRunRequest, _job_pb2.Job]
+    """Measures what a run keeps of its vectors, as a job; the result stands in the run.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+    """
+    CompareRuns: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CompareRunsRequest, _trainer_service_pb2.CompareRunsResponse]
+    """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
+    lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+    """
+    ImportWeights: _grpc.StreamUnaryMultiCallable[_trainer_service_pb2.ImportWeightsRequest, _resources_pb2.Run]
+    """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
+    `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
+    of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
+    DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+    """
     WatchMetrics: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.WatchMetricsRequest, _resources_pb2.Metrics]
     """Streams the metrics of a run from its first step, then live until the training ends.
     Errors: RUN_NOT_FOUND.
@@ -74,7 +100,8 @@ class TrainerServiceStub:
     """
     ExportWeights: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]
     """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
-    `mean` (d), `scale` (d), with the configuration in its metadata. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
+    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
     """
 
 @_typing.type_check_only
@@ -101,6 +128,32 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     Answers with the job that does so already, if there is one. One training runs at a time, the others wait.
     Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, TRAINING_DATA_CHANGED, NATS_UNAVAILABLE.
     """
+    PauseRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.PauseRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
+    """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
+    nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+    """
+    CloneRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CloneRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
+    """Makes a run on the same rows as another, with its configuration but for what is given.
+    Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    """
+    SweepRuns: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.SweepRunsRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
+    The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+    """
+    EvaluateRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.EvaluateRunRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Measures what a run keeps of its vectors, as a job; the result stands in the run.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+    """
+    CompareRuns: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CompareRunsRequest, _trainer_service_pb2.CompareRunsResponse]  # type: ignore[assignment]
+    """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
+    lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+    """
+    ImportWeights: _aio.StreamUnaryMultiCallable[_trainer_service_pb2.ImportWeightsRequest, _resources_pb2.Run]  # type: ignore[assignment]
+    """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
+    `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
+    of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
+    DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+    """
     WatchMetrics: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.WatchMetricsRequest, _resources_pb2.Metrics]  # type: ignore[assignment]
     """Streams the metrics of a run from its first step, then live until the training ends.
     Errors: RUN_NOT_FOUND.
@@ -120,7 +173,8 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """
     ExportWeights: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
-    `mean` (d), `scale` (d), with the configuration in its metadata. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
+    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
     """
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -182,6 +236,68 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PauseRun(
+        self,
+        request: _trainer_service_pb2.PauseRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
+        """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
+        nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CloneRun(
+        self,
+        request: _trainer_service_pb2.CloneRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
+        """Makes a run on the same rows as another, with its configuration but for what is given.
+        Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
+    def SweepRuns(
+        self,
+        request: _trainer_service_pb2.SweepRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
+        The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
+    def EvaluateRun(
+        self,
+        request: _trainer_service_pb2.EvaluateRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Measures what a run keeps of its vectors, as a job; the result stands in the run.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareRuns(
+        self,
+        request: _trainer_service_pb2.CompareRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_service_pb2.CompareRunsResponse, _abc.Awaitable[_trainer_service_pb2.CompareRunsResponse]]:
+        """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
+        lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportWeights(
+        self,
+        request_iterator: _MaybeAsyncIterator[_trainer_service_pb2.ImportWeightsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
+        """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
+        `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
+        of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
+        DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
     def WatchMetrics(
         self,
         request: _trainer_service_pb2.WatchMetricsRequest,
@@ -229,7 +345,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
-        `mean` (d), `scale` (d), with the configuration in its metadata. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
+        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
         """
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,69 @@
+"""Weights of runs, as they go out and come in."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+from services.trainer.runs import Run
+from services.trainer.sae import exchange
+from services.trainer.sae.weights import Weights
+
+
+def sae_lens_zip(run: Run, weights: Weights) -> bytes:
+    """A zip of the folder that SAELens loads, with a model card."""
+    files = exchange.to_sae_lens(weights, {"model_name": run.source.embedding_model, "prisma_run": run.name})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in {**files, "README.md": model_card(run, weights).encode()}.items():
+            archive.writestr(f"{run.id}/{name}", data)
+    return buffer.getvalue()
+
+
+def model_card(run: Run, weights: Weights) -> str:
+    """What the autoencoder is, what it was trained on and how, and what it reaches; Markdown."""
+    metrics: Mapping[str, Any] = run.metrics or {}
+    evaluation: Mapping[str, Any] = run.evaluation or {}
+    active = f"threshold {weights.threshold:.4g}" if weights.threshold else f"Top-K, k {weights.k}"
+    rows = {
+        "embedding model": run.source.embedding_model,
+        "vectors": f"{run.source.row_count:,} of {weights.dimension} numbers",
+        "data fingerprint (SHA-256)": run.fingerprint or "unknown",
+        "latents": f"{weights.latent_count:,}, {active}",
+        "imported from": run.imported_from,
+        "held-out FVU": _number(metrics.get("held_out_fvu")),
+        "L0": _number(evaluation.get("l0") or metrics.get("l0")),
+        "dead latents": _number(evaluation.get("dead_share") or metrics.get("dead_share")),
+        "kNN overlap@10 of reconstructions": _number(evaluation.get("knn_overlap")),
+        "nDCG@10 of reconstructions": _number(evaluation.get("ndcg")),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
+    recipe = "\n".join(f"| `{name}` | {value} |" for name, value in run.config.to_dict().items())
+    return f"""---
+library_name: sae_lens
+tags: [sparse-autoencoder, embeddings, prisma]
+---
+
+# {run.display_name}
+
+{run.description}
+
+A sparse autoencoder on text embeddings, trained by PRISMA. `SAE.load_from_disk` of SAELens loads this folder; it takes
+vectors as the embedding model gives them.
+
+| | |
+|---|---|
+{table}
+
+## Recipe
+
+| setting | value |
+|---|---|
+{recipe}
+"""
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}"
