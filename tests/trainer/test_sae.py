@@ -36,14 +36,14 @@ def trained(vectors: np.ndarray, **config: object) -> Training:
 
 @pytest.mark.parametrize("architecture", ["top_k", "batch_top_k", "matryoshka"])
 def test_a_training_explains_the_data_with_unit_decoder_rows_and_no_dead_latents(architecture: str) -> None:
-    vectors = clusters(3000, 32)
-    training = trained(vectors, architecture=architecture, expansion=4, k=8, batch_size=128, epochs=15)
+    vectors = clusters(3000, 32)  # of 96 directions: none of 64 latents is one too many
+    training = trained(vectors, architecture=architecture, expansion=2, k=8, batch_size=128, epochs=15)
     weights = training.weights
     held_out = vectors[training.held_out]
     assert weights.fvu(held_out) < 0.25
     assert training.measure() == pytest.approx(weights.fvu(held_out), rel=1e-4)
     np.testing.assert_allclose(np.linalg.norm(weights.W_dec, axis=1), 1, rtol=1e-5)
-    assert training.dead.mean() < (0.1 if architecture == "matryoshka" else 0.01)
+    assert training.dead.mean() < 0.01
     indices, _values = weights.encode_dense(held_out)
     active = (indices >= 0).sum(axis=1)
     assert active.mean() == pytest.approx(8, abs=0.8)

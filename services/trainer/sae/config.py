@@ -52,10 +52,11 @@ class Config:
 
     def resolved(self, rows: int, dimension: int, cores: int) -> Config:
         """With all zeros that stand for "by itself" filled in, for so many vectors (rows, dimension)."""
+        kept = 1 - self.held_out_fraction
         return replace(
             self,
             learning_rate=self.learning_rate
-            or learning_rate_for(dimension, self.expansion * dimension, self.k, self.batch_size, rows, self.epochs),
+            or learning_rate_for(dimension, self.k, self.batch_size, round(rows * kept), self.epochs),
             k_aux=self.k_aux or 2 * self.k,
             dead_window=self.dead_window or min(max(4 * rows, 4096), 10_000_000),
             threads=self.threads or cores,
@@ -101,6 +102,13 @@ class Config:
         return cls(**{name: value for name, value in values.items() if name in known})
 
 
-def learning_rate_for(dimension: int, latents: int, k: int, batch_size: int, rows: int, epochs: int) -> float:
-    """A peak learning rate near the best for these sizes."""
-    return 0.13 / math.sqrt(dimension)
+def learning_rate_for(dimension: int, k: int, batch_size: int, rows: int, epochs: int) -> float:
+    """A peak learning rate near the best for so many training rows (rows, dimension); docs/explanation/recipe.md.
+
+    A step moves each number of a unit decoder row by about the learning rate, the row by √d times that: so the rule is
+    for rate · √d. Sizes beyond those that it was fitted on count as the nearest that were.
+    """
+    steps = min(max(epochs * max(rows // batch_size, 1), 160), 5000)
+    known = min(max(rows, 4000), 64_000)
+    scaled = 0.14 * (k / 32) ** 0.335 * (steps / 640) ** -0.268 * (known / 16_589) ** -0.316
+    return min(max(scaled, 0.03), 0.32) / math.sqrt(dimension)
