@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from prisma.embedder.v1 import resources_pb2 as embedder_resources
 from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma_client import sources
 from prisma_client.aio.datasets import Dataset
 from prisma_client.aio.runs import Run
 from prisma_client.aio.transport import Transport
@@ -149,6 +151,23 @@ class Runs:
         return Run(
             self._prisma, await self._prisma.transport.call("TrainerService/GetRun", request, trainer_resources.Run)
         )
+
+    async def import_weights(self, dataset: str, path: str | Path, *, run_id: str = "", name: str = "") -> Run:
+        """Makes a run of weights from elsewhere; `Run.train` then writes its codes.
+
+        path: a `.safetensors` of PRISMA, a `.zip` of a SAELens or sparsify folder, a `.pt` of HypotheSAEs or PRISMA v2.
+        Raises InvalidArgument for what is no autoencoder of the dataset's dimension.
+        """
+        config = trainer_pb2.ImportWeightsRequest.Config(
+            dataset=f"datasets/{dataset.removeprefix('datasets/')}", run_id=run_id, display_name=name
+        )
+        made = await self._prisma.transport.upload(
+            "TrainerService/ImportWeights",
+            trainer_pb2.ImportWeightsRequest(config=config),
+            sources.chunks(Path(path)),
+            trainer_resources.Run,
+        )
+        return Run(self._prisma, made)
 
     async def list(self, dataset: str = "") -> list[Run]:
         """All runs, or those of a dataset, the newest first."""

@@ -54,6 +54,31 @@ class Run:
         """Trains it, or goes on from its last checkpoint. Raises JobFailed."""
         return await self._job("TrainerService/TrainRun", trainer_pb2.TrainRunRequest(name=self.name), wait, progress)
 
+    async def pause(self) -> None:
+        """Stops its training after a checkpoint; `train` goes on from there."""
+        request = trainer_pb2.PauseRunRequest(name=self.name)
+        await self._prisma.transport.call("TrainerService/PauseRun", request, trainer_resources.Run)
+
+    async def clone(self, *, run_id: str = "", name: str = "", **config: Any) -> Run:
+        """Makes a run on the same rows with the same settings but for `config`; `train` trains it."""
+        request = trainer_pb2.CloneRunRequest(
+            name=self.name, run_id=run_id, display_name=name, config=trainer_resources.Config(**config)
+        )
+        made = await self._prisma.transport.call("TrainerService/CloneRun", request, trainer_resources.Run)
+        return Run(self._prisma, made)
+
+    async def evaluate(self, *, wait: bool = True, progress: Progress | None = None) -> trainer_resources.Evaluation:
+        """Measures what it keeps of held-out vectors: FVU, neighbours, search results … Raises JobFailed."""
+        request = trainer_pb2.EvaluateRunRequest(name=self.name)
+        await self._job("TrainerService/EvaluateRun", request, wait, progress)
+        return (await self.refresh()).message.evaluation
+
+    async def compare(self, other: Run | str, min_cosine: float = 0.7) -> trainer_pb2.CompareRunsResponse:
+        """Which of its latents are also in another run, and which are lost, new, split and merged there."""
+        named = other.name if isinstance(other, Run) else f"runs/{other.removeprefix('runs/')}"
+        request = trainer_pb2.CompareRunsRequest(first=self.name, second=named, min_cosine=min_cosine)
+        return await self._prisma.transport.call("TrainerService/CompareRuns", request, trainer_pb2.CompareRunsResponse)
+
     async def metrics(self, after_step: int = 0) -> AsyncIterator[trainer_resources.Metrics]:
         """Loss, FVU, L0, dead latents … of each measured step, live until the training ends."""
         request = trainer_pb2.WatchMetricsRequest(name=self.name, after_step=after_step)
@@ -137,9 +162,12 @@ class Run:
         """Writes statistics and labels of all features as a CSV file; returns its bytes."""
         return await self._save("InterpreterService/ExportFeatures", pb2.ExportFeaturesRequest(run=self.name), path)
 
-    async def export_weights(self, path: str | Path) -> int:
-        """Writes the weights as a safetensors file; returns its bytes."""
-        return await self._save("TrainerService/ExportWeights", trainer_pb2.ExportWeightsRequest(run=self.name), path)
+    async def export_weights(self, path: str | Path, *, sae_lens: bool = False) -> int:
+        """Writes the weights as a safetensors file, or as a zip of the folder that SAELens loads; returns its bytes."""
+        layouts = trainer_pb2.ExportWeightsRequest
+        layout = layouts.LAYOUT_SAE_LENS if sae_lens else layouts.LAYOUT_PRISMA
+        request = trainer_pb2.ExportWeightsRequest(run=self.name, layout=layout)
+        return await self._save("TrainerService/ExportWeights", request, path)
 
     async def feature(self, index: int) -> resources_pb2.Feature:
         """A feature with its histogram, neighbours and families. Raises NotFound."""

@@ -134,10 +134,14 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Adam's step.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Vectors for each step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is random.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="top-k, batch-top-k or matryoshka (top-k).")] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Choose what is left out for the dataset's size.")] = False,
     detach: Detach = False,
 ) -> None:
     """Train a sparse autoencoder on a dataset's vectors."""
     wanted = {
+        "architecture": architecture and f"ARCHITECTURE_{architecture.replace('-', '_').upper()}",
+        "auto": auto or None,
         "expansion": expansion,
         "k": k,
         "epochs": epochs,
@@ -170,7 +174,7 @@ def runs(dataset: Annotated[str, typer.Option(help="Those of one dataset.")] = "
             "run": lambda each: each.name.removeprefix("runs/"),
             "dataset": lambda each: each.dataset.removeprefix("datasets/"),
             "state": lambda each: RunMessage.State.Name(each.state).removeprefix("STATE_").lower(),
-            "latents": lambda each: f"{each.dimension * each.config.expansion:,}",
+            "latents": lambda each: f"{each.latent_count:,}",
             "k": lambda each: each.config.k,
             "FVU": lambda each: f"{each.metrics.held_out_fvu:.3f}" if each.HasField("metrics") else "",
         }
@@ -308,17 +312,94 @@ def explain(
 
 
 @app.command()
+def pause(run: RunId) -> None:
+    """Stop a run's training after a checkpoint; `prisma train DATASET --run RUN` goes on."""
+    with connected() as prisma:
+        prisma.runs.get(run).pause()
+        output.show_one({"paused": run}, [f"runs/{run} is paused; train it again to go on"])
+
+
+@app.command()
+def sweep(
+    dataset: DatasetId,
+    k: Annotated[list[int] | None, typer.Option(help="Values of k; give it several times.")] = None,
+    expansion: Annotated[list[int] | None, typer.Option(help="Values of expansion.")] = None,
+    learning_rate: Annotated[list[float] | None, typer.Option(help="Values of the learning rate.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Values of the seed.")] = None,
+) -> None:
+    """Train and evaluate a run for each combination of the values."""
+    with connected() as prisma, output.bar("sweep") as bar:
+        runs = prisma.datasets.get(dataset).sweep(
+            ks=k or [], expansions=expansion or [], learning_rates=learning_rate or [], seeds=seed or [], progress=bar
+        )
+    output.show(
+        [run.message for run in runs],
+        {
+            "run": lambda each: each.name.removeprefix("runs/"),
+            "with": lambda each: each.display_name,
+            "FVU": lambda each: f"{each.evaluation.fvu:.3f}",
+            "L0": lambda each: f"{each.evaluation.l0:.1f}",
+            "dead": lambda each: f"{each.evaluation.dead_share:.1%}",
+            "kNN": lambda each: f"{each.evaluation.knn_overlap:.3f}",
+            "nDCG": lambda each: f"{each.evaluation.ndcg:.3f}",
+        },
+    )
+
+
+@app.command()
+def evaluate(run: RunId) -> None:
+    """Measure what a run keeps of held-out vectors."""
+    with connected() as prisma, output.bar("evaluating") as bar:
+        found = prisma.runs.get(run).evaluate(progress=bar)
+    output.show_one(
+        found,
+        [
+            f"FVU {found.fvu:.3f}, cosine {found.cosine:.3f}, L0 {found.l0:.1f}, dead {found.dead_share:.1%}, "
+            f"dense {found.dense_share:.1%}",
+            f"kNN overlap@10 {found.knn_overlap:.3f}, nDCG@10 {found.ndcg:.3f} on {found.row_count:,} vectors",
+        ],
+    )
+
+
+@app.command()
+def compare(first: RunId, second: RunId) -> None:
+    """Say which latents of a run are also in another, and which are lost, new, split and merged there."""
+    with connected() as prisma:
+        found = prisma.runs.get(first).compare(second)
+    lines = [
+        f"{len(found.matches):,} the same, {len(found.lost):,} lost, {len(found.new):,} new, "
+        f"{len(found.split):,} split, {len(found.merged):,} merged",
+        f"mean max cosine {found.mean_max_cosine:.3f}",
+    ]
+    output.show_one(found, lines)
+
+
+@app.command()
+def import_weights(
+    dataset: DatasetId,
+    file: Annotated[Path, typer.Argument(help="A .safetensors of PRISMA, a .zip of SAELens or sparsify, or a .pt.")],
+    run: Annotated[str, typer.Option(help="The new run's id.")] = "",
+    detach: Detach = False,
+) -> None:
+    """Make a run of weights from elsewhere, and write its codes."""
+    with connected() as prisma, output.bar("encoding") as bar:
+        made = prisma.runs.import_weights(dataset, file, run_id=run)
+        _told(made.train(wait=not detach, progress=bar), detach)
+
+
+@app.command()
 def export(
     run: RunId,
-    what: Annotated[str, typer.Argument(help="features (CSV) or weights (safetensors).")],
+    what: Annotated[str, typer.Argument(help="features (CSV), weights (safetensors) or sae-lens (zip).")],
     file: Annotated[Path, typer.Argument(help="Where to write.")],
 ) -> None:
     """Write statistics and labels, or the weights, to a file."""
-    if what not in ("features", "weights"):
-        raise typer.BadParameter(f"expected features or weights, got {what!r}")
+    if what not in ("features", "weights", "sae-lens"):
+        raise typer.BadParameter(f"expected features, weights or sae-lens, got {what!r}")
     with connected() as prisma:
         found = prisma.runs.get(run)
-        size = found.export_features(file) if what == "features" else found.export_weights(file)
+        features = what == "features"
+        size = found.export_features(file) if features else found.export_weights(file, sae_lens=what == "sae-lens")
         output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
 
 

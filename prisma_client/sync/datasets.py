@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
+from prisma.trainer.v1 import resources_pb2 as trainer_resources
+from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import sources
 from prisma_client.sync.runs import Run
 
@@ -111,6 +113,31 @@ class Dataset:
         run = self._prisma.runs.create(self.id, run_id=run_id, name=name, config=config)
         run.train(wait=wait, progress=progress)
         return run
+
+    def sweep(
+        self,
+        *,
+        ks: Sequence[int] = (),
+        expansions: Sequence[int] = (),
+        learning_rates: Sequence[float] = (),
+        seeds: Sequence[int] = (),
+        wait: bool = True,
+        progress: Progress | None = None,
+        **config: Any,
+    ) -> list[Run]:
+        """Trains and evaluates a run for each combination; returns those that are there. config: what all have."""
+        request = trainer_pb2.SweepRunsRequest(
+            dataset=self.name,
+            config=trainer_resources.Config(**config),
+            ks=ks,
+            expansions=expansions,
+            learning_rates=learning_rates,
+            seeds=seeds,
+        )
+        job = self._prisma.transport.call("TrainerService/SweepRuns", request, Job)
+        self._ended(job, wait, progress)
+        tag = f"sweep/{job.name.removeprefix('jobs/')}"
+        return [run for run in self._prisma.runs.list(self.id) if tag in run.message.tags]
 
     def search(
         self,

@@ -29,6 +29,14 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert lines(stack, "embed", "own")[-1]["state"] == "STATE_SUCCEEDED"
         trained = lines(stack, "train", "own", "--run", "own", "--expansion", "1", "--k", "4", "--epochs", "2")
         assert trained[-1]["state"] == "STATE_SUCCEEDED"
+        assert 0 < lines(stack, "evaluate", "own")[-1]["fvu"] < 2
+        assert lines(stack, "export", "own", "sae-lens", str(tmp_path / "w.zip"))[0]["bytes"] > 0
+        back = lines(stack, "import-weights", "own", str(tmp_path / "w.zip"), "--run", "back")
+        assert back[-1]["state"] == "STATE_SUCCEEDED"
+        assert len(lines(stack, "compare", "own", "back")[0]["matches"]) == 256
+        assert lines(stack, "pause", "back") == [{"paused": "back"}]
+        swept = lines(stack, "sweep", "own", "--k", "2", "--k", "3", "--expansion", "1")
+        assert {each["config"]["k"] for each in swept if "config" in each} == {2, 3}
         assert lines(stack, "stats", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert lines(stack, "label", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert {each["name"] for each in lines(stack, "datasets")} == {"datasets/own", f"datasets/{DATASET}"}

@@ -119,6 +119,34 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
     expect(page).to_have_url(re.compile("/datasets$"))
 
 
+def test_a_trained_run_is_evaluated_and_gives_its_settings_to_another(page: Page) -> None:
+    page.goto(f"/runs/{RUN}")
+    page.get_by_role("button", name="Evaluate").click()
+    card = page.locator("section", has=page.get_by_role("heading", name="Evaluation"))
+    expect(card.get_by_text("kNN overlap@10")).to_be_visible()
+    expect(card.get_by_text("held-out vectors")).to_be_visible()
+    page.get_by_role("link", name="Train another").click()
+    expect(page).to_have_url(re.compile(rf"/runs/new\?from={RUN}$"))
+    expect(page.get_by_text(f"With the settings of {RUN}")).to_be_visible()
+    expect(page.get_by_label("Epochs")).not_to_have_value("")
+
+
+def test_a_training_is_paused_and_resumed(page: Page, stack: Stack) -> None:
+    prisma = Prisma(stack.url)
+    run = prisma.runs.create(DATASET, run_id="long", config={"epochs": 20_000, "expansion": 1, "k": 4})
+    try:
+        run.train(wait=False)
+        page.goto("/runs/long")
+        expect(page.locator("dt", has_text="L0").first.locator("xpath=following-sibling::dd")).not_to_contain_text("–")
+        page.get_by_role("button", name="Pause").click()
+        resume = page.get_by_role("button", name="Resume")
+        expect(resume).to_be_visible()
+        resume.click()
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    finally:
+        run.delete()
+
+
 def test_features_are_sorted_filtered_and_kept_in_the_address(page: Page, stack: Stack) -> None:
     page.goto(f"/runs/{RUN}/features")
     rows = page.locator("tbody tr")
@@ -192,7 +220,7 @@ def test_families_jobs_and_status(page: Page) -> None:
     page.get_by_role("button", name=re.compile("^Graph [0-9]+")).first.click()
     expect(page).to_have_url(re.compile("at="))
     page.goto("/jobs")
-    page.get_by_role("link", name="Training").last.click()
+    page.get_by_role("main").get_by_role("link", name="Training").first.click()
     expect(page.get_by_role("heading", name="Log")).to_be_visible()
     page.goto("/status")
     expect(page.get_by_role("heading", name="interpreter")).to_be_visible()
