@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,18 +114,24 @@ def config(message: pb2.Config, source: Source, base: Config | None = None) -> C
     return found
 
 
+def _axes(request: SweepRunsRequest) -> dict[str, Sequence[Any]]:
+    return {
+        "k": request.ks,
+        "expansion": request.expansions,
+        "learning_rate": request.learning_rates,
+        "seed": request.seeds,
+    }
+
+
+def place_in_grid(request: SweepRunsRequest, config: Config) -> str:
+    """What sets a configuration apart from the others of its sweep, for people."""
+    values = {name: getattr(config, name) for name, values in _axes(request).items() if len(values) > 1}
+    return " · ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items())
+
+
 def grid(request: SweepRunsRequest) -> list[pb2.Config]:
     """The configurations of a sweep, in order. Raises InvalidArgument for more than 100."""
-    axes: list[list[tuple[str, Any]]] = [
-        [(name, value) for value in values]
-        for name, values in (
-            ("k", request.ks),
-            ("expansion", request.expansions),
-            ("learning_rate", request.learning_rates),
-            ("seed", request.seeds),
-        )
-        if values
-    ]
+    axes = [[(name, value) for value in values] for name, values in _axes(request).items() if values]
     found: list[pb2.Config] = []
     for combination in itertools.islice(itertools.product(*axes), MAX_SWEEP + 1):
         each = pb2.Config()

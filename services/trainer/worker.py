@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,6 @@ from services.trainer.child import Spec
 from services.trainer.errors import RunNotFound, RunNotTrained
 from services.trainer.runs import Run
 from services.trainer.sae import checkpoint, comparing, evaluating
-from services.trainer.sae.config import Config
 from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors
 from services.trainer.sae.weights import Weights
 from services.trainer.store import Store
@@ -87,7 +86,14 @@ class TrainerJobs:
         tag = f"sweep/{context.job.name.removeprefix('jobs/')}"
         for place, config in enumerate(configs):
             run = await asyncio.to_thread(
-                self._store.create, "", _differences(config, configs), "", source, config, f"{tag}/{place}", tags=[tag]
+                self._store.create,
+                "",
+                convert.place_in_grid(request, config),
+                "",
+                source,
+                config,
+                f"{tag}/{place}",
+                tags=[tag],
             )
 
             async def report(metrics: Mapping[str, Any], at: int = place, name: str = run.display_name) -> None:
@@ -203,13 +209,3 @@ class TrainerJobs:
         """The newest checkpoint of the run's attempts; each replaces the one before as a whole."""
         found = list((self._folder / run.folder).glob(f"*/{checkpoint.NAME}"))
         return str(max(found, key=lambda file: file.stat().st_mtime_ns)) if found else ""
-
-
-def _differences(config: Config, configs: Sequence[Config]) -> str:
-    """What sets a configuration apart from the others of its sweep."""
-    axes = {
-        name: value
-        for name, value in config.to_dict().items()
-        if name in ("expansion", "k", "learning_rate", "seed") and len({getattr(each, name) for each in configs}) > 1
-    }
-    return " · ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in axes.items())
