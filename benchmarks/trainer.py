@@ -23,6 +23,8 @@ from benchmarks.sae_subjects import BATCH, Prisma, PrismaDb, SaeLens, Subject
 
 Record = dict[str, Any]
 K, EPOCHS, TIMED_EPOCHS = 32, 20, 5
+SETTLE_SECONDS = 0.5
+"""Threads of torch and BLAS spin for a while after their last work; nobody is measured beside another's."""
 SAE_LENS_RATES = (3e-4, 1e-3, 2e-3, 3e-3, 6e-3)
 UNITS = {
     "samples_per_second": "samples/s",
@@ -78,9 +80,11 @@ def speed(vectors: F32, expansion: int, peers: list[str], threads: int) -> list[
     products: list[float] = []
     for _ in range(TIMED_EPOCHS):
         for subject in subjects:
+            time.sleep(SETTLE_SECONDS)
             began = time.perf_counter()
             subject.epoch()
             seconds[subject.name].append(time.perf_counter() - began)
+        time.sleep(SETTLE_SECONDS)
         products.append(_product_seconds(latents, vectors.shape[1], threads))
     case = f"speed d={vectors.shape[1]} n={latents} k={K} batch={BATCH} threads={threads}"
     steps = ours.training.steps_per_epoch
@@ -181,7 +185,6 @@ def _product_seconds(latents: int, d: int, threads: int) -> float:
                 product()
                 times.append(time.perf_counter() - began)
             found.append(statistics.median(times))
-    time.sleep(0.2)  # BLAS's threads spin for a while after their last product
     return min(found)
 
 

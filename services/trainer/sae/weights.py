@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from prisma_client.wire import Codes
-from services.trainer.sae.kernels import F32
+from services.trainer.sae.kernels import F32, screening
 from services.trainer.sae.kernels.encoding import BLOCK, decode, encode_above, encode_rows
 from services.trainer.sae.kernels.numba_engine import threads
 from services.trainer.sae.kernels.stepping import Sae
@@ -54,13 +55,16 @@ class Weights:
         check(vectors, self.dimension)
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         sae = Sae(self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.mean, self.scale)
-        workspace = np.empty((threads(), BLOCK, self.latent_count), dtype=np.float32)
+        workspace = np.empty((threads(), BLOCK * screening.padded(self.latent_count)), dtype=np.float32)
+        counts = np.empty(len(vectors), dtype=np.int64)
         width = self.k
         if not self.threshold:
             indices, values = _room(len(vectors), width)
-            encode_rows(vectors, sae, self.k, workspace, indices, values)
+            desk = screening.desk_for(threads(), BLOCK, self.latent_count, self.dimension)
+            encode_rows(
+                vectors, sae, self._screen, desk, self.k, workspace, indices.reshape(-1), values.reshape(-1), counts
+            )
             return indices, values
-        counts = np.empty(len(vectors), dtype=np.int64)
         while True:
             indices, values = _room(len(vectors), width)
             encode_above(vectors, sae, np.float32(self.threshold), workspace, indices, values, counts)
@@ -68,6 +72,13 @@ class Weights:
             if most <= width:
                 return indices, values
             width = most
+
+    @cached_property
+    def _screen(self) -> screening.Screen:
+        n, d = self.W_enc.shape
+        screen = screening.screen_for(n, d, screening.pays(n, d))
+        screening.take_all(self.W_enc, screen)
+        return screen
 
     def encode(self, vectors: F32, rows: NDArray[np.uint64]) -> Codes:
         """The activations of (B, d) vectors, under these row numbers. Raises InvalidVectors.

@@ -7,40 +7,43 @@ from numba import njit, prange
 from numba.np.ufunc import get_thread_id
 from numpy.typing import NDArray
 
-from services.trainer.sae.kernels.selecting import F32, I32, Real, select_row, space_for
-from services.trainer.sae.kernels.stepping import Sae, add_rows
+from services.trainer.sae.kernels.products import add_rows
+from services.trainer.sae.kernels.screening import Desk, Screen
+from services.trainer.sae.kernels.selecting import F32, I32, Real, space_for
+from services.trainer.sae.kernels.stepping import Sae, choose_rows
 
 BLOCK = 64
-"""Rows of a block, zero-padded: BLAS gives other bits for other shapes."""
+"""Rows of a block; zero-padded for BLAS, which gives other bits for other shapes."""
 
 
 @njit(cache=True, error_model="numpy")
-def _score(vectors: F32, begin: int, end: int, sae: Sae, centered: F32, pre: F32) -> None:
+def _center(vectors: F32, begin: int, end: int, sae: Sae, centered: F32) -> None:
     centered[:] = 0.0
     for row in range(begin, end):
         for column in range(vectors.shape[1]):
             normalized = (vectors[row, column] - sae.mean[column]) / sae.scale[column]
             centered[row - begin, column] = normalized - sae.b_dec[column]
-    np.dot(centered, sae.W_enc.T, pre)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def encode_rows(vectors: F32, sae: Sae, k: int, workspace: F32, indices: I32, values: F32) -> None:
-    """Exact Top-K of (B, d) vectors: indices (B, k), rising, −1 where fewer are positive, and values (B, k), zeroed.
-
-    workspace is (threads, BLOCK, n).
-    """
+def encode_rows(
+    vectors: F32, sae: Sae, screen: Screen, desk: Desk, k: int, workspace: F32, indices: I32, values: F32,
+    counts: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Exact Top-K of (B, d) vectors: indices (B·k,), rising, −1 where fewer are positive, values (B·k,), zeroed, and
+    counts (B,). workspace is (threads, BLOCK · n or more)."""
     rows = len(vectors)
     for part in prange((rows + BLOCK - 1) // BLOCK):
         begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
-        pre = workspace[get_thread_id()]
-        _score(vectors, begin, end, sae, np.empty((BLOCK, vectors.shape[1]), dtype=np.float32), pre)
+        thread = get_thread_id()
+        size = end - begin if len(screen.panels) else BLOCK
+        centered = np.empty((size, vectors.shape[1]), dtype=np.float32)
+        _center(vectors, begin, end, sae, centered)
         space = space_for(len(sae.b_enc), k)
-        guess = np.float32(0.0)
-        for row in range(begin, end):
-            count, guess = select_row(pre[row - begin], sae.b_enc, k, guess, space, indices[row], values[row])
-            for slot in range(count, k):
-                indices[row, slot] = -1
+        choose_rows(
+            centered, end - begin, sae, screen, desk, np.inf, thread, workspace[thread], k, space,
+            indices[begin * k :], values[begin * k :], counts[begin:end],
+        )  # fmt: skip
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -49,13 +52,16 @@ def encode_above(
 ) -> None:
     """All latents above a threshold, the first of them as far as there is room; counts (B,) says how many there are."""
     rows, room = indices.shape
+    n = len(sae.b_enc)
     for part in prange((rows + BLOCK - 1) // BLOCK):
         begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
-        pre = workspace[get_thread_id()]
-        _score(vectors, begin, end, sae, np.empty((BLOCK, vectors.shape[1]), dtype=np.float32), pre)
+        pre = workspace[get_thread_id(), : BLOCK * n].reshape((BLOCK, n))
+        centered = np.empty((BLOCK, vectors.shape[1]), dtype=np.float32)
+        _center(vectors, begin, end, sae, centered)
+        np.dot(centered, sae.W_enc.T, pre)
         for row in range(begin, end):
             count = 0
-            for latent in range(len(sae.b_enc)):
+            for latent in range(n):
                 value = pre[row - begin, latent] + sae.b_enc[latent]
                 if value > threshold:
                     if count < room:

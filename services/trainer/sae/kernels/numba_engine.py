@@ -13,7 +13,7 @@ import scipy.linalg.cython_blas  # numba's np.dot takes its BLAS from here; load
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from services.trainer.sae.kernels import BETA1, BETA2, F32, I64, Factors, Plan, stepping
+from services.trainer.sae.kernels import BETA1, BETA2, F32, I64, Factors, Plan, screening, stepping
 
 assert scipy.linalg.cython_blas
 _EMPTY = np.empty(0, dtype=np.int32)
@@ -53,7 +53,8 @@ class NumbaEngine:
     name = "numba"
     device = "cpu"
 
-    def __init__(self, plan: Plan, state: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, plan: Plan, state: Mapping[str, NDArray[Any]], screened: bool | None = None) -> None:
+        """`screened`: whether by screening; None for where it pays."""
         set_threads(plan.threads)
         self._plan = plan
         self._sae = stepping.Sae(*(room(*state[name].shape) for name in stepping.Sae._fields))
@@ -64,40 +65,41 @@ class NumbaEngine:
         for name in stepping.Moments._fields:
             if name in state:
                 getattr(self._moments, name)[...] = state[name]
+        wanted = screening.pays(n, d) if screened is None else screened
+        self._screen = screening.screen_for(n, d, plan.scope == "row" and wanted)
+        screening.take_all(self._sae.W_enc, self._screen)
         self._ends = np.array(plan.ends, dtype=np.int32)
         self._weights = np.array(plan.weights, dtype=np.float32)
         self._starts = np.empty(n + 1, dtype=np.int32)
         self._by_b_dec = room(stepping.CHUNKS, d)
         self._squares = np.empty(stepping.CHUNKS, dtype=np.float64)
-        self._workspace = room(0, 0, 0)
         self._floor = 0.0
         self._shape = (0, -1)
 
     def forward(self, pool: F32, picked: I64, batch_rows: int, dead: NDArray[np.int32]) -> Factors:
         plan, rows, d = self._plan, len(picked), pool.shape[1]
         k_aux = min(plan.k_aux, len(dead)) if plan.aux_coefficient > 0 else 0
+        dead = dead if k_aux else _EMPTY
         losses = stepping.Losses(
-            self._ends, self._weights, dead if k_aux else _EMPTY, k_aux, plan.aux_coefficient, batch_rows
+            self._ends, self._weights, dead, self._sae.W_enc[dead], k_aux, plan.aux_coefficient, batch_rows
         )
-        block = min(max(-(-rows // plan.threads), 64), 256)
         if self._shape != (rows, k_aux):
             self._make_room(rows, d, k_aux)
             self._shape = (rows, k_aux)
-        slots, centered, residuals = self._slots, self._centered, self._residuals
+        slots, centered, residuals, block = self._slots, self._centered, self._residuals, self._block
         sums = np.empty((-(-rows // block), 4), dtype=np.float64)
         bar = 0.0
         if plan.scope == "row":
-            if self._workspace.shape[1:] != (block, plan.latents):
-                self._workspace = room(plan.threads, block, plan.latents)
             stepping.forward_rows(
-                pool, picked, self._sae, plan.k, losses, block, self._workspace, slots, centered, residuals, sums
-            )
+                pool, picked, self._sae, self._screen, self._desk, plan.k, losses, block, self._workspace, slots,
+                self._begins, self._counts, centered, residuals, sums,
+            )  # fmt: skip
         else:
             pre = np.empty((rows, plan.latents), dtype=np.float32)
             stepping.score(pool, picked, self._sae, block, centered, pre)
             begins, bar = self._choose(pre, slots)
             stepping.forward_chosen(
-                pre, begins, rows * plan.k, self._sae, losses, block, slots, centered, residuals, sums
+                begins[:-1], np.diff(begins), rows * plan.k, self._sae, losses, block, slots, centered, residuals, sums
             )
         loss, unexplained, total, revived = sums.sum(axis=0)
         active = stepping.filled(slots.indices[: rows * plan.k])
@@ -112,8 +114,14 @@ class NumbaEngine:
         )
 
     def _make_room(self, rows: int, d: int, k_aux: int) -> None:
-        """Arrays for factors, filled anew by each forward."""
-        size = rows * (self._plan.k + k_aux)
+        """Arrays for factors, filled anew by each forward, and what they are made in."""
+        plan = self._plan
+        size = rows * (plan.k + k_aux)
+        self._block = stepping.block_for(rows, plan.threads, self._screen)
+        self._desk = screening.desk_for(plan.threads, self._block, plan.latents, d)
+        self._workspace = room(plan.threads, self._block * screening.padded(plan.latents))
+        self._begins = plan.k * np.arange(rows)
+        self._counts = np.zeros(rows, dtype=np.int64)
         self._slots = stepping.Slots(
             np.empty(size, dtype=np.int32),
             np.empty(size, dtype=np.float32),
@@ -190,8 +198,9 @@ class NumbaEngine:
         stepping.by_latent(slots.indices, self._starts, order, factors.rows * self._plan.k, marks, moment)
         rates = stepping.Rates(rate / (1 - BETA1**step), 1 / (1 - BETA2**step), BETA1, BETA2, self._plan.gradient_clip)
         stepping.update(
-            order, self._starts, slots, flat, centered, self._sae, self._moments, rates, self._by_b_dec, self._squares
-        )
+            order, self._starts, slots, flat, centered, self._sae, self._screen, self._moments, rates, self._by_b_dec,
+            self._squares,
+        )  # fmt: skip
         moments = self._moments
         stepping.move_b_dec(
             self._by_b_dec, residuals[0], self._sae.b_dec, moments.first_b_dec, moments.second_b_dec, rates

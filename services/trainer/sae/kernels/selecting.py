@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 Real: TypeAlias = "float | np.floating[Any]"
-_TINY = np.float32(1e-45)  # the smallest positive float32
+TINY = np.float32(1e-45)
+"""The smallest positive float32."""
 
 
 class Space(NamedTuple):
@@ -31,8 +32,8 @@ class Space(NamedTuple):
 
 @njit(cache=True, error_model="numpy")
 def lane_count(n: int, k: int) -> int:
-    """Lanes that a row of n is strided into: about four for each of k, in whole vector registers."""
-    wanted = max(64, 16 * ((4 * k + 15) // 16))
+    """Lanes that a row of n is strided into: about eight for each of k, in whole vector registers."""
+    wanted = max(64, 8 * k // 16 * 16)
     return wanted if wanted < n else n
 
 
@@ -72,8 +73,8 @@ def _above(values: F32, bar: Real) -> Real:
 @njit(cache=True, error_model="numpy")
 def _bar(maxima: F32, k: int, guess: Real) -> Real:
     """A positive number that at least k of the maxima reach, near the highest such; the smallest if fewer are."""
-    if _above(maxima, _TINY) <= k:
-        return _TINY
+    if _above(maxima, TINY) <= k:
+        return TINY
     low, high = np.float32(0.0), np.float32(0.0)
     for lane in range(len(maxima)):
         high = max(high, maxima[lane])
@@ -90,7 +91,7 @@ def _bar(maxima: F32, k: int, guess: Real) -> Real:
         else:
             high = bar
         bar = np.float32(0.5) * (low + high)
-    return max(low, _TINY)
+    return max(low, TINY)
 
 
 @njit(cache=True, error_model="numpy")
@@ -100,39 +101,49 @@ def space_for(n: int, k: int) -> Space:
     return Space(
         np.empty(lanes, dtype=np.float32),
         np.empty(lanes + 1, dtype=np.uint32),
-        np.empty(n + 1, dtype=np.float32),
-        np.empty(n + 1, dtype=np.int32),
+        np.empty(n + 8, dtype=np.float32),
+        np.empty(n + 8, dtype=np.int32),
         np.empty(n + 1, dtype=np.float32),
     )
 
 
 @njit(cache=True, error_model="numpy")
-def select_row(pre: F32, bias: F32, k: int, guess: Real, space: Space, indices: I32, values: F32) -> tuple[int, Real]:
-    """The k largest positive of pre + bias (n,), into indices and values (k,), by rising index.
+def bar_of(row: F32, k: int, guess: Real, space: Space) -> Real:
+    """A positive number that at least k of a row (n,) reach, if so many are positive; leaves the lanes' maxima.
 
-    `guess` is where the bar may lie, from the row before; it changes the time, not the result. Returns how many are
-    positive, at most k, and the bar.
+    `guess` is where it may lie, from the row before; it changes the time, and which number it is.
     """
-    n = len(pre)
+    n = len(row)
     size = lane_count(n, k)
     chunks = n // size
-    rest = n - chunks * size
-    grid = pre[: chunks * size].reshape((chunks, size))
-    shift = bias[: chunks * size].reshape((chunks, size))
+    grid = row[: chunks * size].reshape((chunks, size))
     tops = space.maxima[:size]
-    lanes, found, places = space.lanes, space.found, space.places
     tops[:] = -np.inf
     for chunk in range(chunks):
         for lane in range(size):
-            value = grid[chunk, lane] + shift[chunk, lane]
+            value = grid[chunk, lane]
             top = tops[lane]
             tops[lane] = value if value > top else top
-    tail, tail_shift = pre[chunks * size :], bias[chunks * size :]
-    for lane in range(rest):
-        value = tail[lane] + tail_shift[lane]
+    tail = row[chunks * size :]
+    for lane in range(len(tail)):
+        value = tail[lane]
         top = tops[lane]
         tops[lane] = value if value > top else top
-    bar = _bar(tops, k, guess)
+    return _bar(tops, k, guess)
+
+
+@njit(cache=True, error_model="numpy")
+def reaching(row: F32, bar: Real, size: int, space: Space) -> int:
+    """All of a row (n,) that reach the bar, into space.found and space.places, by rising place; how many there are.
+
+    `size` lanes' maxima stand in the space, from `bar_of`.
+    """
+    n = len(row)
+    chunks = n // size
+    rest = n - chunks * size
+    grid = row[: chunks * size].reshape((chunks, size))
+    tail = row[chunks * size :]
+    tops, lanes, found, places = space.maxima, space.lanes, space.found, space.places
     used = np.uint32(0)
     for lane in range(size):
         lanes[used] = lane
@@ -141,22 +152,33 @@ def select_row(pre: F32, bias: F32, k: int, guess: Real, space: Space, indices: 
     for chunk in range(chunks):
         for place in range(used):
             lane = lanes[place]
-            value = grid[chunk, lane] + shift[chunk, lane]
+            value = grid[chunk, lane]
             found[count] = value
             places[count] = chunk * size + lane
             count += np.uint32(value >= bar)
     for place in range(used):
         lane = lanes[place]
         if lane < rest:
-            value = tail[lane] + tail_shift[lane]
+            value = tail[lane]
             found[count] = value
             places[count] = chunks * size + lane
             count += np.uint32(value >= bar)
-    return _keep(found, places, np.int64(count), k, space.scratch, indices, values), bar
+    return np.int64(count)  # pyright: ignore[reportReturnType]
 
 
 @njit(cache=True, error_model="numpy")
-def _keep(found: F32, places: I32, count: Any, k: int, scratch: F32, indices: I32, values: F32) -> int:
+def select_row(row: F32, k: int, guess: Real, space: Space, indices: I32, values: F32) -> tuple[int, Real]:
+    """The k largest positive of a row (n,), into indices and values (k,), by rising index.
+
+    Returns how many are positive, at most k, and the bar, for the next row's guess.
+    """
+    bar = bar_of(row, k, guess, space)
+    count = reaching(row, bar, lane_count(len(row), k), space)
+    return keep(space.found, space.places, count, k, space.scratch, indices, values), bar
+
+
+@njit(cache=True, error_model="numpy")
+def keep(found: F32, places: I32, count: Any, k: int, scratch: F32, indices: I32, values: F32) -> int:
     """Of count candidates by rising place, the k largest, ties to the lower place."""
     if count <= k:
         for place in range(count):

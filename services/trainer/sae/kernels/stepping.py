@@ -20,12 +20,13 @@ from numba import njit, prange
 from numba.np.ufunc import get_thread_id
 from numpy.typing import NDArray
 
+from services.trainer.sae.kernels import screening
+from services.trainer.sae.kernels.products import FAST, add_rows, dots
+from services.trainer.sae.kernels.screening import Desk, Screen
 from services.trainer.sae.kernels.selecting import F32, I32, Real, Space, select_row, space_for
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
-# Sums may be split into vector lanes, always in the same way; NaN and infinity keep their meaning.
-_FAST = {"reassoc", "contract", "arcp", "nsz"}
 CHUNKS = 64
 """Parts that the latents are cut into."""
 
@@ -54,72 +55,18 @@ class Slots(NamedTuple):
 class Losses(NamedTuple):
     """What is summed into the loss: nested prefixes of the latents (P,), their weights (P,), the dead latents (m,) that
     AuxK revives, how many of them a row may use, its weight, and the rows of the whole batch that losses are means
-    over. P is 1 but for Matryoshka."""
+    over; W_dead (m, d) are the dead latents' rows of W_enc. P is 1 but for Matryoshka."""
 
     ends: I32
     weights: F32
     dead: I32
+    W_dead: F32
     k_aux: int
     aux: float
     rows: int
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
-def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: int, last: int) -> None:
-    """target (d,) += Σ weights · matrix[rows], over places first to last; eight rows at a time."""
-    d = len(target)
-    place = first
-    while place + 8 <= last:
-        a, b, c, e = matrix[rows[place]], matrix[rows[place + 1]], matrix[rows[place + 2]], matrix[rows[place + 3]]
-        f, g, h, i = matrix[rows[place + 4]], matrix[rows[place + 5]], matrix[rows[place + 6]], matrix[rows[place + 7]]
-        p, q, r, s = weights[place], weights[place + 1], weights[place + 2], weights[place + 3]
-        t, u, v, w = weights[place + 4], weights[place + 5], weights[place + 6], weights[place + 7]
-        for column in range(d):
-            target[column] += (
-                p * a[column] + q * b[column] + r * c[column] + s * e[column]
-                + t * f[column] + u * g[column] + v * h[column] + w * i[column]
-            )  # fmt: skip
-        place += 8
-    while place < last:
-        a, p = matrix[rows[place]], weights[place]
-        for column in range(d):
-            target[column] += p * a[column]
-        place += 1
-
-
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _dots(result: F32, matrix: F32, rows: I32, vector: F32, first: int, last: int) -> None:
-    """result = matrix[rows] · vector (d,), over places first to last; eight rows at a time."""
-    d = len(vector)
-    zero = np.float32(0.0)
-    place = first
-    while place + 8 <= last:
-        a, b, c, e = matrix[rows[place]], matrix[rows[place + 1]], matrix[rows[place + 2]], matrix[rows[place + 3]]
-        f, g, h, i = matrix[rows[place + 4]], matrix[rows[place + 5]], matrix[rows[place + 6]], matrix[rows[place + 7]]
-        p, q, r, s = zero, zero, zero, zero
-        t, u, v, w = zero, zero, zero, zero
-        for column in range(d):
-            value = vector[column]
-            p += a[column] * value
-            q += b[column] * value
-            r += c[column] * value
-            s += e[column] * value
-            t += f[column] * value
-            u += g[column] * value
-            v += h[column] * value
-            w += i[column] * value
-        result[place], result[place + 1], result[place + 2], result[place + 3] = p, q, r, s
-        result[place + 4], result[place + 5], result[place + 6], result[place + 7] = t, u, v, w
-        place += 8
-    while place < last:
-        a, p = matrix[rows[place]], zero
-        for column in range(d):
-            p += a[column] * vector[column]
-        result[place] = p
-        place += 1
-
-
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _square(vector: F32) -> Real:
     total = np.float32(0.0)
     for column in range(len(vector)):
@@ -127,17 +74,7 @@ def _square(vector: F32) -> Real:
     return total
 
 
-@njit(cache=True, error_model="numpy")
-def _choose(row: int, pre: F32, sae: Sae, k: int, guess: Real, slots: Slots, space: Space) -> tuple[int, Real]:
-    """Fills the row's k slots; returns how many are filled, and the bar, which is the next row's guess."""
-    first = row * k
-    count, bar = select_row(pre, sae.b_enc, k, guess, space, slots.indices[first:], slots.values[first:])
-    for slot in range(first + count, first + k):
-        slots.indices[slot] = -1
-    return count, bar
-
-
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _explain(row: int, centered: F32, sae: Sae, slots: Slots, count: int, losses: Losses, residuals: F32) -> Real:
     """Leaves x̂ − x of each prefix in residuals[:P, row]; returns Σ over prefixes of weight · |x̂ − x|²."""
     batch, d = centered.shape
@@ -159,19 +96,18 @@ def _explain(row: int, centered: F32, sae: Sae, slots: Slots, count: int, losses
     return loss
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _revive(row: int, pre: F32, sae: Sae, slots: Slots, losses: Losses, residuals: F32, space: Space) -> Real:
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _revive(row: int, dead_pre: F32, sae: Sae, slots: Slots, losses: Losses, residuals: F32, space: Space) -> Real:
     """AuxK: dead latents explain what the live ones left, x − x̂, held fixed; returns |ê − e|².
 
-    residuals[P, row] gets the gradient by ê, scaled; slots are the row's own for AuxK.
+    dead_pre (m,) are their pre-activations, without b_enc, which is added. residuals[P, row] gets the gradient by ê,
+    scaled; slots are the row's own for AuxK.
     """
     batch, d = residuals.shape[1:]
     prefixes = len(losses.ends)
-    gathered = np.empty(len(losses.dead), dtype=np.float32)
-    for place in range(len(gathered)):
-        gathered[place] = pre[losses.dead[place]] + sae.b_enc[losses.dead[place]]
-    nothing = np.zeros(len(gathered), dtype=np.float32)
-    count, _bar = select_row(gathered, nothing, losses.k_aux, np.float32(0.0), space, slots.indices, slots.values)
+    for place in range(len(dead_pre)):
+        dead_pre[place] += sae.b_enc[losses.dead[place]]
+    count, _bar = select_row(dead_pre, losses.k_aux, np.float32(0.0), space, slots.indices, slots.values)
     for slot in range(losses.k_aux):
         slots.indices[slot] = losses.dead[slots.indices[slot]] if slot < count else -1
         slots.sources[slot] = prefixes * batch + row
@@ -182,11 +118,11 @@ def _revive(row: int, pre: F32, sae: Sae, slots: Slots, losses: Losses, residual
     scale = np.float32(2.0 * losses.aux / (losses.rows * d))
     for column in range(d):
         left[column] *= scale
-    _dots(slots.gradients, sae.W_dec, slots.indices, left, 0, count)
+    dots(slots.gradients, sae.W_dec, slots.indices, left, 0, count)
     return square
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _carry_back(row: int, sae: Sae, slots: Slots, count: int, losses: Losses, residuals: F32) -> None:
     """Makes gradients of what `_explain` left, summed over all prefixes that hold a latent, and of the codes."""
     d = residuals.shape[2]
@@ -204,13 +140,13 @@ def _carry_back(row: int, sae: Sae, slots: Slots, count: int, losses: Losses, re
         begin = losses.ends[prefix - 1] if prefix else 0
         while slot > 0 and slots.indices[slot - 1] >= begin:
             slot -= 1
-        _dots(slots.gradients, sae.W_dec, slots.indices, own, slot, last)
+        dots(slots.gradients, sae.W_dec, slots.indices, own, slot, last)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _row(
-    row: int, pre: F32, begin: int, count: int, aux_begin: int, sae: Sae, slots: Slots, losses: Losses, centered: F32,
-    residuals: F32, space: Space, sums: F64,
+    row: int, dead_pre: F32, begin: int, count: int, aux_begin: int, sae: Sae, slots: Slots, losses: Losses,
+    centered: F32, residuals: F32, space: Space, sums: F64,
 ) -> None:  # fmt: skip
     """All of a row after its latents were chosen: slots from `begin` on, AuxK's from `aux_begin`."""
     own = Slots(slots.indices[begin:], slots.values[begin:], slots.sources[begin:], slots.gradients[begin:])
@@ -228,11 +164,27 @@ def _row(
         mine = Slots(
             slots.indices[aux_begin:], slots.values[aux_begin:], slots.sources[aux_begin:], slots.gradients[aux_begin:]
         )
-        sums[3] += _revive(row, pre, sae, mine, losses, residuals, space)
+        sums[3] += _revive(row, dead_pre, sae, mine, losses, residuals, space)
     _carry_back(row, sae, own, count, losses, residuals)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def _finish(
+    begin: int, end: int, begins: I64, counts: I64, aux_begin: int, sae: Sae, slots: Slots, losses: Losses,
+    centered: F32, residuals: F32, space: Space, sums: F64,
+) -> None:  # fmt: skip
+    """All of a block of rows after their latents were chosen: each row's slots from begins[row] on, counts[row] of
+    them; AuxK's from aux_begin + row · k_aux on. sums (4,) gets the block's."""
+    sums[:] = 0.0
+    dead_pre = np.dot(centered[begin:end], losses.W_dead.T)
+    for row in range(begin, end):
+        _row(
+            row, dead_pre[row - begin], begins[row], counts[row], aux_begin + row * losses.k_aux, sae, slots, losses,
+            centered, residuals, space, sums,
+        )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _center(pool: F32, picked: I64, begin: int, end: int, sae: Sae, centered: F32) -> None:
     for row in range(begin, end):
         vector = pool[picked[row]]
@@ -240,37 +192,69 @@ def _center(pool: F32, picked: I64, begin: int, end: int, sae: Sae, centered: F3
             centered[row, column] = (vector[column] - sae.mean[column]) / sae.scale[column] - sae.b_dec[column]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy")
+def choose_rows(
+    centered: F32, rows: int, sae: Sae, screen: Screen, desk: Desk, widest: Real, thread: int, workspace: F32, k: int,
+    space: Space, indices: I32, values: F32, counts: I64,
+) -> None:  # fmt: skip
+    """The k largest positive of the first rows of centered (b, d): into indices and values (rows · k,), unused ones −1,
+    and how many into counts (rows,). workspace holds b · n pre-activations, or the sums that stand for them."""
+    n = len(sae.b_enc)
+    guess = np.float32(0.0)
+    if len(screen.panels) and screening.score(centered, screen, desk, thread, workspace.view(np.int32), widest):
+        stride = screen.panels.shape[0] * screen.panels.shape[2]
+        sums = workspace.view(np.int32)[: rows * stride].reshape((rows, stride))
+        for row in range(rows):
+            counts[row], guess = screening.choose(
+                row, centered[row], sums[row], sae.W_enc, sae.b_enc, screen, desk, thread, k, guess, space,
+                indices[row * k :], values[row * k :],
+            )  # fmt: skip
+    else:
+        pre = workspace[: len(centered) * n].reshape((len(centered), n))
+        np.dot(centered, sae.W_enc.T, pre)
+        for row in range(rows):
+            own = pre[row]
+            for latent in range(n):
+                own[latent] += sae.b_enc[latent]
+            counts[row], guess = select_row(own, k, guess, space, indices[row * k :], values[row * k :])
+    for row in range(rows):
+        for slot in range(row * k + counts[row], (row + 1) * k):
+            indices[slot] = -1
+
+
+def block_for(rows: int, threads: int, screen: Screen) -> int:
+    """Rows of a block: all threads have some, and BLAS enough at once; integers' sums should stay in the cache."""
+    least, most = (screening.TILE_ROWS, 64) if len(screen.panels) else (64, 256)
+    wanted = min(max(-(-rows // threads), least), most)
+    return -(-wanted // screening.TILE_ROWS) * screening.TILE_ROWS
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
 def forward_rows(
-    pool: F32, picked: I64, sae: Sae, k: int, losses: Losses, block: int, workspace: F32, slots: Slots, centered: F32,
-    residuals: F32, sums: F64,
+    pool: F32, picked: I64, sae: Sae, screen: Screen, desk: Desk, k: int, losses: Losses, block: int, workspace: F32,
+    slots: Slots, begins: I64, counts: I64, centered: F32, residuals: F32, sums: F64,
 ) -> None:  # fmt: skip
     """Codes of a batch by exact Top-K of each row, its loss, and all that the gradients are made of.
 
     pool (M, d) holds raw vectors, picked (B,) says which are the batch. Of the slots the first B·k are the rows', the
-    next B·k_aux AuxK's. centered (B, d) gets x − b_dec, residuals (P + 1, B, d) the gradients by the reconstructions.
-    sums (blocks, 4) gets loss, Σ|s(x̂ − x)|², Σ|s·x|² and Σ|ê − e|² of each block; workspace is (threads, block, n).
+    next B·k_aux AuxK's; begins (B,) says where each row's begin, counts (B,) gets how many are filled. centered (B, d)
+    gets x − b_dec, residuals (P + 1, B, d) the gradients by the reconstructions. sums (blocks, 4) gets loss,
+    Σ|s(x̂ − x)|², Σ|s·x|² and Σ|ê − e|² of each block; workspace is (threads, block · n or more).
     """
     batch = len(picked)
     for part in prange((batch + block - 1) // block):
         begin, end = part * block, min(batch, (part + 1) * block)
+        thread = get_thread_id()
         _center(pool, picked, begin, end, sae, centered)
-        pre = workspace[get_thread_id(), : end - begin]
-        np.dot(centered[begin:end], sae.W_enc.T, pre)
         space = space_for(len(sae.b_enc), max(k, losses.k_aux))
-        guess = np.float32(0.0)
-        for place in range(sums.shape[1]):
-            sums[part, place] = 0.0
-        for row in range(begin, end):
-            count, guess = _choose(row, pre[row - begin], sae, k, guess, slots, space)
-            aux_first = batch * k + row * losses.k_aux
-            _row(
-                row, pre[row - begin], row * k, count, aux_first, sae, slots, losses, centered, residuals, space,
-                sums[part],
-            )  # fmt: skip
+        choose_rows(
+            centered[begin:end], end - begin, sae, screen, desk, screening.WIDEST_MARGIN, thread, workspace[thread], k,
+            space, slots.indices[begin * k :], slots.values[begin * k :], counts[begin:end],
+        )  # fmt: skip
+        _finish(begin, end, begins, counts, batch * k, sae, slots, losses, centered, residuals, space, sums[part])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
 def score(pool: F32, picked: I64, sae: Sae, block: int, centered: F32, pre: F32) -> None:
     """Pre-activations (B, n) of a batch, without b_enc, for codes that are chosen among all rows."""
     batch = len(picked)
@@ -303,23 +287,17 @@ def take_above(pre: F32, bias: F32, bar: Real, begins: I64, indices: I32, values
                 place += 1
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
 def forward_chosen(
-    pre: F32, begins: I64, aux_begin: int, sae: Sae, losses: Losses, block: int, slots: Slots, centered: F32,
+    begins: I64, counts: I64, aux_begin: int, sae: Sae, losses: Losses, block: int, slots: Slots, centered: F32,
     residuals: F32, sums: F64,
 ) -> None:  # fmt: skip
-    """As forward_rows, after codes were chosen: each row's slots lie from begins[row] to begins[row + 1] (B + 1,)."""
-    batch = len(pre)
+    """As forward_rows, after codes were chosen: counts[row] slots of each row from begins[row] on."""
+    batch = len(counts)
     for part in prange((batch + block - 1) // block):
-        space = space_for(len(sae.b_enc), max(losses.k_aux, 1))
-        for place in range(sums.shape[1]):
-            sums[part, place] = 0.0
-        for row in range(part * block, min(batch, (part + 1) * block)):
-            first = begins[row]
-            _row(
-                row, pre[row], first, begins[row + 1] - first, aux_begin + row * losses.k_aux, sae, slots, losses,
-                centered, residuals, space, sums[part],
-            )  # fmt: skip
+        begin, end = part * block, min(batch, (part + 1) * block)
+        space = space_for(max(len(losses.dead), 1), max(losses.k_aux, 1))
+        _finish(begin, end, begins, counts, aux_begin, sae, slots, losses, centered, residuals, space, sums[part])
 
 
 @njit(cache=True, error_model="numpy")
@@ -381,7 +359,7 @@ class Rates(NamedTuple):
     clip: float
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _gradient(
     latent: int, order: I32, starts: I32, slots: Slots, residuals: F32, centered: F32, sae: Sae, by_dec: F32,
     by_enc: F32,
@@ -423,7 +401,7 @@ def _gradient(
     return by_bias  # pyright: ignore[reportReturnType]  # a number: numpy's types think it may be an array
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _move(
     weights: F32, gradient: F32, first: F32, second: F32, latent: int, square: Real, clip: Real, rates: Rates
 ) -> Real:  # fmt: skip
@@ -445,7 +423,7 @@ def _move(
     return total
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _move_latent(
     latent: int, by_bias: Real, by_dec: F32, by_enc: F32, sae: Sae, moments: Moments, rates: Rates, shift: F32
 ) -> Real:  # fmt: skip
@@ -473,10 +451,10 @@ def _move_latent(
     return square
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
 def update(
-    order: I32, starts: I32, slots: Slots, residuals: F32, centered: F32, sae: Sae, moments: Moments, rates: Rates,
-    by_b_dec: F32, result: F64,
+    order: I32, starts: I32, slots: Slots, residuals: F32, centered: F32, sae: Sae, screen: Screen, moments: Moments,
+    rates: Rates, by_b_dec: F32, result: F64,
 ) -> None:  # fmt: skip
     """Moves the latents that have a gradient; the others rest, their moments too.
 
@@ -484,20 +462,34 @@ def update(
     of, −Σ ∂b_enc · W_enc; result (CHUNKS,) the gradients' squared norm before clipping.
     """
     n, d = sae.W_enc.shape
+    screened = len(screen.panels) > 0
     size = (n + CHUNKS - 1) // CHUNKS
-    for chunk in prange(CHUNKS):
+    if screened:
+        size = (size + screening.WIDTH - 1) // screening.WIDTH * screening.WIDTH
+    chunks = (n + size - 1) // size
+    by_b_dec[chunks:], result[chunks:] = 0.0, 0.0
+    for chunk in prange(chunks):
         by_dec, by_enc = np.empty(d, dtype=np.float32), np.empty(d, dtype=np.float32)
+        tile = np.zeros((screening.WIDTH, 4 * screen.panels.shape[1]), dtype=np.int8)
         shift = by_b_dec[chunk]
         shift[:] = 0.0
         result[chunk] = 0.0
-        for latent in range(chunk * size, min(n, (chunk + 1) * size)):
-            if starts[latent] == starts[latent + 1]:
-                continue
-            by_bias = _gradient(latent, order, starts, slots, residuals, centered, sae, by_dec, by_enc)
-            result[chunk] += _move_latent(latent, by_bias, by_dec, by_enc, sae, moments, rates, shift)
+        for begin in range(chunk * size, min(n, (chunk + 1) * size), screening.WIDTH):
+            end = min(n, begin + screening.WIDTH, (chunk + 1) * size)
+            for latent in range(begin, end):
+                if starts[latent] == starts[latent + 1]:
+                    continue
+                by_bias = _gradient(latent, order, starts, slots, residuals, centered, sae, by_dec, by_enc)
+                result[chunk] += _move_latent(latent, by_bias, by_dec, by_enc, sae, moments, rates, shift)
+                if screened:
+                    screening.take(latent, sae.W_enc[latent], screen, tile)
+            if screened:
+                for latent in range(begin, end):
+                    if starts[latent] < starts[latent + 1]:
+                        screening.lay(latent, screen, tile)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def move_b_dec(by_b_dec: F32, residuals: F32, b_dec: F32, first: F32, second: F32, rates: Rates) -> None:
     """Moves b_dec (d,), by the parts of its gradient that `update` left (CHUNKS, d) and the residuals of all latents
     (B, d): clipped, by Adam with one second moment for all of it, as a latent has."""
