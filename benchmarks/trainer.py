@@ -47,6 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", default="prismadb", help="of prismadb and sae-lens, separated by commas")
     parser.add_argument("--expansions", default="4,8,32", help="n / d of the speed test")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--no-quality", action="store_true", help="speed alone, in three minutes")
     parser.add_argument("--vectors", type=Path, help="a .npy file of (N, d) float32, measured too")
 
 
@@ -58,6 +59,8 @@ def run(options: argparse.Namespace) -> list[Record]:
     records: list[Record] = []
     for expansion in (int(each) for each in options.expansions.split(",") if each):
         records += speed(vectors, expansion, peers, options.threads)
+    if options.no_quality:
+        return records
     records += quality("sample", sample_vectors(), peers, options.threads)
     records += quality("synthetic", vectors, peers, options.threads, directions)
     if options.vectors:

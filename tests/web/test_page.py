@@ -147,6 +147,24 @@ def test_a_training_is_paused_and_resumed(page: Page, stack: Stack) -> None:
         run.delete()
 
 
+def test_a_sweep_is_compared_in_a_table_and_a_picture(page: Page, stack: Stack) -> None:
+    runs = Prisma(stack.url).datasets.get(DATASET).sweep(ks=[4, 8], expansion=1, epochs=1)
+    try:
+        (tag,) = runs[0].message.tags
+        page.goto(f"/runs?tag={tag}")
+        expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.get_by_role("columnheader", name="nDCG@10")).to_be_visible()
+        chart = page.get_by_role("group", name="L0 against FVU")
+        expect(chart.get_by_role("link")).to_have_count(2)
+        chart.get_by_role("link", name=re.compile("L0 4.0")).focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Gradient norm").first).to_be_visible()
+        expect(page.get_by_role("link", name=tag)).to_be_visible()
+    finally:
+        for run in runs:
+            run.delete()
+
+
 def test_features_are_sorted_filtered_and_kept_in_the_address(page: Page, stack: Stack) -> None:
     page.goto(f"/runs/{RUN}/features")
     rows = page.locator("tbody tr")

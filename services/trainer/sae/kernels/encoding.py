@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
 from numba.np.ufunc import get_thread_id
 from numpy.typing import NDArray
 
+from services.trainer.sae.kernels.compiling import njit, prange
 from services.trainer.sae.kernels.products import add_rows
 from services.trainer.sae.kernels.screening import Desk, Screen
 from services.trainer.sae.kernels.selecting import F32, I32, Real, space_for

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from services.trainer.sae.kernels.compiling import njit
 from services.trainer.sae.kernels.selecting import F32, I32
 
 # Sums may be split into vector lanes, always in the same way; NaN and infinity keep their meaning.

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from services.trainer.sae.kernels.compiling import njit
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]

@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 from numba.np.ufunc import get_thread_id
 from numpy.typing import NDArray
 
 from services.trainer.sae.kernels import screening
+from services.trainer.sae.kernels.compiling import njit, prange
 from services.trainer.sae.kernels.products import FAST, add_rows, dots
 from services.trainer.sae.kernels.screening import Desk, Screen
 from services.trainer.sae.kernels.selecting import F32, I32, Real, Space, select_row, space_for
