@@ -375,6 +375,19 @@ def compare(first: RunId, second: RunId) -> None:
 
 
 @app.command()
+def carry_labels(
+    run: RunId,
+    source: Annotated[str, typer.Argument(help="The run that the labels come from.")],
+    min_cosine: Annotated[float, typer.Option(help="Cosine from which two features are the same.")] = 0.9,
+) -> None:
+    """Give a run's features the labels of another run's that they resemble; labels by people stay."""
+    with connected() as prisma:
+        found = prisma.runs.get(run).carry_labels(source, min_cosine)
+    lines = [f"{found.carried_count:,} labels carried; {found.matched_count:,} features match"]
+    output.show_one(found, lines)
+
+
+@app.command()
 def import_weights(
     dataset: DatasetId,
     file: Annotated[Path, typer.Argument(help="A .safetensors of PRISMA, a .zip of SAELens or sparsify, or a .pt.")],

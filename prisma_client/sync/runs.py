@@ -79,6 +79,12 @@ class Run:
         request = trainer_pb2.CompareRunsRequest(first=self.name, second=named, min_cosine=min_cosine)
         return self._prisma.transport.call("TrainerService/CompareRuns", request, trainer_pb2.CompareRunsResponse)
 
+    def carry_labels(self, source: Run | str, min_cosine: float = 0.9) -> pb2.CarryLabelsResponse:
+        """Gives features the labels of those of another run that they resemble; a person's stay."""
+        named = source.name if isinstance(source, Run) else f"runs/{source.removeprefix('runs/')}"
+        request = pb2.CarryLabelsRequest(run=self.name, from_run=named, min_cosine=min_cosine)
+        return self._prisma.transport.call("InterpreterService/CarryLabels", request, pb2.CarryLabelsResponse)
+
     def metrics(self, after_step: int = 0) -> Iterator[trainer_resources.Metrics]:
         """Loss, FVU, L0, dead latents … of each measured step, live until the training ends."""
         request = trainer_pb2.WatchMetricsRequest(name=self.name, after_step=after_step)

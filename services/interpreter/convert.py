@@ -83,6 +83,15 @@ def label_request(request: pb2.LabelFeaturesRequest) -> pb2.LabelFeaturesRequest
     return request
 
 
+def min_cosine(request: pb2.CarryLabelsRequest) -> float:
+    """From which cosine features count as the same. Raises InvalidArgument."""
+    if not request.HasField("min_cosine"):
+        return 0.9
+    if not 0 < request.min_cosine <= 1:
+        raise InvalidArgument.field("min_cosine", f"expected above 0 and at most 1, got {request.min_cosine:g}")
+    return request.min_cosine
+
+
 def written(label: resources_pb2.Label) -> tuple[str, str]:
     """Text and description of a person's label. Raises InvalidArgument."""
     text, description = " ".join(label.text.split()), label.description.strip()
@@ -187,6 +196,7 @@ def label(run: str, each: Label) -> resources_pb2.Label:
         negative_rows=draft.negative_rows,
         active=each.active,
         create_time=stamp(each.create_time),
+        carried_from=draft.carried_from,
     )
     if draft.options is not None:
         message.options.CopyFrom(

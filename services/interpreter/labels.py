@@ -32,7 +32,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Draft:
-    """A label that is not kept yet. job: the job that made it, if one did."""
+    """A label that is not kept yet. job: the job that made it, if one did; carried_from: the label
+    of another run that it is a copy of."""
 
     index: int
     text: str
@@ -45,6 +46,7 @@ class Draft:
     positive_rows: Sequence[int] = ()
     negative_rows: Sequence[int] = ()
     job: str = ""
+    carried_from: str = ""
 
 
 @dataclass(frozen=True)

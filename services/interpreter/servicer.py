@@ -15,7 +15,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc, resources_pb2
 from services.chassis import context as call
 from services.chassis import names
-from services.chassis.errors import PrismaError
+from services.chassis.errors import InvalidArgument, PrismaError
 from services.chassis.events import Events
 from services.chassis.filters import parse_filter
 from services.chassis.jobs import Jobs
@@ -125,6 +125,18 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         text, description = convert.written(request.label)
         features, index = await self._feature(request.parent, "parent")
         return await self._add(features, Draft(index, text, description, Source.HUMAN, author=call.user.get()))
+
+    async def CarryLabels(self, request: pb2.CarryLabelsRequest, context: Context) -> pb2.CarryLabelsResponse:
+        cosine = convert.min_cosine(request)
+        run = (await self._views.features(convert.run_name(request.run, "run"))).interpretation.run
+        source = await self._views.trained(convert.run_name(request.from_run, "from_run"))
+        if run.uid == source.uid:
+            raise InvalidArgument.field("from_run", "expected another run than the one that gets labels")
+        matches = await self._upstream.matches(source, run, cosine)
+        carried = await asyncio.to_thread(self._store.carry_labels, source, run, matches)
+        if carried:
+            await self._events.publish(worker.CHANGED[worker.LABEL], run.name, 0)
+        return pb2.CarryLabelsResponse(matched_count=len(matches), carried_count=carried)
 
     async def ActivateLabel(self, request: pb2.ActivateLabelRequest, context: Context) -> resources_pb2.Label:
         name, index, revision = convert.label_name(request.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
@@ -103,6 +103,25 @@ class Store:
                 added.append(Label(draft, revision, active, moment))
             _reach(connection, run.uid, reached)
             return added
+
+    def carry_labels(self, source: Run, run: Run, matches: Sequence[tuple[int, int]]) -> int:
+        """Adds the active labels of one run's features to those of another that they match; returns how many.
+
+        None is added where a person wrote the active label, or where it says the same already. Raises RunNotFound.
+        """
+        given, _reached = self.active_labels(source.uid)
+        held, _reached = self.active_labels(run.uid)
+        drafts: list[Draft] = []
+        for theirs, ours in matches:
+            if (label := given.get(theirs)) is None:
+                continue
+            name = f"{source.name}/features/{theirs}/labels/{label.revision}"
+            draft = replace(label.draft, index=ours, positive_rows=(), negative_rows=(), job="", carried_from=name)
+            here = held.get(ours)
+            same = here is not None and (here.draft.text, here.draft.description) == (draft.text, draft.description)
+            if not same and (here is None or here.draft.source is not Source.HUMAN):
+                drafts.append(draft)
+        return len(self.add_labels(run, drafts, over_people=False)) if drafts else 0
 
     def activate(self, run: Run, index: int, revision: int) -> Label:
         """Makes a label of the history the active one. Raises LabelNotFound, RunNotFound."""
@@ -241,5 +260,6 @@ def _label(row: Row[Any], active: bool) -> Label:
         positive_rows=row.positive_rows,
         negative_rows=row.negative_rows,
         job=row.job,
+        carried_from=row.carried_from,
     )
     return Label(draft, row.revision, active, row.create_time)

@@ -38,6 +38,7 @@ LABELS = Table(
     Column("positive_rows", JSON, nullable=False),
     Column("negative_rows", JSON, nullable=False),
     Column("job", Text, nullable=False),
+    Column("carried_from", Text, nullable=False, server_default=""),
     Column("create_time", DateTime, nullable=False),
 )
 

@@ -80,6 +80,12 @@ class Upstream:
                 parts.append(wire.unpack_vectors(block.directions)[1])
         return np.concatenate(parts)
 
+    async def matches(self, first: Run, second: Run, min_cosine: float) -> list[tuple[int, int]]:
+        """Latents of two runs that are the same by decoder cosine, one to one."""
+        request = trainer_pb2.CompareRunsRequest(first=first.name, second=second.name, min_cosine=min_cosine)
+        answer = await ask("trainer", self._trainer.CompareRuns(request, timeout=_WORK_SECONDS))
+        return [(each.first, each.second) for each in answer.matches]
+
     async def documents(self, dataset: str, rows: Sequence[int]) -> dict[int, Document]:
         """Documents by row; those that are gone are left out."""
         found: dict[int, Document] = {}

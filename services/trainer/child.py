@@ -108,7 +108,8 @@ def _train(training: Training, folder: Path, checkpoint_seconds: float) -> None:
                 _say(patience=training.total_steps)
             _say(metrics=_metrics(training, result, fvu, (training.step - first_step) / (moment - began + 1e-9), began))
             reported = moment
-        if not last and (_stopped.is_set() or moment - saved >= checkpoint_seconds):
+        # One at the end too: codes are still to be written, which may be stopped.
+        if last or _stopped.is_set() or moment - saved >= checkpoint_seconds:
             checkpoint.write(training, folder)
             _say(checkpoint=training.step)
             saved = time.monotonic()

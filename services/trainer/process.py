@@ -53,7 +53,10 @@ async def train(
             yield json.loads(line)
         status = await process.wait()
         if status != 0:
-            said = (await words).decode(errors="replace").strip()[-_LAST_WORDS:]
+            said = (await words).decode(errors="replace").strip()
+            if processes > 1:
+                said = said.rpartition("\nTraceback")[0] or said  # the last one is torchrun's own
+            said = said[-_LAST_WORDS:]
             what = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with {status}"
             raise TrainingFailed(f"the training process {what}: {said or 'it said nothing'}")
     finally:

@@ -39,6 +39,10 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert {each["config"]["k"] for each in swept if "config" in each} == {2, 3}
         assert lines(stack, "stats", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert lines(stack, "label", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        assert lines(stack, "stats", "back")[-1]["state"] == "STATE_SUCCEEDED"
+        carried = lines(stack, "carry-labels", "back", "own")[0]
+        assert carried["matchedCount"] == 256
+        assert carried["carriedCount"] > 0
         assert {each["name"] for each in lines(stack, "datasets")} == {"datasets/own", f"datasets/{DATASET}"}
         assert len(lines(stack, "documents", "own", "--limit", "5")) == 5
     finally:

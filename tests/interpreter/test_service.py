@@ -15,9 +15,10 @@ from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_client import wire
 from tests.calls import reason
-from tests.interpreter.conftest import RUN, Suite
+from tests.interpreter.conftest import DATASET, RUN, Suite
 
 Label = resources_pb2.Label
 
@@ -187,6 +188,32 @@ async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> 
     assert again.name.endswith("/labels/4")
 
 
+async def test_labels_are_carried_to_the_same_features_of_another_run(suite: Suite) -> None:
+    await with_statistics(suite)
+    assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
+    wanted = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))  # of equal weights
+    await suite.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id="twin", run=wanted))
+    await suite.ended(await suite.trainer.TrainRun(trainer_pb2.TrainRunRequest(name="runs/twin")))
+    await suite.ended(await suite.interpreter.ComputeStatistics(pb2.ComputeStatisticsRequest(run="runs/twin")))
+    first, second = (await features(suite, order_by="max_activation desc")).features[:2]
+    own = Label(text="of a person")
+    await suite.interpreter.CreateLabel(pb2.CreateLabelRequest(parent=f"runs/twin/features/{second.index}", label=own))
+
+    request = pb2.CarryLabelsRequest(run="runs/twin", from_run=RUN)
+    found = await suite.interpreter.CarryLabels(request)
+    assert found.matched_count == 256
+    count = len((await features(suite, filter="labelled = true")).features)
+    assert found.carried_count == count - 1
+    carried = (
+        await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=f"runs/twin/features/{first.index}"))
+    ).labels
+    assert [(each.text, each.active) for each in carried] == [(first.label.text, True)]
+    assert carried[0].carried_from == first.label.name
+    kept = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=f"runs/twin/features/{second.index}"))
+    assert [each.text for each in kept.labels] == ["of a person"]
+    assert (await suite.interpreter.CarryLabels(request)).carried_count == 0
+
+
 async def test_labels_and_statistics_are_served_while_the_trainer_is_away(suite: Suite) -> None:
     await with_statistics(suite)
     assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
@@ -237,6 +264,9 @@ BAD = [
     ("GetFeature", pb2.GetFeatureRequest(name=f"{RUN}/features/one"), "INVALID_ARGUMENT"),
     ("GetFeature", pb2.GetFeatureRequest(name=f"{RUN}/features/-1"), "INVALID_ARGUMENT"),
     ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, indices=[999]), "FEATURE_NOT_FOUND"),
+    ("CarryLabels", pb2.CarryLabelsRequest(run=RUN, from_run="runs/none"), "RUN_NOT_FOUND"),
+    ("CarryLabels", pb2.CarryLabelsRequest(run=RUN, from_run=RUN), "INVALID_ARGUMENT"),
+    ("CarryLabels", pb2.CarryLabelsRequest(run=RUN, from_run=RUN, min_cosine=2), "INVALID_ARGUMENT"),
     ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, options={"model": "gpt-4"}), "INVALID_ARGUMENT"),
     ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, options={"temperature": 9}), "INVALID_ARGUMENT"),
     ("LabelFeatures", pb2.LabelFeaturesRequest(run=RUN, options={"positive_count": 0}), "INVALID_ARGUMENT"),

@@ -99,6 +99,24 @@ class LabelFeaturesRequest(_message.Message):
     request_id: str
     def __init__(self, run: _Optional[str] = ..., options: _Optional[_Union[_resources_pb2.LabelOptions, _Mapping]] = ..., indices: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ..., relabel: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class CarryLabelsRequest(_message.Message):
+    __slots__ = ("run", "from_run", "min_cosine")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    FROM_RUN_FIELD_NUMBER: _ClassVar[int]
+    MIN_COSINE_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    from_run: str
+    min_cosine: float
+    def __init__(self, run: _Optional[str] = ..., from_run: _Optional[str] = ..., min_cosine: _Optional[float] = ...) -> None: ...
+
+class CarryLabelsResponse(_message.Message):
+    __slots__ = ("matched_count", "carried_count")
+    MATCHED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CARRIED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    matched_count: int
+    carried_count: int
+    def __init__(self, matched_count: _Optional[int] = ..., carried_count: _Optional[int] = ...) -> None: ...
+
 class LabelFeatureRequest(_message.Message):
     __slots__ = ("name", "options")
     NAME_FIELD_NUMBER: _ClassVar[int]

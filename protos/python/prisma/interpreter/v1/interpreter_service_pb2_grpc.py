@@ -83,6 +83,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CreateLabelRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.Label.FromString,
                 _registered_method=True)
+        self.CarryLabels = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/CarryLabels',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsResponse.FromString,
+                _registered_method=True)
         self.ActivateLabel = channel.unary_unary(
                 '/prisma.interpreter.v1.InterpreterService/ActivateLabel',
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ActivateLabelRequest.SerializeToString,
@@ -207,6 +212,16 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CarryLabels(self, request, context):
+        """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
+        cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
+        that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+        INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ActivateLabel(self, request, context):
         """Makes a label of the history the active one. Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND.
         """
@@ -322,6 +337,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.CreateLabel,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CreateLabelRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.Label.SerializeToString,
+            ),
+            'CarryLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.CarryLabels,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsResponse.SerializeToString,
             ),
             'ActivateLabel': grpc.unary_unary_rpc_method_handler(
                     servicer.ActivateLabel,
@@ -613,6 +633,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/CreateLabel',
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CreateLabelRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_resources__pb2.Label.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CarryLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/CarryLabels',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

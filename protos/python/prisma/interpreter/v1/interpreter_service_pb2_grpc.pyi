@@ -71,6 +71,12 @@ class InterpreterServiceStub:
     """
     CreateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]
     """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
+    CarryLabels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]
+    """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
+    cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
+    that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+    INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+    """
     ActivateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]
     """Makes a label of the history the active one. Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND."""
     ListLabels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelsRequest, _interpreter_service_pb2.ListLabelsResponse]
@@ -139,6 +145,12 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """
     CreateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
     """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
+    CarryLabels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]  # type: ignore[assignment]
+    """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
+    cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
+    that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+    INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+    """
     ActivateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
     """Makes a label of the history the active one. Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND."""
     ListLabels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelsRequest, _interpreter_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
@@ -258,6 +270,18 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Label, _abc.Awaitable[_resources_pb2.Label]]:
         """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
+
+    @_abc_1.abstractmethod
+    def CarryLabels(
+        self,
+        request: _interpreter_service_pb2.CarryLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interpreter_service_pb2.CarryLabelsResponse, _abc.Awaitable[_interpreter_service_pb2.CarryLabelsResponse]]:
+        """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
+        cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
+        that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+        INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def ActivateLabel(

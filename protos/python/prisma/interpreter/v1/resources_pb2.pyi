@@ -115,7 +115,7 @@ class FamilyMembership(_message.Message):
     def __init__(self, family: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., parent_index: _Optional[int] = ..., is_parent: _Optional[bool] = ...) -> None: ...
 
 class Label(_message.Message):
-    __slots__ = ("name", "index", "text", "description", "source", "model", "author", "keywords", "options", "positive_rows", "negative_rows", "active", "create_time")
+    __slots__ = ("name", "index", "text", "description", "source", "model", "author", "keywords", "options", "positive_rows", "negative_rows", "active", "create_time", "carried_from")
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOURCE_UNSPECIFIED: _ClassVar[Label.Source]
@@ -139,6 +139,7 @@ class Label(_message.Message):
     NEGATIVE_ROWS_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CARRIED_FROM_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     text: str
@@ -152,7 +153,8 @@ class Label(_message.Message):
     negative_rows: _containers.RepeatedScalarFieldContainer[int]
     active: bool
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    carried_from: str
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., carried_from: _Optional[str] = ...) -> None: ...
 
 class LabelOptions(_message.Message):
     __slots__ = ("model", "positive_count", "negative_count", "temperature", "system_prompt")
