@@ -75,14 +75,12 @@ class Run:
 
     def compare(self, other: Run | str, min_cosine: float = 0.7) -> trainer_pb2.CompareRunsResponse:
         """Which of its latents are also in another run, and which are lost, new, split and merged there."""
-        named = other.name if isinstance(other, Run) else f"runs/{other.removeprefix('runs/')}"
-        request = trainer_pb2.CompareRunsRequest(first=self.name, second=named, min_cosine=min_cosine)
+        request = trainer_pb2.CompareRunsRequest(first=self.name, second=_name_of(other), min_cosine=min_cosine)
         return self._prisma.transport.call("TrainerService/CompareRuns", request, trainer_pb2.CompareRunsResponse)
 
     def carry_labels(self, source: Run | str, min_cosine: float = 0.9) -> pb2.CarryLabelsResponse:
         """Gives features the labels of those of another run that they resemble; a person's stay."""
-        named = source.name if isinstance(source, Run) else f"runs/{source.removeprefix('runs/')}"
-        request = pb2.CarryLabelsRequest(run=self.name, from_run=named, min_cosine=min_cosine)
+        request = pb2.CarryLabelsRequest(run=self.name, from_run=_name_of(source), min_cosine=min_cosine)
         return self._prisma.transport.call("InterpreterService/CarryLabels", request, pb2.CarryLabelsResponse)
 
     def metrics(self, after_step: int = 0) -> Iterator[trainer_resources.Metrics]:
@@ -267,3 +265,7 @@ class Features:
 
     def _name(self, index: int) -> str:
         return f"{self._run.name}/features/{index}"
+
+
+def _name_of(run: Run | str) -> str:
+    return run.name if isinstance(run, Run) else f"runs/{run.removeprefix('runs/')}"
