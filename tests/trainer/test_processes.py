@@ -82,6 +82,21 @@ async def test_a_killed_process_is_made_good_from_the_last_checkpoint(tmp_path: 
     np.testing.assert_allclose(weights.W_dec, undisturbed.W_dec, atol=1e-2)
 
 
+async def test_processes_started_again_find_each_other_though_one_is_late(tmp_path: Path) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(
+        "import os, signal, time; from services.trainer.sae import processes\n"
+        "again, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] != '0', os.environ['RANK']\n"
+        "time.sleep(again and rank == '1')\n"
+        "processes.share('cpu')\n"
+        "if not again: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    started = await asyncio.create_subprocess_exec(sys.executable, *torchrun, str(child), env=os.environ | path)
+    assert await started.wait() == 0
+
+
 async def test_a_training_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
     vectors = clusters(1000, 16)
     _metrics, undisturbed = await run(spec_for(tmp_path, vectors, "one", epochs=60), 1)

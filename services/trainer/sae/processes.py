@@ -34,7 +34,12 @@ def share(device: str) -> Share:
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        store, rank, count = next(dist.rendezvous("env://"))
+        # torchrun keeps one store for all attempts: without a name for each, a rank may read where its peer, dead now,
+        # listened in the attempt before.
+        own = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+        backend = "nccl" if device.startswith("cuda") else "gloo"
+        dist.init_process_group(backend, store=own, rank=rank, world_size=count)
     rank, count = dist.get_rank(), dist.get_world_size()
 
     def exchange(own: Factors) -> list[Factors]:
