@@ -15,6 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@echo "compiling the kernels for this machine"; $(BIN)/python -P -m services.trainer.sae.warming
 	@touch $@
 
 # node comes from its wheel: it is not on the PATH, and its `bin/npm` is broken, hence npm-cli.js.

@@ -81,7 +81,7 @@ def main() -> None:
                 )
             ],
             kinds=jobs.kinds(),
-            tasks=[follower.run],
+            tasks=[follower.run, jobs.warm],
             dependencies=[database_dependency(database)],
             close=[close],
         )

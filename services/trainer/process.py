@@ -12,9 +12,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from services.chassis import logs
 from services.trainer.child import STOP, Spec
 from services.trainer.errors import TrainingFailed
+from services.trainer.sae.kernels import compiling
 
+_log = logs.get(__name__)
 _LAST_WORDS = 2000
 STOP_SECONDS = 5.0
 
@@ -31,7 +34,6 @@ async def train(
     """
     if spec.config["batch_size"] % processes:
         raise TrainingFailed(f"expected a batch that {processes} processes can share, got {spec.config['batch_size']}")
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = ["-m", "services.trainer.child", json.dumps(asdict(spec))]
     if processes > 1:
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=3"]
@@ -42,7 +44,7 @@ async def train(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment,
+        env=_environment(),
         limit=1 << 20,
         start_new_session=True,
     )
@@ -67,6 +69,27 @@ async def train(
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         words.cancel()
+
+
+async def warm() -> None:
+    """Compiles the kernels, if that wasn't done on this machine. A failure is logged: a training compiles its own."""
+    if compiling.all_are_kept():
+        return
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.trainer.sae.warming", env=_environment(), stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _out, words = await process.communicate()
+        if process.returncode:
+            _log.warning("kernels were not compiled", reason=words.decode(errors="replace").strip()[-_LAST_WORDS:])
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,6 +61,7 @@ class TrainerJobs:
         self._events = events
         self._ack_wait = ack_wait
         self._training = asyncio.Lock()
+        self._warm = asyncio.Event()
 
     def kinds(self) -> list[JobKind]:
         """The kinds, for the worker. One training at a time, the rest wait."""
@@ -69,6 +70,11 @@ class TrainerJobs:
             JobKind(SERVICE, SWEEP, SweepRunsRequest, self.sweep, self._ack_wait),
             JobKind(SERVICE, EVALUATE, EvaluateRunRequest, self.evaluate, self._ack_wait),
         ]
+
+    async def warm(self) -> None:
+        """Compiles the kernels for this machine; trainings wait for it."""
+        await process.warm()
+        self._warm.set()
 
     async def train(self, request: TrainRunRequest, context: JobContext) -> None:
         """Trains a run in a process of its own, from the last checkpoint, and commits weights and codes."""
@@ -123,6 +129,10 @@ class TrainerJobs:
         if self._training.locked():
             await context.progress(0, 0, "steps", "waits for another training to end")
         async with self._training:
+            while not self._warm.is_set():
+                await context.progress(0, 0, "steps", "compiling the kernels, once for this machine")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._warm.wait(), timeout=1)
             await self._train_now(run, context, report)
 
     async def _train_now(self, run: Run, context: JobContext, report: Report) -> None:

@@ -34,10 +34,11 @@ def share(device: str) -> Share:
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        store, rank, count = next(dist.rendezvous("env://"))
+        store, rank, count = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
         # torchrun keeps one store for all attempts: without a name for each, a rank may read where its peer, dead now,
         # listened in the attempt before.
-        own = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+        own = dist.PrefixStore(attempt, store)  # pyright: ignore[reportPrivateImportUsage]
         backend = "nccl" if device.startswith("cuda") else "gloo"
         dist.init_process_group(backend, store=own, rank=rank, world_size=count)
     rank, count = dist.get_rank(), dist.get_world_size()

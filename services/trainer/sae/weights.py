@@ -15,9 +15,9 @@ from safetensors.numpy import save
 
 from prisma_client.wire import Codes
 from services.trainer.sae.kernels import F32, screening
-from services.trainer.sae.kernels.encoding import BLOCK, decode, encode_above, encode_rows
-from services.trainer.sae.kernels.numba_engine import threads
+from services.trainer.sae.kernels.encoding import BLOCK, decode_rows, encode_above, encode_rows
 from services.trainer.sae.kernels.stepping import Sae
+from services.trainer.sae.kernels.threads import spread, threads
 from services.trainer.sae.vectors import check
 
 _TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")
@@ -57,17 +57,18 @@ class Weights:
         sae = Sae(self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.mean, self.scale)
         workspace = np.empty((threads(), BLOCK * screening.padded(self.latent_count)), dtype=np.float32)
         counts = np.empty(len(vectors), dtype=np.int64)
-        width = self.k
+        width, blocks = self.k, -(-len(vectors) // BLOCK)
         if not self.threshold:
             indices, values = _room(len(vectors), width)
             desk = screening.desk_for(threads(), BLOCK, self.latent_count, self.dimension)
-            encode_rows(
-                vectors, sae, self._screen, desk, self.k, workspace, indices.reshape(-1), values.reshape(-1), counts
-            )
+            spread(
+                encode_rows, blocks, vectors, sae, self._screen, desk, self.k, workspace, indices.reshape(-1),
+                values.reshape(-1), counts,
+            )  # fmt: skip
             return indices, values
         while True:
             indices, values = _room(len(vectors), width)
-            encode_above(vectors, sae, np.float32(self.threshold), workspace, indices, values, counts)
+            spread(encode_above, blocks, vectors, sae, np.float32(self.threshold), workspace, indices, values, counts)
             most = int(counts.max(initial=0))
             if most <= width:
                 return indices, values
@@ -77,7 +78,7 @@ class Weights:
     def _screen(self) -> screening.Screen:
         n, d = self.W_enc.shape
         screen = screening.screen_for(n, d, screening.pays(n, d))
-        screening.take_all(self.W_enc, screen)
+        spread(screening.take_tiles, len(screen.panels), self.W_enc, screen)
         return screen
 
     def encode(self, vectors: F32, rows: NDArray[np.uint64]) -> Codes:
@@ -95,7 +96,9 @@ class Weights:
 
     def decode_dense(self, indices: NDArray[np.int32], values: F32) -> F32:
         """(B, d) vectors of codes, in the vectors' own space."""
-        return decode(indices, values, self.W_dec, self.b_dec) * self.scale + self.mean
+        result = np.empty((len(indices), self.dimension), dtype=np.float32)
+        spread(decode_rows, len(indices), indices, values, self.W_dec, self.b_dec, result)
+        return result * self.scale + self.mean
 
     def unexplained(self, vectors: F32, indices: NDArray[np.int32], values: F32) -> F32:
         """For each (B, d) vector |x − x̂|² / |x − mean|², x̂ from its code (B, k); the mean is the training rows'."""

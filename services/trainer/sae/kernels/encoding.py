@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba.np.ufunc import get_thread_id
 from numpy.typing import NDArray
 
-from services.trainer.sae.kernels.compiling import njit, prange
+from services.trainer.sae.kernels.compiling import inner, kernel
 from services.trainer.sae.kernels.products import add_rows
 from services.trainer.sae.kernels.screening import Desk, Screen
 from services.trainer.sae.kernels.selecting import F32, I32, Real, space_for
@@ -16,7 +15,7 @@ BLOCK = 64
 """Rows of a block; zero-padded for BLAS, which gives other bits for other shapes."""
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def _center(vectors: F32, begin: int, end: int, sae: Sae, centered: F32) -> None:
     centered[:] = 0.0
     for row in range(begin, end):
@@ -25,17 +24,16 @@ def _center(vectors: F32, begin: int, end: int, sae: Sae, centered: F32) -> None
             centered[row - begin, column] = normalized - sae.b_dec[column]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel()
 def encode_rows(
-    vectors: F32, sae: Sae, screen: Screen, desk: Desk, k: int, workspace: F32, indices: I32, values: F32,
-    counts: NDArray[np.int64],
+    thread: int, first: int, last: int, vectors: F32, sae: Sae, screen: Screen, desk: Desk, k: int, workspace: F32,
+    indices: I32, values: F32, counts: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Exact Top-K of (B, d) vectors: indices (B·k,), rising, −1 where fewer are positive, values (B·k,), zeroed, and
-    counts (B,). workspace is (threads, BLOCK · n or more)."""
+    """Exact Top-K of these blocks of (B, d) vectors: indices (B·k,), rising, −1 where fewer are positive, values
+    (B·k,), zeroed, and counts (B,). workspace is (threads, BLOCK · n or more)."""
     rows = len(vectors)
-    for part in prange((rows + BLOCK - 1) // BLOCK):
+    for part in range(first, last):
         begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
-        thread = get_thread_id()
         size = end - begin if len(screen.panels) else BLOCK
         centered = np.empty((size, vectors.shape[1]), dtype=np.float32)
         _center(vectors, begin, end, sae, centered)
@@ -46,16 +44,17 @@ def encode_rows(
         )  # fmt: skip
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel()
 def encode_above(
-    vectors: F32, sae: Sae, threshold: Real, workspace: F32, indices: I32, values: F32, counts: NDArray[np.int64]
-) -> None:
+    thread: int, first: int, last: int, vectors: F32, sae: Sae, threshold: Real, workspace: F32, indices: I32,
+    values: F32, counts: NDArray[np.int64],
+) -> None:  # fmt: skip
     """All latents above a threshold, the first of them as far as there is room; counts (B,) says how many there are."""
     rows, room = indices.shape
     n = len(sae.b_enc)
-    for part in prange((rows + BLOCK - 1) // BLOCK):
+    for part in range(first, last):
         begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
-        pre = workspace[get_thread_id(), : BLOCK * n].reshape((BLOCK, n))
+        pre = workspace[thread, : BLOCK * n].reshape((BLOCK, n))
         centered = np.empty((BLOCK, vectors.shape[1]), dtype=np.float32)
         _center(vectors, begin, end, sae, centered)
         np.dot(centered, sae.W_enc.T, pre)
@@ -73,16 +72,16 @@ def encode_above(
                 indices[row, slot] = -1
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def decode(indices: I32, values: F32, W_dec: F32, bias: F32) -> F32:
-    """Σ value · W_dec[latent] + bias: (B, k), (B, k), (n, d), (d,) → (B, d). −1 ends a row."""
-    rows, k = indices.shape
-    result = np.empty((rows, W_dec.shape[1]), dtype=np.float32)
-    for row in prange(rows):
+@kernel()
+def decode_rows(
+    _thread: int, first: int, last: int, indices: I32, values: F32, W_dec: F32, bias: F32, result: F32
+) -> None:
+    """Σ value · W_dec[latent] + bias of these rows: (B, k), (B, k), (n, d), (d,) → (B, d). −1 ends a row."""
+    k = indices.shape[1]
+    for row in range(first, last):
         count = 0
         while count < k and indices[row, count] >= 0:
             count += 1
         for column in range(len(bias)):
             result[row, column] = bias[column]
-        add_rows(result[row], W_dec, indices[row], values[row], 0, count)
-    return result
+        add_rows(result[row], W_dec, indices[row], values[row], np.int64(0), count)

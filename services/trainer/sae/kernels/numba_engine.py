@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
-import numba
 import numpy as np
-import scipy.linalg.cython_blas  # numba's np.dot takes its BLAS from here; loaded before threads are limited
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from services.trainer.sae.kernels import BETA1, BETA2, F32, I64, Factors, Plan, screening, stepping
+from services.trainer.sae.kernels.threads import set_threads, spread
 
-assert scipy.linalg.cython_blas
 _EMPTY = np.empty(0, dtype=np.int32)
-_limits: list[Any] = []  # kept, or the limit would end
-
-
-def set_threads(count: int) -> None:
-    """Threads of the kernels in this process; BLAS is called inside them, with one thread each."""
-    numba.set_num_threads(min(count, os.cpu_count() or 1))
-    if not _limits:
-        _limits.append(threadpool_limits(1, user_api="blas"))
-
-
-def threads() -> int:
-    """How many set_threads gave this process; all cores if nobody called it."""
-    if not _limits:
-        set_threads(os.cpu_count() or 1)
-    return numba.get_num_threads()
 
 
 def room(*shape: int) -> F32:
@@ -67,7 +48,7 @@ class NumbaEngine:
                 getattr(self._moments, name)[...] = state[name]
         wanted = screening.pays(n, d) if screened is None else screened
         self._screen = screening.screen_for(n, d, plan.scope == "row" and wanted)
-        screening.take_all(self._sae.W_enc, self._screen)
+        spread(screening.take_tiles, len(self._screen.panels), self._sae.W_enc, self._screen)
         self._ends = np.array(plan.ends, dtype=np.int32)
         self._weights = np.array(plan.weights, dtype=np.float32)
         self._starts = np.empty(n + 1, dtype=np.int32)
@@ -90,17 +71,18 @@ class NumbaEngine:
         sums = np.empty((-(-rows // block), 4), dtype=np.float64)
         bar = 0.0
         if plan.scope == "row":
-            stepping.forward_rows(
-                pool, picked, self._sae, self._screen, self._desk, plan.k, losses, block, self._workspace, slots,
-                self._begins, self._counts, centered, residuals, sums,
+            spread(
+                stepping.forward_rows, len(sums), pool, picked, self._sae, self._screen, self._desk, plan.k, losses,
+                block, self._workspace, slots, self._begins, self._counts, centered, residuals, sums,
             )  # fmt: skip
         else:
             pre = np.empty((rows, plan.latents), dtype=np.float32)
-            stepping.score(pool, picked, self._sae, block, centered, pre)
+            spread(stepping.score, len(sums), pool, picked, self._sae, block, centered, pre)
             begins, bar = self._choose(pre, slots)
-            stepping.forward_chosen(
-                begins[:-1], np.diff(begins), rows * plan.k, self._sae, losses, block, slots, centered, residuals, sums
-            )
+            spread(
+                stepping.forward_chosen, len(sums), begins[:-1], np.diff(begins), rows * plan.k, self._sae, losses,
+                block, slots, centered, residuals, sums,
+            )  # fmt: skip
         loss, unexplained, total, revived = sums.sum(axis=0)
         active = stepping.filled(slots.indices[: rows * plan.k])
         return Factors(
@@ -136,14 +118,14 @@ class NumbaEngine:
         """The B·k largest positive of all rows, ties to the lower row and latent; where each row's begin."""
         rows, wanted = len(pre), len(pre) * self._plan.k
         counts = np.empty(rows, dtype=np.int64)
-        stepping.count_above(pre, self._sae.b_enc, np.float32(self._floor), counts)
+        spread(stepping.count_above, rows, pre, self._sae.b_enc, np.float32(self._floor), counts)
         if counts.sum() < wanted and self._floor > 0:
             self._floor = 0.0
-            stepping.count_above(pre, self._sae.b_enc, np.float32(0.0), counts)
+            spread(stepping.count_above, rows, pre, self._sae.b_enc, np.float32(0.0), counts)
         begins = np.concatenate([[0], np.cumsum(counts)])
         indices = np.empty(begins[-1], dtype=np.int32)
         values = np.empty(begins[-1], dtype=np.float32)
-        stepping.take_above(pre, self._sae.b_enc, np.float32(self._floor), begins, indices, values)
+        spread(stepping.take_above, rows, pre, self._sae.b_enc, np.float32(self._floor), begins, indices, values)
         slots.indices[: rows * self._plan.k] = -1
         if len(values) > wanted:
             bar = np.partition(values, len(values) - wanted)[len(values) - wanted]
@@ -197,9 +179,13 @@ class NumbaEngine:
         order = self._order if len(self._order) == len(slots.indices) else np.empty(len(slots.indices), dtype=np.int32)
         stepping.by_latent(slots.indices, self._starts, order, factors.rows * self._plan.k, marks, moment)
         rates = stepping.Rates(rate / (1 - BETA1**step), 1 / (1 - BETA2**step), BETA1, BETA2, self._plan.gradient_clip)
-        stepping.update(
-            order, self._starts, slots, flat, centered, self._sae, self._screen, self._moments, rates, self._by_b_dec,
-            self._squares,
+        latents = len(self._starts) - 1
+        size = stepping.chunk_size(latents, self._screen)
+        chunks = -(-latents // size)
+        self._by_b_dec[chunks:], self._squares[chunks:] = 0.0, 0.0
+        spread(
+            stepping.update, chunks, size, order, self._starts, slots, flat, centered, self._sae, self._screen,
+            self._moments, rates, self._by_b_dec, self._squares,
         )  # fmt: skip
         moments = self._moments
         stepping.move_b_dec(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.trainer.sae.kernels.compiling import njit
-from services.trainer.sae.kernels.selecting import F32, I32
+from services.trainer.sae.kernels.compiling import inner
+from services.trainer.sae.kernels.selecting import F32, I32, Whole
 
 # Sums may be split into vector lanes, always in the same way; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
-def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: int, last: int) -> None:
+@inner(fastmath=FAST)
+def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: Whole, last: Whole) -> None:
     """target (d,) += Σ weights · matrix[rows], over places first to last; eight rows at a time."""
     d = len(target)
     place = first
@@ -34,8 +34,8 @@ def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: int, last
         place += 1
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
-def dots(result: F32, matrix: F32, rows: I32, vector: F32, first: int, last: int) -> None:
+@inner(fastmath=FAST)
+def dots(result: F32, matrix: F32, rows: I32, vector: F32, first: Whole, last: Whole) -> None:
     """result = matrix[rows] · vector (d,), over places first to last; eight rows at a time."""
     d = len(vector)
     zero = np.float32(0.0)

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from services.trainer.sae.kernels.compiling import inner, kernel
 from services.trainer.sae.kernels.products import FAST, dots
 from services.trainer.sae.kernels.selecting import (
     F32,
@@ -27,6 +28,7 @@ from services.trainer.sae.kernels.selecting import (
     TINY,
     Real,
     Space,
+    Whole,
     bar_of,
     keep,
     kth_largest,
@@ -175,7 +177,7 @@ def _sum_tile(
 _tile: Any = intrinsic(_sum_tile)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _round(vector: F32, into: NDArray[np.int8]) -> tuple[Real, Real, Real, int]:
     """The vector (d,) as multiples of a step; the step, the vector's length, that of what is left, and the sum."""
     square, left = np.float32(0.0), np.float32(0.0)
@@ -201,7 +203,7 @@ def _round(vector: F32, into: NDArray[np.int8]) -> tuple[Real, Real, Real, int]:
     return step, np.sqrt(square), np.sqrt(left), total  # pyright: ignore[reportReturnType]
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def take(latent: int, weights: F32, screen: Screen, tile: NDArray[np.int8]) -> None:
     """Takes over a latent's weights (d,): step and lengths, and its bytes, for `lay`, into tile (WIDTH, 4 · words)."""
     step, length, error, _total = _round(weights, tile[latent % WIDTH])
@@ -211,7 +213,7 @@ def take(latent: int, weights: F32, screen: Screen, tile: NDArray[np.int8]) -> N
     screen.errors[latent] = error * np.float32(1.001)
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def lay(latent: int, screen: Screen, tile: NDArray[np.int8]) -> None:
     """Lays a latent's bytes into its panel. Done for all of a tile at once: their words share cache lines."""
     words = tile[latent % WIDTH].view(np.int32)
@@ -220,17 +222,17 @@ def lay(latent: int, screen: Screen, tile: NDArray[np.int8]) -> None:
         screen.panels[latent // WIDTH, word, latent % WIDTH] = words[word] ^ np.int32(-2139062144)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def take_all(weights: F32, screen: Screen) -> None:
-    """Takes over all weights (n, d)."""
-    for each in prange(len(screen.panels)):
+@kernel()
+def take_tiles(_thread: int, first: int, end: int, weights: F32, screen: Screen) -> None:
+    """Takes over these tiles' weights, of (n, d)."""
+    for each in range(first, end):
         tile = np.zeros((WIDTH, 4 * screen.panels.shape[1]), dtype=np.int8)
         for latent in range(each * WIDTH, min(len(weights), (each + 1) * WIDTH)):
             take(latent, weights[latent], screen, tile)
             lay(latent, screen, tile)
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def _round_rows(centered: F32, desk: Desk, thread: int) -> tuple[Real, Real]:
     """Lays the rows (B, d) on the desk; returns the sums of their lengths and of what rounding left of them."""
     lengths, errors = np.float32(0.0), np.float32(0.0)
@@ -245,7 +247,7 @@ def _round_rows(centered: F32, desk: Desk, thread: int) -> tuple[Real, Real]:
     return lengths, errors
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _sum(vector: F32) -> Real:
     total = np.float32(0.0)
     for place in range(len(vector)):
@@ -253,7 +255,7 @@ def _sum(vector: F32) -> Real:
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def score(centered: F32, screen: Screen, desk: Desk, thread: int, sums: I32, widest: Real) -> bool:
     """Products of a block's rows (B, d) with all latents, in integers (rows, padded(n)), and what `choose` needs of the
     rows; nothing, and False, where margins are wider than `widest`."""
@@ -276,7 +278,7 @@ def score(centered: F32, screen: Screen, desk: Desk, thread: int, sums: I32, wid
     return True
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _bound(
     sums: I32, shift: Real, step: Real, length: Real, error: Real, bias: F32, screen: Screen, into: F32
 ) -> None:  # fmt: skip
@@ -288,25 +290,24 @@ def _bound(
         into[latent] = product + margin + own + np.float32(2.0**-21) * abs(own)
 
 
-@njit(cache=True, error_model="numpy")
-def _multiply(matrix: F32, bias: F32, vector: F32, latents: I32, count: Any, values: F32) -> None:
+@inner()
+def _multiply(matrix: F32, bias: F32, vector: F32, latents: I32, count: Whole, values: F32) -> None:
     """Pre-activations of so many latents, into values; both have room for seven more.
 
     Eight are multiplied at a time, the last ones filled up: so that a value's bits don't depend on its place.
     """
-    count = np.int64(count)
     for place in range(count, count + 7):
         latents[place] = latents[0]
-    dots(values, matrix, latents, vector, 0, (count + 7) // 8 * 8)
+    dots(values, matrix, latents, vector, np.int64(0), (count + 7) // 8 * 8)
     for place in range(count):
         values[place] += bias[latents[place]]
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def choose(
     row: int, vector: F32, sums: I32, W_enc: F32, bias: F32, screen: Screen, desk: Desk, thread: int, k: int,
     guess: Real, space: Space, indices: I32, values: F32,
-) -> tuple[int, Real]:  # fmt: skip
+) -> tuple[Whole, Real]:  # fmt: skip
     """As `select_row`, for a row of the block that was scored: vector (d,), its sums (padded(n),)."""
     bounds, length, error = desk.bounds[thread], desk.lengths[thread, row], desk.errors[thread, row]
     _bound(sums, desk.shifts[thread, row], desk.steps[thread, row], length, error, bias, screen, bounds)
@@ -324,7 +325,7 @@ def choose(
         for place in range(count):
             high[first] = places[place]
             first += np.uint32(found[place] >= bar)
-        _multiply(W_enc, bias, vector, high, first, high_values)
+        _multiply(W_enc, bias, vector, high, np.int64(first), high_values)
         lowest = TINY
         if first >= k:
             space.scratch[:first] = high_values[:first]
@@ -336,8 +337,8 @@ def choose(
     for place in range(count):
         low[second] = places[place]
         second += np.uint32((found[place] < bar) & (found[place] >= lowest))
-    _multiply(W_enc, bias, vector, low, second, low_values)
-    kept, from_high, from_low = 0, 0, 0
+    _multiply(W_enc, bias, vector, low, np.int64(second), low_values)
+    kept, from_high, from_low = np.int64(0), 0, 0
     for place in range(count):
         value = np.float32(0.0)
         if found[place] >= bar:

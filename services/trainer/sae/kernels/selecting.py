@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from services.trainer.sae.kernels.compiling import njit
+from services.trainer.sae.kernels.compiling import inner, kernel
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 Real: TypeAlias = "float | np.floating[Any]"
+Whole: TypeAlias = "int | np.integer[Any]"
 TINY = np.float32(1e-45)
 """The smallest positive float32."""
 
@@ -31,15 +32,15 @@ class Space(NamedTuple):
     scratch: F32
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def lane_count(n: int, k: int) -> int:
     """Lanes that a row of n is strided into: about eight for each of k, in whole vector registers."""
     wanted = max(64, 8 * k // 16 * 16)
     return wanted if wanted < n else n
 
 
-@njit(cache=True, error_model="numpy")
-def kth_largest(values: F32, size: int, k: int) -> Real:
+@inner()
+def kth_largest(values: F32, size: Whole, k: int) -> Real:
     """The k-th largest of values[:size], which it reorders (Hoare's quickselect). Values hold no NaN."""
     low, high, wanted = 0, size - 1, k - 1
     while low < high:
@@ -63,7 +64,7 @@ def kth_largest(values: F32, size: int, k: int) -> Real:
     return values[wanted]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+@inner(fastmath={"reassoc", "nsz"})
 def _above(values: F32, bar: Real) -> Real:
     count = np.float32(0.0)
     for place in range(len(values)):
@@ -71,7 +72,7 @@ def _above(values: F32, bar: Real) -> Real:
     return count
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def _bar(maxima: F32, k: int, guess: Real) -> Real:
     """A positive number that at least k of the maxima reach, near the highest such; the smallest if fewer are."""
     if _above(maxima, TINY) <= k:
@@ -95,7 +96,7 @@ def _bar(maxima: F32, k: int, guess: Real) -> Real:
     return max(low, TINY)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def space_for(n: int, k: int) -> Space:
     """Space for rows of at most n values."""
     lanes = lane_count(n, k)
@@ -108,7 +109,7 @@ def space_for(n: int, k: int) -> Space:
     )
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def bar_of(row: F32, k: int, guess: Real, space: Space) -> Real:
     """A positive number that at least k of a row (n,) reach, if so many are positive; leaves the lanes' maxima.
 
@@ -133,8 +134,8 @@ def bar_of(row: F32, k: int, guess: Real, space: Space) -> Real:
     return _bar(tops, k, guess)
 
 
-@njit(cache=True, error_model="numpy")
-def reaching(row: F32, bar: Real, size: int, space: Space) -> int:
+@inner()
+def reaching(row: F32, bar: Real, size: int, space: Space) -> Whole:
     """All of a row (n,) that reach the bar, into space.found and space.places, by rising place; how many there are.
 
     `size` lanes' maxima stand in the space, from `bar_of`.
@@ -164,11 +165,11 @@ def reaching(row: F32, bar: Real, size: int, space: Space) -> int:
             found[count] = value
             places[count] = chunks * size + lane
             count += np.uint32(value >= bar)
-    return np.int64(count)  # pyright: ignore[reportReturnType]
+    return np.int64(count)
 
 
-@njit(cache=True, error_model="numpy")
-def select_row(row: F32, k: int, guess: Real, space: Space, indices: I32, values: F32) -> tuple[int, Real]:
+@kernel()
+def select_row(row: F32, k: int, guess: Real, space: Space, indices: I32, values: F32) -> tuple[Whole, Real]:
     """The k largest positive of a row (n,), into indices and values (k,), by rising index.
 
     Returns how many are positive, at most k, and the bar, for the next row's guess.
@@ -178,8 +179,8 @@ def select_row(row: F32, k: int, guess: Real, space: Space, indices: I32, values
     return keep(space.found, space.places, count, k, space.scratch, indices, values), bar
 
 
-@njit(cache=True, error_model="numpy")
-def keep(found: F32, places: I32, count: Any, k: int, scratch: F32, indices: I32, values: F32) -> int:
+@inner()
+def keep(found: F32, places: I32, count: Whole, k: int, scratch: F32, indices: I32, values: F32) -> Whole:
     """Of count candidates by rising place, the k largest, ties to the lower place."""
     if count <= k:
         for place in range(count):

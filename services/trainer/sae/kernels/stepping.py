@@ -6,9 +6,6 @@ and never all of them in memory. Then the latents are cut into chunks: each late
 used to move its weights, so that no gradient of n x d exists.
 
 Blocks and chunks do not depend on which thread takes them, and no sum is split between threads.
-
-Inside a parallel loop numba takes a write to an array of a named tuple for dead code: such writes stand in functions of
-their own.
 """
 
 from __future__ import annotations
@@ -16,14 +13,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba.np.ufunc import get_thread_id
 from numpy.typing import NDArray
 
 from services.trainer.sae.kernels import screening
-from services.trainer.sae.kernels.compiling import njit, prange
+from services.trainer.sae.kernels.compiling import inner, kernel
 from services.trainer.sae.kernels.products import FAST, add_rows, dots
 from services.trainer.sae.kernels.screening import Desk, Screen
-from services.trainer.sae.kernels.selecting import F32, I32, Real, Space, select_row, space_for
+from services.trainer.sae.kernels.selecting import F32, I32, Real, Space, Whole, select_row, space_for
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -66,7 +62,7 @@ class Losses(NamedTuple):
     rows: int
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _square(vector: F32) -> Real:
     total = np.float32(0.0)
     for column in range(len(vector)):
@@ -74,7 +70,7 @@ def _square(vector: F32) -> Real:
     return total
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _explain(row: int, centered: F32, sae: Sae, slots: Slots, count: int, losses: Losses, residuals: F32) -> Real:
     """Leaves x̂ − x of each prefix in residuals[:P, row]; returns Σ over prefixes of weight · |x̂ − x|²."""
     batch, d = centered.shape
@@ -83,7 +79,7 @@ def _explain(row: int, centered: F32, sae: Sae, slots: Slots, count: int, losses
     for column in range(d):
         left[column] = -centered[row, column]
     loss = 0.0
-    slot = 0
+    slot = np.int64(0)
     for prefix in range(prefixes):
         first = slot
         while slot < count and slots.indices[slot] < losses.ends[prefix]:
@@ -96,7 +92,7 @@ def _explain(row: int, centered: F32, sae: Sae, slots: Slots, count: int, losses
     return loss
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _revive(row: int, dead_pre: F32, sae: Sae, slots: Slots, losses: Losses, residuals: F32, space: Space) -> Real:
     """AuxK: dead latents explain what the live ones left, x − x̂, held fixed; returns |ê − e|².
 
@@ -113,16 +109,16 @@ def _revive(row: int, dead_pre: F32, sae: Sae, slots: Slots, losses: Losses, res
         slots.sources[slot] = prefixes * batch + row
     left = residuals[prefixes, row]
     left[:] = residuals[prefixes - 1, row]
-    add_rows(left, sae.W_dec, slots.indices, slots.values, 0, count)
+    add_rows(left, sae.W_dec, slots.indices, slots.values, np.int64(0), count)
     square = _square(left)
     scale = np.float32(2.0 * losses.aux / (losses.rows * d))
     for column in range(d):
         left[column] *= scale
-    dots(slots.gradients, sae.W_dec, slots.indices, left, 0, count)
+    dots(slots.gradients, sae.W_dec, slots.indices, left, np.int64(0), count)
     return square
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _carry_back(row: int, sae: Sae, slots: Slots, count: int, losses: Losses, residuals: F32) -> None:
     """Makes gradients of what `_explain` left, summed over all prefixes that hold a latent, and of the codes."""
     d = residuals.shape[2]
@@ -143,7 +139,7 @@ def _carry_back(row: int, sae: Sae, slots: Slots, count: int, losses: Losses, re
         dots(slots.gradients, sae.W_dec, slots.indices, own, slot, last)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _row(
     row: int, dead_pre: F32, begin: int, count: int, aux_begin: int, sae: Sae, slots: Slots, losses: Losses,
     centered: F32, residuals: F32, space: Space, sums: F64,
@@ -168,7 +164,7 @@ def _row(
     _carry_back(row, sae, own, count, losses, residuals)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _finish(
     begin: int, end: int, begins: I64, counts: I64, aux_begin: int, sae: Sae, slots: Slots, losses: Losses,
     centered: F32, residuals: F32, space: Space, sums: F64,
@@ -184,7 +180,7 @@ def _finish(
         )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _center(pool: F32, picked: I64, begin: int, end: int, sae: Sae, centered: F32) -> None:
     for row in range(begin, end):
         vector = pool[picked[row]]
@@ -192,7 +188,7 @@ def _center(pool: F32, picked: I64, begin: int, end: int, sae: Sae, centered: F3
             centered[row, column] = (vector[column] - sae.mean[column]) / sae.scale[column] - sae.b_dec[column]
 
 
-@njit(cache=True, error_model="numpy")
+@inner()
 def choose_rows(
     centered: F32, rows: int, sae: Sae, screen: Screen, desk: Desk, widest: Real, thread: int, workspace: F32, k: int,
     space: Space, indices: I32, values: F32, counts: I64,
@@ -229,12 +225,13 @@ def block_for(rows: int, threads: int, screen: Screen) -> int:
     return -(-wanted // screening.TILE_ROWS) * screening.TILE_ROWS
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
+@kernel(fastmath=FAST)
 def forward_rows(
-    pool: F32, picked: I64, sae: Sae, screen: Screen, desk: Desk, k: int, losses: Losses, block: int, workspace: F32,
-    slots: Slots, begins: I64, counts: I64, centered: F32, residuals: F32, sums: F64,
+    thread: int, first: int, last: int, pool: F32, picked: I64, sae: Sae, screen: Screen, desk: Desk, k: int,
+    losses: Losses, block: int, workspace: F32, slots: Slots, begins: I64, counts: I64, centered: F32, residuals: F32,
+    sums: F64,
 ) -> None:  # fmt: skip
-    """Codes of a batch by exact Top-K of each row, its loss, and all that the gradients are made of.
+    """Codes of these blocks of a batch by exact Top-K of each row, its loss, and all that the gradients are made of.
 
     pool (M, d) holds raw vectors, picked (B,) says which are the batch. Of the slots the first B·k are the rows', the
     next B·k_aux AuxK's; begins (B,) says where each row's begin, counts (B,) gets how many are filled. centered (B, d)
@@ -242,9 +239,8 @@ def forward_rows(
     Σ|s(x̂ − x)|², Σ|s·x|² and Σ|ê − e|² of each block; workspace is (threads, block · n or more).
     """
     batch = len(picked)
-    for part in prange((batch + block - 1) // block):
+    for part in range(first, last):
         begin, end = part * block, min(batch, (part + 1) * block)
-        thread = get_thread_id()
         _center(pool, picked, begin, end, sae, centered)
         space = space_for(len(sae.b_enc), max(k, losses.k_aux))
         choose_rows(
@@ -254,30 +250,34 @@ def forward_rows(
         _finish(begin, end, begins, counts, batch * k, sae, slots, losses, centered, residuals, space, sums[part])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
-def score(pool: F32, picked: I64, sae: Sae, block: int, centered: F32, pre: F32) -> None:
-    """Pre-activations (B, n) of a batch, without b_enc, for codes that are chosen among all rows."""
+@kernel(fastmath=FAST)
+def score(
+    _thread: int, first: int, last: int, pool: F32, picked: I64, sae: Sae, block: int, centered: F32, pre: F32
+) -> None:
+    """Pre-activations (B, n) of these blocks of a batch, without b_enc, for codes that are chosen among all rows."""
     batch = len(picked)
-    for part in prange((batch + block - 1) // block):
+    for part in range(first, last):
         begin, end = part * block, min(batch, (part + 1) * block)
         _center(pool, picked, begin, end, sae, centered)
         np.dot(centered[begin:end], sae.W_enc.T, pre[begin:end])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def count_above(pre: F32, bias: F32, bar: Real, counts: I64) -> None:
-    """counts (B,): how many of each row of pre + bias (B, n) lie above the bar."""
-    for row in prange(len(pre)):
+@kernel()
+def count_above(_thread: int, first: int, last: int, pre: F32, bias: F32, bar: Real, counts: I64) -> None:
+    """counts (B,): how many of each of these rows of pre + bias (B, n) lie above the bar."""
+    for row in range(first, last):
         count = 0
         for latent in range(len(bias)):
             count += 1 if pre[row, latent] + bias[latent] > bar else 0
         counts[row] = count
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
-def take_above(pre: F32, bias: F32, bar: Real, begins: I64, indices: I32, values: F32) -> None:
+@kernel()
+def take_above(
+    _thread: int, first: int, last: int, pre: F32, bias: F32, bar: Real, begins: I64, indices: I32, values: F32
+) -> None:
     """Those above the bar, each row's from begins[row] on, by rising index."""
-    for row in prange(len(pre)):
+    for row in range(first, last):
         place = begins[row]
         for latent in range(len(bias)):
             value = pre[row, latent] + bias[latent]
@@ -287,20 +287,20 @@ def take_above(pre: F32, bias: F32, bar: Real, begins: I64, indices: I32, values
                 place += 1
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
+@kernel(fastmath=FAST)
 def forward_chosen(
-    begins: I64, counts: I64, aux_begin: int, sae: Sae, losses: Losses, block: int, slots: Slots, centered: F32,
-    residuals: F32, sums: F64,
+    _thread: int, first: int, last: int, begins: I64, counts: I64, aux_begin: int, sae: Sae, losses: Losses, block: int,
+    slots: Slots, centered: F32, residuals: F32, sums: F64,
 ) -> None:  # fmt: skip
     """As forward_rows, after codes were chosen: counts[row] slots of each row from begins[row] on."""
     batch = len(counts)
-    for part in prange((batch + block - 1) // block):
+    for part in range(first, last):
         begin, end = part * block, min(batch, (part + 1) * block)
         space = space_for(max(len(losses.dead), 1), max(losses.k_aux, 1))
         _finish(begin, end, begins, counts, aux_begin, sae, slots, losses, centered, residuals, space, sums[part])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel()
 def by_latent(indices: I32, starts: I32, order: I32, main: int, marks: I64, moment: int) -> None:
     """The filled slots by latent, then place, into order (S,); where each latent begins, into starts (n + 1,).
 
@@ -326,7 +326,7 @@ def by_latent(indices: I32, starts: I32, order: I32, main: int, marks: I64, mome
     starts[0] = 0
 
 
-@njit(cache=True)
+@kernel()
 def filled(indices: I32) -> int:
     """Slots that hold a latent."""
     count = 0
@@ -359,7 +359,7 @@ class Rates(NamedTuple):
     clip: float
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _gradient(
     latent: int, order: I32, starts: I32, slots: Slots, residuals: F32, centered: F32, sae: Sae, by_dec: F32,
     by_enc: F32,
@@ -401,9 +401,9 @@ def _gradient(
     return by_bias  # pyright: ignore[reportReturnType]  # a number: numpy's types think it may be an array
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _move(
-    weights: F32, gradient: F32, first: F32, second: F32, latent: int, square: Real, clip: Real, rates: Rates
+    weights: F32, gradient: F32, first: F32, second: F32, latent: Whole, square: Real, clip: Real, rates: Rates
 ) -> Real:  # fmt: skip
     """Adam with one second moment for the row; returns the row's new squared norm."""
     d = len(gradient)
@@ -423,7 +423,7 @@ def _move(
     return total
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@inner(fastmath=FAST)
 def _move_latent(
     latent: int, by_bias: Real, by_dec: F32, by_enc: F32, sae: Sae, moments: Moments, rates: Rates, shift: F32
 ) -> Real:  # fmt: skip
@@ -451,24 +451,25 @@ def _move_latent(
     return square
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=FAST)
+def chunk_size(n: int, screen: Screen) -> int:
+    """Latents of a chunk: whole tiles, where there are any."""
+    size = -(-n // CHUNKS)
+    return -(-size // screening.WIDTH) * screening.WIDTH if len(screen.panels) else size
+
+
+@kernel(fastmath=FAST)
 def update(
-    order: I32, starts: I32, slots: Slots, residuals: F32, centered: F32, sae: Sae, screen: Screen, moments: Moments,
-    rates: Rates, by_b_dec: F32, result: F64,
+    _thread: int, first: int, last: int, size: int, order: I32, starts: I32, slots: Slots, residuals: F32,
+    centered: F32, sae: Sae, screen: Screen, moments: Moments, rates: Rates, by_b_dec: F32, result: F64,
 ) -> None:  # fmt: skip
-    """Moves the latents that have a gradient; the others rest, their moments too.
+    """Of these chunks of `size` latents moves those that have a gradient; the others rest, their moments too.
 
     residuals is flat, (P·B or more, d). by_b_dec (CHUNKS, d) gets what the encoder's side of b_dec's gradient is made
     of, −Σ ∂b_enc · W_enc; result (CHUNKS,) the gradients' squared norm before clipping.
     """
     n, d = sae.W_enc.shape
     screened = len(screen.panels) > 0
-    size = (n + CHUNKS - 1) // CHUNKS
-    if screened:
-        size = (size + screening.WIDTH - 1) // screening.WIDTH * screening.WIDTH
-    chunks = (n + size - 1) // size
-    by_b_dec[chunks:], result[chunks:] = 0.0, 0.0
-    for chunk in prange(chunks):
+    for chunk in range(first, last):
         by_dec, by_enc = np.empty(d, dtype=np.float32), np.empty(d, dtype=np.float32)
         tile = np.zeros((screening.WIDTH, 4 * screen.panels.shape[1]), dtype=np.int8)
         shift = by_b_dec[chunk]
@@ -489,7 +490,7 @@ def update(
                         screening.lay(latent, screen, tile)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@kernel(fastmath=FAST)
 def move_b_dec(by_b_dec: F32, residuals: F32, b_dec: F32, first: F32, second: F32, rates: Rates) -> None:
     """Moves b_dec (d,), by the parts of its gradient that `update` left (CHUNKS, d) and the residuals of all latents
     (B, d): clipped, by Adam with one second moment for all of it, as a latent has."""
@@ -503,4 +504,4 @@ def move_b_dec(by_b_dec: F32, residuals: F32, b_dec: F32, first: F32, second: F3
             gradient[column] += by_b_dec[chunk, column]
     square = _square(gradient)
     clip = np.float32(rates.clip) / np.sqrt(square) if square > rates.clip * rates.clip else np.float32(1.0)
-    _move(b_dec.reshape((1, d)), gradient, first.reshape((1, d)), second, 0, square, clip, rates)
+    _move(b_dec.reshape((1, d)), gradient, first.reshape((1, d)), second, np.int64(0), square, clip, rates)

@@ -1,0 +1,55 @@
+"""Threads for the kernels: Python's own, since kernels let go of the GIL.
+
+Numba's parallel loops aren't used: they take twice as long to compile, and on a platform without OpenMP, as macOS is,
+they end the process when two threads call them at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import scipy.linalg.cython_blas  # numba's np.dot takes its BLAS from here; loaded before its threads are limited
+from threadpoolctl import threadpool_limits
+
+assert scipy.linalg.cython_blas
+_CORES = os.cpu_count() or 1
+_wanted = [_CORES]
+
+
+def set_threads(count: int) -> None:
+    """Threads of the kernels in this process; all cores if nobody calls it."""
+    _wanted[0] = min(count, _CORES)
+
+
+def threads() -> int:
+    """How many there are."""
+    return _wanted[0]
+
+
+def spread(kernel: Callable[..., None], parts: int, *arguments: Any) -> None:
+    """Calls kernel(thread, first, end, *arguments) in each thread, with its run of range(parts), and waits for all.
+
+    Which thread takes a part depends on nothing but the number of threads.
+    """
+    if not parts:
+        return
+    pool, count = _pool(), min(threads(), parts)
+    others = [
+        pool.submit(kernel, each, parts * each // count, parts * (each + 1) // count, *arguments)
+        for each in range(1, count)
+    ]
+    try:
+        kernel(0, 0, parts // count, *arguments)
+    finally:
+        for each in others:
+            each.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    threadpool_limits(1, user_api="blas")  # for good: BLAS is called inside the kernels
+    return ThreadPoolExecutor(max(_CORES - 1, 1), thread_name_prefix="kernel")

@@ -1,0 +1,37 @@
+"""What warming compiles is all that trainings call, so that none waits for a compiler."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from services.trainer.sae.kernels import compiling
+from services.trainer.sae.warming import warm
+
+TRAININGS = """
+import numpy as np
+from services.trainer.sae.config import Config
+from services.trainer.sae.kernels import encoding, products, screening, selecting, stepping
+from services.trainer.sae.training import Training
+
+vectors = np.random.default_rng(0).standard_normal((3000, 96), dtype=np.float32)
+for architecture in ("top_k", "batch_top_k", "matryoshka"):
+    for expansion in (4, 40):
+        config = Config(architecture=architecture, expansion=expansion, epochs=12)
+        training = Training(vectors, config.resolved(*vectors.shape, 2))
+        while training.step < training.total_steps:
+            training.advance()
+        training.measure()
+        training.weights.encode(vectors, np.arange(3000, dtype=np.uint64))
+for module in (encoding, products, screening, selecting, stepping):
+    for name, value in vars(module).items():
+        if hasattr(value, "stats") and value.stats.cache_misses:
+            print(module.__name__, name, *value.stats.cache_misses)
+"""
+
+
+def test_a_training_after_warming_compiles_nothing() -> None:
+    warm()
+    assert compiling.all_are_kept()
+    done = subprocess.run([sys.executable, "-c", TRAININGS], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
