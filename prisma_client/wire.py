@@ -186,10 +186,9 @@ def within(rows: Rows, ranges: Sequence[RowRange]) -> NDArray[np.bool_]:
     """For each row whether one of the ranges holds it; no ranges hold all."""
     if not ranges:
         return np.ones(len(rows), dtype=bool)
-    inside = np.zeros(len(rows), dtype=bool)
-    for part in ranges:
-        inside |= (rows >= part.start) & (rows < part.end)
-    return inside
+    bounds = np.array([(part.start, part.end) for part in ranges if part.start < part.end], dtype=np.uint64)
+    starts, ends = np.sort(bounds.reshape(-1, 2), axis=0).T
+    return np.searchsorted(starts, rows, side="right") > np.searchsorted(ends, rows, side="right")
 
 
 def _dtype(encoding: int) -> np.dtype[np.floating]:

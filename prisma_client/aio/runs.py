@@ -73,6 +73,10 @@ class Run:
         await self._job("TrainerService/EvaluateRun", request, wait, progress)
         return (await self.refresh()).message.evaluation
 
+    async def push(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
+        """Copies its weights to the operator's object store, as SAELens loads them; the job's log says where."""
+        return await self._job("TrainerService/PushRun", trainer_pb2.PushRunRequest(name=self.name), wait, progress)
+
     async def compare(self, other: Run | str, min_cosine: float = 0.7) -> trainer_pb2.CompareRunsResponse:
         """Which of its latents are also in another run, and which are lost, new, split and merged there."""
         request = trainer_pb2.CompareRunsRequest(first=self.name, second=_name_of(other), min_cosine=min_cosine)

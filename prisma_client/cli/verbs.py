@@ -362,6 +362,14 @@ def evaluate(run: RunId) -> None:
 
 
 @app.command()
+def push(run: RunId) -> None:
+    """Copy a run's weights to the object store that the server's operator chose."""
+    with connected() as prisma, output.bar("pushing") as bar:
+        job = prisma.runs.get(run).push(progress=bar)
+    output.show_one(job, [line.text for line in job.log])
+
+
+@app.command()
 def compare(first: RunId, second: RunId) -> None:
     """Say which latents of a run are also in another, and which are lost, new, split and merged there."""
     with connected() as prisma:

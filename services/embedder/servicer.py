@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import grpc.aio
+import numpy as np
 from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job
@@ -200,6 +201,10 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         self, request: pb2.ReadVectorsRequest, context: Context
     ) -> AsyncIterator[pb2.ReadVectorsResponse]:
         dataset = await self._dataset(request.dataset, "dataset")
+        if request.rows_only:
+            async for response in self._read_rows(dataset, request):
+                yield response
+            return
         sent = False
         async for found in self._changed_blocks(dataset, request):
             live = [document for document, deleted in found if not deleted and document.state == State.EMBEDDED]
@@ -287,6 +292,17 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
             await asyncio.to_thread(file.write, message.chunk)
         await asyncio.to_thread(file.flush)
 
+    async def _read_rows(
+        self, dataset: Dataset, request: pb2.ReadVectorsRequest
+    ) -> AsyncIterator[pb2.ReadVectorsResponse]:
+        if request.since_revision:
+            raise InvalidArgument.field("since_revision", "expected 0 together with rows_only")
+        rows = await asyncio.to_thread(self._store.embedded_rows, dataset)
+        rows = rows[wire.within(rows, request.row_ranges) & (rows >= np.uint64(request.start_row))]
+        ranges = wire.ranges_of(rows)
+        for part in list(wire.blocks_of(len(ranges), 16)) or [slice(0)]:
+            yield pb2.ReadVectorsResponse(row_ranges=ranges[part], revision=dataset.revision, dataset_uid=dataset.uid)
+
     async def _changed_blocks(
         self, dataset: Dataset, request: pb2.ReadDocumentsRequest | pb2.ReadVectorsRequest
     ) -> AsyncIterator[list[tuple[Document, bool]]]:
@@ -299,5 +315,6 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
             if not found:
                 return
             after = found[-1][0].row
-            ranges = request.row_ranges
-            yield [each for each in found if not ranges or any(part.start <= each[0].row < part.end for part in ranges)]
+            rows = np.array([document.row for document, _deleted in found], dtype=np.uint64)
+            wanted = wire.within(rows, request.row_ranges)
+            yield [each for each, here in zip(found, wanted, strict=True) if here]

@@ -255,6 +255,21 @@ class Store:
         with self._database.read() as connection:
             return [(_document(row), row.deleted) for row in connection.execute(query)]
 
+    def embedded_rows(self, dataset: Dataset) -> NDArray[np.uint64]:
+        """Rows of the documents that had vectors at the dataset's revision, rising."""
+        query = (
+            select(DOCUMENTS.c.row)
+            .where(
+                DOCUMENTS.c.dataset_uid == dataset.uid,
+                DOCUMENTS.c.state == State.EMBEDDED,
+                ~DOCUMENTS.c.deleted,
+                DOCUMENTS.c.revision <= dataset.revision,
+            )
+            .order_by(DOCUMENTS.c.row)
+        )
+        with self._database.read() as connection:
+            return np.fromiter(connection.execute(query).scalars(), dtype=np.uint64)
+
     # Embedding
 
     def set_failed_pending(self, dataset_id: str) -> int:

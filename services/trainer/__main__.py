@@ -43,8 +43,9 @@ def main() -> None:
             embedder,
             chassis.events,
             device,
-            settings.trainer_processes,
+            settings.trainer_group,
             settings.ack_wait_seconds,
+            settings.trainer_push_url,
         )
 
         def sweep() -> None:
@@ -53,7 +54,14 @@ def main() -> None:
                 blobs.delete(f"runs/{uid}")
 
         servicer = TrainerServicer(
-            store, folder, embedder, chassis.jobs, chassis.events, sweep, settings.trainer_max_weights_bytes
+            store,
+            folder,
+            embedder,
+            chassis.jobs,
+            chassis.events,
+            sweep,
+            settings.trainer_max_weights_bytes,
+            bool(settings.trainer_push_url),
         )
 
         async def follow_deletions() -> None:

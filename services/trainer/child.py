@@ -52,11 +52,19 @@ class Spec:
     checkpoint_seconds: float = 10.0
 
 
-def main(spec: Spec) -> None:
-    """Trains to the end, then writes weights and codes. Under torchrun all processes train, the first one writes."""
+def main(spec: Spec | None) -> None:
+    """Trains to the end, then writes weights and codes.
+
+    Under torchrun all processes train, on several hosts too, where only those of one are told the spec: one of them
+    tells it the others, and writes.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    first = spec is not None and os.environ.get("LOCAL_RANK", "0") == "0"
+    if processes.processes() > 1:
+        spec = Spec(**json.loads(processes.agree(json.dumps(asdict(spec)) if spec and first else "")))
+    assert spec is not None
     vectors = Vectors(Path(spec.vectors))
-    weights = Weights.load(Path(spec.weights)) if spec.weights else _trained(spec, vectors)
+    weights = Weights.load(Path(spec.weights)) if spec.weights else _trained(spec, vectors, first)
     if weights is None:
         return
     folder = Path(spec.folder)
@@ -73,11 +81,12 @@ def main(spec: Spec) -> None:
     _say(done={"shards": shards})
 
 
-def _trained(spec: Spec, vectors: Vectors) -> Weights | None:
+def _trained(spec: Spec, vectors: Vectors, first: bool) -> Weights | None:
     """The weights at the training's end; None in all processes but the first."""
     config = Config.from_dict(spec.config)
-    share = processes.share(spec.device)
-    own_threads = replace(config, threads=max(1, config.threads // share.processes))
+    share = processes.share()
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    own_threads = replace(config, threads=max(1, config.threads // beside))
     several = share.processes > 1 and spec.device.startswith("cuda")
     training = Training(vectors, own_threads, f"cuda:{os.environ['LOCAL_RANK']}" if several else spec.device, share)
     folder = Path(spec.folder)
@@ -85,7 +94,7 @@ def _trained(spec: Spec, vectors: Vectors) -> Weights | None:
     if resume := str(own) if own.exists() else spec.resume:  # its own, when torchrun started it again
         checkpoint.restore(training, Path(resume))
         _say(resumed=training.step)
-    if share.rank == 0:
+    if first:
         _train(training, folder, spec.checkpoint_seconds)
         return training.weights
     while training.step < training.total_steps:
@@ -185,4 +194,4 @@ def _say(**message: Any) -> None:
 
 
 if __name__ == "__main__":
-    main(Spec(**json.loads(sys.argv[1])))
+    main(Spec(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None)

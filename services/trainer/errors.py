@@ -2,6 +2,7 @@
 
 RunNotFound · RunExists · RunNotTrained · RunAlreadyTrained
 DatasetNotEmbedded · TrainingDataChanged · InvalidVector · InvalidWeights · FileTooLarge · TrainingFailed
+NoPushStore · PushFailed
 """
 
 from __future__ import annotations
@@ -33,6 +34,21 @@ class RunNotTrained(FailedPrecondition):
     """The run has no weights yet."""
 
     reason = "RUN_NOT_TRAINED"
+
+
+class NoPushStore(FailedPrecondition):
+    """The operator chose no object store to push runs to."""
+
+    reason = "NO_PUSH_STORE"
+
+    def __init__(self) -> None:
+        super().__init__("the trainer has no object store to push to; its operator sets PRISMA_TRAINER_PUSH_URL")
+
+
+class PushFailed(FailedPrecondition):
+    """The object store did not take a run, after the retries of its client."""
+
+    reason = "PUSH_FAILED"
 
 
 class RunAlreadyTrained(FailedPrecondition):

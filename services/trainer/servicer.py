@@ -24,7 +24,14 @@ from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 from services.trainer import convert, worker
 from services.trainer.child import load_codes
-from services.trainer.errors import FileTooLarge, InvalidVector, InvalidWeights, RunAlreadyTrained, RunNotTrained
+from services.trainer.errors import (
+    FileTooLarge,
+    InvalidVector,
+    InvalidWeights,
+    NoPushStore,
+    RunAlreadyTrained,
+    RunNotTrained,
+)
 from services.trainer.runs import Run
 from services.trainer.sae import comparing, exchange
 from services.trainer.sae.config import Config
@@ -51,6 +58,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         events: Events,
         sweep: Callable[[], None],
         max_weights_bytes: int,
+        pushes: bool,
     ) -> None:
         self._store = store
         self._folder = folder
@@ -59,6 +67,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         self._events = events
         self._sweep = sweep
         self._max_weights_bytes = max_weights_bytes
+        self._pushes = pushes
         self._weights = lru_cache(maxsize=4)(self._load)
 
     async def CreateRun(self, request: pb2.CreateRunRequest, context: Context) -> resources_pb2.Run:
@@ -208,6 +217,14 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             request,
             request_id=request.request_id,
             resources=[run.name, run.source.dataset],
+        )
+
+    async def PushRun(self, request: pb2.PushRunRequest, context: Context) -> Job:
+        run = await self._trained(request.name, "name")
+        if not self._pushes:
+            raise NoPushStore
+        return await self._jobs.submit(
+            worker.SERVICE, worker.PUSH, request, request_id=request.request_id, resources=[run.name]
         )
 
     async def CompareRuns(self, request: pb2.CompareRunsRequest, context: Context) -> pb2.CompareRunsResponse:

@@ -35,14 +35,16 @@ class Embedder:
             raise DatasetNotEmbedded(
                 f"{dataset} has no vectors: {found.pending_count} documents wait, {found.failed_count} failed; embed it"
             )
-        parts = [np.empty(0, dtype=np.uint64)]
+        ranges: list[tuple[int, int]] = []
         revision = 0
-        async for some, _vectors, at in self._blocks(dataset, [], found.uid):
-            parts.append(some)
-            revision = at
-        rows = np.concatenate(parts)
-        ranges = [(part.start, part.end) for part in wire.ranges_of(rows)]
-        return Source(dataset, found.uid, revision, ranges, len(rows), found.embedding_model, found.dimension)
+        request = pb2.ReadVectorsRequest(dataset=dataset, rows_only=True)
+        async with errors_of("embedder"):
+            async for block in self._stub.ReadVectors(request):
+                _prove(block, dataset, found.uid)
+                ranges += [(part.start, part.end) for part in block.row_ranges]
+                revision = block.revision
+        count = sum(end - start for start, end in ranges)
+        return Source(dataset, found.uid, revision, ranges, count, found.embedding_model, found.dimension)
 
     async def pull(self, source: Source, files: VectorFiles, progress: Progress) -> str:
         """Brings a source's vectors into files, unless they are there, and returns their fingerprint.
@@ -85,9 +87,13 @@ class Embedder:
         """Rows, vectors and the dataset's revision, block by block; a last one may be empty."""
         async with errors_of("embedder"):
             async for block in self._stub.ReadVectors(pb2.ReadVectorsRequest(dataset=dataset, row_ranges=ranges)):
-                if block.dataset_uid != uid:
-                    raise TrainingDataChanged(f"{dataset} was deleted, and another has its name now; make a new run")
+                _prove(block, dataset, uid)
                 if block.HasField("vectors"):
                     yield *wire.unpack_vectors(block.vectors), block.revision
                 else:
                     yield np.empty(0, dtype=np.uint64), np.empty((0, 0), dtype=np.float32), block.revision
+
+
+def _prove(block: pb2.ReadVectorsResponse, dataset: str, uid: str) -> None:
+    if block.dataset_uid != uid:
+        raise TrainingDataChanged(f"{dataset} was deleted, and another has its name now; make a new run")

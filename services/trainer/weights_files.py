@@ -12,12 +12,18 @@ from services.trainer.sae import exchange
 from services.trainer.sae.weights import Weights
 
 
-def sae_lens_zip(run: Run, weights: Weights) -> bytes:
-    """A zip of the folder that SAELens loads, with a model card."""
+def sae_lens_files(run: Run, weights: Weights) -> dict[str, bytes]:
+    """The files of the folder that SAELens loads, with a model card; the last is `cfg.json`, which it looks for."""
     files = exchange.to_sae_lens(weights, {"model_name": run.source.embedding_model, "prisma_run": run.name})
+    config = files.pop("cfg.json")
+    return {**files, "README.md": model_card(run, weights).encode(), "cfg.json": config}
+
+
+def sae_lens_zip(run: Run, weights: Weights) -> bytes:
+    """A zip of that folder."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in {**files, "README.md": model_card(run, weights).encode()}.items():
+        for name, data in sae_lens_files(run, weights).items():
             archive.writestr(f"{run.id}/{name}", data)
     return buffer.getvalue()
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import from_url
 
-from prisma.trainer.v1.trainer_service_pb2 import EvaluateRunRequest, SweepRunsRequest, TrainRunRequest
+from prisma.trainer.v1.trainer_service_pb2 import EvaluateRunRequest, PushRunRequest, SweepRunsRequest, TrainRunRequest
 from services.chassis import names
 from services.chassis.blobs import Blobs
 from services.chassis.events import Events
@@ -20,7 +23,7 @@ from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.trainer import convert, process
 from services.trainer.child import Spec
-from services.trainer.errors import RunNotFound, RunNotTrained
+from services.trainer.errors import NoPushStore, PushFailed, RunNotFound, RunNotTrained
 from services.trainer.runs import Run
 from services.trainer.sae import checkpoint, comparing, evaluating
 from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors
@@ -28,9 +31,10 @@ from services.trainer.sae.weights import Weights
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
 from services.trainer.vector_files import VectorFiles
+from services.trainer.weights_files import sae_lens_files
 
 SERVICE = "trainer"
-TRAIN, SWEEP, EVALUATE = "train-run", "sweep-runs", "evaluate-run"
+TRAIN, SWEEP, EVALUATE, PUSH = "train-run", "sweep-runs", "evaluate-run", "push-run"
 CHANGED = "run.changed"
 DELETED = "run.deleted"
 Report: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -48,18 +52,21 @@ class TrainerJobs:
         embedder: Embedder,
         events: Events,
         device: str,
-        processes: int,
+        group: process.Group,
         ack_wait: float,
+        push_url: str | None = None,
     ) -> None:
         self._store = store
         self._files = files
         self._device = device
-        self._processes = processes
+        self._group = group
         self._blobs = blobs
         self._folder = folder
         self._embedder = embedder
         self._events = events
         self._ack_wait = ack_wait
+        self._push_url = push_url or ""
+        self._push_store = from_url(push_url) if push_url else None
         self._training = asyncio.Lock()
         self._warm = asyncio.Event()
 
@@ -69,6 +76,7 @@ class TrainerJobs:
             JobKind(SERVICE, TRAIN, TrainRunRequest, self.train, self._ack_wait),
             JobKind(SERVICE, SWEEP, SweepRunsRequest, self.sweep, self._ack_wait),
             JobKind(SERVICE, EVALUATE, EvaluateRunRequest, self.evaluate, self._ack_wait),
+            JobKind(SERVICE, PUSH, PushRunRequest, self.push, self._ack_wait),
         ]
 
     async def warm(self) -> None:
@@ -123,6 +131,23 @@ class TrainerJobs:
             raise RunNotTrained(f"{run.name} has no weights yet; train it first")
         await self._evaluate(run, context)
 
+    async def push(self, request: PushRunRequest, context: JobContext) -> None:
+        """Copies a run's weights to the operator's object store. Raises PushFailed."""
+        run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
+        if self._push_store is None:
+            raise NoPushStore
+        files = await asyncio.to_thread(lambda: sae_lens_files(run, self.weights(run)))
+        total, done = sum(map(len, files.values())), 0
+        await context.progress(0, total, "bytes")
+        for name, data in files.items():
+            try:
+                await obstore.put_async(self._push_store, f"{run.id}/{name}", data)
+            except (BaseError, OSError) as error:
+                raise PushFailed(f"{self._push_url} did not take {run.id}/{name}: {_first_line(error)}") from error
+            done += len(data)
+            await context.progress(done, total, "bytes")
+        context.log(f"{run.name} is at {self._push_url.rstrip('/')}/{run.id}/")
+
     async def _train(self, run: Run, context: JobContext, report: Report) -> None:
         if run.trained:
             return
@@ -152,8 +177,11 @@ class TrainerJobs:
         )
         (self._folder / path).mkdir(parents=True)
         shards: list[str] = []
+        group = process.Group() if run.imported_from else self._group
+        if group.hosts > 1:
+            await context.progress(0, 0, "steps", f"waits for {group.hosts} hosts to meet at {group.meet_at}")
         # Who lost the lease leaves nothing: another attempt goes on from where this one was seen last.
-        training = process.train(spec, 1 if run.imported_from else self._processes, lambda: not context.lost)
+        training = process.train(spec, group, lambda: not context.lost)
         async with aclosing(training) as messages:
             async for message in messages:
                 shards = await self._hear(run, message, context, report) or shards
@@ -219,3 +247,7 @@ class TrainerJobs:
         """The newest checkpoint of the run's attempts; each replaces the one before as a whole."""
         found = list((self._folder / run.folder).glob(f"*/{checkpoint.NAME}"))
         return str(max(found, key=lambda file: file.stat().st_mtime_ns)) if found else ""
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -31,6 +31,8 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert trained[-1]["state"] == "STATE_SUCCEEDED"
         assert 0 < lines(stack, "evaluate", "own")[-1]["fvu"] < 2
         assert lines(stack, "export", "own", "sae-lens", str(tmp_path / "w.zip"))[0]["bytes"] > 0
+        refused = stack.command("push", "own")
+        assert (refused.returncode, "PRISMA_TRAINER_PUSH_URL" in refused.stderr) == (4, True)
         back = lines(stack, "import-weights", "own", str(tmp_path / "w.zip"), "--run", "back")
         assert back[-1]["state"] == "STATE_SUCCEEDED"
         assert len(lines(stack, "compare", "own", "back")[0]["matches"]) == 256

@@ -126,6 +126,10 @@ async def test_streams_give_what_changed_since_a_revision_and_tombstones(stub, j
     assert sorted(everything) == [n for n in range(21) if n != 3]
     part, _gone, _revision = await vectors_of(stub, row_ranges=[RowRange(start=5, end=8)], start_row=6)
     assert sorted(part) == [6, 7]
+    only = pb2.ReadVectorsRequest(dataset="datasets/d", rows_only=True, row_ranges=[RowRange(start=1, end=30)])
+    answers = [each async for each in stub.ReadVectors(only)]
+    assert [(each.start, each.end) for answer in answers for each in answer.row_ranges] == [(1, 3), (4, 21)]
+    assert not any(answer.HasField("vectors") for answer in answers)
     request = pb2.ReadDocumentsRequest(dataset="datasets/d", since_revision=first, read_mask=FieldMask(paths=["key"]))
     blocks = [block async for block in stub.ReadDocuments(request)]
     assert [(each.key, each.text) for block in blocks for each in block.documents] == [("late", "")]

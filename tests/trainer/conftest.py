@@ -32,6 +32,8 @@ class Suite:
     trainer: Any
     jobs: Any
     folder: Path
+    pushed: Path
+    """Where the operator lets runs be pushed to."""
 
     async def ended(self, job: Job) -> Job:
         """The job once it has ended, however often what answers for it dies meanwhile."""
@@ -49,7 +51,10 @@ def processes(nats_server: NatsServer, tmp_path: Path) -> Iterator[tuple[Service
     # The trainer's own folder: it shares nothing with the rest but two addresses.
     apart = tmp_path / "elsewhere"
     apart.mkdir()
-    trainer = ServiceProcess("trainer", apart, {**common, "PRISMA_EMBEDDER_ADDRESS": embedder.address})
+    pushed = tmp_path / "pushed"
+    pushed.mkdir()
+    addresses = {"PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_TRAINER_PUSH_URL": pushed.as_uri()}
+    trainer = ServiceProcess("trainer", apart, {**common, **addresses})
     embedder.start()
     trainer.start()
     yield embedder, trainer
@@ -75,4 +80,5 @@ async def suite(
             trainer_service_pb2_grpc.TrainerServiceStub(to_trainer),
             job_pb2_grpc.JobServiceStub(to_embedder),
             tmp_path / "elsewhere/data/trainer/blobs",
+            tmp_path / "pushed",
         )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import aclosing
@@ -17,6 +18,8 @@ import pytest
 from services.trainer import process
 from services.trainer.child import Spec
 from services.trainer.errors import TrainingFailed
+from services.trainer.helper import help_out
+from services.trainer.process import Group
 from services.trainer.sae.config import Config
 from services.trainer.sae.weights import Weights
 from tests.trainer.test_sae import clusters
@@ -35,7 +38,7 @@ def spec_for(folder: Path, vectors: np.ndarray, attempt: str, resume: str = "", 
 
 async def run(spec: Spec, processes: int) -> tuple[list[dict[str, float]], Weights]:
     metrics: list[dict[str, float]] = []
-    async with aclosing(process.train(spec, processes)) as messages:
+    async with aclosing(process.train(spec, Group(processes))) as messages:
         async for message in messages:
             if "metrics" in message:
                 metrics.append(message["metrics"])
@@ -67,7 +70,7 @@ async def test_a_killed_process_is_made_good_from_the_last_checkpoint(tmp_path: 
     spec = spec_for(tmp_path, vectors, "two", epochs=400)
     resumed: list[int] = []
     killed = False
-    async with aclosing(process.train(spec, 2)) as messages:
+    async with aclosing(process.train(spec, Group(2))) as messages:
         async for message in messages:
             if "checkpoint" in message and not killed:
                 killed = True
@@ -88,12 +91,11 @@ async def test_processes_started_again_find_each_other_though_one_is_late(tmp_pa
         "import os, signal, time; from services.trainer.sae import processes\n"
         "again, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] != '0', os.environ['RANK']\n"
         "time.sleep(again and rank == '1')\n"
-        "processes.share('cpu')\n"
+        "processes.share()\n"
         "if not again: os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    started = await asyncio.create_subprocess_exec(sys.executable, *torchrun, str(child), env=os.environ | path)
+    started = await asyncio.create_subprocess_exec(sys.executable, *torchrun, str(child), env=process.environment())
     assert await started.wait() == 0
 
 
@@ -101,13 +103,31 @@ async def test_a_training_goes_on_with_another_number_of_processes(tmp_path: Pat
     vectors = clusters(1000, 16)
     _metrics, undisturbed = await run(spec_for(tmp_path, vectors, "one", epochs=60), 1)
     first = spec_for(tmp_path, vectors, "two", epochs=60)
-    async with aclosing(process.train(Spec(**{**vars(first), "checkpoint_seconds": 0.02}), 1)) as messages:
+    async with aclosing(process.train(Spec(**{**vars(first), "checkpoint_seconds": 0.02}))) as messages:
         async for message in messages:
             if "checkpoint" in message:
                 break
     resume = str(tmp_path / "two/checkpoint.safetensors")
     _metrics, weights = await run(spec_for(tmp_path, vectors, "three", resume, epochs=60), 2)
     np.testing.assert_allclose(weights.W_dec, undisturbed.W_dec, atol=1e-3)
+
+
+async def test_two_hosts_train_as_one_process_does(tmp_path: Path) -> None:
+    vectors = clusters(1000, 16)
+    _metrics, alone = await run(spec_for(tmp_path, vectors, "one", epochs=6), 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = Group(1, 2, f"127.0.0.1:{free.getsockname()[1]}")
+    helping = asyncio.create_task(help_out(group))  # one that joins from elsewhere: it isn't told what to train
+    for name in ("two", "three"):  # and joins the next training too
+        spec = spec_for(tmp_path, vectors, name, epochs=6)
+        steps = [each["metrics"]["step"] async for each in process.train(spec, group) if "metrics" in each]
+        assert len(steps) >= 6
+        together = Weights.load(Path(spec.folder) / "weights.safetensors")
+        np.testing.assert_allclose(together.W_dec, alone.W_dec, atol=1e-3)
+    helping.cancel()
+    await asyncio.wait([helping])
+    assert not alive(f"rdzv-endpoint={group.meet_at}")
 
 
 async def test_a_batch_that_cant_be_shared_is_refused(tmp_path: Path) -> None:
@@ -121,7 +141,8 @@ async def test_no_process_is_left_when_the_one_that_holds_their_pipe_dies(tmp_pa
     code = (
         "import asyncio, json, sys; from services.trainer import process; from services.trainer.child import Spec\n"
         "async def main():\n"
-        "    async for message in process.train(Spec(**json.loads(sys.argv[1])), 2): print(message, flush=True)\n"
+        "    spec = Spec(**json.loads(sys.argv[1]))\n"
+        "    async for message in process.train(spec, process.Group(2)): print(message, flush=True)\n"
         "asyncio.run(main())\n"
     )
     holder = await asyncio.create_subprocess_exec(

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -26,6 +27,7 @@ from prisma.trainer.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_client import wire
+from services.chassis.errors import reason_of
 from services.trainer.child import Spec
 from services.trainer.sae.config import Config as SaeConfig
 from tests.calls import reason
@@ -306,6 +308,23 @@ async def test_weights_that_went_out_come_in_as_a_run_with_the_same_codes(suite:
     job = await suite.ended(await suite.trainer.EvaluateRun(pb2.EvaluateRunRequest(name=run.name)))
     assert job.state == Job.STATE_SUCCEEDED, job
     assert (await suite.trainer.GetRun(pb2.GetRunRequest(name=run.name))).evaluation.row_count == 300
+
+
+async def test_a_run_is_pushed_to_the_operators_store_as_it_is_exported(suite: Suite) -> None:
+    await suite.fill(300)
+    await trained(suite, SMALL)
+    job = await suite.ended(await suite.trainer.PushRun(pb2.PushRunRequest(name=RUN)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert job.log[-1].text == f"{RUN} is at {suite.pushed.as_uri()}/r/"
+    data = await exported(suite, pb2.ExportWeightsRequest.LAYOUT_SAE_LENS)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            file.relative_to(suite.pushed).as_posix(): file.read_bytes() for file in suite.pushed.glob("r/*")
+        }
+    shutil.rmtree(suite.pushed)
+    suite.pushed.touch()
+    job = await suite.ended(await suite.trainer.PushRun(pb2.PushRunRequest(name=RUN)))
+    assert (job.state, reason_of(job.error)) == (Job.STATE_FAILED, "PUSH_FAILED")
 
 
 async def test_auto_chooses_for_the_data_and_keeps_what_is_given(suite: Suite) -> None:

@@ -23,8 +23,8 @@ class Config:
     """Active latents for each vector."""
     k_aux: int = 0
     """Dead latents that explain the residual; 0 for 2k."""
-    aux_coefficient: float = 1 / 32
-    """Weight of the auxiliary loss (Gao et al. 2024, section A.2)."""
+    aux_coefficient: float = 1 / 8
+    """Weight of the auxiliary loss (Gao et al. 2024, section A.2, who take 1/32)."""
     learning_rate: float = 0.0
     """Peak learning rate of Adam; 0 for `learning_rate_for`."""
     batch_size: int = 512
@@ -40,7 +40,7 @@ class Config:
     patience: int = 0
     """Epochs without .5 % less held-out FVU after which the learning rate begins to fall to zero; 0: as planned."""
     dead_window: int = 0
-    """Vectors after which a silent latent counts as dead; 0 for four epochs' worth, within 4,096 and 10,000,000."""
+    """Vectors after which a silent latent counts as dead; 0 for a 20th of the training, within 4,096 and 10,000,000."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient by encoder and decoder."""
     seed: int = 0
@@ -58,7 +58,7 @@ class Config:
             learning_rate=self.learning_rate
             or learning_rate_for(dimension, self.k, self.batch_size, round(rows * kept), self.epochs),
             k_aux=self.k_aux or 2 * self.k,
-            dead_window=self.dead_window or min(max(4 * rows, 4096), 10_000_000),
+            dead_window=self.dead_window or min(max(rows * self.epochs // 20, 4096), 10_000_000),
             threads=self.threads or cores,
         )
 

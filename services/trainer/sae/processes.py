@@ -26,21 +26,29 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def share(device: str) -> Share:
+def agree(told: str) -> str:
+    """What one of the processes was told, for all: the others give an empty string."""
+    import torch
+    import torch.distributed as dist
+
+    _join()
+    size = torch.tensor([len(told.encode())])
+    dist.all_reduce(size, dist.ReduceOp.MAX)
+    said = torch.zeros(int(size), dtype=torch.uint8)
+    if told:
+        said[:] = torch.frombuffer(bytearray(told.encode()), dtype=torch.uint8)
+    dist.all_reduce(said, dist.ReduceOp.MAX)
+    return said.numpy().tobytes().decode()
+
+
+def share() -> Share:
     """This process's share, by torchrun's environment. Without it, all of each batch."""
     if processes() == 1:
         return Share()
     import torch
     import torch.distributed as dist
 
-    if not dist.is_initialized():
-        store, rank, count = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
-        # torchrun keeps one store for all attempts: without a name for each, a rank may read where its peer, dead now,
-        # listened in the attempt before.
-        attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
-        own = dist.PrefixStore(attempt, store)  # pyright: ignore[reportPrivateImportUsage]
-        backend = "nccl" if device.startswith("cuda") else "gloo"
-        dist.init_process_group(backend, store=own, rank=rank, world_size=count)
+    _join()
     rank, count = dist.get_rank(), dist.get_world_size()
 
     def exchange(own: Factors) -> list[Factors]:
@@ -58,6 +66,14 @@ def share(device: str) -> Share:
         return [_unpack(each, shapes, own) for each in gathered]
 
     return Share(rank, count, exchange)
+
+
+def _join() -> None:
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def _unpack(packed: Any, shapes: list[Any], own: Factors) -> Factors:

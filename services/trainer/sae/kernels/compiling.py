@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import llvmlite.binding
 from numba import config, njit
+from platformdirs import user_cache_path
 
 _HERE = Path(__file__).parent
 
@@ -24,8 +25,7 @@ def _folder() -> Path | None:
     version = sha256(sources + llvmlite.binding.get_host_cpu_name().encode()).hexdigest()[:16]
     settings: Any = config
     chosen = Path(settings.CACHE_DIR) if settings.CACHE_DIR else _HERE / "__pycache__"
-    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "prisma", "kernels")
-    for parent in (chosen, users):
+    for parent in (chosen, user_cache_path("prisma", appauthor=False) / "kernels"):
         try:
             (parent / version).mkdir(parents=True, exist_ok=True)
         except OSError:

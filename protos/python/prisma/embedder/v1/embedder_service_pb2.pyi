@@ -257,30 +257,34 @@ class EmbedTextsResponse(_message.Message):
     def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., truncated: _Optional[_Iterable[bool]] = ...) -> None: ...
 
 class ReadVectorsRequest(_message.Message):
-    __slots__ = ("dataset", "since_revision", "row_ranges", "start_row", "encoding")
+    __slots__ = ("dataset", "since_revision", "row_ranges", "start_row", "encoding", "rows_only")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     START_ROW_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
+    ROWS_ONLY_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     since_revision: int
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
     start_row: int
     encoding: _block_pb2.VectorEncoding
-    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ...) -> None: ...
+    rows_only: bool
+    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., rows_only: _Optional[bool] = ...) -> None: ...
 
 class ReadVectorsResponse(_message.Message):
-    __slots__ = ("vectors", "deleted_rows", "revision", "dataset_uid")
+    __slots__ = ("vectors", "deleted_rows", "revision", "dataset_uid", "row_ranges")
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DATASET_UID_FIELD_NUMBER: _ClassVar[int]
+    ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     vectors: _block_pb2.VectorBlock
     deleted_rows: _containers.RepeatedScalarFieldContainer[int]
     revision: int
     dataset_uid: str
-    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ...) -> None: ...
+    row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
+    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ...) -> None: ...
 
 class ListEmbeddingModelsRequest(_message.Message):
     __slots__ = ()

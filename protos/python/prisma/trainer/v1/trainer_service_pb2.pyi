@@ -118,6 +118,14 @@ class EvaluateRunRequest(_message.Message):
     request_id: str
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class PushRunRequest(_message.Message):
+    __slots__ = ("name", "request_id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
 class CompareRunsRequest(_message.Message):
     __slots__ = ("first", "second", "min_cosine")
     FIRST_FIELD_NUMBER: _ClassVar[int]

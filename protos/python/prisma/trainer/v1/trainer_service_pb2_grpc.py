@@ -88,6 +88,11 @@ class TrainerServiceStub:
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EvaluateRunRequest.SerializeToString,
                 response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
                 _registered_method=True)
+        self.PushRun = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/PushRun',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.PushRunRequest.SerializeToString,
+                response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
         self.CompareRuns = channel.unary_unary(
                 '/prisma.trainer.v1.TrainerService/CompareRuns',
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.CompareRunsRequest.SerializeToString,
@@ -207,6 +212,15 @@ class TrainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PushRun(self, request, context):
+        """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
+        named as the run, that SAELens loads, with a model card. The job's log says where it is.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompareRuns(self, request, context):
         """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
         lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
@@ -318,6 +332,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
             'EvaluateRun': grpc.unary_unary_rpc_method_handler(
                     servicer.EvaluateRun,
                     request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EvaluateRunRequest.FromString,
+                    response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'PushRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushRun,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.PushRunRequest.FromString,
                     response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
             'CompareRuns': grpc.unary_unary_rpc_method_handler(
@@ -626,6 +645,33 @@ class TrainerService:
             target,
             '/prisma.trainer.v1.TrainerService/EvaluateRun',
             prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EvaluateRunRequest.SerializeToString,
+            prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/PushRun',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.PushRunRequest.SerializeToString,
             prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,

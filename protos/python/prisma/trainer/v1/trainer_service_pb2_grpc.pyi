@@ -71,6 +71,11 @@ class TrainerServiceStub:
     """Measures what a run keeps of its vectors, as a job; the result stands in the run.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
     """
+    PushRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.PushRunRequest, _job_pb2.Job]
+    """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
+    named as the run, that SAELens loads, with a model card. The job's log says where it is.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
+    """
     CompareRuns: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CompareRunsRequest, _trainer_service_pb2.CompareRunsResponse]
     """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
     lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
@@ -143,6 +148,11 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     EvaluateRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.EvaluateRunRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Measures what a run keeps of its vectors, as a job; the result stands in the run.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+    """
+    PushRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.PushRunRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
+    named as the run, that SAELens loads, with a model card. The job's log says where it is.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
     """
     CompareRuns: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CompareRunsRequest, _trainer_service_pb2.CompareRunsResponse]  # type: ignore[assignment]
     """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
@@ -273,6 +283,17 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Measures what a run keeps of its vectors, as a job; the result stands in the run.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def PushRun(
+        self,
+        request: _trainer_service_pb2.PushRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
+        named as the run, that SAELens loads, with a model card. The job's log says where it is.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
