@@ -88,6 +88,8 @@ class JobContext:
     async def progress(self, done: int, total: int, unit: str, message: str = "") -> None:
         """Tells how far the job is; written at most twice a second. Raises LeaseLost, JobCancelled."""
         moment = time.monotonic()
+        if unit != self._progress.unit or done < self._progress.done:  # another part of the work begins
+            self._rate_from, self._progress = None, Job.Progress()
         rate = self._rate(done, moment)
         left = (total - done) / rate if rate > 0 and total > done else 0.0
         self._progress = Job.Progress(done=done, total=total, unit=unit, rate=rate, seconds_left=left, message=message)

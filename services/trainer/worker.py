@@ -22,7 +22,7 @@ from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.trainer import convert, process
-from services.trainer.child import Spec
+from services.trainer.child import Spec, load_codes
 from services.trainer.errors import NoPushStore, PushFailed, RunNotFound, RunNotTrained
 from services.trainer.runs import Run
 from services.trainer.sae import checkpoint, comparing, evaluating
@@ -38,6 +38,7 @@ TRAIN, SWEEP, EVALUATE, PUSH = "train-run", "sweep-runs", "evaluate-run", "push-
 CHANGED = "run.changed"
 DELETED = "run.deleted"
 Report: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
+_MEASURING = "measuring what the reconstructions keep"
 
 
 class TrainerJobs:
@@ -118,6 +119,7 @@ class TrainerJobs:
                 await self._train(run, context, report)
                 run = await asyncio.to_thread(self._store.run, run.id)
                 if run.evaluation is None:
+                    await context.progress(place, len(configs), "runs", f"{run.display_name}: {_MEASURING}")
                     await self._evaluate(run, context)
             except RunNotFound:
                 context.log(f"{run.name} was deleted; the sweep goes on without it")
@@ -129,7 +131,9 @@ class TrainerJobs:
         run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
         if not run.trained:
             raise RunNotTrained(f"{run.name} has no weights yet; train it first")
+        await context.progress(0, 1, "runs", _MEASURING)
         await self._evaluate(run, context)
+        await context.progress(1, 1, "runs")
 
     async def push(self, request: PushRunRequest, context: JobContext) -> None:
         """Copies a run's weights to the operator's object store. Raises PushFailed."""
@@ -193,13 +197,11 @@ class TrainerJobs:
         await self._events.publish(CHANGED, run.name, done.revision)
 
     async def _evaluate(self, run: Run, context: JobContext) -> None:
-        await context.progress(0, 1, "runs", "measuring what the reconstructions keep")
         data, _fingerprint = await self._data(run, context)
         other = await asyncio.to_thread(self._store.seeds_of, run)
         found = await asyncio.to_thread(self._measure, run, data, other)
         await context.prove()
         await asyncio.to_thread(self._store.change, run.id, run.uid, evaluation=found)
-        await context.progress(1, 1, "runs")
 
     def _measure(self, run: Run, data: Path, other: Run | None) -> dict[str, Any]:
         vectors = Vectors(data)
@@ -208,7 +210,11 @@ class TrainerJobs:
         if run.imported_from or not len(rows):  # all are new to it, or none is
             rows = np.sort(np.random.default_rng(config.seed).permutation(vectors.rows)[:MAX_HELD_OUT])
         weights = self.weights(run)
-        found = asdict(evaluating.evaluate(weights, vectors.take(rows)))
+        counts = np.zeros(weights.latent_count, dtype=np.int64)
+        for shard in run.shards:
+            codes = load_codes(self._folder / run.attempt / shard)
+            counts += np.bincount(codes.indices, minlength=weights.latent_count)
+        found = asdict(evaluating.evaluate(weights, vectors.take(rows), counts / run.source.row_count))
         found["row_count"] = found.pop("rows")
         if other is not None:
             own, others = comparing.directions(weights), comparing.directions(self.weights(other))

@@ -255,6 +255,8 @@ async def test_a_sweep_trains_and_evaluates_a_run_for_each_combination(suite: Su
     request = pb2.SweepRunsRequest(dataset=DATASET, config=SMALL, ks=[4, 8], seeds=[0, 1])
     job = await suite.ended(await suite.trainer.SweepRuns(request))
     assert job.state == Job.STATE_SUCCEEDED, job
+    assert (job.progress.done, job.progress.total, job.progress.unit) == (4, 4, "runs")
+    assert job.progress.rate >= 0
     runs = (await suite.trainer.ListRuns(pb2.ListRunsRequest())).runs
     assert {(run.config.k, run.config.seed) for run in runs} == {(4, 0), (4, 1), (8, 0), (8, 1)}
     assert {tuple(run.tags) for run in runs} == {(f"sweep/{job.name.removeprefix('jobs/')}",)}
@@ -266,6 +268,8 @@ async def test_a_sweep_trains_and_evaluates_a_run_for_each_combination(suite: Su
     assert second.evaluation.fvu == pytest.approx(second.metrics.held_out_fvu, rel=1e-3)
     assert 0.2 < second.evaluation.stability < 1
     assert sum(second.evaluation.density_histogram) == second.latent_count == 512
+    silent = set(range(512)) - set((await codes_of(suite, run=second.name)).indices.tolist())
+    assert second.evaluation.dead_share == pytest.approx(len(silent) / 512)  # of all rows, not the 40 held out
     seeds = sorted((run for run in runs if run.config.k == 8), key=lambda run: run.config.seed)
     found = await suite.trainer.CompareRuns(pb2.CompareRunsRequest(first=seeds[0].name, second=seeds[1].name))
     assert 0.2 < found.mean_max_cosine < 1

@@ -20,7 +20,7 @@ DENSITY_BINS = np.array([0.0, *np.logspace(-6, 0, 25)])
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures on (N, d) vectors, in their own space."""
+    """Measures on (N, d) vectors, in their own space; densities are those over all vectors that there are codes of."""
 
     rows: int
     fvu: float
@@ -41,8 +41,12 @@ class Evaluation:
     """nDCG@10 of searching reconstructions, the i-th nearest by the vectors themselves being worth 11 − i."""
 
 
-def evaluate(weights: Weights, vectors: F32, seed: int = 0) -> Evaluation:
-    """Measures on vectors (N, d); neighbours on at most 1,000 queries in 20,000 of them. Raises InvalidVectors."""
+def evaluate(weights: Weights, vectors: F32, density: NDArray[np.float64] | None = None, seed: int = 0) -> Evaluation:
+    """Measures on vectors (N, d); neighbours on at most 1,000 queries in 20,000 of them. Raises InvalidVectors.
+
+    density (n,): the share of all vectors that activate each latent; None for that of these. Few vectors leave latents
+    silent that are not dead.
+    """
     counts = np.zeros(weights.latent_count, dtype=np.int64)
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     left = total = cosine = 0.0
@@ -57,14 +61,14 @@ def evaluate(weights: Weights, vectors: F32, seed: int = 0) -> Evaluation:
         total += float(np.square(a).sum(dtype=np.float64))
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         cosine += float((np.einsum("ij,ij->i", a, b) / np.maximum(norms, 1e-12)).sum())
-    density = counts / max(len(vectors), 1)
+    density = counts / max(len(vectors), 1) if density is None else density
     overlap, ndcg = _neighbors(vectors, again, np.random.default_rng(seed))
     return Evaluation(
         rows=len(vectors),
         fvu=left / max(total, 1e-30),
         cosine=cosine / max(len(vectors), 1),
         l0=float(counts.sum() / max(len(vectors), 1)),
-        dead_share=float((counts == 0).mean()),
+        dead_share=float((density == 0).mean()),
         dense_share=float((density > DENSE).mean()),
         density_histogram=tuple(int(each) for each in np.histogram(density, DENSITY_BINS)[0]),
         knn_overlap=overlap,

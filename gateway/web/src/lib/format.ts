@@ -54,6 +54,16 @@ export const clock = (time: string): string => new Date(time).toLocaleTimeString
 /** A text whose lines were cut at some width, as paragraphs; indented lines and lists keep their breaks. */
 export const flowing = (text: string): string => text.replace(/([^\n])\n(?=[\p{L}\p{N}"'(`])/gu, "$1 ");
 /** The last segment of a resource's name. */
+/** Round numbers over a range, a few; the range that they span. */
+export function ticks(low: number, high: number, wanted = 3): number[] {
+  const rough = Math.max(high - low, 1e-12) / wanted;
+  const unit = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((each) => each * unit).find((each) => each >= rough * 0.999)!;
+  const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
+  return Array.from({ length: Math.max(1, last - first) + 1 }, (_, index) => Number(((first + index) * step).toPrecision(12)));
+}
+/** A tag as people read it: a sweep's by the begin of its job's id. */
+export const tagText = (tag: string): string => tag.replace(/^sweep\/\w+\.(\w{6})\w*$/, "sweep $1");
 export const idOf = (name: string | undefined): string => (name ?? "").split("/").pop() ?? "";
 export const colourOf = (colour: number | undefined): string => (colour ? `var(--cat-${colour})` : "var(--cat-none)");
 /** The step of the activation ramp for a share of the maximum. */
