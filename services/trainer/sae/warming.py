@@ -15,7 +15,7 @@ ROWS, DIMENSION = 64, 256
 
 
 def warm() -> None:
-    """Runs each kernel once, what is needed first comes first. About 20 s of one core, which others may take away."""
+    """Runs each kernel once, what is needed first comes first. It takes half a minute of one core."""
     if compiling.all_are_kept():
         return
     vectors = np.random.default_rng(0).standard_normal((ROWS, DIMENSION), dtype=np.float32)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import llvmlite.binding
-from numba import config, njit
+from numba import config, njit, prange
 from platformdirs import user_cache_path
 
+__all__ = ["all_are_kept", "inner", "keep_all", "kernel", "prange"]
 _HERE = Path(__file__).parent
 
 

@@ -71,18 +71,17 @@ class NumbaEngine:
         sums = np.empty((-(-rows // block), 4), dtype=np.float64)
         bar = 0.0
         if plan.scope == "row":
-            spread(
-                stepping.forward_rows, len(sums), pool, picked, self._sae, self._screen, self._desk, plan.k, losses,
-                block, self._workspace, slots, self._begins, self._counts, centered, residuals, sums,
+            stepping.forward_rows(
+                pool, picked, self._sae, self._screen, self._desk, plan.k, losses, block, self._workspace, slots,
+                self._begins, self._counts, centered, residuals, sums,
             )  # fmt: skip
         else:
             pre = np.empty((rows, plan.latents), dtype=np.float32)
-            spread(stepping.score, len(sums), pool, picked, self._sae, block, centered, pre)
+            stepping.score(pool, picked, self._sae, block, centered, pre)
             begins, bar = self._choose(pre, slots)
-            spread(
-                stepping.forward_chosen, len(sums), begins[:-1], np.diff(begins), rows * plan.k, self._sae, losses,
-                block, slots, centered, residuals, sums,
-            )  # fmt: skip
+            stepping.forward_chosen(
+                begins[:-1], np.diff(begins), rows * plan.k, self._sae, losses, block, slots, centered, residuals, sums
+            )
         loss, unexplained, total, revived = sums.sum(axis=0)
         active = stepping.filled(slots.indices[: rows * plan.k])
         return Factors(
@@ -118,14 +117,14 @@ class NumbaEngine:
         """The B·k largest positive of all rows, ties to the lower row and latent; where each row's begin."""
         rows, wanted = len(pre), len(pre) * self._plan.k
         counts = np.empty(rows, dtype=np.int64)
-        spread(stepping.count_above, rows, pre, self._sae.b_enc, np.float32(self._floor), counts)
+        stepping.count_above(pre, self._sae.b_enc, np.float32(self._floor), counts)
         if counts.sum() < wanted and self._floor > 0:
             self._floor = 0.0
-            spread(stepping.count_above, rows, pre, self._sae.b_enc, np.float32(0.0), counts)
+            stepping.count_above(pre, self._sae.b_enc, np.float32(0.0), counts)
         begins = np.concatenate([[0], np.cumsum(counts)])
         indices = np.empty(begins[-1], dtype=np.int32)
         values = np.empty(begins[-1], dtype=np.float32)
-        spread(stepping.take_above, rows, pre, self._sae.b_enc, np.float32(self._floor), begins, indices, values)
+        stepping.take_above(pre, self._sae.b_enc, np.float32(self._floor), begins, indices, values)
         slots.indices[: rows * self._plan.k] = -1
         if len(values) > wanted:
             bar = np.partition(values, len(values) - wanted)[len(values) - wanted]
@@ -183,9 +182,9 @@ class NumbaEngine:
         size = stepping.chunk_size(latents, self._screen)
         chunks = -(-latents // size)
         self._by_b_dec[chunks:], self._squares[chunks:] = 0.0, 0.0
-        spread(
-            stepping.update, chunks, size, order, self._starts, slots, flat, centered, self._sae, self._screen,
-            self._moments, rates, self._by_b_dec, self._squares,
+        stepping.update(
+            size, order, self._starts, slots, flat, centered, self._sae, self._screen, self._moments, rates,
+            self._by_b_dec, self._squares,
         )  # fmt: skip
         moments = self._moments
         stepping.move_b_dec(

@@ -6,6 +6,9 @@ and never all of them in memory. Then the latents are cut into chunks: each late
 used to move its weights, so that no gradient of n x d exists.
 
 Blocks and chunks do not depend on which thread takes them, and no sum is split between threads.
+
+Inside a parallel loop numba takes a write to an array of a named tuple for dead code: such writes stand in functions of
+their own.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba.np.ufunc import get_thread_id
 from numpy.typing import NDArray
 
 from services.trainer.sae.kernels import screening
-from services.trainer.sae.kernels.compiling import inner, kernel
+from services.trainer.sae.kernels.compiling import inner, kernel, prange
 from services.trainer.sae.kernels.products import FAST, add_rows, dots
 from services.trainer.sae.kernels.screening import Desk, Screen
 from services.trainer.sae.kernels.selecting import F32, I32, Real, Space, Whole, select_row, space_for
@@ -225,13 +229,12 @@ def block_for(rows: int, threads: int, screen: Screen) -> int:
     return -(-wanted // screening.TILE_ROWS) * screening.TILE_ROWS
 
 
-@kernel(fastmath=FAST)
+@kernel(parallel=True, fastmath=FAST)
 def forward_rows(
-    thread: int, first: int, last: int, pool: F32, picked: I64, sae: Sae, screen: Screen, desk: Desk, k: int,
-    losses: Losses, block: int, workspace: F32, slots: Slots, begins: I64, counts: I64, centered: F32, residuals: F32,
-    sums: F64,
+    pool: F32, picked: I64, sae: Sae, screen: Screen, desk: Desk, k: int, losses: Losses, block: int, workspace: F32,
+    slots: Slots, begins: I64, counts: I64, centered: F32, residuals: F32, sums: F64,
 ) -> None:  # fmt: skip
-    """Codes of these blocks of a batch by exact Top-K of each row, its loss, and all that the gradients are made of.
+    """Codes of a batch by exact Top-K of each row, its loss, and all that the gradients are made of.
 
     pool (M, d) holds raw vectors, picked (B,) says which are the batch. Of the slots the first B·k are the rows', the
     next B·k_aux AuxK's; begins (B,) says where each row's begin, counts (B,) gets how many are filled. centered (B, d)
@@ -239,8 +242,9 @@ def forward_rows(
     Σ|s(x̂ − x)|², Σ|s·x|² and Σ|ê − e|² of each block; workspace is (threads, block · n or more).
     """
     batch = len(picked)
-    for part in range(first, last):
+    for part in prange((batch + block - 1) // block):
         begin, end = part * block, min(batch, (part + 1) * block)
+        thread = get_thread_id()
         _center(pool, picked, begin, end, sae, centered)
         space = space_for(len(sae.b_enc), max(k, losses.k_aux))
         choose_rows(
@@ -250,34 +254,30 @@ def forward_rows(
         _finish(begin, end, begins, counts, batch * k, sae, slots, losses, centered, residuals, space, sums[part])
 
 
-@kernel(fastmath=FAST)
-def score(
-    _thread: int, first: int, last: int, pool: F32, picked: I64, sae: Sae, block: int, centered: F32, pre: F32
-) -> None:
-    """Pre-activations (B, n) of these blocks of a batch, without b_enc, for codes that are chosen among all rows."""
+@kernel(parallel=True, fastmath=FAST)
+def score(pool: F32, picked: I64, sae: Sae, block: int, centered: F32, pre: F32) -> None:
+    """Pre-activations (B, n) of a batch, without b_enc, for codes that are chosen among all rows."""
     batch = len(picked)
-    for part in range(first, last):
+    for part in prange((batch + block - 1) // block):
         begin, end = part * block, min(batch, (part + 1) * block)
         _center(pool, picked, begin, end, sae, centered)
         np.dot(centered[begin:end], sae.W_enc.T, pre[begin:end])
 
 
-@kernel()
-def count_above(_thread: int, first: int, last: int, pre: F32, bias: F32, bar: Real, counts: I64) -> None:
-    """counts (B,): how many of each of these rows of pre + bias (B, n) lie above the bar."""
-    for row in range(first, last):
+@kernel(parallel=True)
+def count_above(pre: F32, bias: F32, bar: Real, counts: I64) -> None:
+    """counts (B,): how many of each row of pre + bias (B, n) lie above the bar."""
+    for row in prange(len(pre)):
         count = 0
         for latent in range(len(bias)):
             count += 1 if pre[row, latent] + bias[latent] > bar else 0
         counts[row] = count
 
 
-@kernel()
-def take_above(
-    _thread: int, first: int, last: int, pre: F32, bias: F32, bar: Real, begins: I64, indices: I32, values: F32
-) -> None:
+@kernel(parallel=True)
+def take_above(pre: F32, bias: F32, bar: Real, begins: I64, indices: I32, values: F32) -> None:
     """Those above the bar, each row's from begins[row] on, by rising index."""
-    for row in range(first, last):
+    for row in prange(len(pre)):
         place = begins[row]
         for latent in range(len(bias)):
             value = pre[row, latent] + bias[latent]
@@ -287,14 +287,14 @@ def take_above(
                 place += 1
 
 
-@kernel(fastmath=FAST)
+@kernel(parallel=True, fastmath=FAST)
 def forward_chosen(
-    _thread: int, first: int, last: int, begins: I64, counts: I64, aux_begin: int, sae: Sae, losses: Losses, block: int,
+    begins: I64, counts: I64, aux_begin: int, sae: Sae, losses: Losses, block: int,
     slots: Slots, centered: F32, residuals: F32, sums: F64,
 ) -> None:  # fmt: skip
     """As forward_rows, after codes were chosen: counts[row] slots of each row from begins[row] on."""
     batch = len(counts)
-    for part in range(first, last):
+    for part in prange((batch + block - 1) // block):
         begin, end = part * block, min(batch, (part + 1) * block)
         space = space_for(max(len(losses.dead), 1), max(losses.k_aux, 1))
         _finish(begin, end, begins, counts, aux_begin, sae, slots, losses, centered, residuals, space, sums[part])
@@ -457,19 +457,20 @@ def chunk_size(n: int, screen: Screen) -> int:
     return -(-size // screening.WIDTH) * screening.WIDTH if len(screen.panels) else size
 
 
-@kernel(fastmath=FAST)
+@kernel(parallel=True, fastmath=FAST)
 def update(
-    _thread: int, first: int, last: int, size: int, order: I32, starts: I32, slots: Slots, residuals: F32,
-    centered: F32, sae: Sae, screen: Screen, moments: Moments, rates: Rates, by_b_dec: F32, result: F64,
+    size: int, order: I32, starts: I32, slots: Slots, residuals: F32, centered: F32, sae: Sae, screen: Screen,
+    moments: Moments, rates: Rates, by_b_dec: F32, result: F64,
 ) -> None:  # fmt: skip
-    """Of these chunks of `size` latents moves those that have a gradient; the others rest, their moments too.
+    """Moves the latents that have a gradient; the others rest, their moments too.
 
-    residuals is flat, (P·B or more, d). by_b_dec (CHUNKS, d) gets what the encoder's side of b_dec's gradient is made
-    of, −Σ ∂b_enc · W_enc; result (CHUNKS,) the gradients' squared norm before clipping.
+    They are taken in chunks of `size`. residuals is flat, (P·B or more, d). by_b_dec (CHUNKS, d) gets what the
+    encoder's side of b_dec's gradient is made of, −Σ ∂b_enc · W_enc; result (CHUNKS,) the gradients' squared norm
+    before clipping.
     """
     n, d = sae.W_enc.shape
     screened = len(screen.panels) > 0
-    for chunk in range(first, last):
+    for chunk in prange((n + size - 1) // size):
         by_dec, by_enc = np.empty(d, dtype=np.float32), np.empty(d, dtype=np.float32)
         tile = np.zeros((screening.WIDTH, 4 * screen.panels.shape[1]), dtype=np.int8)
         shift = by_b_dec[chunk]
