@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -9,13 +11,13 @@ from typing import TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 from nats.errors import Error as NatsError
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
-from nats.js.kv import KeyValue
 
 from prisma.common.v1.job_pb2 import Job, JobMessage, JobRecord
 from services.chassis.errors import NotFound
-from services.chassis.nats import DEAD, JOBS, NatsLink, NatsUnavailable
+from services.chassis.nats import BUCKET, DEAD, JOBS, NatsLink, NatsUnavailable
 
 TERMINAL = frozenset({Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED})
+_GETS_AT_ONCE = 64
 _T = TypeVar("_T")
 
 
@@ -74,16 +76,21 @@ class JobStore:
         return Held(JobRecord.FromString(entry.value or b""), entry.revision)
 
     async def list(self, service: str = "*") -> list[Held]:
-        """All records of a service, or of all."""
-        watcher = await self._call(lambda: self._link.bucket.watch(f"{service}.*", ignore_deletes=True))
-        found: list[Held] = []
-        try:
-            # The watcher first gives all that is there, then None.
-            while isinstance(entry := await self._call(lambda: watcher.updates(timeout=5.0)), KeyValue.Entry):
-                found.append(Held(JobRecord.FromString(entry.value or b""), entry.revision or 0))
-        finally:
-            await watcher.stop()
-        return found
+        """All records of a service, or of all. A record that changes meanwhile is there all the same, old or new.
+
+        A watcher of the bucket would not do: it can end before a record that changes, and leaves a consumer behind.
+        """
+        prefix = f"$KV.{BUCKET}."
+        subjects = await self._call(lambda: self._link.subjects(f"KV_{BUCKET}", f"{prefix}{service}.*"))
+        at_once = asyncio.Semaphore(_GETS_AT_ONCE)
+
+        async def read(subject: str) -> Held | None:
+            async with at_once:
+                with contextlib.suppress(JobNotFound):
+                    return await self.get(f"jobs/{subject.removeprefix(prefix)}")
+
+        found = await asyncio.gather(*(read(subject) for subject in subjects))
+        return [held for held in found if held is not None]
 
     async def replace(self, held: Held, record: JobRecord) -> Held | None:
         """Writes `record` over `held`; None if somebody has written meanwhile."""

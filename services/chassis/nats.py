@@ -6,6 +6,7 @@ A process starts without its message server, too: what needs it raises NatsUnava
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -93,6 +94,21 @@ class NatsLink:
         """Calls `callback` for each message on `subject`, across reconnections."""
         self._need()
         await self._client.subscribe(subject, cb=callback)
+
+    async def subjects(self, stream: str, pattern: str) -> list[str]:
+        """The subjects that a stream holds messages of, sorted. Raises NatsUnavailable, nats.errors.Error."""
+        self._need()
+        found: list[str] = []
+        while True:
+            asked = json.dumps({"subjects_filter": pattern, "offset": len(found)}).encode()
+            reply = await self._client.request(f"$JS.API.STREAM.INFO.{stream}", asked, timeout=5.0)
+            answer = json.loads(reply.data)
+            if "error" in answer:
+                raise APIError.from_error(answer["error"])
+            page = answer["state"].get("subjects") or {}
+            found += page
+            if not page or len(found) >= answer["total"]:
+                return sorted(found)
 
     @property
     def version(self) -> str:

@@ -22,7 +22,7 @@ from services.chassis.job_context import JobContext, LeaseLost
 from services.chassis.job_store import TERMINAL, JobNotFound
 from services.chassis.job_worker import JobKind, Sweeper, Worker
 from services.chassis.jobs import Jobs, JobState, RequestIdReused
-from services.chassis.nats import DEAD, JOBS, NatsLink, NatsUnavailable, connect
+from services.chassis.nats import BUCKET, DEAD, JOBS, NatsLink, NatsUnavailable, connect
 from tests.chassis.job_process import kind as counting
 from tests.nats_server import NatsServer
 
@@ -320,6 +320,24 @@ async def test_nothing_is_written_without_the_lease(link: NatsLink, jobs: Jobs) 
         await context.prove()
     with pytest.raises(LeaseLost):
         await context.checkpoint()
+
+
+async def test_a_list_holds_every_job_though_one_changes_all_the_time_and_leaves_nothing_on_the_server(
+    link: NatsLink, jobs: Jobs
+) -> None:
+    names = {(await jobs.submit("test", "count", StringValue(value=value))).name for value in ("still", "busy")}
+    busy = max(names)
+
+    async def change() -> None:
+        while True:
+            await jobs.store.change(busy, lambda _record: True)  # each write has its time
+
+    changing = asyncio.create_task(change())
+    for _ in range(500):
+        assert {job.name for job in await jobs.list()} == names
+    changing.cancel()
+    await asyncio.wait([changing])
+    assert (await link.stream.stream_info(f"KV_{BUCKET}")).state.consumer_count == 0
 
 
 async def test_watching_sends_each_state_until_the_end(link: NatsLink, jobs: Jobs, tmp_path: Path) -> None:
