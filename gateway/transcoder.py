@@ -26,7 +26,12 @@ MAX_SECONDS = 600.0
 _PING_SECONDS = 15.0
 _LARGE_BYTES = 64 << 10
 _DRAINED_BYTES = 64 << 20
-_SUFFIXES = {"text/csv": "csv", "application/x-ndjson": "ndjson", "application/octet-stream": "safetensors"}
+_SUFFIXES = {
+    "text/csv": "csv",
+    "application/jsonl": "jsonl",
+    "application/zip": "zip",
+    "application/octet-stream": "safetensors",
+}
 
 
 class Transcoder:

@@ -156,6 +156,27 @@ class Run:
         request = pb2.GetGraphRequest(run=self.name, round=round)
         return await self._prisma.transport.call("InterpreterService/GetGraph", request, resources_pb2.Graph)
 
+    async def sample_activations(self, rows: int = 1000, features: int = 200) -> resources_pb2.ActivationSample:
+        """What the most frequent features do in rows at equal steps, as a sparse matrix: a heatmap."""
+        request = pb2.SampleActivationsRequest(run=self.name, row_count=rows, feature_count=features)
+        return await self._prisma.transport.call(
+            "InterpreterService/SampleActivations", request, resources_pb2.ActivationSample
+        )
+
+    async def feature_matrix(
+        self, kind: str = "CO_OCCURRENCE", *, features: int = 100, filter: str = ""
+    ) -> resources_pb2.FeatureMatrix:
+        """How alike the most frequent features are. kind: DECODER_COSINE, CO_OCCURRENCE or ACTIVATION_COSINE."""
+        request = pb2.GetFeatureMatrixRequest(
+            run=self.name,
+            kind=f"KIND_{kind}",
+            feature_count=features,
+            filter=filter,
+        )
+        return await self._prisma.transport.call(
+            "InterpreterService/GetFeatureMatrix", request, resources_pb2.FeatureMatrix
+        )
+
     async def explain(self, text: str = "", *, document: str = "") -> resources_pb2.Analysis:
         """The features that are active in a text, or in a document (`datasets/{dataset}/documents/{document}`)."""
         if document:
@@ -169,6 +190,11 @@ class Run:
     async def export_features(self, path: str | Path) -> int:
         """Writes statistics and labels of all features as a CSV file; returns its bytes."""
         return await self._save("InterpreterService/ExportFeatures", pb2.ExportFeaturesRequest(run=self.name), path)
+
+    async def export_activations(self, path: str | Path) -> int:
+        """Writes the active features of each document as JSON lines; returns its bytes."""
+        request = pb2.ExportActivationsRequest(run=self.name)
+        return await self._save("InterpreterService/ExportActivations", request, path)
 
     async def export_weights(self, path: str | Path, *, sae_lens: bool = False) -> int:
         """Writes the weights as a safetensors file, or as a zip of the folder that SAELens loads; returns its bytes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from prisma_client import sample as samples
 from prisma_client.cli import output
 from prisma_client.errors import AlreadyExists, PrismaError
 from prisma_client.sync import Prisma
+from prisma_client.sync.runs import Run
 
 app = typer.Typer()
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's id.")]
@@ -408,19 +409,25 @@ def import_weights(
         _told(made.train(wait=not detach, progress=bar), detach)
 
 
+_EXPORTS: dict[str, Callable[[Run, Path], int]] = {
+    "features": lambda run, file: run.export_features(file),
+    "activations": lambda run, file: run.export_activations(file),
+    "weights": lambda run, file: run.export_weights(file),
+    "sae-lens": lambda run, file: run.export_weights(file, sae_lens=True),
+}
+
+
 @app.command()
 def export(
     run: RunId,
-    what: Annotated[str, typer.Argument(help="features (CSV), weights (safetensors) or sae-lens (zip).")],
+    what: Annotated[str, typer.Argument(help=f"{', '.join(_EXPORTS)}.")],
     file: Annotated[Path, typer.Argument(help="Where to write.")],
 ) -> None:
-    """Write statistics and labels, or the weights, to a file."""
-    if what not in ("features", "weights", "sae-lens"):
-        raise typer.BadParameter(f"expected features, weights or sae-lens, got {what!r}")
+    """Write features (CSV), activations (JSON lines), or weights (safetensors; a zip for SAELens) to a file."""
+    if what not in _EXPORTS:
+        raise typer.BadParameter(f"expected {', '.join(_EXPORTS)}, got {what!r}")
     with connected() as prisma:
-        found = prisma.runs.get(run)
-        features = what == "features"
-        size = found.export_features(file) if features else found.export_weights(file, sae_lens=what == "sae-lens")
+        size = _EXPORTS[what](prisma.runs.get(run), file)
         output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
 
 

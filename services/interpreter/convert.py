@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from prisma.embedder.v1.resources_pb2 import Document
@@ -17,6 +18,7 @@ from services.interpreter.families import Family
 from services.interpreter.features import ORDERS, Features, Membership
 from services.interpreter.labels import KEYWORDS, Label, Options, Source
 from services.interpreter.neighbors import Neighbors
+from services.interpreter.pictures import Kind, Matrix, Sample
 from services.interpreter.runs import Interpretation
 
 MAX_TEXT_BYTES = 1 << 20
@@ -25,6 +27,12 @@ _SOURCES = {
     Source.KEYWORDS: resources_pb2.Label.SOURCE_KEYWORDS,
     Source.MODEL: resources_pb2.Label.SOURCE_MODEL,
     Source.HUMAN: resources_pb2.Label.SOURCE_HUMAN,
+}
+_KINDS = {
+    resources_pb2.FeatureMatrix.KIND_UNSPECIFIED: Kind.CO_OCCURRENCE,
+    resources_pb2.FeatureMatrix.KIND_DECODER_COSINE: Kind.DECODER_COSINE,
+    resources_pb2.FeatureMatrix.KIND_CO_OCCURRENCE: Kind.CO_OCCURRENCE,
+    resources_pb2.FeatureMatrix.KIND_ACTIVATION_COSINE: Kind.ACTIVATION_COSINE,
 }
 _MODEL = re.compile(r"keywords|ollama/[\w.:/-]{1,200}")
 
@@ -90,6 +98,22 @@ def min_cosine(request: pb2.CarryLabelsRequest) -> float:
     if not 0 < request.min_cosine <= 1:
         raise InvalidArgument.field("min_cosine", f"expected above 0 and at most 1, got {request.min_cosine:g}")
     return request.min_cosine
+
+
+def at_most(request: Message, field: str, default: int, most: int) -> int:
+    """How much is asked for. Raises InvalidArgument."""
+    count: int = getattr(request, field) or default
+    if count > most:
+        raise InvalidArgument.field(field, f"expected at most {most:,}, got {count:,}")
+    return count
+
+
+def matrix_kind(request: pb2.GetFeatureMatrixRequest) -> Kind:
+    """By what features are compared. Raises InvalidArgument."""
+    if request.kind not in _KINDS:
+        known = ", ".join(resources_pb2.FeatureMatrix.Kind.keys()[1:])
+        raise InvalidArgument.field("kind", f"expected one of {known}, got {request.kind}")
+    return _KINDS[request.kind]
 
 
 def written(label: resources_pb2.Label) -> tuple[str, str]:
@@ -263,6 +287,30 @@ def graph(features: Features, only_round: int) -> resources_pb2.Graph:
                 )
     nodes = sorted({member.index for each in families for member in each.members})
     return resources_pb2.Graph(nodes=[_node(features, index, within) for index in nodes], edges=edges.values())
+
+
+def activation_sample(features: Features, found: Sample) -> resources_pb2.ActivationSample:
+    """Activations of some rows."""
+    return resources_pb2.ActivationSample(
+        rows=found.rows,
+        indices=found.indices,
+        labels=[features.label_text(index) for index in found.indices.tolist()],
+        offsets=found.activations.indptr,
+        columns=found.activations.indices,
+        activations=found.activations.data,
+        total_rows=features.statistics.row_count,
+    )
+
+
+def feature_matrix(features: Features, kind: Kind, found: Matrix) -> resources_pb2.FeatureMatrix:
+    """How alike features are."""
+    return resources_pb2.FeatureMatrix(
+        kind=next(value for value, each in _KINDS.items() if value and each is kind),
+        indices=found.indices,
+        labels=[features.label_text(index) for index in found.indices.tolist()],
+        values=found.values.ravel(),
+        row_count=found.row_count,
+    )
 
 
 def analysis(found: Analysis) -> resources_pb2.Analysis:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
+from prisma_client import wire
 from services.interpreter.features import Features
 
 COLUMNS = (
@@ -20,6 +25,7 @@ COLUMNS = (
     "label_source",
     "label_model",
 )
+SNIPPET_CHARACTERS = 200
 _LINES = 1000
 
 
@@ -28,6 +34,29 @@ def features_csv(features: Features) -> Iterator[bytes]:
     yield _lines([COLUMNS])
     for start in range(0, features.count, _LINES):
         yield _lines([_row(features, index) for index in range(start, min(start + _LINES, features.count))])
+
+
+def activation_lines(codes: wire.Codes, documents: Mapping[int, tuple[str, str]]) -> bytes:
+    """JSON lines in UTF-8, one for each row that has a document. documents: (name, text) by row."""
+    lines: list[str] = []
+    for place, row in enumerate(codes.rows.tolist()):
+        if row in documents:
+            name, text = documents[row]
+            indices, values = codes.row(place)
+            line = {
+                "document": name,
+                "row": row,
+                "text": text[:SNIPPET_CHARACTERS],
+                "indices": indices.tolist(),
+                "activations": shortest(values),
+            }
+            lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return "".join(lines).encode()
+
+
+def shortest(values: NDArray[np.float32]) -> list[float]:
+    """The shortest decimals that are read back as the same float32."""
+    return [float(text) for text in values.astype(str)]
 
 
 def _row(features: Features, index: int) -> tuple[object, ...]:

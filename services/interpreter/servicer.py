@@ -20,7 +20,7 @@ from services.chassis.events import Events
 from services.chassis.filters import parse_filter
 from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
-from services.interpreter import convert, exports, worker
+from services.interpreter import convert, exports, pictures, worker
 from services.interpreter.analyzing import Analyzer
 from services.interpreter.errors import FamiliesNotBuilt
 from services.interpreter.features import FILTERS, Features, check_indices
@@ -33,7 +33,7 @@ from services.interpreter.upstream import Upstream
 from services.interpreter.views import Views
 
 MAX_EXAMPLES = 50
-BLOCK_FEATURES = 500
+BLOCK = 500
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -108,6 +108,36 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         for part in exports.features_csv(features):
             yield HttpBody(content_type="text/csv; charset=utf-8", data=part)
 
+    async def ExportActivations(
+        self, request: pb2.ExportActivationsRequest, context: Context
+    ) -> AsyncIterator[HttpBody]:
+        run = await self._views.trained(convert.run_name(request.run, "run"))
+        yield HttpBody(content_type="application/jsonl")  # a file, though of no line where all documents are gone
+        async for codes in self._upstream.codes(run):
+            for start in range(0, len(codes), BLOCK):
+                part = codes.slice(start, min(start + BLOCK, len(codes)))
+                found = await self._upstream.documents(run.dataset, part.rows.tolist())
+                documents = {row: (each.name, each.text) for row, each in found.items()}
+                yield HttpBody(data=await asyncio.to_thread(exports.activation_lines, part, documents))
+
+    async def SampleActivations(
+        self, request: pb2.SampleActivationsRequest, context: Context
+    ) -> resources_pb2.ActivationSample:
+        rows = convert.at_most(request, "row_count", 1000, 10_000)
+        count = convert.at_most(request, "feature_count", 200, 500)
+        features = await self._views.features(convert.run_name(request.run, "run"))
+        return convert.activation_sample(features, await pictures.sample(features, self._upstream, rows, count))
+
+    async def GetFeatureMatrix(
+        self, request: pb2.GetFeatureMatrixRequest, context: Context
+    ) -> resources_pb2.FeatureMatrix:
+        kind = convert.matrix_kind(request)
+        count = convert.at_most(request, "feature_count", 100, 300)
+        terms = parse_filter(request.filter, FILTERS)
+        features = await self._views.features(convert.run_name(request.run, "run"))
+        chosen = pictures.most_frequent(features, terms, count)
+        return convert.feature_matrix(features, kind, await pictures.matrix(features, self._upstream, kind, chosen))
+
     async def LabelFeatures(self, request: pb2.LabelFeaturesRequest, context: Context) -> Job:
         run = await self._views.trained(convert.label_request(request).run)
         check_indices(run, request.indices)
@@ -162,9 +192,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         labels, reached = await asyncio.to_thread(self._store.active_labels, run.uid, request.since_revision)
         features = await self._views.of(run)
         indices = sorted(labels) if features is not None else []
-        for start in range(0, max(1, len(indices)), BLOCK_FEATURES):
+        for start in range(0, max(1, len(indices)), BLOCK):
             block = pb2.ReadLabelsResponse(revision=reached, run_uid=run.uid)
-            for index in indices[start : start + BLOCK_FEATURES]:
+            for index in indices[start : start + BLOCK]:
                 assert features is not None
                 message = convert.feature(features, index)
                 message.label.CopyFrom(convert.label(run.name, labels[index]))

@@ -72,13 +72,16 @@ class Upstream:
                 if block.HasField("codes") and block.run_uid == run.uid:
                     yield wire.unpack_codes(block.codes)
 
-    async def decoder(self, run: Run) -> NDArray[np.float32]:
-        """(n, d) the directions of the run's latents."""
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
+        """(n, d) the unit directions of the run's latents; or of those given, in their order."""
         parts: list[NDArray[np.float32]] = []
+        some = [RowRange(start=index, end=index + 1) for index in indices]
+        request = trainer_pb2.ReadDecoderRequest(run=run.name, latent_ranges=some)
         async with errors_of("trainer"):
-            async for block in self._trainer.ReadDecoder(trainer_pb2.ReadDecoderRequest(run=run.name)):
+            async for block in self._trainer.ReadDecoder(request):
                 parts.append(wire.unpack_vectors(block.directions)[1])
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        return found[np.searchsorted(np.sort(indices), indices)] if indices else found
 
     async def matches(self, first: Run, second: Run, min_cosine: float) -> list[tuple[int, int]]:
         """Latents of two runs that are the same by decoder cosine, one to one."""

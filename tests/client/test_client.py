@@ -76,7 +76,10 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         assert run.graph().nodes
         assert run.export_features(tmp_path / "f.csv") == (tmp_path / "f.csv").stat().st_size > 1000
         assert run.export_weights(tmp_path / "w") == (tmp_path / "w").stat().st_size > 1000
-        assert {path.name for path in tmp_path.iterdir()} == {"f.csv", "w"}
+        assert run.export_activations(tmp_path / "a.jsonl") == (tmp_path / "a.jsonl").stat().st_size > 1000
+        assert {path.name for path in tmp_path.iterdir()} == {"f.csv", "w", "a.jsonl"}
+        assert len(run.sample_activations(rows=10, features=5).rows) == 10
+        assert len(run.feature_matrix("DECODER_COSINE", features=7).values) == 49
         with pytest.raises(FailedPrecondition) as caught:
             run.train()
         assert caught.value.reason == "RUN_ALREADY_TRAINED"

@@ -64,6 +64,8 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     explained = lines(stack, "explain", RUN, "--document", hits[0]["document"])[0]
     assert explained["features"]
     assert lines(stack, "export", RUN, "features", str(tmp_path / "f.csv"))[0]["bytes"] > 0
+    assert lines(stack, "export", RUN, "activations", str(tmp_path / "a.jsonl"))[0]["bytes"] > 0
+    assert {"document", "indices", "activations"} < set(json.loads((tmp_path / "a.jsonl").open().readline()))
     assert lines(stack, "jobs", "--limit", "2")
     assert {"builtin/wordllama-256", "keywords"} <= {each["id"] for each in lines(stack, "models")}
     assert {each["service"] for each in lines(stack, "status")} >= {"embedder", "search"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from typing import Any
 
 import grpc.aio
+import numpy as np
 import pytest
 
 from prisma.common.v1.job_pb2 import Job
@@ -145,6 +147,57 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     }
 
 
+async def test_a_run_is_drawn_and_exported_as_a_whole(suite: Suite) -> None:
+    await with_statistics(suite)
+    codes = wire.concatenate(
+        [
+            wire.unpack_codes(block.codes)
+            async for block in suite.trainer.ReadCodes(trainer_pb2.ReadCodesRequest(run=RUN))
+        ],
+        256,
+    )
+    densest = [each.index for each in (await features(suite)).features if not each.dead]
+
+    sample = await suite.interpreter.SampleActivations(
+        pb2.SampleActivationsRequest(run=RUN, row_count=50, feature_count=20)
+    )
+    assert list(sample.indices) == densest[:20]
+    assert (list(sample.rows), sample.total_rows) == ([place * 12 for place in range(50)], 600)
+    for place, row in enumerate(sample.rows):
+        part = slice(sample.offsets[place], sample.offsets[place + 1])
+        shown = dict(
+            zip((sample.indices[each] for each in sample.columns[part]), sample.activations[part], strict=True)
+        )
+        whole = dict(zip(*(each.tolist() for each in codes.row(row)), strict=True))
+        assert shown == {index: value for index, value in whole.items() if index in densest[:20]}
+
+    kinds = resources_pb2.FeatureMatrix.Kind
+    for kind in kinds.values():
+        matrix = await suite.interpreter.GetFeatureMatrix(pb2.GetFeatureMatrixRequest(run=RUN, kind=kind))
+        assert (sorted(matrix.indices), len(matrix.values)) == (sorted(densest[:100]), len(matrix.indices) ** 2)
+        assert matrix.kind == (kind or kinds.Value("KIND_CO_OCCURRENCE"))
+        assert matrix.values[:: len(matrix.indices) + 1] == pytest.approx([1] * len(matrix.indices))
+    few = await suite.interpreter.GetFeatureMatrix(pb2.GetFeatureMatrixRequest(run=RUN, filter="index < 10"))
+    assert all(index < 10 for index in few.indices)
+
+    gone = "datasets/d/documents/" + await _id_of(suite, row=3)
+    await suite.embedder.DeleteDocument(embedder_pb2.DeleteDocumentRequest(name=gone))
+    parts = [each async for each in suite.interpreter.ExportActivations(pb2.ExportActivationsRequest(run=RUN))]
+    lines = [json.loads(line) for line in b"".join(each.data for each in parts).decode().splitlines()]
+    assert [line["row"] for line in lines] == [row for row in range(600) if row != 3]
+    for line in lines:
+        indices, values = codes.row(line["row"])
+        assert line["indices"] == indices.tolist()
+        assert [np.float32(value) for value in line["activations"]] == values.tolist()
+        assert line["document"].startswith("datasets/d/documents/")
+        assert 0 < len(line["text"]) <= 200
+
+
+async def _id_of(suite: Suite, row: int) -> str:
+    request = embedder_pb2.BatchGetDocumentsRequest(parent=DATASET, rows=[row])
+    return (await suite.embedder.BatchGetDocuments(request)).documents[0].name.rpartition("/")[2]
+
+
 async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> None:
     await with_statistics(suite)
     assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
@@ -277,6 +330,12 @@ BAD = [
     ("BuildFamilies", pb2.BuildFamiliesRequest(run=RUN, threshold=2), "INVALID_ARGUMENT"),
     ("BuildFamilies", pb2.BuildFamiliesRequest(run=RUN, rounds=0), "INVALID_ARGUMENT"),
     ("GetGraph", pb2.GetGraphRequest(run=RUN), "FAMILIES_NOT_BUILT"),
+    ("SampleActivations", pb2.SampleActivationsRequest(run=RUN, row_count=10_001), "INVALID_ARGUMENT"),
+    ("SampleActivations", pb2.SampleActivationsRequest(run=RUN, feature_count=501), "INVALID_ARGUMENT"),
+    ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, feature_count=301), "INVALID_ARGUMENT"),
+    ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, kind=9), "INVALID_ARGUMENT"),  # pyright: ignore
+    ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, filter="density >"), "INVALID_FILTER"),
+    ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run="runs/none"), "RUN_NOT_FOUND"),
     ("AnalyzeText", pb2.AnalyzeTextRequest(run=RUN, text=" \n"), "INVALID_ARGUMENT"),
     ("AnalyzeText", pb2.AnalyzeTextRequest(run="runs/none", text="x"), "RUN_NOT_FOUND"),
     (

@@ -30,13 +30,14 @@ PLACES = [
     f"/runs/{RUN}/search?q=base+class",
     f"/runs/{RUN}/analyze?doc=datasets/{DATASET}/documents/abc.ABC",
     f"/runs/{RUN}/families",
+    f"/runs/{RUN}/families?view=matrix",
     "/jobs",
     "/status",
     "/no-such-page",
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would be in the way of asynchronous tests after these
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
@@ -246,6 +247,36 @@ def test_search_says_why_and_the_analyzer_shows_the_code(page: Page) -> None:
     page.get_by_label("Type or paste a text").fill("<b>an abstract class</b>")
     page.get_by_role("button", name="Analyze").click()
     expect(page.locator("p.doc")).to_have_text("<b>an abstract class</b>")
+
+
+def test_a_run_is_drawn_as_a_whole(page: Page, tmp_path: Path) -> None:
+    page.goto(f"/runs/{RUN}")
+    picture = page.get_by_role("img", name=re.compile("^Activations of"))
+    picture.press("ArrowRight")
+    expect(page.get_by_text(re.compile("^Row [0-9]"))).to_be_visible()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="PNG").click()
+    assert saved.value.suggested_filename == f"{RUN}-activations.png"
+    saved.value.save_as(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with page.expect_download() as lines:
+        page.get_by_role("link", name="JSON lines").click()
+    assert lines.value.suggested_filename == f"{RUN}-activations.jsonl"
+    picture.press("Enter")
+    expect(page).to_have_url(re.compile("/analyze.doc=datasets/"))
+
+    page.goto(f"/runs/{RUN}/families")
+    page.get_by_role("button", name="Matrix").click()
+    for kind in ("Co-occurrence", "Decoder", "Activation"):
+        page.get_by_role("button", name=kind).click()
+        expect(page.get_by_role("img", name=re.compile(f"^{kind} of [0-9]+ features"))).to_be_visible()
+    expect(page).to_have_url(re.compile("view=matrix&kind=activation_cosine"))
+    page.get_by_role("img", name=re.compile("^Activation of")).press("ArrowDown")
+    expect(page.get_by_text("1.000")).to_be_visible()  # of the first with itself
+    page.get_by_role("img", name=re.compile("^Activation of")).press("Enter")
+    expect(page).to_have_url(re.compile("/features/[0-9]+$"))
+    page.get_by_role("button", name="Mean and variance").click()
+    expect(page.get_by_role("heading", name="Mean and variance")).to_be_visible()
 
 
 def test_families_jobs_and_status(page: Page) -> None:

@@ -53,7 +53,7 @@ class Weights:
         """Indices (B, w), rising, -1 where fewer are active, and values (B, w), 0 there; w is k, or with a threshold
         the largest number of active latents. Raises InvalidVectors."""
         check(vectors, self.dimension)
-        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        vectors = np.require(vectors, np.float32, ["C", "W"])  # of one type for the kernel: one is compiled
         sae = Sae(self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.mean, self.scale)
         workspace = np.empty((threads(), BLOCK * screening.padded(self.latent_count)), dtype=np.float32)
         counts = np.empty(len(vectors), dtype=np.int64)

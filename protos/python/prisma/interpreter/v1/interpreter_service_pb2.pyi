@@ -83,6 +83,34 @@ class ExportFeaturesRequest(_message.Message):
     run: str
     def __init__(self, run: _Optional[str] = ...) -> None: ...
 
+class ExportActivationsRequest(_message.Message):
+    __slots__ = ("run",)
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    def __init__(self, run: _Optional[str] = ...) -> None: ...
+
+class SampleActivationsRequest(_message.Message):
+    __slots__ = ("run", "row_count", "feature_count")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    row_count: int
+    feature_count: int
+    def __init__(self, run: _Optional[str] = ..., row_count: _Optional[int] = ..., feature_count: _Optional[int] = ...) -> None: ...
+
+class GetFeatureMatrixRequest(_message.Message):
+    __slots__ = ("run", "kind", "feature_count", "filter")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    kind: _resources_pb2.FeatureMatrix.Kind
+    feature_count: int
+    filter: str
+    def __init__(self, run: _Optional[str] = ..., kind: _Optional[_Union[_resources_pb2.FeatureMatrix.Kind, str]] = ..., feature_count: _Optional[int] = ..., filter: _Optional[str] = ...) -> None: ...
+
 class LabelFeaturesRequest(_message.Message):
     __slots__ = ("run", "options", "indices", "limit", "relabel", "request_id")
     RUN_FIELD_NUMBER: _ClassVar[int]

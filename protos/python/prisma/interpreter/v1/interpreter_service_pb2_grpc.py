@@ -68,6 +68,21 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportFeaturesRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ExportActivations = channel.unary_stream(
+                '/prisma.interpreter.v1.InterpreterService/ExportActivations',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportActivationsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.SampleActivations = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/SampleActivations',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.SampleActivationsRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.ActivationSample.FromString,
+                _registered_method=True)
+        self.GetFeatureMatrix = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/GetFeatureMatrix',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.GetFeatureMatrixRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.FeatureMatrix.FromString,
+                _registered_method=True)
         self.LabelFeatures = channel.unary_unary(
                 '/prisma.interpreter.v1.InterpreterService/LabelFeatures',
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.LabelFeaturesRequest.SerializeToString,
@@ -182,6 +197,33 @@ class InterpreterServiceServicer:
     def ExportFeatures(self, request, context):
         """Downloads statistics and labels of all features as a CSV file, with a header line.
         Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportActivations(self, request, context):
+        """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
+        `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+        Documents that were deleted since the training are left out.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SampleActivations(self, request, context):
+        """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFeatureMatrix(self, request, context):
+        """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
+        together stand side by side, in the same order for each kind.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -322,6 +364,21 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.ExportFeatures,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportFeaturesRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ExportActivations': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportActivations,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportActivationsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'SampleActivations': grpc.unary_unary_rpc_method_handler(
+                    servicer.SampleActivations,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.SampleActivationsRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.ActivationSample.SerializeToString,
+            ),
+            'GetFeatureMatrix': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFeatureMatrix,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.GetFeatureMatrixRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.FeatureMatrix.SerializeToString,
             ),
             'LabelFeatures': grpc.unary_unary_rpc_method_handler(
                     servicer.LabelFeatures,
@@ -552,6 +609,87 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/ExportFeatures',
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportFeaturesRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportActivations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/ExportActivations',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportActivationsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SampleActivations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/SampleActivations',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.SampleActivationsRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_resources__pb2.ActivationSample.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFeatureMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/GetFeatureMatrix',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.GetFeatureMatrixRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_resources__pb2.FeatureMatrix.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,21 @@ class InterpreterServiceStub:
     """Downloads statistics and labels of all features as a CSV file, with a header line.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
     """
+    ExportActivations: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]
+    """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
+    `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+    Documents that were deleted since the training are left out.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
+    """
+    SampleActivations: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.SampleActivationsRequest, _resources_pb2.ActivationSample]
+    """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+    """
+    GetFeatureMatrix: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetFeatureMatrixRequest, _resources_pb2.FeatureMatrix]
+    """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
+    together stand side by side, in the same order for each kind.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """
     LabelFeatures: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]
     """Labels features, as a job; those that have a label are left alone unless asked.
     What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
@@ -132,6 +147,21 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     ExportFeatures: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads statistics and labels of all features as a CSV file, with a header line.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+    """
+    ExportActivations: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
+    `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+    Documents that were deleted since the training are left out.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
+    """
+    SampleActivations: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.SampleActivationsRequest, _resources_pb2.ActivationSample]  # type: ignore[assignment]
+    """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+    """
+    GetFeatureMatrix: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetFeatureMatrixRequest, _resources_pb2.FeatureMatrix]  # type: ignore[assignment]
+    """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
+    together stand side by side, in the same order for each kind.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
     """
     LabelFeatures: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Labels features, as a job; those that have a label are left alone unless asked.
@@ -239,6 +269,39 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads statistics and labels of all features as a CSV file, with a header line.
         Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportActivations(
+        self,
+        request: _interpreter_service_pb2.ExportActivationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
+        `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+        Documents that were deleted since the training are left out.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def SampleActivations(
+        self,
+        request: _interpreter_service_pb2.SampleActivationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.ActivationSample, _abc.Awaitable[_resources_pb2.ActivationSample]]:
+        """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFeatureMatrix(
+        self,
+        request: _interpreter_service_pb2.GetFeatureMatrixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_resources_pb2.FeatureMatrix, _abc.Awaitable[_resources_pb2.FeatureMatrix]]:
+        """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
+        together stand side by side, in the same order for each kind.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -263,6 +263,48 @@ class Graph(_message.Message):
     edges: _containers.RepeatedCompositeFieldContainer[Graph.Edge]
     def __init__(self, nodes: _Optional[_Iterable[_Union[Graph.Node, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Graph.Edge, _Mapping]]] = ...) -> None: ...
 
+class ActivationSample(_message.Message):
+    __slots__ = ("rows", "indices", "labels", "offsets", "columns", "activations", "total_rows")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    offsets: _containers.RepeatedScalarFieldContainer[int]
+    columns: _containers.RepeatedScalarFieldContainer[int]
+    activations: _containers.RepeatedScalarFieldContainer[float]
+    total_rows: int
+    def __init__(self, rows: _Optional[_Iterable[int]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., offsets: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[int]] = ..., activations: _Optional[_Iterable[float]] = ..., total_rows: _Optional[int] = ...) -> None: ...
+
+class FeatureMatrix(_message.Message):
+    __slots__ = ("kind", "indices", "labels", "values", "row_count")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[FeatureMatrix.Kind]
+        KIND_DECODER_COSINE: _ClassVar[FeatureMatrix.Kind]
+        KIND_CO_OCCURRENCE: _ClassVar[FeatureMatrix.Kind]
+        KIND_ACTIVATION_COSINE: _ClassVar[FeatureMatrix.Kind]
+    KIND_UNSPECIFIED: FeatureMatrix.Kind
+    KIND_DECODER_COSINE: FeatureMatrix.Kind
+    KIND_CO_OCCURRENCE: FeatureMatrix.Kind
+    KIND_ACTIVATION_COSINE: FeatureMatrix.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    kind: FeatureMatrix.Kind
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    row_count: int
+    def __init__(self, kind: _Optional[_Union[FeatureMatrix.Kind, str]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[float]] = ..., row_count: _Optional[int] = ...) -> None: ...
+
 class Analysis(_message.Message):
     __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text")
     class ActiveFeature(_message.Message):

@@ -1,0 +1,108 @@
+"""Pictures of a whole run equal those of a plain dense computation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import sparse
+
+from prisma_client import wire
+from services.interpreter import pictures
+from services.interpreter.features import Features
+from services.interpreter.pictures import Kind
+from services.interpreter.runs import Interpretation, Run
+from services.interpreter.statistics import Accumulator
+from tests.interpreter.test_statistics import dense_codes
+
+ROWS, LATENTS, GAP = 400, 30, 1000
+RANGES = [(0, 150), (GAP, GAP + ROWS - 150)]
+
+
+class Trainer:
+    """Stands in for the trainer: codes of two ranges of rows, in blocks."""
+
+    def __init__(self, codes: NDArray[np.float32], decoder: NDArray[np.float32]) -> None:
+        self._rows = np.concatenate([np.arange(start, end, dtype=np.uint64) for start, end in RANGES])
+        self._codes = codes
+        self._decoder = decoder
+
+    def block(self, picked: NDArray[np.intp]) -> wire.Codes:
+        part = sparse.csr_array(self._codes[picked])
+        part.sort_indices()
+        indptr, indices = part.indptr.astype(np.uint32), part.indices.astype(np.uint32)
+        return wire.Codes(self._rows[picked], indptr, indices, part.data, LATENTS)
+
+    async def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:
+        inside = [any(start <= row < end for start, end in ranges) for row in self._rows.tolist()]
+        for part in np.array_split(np.flatnonzero(inside), 3):
+            yield self.block(part)
+
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
+        return self._decoder[list(indices)]
+
+
+def made(seed: int) -> tuple[Features, Trainer, NDArray[np.float32], NDArray[np.float32]]:
+    codes = dense_codes(seed, ROWS, LATENTS, 6)
+    decoder = np.random.default_rng(seed).standard_normal((LATENTS, 5)).astype(np.float32)
+    trainer = Trainer(codes, decoder)
+    with Accumulator(LATENTS) as accumulator:
+        whole = trainer.block(np.arange(ROWS))
+        accumulator.add(whole.rows, whole.indptr, whole.indices, whole.values)
+        statistics = accumulator.finish(decoder)
+    run = Run("u", "runs/r", "datasets/d", "v", "builtin", LATENTS, 1, True, RANGES)
+    return Features(Interpretation(run, "a", 1, None, 0, None), statistics, {}, []), trainer, codes, decoder
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 60)), min_size=1, max_size=5), st.integers(1, 200))
+def test_rows_are_taken_at_equal_steps(gaps: list[tuple[int, int]], count: int) -> None:
+    ranges: list[tuple[int, int]] = []
+    for gap, length in gaps:
+        start = (ranges[-1][1] if ranges else 0) + gap
+        ranges.append((start, start + length))
+    every = [row for start, end in ranges for row in range(start, end)]
+    taken = [row for start, end in pictures.spread(ranges, count) for row in range(start, end)]
+    assert taken == [every[place * len(every) // count] for place in range(count)] if len(every) > count else every
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, ROWS), st.integers(1, LATENTS))
+async def test_a_sample_is_a_part_of_the_codes(seed: int, row_count: int, feature_count: int) -> None:
+    features, trainer, codes, _ = made(seed)
+    found = await pictures.sample(features, trainer, row_count, feature_count)
+    counts = (codes > 0).sum(axis=0)
+    expected = [index for index in np.lexsort((np.arange(LATENTS), -counts)).tolist() if counts[index]]
+    assert found.indices.tolist() == expected[:feature_count]
+    places = np.arange(row_count) * ROWS // row_count
+    assert (found.activations.toarray() == codes[places][:, found.indices]).all()
+    assert found.activations.has_sorted_indices
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32))
+async def test_matrices_equal_the_dense_reference_in_one_order(seed: int) -> None:
+    features, trainer, codes, decoder = made(seed)
+    chosen = pictures.most_frequent(features, [], 12)
+    found = {kind: await pictures.matrix(features, trainer, kind, chosen) for kind in Kind}
+    order = found[Kind.CO_OCCURRENCE].indices
+    assert sorted(order) == sorted(chosen)
+    assert all((each.indices == order).all() for each in found.values())
+    active = (codes > 0)[:, order].astype(np.float64)
+    both, own = active.T @ active, active.sum(axis=0)
+    np.testing.assert_allclose(found[Kind.CO_OCCURRENCE].values, both / np.minimum(own[:, None], own[None, :]), 1e-6)
+    for kind, columns in ((Kind.ACTIVATION_COSINE, codes[:, order]), (Kind.DECODER_COSINE, decoder[order].T)):
+        unit = columns / np.linalg.norm(columns, axis=0)
+        np.testing.assert_allclose(found[kind].values, unit.T @ unit, atol=1e-5)
+
+
+def test_features_that_activate_together_stand_side_by_side() -> None:
+    group = np.array([0, 1, 0, 1, 2, 0, 2, 1])
+    together = np.where(group[:, None] == group[None, :], 0.8, 0.05)
+    np.fill_diagonal(together, 1)
+    drawn = group[pictures.drawing_order(together)]
+    assert (np.diff(drawn) != 0).sum() == 2
+    assert pictures.drawing_order(np.ones((1, 1))).tolist() == [0]
+    assert pictures.drawing_order(np.ones((0, 0))).tolist() == []
