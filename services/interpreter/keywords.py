@@ -7,6 +7,9 @@ each weighed by its squared activation, and a term counts by
 
 where a is the weighed share of the latent's documents that hold the term and b the share of all others: the term's
 part of the Kullback-Leibler divergence. Both are smoothed, so that few documents give no certainty.
+
+A label begins with the keyword that counts most. One or two more join it: such as stand in documents that it does
+not, else such as count nearly as much.
 """
 
 from __future__ import annotations
@@ -34,7 +37,11 @@ _SUPPORT = 3
 _WORTH = 0.1
 """A keyword counts at least so much of the first one."""
 _STRONG = 0.4
-"""A term joins a label when it counts at least so much of the first one."""
+"""A term joins a label when it counts at least so much of the first one, …"""
+_GAIN = 0.07
+"""… and before those when it says so much more: the weighed share of documents that no term before it stands in …"""
+_LOSS = 1.5
+"""… less so many times its share of others."""
 _PHRASE_SHARE = 0.6
 """A word gives way to a phrase that stands in so much of its documents."""
 
@@ -106,10 +113,12 @@ class Keywords:
         # (latents, terms): documents with the term, weighed, plainly counted, and counted in the background.
         inside, support = sparse.csr_array(weights @ documents), sparse.csr_array(members @ documents)
         held = sparse.csr_array(members[:, known] @ documents[np.flatnonzero(known)])
-        return [
-            self._name_one(each, texts, self._scored(inside[[i]], support[[i]], held[[i]], weights[[i]].data))
-            for i, each in enumerate(some)
-        ]
+        named: list[Named] = []
+        for i, each in enumerate(some):
+            own = weights[[i]]
+            found = self._scored(inside[[i]], support[[i]], held[[i]], own.data)
+            named.append(self._name_one(each, found, documents[own.indices], own.data) or _quoted(each, texts))
+        return named
 
     def _count(self, rows: Sequence[int], known: NDArray[np.bool_], texts: Mapping[int, str]) -> sparse.csr_array:
         """(rows, terms) what each document holds; those of the background are counted already."""
@@ -122,15 +131,29 @@ class Keywords:
         together: sparse.csr_array = sparse.csr_array(sparse.vstack(parts))
         return together[np.argsort(np.argsort(~known, kind="stable"))]
 
-    def _name_one(self, evidence: Evidence, texts: Mapping[int, str], found: Sequence[Keyword]) -> Named:
+    def _name_one(
+        self, evidence: Evidence, found: Sequence[Keyword], documents: sparse.csr_array, weights: NDArray[np.float64]
+    ) -> Named | None:
+        """None where no keyword was found. documents: (m, terms), weights: (m,) of those of the latent."""
         if not found:
-            return _quoted(evidence, texts)
+            return None
         chosen = _distinct(found)
         shown = [self._show(each.term) for each in chosen]
-        text = shown[0]
-        for term, keyword in list(zip(shown, chosen, strict=True))[1:_LABEL_TERMS]:
-            if keyword.score >= _STRONG * chosen[0].score and len(text) + 2 + len(term) <= _LABEL_CHARACTERS:
-                text = f"{text}, {term}"
+        columns = [self._vectorizer.vocabulary_[each.term] for each in chosen]
+        holds = documents[:, columns].toarray() > 0
+        scores, others = np.array([(each.score, each.other_share) for each in chosen]).T
+        text, picked, left = shown[0], [0], weights / weights.sum() * ~holds[:, 0]
+        for _ in range(1, _LABEL_TERMS):
+            fits = np.array([len(f"{text}, {term}") <= _LABEL_CHARACTERS for term in shown])
+            fits[picked] = False
+            gains = (left @ holds - _LOSS * others) * fits
+            best = int(gains.argmax())
+            if gains[best] < _GAIN:
+                best = int((scores * fits).argmax())
+                if (scores * fits)[best] < _STRONG * scores[0]:
+                    break
+            picked.append(best)
+            text, left = f"{text}, {shown[best]}", left * ~holds[:, best]
         return Named(text[:200], _describe(evidence, chosen, shown), shown)
 
     def _scored(

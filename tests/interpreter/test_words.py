@@ -39,6 +39,15 @@ def test_a_label_says_what_the_activating_documents_share_and_others_lack() -> N
         assert "100 % of its strongest documents and none of others" in named.description
 
 
+def test_a_label_covers_documents_that_its_first_word_does_not() -> None:
+    texts = corpus()
+    for place, row in enumerate(range(2, 100, 10)):
+        texts[row] = "A tunnel opens its gate." if place in (3, 6, 9) else "A harbour pilot boards a harbour ship."
+    named = Keywords(texts).name([evidence(9, list(range(2, 100, 10)))], texts)[0]
+    assert any(word in named.text for word in ("harbour", "pilot", "ship")), named
+    assert any(word in named.text for word in ("tunnel", "opens", "gate")), named
+
+
 def test_labels_do_not_depend_on_batches_or_the_order_of_others() -> None:
     texts = corpus()
     some = [evidence(latent, list(range(latent, 100, 7))) for latent in range(7)]
