@@ -33,6 +33,9 @@ class ServiceProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        start_all(self)
+
+    def launch(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "gateway" if self._service == "gateway" else f"services.{self._service}"],
@@ -41,6 +44,9 @@ class ServiceProcess:
                 stderr=log,
                 cwd=self.log.parent,
             )
+
+    def wait_until_listening(self) -> None:
+        assert self._process is not None
         wait_for_port(self.port, self._process, 60.0)
 
     def kill(self) -> None:
@@ -66,3 +72,11 @@ class ServiceProcess:
         status = self._process.wait(20)
         self._process = None
         return status
+
+
+def start_all(*processes: ServiceProcess) -> None:
+    """Starts them at the same time; returns once each of them listens."""
+    for process in processes:
+        process.launch()
+    for process in processes:
+        process.wait_until_listening()

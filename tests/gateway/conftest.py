@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.nats_server import NatsServer, free_port
-from tests.process import ServiceProcess
+from tests.process import ServiceProcess, start_all
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ async def suite(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactor
             "PRISMA_MAX_BODY_BYTES": "100000",
         },
     )
-    for process in (embedder, trainer, gateway):
-        process.start()
+    start_all(embedder, trainer, gateway)
     async with httpx.AsyncClient(base_url=f"http://{http}", timeout=30, trust_env=False) as client:
         yield Suite(embedder, trainer, gateway, client, f"http://{http}")
     for process in (gateway, trainer, embedder):

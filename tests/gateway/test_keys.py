@@ -8,7 +8,7 @@ import httpx
 
 from prisma_client.cli import keys
 from tests.nats_server import NatsServer, free_port
-from tests.process import ServiceProcess
+from tests.process import ServiceProcess, start_all
 
 
 async def test_keys_and_sessions(nats_server: NatsServer, tmp_path: Path) -> None:
@@ -24,8 +24,7 @@ async def test_keys_and_sessions(nats_server: NatsServer, tmp_path: Path) -> Non
     gateway = ServiceProcess(
         "gateway", tmp_path, {**common, "PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_HTTP_LISTEN": http}
     )
-    embedder.start()
-    gateway.start()
+    start_all(embedder, gateway)
     try:
         async with httpx.AsyncClient(base_url=f"http://{http}", trust_env=False) as client:
             await _try(client, key, file)

@@ -18,7 +18,7 @@ from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Config, Run
 from tests import calls
 from tests.nats_server import NatsServer
-from tests.process import ServiceProcess
+from tests.process import ServiceProcess, start_all
 
 DATASET = "datasets/d"
 RUN = "runs/r"
@@ -60,8 +60,7 @@ async def suite(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactor
     interpreter = ServiceProcess(
         "interpreter", folder, {**common, **addresses, "PRISMA_OLLAMA_URL": "http://127.0.0.1:9"}
     )
-    for process in (embedder, trainer, interpreter):
-        process.start()
+    start_all(embedder, trainer, interpreter)
     options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 100)]
     async with (
         grpc.aio.insecure_channel(embedder.address, options) as to_embedder,

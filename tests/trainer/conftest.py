@@ -16,7 +16,7 @@ from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from tests import calls
 from tests.nats_server import NatsServer
-from tests.process import ServiceProcess
+from tests.process import ServiceProcess, start_all
 
 DATASET = "datasets/d"
 
@@ -55,8 +55,7 @@ def processes(nats_server: NatsServer, tmp_path: Path) -> Iterator[tuple[Service
     pushed.mkdir()
     addresses = {"PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_TRAINER_PUSH_URL": pushed.as_uri()}
     trainer = ServiceProcess("trainer", apart, {**common, **addresses})
-    embedder.start()
-    trainer.start()
+    start_all(embedder, trainer)
     yield embedder, trainer
     for process in (trainer, embedder):
         process.kill()
