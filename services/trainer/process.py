@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.chassis import logs
+from services.chassis.threads import to_the_end
 from services.trainer.child import STOP, Spec
 from services.trainer.errors import TrainingFailed
 from services.trainer.sae.kernels import compiling
@@ -82,13 +83,10 @@ async def train(
             what = f"was killed by signal {-status} (out of memory?)" if status < 0 else f"ended with {status}"
             raise TrainingFailed(f"the training process {what}: {said or 'it said nothing'}")
     finally:
-        if process.returncode is None and group.size == 1 and keep():
-            await _end(process)
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        words.cancel()
+        try:
+            await to_the_end(_leave_none(process, group.size == 1 and keep()))
+        finally:
+            words.cancel()
 
 
 async def warm() -> None:
@@ -114,6 +112,15 @@ def environment() -> dict[str, str]:
     # torchrun would keep one store for all attempts, and a process that it starts again read there where another, dead
     # now, listened in the attempt before: https://github.com/pytorch/pytorch/issues/135712.
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+
+
+async def _leave_none(process: asyncio.subprocess.Process, keep: bool) -> None:
+    if process.returncode is None and keep:
+        await _end(process)
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -20,6 +20,7 @@ from services.trainer.child import Spec
 from services.trainer.errors import TrainingFailed
 from services.trainer.helper import help_out
 from services.trainer.process import Group
+from services.trainer.sae import checkpoint
 from services.trainer.sae.config import Config
 from services.trainer.sae.weights import Weights
 from tests.trainer.test_sae import clusters
@@ -48,6 +49,26 @@ async def run(spec: Spec, processes: int) -> tuple[list[dict[str, float]], Weigh
 def alive(pattern: str) -> list[int]:
     found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
     return [int(each) for each in found.stdout.split()]
+
+
+async def test_who_is_cancelled_while_the_process_ends_waits_for_it(tmp_path: Path) -> None:
+    leaving = asyncio.Event()
+
+    async def follow() -> None:
+        spec = spec_for(tmp_path, clusters(1000, 16), "long", epochs=1_000_000)
+        async with aclosing(process.train(spec, keep=lambda: True)) as messages:
+            async for message in messages:
+                if "metrics" in message:
+                    leaving.set()
+                    raise RuntimeError
+
+    following = asyncio.create_task(follow())
+    await leaving.wait()
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    assert alive(f"services.trainer.child.*{tmp_path}") == []
+    assert (tmp_path / "long" / checkpoint.NAME).exists()
 
 
 async def test_two_processes_train_as_one_does(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
     page.get_by_label("Epochs").fill("2")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_role("link", name="See features")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("img", name=re.compile("^Activations of"))).to_be_visible(timeout=30_000)
     page.get_by_role("link", name="See features").click()
     page.get_by_role("button", name=re.compile("^Label [0-9]+ features")).click(timeout=30_000)
     expect(page.get_by_text("Labelling is done")).to_be_visible(timeout=30_000)
