@@ -211,7 +211,8 @@ class Run:
 
     async def _beat(self) -> None:
         renewed = time.monotonic()
-        while True:
+        assert self._work is not None
+        while not self._work.done():  # Python 3.11 can lose a cancellation that meets an answer (gh-86296)
             await asyncio.sleep(min(_LOOK_SECONDS, self._kind.ack_wait / 6))
             try:
                 moment = time.monotonic()

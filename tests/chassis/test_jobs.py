@@ -326,17 +326,19 @@ async def test_a_list_holds_every_job_though_one_changes_all_the_time_and_leaves
     link: NatsLink, jobs: Jobs
 ) -> None:
     names = {(await jobs.submit("test", "count", StringValue(value=value))).name for value in ("still", "busy")}
-    busy = max(names)
+    listed = asyncio.Event()
 
     async def change() -> None:
-        while True:
-            await jobs.store.change(busy, lambda _record: True)  # each write has its time
+        while not listed.is_set():
+            await jobs.store.change(max(names), lambda _record: True)  # each write has its time
 
     changing = asyncio.create_task(change())
-    for _ in range(500):
-        assert {job.name for job in await jobs.list()} == names
-    changing.cancel()
-    await asyncio.wait([changing])
+    try:
+        for _ in range(500):
+            assert {job.name for job in await jobs.list()} == names
+    finally:
+        listed.set()
+        await changing
     assert (await link.stream.stream_info(f"KV_{BUCKET}")).state.consumer_count == 0
 
 
