@@ -305,7 +305,7 @@ def activation_sample(features: Features, found: Sample) -> resources_pb2.Activa
 def feature_matrix(features: Features, kind: Kind, found: Matrix) -> resources_pb2.FeatureMatrix:
     """How alike features are."""
     return resources_pb2.FeatureMatrix(
-        kind=next(value for value, each in _KINDS.items() if value and each is kind),
+        kind=f"KIND_{kind.name}",
         indices=found.indices,
         labels=[features.label_text(index) for index in found.indices.tolist()],
         values=found.values.ravel(),

@@ -83,12 +83,17 @@ def build(
     return found
 
 
+def normalised(shared: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rows in which both of two live features are active, over those in which the rarer is: 0 to 1."""
+    return shared / np.minimum(one, other)
+
+
 def _edges(cooccurrence: sparse.csr_array, threshold: float) -> list[tuple[int, int, float]]:
     """(one, other, weight) of all pairs that reach the threshold, one < other."""
     upper = sparse.triu(cooccurrence, k=1).tocoo()
     own = cooccurrence.diagonal()
     one, other = upper.coords
-    weight = upper.data / np.minimum(own[one], own[other])
+    weight = normalised(upper.data, own[one], own[other])
     kept = (weight >= threshold) & (upper.data >= MIN_SHARED)
     return list(zip(one[kept].tolist(), other[kept].tolist(), weight[kept].tolist(), strict=True))
 

@@ -14,7 +14,7 @@ from services.interpreter.features import Features
 from services.interpreter.keywords import Keywords, Named, make_different
 from services.interpreter.labels import KEYWORDS, Draft, Options, Source
 from services.interpreter.ollama import Ollama
-from services.interpreter.runs import Run
+from services.interpreter.runs import Run, rows_at
 from services.interpreter.statistics import NO_ROW
 from services.interpreter.upstream import Upstream
 
@@ -131,12 +131,8 @@ def _draft(index: int, named: Named, options: Options, features: Features) -> Dr
 
 def _sample(ranges: Sequence[tuple[int, int]]) -> list[int]:
     """Rows of the background, in order."""
-    sizes = np.array([end - start for start, end in ranges], np.int64)
-    total = int(sizes.sum())
+    total = sum(end - start for start, end in ranges)
     if total <= BACKGROUND_ROWS:
         return [row for start, end in ranges for row in range(start, end)]
     picked = np.sort(np.random.default_rng(0).choice(total, BACKGROUND_ROWS, replace=False))
-    ends = np.cumsum(sizes)
-    part = np.searchsorted(ends, picked, side="right")
-    starts = np.array([start for start, _ in ranges], np.int64)
-    return (starts[part] + picked - (ends - sizes)[part]).tolist()
+    return rows_at(ranges, picked).tolist()

@@ -16,8 +16,9 @@ from scipy.spatial.distance import squareform
 from prisma_client import wire
 from services.chassis.filters import Term
 from services.chassis.threads import in_thread
+from services.interpreter import families
 from services.interpreter.features import Features
-from services.interpreter.runs import Run
+from services.interpreter.runs import Run, rows_at
 
 MATRIX_ROWS = 20_000
 """Rows that activations are compared over."""
@@ -93,14 +94,10 @@ def drawing_order(together: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def spread(ranges: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
     """Half-open ranges that hold at most `count` of the rows of `ranges`, at equal steps."""
-    lengths = np.array([end - start for start, end in ranges], np.int64)
-    total = int(lengths.sum())
+    total = sum(end - start for start, end in ranges)
     if total <= count:
         return list(ranges)
-    places = np.arange(count, dtype=np.int64) * total // count
-    ends = np.cumsum(lengths)
-    of = np.searchsorted(ends, places, side="right")
-    rows = np.array([start for start, _ in ranges], np.int64)[of] + places - (ends - lengths)[of]
+    rows = rows_at(ranges, np.arange(count, dtype=np.int64) * total // count)
     return [(row, row + 1) for row in rows.tolist()]
 
 
@@ -119,7 +116,7 @@ def _together(cooccurrence: sparse.csr_array, chosen: NDArray[np.int64]) -> NDAr
     """(m, m) rows in which both are active over those in which the rarer is; 1 on the diagonal."""
     counts = cooccurrence[chosen][:, chosen].toarray()
     own = counts.diagonal()
-    return counts / np.maximum(1, np.minimum(own[:, None], own[None, :]))
+    return families.normalised(counts, own[:, None], own[None, :])
 
 
 def _cosines(products: NDArray[np.float32]) -> NDArray[np.float32]:

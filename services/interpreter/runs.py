@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.interpreter.errors import RunNotTrained
 
 
@@ -23,6 +26,14 @@ class Run:
     trained: bool
     ranges: Sequence[tuple[int, int]]
     deleted: bool = False
+
+
+def rows_at(ranges: Sequence[tuple[int, int]], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows at these places, each below the number of rows, of half-open ranges laid end to end."""
+    starts, ends = np.array(ranges, np.int64).reshape(-1, 2).T
+    before = np.cumsum(ends - starts)
+    part = np.searchsorted(before, places, side="right")
+    return ends[part] + places - before[part]
 
 
 def require_trained(run: Run) -> Run:

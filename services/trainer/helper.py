@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 
 from services.chassis import logs
+from services.chassis.threads import to_the_end
 from services.trainer import process
 from services.trainer.settings import TrainerSettings
 
@@ -28,9 +28,7 @@ async def help_out(group: process.Group) -> None:
         try:
             status = await child.wait()
         finally:
-            if child.returncode is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                await child.wait()
+            await to_the_end(process.leave_none(child))
         _log.info("a training has ended, or none has begun", status=status)
         await asyncio.sleep(PAUSE_SECONDS)
 

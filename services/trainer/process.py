@@ -84,7 +84,7 @@ async def train(
             raise TrainingFailed(f"the training process {what}: {said or 'it said nothing'}")
     finally:
         try:
-            await to_the_end(_leave_none(process, group.size == 1 and keep()))
+            await to_the_end(leave_none(process, group.size == 1 and keep()))
         finally:
             words.cancel()
 
@@ -114,7 +114,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": path, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
-async def _leave_none(process: asyncio.subprocess.Process, keep: bool) -> None:
+async def leave_none(process: asyncio.subprocess.Process, keep: bool = False) -> None:
+    """Ends a process that leads a group, and its group; one to `keep` may first write a checkpoint."""
     if process.returncode is None and keep:
         await _end(process)
     if process.returncode is None:

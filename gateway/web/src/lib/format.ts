@@ -62,6 +62,11 @@ export function ticks(low: number, high: number, wanted = 3): number[] {
   const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
   return Array.from({ length: Math.max(1, last - first) + 1 }, (_, index) => Number(((first + index) * step).toPrecision(12)));
 }
+/** What one in a hundred of the values exceeds, by size; 1 where there are none. */
+export function nearlyMost(values: number[]): number {
+  const sizes = Float32Array.from(values, Math.abs).sort();
+  return sizes[Math.floor(sizes.length * 0.99)] || 1;
+}
 /** A tag as people read it: a sweep's by the begin of its job's id. */
 export const tagText = (tag: string): string => tag.replace(/^sweep\/\w+\.(\w{6})\w*$/, "sweep $1");
 export const idOf = (name: string | undefined): string => (name ?? "").split("/").pop() ?? "";
