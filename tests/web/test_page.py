@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from prisma_client import Prisma
 from tests.stack import DATASET, RUN, Stack
@@ -278,6 +278,24 @@ def test_a_run_is_drawn_as_a_whole(page: Page, tmp_path: Path) -> None:
     expect(page).to_have_url(re.compile("/features/[0-9]+$"))
     page.get_by_role("button", name="Mean and variance").click()
     expect(page.get_by_role("heading", name="Mean and variance")).to_be_visible()
+
+
+def test_a_heatmap_waits_for_the_statistics_of_a_new_run(page: Page) -> None:
+    asked: list[str] = []
+    detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "STATISTICS_NOT_COMPUTED"}
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=400, json={"error": {"code": 400, "message": "not yet", "details": [detail]}})
+
+    page.route("**/activations:sample*", answer)
+    page.goto(f"/runs/{RUN}")
+    expect(page.get_by_text("They come by themselves after a training")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Activations of"))).to_be_visible()
+    assert len(asked) == 2
 
 
 def test_families_jobs_and_status(page: Page) -> None:
