@@ -376,7 +376,7 @@ def compare(first: RunId, second: RunId) -> None:
     with connected() as prisma:
         found = prisma.runs.get(first).compare(second)
     lines = [
-        f"{len(found.matches):,} the same, {len(found.lost):,} lost, {len(found.new):,} new, "
+        f"{len(found.matches):,} the same, {len(found.lost):,} lost, {len(found.gained):,} new, "
         f"{len(found.split):,} split, {len(found.merged):,} merged",
         f"mean max cosine {found.mean_max_cosine:.3f}",
     ]

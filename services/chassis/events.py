@@ -11,7 +11,6 @@ from nats.errors import Error as NatsError
 from prisma.common.v1.event_pb2 import ResourceChanged
 from services.chassis import logs
 from services.chassis.errors import PrismaError
-from services.chassis.job_store import now
 from services.chassis.nats import NatsLink, NatsUnavailable
 
 LISTEN_AGAIN_SECONDS = 1.0
@@ -30,7 +29,7 @@ class Events:
 
         A hint that can't be sent is dropped: those who derive data ask by themselves within a minute.
         """
-        event = ResourceChanged(resource=resource, revision=revision, time=now())
+        event = ResourceChanged(resource=resource)
         try:
             await self.link.stream.publish(f"prisma.events.{what}", event.SerializeToString())
         except (TimeoutError, NatsUnavailable, NatsError, OSError) as error:

@@ -8,7 +8,7 @@ from google.rpc.status_pb2 import Status
 
 from prisma.embedder.v1 import embedder_service_pb2 as service_pb2
 from prisma.embedder.v1 import resources_pb2
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis import names
 from services.chassis.errors import PrismaError
 from services.chassis.filters import InvalidFilter, Term, parse_filter
@@ -150,7 +150,7 @@ def models(found: Sequence[Model], unreachable: Mapping[str, str]) -> service_pb
             display_name=each.display_name,
             dimension=each.dimension,
             max_tokens=each.max_tokens,
-            default=each.id == DEFAULT_MODEL,
+            is_default=each.id == DEFAULT_MODEL,
         )
     for provider, message in unreachable.items():
         response.unreachable.add(provider=provider, message=message)

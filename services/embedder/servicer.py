@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis import names
 from services.chassis.errors import InvalidArgument, PrismaError
 from services.chassis.events import Events

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prisma_client import wire
+from prisma_common import wire
 from services.interpreter.errors import DocumentNotEmbedded
 from services.interpreter.features import Features
 from services.interpreter.runs import Run

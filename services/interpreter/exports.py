@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_client import wire
+from prisma_common import wire
 from services.interpreter.features import Features
 
 COLUMNS = (

@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis.filters import Term
 from services.chassis.threads import in_thread
 from services.interpreter import families

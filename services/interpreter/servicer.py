@@ -205,7 +205,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         self, request: pb2.ListLabelModelsRequest, context: Context
     ) -> pb2.ListLabelModelsResponse:
         response = pb2.ListLabelModelsResponse(
-            label_models=[resources_pb2.LabelModel(id="keywords", display_name="Keywords (built in)", default=True)]
+            label_models=[resources_pb2.LabelModel(id="keywords", display_name="Keywords (built in)", is_default=True)]
         )
         try:
             for name in await self._ollama.models():

@@ -16,7 +16,7 @@ from prisma.embedder.v1.resources_pb2 import DOCUMENT_VIEW_FULL, Document
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.interpreter.runs import Run
 from services.interpreter.settings import InterpreterSettings

@@ -18,7 +18,7 @@ from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
 from prisma.search.v1 import search_service_pb2 as pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, parse_filter

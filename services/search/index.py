@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 
 Rows = NDArray[np.uint64]
 Vectors = NDArray[np.float32]

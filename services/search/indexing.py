@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from prisma_client.wire import Codes, WireError
+from prisma_common.wire import Codes, WireError
 from services.chassis.errors import Aborted, Code, PrismaError
 from services.chassis.threads import in_thread
 from services.search.catalog import Catalog, Dataset, Run

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 from services.search.index import LatentQuery, Rows, Scores, TextProfiles, TextStatistics, Vectors
 
 BM25_K1 = 1.2

@@ -14,7 +14,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.search import convert
 from services.search.catalog import Dataset, Run

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 from services.chassis.files import whole
 from services.trainer.sae import checkpoint, processes
 from services.trainer.sae.config import Config

@@ -156,7 +156,7 @@ def comparison(found: Matching) -> CompareRunsResponse:
             CompareRunsResponse.Match(first=i, second=found.partner[i], cosine=found.cosine[i]) for i in first.tolist()
         ],
         lost=found.lost().tolist(),
-        new=found.new().tolist(),
+        gained=found.new().tolist(),
         split=parts(found.split()),
         merged=parts(found.merged()),
         mean_max_cosine=found.stability,

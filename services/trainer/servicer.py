@@ -15,7 +15,7 @@ from google.api.httpbody_pb2 import HttpBody
 from prisma.common.v1.job_pb2 import Job
 from prisma.trainer.v1 import resources_pb2, trainer_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis import names
 from services.chassis.errors import InvalidArgument, PrismaError
 from services.chassis.events import Events

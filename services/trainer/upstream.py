@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prisma.common.v1.block_pb2 import RowRange
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis.channels import ask, errors_of, pages
 from services.trainer.errors import DatasetNotEmbedded, TrainingDataChanged
 from services.trainer.runs import Source

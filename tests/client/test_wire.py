@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from prisma.common.v1.block_pb2 import VECTOR_ENCODING_FLOAT16, CodeBlock, VectorBlock
-from prisma_client import wire
+from prisma_common import wire
 
 
 @st.composite

@@ -16,7 +16,8 @@ from prisma.common.v1.block_pb2 import RowRange
 from prisma.common.v1.job_pb2 import GetJobRequest, Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
-from prisma_client import sample, wire
+from prisma_client import sample
+from prisma_common import wire
 from services.chassis.job_store import TERMINAL
 from tests.calls import reason
 from tests.nats_server import NatsServer

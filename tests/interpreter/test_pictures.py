@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
 
-from prisma_client import wire
+from prisma_common import wire
 from services.interpreter import pictures
 from services.interpreter.features import Features
 from services.interpreter.pictures import Kind

@@ -18,7 +18,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
-from prisma_client import wire
+from prisma_common import wire
 from tests.calls import reason
 from tests.interpreter.conftest import DATASET, RUN, Suite
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 from services.search import analysis, scoring
 from services.search.errors import IndexNotReady
 from services.search.index import Index, Kind, LatentQuery, Rows, Stream, TextItem

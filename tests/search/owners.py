@@ -26,8 +26,8 @@ from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
-from prisma_client import wire
-from prisma_client.wire import Codes
+from prisma_common import wire
+from prisma_common.wire import Codes
 from services.chassis.errors import NotFound, PrismaError
 from services.search import analysis
 

@@ -14,7 +14,8 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
-from prisma_client import Prisma, wire
+from prisma_client import Prisma
+from prisma_common import wire
 from services.search.embedded import EmbeddedIndex
 from services.search.index import Kind, Stream
 from tests.stack import COUNT, DATASET, RUN, Stack

@@ -26,7 +26,7 @@ from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.trainer.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
-from prisma_client import wire
+from prisma_common import wire
 from services.chassis.errors import reason_of
 from services.trainer.child import Spec
 from services.trainer.sae.config import Config as SaeConfig

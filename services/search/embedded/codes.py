@@ -10,8 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_client import wire
-from prisma_client.wire import Codes
+from prisma_common import wire
+from prisma_common.wire import Codes
 from services.search import scoring
 from services.search.embedded.segments import Pending, Segment, SegmentStore
 from services.search.index import Candidates, LatentQuery, Rows, Scores

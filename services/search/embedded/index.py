@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 from services.search.embedded.codes import CodeStore, CodeStoreWriter
 from services.search.embedded.manifest import TornIndex
 from services.search.embedded.texts import TextStore, TextStoreWriter

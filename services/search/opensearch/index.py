@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 from opensearchpy.exceptions import NotFoundError
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 from services.search import scoring
 from services.search.errors import BackendUnavailable, IndexNotReady
 from services.search.index import (

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_client import wire
-from prisma_client.wire import Codes
+from prisma_common import wire
+from prisma_common.wire import Codes
 from services.search.index import Rows, Vectors
 
 DOT_PRODUCT = """

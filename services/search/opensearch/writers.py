@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 from services.search import scoring
 from services.search.index import Rows, Stream, TextItem, Vectors
 from services.search.opensearch import mappings, packing

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from prisma_client.wire import Codes
+from prisma_common.wire import Codes
 from services.trainer.sae.kernels import F32, screening
 from services.trainer.sae.kernels.encoding import BLOCK, decode_rows, encode_above, encode_rows
 from services.trainer.sae.kernels.stepping import Sae

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprisma/common/v1/block.proto\x12\x10prisma.common.v1\"p\n\x0bVectorBlock\x12\x0c\n\x04rows\x18\x01 \x03(\x04\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x32\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32 .prisma.common.v1.VectorEncoding\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"`\n\tCodeBlock\x12\x0c\n\x04rows\x18\x01 \x03(\x04\x12\x0e\n\x06indptr\x18\x02 \x01(\x0c\x12\x0f\n\x07indices\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\x14\n\x0clatent_count\x18\x05 \x01(\r\"&\n\x08RowRange\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04*k\n\x0eVectorEncoding\x12\x1f\n\x1bVECTOR_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17VECTOR_ENCODING_FLOAT32\x10\x01\x12\x1b\n\x17VECTOR_ENCODING_FLOAT16\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprisma/common/v1/block.proto\x12\x10prisma.common.v1\"p\n\x0bVectorBlock\x12\x0c\n\x04rows\x18\x01 \x03(\x04\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x32\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32 .prisma.common.v1.VectorEncoding\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"`\n\tCodeBlock\x12\x0c\n\x04rows\x18\x01 \x03(\x04\x12\x0e\n\x06indptr\x18\x02 \x01(\x0c\x12\x0f\n\x07indices\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\x14\n\x0clatent_count\x18\x05 \x01(\r\"&\n\x08RowRange\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04*k\n\x0eVectorEncoding\x12\x1f\n\x1bVECTOR_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17VECTOR_ENCODING_FLOAT32\x10\x01\x12\x1b\n\x17VECTOR_ENCODING_FLOAT16\x10\x02\x42\xa7\x01\n\x19org.prismasuite.common.v1B\nBlockProtoP\x01Z\x19prisma/common/v1;commonv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Common.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Common\\V1\xe2\x02\x19Prisma\\Common\\V1\\Metadata\xea\x02\x12Prisma::Common::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prisma.common.v1.block_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031org.prismasuite.common.v1B\nBlockProtoP\001Z\031prisma/common/v1;commonv1\242\002\003PRM\252\002\020Prisma.Common.V1\272\002\003PRM\312\002\020Prisma\\Common\\V1\342\002\031Prisma\\Common\\V1\\Metadata\352\002\022Prisma::Common::V1'
   _globals['_VECTORENCODING']._serialized_start=302
   _globals['_VECTORENCODING']._serialized_end=409
   _globals['_VECTORBLOCK']._serialized_start=50

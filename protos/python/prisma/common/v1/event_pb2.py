@@ -22,16 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprisma/common/v1/event.proto\x12\x10prisma.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"_\n\x0fResourceChanged\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprisma/common/v1/event.proto\x12\x10prisma.common.v1\"#\n\x0fResourceChanged\x12\x10\n\x08resource\x18\x01 \x01(\tB\xa7\x01\n\x19org.prismasuite.common.v1B\nEventProtoP\x01Z\x19prisma/common/v1;commonv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Common.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Common\\V1\xe2\x02\x19Prisma\\Common\\V1\\Metadata\xea\x02\x12Prisma::Common::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prisma.common.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_RESOURCECHANGED']._serialized_start=83
-  _globals['_RESOURCECHANGED']._serialized_end=178
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031org.prismasuite.common.v1B\nEventProtoP\001Z\031prisma/common/v1;commonv1\242\002\003PRM\252\002\020Prisma.Common.V1\272\002\003PRM\312\002\020Prisma\\Common\\V1\342\002\031Prisma\\Common\\V1\\Metadata\352\002\022Prisma::Common::V1'
+  _globals['_RESOURCECHANGED']._serialized_start=50
+  _globals['_RESOURCECHANGED']._serialized_end=85
 # @@protoc_insertion_point(module_scope)

@@ -25,33 +25,35 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprisma/common/v1/status.proto\x12\x10prisma.common.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\")\n\x10GetStatusRequest\x12\x15\n\x07service\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\"\xc0\x07\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x36\n\x06health\x18\x02 \x01(\x0e\x32&.prisma.common.v1.ServiceStatus.Health\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63pu_cores_used\x18\x06 \x01(\x01\x12\x11\n\tcpu_cores\x18\x07 \x01(\r\x12\x1d\n\x15memory_resident_bytes\x18\x08 \x01(\x04\x12\x1a\n\x12memory_total_bytes\x18\t \x01(\x04\x12\x1e\n\x16memory_available_bytes\x18\n \x01(\x04\x12\x17\n\x0f\x64isk_free_bytes\x18\x0b \x01(\x04\x12\x41\n\x0c\x61\x63\x63\x65lerators\x18\x0c \x03(\x0b\x32+.prisma.common.v1.ServiceStatus.Accelerator\x12@\n\x0c\x64\x65pendencies\x18\r \x03(\x0b\x32*.prisma.common.v1.ServiceStatus.Dependency\x12\x14\n\x0crunning_jobs\x18\x0e \x01(\r\x12\x0c\n\x04host\x18\x0f \x01(\t\x12\x0b\n\x03pid\x18\x10 \x01(\r\x1a\x84\x02\n\nDependency\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x06health\x18\x02 \x01(\x0e\x32&.prisma.common.v1.ServiceStatus.Health\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x14\n\x0cmilliseconds\x18\x05 \x01(\x01\x12H\n\x07\x64\x65tails\x18\x06 \x03(\x0b\x32\x37.prisma.common.v1.ServiceStatus.Dependency.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x61\n\x0b\x41\x63\x63\x65lerator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x19\n\x11memory_used_bytes\x18\x03 \x01(\x04\x12\x1a\n\x12memory_total_bytes\x18\x04 \x01(\x04\"U\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\r\n\tHEALTH_OK\x10\x01\x12\x13\n\x0fHEALTH_DEGRADED\x10\x02\x12\x0f\n\x0bHEALTH_DOWN\x10\x03\x32\x88\x01\n\rStatusService\x12w\n\tGetStatus\x12\".prisma.common.v1.GetStatusRequest\x1a\x1f.prisma.common.v1.ServiceStatus\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/services/{service}/statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprisma/common/v1/status.proto\x12\x10prisma.common.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprisma/common/v1/access.proto\")\n\x10GetStatusRequest\x12\x15\n\x07service\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\"\xc0\x07\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x36\n\x06health\x18\x02 \x01(\x0e\x32&.prisma.common.v1.ServiceStatus.Health\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63pu_cores_used\x18\x06 \x01(\x01\x12\x11\n\tcpu_cores\x18\x07 \x01(\r\x12\x1d\n\x15memory_resident_bytes\x18\x08 \x01(\x04\x12\x1a\n\x12memory_total_bytes\x18\t \x01(\x04\x12\x1e\n\x16memory_available_bytes\x18\n \x01(\x04\x12\x17\n\x0f\x64isk_free_bytes\x18\x0b \x01(\x04\x12\x41\n\x0c\x61\x63\x63\x65lerators\x18\x0c \x03(\x0b\x32+.prisma.common.v1.ServiceStatus.Accelerator\x12@\n\x0c\x64\x65pendencies\x18\r \x03(\x0b\x32*.prisma.common.v1.ServiceStatus.Dependency\x12\x14\n\x0crunning_jobs\x18\x0e \x01(\r\x12\x0c\n\x04host\x18\x0f \x01(\t\x12\x0b\n\x03pid\x18\x10 \x01(\r\x1a\x84\x02\n\nDependency\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x06health\x18\x02 \x01(\x0e\x32&.prisma.common.v1.ServiceStatus.Health\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x14\n\x0cmilliseconds\x18\x05 \x01(\x01\x12H\n\x07\x64\x65tails\x18\x06 \x03(\x0b\x32\x37.prisma.common.v1.ServiceStatus.Dependency.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x61\n\x0b\x41\x63\x63\x65lerator\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x19\n\x11memory_used_bytes\x18\x03 \x01(\x04\x12\x1a\n\x12memory_total_bytes\x18\x04 \x01(\x04\"U\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\r\n\tHEALTH_OK\x10\x01\x12\x13\n\x0fHEALTH_DEGRADED\x10\x02\x12\x0f\n\x0bHEALTH_DOWN\x10\x03\x32\x8c\x01\n\rStatusService\x12{\n\tGetStatus\x12\".prisma.common.v1.GetStatusRequest\x1a\x1f.prisma.common.v1.ServiceStatus\")\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/services/{service}/statusB\xa8\x01\n\x19org.prismasuite.common.v1B\x0bStatusProtoP\x01Z\x19prisma/common/v1;commonv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Common.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Common\\V1\xe2\x02\x19Prisma\\Common\\V1\\Metadata\xea\x02\x12Prisma::Common::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prisma.common.v1.status_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031org.prismasuite.common.v1B\013StatusProtoP\001Z\031prisma/common/v1;commonv1\242\002\003PRM\252\002\020Prisma.Common.V1\272\002\003PRM\312\002\020Prisma\\Common\\V1\342\002\031Prisma\\Common\\V1\\Metadata\352\002\022Prisma::Common::V1'
   _globals['_GETSTATUSREQUEST'].fields_by_name['service']._loaded_options = None
   _globals['_GETSTATUSREQUEST'].fields_by_name['service']._serialized_options = b'\342A\001\001'
   _globals['_SERVICESTATUS_DEPENDENCY_DETAILSENTRY']._loaded_options = None
   _globals['_SERVICESTATUS_DEPENDENCY_DETAILSENTRY']._serialized_options = b'8\001'
   _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._loaded_options = None
-  _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/services/{service}/status'
-  _globals['_GETSTATUSREQUEST']._serialized_start=147
-  _globals['_GETSTATUSREQUEST']._serialized_end=188
-  _globals['_SERVICESTATUS']._serialized_start=191
-  _globals['_SERVICESTATUS']._serialized_end=1151
-  _globals['_SERVICESTATUS_DEPENDENCY']._serialized_start=705
-  _globals['_SERVICESTATUS_DEPENDENCY']._serialized_end=965
-  _globals['_SERVICESTATUS_DEPENDENCY_DETAILSENTRY']._serialized_start=919
-  _globals['_SERVICESTATUS_DEPENDENCY_DETAILSENTRY']._serialized_end=965
-  _globals['_SERVICESTATUS_ACCELERATOR']._serialized_start=967
-  _globals['_SERVICESTATUS_ACCELERATOR']._serialized_end=1064
-  _globals['_SERVICESTATUS_HEALTH']._serialized_start=1066
-  _globals['_SERVICESTATUS_HEALTH']._serialized_end=1151
-  _globals['_STATUSSERVICE']._serialized_start=1154
-  _globals['_STATUSSERVICE']._serialized_end=1290
+  _globals['_STATUSSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\210\347\030\001\202\323\344\223\002\037\022\035/v1/services/{service}/status'
+  _globals['_GETSTATUSREQUEST']._serialized_start=178
+  _globals['_GETSTATUSREQUEST']._serialized_end=219
+  _globals['_SERVICESTATUS']._serialized_start=222
+  _globals['_SERVICESTATUS']._serialized_end=1182
+  _globals['_SERVICESTATUS_DEPENDENCY']._serialized_start=736
+  _globals['_SERVICESTATUS_DEPENDENCY']._serialized_end=996
+  _globals['_SERVICESTATUS_DEPENDENCY_DETAILSENTRY']._serialized_start=950
+  _globals['_SERVICESTATUS_DEPENDENCY_DETAILSENTRY']._serialized_end=996
+  _globals['_SERVICESTATUS_ACCELERATOR']._serialized_start=998
+  _globals['_SERVICESTATUS_ACCELERATOR']._serialized_end=1095
+  _globals['_SERVICESTATUS_HEALTH']._serialized_start=1097
+  _globals['_SERVICESTATUS_HEALTH']._serialized_end=1182
+  _globals['_STATUSSERVICE']._serialized_start=1185
+  _globals['_STATUSSERVICE']._serialized_end=1325
 # @@protoc_insertion_point(module_scope)

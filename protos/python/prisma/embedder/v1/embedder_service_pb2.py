@@ -25,18 +25,20 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 from prisma.common.v1 import block_pb2 as prisma_dot_common_dot_v1_dot_block__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.embedder.v1 import resources_pb2 as prisma_dot_embedder_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)prisma/embedder/v1/embedder_service.proto\x12\x12prisma.embedder.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a\"prisma/embedder/v1/resources.proto\"~\n\x14\x43reateDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\'\n\x11GetDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"d\n\x13ListDatasetsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"^\n\x14ListDatasetsResponse\x12-\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x14UpdateDatasetRequest\x12\x32\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"*\n\x14\x44\x65leteDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x84\x02\n\x16ImportDocumentsRequest\x12\x43\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x31.prisma.embedder.v1.ImportDocumentsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x88\x01\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08id_field\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\ntext_field\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x42\t\n\x07message\"\xce\x06\n\x17ImportDocumentsResponse\x12\x16\n\x0eimported_count\x18\x01 \x01(\x04\x12\x16\n\x0erejected_count\x18\x02 \x01(\x04\x12I\n\nrejections\x18\x03 \x03(\x0b\x32\x35.prisma.embedder.v1.ImportDocumentsResponse.Rejection\x12Q\n\x10rejection_counts\x18\x04 \x03(\x0b\x32\x37.prisma.embedder.v1.ImportDocumentsResponse.ReasonCount\x12,\n\x07\x64\x61taset\x18\x05 \x01(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x1a\xca\x03\n\tRejection\x12\x0c\n\x04item\x18\x01 \x01(\x04\x12\x0b\n\x03key\x18\x02 \x01(\t\x12L\n\x06reason\x18\x03 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xc2\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13REASON_INVALID_JSON\x10\x01\x12\x18\n\x14REASON_NOT_AN_OBJECT\x10\x02\x12\x15\n\x11REASON_MISSING_ID\x10\x03\x12\x15\n\x11REASON_INVALID_ID\x10\x04\x12\x17\n\x13REASON_MISSING_TEXT\x10\x05\x12\x17\n\x13REASON_INVALID_TEXT\x10\x06\x12\x18\n\x14REASON_TEXT_TOO_LONG\x10\x07\x12\x1c\n\x18REASON_DUPLICATE_IN_FILE\x10\x08\x12\x1f\n\x1bREASON_DUPLICATE_IN_DATASET\x10\t\x12\x17\n\x13REASON_INVALID_UTF8\x10\n\x12\x1b\n\x17REASON_INVALID_METADATA\x10\x0b\x1aj\n\x0bReasonCount\x12L\n\x06reason\x18\x01 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"u\n\x14ListDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"u\n\x15ListDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"^\n\x12GetDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"\x8f\x01\n\x18\x42\x61tchGetDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05names\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04rows\x18\x03 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x04 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"]\n\x19\x42\x61tchGetDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"+\n\x15\x44\x65leteDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xcf\x01\n\x14ReadDocumentsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x33\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x05 \x01(\x04\x42\x04\xe2\x41\x01\x01\"\x85\x01\n\x15ReadDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\"C\n\x13\x45mbedDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"K\n\x1bRetryFailedDocumentsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\x81\x01\n\x11\x45mbedTextsRequest\x12\x1d\n\x0f\x65mbedding_model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\"W\n\x12\x45mbedTextsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x11\n\ttruncated\x18\x02 \x03(\x08\"\xeb\x01\n\x12ReadVectorsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x38\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\x12\x17\n\trows_only\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xb2\x01\n\x13ReadVectorsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\x12.\n\nrow_ranges\x18\x05 \x03(\x0b\x32\x1a.prisma.common.v1.RowRange\"\x1c\n\x1aListEmbeddingModelsRequest\"\xef\x01\n\x1bListEmbeddingModelsResponse\x12<\n\x10\x65mbedding_models\x18\x01 \x03(\x0b\x32\".prisma.embedder.v1.EmbeddingModel\x12X\n\x0bunreachable\x18\x02 \x03(\x0b\x32\x43.prisma.embedder.v1.ListEmbeddingModelsResponse.UnreachableProvider\x1a\x38\n\x13UnreachableProvider\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2\xde\x11\n\x0f\x45mbedderService\x12u\n\rCreateDataset\x12(.prisma.embedder.v1.CreateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/datasets:\x07\x64\x61taset\x12o\n\nGetDataset\x12%.prisma.embedder.v1.GetDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=datasets/*}\x12w\n\x0cListDatasets\x12\'.prisma.embedder.v1.ListDatasetsRequest\x1a(.prisma.embedder.v1.ListDatasetsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/datasets\x12\x86\x01\n\rUpdateDataset\x12(.prisma.embedder.v1.UpdateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\".\x82\xd3\xe4\x93\x02(2\x1d/v1/{dataset.name=datasets/*}:\x07\x64\x61taset\x12u\n\rDeleteDataset\x12(.prisma.embedder.v1.DeleteDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=datasets/*}\x12\xad\x01\n\x0fImportDocuments\x12*.prisma.embedder.v1.ImportDocumentsRequest\x1a+.prisma.embedder.v1.ImportDocumentsResponse\"?\x82\xd3\xe4\x93\x02\x39\"0/v1/{config.dataset=datasets/*}/documents:import:\x05\x63hunk(\x01\x12\x8f\x01\n\rListDocuments\x12(.prisma.embedder.v1.ListDocumentsRequest\x1a).prisma.embedder.v1.ListDocumentsResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=datasets/*}/documents\x12~\n\x0bGetDocument\x12&.prisma.embedder.v1.GetDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\")\x82\xd3\xe4\x93\x02#\x12!/v1/{name=datasets/*/documents/*}\x12\xd5\x01\n\x11\x42\x61tchGetDocuments\x12,.prisma.embedder.v1.BatchGetDocumentsRequest\x1a-.prisma.embedder.v1.BatchGetDocumentsResponse\"c\x82\xd3\xe4\x93\x02]\"*/v1/{parent=datasets/*}/documents:batchGet:\x01*Z,\x12*/v1/{parent=datasets/*}/documents:batchGet\x12\x84\x01\n\x0e\x44\x65leteDocument\x12).prisma.embedder.v1.DeleteDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\")\x82\xd3\xe4\x93\x02#*!/v1/{name=datasets/*/documents/*}\x12\x97\x01\n\rReadDocuments\x12(.prisma.embedder.v1.ReadDocumentsRequest\x1a).prisma.embedder.v1.ReadDocumentsResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{dataset=datasets/*}/documents:read0\x01\x12v\n\x0c\x45mbedDataset\x12\'.prisma.embedder.v1.EmbedDatasetRequest\x1a\x15.prisma.common.v1.Job\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=datasets/*}:embed:\x01*\x12\x95\x01\n\x14RetryFailedDocuments\x12/.prisma.embedder.v1.RetryFailedDocumentsRequest\x1a\x15.prisma.common.v1.Job\"5\x82\xd3\xe4\x93\x02/\"*/v1/{name=datasets/*}:retryFailedDocuments:\x01*\x12w\n\nEmbedTexts\x12%.prisma.embedder.v1.EmbedTextsRequest\x1a&.prisma.embedder.v1.EmbedTextsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/texts:embed:\x01*\x12\x8f\x01\n\x0bReadVectors\x12&.prisma.embedder.v1.ReadVectorsRequest\x1a\'.prisma.embedder.v1.ReadVectorsResponse\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{dataset=datasets/*}/vectors:read0\x01\x12\x93\x01\n\x13ListEmbeddingModels\x12..prisma.embedder.v1.ListEmbeddingModelsRequest\x1a/.prisma.embedder.v1.ListEmbeddingModelsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/embeddingModelsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)prisma/embedder/v1/embedder_service.proto\x12\x12prisma.embedder.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a\"prisma/embedder/v1/resources.proto\"~\n\x14\x43reateDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\'\n\x11GetDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"d\n\x13ListDatasetsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"^\n\x14ListDatasetsResponse\x12-\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x14UpdateDatasetRequest\x12\x32\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"*\n\x14\x44\x65leteDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x84\x02\n\x16ImportDocumentsRequest\x12\x43\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x31.prisma.embedder.v1.ImportDocumentsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x88\x01\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08id_field\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\ntext_field\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x42\t\n\x07message\"\xce\x06\n\x17ImportDocumentsResponse\x12\x16\n\x0eimported_count\x18\x01 \x01(\x04\x12\x16\n\x0erejected_count\x18\x02 \x01(\x04\x12I\n\nrejections\x18\x03 \x03(\x0b\x32\x35.prisma.embedder.v1.ImportDocumentsResponse.Rejection\x12Q\n\x10rejection_counts\x18\x04 \x03(\x0b\x32\x37.prisma.embedder.v1.ImportDocumentsResponse.ReasonCount\x12,\n\x07\x64\x61taset\x18\x05 \x01(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x1a\xca\x03\n\tRejection\x12\x0c\n\x04item\x18\x01 \x01(\x04\x12\x0b\n\x03key\x18\x02 \x01(\t\x12L\n\x06reason\x18\x03 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xc2\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13REASON_INVALID_JSON\x10\x01\x12\x18\n\x14REASON_NOT_AN_OBJECT\x10\x02\x12\x15\n\x11REASON_MISSING_ID\x10\x03\x12\x15\n\x11REASON_INVALID_ID\x10\x04\x12\x17\n\x13REASON_MISSING_TEXT\x10\x05\x12\x17\n\x13REASON_INVALID_TEXT\x10\x06\x12\x18\n\x14REASON_TEXT_TOO_LONG\x10\x07\x12\x1c\n\x18REASON_DUPLICATE_IN_FILE\x10\x08\x12\x1f\n\x1bREASON_DUPLICATE_IN_DATASET\x10\t\x12\x17\n\x13REASON_INVALID_UTF8\x10\n\x12\x1b\n\x17REASON_INVALID_METADATA\x10\x0b\x1aj\n\x0bReasonCount\x12L\n\x06reason\x18\x01 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"u\n\x14ListDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"u\n\x15ListDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"^\n\x12GetDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"\x8f\x01\n\x18\x42\x61tchGetDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05names\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04rows\x18\x03 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x04 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"]\n\x19\x42\x61tchGetDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"+\n\x15\x44\x65leteDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xe6\x01\n\x14ReadDocumentsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x33\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x05 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"\x96\x01\n\x15ReadDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\x12\x0f\n\x07history\x18\x05 \x01(\t\"C\n\x13\x45mbedDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"K\n\x1bRetryFailedDocumentsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\x81\x01\n\x11\x45mbedTextsRequest\x12\x1d\n\x0f\x65mbedding_model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\"W\n\x12\x45mbedTextsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x11\n\ttruncated\x18\x02 \x03(\x08\"\x82\x02\n\x12ReadVectorsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x38\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\x12\x17\n\trows_only\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\"\xc3\x01\n\x13ReadVectorsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\x12.\n\nrow_ranges\x18\x05 \x03(\x0b\x32\x1a.prisma.common.v1.RowRange\x12\x0f\n\x07history\x18\x06 \x01(\t\"\x1c\n\x1aListEmbeddingModelsRequest\"\xef\x01\n\x1bListEmbeddingModelsResponse\x12<\n\x10\x65mbedding_models\x18\x01 \x03(\x0b\x32\".prisma.embedder.v1.EmbeddingModel\x12X\n\x0bunreachable\x18\x02 \x03(\x0b\x32\x43.prisma.embedder.v1.ListEmbeddingModelsResponse.UnreachableProvider\x1a\x38\n\x13UnreachableProvider\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2\x9f\x12\n\x0f\x45mbedderService\x12y\n\rCreateDataset\x12(.prisma.embedder.v1.CreateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/datasets:\x07\x64\x61taset\x12s\n\nGetDataset\x12%.prisma.embedder.v1.GetDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=datasets/*}\x12{\n\x0cListDatasets\x12\'.prisma.embedder.v1.ListDatasetsRequest\x1a(.prisma.embedder.v1.ListDatasetsResponse\"\x18\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/datasets\x12\x8a\x01\n\rUpdateDataset\x12(.prisma.embedder.v1.UpdateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"2\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02(2\x1d/v1/{dataset.name=datasets/*}:\x07\x64\x61taset\x12y\n\rDeleteDataset\x12(.prisma.embedder.v1.DeleteDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=datasets/*}\x12\xb1\x01\n\x0fImportDocuments\x12*.prisma.embedder.v1.ImportDocumentsRequest\x1a+.prisma.embedder.v1.ImportDocumentsResponse\"C\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x39\"0/v1/{config.dataset=datasets/*}/documents:import:\x05\x63hunk(\x01\x12\x93\x01\n\rListDocuments\x12(.prisma.embedder.v1.ListDocumentsRequest\x1a).prisma.embedder.v1.ListDocumentsResponse\"-\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=datasets/*}/documents\x12\x82\x01\n\x0bGetDocument\x12&.prisma.embedder.v1.GetDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\"-\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{name=datasets/*/documents/*}\x12\xd9\x01\n\x11\x42\x61tchGetDocuments\x12,.prisma.embedder.v1.BatchGetDocumentsRequest\x1a-.prisma.embedder.v1.BatchGetDocumentsResponse\"g\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02]\"*/v1/{parent=datasets/*}/documents:batchGet:\x01*Z,\x12*/v1/{parent=datasets/*}/documents:batchGet\x12\x88\x01\n\x0e\x44\x65leteDocument\x12).prisma.embedder.v1.DeleteDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\"-\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02#*!/v1/{name=datasets/*/documents/*}\x12\x9b\x01\n\rReadDocuments\x12(.prisma.embedder.v1.ReadDocumentsRequest\x1a).prisma.embedder.v1.ReadDocumentsResponse\"3\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02)\x12\'/v1/{dataset=datasets/*}/documents:read0\x01\x12z\n\x0c\x45mbedDataset\x12\'.prisma.embedder.v1.EmbedDatasetRequest\x1a\x15.prisma.common.v1.Job\"*\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=datasets/*}:embed:\x01*\x12\x99\x01\n\x14RetryFailedDocuments\x12/.prisma.embedder.v1.RetryFailedDocumentsRequest\x1a\x15.prisma.common.v1.Job\"9\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02/\"*/v1/{name=datasets/*}:retryFailedDocuments:\x01*\x12{\n\nEmbedTexts\x12%.prisma.embedder.v1.EmbedTextsRequest\x1a&.prisma.embedder.v1.EmbedTextsResponse\"\x1e\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/texts:embed:\x01*\x12\x93\x01\n\x0bReadVectors\x12&.prisma.embedder.v1.ReadVectorsRequest\x1a\'.prisma.embedder.v1.ReadVectorsResponse\"1\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{dataset=datasets/*}/vectors:read0\x01\x12\x97\x01\n\x13ListEmbeddingModels\x12..prisma.embedder.v1.ListEmbeddingModelsRequest\x1a/.prisma.embedder.v1.ListEmbeddingModelsResponse\"\x1f\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/embeddingModelsB\xbf\x01\n\x1borg.prismasuite.embedder.v1B\x14\x45mbedderServiceProtoP\x01Z\x1dprisma/embedder/v1;embedderv1\xa2\x02\x03PRM\xaa\x02\x12Prisma.Embedder.V1\xba\x02\x03PRM\xca\x02\x12Prisma\\Embedder\\V1\xe2\x02\x1bPrisma\\Embedder\\V1\\Metadata\xea\x02\x14Prisma::Embedder::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prisma.embedder.v1.embedder_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\033org.prismasuite.embedder.v1B\024EmbedderServiceProtoP\001Z\035prisma/embedder/v1;embedderv1\242\002\003PRM\252\002\022Prisma.Embedder.V1\272\002\003PRM\312\002\022Prisma\\Embedder\\V1\342\002\033Prisma\\Embedder\\V1\\Metadata\352\002\024Prisma::Embedder::V1'
   _globals['_CREATEDATASETREQUEST'].fields_by_name['dataset_id']._loaded_options = None
   _globals['_CREATEDATASETREQUEST'].fields_by_name['dataset_id']._serialized_options = b'\342A\001\001'
   _globals['_CREATEDATASETREQUEST'].fields_by_name['dataset']._loaded_options = None
@@ -99,6 +101,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READDOCUMENTSREQUEST'].fields_by_name['read_mask']._serialized_options = b'\342A\001\001'
   _globals['_READDOCUMENTSREQUEST'].fields_by_name['start_row']._loaded_options = None
   _globals['_READDOCUMENTSREQUEST'].fields_by_name['start_row']._serialized_options = b'\342A\001\001'
+  _globals['_READDOCUMENTSREQUEST'].fields_by_name['history']._loaded_options = None
+  _globals['_READDOCUMENTSREQUEST'].fields_by_name['history']._serialized_options = b'\342A\001\001'
   _globals['_EMBEDDATASETREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_EMBEDDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_EMBEDDATASETREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -125,96 +129,98 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READVECTORSREQUEST'].fields_by_name['encoding']._serialized_options = b'\342A\001\001'
   _globals['_READVECTORSREQUEST'].fields_by_name['rows_only']._loaded_options = None
   _globals['_READVECTORSREQUEST'].fields_by_name['rows_only']._serialized_options = b'\342A\001\001'
+  _globals['_READVECTORSREQUEST'].fields_by_name['history']._loaded_options = None
+  _globals['_READVECTORSREQUEST'].fields_by_name['history']._serialized_options = b'\342A\001\001'
   _globals['_EMBEDDERSERVICE'].methods_by_name['CreateDataset']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['CreateDataset']._serialized_options = b'\202\323\344\223\002\027\"\014/v1/datasets:\007dataset'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['CreateDataset']._serialized_options = b'\210\347\030\002\202\323\344\223\002\027\"\014/v1/datasets:\007dataset'
   _globals['_EMBEDDERSERVICE'].methods_by_name['GetDataset']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\202\323\344\223\002\027\022\025/v1/{name=datasets/*}'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['GetDataset']._serialized_options = b'\210\347\030\001\202\323\344\223\002\027\022\025/v1/{name=datasets/*}'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ListDatasets']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['ListDatasets']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/datasets'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ListDatasets']._serialized_options = b'\210\347\030\001\202\323\344\223\002\016\022\014/v1/datasets'
   _globals['_EMBEDDERSERVICE'].methods_by_name['UpdateDataset']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['UpdateDataset']._serialized_options = b'\202\323\344\223\002(2\035/v1/{dataset.name=datasets/*}:\007dataset'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['UpdateDataset']._serialized_options = b'\210\347\030\002\202\323\344\223\002(2\035/v1/{dataset.name=datasets/*}:\007dataset'
   _globals['_EMBEDDERSERVICE'].methods_by_name['DeleteDataset']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['DeleteDataset']._serialized_options = b'\202\323\344\223\002\027*\025/v1/{name=datasets/*}'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['DeleteDataset']._serialized_options = b'\210\347\030\003\202\323\344\223\002\027*\025/v1/{name=datasets/*}'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ImportDocuments']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['ImportDocuments']._serialized_options = b'\202\323\344\223\0029\"0/v1/{config.dataset=datasets/*}/documents:import:\005chunk'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ImportDocuments']._serialized_options = b'\210\347\030\002\202\323\344\223\0029\"0/v1/{config.dataset=datasets/*}/documents:import:\005chunk'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ListDocuments']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['ListDocuments']._serialized_options = b'\202\323\344\223\002#\022!/v1/{parent=datasets/*}/documents'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ListDocuments']._serialized_options = b'\210\347\030\001\202\323\344\223\002#\022!/v1/{parent=datasets/*}/documents'
   _globals['_EMBEDDERSERVICE'].methods_by_name['GetDocument']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['GetDocument']._serialized_options = b'\202\323\344\223\002#\022!/v1/{name=datasets/*/documents/*}'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['GetDocument']._serialized_options = b'\210\347\030\001\202\323\344\223\002#\022!/v1/{name=datasets/*/documents/*}'
   _globals['_EMBEDDERSERVICE'].methods_by_name['BatchGetDocuments']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['BatchGetDocuments']._serialized_options = b'\202\323\344\223\002]\"*/v1/{parent=datasets/*}/documents:batchGet:\001*Z,\022*/v1/{parent=datasets/*}/documents:batchGet'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['BatchGetDocuments']._serialized_options = b'\210\347\030\001\202\323\344\223\002]\"*/v1/{parent=datasets/*}/documents:batchGet:\001*Z,\022*/v1/{parent=datasets/*}/documents:batchGet'
   _globals['_EMBEDDERSERVICE'].methods_by_name['DeleteDocument']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['DeleteDocument']._serialized_options = b'\202\323\344\223\002#*!/v1/{name=datasets/*/documents/*}'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['DeleteDocument']._serialized_options = b'\210\347\030\002\202\323\344\223\002#*!/v1/{name=datasets/*/documents/*}'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ReadDocuments']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['ReadDocuments']._serialized_options = b'\202\323\344\223\002)\022\'/v1/{dataset=datasets/*}/documents:read'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ReadDocuments']._serialized_options = b'\210\347\030\001\202\323\344\223\002)\022\'/v1/{dataset=datasets/*}/documents:read'
   _globals['_EMBEDDERSERVICE'].methods_by_name['EmbedDataset']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['EmbedDataset']._serialized_options = b'\202\323\344\223\002 \"\033/v1/{name=datasets/*}:embed:\001*'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['EmbedDataset']._serialized_options = b'\210\347\030\002\202\323\344\223\002 \"\033/v1/{name=datasets/*}:embed:\001*'
   _globals['_EMBEDDERSERVICE'].methods_by_name['RetryFailedDocuments']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['RetryFailedDocuments']._serialized_options = b'\202\323\344\223\002/\"*/v1/{name=datasets/*}:retryFailedDocuments:\001*'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['RetryFailedDocuments']._serialized_options = b'\210\347\030\002\202\323\344\223\002/\"*/v1/{name=datasets/*}:retryFailedDocuments:\001*'
   _globals['_EMBEDDERSERVICE'].methods_by_name['EmbedTexts']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['EmbedTexts']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/texts:embed:\001*'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['EmbedTexts']._serialized_options = b'\210\347\030\001\202\323\344\223\002\024\"\017/v1/texts:embed:\001*'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ReadVectors']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['ReadVectors']._serialized_options = b'\202\323\344\223\002\'\022%/v1/{dataset=datasets/*}/vectors:read'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ReadVectors']._serialized_options = b'\210\347\030\001\202\323\344\223\002\'\022%/v1/{dataset=datasets/*}/vectors:read'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ListEmbeddingModels']._loaded_options = None
-  _globals['_EMBEDDERSERVICE'].methods_by_name['ListEmbeddingModels']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/embeddingModels'
-  _globals['_CREATEDATASETREQUEST']._serialized_start=256
-  _globals['_CREATEDATASETREQUEST']._serialized_end=382
-  _globals['_GETDATASETREQUEST']._serialized_start=384
-  _globals['_GETDATASETREQUEST']._serialized_end=423
-  _globals['_LISTDATASETSREQUEST']._serialized_start=425
-  _globals['_LISTDATASETSREQUEST']._serialized_end=525
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=527
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=621
-  _globals['_UPDATEDATASETREQUEST']._serialized_start=624
-  _globals['_UPDATEDATASETREQUEST']._serialized_end=753
-  _globals['_DELETEDATASETREQUEST']._serialized_start=755
-  _globals['_DELETEDATASETREQUEST']._serialized_end=797
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=800
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=1060
-  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_start=913
-  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_end=1049
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=1063
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=1909
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_start=1343
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_end=1801
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_start=1479
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_end=1801
-  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_start=1803
-  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_end=1909
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=1911
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=2028
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=2030
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=2147
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=2149
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=2243
-  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_start=2246
-  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_end=2389
-  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_start=2391
-  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_end=2484
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=2486
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=2529
-  _globals['_READDOCUMENTSREQUEST']._serialized_start=2532
-  _globals['_READDOCUMENTSREQUEST']._serialized_end=2739
-  _globals['_READDOCUMENTSRESPONSE']._serialized_start=2742
-  _globals['_READDOCUMENTSRESPONSE']._serialized_end=2875
-  _globals['_EMBEDDATASETREQUEST']._serialized_start=2877
-  _globals['_EMBEDDATASETREQUEST']._serialized_end=2944
-  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_start=2946
-  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_end=3021
-  _globals['_EMBEDTEXTSREQUEST']._serialized_start=3024
-  _globals['_EMBEDTEXTSREQUEST']._serialized_end=3153
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=3155
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=3242
-  _globals['_READVECTORSREQUEST']._serialized_start=3245
-  _globals['_READVECTORSREQUEST']._serialized_end=3480
-  _globals['_READVECTORSRESPONSE']._serialized_start=3483
-  _globals['_READVECTORSRESPONSE']._serialized_end=3661
-  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_start=3663
-  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_end=3691
-  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_start=3694
-  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_end=3933
-  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_start=3877
-  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_end=3933
-  _globals['_EMBEDDERSERVICE']._serialized_start=3936
-  _globals['_EMBEDDERSERVICE']._serialized_end=6206
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ListEmbeddingModels']._serialized_options = b'\210\347\030\001\202\323\344\223\002\025\022\023/v1/embeddingModels'
+  _globals['_CREATEDATASETREQUEST']._serialized_start=287
+  _globals['_CREATEDATASETREQUEST']._serialized_end=413
+  _globals['_GETDATASETREQUEST']._serialized_start=415
+  _globals['_GETDATASETREQUEST']._serialized_end=454
+  _globals['_LISTDATASETSREQUEST']._serialized_start=456
+  _globals['_LISTDATASETSREQUEST']._serialized_end=556
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=558
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=652
+  _globals['_UPDATEDATASETREQUEST']._serialized_start=655
+  _globals['_UPDATEDATASETREQUEST']._serialized_end=784
+  _globals['_DELETEDATASETREQUEST']._serialized_start=786
+  _globals['_DELETEDATASETREQUEST']._serialized_end=828
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=831
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=1091
+  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_start=944
+  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_end=1080
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=1094
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=1940
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_start=1374
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_end=1832
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_start=1510
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_end=1832
+  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_start=1834
+  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_end=1940
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=1942
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=2059
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=2061
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=2178
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=2180
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=2274
+  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_start=2277
+  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_end=2420
+  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_start=2422
+  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_end=2515
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=2517
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=2560
+  _globals['_READDOCUMENTSREQUEST']._serialized_start=2563
+  _globals['_READDOCUMENTSREQUEST']._serialized_end=2793
+  _globals['_READDOCUMENTSRESPONSE']._serialized_start=2796
+  _globals['_READDOCUMENTSRESPONSE']._serialized_end=2946
+  _globals['_EMBEDDATASETREQUEST']._serialized_start=2948
+  _globals['_EMBEDDATASETREQUEST']._serialized_end=3015
+  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_start=3017
+  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_end=3092
+  _globals['_EMBEDTEXTSREQUEST']._serialized_start=3095
+  _globals['_EMBEDTEXTSREQUEST']._serialized_end=3224
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=3226
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=3313
+  _globals['_READVECTORSREQUEST']._serialized_start=3316
+  _globals['_READVECTORSREQUEST']._serialized_end=3574
+  _globals['_READVECTORSRESPONSE']._serialized_start=3577
+  _globals['_READVECTORSRESPONSE']._serialized_end=3772
+  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_start=3774
+  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_end=3802
+  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_start=3805
+  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_end=4044
+  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_start=3988
+  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_end=4044
+  _globals['_EMBEDDERSERVICE']._serialized_start=4047
+  _globals['_EMBEDDERSERVICE']._serialized_end=6382
 # @@protoc_insertion_point(module_scope)

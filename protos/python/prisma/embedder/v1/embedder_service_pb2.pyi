@@ -1,6 +1,7 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import block_pb2 as _block_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.embedder.v1 import resources_pb2 as _resources_pb2
@@ -197,30 +198,34 @@ class DeleteDocumentRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ReadDocumentsRequest(_message.Message):
-    __slots__ = ("dataset", "since_revision", "row_ranges", "read_mask", "start_row")
+    __slots__ = ("dataset", "since_revision", "row_ranges", "read_mask", "start_row", "history")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     READ_MASK_FIELD_NUMBER: _ClassVar[int]
     START_ROW_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     since_revision: int
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
     read_mask: _field_mask_pb2.FieldMask
     start_row: int
-    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., start_row: _Optional[int] = ...) -> None: ...
+    history: str
+    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., start_row: _Optional[int] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ReadDocumentsResponse(_message.Message):
-    __slots__ = ("documents", "deleted_rows", "revision", "dataset_uid")
+    __slots__ = ("documents", "deleted_rows", "revision", "dataset_uid", "history")
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DATASET_UID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
     deleted_rows: _containers.RepeatedScalarFieldContainer[int]
     revision: int
     dataset_uid: str
-    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ...) -> None: ...
+    history: str
+    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., history: _Optional[str] = ...) -> None: ...
 
 class EmbedDatasetRequest(_message.Message):
     __slots__ = ("name", "request_id")
@@ -257,34 +262,38 @@ class EmbedTextsResponse(_message.Message):
     def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., truncated: _Optional[_Iterable[bool]] = ...) -> None: ...
 
 class ReadVectorsRequest(_message.Message):
-    __slots__ = ("dataset", "since_revision", "row_ranges", "start_row", "encoding", "rows_only")
+    __slots__ = ("dataset", "since_revision", "row_ranges", "start_row", "encoding", "rows_only", "history")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     START_ROW_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     ROWS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     since_revision: int
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
     start_row: int
     encoding: _block_pb2.VectorEncoding
     rows_only: bool
-    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., rows_only: _Optional[bool] = ...) -> None: ...
+    history: str
+    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., rows_only: _Optional[bool] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ReadVectorsResponse(_message.Message):
-    __slots__ = ("vectors", "deleted_rows", "revision", "dataset_uid", "row_ranges")
+    __slots__ = ("vectors", "deleted_rows", "revision", "dataset_uid", "row_ranges", "history")
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DATASET_UID_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     vectors: _block_pb2.VectorBlock
     deleted_rows: _containers.RepeatedScalarFieldContainer[int]
     revision: int
     dataset_uid: str
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
-    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ...) -> None: ...
+    history: str
+    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ListEmbeddingModelsRequest(_message.Message):
     __slots__ = ()

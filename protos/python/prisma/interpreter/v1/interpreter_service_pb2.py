@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.interpreter.v1 import resources_pb2 as prisma_dot_interpreter_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/prisma/interpreter/v1/interpreter_service.proto\x12\x15prisma.interpreter.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1aprisma/common/v1/job.proto\x1a%prisma/interpreter/v1/resources.proto\"G\n\x18\x43omputeStatisticsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\".\n\x18GetInterpretationRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xd9\x01\n\x13ListFeaturesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05query\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08order_by\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x04view\x18\x07 \x01(\x0e\x32\".prisma.interpreter.v1.FeatureViewB\x04\xe2\x41\x01\x01\"u\n\x14ListFeaturesResponse\x12\x30\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x1e.prisma.interpreter.v1.Feature\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\r\"\'\n\x11GetFeatureRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"^\n\x13ListExamplesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"a\n\x14ListExamplesResponse\x12\x30\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x1e.prisma.interpreter.v1.Example\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x15\x45xportFeaturesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"-\n\x18\x45xportActivationsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"c\n\x18SampleActivationsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\trow_count\x18\x02 \x01(\rB\x04\xe2\x41\x01\x01\x12\x1b\n\rfeature_count\x18\x03 \x01(\rB\x04\xe2\x41\x01\x01\"\x9e\x01\n\x17GetFeatureMatrixRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12=\n\x04kind\x18\x02 \x01(\x0e\x32).prisma.interpreter.v1.FeatureMatrix.KindB\x04\xe2\x41\x01\x01\x12\x1b\n\rfeature_count\x18\x03 \x01(\rB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xc2\x01\n\x14LabelFeaturesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x07options\x18\x02 \x01(\x0b\x32#.prisma.interpreter.v1.LabelOptionsB\x04\xe2\x41\x01\x01\x12\x15\n\x07indices\x18\x03 \x03(\rB\x04\xe2\x41\x01\x01\x12\x13\n\x05limit\x18\x04 \x01(\rB\x04\xe2\x41\x01\x01\x12\x15\n\x07relabel\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"m\n\x12\x43\x61rryLabelsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66rom_run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\nmin_cosine\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_min_cosine\"C\n\x13\x43\x61rryLabelsResponse\x12\x15\n\rmatched_count\x18\x01 \x01(\r\x12\x15\n\rcarried_count\x18\x02 \x01(\r\"e\n\x13LabelFeatureRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x07options\x18\x02 \x01(\x0b\x32#.prisma.interpreter.v1.LabelOptionsB\x04\xe2\x41\x01\x01\"]\n\x12\x43reateLabelRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05label\x18\x02 \x01(\x0b\x32\x1c.prisma.interpreter.v1.LabelB\x04\xe2\x41\x01\x02\"*\n\x14\x41\x63tivateLabelRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\\\n\x11ListLabelsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x12ListLabelsResponse\x12,\n\x06labels\x18\x01 \x03(\x0b\x32\x1c.prisma.interpreter.v1.Label\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"D\n\x11ReadLabelsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\"\x85\x01\n\x12ReadLabelsResponse\x12\x30\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x1e.prisma.interpreter.v1.Feature\x12\x1a\n\x12unlabelled_indices\x18\x02 \x03(\r\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x0f\n\x07run_uid\x18\x04 \x01(\t\"\x18\n\x16ListLabelModelsRequest\"\xe5\x01\n\x17ListLabelModelsResponse\x12\x37\n\x0clabel_models\x18\x01 \x03(\x0b\x32!.prisma.interpreter.v1.LabelModel\x12W\n\x0bunreachable\x18\x02 \x03(\x0b\x32\x42.prisma.interpreter.v1.ListLabelModelsResponse.UnreachableProvider\x1a\x38\n\x13UnreachableProvider\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x95\x01\n\x14\x42uildFamiliesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\tthreshold\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x19\n\x06rounds\x18\x03 \x01(\rB\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x42\x0c\n\n_thresholdB\t\n\x07_rounds\"s\n\x13ListFamiliesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05query\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"t\n\x14ListFamiliesResponse\x12/\n\x08\x66\x61milies\x18\x01 \x03(\x0b\x32\x1d.prisma.interpreter.v1.Family\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\r\"9\n\x0fGetGraphRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05round\x18\x02 \x01(\rB\x04\xe2\x41\x01\x01\";\n\x12\x41nalyzeTextRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"C\n\x16\x41nalyzeDocumentRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x64ocument\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x32\xa6\x18\n\x12InterpreterService\x12\x8a\x01\n\x11\x43omputeStatistics\x12/.prisma.interpreter.v1.ComputeStatisticsRequest\x1a\x15.prisma.common.v1.Job\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{run=runs/*}:computeStatistics:\x01*\x12\x95\x01\n\x11GetInterpretation\x12/.prisma.interpreter.v1.GetInterpretationRequest\x1a%.prisma.interpreter.v1.Interpretation\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=runs/*/interpretation}\x12\x8d\x01\n\x0cListFeatures\x12*.prisma.interpreter.v1.ListFeaturesRequest\x1a+.prisma.interpreter.v1.ListFeaturesResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=runs/*}/features\x12|\n\nGetFeature\x12(.prisma.interpreter.v1.GetFeatureRequest\x1a\x1e.prisma.interpreter.v1.Feature\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=runs/*/features/*}\x12\x98\x01\n\x0cListExamples\x12*.prisma.interpreter.v1.ListExamplesRequest\x1a+.prisma.interpreter.v1.ListExamplesResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=runs/*/features/*}/examples\x12\x80\x01\n\x0e\x45xportFeatures\x12,.prisma.interpreter.v1.ExportFeaturesRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{run=runs/*}/features:export0\x01\x12\x89\x01\n\x11\x45xportActivations\x12/.prisma.interpreter.v1.ExportActivationsRequest\x1a\x14.google.api.HttpBody\"+\x82\xd3\xe4\x93\x02%\x12#/v1/{run=runs/*}/activations:export0\x01\x12\x9a\x01\n\x11SampleActivations\x12/.prisma.interpreter.v1.SampleActivationsRequest\x1a\'.prisma.interpreter.v1.ActivationSample\"+\x82\xd3\xe4\x93\x02%\x12#/v1/{run=runs/*}/activations:sample\x12\x92\x01\n\x10GetFeatureMatrix\x12..prisma.interpreter.v1.GetFeatureMatrixRequest\x1a$.prisma.interpreter.v1.FeatureMatrix\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{run=runs/*}/features:matrix\x12\x7f\n\rLabelFeatures\x12+.prisma.interpreter.v1.LabelFeaturesRequest\x1a\x15.prisma.common.v1.Job\"*\x82\xd3\xe4\x93\x02$\"\x1f/v1/{run=runs/*}/features:label:\x01*\x12\x87\x01\n\x0cLabelFeature\x12*.prisma.interpreter.v1.LabelFeatureRequest\x1a\x1c.prisma.interpreter.v1.Label\"-\x82\xd3\xe4\x93\x02\'\"\"/v1/{name=runs/*/features/*}:label:\x01*\x12\x8c\x01\n\x0b\x43reateLabel\x12).prisma.interpreter.v1.CreateLabelRequest\x1a\x1c.prisma.interpreter.v1.Label\"4\x82\xd3\xe4\x93\x02.\"%/v1/{parent=runs/*/features/*}/labels:\x05label\x12\x8e\x01\n\x0b\x43\x61rryLabels\x12).prisma.interpreter.v1.CarryLabelsRequest\x1a*.prisma.interpreter.v1.CarryLabelsResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/{run=runs/*}/labels:carry:\x01*\x12\x95\x01\n\rActivateLabel\x12+.prisma.interpreter.v1.ActivateLabelRequest\x1a\x1c.prisma.interpreter.v1.Label\"9\x82\xd3\xe4\x93\x02\x33\"./v1/{name=runs/*/features/*/labels/*}:activate:\x01*\x12\x90\x01\n\nListLabels\x12(.prisma.interpreter.v1.ListLabelsRequest\x1a).prisma.interpreter.v1.ListLabelsResponse\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=runs/*/features/*}/labels\x12\x89\x01\n\nReadLabels\x12(.prisma.interpreter.v1.ReadLabelsRequest\x1a).prisma.interpreter.v1.ReadLabelsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{run=runs/*}/labels:read0\x01\x12\x89\x01\n\x0fListLabelModels\x12-.prisma.interpreter.v1.ListLabelModelsRequest\x1a..prisma.interpreter.v1.ListLabelModelsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/labelModels\x12~\n\rBuildFamilies\x12+.prisma.interpreter.v1.BuildFamiliesRequest\x1a\x15.prisma.common.v1.Job\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{run=runs/*}:buildFamilies:\x01*\x12\x8d\x01\n\x0cListFamilies\x12*.prisma.interpreter.v1.ListFamiliesRequest\x1a+.prisma.interpreter.v1.ListFamiliesResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=runs/*}/families\x12p\n\x08GetGraph\x12&.prisma.interpreter.v1.GetGraphRequest\x1a\x1c.prisma.interpreter.v1.Graph\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{run=runs/*}/graph\x12\x82\x01\n\x0b\x41nalyzeText\x12).prisma.interpreter.v1.AnalyzeTextRequest\x1a\x1f.prisma.interpreter.v1.Analysis\"\'\x82\xd3\xe4\x93\x02!\"\x1c/v1/{run=runs/*}:analyzeText:\x01*\x12\x8b\x01\n\x0f\x41nalyzeDocument\x12-.prisma.interpreter.v1.AnalyzeDocumentRequest\x1a\x1f.prisma.interpreter.v1.Analysis\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/{run=runs/*}:analyzeDocumentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/prisma/interpreter/v1/interpreter_service.proto\x12\x15prisma.interpreter.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1aprisma/common/v1/job.proto\x1a%prisma/interpreter/v1/resources.proto\"G\n\x18\x43omputeStatisticsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\".\n\x18GetInterpretationRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xd9\x01\n\x13ListFeaturesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05query\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\x12\x16\n\x08order_by\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x36\n\x04view\x18\x07 \x01(\x0e\x32\".prisma.interpreter.v1.FeatureViewB\x04\xe2\x41\x01\x01\"u\n\x14ListFeaturesResponse\x12\x30\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x1e.prisma.interpreter.v1.Feature\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"\'\n\x11GetFeatureRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"^\n\x13ListExamplesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"a\n\x14ListExamplesResponse\x12\x30\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x1e.prisma.interpreter.v1.Example\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x15\x45xportFeaturesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"-\n\x18\x45xportActivationsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"c\n\x18SampleActivationsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\trow_count\x18\x02 \x01(\rB\x04\xe2\x41\x01\x01\x12\x1b\n\rfeature_count\x18\x03 \x01(\rB\x04\xe2\x41\x01\x01\"\x9e\x01\n\x17GetFeatureMatrixRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12=\n\x04kind\x18\x02 \x01(\x0e\x32).prisma.interpreter.v1.FeatureMatrix.KindB\x04\xe2\x41\x01\x01\x12\x1b\n\rfeature_count\x18\x03 \x01(\rB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xc2\x01\n\x14LabelFeaturesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x07options\x18\x02 \x01(\x0b\x32#.prisma.interpreter.v1.LabelOptionsB\x04\xe2\x41\x01\x01\x12\x15\n\x07indices\x18\x03 \x03(\rB\x04\xe2\x41\x01\x01\x12\x13\n\x05limit\x18\x04 \x01(\rB\x04\xe2\x41\x01\x01\x12\x15\n\x07relabel\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"m\n\x12\x43\x61rryLabelsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x66rom_run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\nmin_cosine\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_min_cosine\"C\n\x13\x43\x61rryLabelsResponse\x12\x15\n\rmatched_count\x18\x01 \x01(\r\x12\x15\n\rcarried_count\x18\x02 \x01(\r\"e\n\x13LabelFeatureRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x07options\x18\x02 \x01(\x0b\x32#.prisma.interpreter.v1.LabelOptionsB\x04\xe2\x41\x01\x01\"]\n\x12\x43reateLabelRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05label\x18\x02 \x01(\x0b\x32\x1c.prisma.interpreter.v1.LabelB\x04\xe2\x41\x01\x02\"*\n\x14\x41\x63tivateLabelRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\\\n\x11ListLabelsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x12ListLabelsResponse\x12,\n\x06labels\x18\x01 \x03(\x0b\x32\x1c.prisma.interpreter.v1.Label\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x11ReadLabelsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\x96\x01\n\x12ReadLabelsResponse\x12\x30\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x1e.prisma.interpreter.v1.Feature\x12\x1a\n\x12unlabelled_indices\x18\x02 \x03(\r\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x0f\n\x07run_uid\x18\x04 \x01(\t\x12\x0f\n\x07history\x18\x05 \x01(\t\"\x18\n\x16ListLabelModelsRequest\"\xe5\x01\n\x17ListLabelModelsResponse\x12\x37\n\x0clabel_models\x18\x01 \x03(\x0b\x32!.prisma.interpreter.v1.LabelModel\x12W\n\x0bunreachable\x18\x02 \x03(\x0b\x32\x42.prisma.interpreter.v1.ListLabelModelsResponse.UnreachableProvider\x1a\x38\n\x13UnreachableProvider\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x95\x01\n\x14\x42uildFamiliesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\tthreshold\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x19\n\x06rounds\x18\x03 \x01(\rB\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x42\x0c\n\n_thresholdB\t\n\x07_rounds\"s\n\x13ListFamiliesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05query\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"t\n\x14ListFamiliesResponse\x12/\n\x08\x66\x61milies\x18\x01 \x03(\x0b\x32\x1d.prisma.interpreter.v1.Family\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"9\n\x0fGetGraphRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05round\x18\x02 \x01(\rB\x04\xe2\x41\x01\x01\";\n\x12\x41nalyzeTextRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04text\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"C\n\x16\x41nalyzeDocumentRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08\x64ocument\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x32\x81\x19\n\x12InterpreterService\x12\x8e\x01\n\x11\x43omputeStatistics\x12/.prisma.interpreter.v1.ComputeStatisticsRequest\x1a\x15.prisma.common.v1.Job\"1\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\'\"\"/v1/{run=runs/*}:computeStatistics:\x01*\x12\x99\x01\n\x11GetInterpretation\x12/.prisma.interpreter.v1.GetInterpretationRequest\x1a%.prisma.interpreter.v1.Interpretation\",\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=runs/*/interpretation}\x12\x91\x01\n\x0cListFeatures\x12*.prisma.interpreter.v1.ListFeaturesRequest\x1a+.prisma.interpreter.v1.ListFeaturesResponse\"(\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=runs/*}/features\x12\x80\x01\n\nGetFeature\x12(.prisma.interpreter.v1.GetFeatureRequest\x1a\x1e.prisma.interpreter.v1.Feature\"(\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=runs/*/features/*}\x12\x9c\x01\n\x0cListExamples\x12*.prisma.interpreter.v1.ListExamplesRequest\x1a+.prisma.interpreter.v1.ListExamplesResponse\"3\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02)\x12\'/v1/{parent=runs/*/features/*}/examples\x12\x84\x01\n\x0e\x45xportFeatures\x12,.prisma.interpreter.v1.ExportFeaturesRequest\x1a\x14.google.api.HttpBody\",\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{run=runs/*}/features:export0\x01\x12\x8d\x01\n\x11\x45xportActivations\x12/.prisma.interpreter.v1.ExportActivationsRequest\x1a\x14.google.api.HttpBody\"/\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{run=runs/*}/activations:export0\x01\x12\x9e\x01\n\x11SampleActivations\x12/.prisma.interpreter.v1.SampleActivationsRequest\x1a\'.prisma.interpreter.v1.ActivationSample\"/\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{run=runs/*}/activations:sample\x12\x96\x01\n\x10GetFeatureMatrix\x12..prisma.interpreter.v1.GetFeatureMatrixRequest\x1a$.prisma.interpreter.v1.FeatureMatrix\",\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{run=runs/*}/features:matrix\x12\x83\x01\n\rLabelFeatures\x12+.prisma.interpreter.v1.LabelFeaturesRequest\x1a\x15.prisma.common.v1.Job\".\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02$\"\x1f/v1/{run=runs/*}/features:label:\x01*\x12\x8b\x01\n\x0cLabelFeature\x12*.prisma.interpreter.v1.LabelFeatureRequest\x1a\x1c.prisma.interpreter.v1.Label\"1\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\'\"\"/v1/{name=runs/*/features/*}:label:\x01*\x12\x90\x01\n\x0b\x43reateLabel\x12).prisma.interpreter.v1.CreateLabelRequest\x1a\x1c.prisma.interpreter.v1.Label\"8\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02.\"%/v1/{parent=runs/*/features/*}/labels:\x05label\x12\x92\x01\n\x0b\x43\x61rryLabels\x12).prisma.interpreter.v1.CarryLabelsRequest\x1a*.prisma.interpreter.v1.CarryLabelsResponse\",\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\"\"\x1d/v1/{run=runs/*}/labels:carry:\x01*\x12\x99\x01\n\rActivateLabel\x12+.prisma.interpreter.v1.ActivateLabelRequest\x1a\x1c.prisma.interpreter.v1.Label\"=\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x33\"./v1/{name=runs/*/features/*/labels/*}:activate:\x01*\x12\x94\x01\n\nListLabels\x12(.prisma.interpreter.v1.ListLabelsRequest\x1a).prisma.interpreter.v1.ListLabelsResponse\"1\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=runs/*/features/*}/labels\x12\x8d\x01\n\nReadLabels\x12(.prisma.interpreter.v1.ReadLabelsRequest\x1a).prisma.interpreter.v1.ReadLabelsResponse\"(\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{run=runs/*}/labels:read0\x01\x12\x8d\x01\n\x0fListLabelModels\x12-.prisma.interpreter.v1.ListLabelModelsRequest\x1a..prisma.interpreter.v1.ListLabelModelsResponse\"\x1b\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/labelModels\x12\x82\x01\n\rBuildFamilies\x12+.prisma.interpreter.v1.BuildFamiliesRequest\x1a\x15.prisma.common.v1.Job\"-\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02#\"\x1e/v1/{run=runs/*}:buildFamilies:\x01*\x12\x91\x01\n\x0cListFamilies\x12*.prisma.interpreter.v1.ListFamiliesRequest\x1a+.prisma.interpreter.v1.ListFamiliesResponse\"(\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=runs/*}/families\x12t\n\x08GetGraph\x12&.prisma.interpreter.v1.GetGraphRequest\x1a\x1c.prisma.interpreter.v1.Graph\"\"\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{run=runs/*}/graph\x12\x86\x01\n\x0b\x41nalyzeText\x12).prisma.interpreter.v1.AnalyzeTextRequest\x1a\x1f.prisma.interpreter.v1.Analysis\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/{run=runs/*}:analyzeText:\x01*\x12\x8f\x01\n\x0f\x41nalyzeDocument\x12-.prisma.interpreter.v1.AnalyzeDocumentRequest\x1a\x1f.prisma.interpreter.v1.Analysis\",\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\"\x12 /v1/{run=runs/*}:analyzeDocumentB\xd7\x01\n\x1eorg.prismasuite.interpreter.v1B\x17InterpreterServiceProtoP\x01Z#prisma/interpreter/v1;interpreterv1\xa2\x02\x03PRM\xaa\x02\x15Prisma.Interpreter.V1\xba\x02\x03PRM\xca\x02\x15Prisma\\Interpreter\\V1\xe2\x02\x1ePrisma\\Interpreter\\V1\\Metadata\xea\x02\x17Prisma::Interpreter::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prisma.interpreter.v1.interpreter_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\036org.prismasuite.interpreter.v1B\027InterpreterServiceProtoP\001Z#prisma/interpreter/v1;interpreterv1\242\002\003PRM\252\002\025Prisma.Interpreter.V1\272\002\003PRM\312\002\025Prisma\\Interpreter\\V1\342\002\036Prisma\\Interpreter\\V1\\Metadata\352\002\027Prisma::Interpreter::V1'
   _globals['_COMPUTESTATISTICSREQUEST'].fields_by_name['run']._loaded_options = None
   _globals['_COMPUTESTATISTICSREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
   _globals['_COMPUTESTATISTICSREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -120,6 +122,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READLABELSREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
   _globals['_READLABELSREQUEST'].fields_by_name['since_revision']._loaded_options = None
   _globals['_READLABELSREQUEST'].fields_by_name['since_revision']._serialized_options = b'\342A\001\001'
+  _globals['_READLABELSREQUEST'].fields_by_name['history']._loaded_options = None
+  _globals['_READLABELSREQUEST'].fields_by_name['history']._serialized_options = b'\342A\001\001'
   _globals['_BUILDFAMILIESREQUEST'].fields_by_name['run']._loaded_options = None
   _globals['_BUILDFAMILIESREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
   _globals['_BUILDFAMILIESREQUEST'].fields_by_name['threshold']._loaded_options = None
@@ -149,109 +153,109 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANALYZEDOCUMENTREQUEST'].fields_by_name['document']._loaded_options = None
   _globals['_ANALYZEDOCUMENTREQUEST'].fields_by_name['document']._serialized_options = b'\342A\001\002'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ComputeStatistics']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ComputeStatistics']._serialized_options = b'\202\323\344\223\002\'\"\"/v1/{run=runs/*}:computeStatistics:\001*'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ComputeStatistics']._serialized_options = b'\210\347\030\002\202\323\344\223\002\'\"\"/v1/{run=runs/*}:computeStatistics:\001*'
   _globals['_INTERPRETERSERVICE'].methods_by_name['GetInterpretation']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['GetInterpretation']._serialized_options = b'\202\323\344\223\002\"\022 /v1/{name=runs/*/interpretation}'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['GetInterpretation']._serialized_options = b'\210\347\030\001\202\323\344\223\002\"\022 /v1/{name=runs/*/interpretation}'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ListFeatures']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ListFeatures']._serialized_options = b'\202\323\344\223\002\036\022\034/v1/{parent=runs/*}/features'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ListFeatures']._serialized_options = b'\210\347\030\001\202\323\344\223\002\036\022\034/v1/{parent=runs/*}/features'
   _globals['_INTERPRETERSERVICE'].methods_by_name['GetFeature']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['GetFeature']._serialized_options = b'\202\323\344\223\002\036\022\034/v1/{name=runs/*/features/*}'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['GetFeature']._serialized_options = b'\210\347\030\001\202\323\344\223\002\036\022\034/v1/{name=runs/*/features/*}'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ListExamples']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ListExamples']._serialized_options = b'\202\323\344\223\002)\022\'/v1/{parent=runs/*/features/*}/examples'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ListExamples']._serialized_options = b'\210\347\030\001\202\323\344\223\002)\022\'/v1/{parent=runs/*/features/*}/examples'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ExportFeatures']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ExportFeatures']._serialized_options = b'\202\323\344\223\002\"\022 /v1/{run=runs/*}/features:export'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ExportFeatures']._serialized_options = b'\210\347\030\001\202\323\344\223\002\"\022 /v1/{run=runs/*}/features:export'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ExportActivations']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ExportActivations']._serialized_options = b'\202\323\344\223\002%\022#/v1/{run=runs/*}/activations:export'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ExportActivations']._serialized_options = b'\210\347\030\001\202\323\344\223\002%\022#/v1/{run=runs/*}/activations:export'
   _globals['_INTERPRETERSERVICE'].methods_by_name['SampleActivations']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['SampleActivations']._serialized_options = b'\202\323\344\223\002%\022#/v1/{run=runs/*}/activations:sample'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['SampleActivations']._serialized_options = b'\210\347\030\001\202\323\344\223\002%\022#/v1/{run=runs/*}/activations:sample'
   _globals['_INTERPRETERSERVICE'].methods_by_name['GetFeatureMatrix']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['GetFeatureMatrix']._serialized_options = b'\202\323\344\223\002\"\022 /v1/{run=runs/*}/features:matrix'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['GetFeatureMatrix']._serialized_options = b'\210\347\030\001\202\323\344\223\002\"\022 /v1/{run=runs/*}/features:matrix'
   _globals['_INTERPRETERSERVICE'].methods_by_name['LabelFeatures']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['LabelFeatures']._serialized_options = b'\202\323\344\223\002$\"\037/v1/{run=runs/*}/features:label:\001*'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['LabelFeatures']._serialized_options = b'\210\347\030\002\202\323\344\223\002$\"\037/v1/{run=runs/*}/features:label:\001*'
   _globals['_INTERPRETERSERVICE'].methods_by_name['LabelFeature']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['LabelFeature']._serialized_options = b'\202\323\344\223\002\'\"\"/v1/{name=runs/*/features/*}:label:\001*'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['LabelFeature']._serialized_options = b'\210\347\030\002\202\323\344\223\002\'\"\"/v1/{name=runs/*/features/*}:label:\001*'
   _globals['_INTERPRETERSERVICE'].methods_by_name['CreateLabel']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['CreateLabel']._serialized_options = b'\202\323\344\223\002.\"%/v1/{parent=runs/*/features/*}/labels:\005label'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['CreateLabel']._serialized_options = b'\210\347\030\002\202\323\344\223\002.\"%/v1/{parent=runs/*/features/*}/labels:\005label'
   _globals['_INTERPRETERSERVICE'].methods_by_name['CarryLabels']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['CarryLabels']._serialized_options = b'\202\323\344\223\002\"\"\035/v1/{run=runs/*}/labels:carry:\001*'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['CarryLabels']._serialized_options = b'\210\347\030\002\202\323\344\223\002\"\"\035/v1/{run=runs/*}/labels:carry:\001*'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ActivateLabel']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ActivateLabel']._serialized_options = b'\202\323\344\223\0023\"./v1/{name=runs/*/features/*/labels/*}:activate:\001*'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ActivateLabel']._serialized_options = b'\210\347\030\002\202\323\344\223\0023\"./v1/{name=runs/*/features/*/labels/*}:activate:\001*'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ListLabels']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ListLabels']._serialized_options = b'\202\323\344\223\002\'\022%/v1/{parent=runs/*/features/*}/labels'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ListLabels']._serialized_options = b'\210\347\030\001\202\323\344\223\002\'\022%/v1/{parent=runs/*/features/*}/labels'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ReadLabels']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ReadLabels']._serialized_options = b'\202\323\344\223\002\036\022\034/v1/{run=runs/*}/labels:read'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ReadLabels']._serialized_options = b'\210\347\030\001\202\323\344\223\002\036\022\034/v1/{run=runs/*}/labels:read'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ListLabelModels']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ListLabelModels']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/labelModels'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ListLabelModels']._serialized_options = b'\210\347\030\001\202\323\344\223\002\021\022\017/v1/labelModels'
   _globals['_INTERPRETERSERVICE'].methods_by_name['BuildFamilies']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['BuildFamilies']._serialized_options = b'\202\323\344\223\002#\"\036/v1/{run=runs/*}:buildFamilies:\001*'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['BuildFamilies']._serialized_options = b'\210\347\030\002\202\323\344\223\002#\"\036/v1/{run=runs/*}:buildFamilies:\001*'
   _globals['_INTERPRETERSERVICE'].methods_by_name['ListFamilies']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['ListFamilies']._serialized_options = b'\202\323\344\223\002\036\022\034/v1/{parent=runs/*}/families'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['ListFamilies']._serialized_options = b'\210\347\030\001\202\323\344\223\002\036\022\034/v1/{parent=runs/*}/families'
   _globals['_INTERPRETERSERVICE'].methods_by_name['GetGraph']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['GetGraph']._serialized_options = b'\202\323\344\223\002\030\022\026/v1/{run=runs/*}/graph'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['GetGraph']._serialized_options = b'\210\347\030\001\202\323\344\223\002\030\022\026/v1/{run=runs/*}/graph'
   _globals['_INTERPRETERSERVICE'].methods_by_name['AnalyzeText']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['AnalyzeText']._serialized_options = b'\202\323\344\223\002!\"\034/v1/{run=runs/*}:analyzeText:\001*'
+  _globals['_INTERPRETERSERVICE'].methods_by_name['AnalyzeText']._serialized_options = b'\210\347\030\001\202\323\344\223\002!\"\034/v1/{run=runs/*}:analyzeText:\001*'
   _globals['_INTERPRETERSERVICE'].methods_by_name['AnalyzeDocument']._loaded_options = None
-  _globals['_INTERPRETERSERVICE'].methods_by_name['AnalyzeDocument']._serialized_options = b'\202\323\344\223\002\"\022 /v1/{run=runs/*}:analyzeDocument'
-  _globals['_COMPUTESTATISTICSREQUEST']._serialized_start=231
-  _globals['_COMPUTESTATISTICSREQUEST']._serialized_end=302
-  _globals['_GETINTERPRETATIONREQUEST']._serialized_start=304
-  _globals['_GETINTERPRETATIONREQUEST']._serialized_end=350
-  _globals['_LISTFEATURESREQUEST']._serialized_start=353
-  _globals['_LISTFEATURESREQUEST']._serialized_end=570
-  _globals['_LISTFEATURESRESPONSE']._serialized_start=572
-  _globals['_LISTFEATURESRESPONSE']._serialized_end=689
-  _globals['_GETFEATUREREQUEST']._serialized_start=691
-  _globals['_GETFEATUREREQUEST']._serialized_end=730
-  _globals['_LISTEXAMPLESREQUEST']._serialized_start=732
-  _globals['_LISTEXAMPLESREQUEST']._serialized_end=826
-  _globals['_LISTEXAMPLESRESPONSE']._serialized_start=828
-  _globals['_LISTEXAMPLESRESPONSE']._serialized_end=925
-  _globals['_EXPORTFEATURESREQUEST']._serialized_start=927
-  _globals['_EXPORTFEATURESREQUEST']._serialized_end=969
-  _globals['_EXPORTACTIVATIONSREQUEST']._serialized_start=971
-  _globals['_EXPORTACTIVATIONSREQUEST']._serialized_end=1016
-  _globals['_SAMPLEACTIVATIONSREQUEST']._serialized_start=1018
-  _globals['_SAMPLEACTIVATIONSREQUEST']._serialized_end=1117
-  _globals['_GETFEATUREMATRIXREQUEST']._serialized_start=1120
-  _globals['_GETFEATUREMATRIXREQUEST']._serialized_end=1278
-  _globals['_LABELFEATURESREQUEST']._serialized_start=1281
-  _globals['_LABELFEATURESREQUEST']._serialized_end=1475
-  _globals['_CARRYLABELSREQUEST']._serialized_start=1477
-  _globals['_CARRYLABELSREQUEST']._serialized_end=1586
-  _globals['_CARRYLABELSRESPONSE']._serialized_start=1588
-  _globals['_CARRYLABELSRESPONSE']._serialized_end=1655
-  _globals['_LABELFEATUREREQUEST']._serialized_start=1657
-  _globals['_LABELFEATUREREQUEST']._serialized_end=1758
-  _globals['_CREATELABELREQUEST']._serialized_start=1760
-  _globals['_CREATELABELREQUEST']._serialized_end=1853
-  _globals['_ACTIVATELABELREQUEST']._serialized_start=1855
-  _globals['_ACTIVATELABELREQUEST']._serialized_end=1897
-  _globals['_LISTLABELSREQUEST']._serialized_start=1899
-  _globals['_LISTLABELSREQUEST']._serialized_end=1991
-  _globals['_LISTLABELSRESPONSE']._serialized_start=1993
-  _globals['_LISTLABELSRESPONSE']._serialized_end=2084
-  _globals['_READLABELSREQUEST']._serialized_start=2086
-  _globals['_READLABELSREQUEST']._serialized_end=2154
-  _globals['_READLABELSRESPONSE']._serialized_start=2157
-  _globals['_READLABELSRESPONSE']._serialized_end=2290
-  _globals['_LISTLABELMODELSREQUEST']._serialized_start=2292
-  _globals['_LISTLABELMODELSREQUEST']._serialized_end=2316
-  _globals['_LISTLABELMODELSRESPONSE']._serialized_start=2319
-  _globals['_LISTLABELMODELSRESPONSE']._serialized_end=2548
-  _globals['_LISTLABELMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_start=2492
-  _globals['_LISTLABELMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_end=2548
-  _globals['_BUILDFAMILIESREQUEST']._serialized_start=2551
-  _globals['_BUILDFAMILIESREQUEST']._serialized_end=2700
-  _globals['_LISTFAMILIESREQUEST']._serialized_start=2702
-  _globals['_LISTFAMILIESREQUEST']._serialized_end=2817
-  _globals['_LISTFAMILIESRESPONSE']._serialized_start=2819
-  _globals['_LISTFAMILIESRESPONSE']._serialized_end=2935
-  _globals['_GETGRAPHREQUEST']._serialized_start=2937
-  _globals['_GETGRAPHREQUEST']._serialized_end=2994
-  _globals['_ANALYZETEXTREQUEST']._serialized_start=2996
-  _globals['_ANALYZETEXTREQUEST']._serialized_end=3055
-  _globals['_ANALYZEDOCUMENTREQUEST']._serialized_start=3057
-  _globals['_ANALYZEDOCUMENTREQUEST']._serialized_end=3124
-  _globals['_INTERPRETERSERVICE']._serialized_start=3127
-  _globals['_INTERPRETERSERVICE']._serialized_end=6237
+  _globals['_INTERPRETERSERVICE'].methods_by_name['AnalyzeDocument']._serialized_options = b'\210\347\030\001\202\323\344\223\002\"\022 /v1/{run=runs/*}:analyzeDocument'
+  _globals['_COMPUTESTATISTICSREQUEST']._serialized_start=262
+  _globals['_COMPUTESTATISTICSREQUEST']._serialized_end=333
+  _globals['_GETINTERPRETATIONREQUEST']._serialized_start=335
+  _globals['_GETINTERPRETATIONREQUEST']._serialized_end=381
+  _globals['_LISTFEATURESREQUEST']._serialized_start=384
+  _globals['_LISTFEATURESREQUEST']._serialized_end=601
+  _globals['_LISTFEATURESRESPONSE']._serialized_start=603
+  _globals['_LISTFEATURESRESPONSE']._serialized_end=720
+  _globals['_GETFEATUREREQUEST']._serialized_start=722
+  _globals['_GETFEATUREREQUEST']._serialized_end=761
+  _globals['_LISTEXAMPLESREQUEST']._serialized_start=763
+  _globals['_LISTEXAMPLESREQUEST']._serialized_end=857
+  _globals['_LISTEXAMPLESRESPONSE']._serialized_start=859
+  _globals['_LISTEXAMPLESRESPONSE']._serialized_end=956
+  _globals['_EXPORTFEATURESREQUEST']._serialized_start=958
+  _globals['_EXPORTFEATURESREQUEST']._serialized_end=1000
+  _globals['_EXPORTACTIVATIONSREQUEST']._serialized_start=1002
+  _globals['_EXPORTACTIVATIONSREQUEST']._serialized_end=1047
+  _globals['_SAMPLEACTIVATIONSREQUEST']._serialized_start=1049
+  _globals['_SAMPLEACTIVATIONSREQUEST']._serialized_end=1148
+  _globals['_GETFEATUREMATRIXREQUEST']._serialized_start=1151
+  _globals['_GETFEATUREMATRIXREQUEST']._serialized_end=1309
+  _globals['_LABELFEATURESREQUEST']._serialized_start=1312
+  _globals['_LABELFEATURESREQUEST']._serialized_end=1506
+  _globals['_CARRYLABELSREQUEST']._serialized_start=1508
+  _globals['_CARRYLABELSREQUEST']._serialized_end=1617
+  _globals['_CARRYLABELSRESPONSE']._serialized_start=1619
+  _globals['_CARRYLABELSRESPONSE']._serialized_end=1686
+  _globals['_LABELFEATUREREQUEST']._serialized_start=1688
+  _globals['_LABELFEATUREREQUEST']._serialized_end=1789
+  _globals['_CREATELABELREQUEST']._serialized_start=1791
+  _globals['_CREATELABELREQUEST']._serialized_end=1884
+  _globals['_ACTIVATELABELREQUEST']._serialized_start=1886
+  _globals['_ACTIVATELABELREQUEST']._serialized_end=1928
+  _globals['_LISTLABELSREQUEST']._serialized_start=1930
+  _globals['_LISTLABELSREQUEST']._serialized_end=2022
+  _globals['_LISTLABELSRESPONSE']._serialized_start=2024
+  _globals['_LISTLABELSRESPONSE']._serialized_end=2115
+  _globals['_READLABELSREQUEST']._serialized_start=2117
+  _globals['_READLABELSREQUEST']._serialized_end=2208
+  _globals['_READLABELSRESPONSE']._serialized_start=2211
+  _globals['_READLABELSRESPONSE']._serialized_end=2361
+  _globals['_LISTLABELMODELSREQUEST']._serialized_start=2363
+  _globals['_LISTLABELMODELSREQUEST']._serialized_end=2387
+  _globals['_LISTLABELMODELSRESPONSE']._serialized_start=2390
+  _globals['_LISTLABELMODELSRESPONSE']._serialized_end=2619
+  _globals['_LISTLABELMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_start=2563
+  _globals['_LISTLABELMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_end=2619
+  _globals['_BUILDFAMILIESREQUEST']._serialized_start=2622
+  _globals['_BUILDFAMILIESREQUEST']._serialized_end=2771
+  _globals['_LISTFAMILIESREQUEST']._serialized_start=2773
+  _globals['_LISTFAMILIESREQUEST']._serialized_end=2888
+  _globals['_LISTFAMILIESRESPONSE']._serialized_start=2890
+  _globals['_LISTFAMILIESRESPONSE']._serialized_end=3006
+  _globals['_GETGRAPHREQUEST']._serialized_start=3008
+  _globals['_GETGRAPHREQUEST']._serialized_end=3065
+  _globals['_ANALYZETEXTREQUEST']._serialized_start=3067
+  _globals['_ANALYZETEXTREQUEST']._serialized_end=3126
+  _globals['_ANALYZEDOCUMENTREQUEST']._serialized_start=3128
+  _globals['_ANALYZEDOCUMENTREQUEST']._serialized_end=3195
+  _globals['_INTERPRETERSERVICE']._serialized_start=3198
+  _globals['_INTERPRETERSERVICE']._serialized_end=6399
 # @@protoc_insertion_point(module_scope)

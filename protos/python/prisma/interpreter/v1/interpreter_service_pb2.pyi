@@ -1,6 +1,7 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
+from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
 from google.protobuf.internal import containers as _containers
@@ -186,24 +187,28 @@ class ListLabelsResponse(_message.Message):
     def __init__(self, labels: _Optional[_Iterable[_Union[_resources_pb2.Label, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ReadLabelsRequest(_message.Message):
-    __slots__ = ("run", "since_revision")
+    __slots__ = ("run", "since_revision", "history")
     RUN_FIELD_NUMBER: _ClassVar[int]
     SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     run: str
     since_revision: int
-    def __init__(self, run: _Optional[str] = ..., since_revision: _Optional[int] = ...) -> None: ...
+    history: str
+    def __init__(self, run: _Optional[str] = ..., since_revision: _Optional[int] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ReadLabelsResponse(_message.Message):
-    __slots__ = ("features", "unlabelled_indices", "revision", "run_uid")
+    __slots__ = ("features", "unlabelled_indices", "revision", "run_uid", "history")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     UNLABELLED_INDICES_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Feature]
     unlabelled_indices: _containers.RepeatedScalarFieldContainer[int]
     revision: int
     run_uid: str
-    def __init__(self, features: _Optional[_Iterable[_Union[_resources_pb2.Feature, _Mapping]]] = ..., unlabelled_indices: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., run_uid: _Optional[str] = ...) -> None: ...
+    history: str
+    def __init__(self, features: _Optional[_Iterable[_Union[_resources_pb2.Feature, _Mapping]]] = ..., unlabelled_indices: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., run_uid: _Optional[str] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ListLabelModelsRequest(_message.Message):
     __slots__ = ()

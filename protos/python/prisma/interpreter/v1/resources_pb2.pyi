@@ -171,14 +171,14 @@ class LabelOptions(_message.Message):
     def __init__(self, model: _Optional[str] = ..., positive_count: _Optional[int] = ..., negative_count: _Optional[int] = ..., temperature: _Optional[float] = ..., system_prompt: _Optional[str] = ...) -> None: ...
 
 class LabelModel(_message.Message):
-    __slots__ = ("id", "display_name", "default")
+    __slots__ = ("id", "display_name", "is_default")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
-    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
-    default: bool
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., default: _Optional[bool] = ...) -> None: ...
+    is_default: bool
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., is_default: _Optional[bool] = ...) -> None: ...
 
 class Example(_message.Message):
     __slots__ = ("document", "key", "row", "activation", "text", "metadata")

@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count")
+    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Run.State]
@@ -50,6 +50,8 @@ class Run(_message.Message):
     EVALUATION_FIELD_NUMBER: _ClassVar[int]
     IMPORTED_FROM_FIELD_NUMBER: _ClassVar[int]
     LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    DATASET_HISTORY_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -77,7 +79,9 @@ class Run(_message.Message):
     evaluation: Evaluation
     imported_from: str
     latent_count: int
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ...) -> None: ...
+    history: str
+    dataset_history: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("row_count", "fvu", "cosine", "l0", "dead_share", "dense_share", "density_histogram", "knn_overlap", "ndcg", "stability", "time")

@@ -26,18 +26,20 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 from prisma.common.v1 import block_pb2 as prisma_dot_common_dot_v1_dot_block__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.trainer.v1 import resources_pb2 as prisma_dot_trainer_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'prisma/trainer/v1/trainer_service.proto\x12\x11prisma.trainer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a google/protobuf/field_mask.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a!prisma/trainer/v1/resources.proto\"m\n\x10\x43reateRunRequest\x12\x14\n\x06run_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12)\n\x03run\x18\x02 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"#\n\rGetRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"v\n\x0fListRunsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.prisma.trainer.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"&\n\x10\x44\x65leteRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"?\n\x0fTrainRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"%\n\x0fPauseRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa2\x01\n\x0f\x43loneRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"\xd3\x01\n\x10SweepRunsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x10\n\x02ks\x18\x03 \x03(\rB\x04\xe2\x41\x01\x01\x12\x18\n\nexpansions\x18\x04 \x03(\rB\x04\xe2\x41\x01\x01\x12\x1c\n\x0elearning_rates\x18\x05 \x03(\x01\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05seeds\x18\x06 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\"B\n\x12\x45valuateRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x0ePushRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"m\n\x12\x43ompareRunsRequest\x12\x13\n\x05\x66irst\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06second\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\nmin_cosine\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_min_cosine\"\xe2\x02\n\x13\x43ompareRunsResponse\x12=\n\x07matches\x18\x01 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Match\x12\x0c\n\x04lost\x18\x02 \x03(\r\x12\x0b\n\x03new\x18\x03 \x03(\r\x12;\n\x05split\x18\x04 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12<\n\x06merged\x18\x05 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12\x17\n\x0fmean_max_cosine\x18\x06 \x01(\x01\x1a\x36\n\x05Match\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\x0e\n\x06second\x18\x02 \x01(\r\x12\x0e\n\x06\x63osine\x18\x03 \x01(\x02\x1a%\n\x05Parts\x12\r\n\x05whole\x18\x01 \x01(\r\x12\r\n\x05parts\x18\x02 \x03(\r\"\xe1\x01\n\x14ImportWeightsRequest\x12@\n\x06\x63onfig\x18\x01 \x01(\x0b\x32..prisma.trainer.v1.ImportWeightsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1ak\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x42\t\n\x07message\"C\n\x13WatchMetricsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nafter_step\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\"X\n\rEncodeRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07vectors\x18\x02 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlockB\x04\xe2\x41\x01\x02\"[\n\x0e\x45ncodeResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x1d\n\x15unexplained_fractions\x18\x02 \x03(\x02\"\x92\x01\n\x10ReadCodesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\"x\n\x11ReadCodesResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07run_uid\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x65leted_rows\x18\x04 \x03(\x04\"`\n\x12ReadDecoderRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x37\n\rlatent_ranges\x18\x02 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\"Y\n\x13ReadDecoderResponse\x12\x31\n\ndirections\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x0f\n\x07run_uid\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xportWeightsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x44\n\x06layout\x18\x02 \x01(\x0e\x32..prisma.trainer.v1.ExportWeightsRequest.LayoutB\x04\xe2\x41\x01\x01\"H\n\x06Layout\x12\x16\n\x12LAYOUT_UNSPECIFIED\x10\x00\x12\x11\n\rLAYOUT_PRISMA\x10\x01\x12\x13\n\x0fLAYOUT_SAE_LENS\x10\x02\x32\xff\x0f\n\x0eTrainerService\x12_\n\tCreateRun\x12#.prisma.trainer.v1.CreateRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x15\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/runs:\x03run\x12]\n\x06GetRun\x12 .prisma.trainer.v1.GetRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=runs/*}\x12\x65\n\x08ListRuns\x12\".prisma.trainer.v1.ListRunsRequest\x1a#.prisma.trainer.v1.ListRunsResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/runs\x12l\n\tUpdateRun\x12#.prisma.trainer.v1.UpdateRunRequest\x1a\x16.prisma.trainer.v1.Run\"\"\x82\xd3\xe4\x93\x02\x1c\x32\x15/v1/{run.name=runs/*}:\x03run\x12\x63\n\tDeleteRun\x12#.prisma.trainer.v1.DeleteRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x19\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=runs/*}\x12i\n\x08TrainRun\x12\".prisma.trainer.v1.TrainRunRequest\x1a\x15.prisma.common.v1.Job\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:train:\x01*\x12j\n\x08PauseRun\x12\".prisma.trainer.v1.PauseRunRequest\x1a\x16.prisma.trainer.v1.Run\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:pause:\x01*\x12j\n\x08\x43loneRun\x12\".prisma.trainer.v1.CloneRunRequest\x1a\x16.prisma.trainer.v1.Run\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:clone:\x01*\x12\x62\n\tSweepRuns\x12#.prisma.trainer.v1.SweepRunsRequest\x1a\x15.prisma.common.v1.Job\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/runs:sweep:\x01*\x12r\n\x0b\x45valuateRun\x12%.prisma.trainer.v1.EvaluateRunRequest\x1a\x15.prisma.common.v1.Job\"%\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=runs/*}:evaluate:\x01*\x12\x66\n\x07PushRun\x12!.prisma.trainer.v1.PushRunRequest\x1a\x15.prisma.common.v1.Job\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/{name=runs/*}:push:\x01*\x12\x80\x01\n\x0b\x43ompareRuns\x12%.prisma.trainer.v1.CompareRunsRequest\x1a&.prisma.trainer.v1.CompareRunsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{first=runs/*}:compare\x12y\n\rImportWeights\x12\'.prisma.trainer.v1.ImportWeightsRequest\x1a\x16.prisma.trainer.v1.Run\"%\x82\xd3\xe4\x93\x02\x1f\"\x16/v1/runs:importWeights:\x05\x63hunk(\x01\x12}\n\x0cWatchMetrics\x12&.prisma.trainer.v1.WatchMetricsRequest\x1a\x1a.prisma.trainer.v1.Metrics\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=runs/*}/metrics:watch0\x01\x12q\n\x06\x45ncode\x12 .prisma.trainer.v1.EncodeRequest\x1a!.prisma.trainer.v1.EncodeResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{run=runs/*}:encode:\x01*\x12}\n\tReadCodes\x12#.prisma.trainer.v1.ReadCodesRequest\x1a$.prisma.trainer.v1.ReadCodesResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{run=runs/*}/codes:read0\x01\x12\x85\x01\n\x0bReadDecoder\x12%.prisma.trainer.v1.ReadDecoderRequest\x1a&.prisma.trainer.v1.ReadDecoderResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{run=runs/*}/decoder:read0\x01\x12y\n\rExportWeights\x12\'.prisma.trainer.v1.ExportWeightsRequest\x1a\x14.google.api.HttpBody\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{run=runs/*}/weights:export0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'prisma/trainer/v1/trainer_service.proto\x12\x11prisma.trainer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a google/protobuf/field_mask.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a!prisma/trainer/v1/resources.proto\"m\n\x10\x43reateRunRequest\x12\x14\n\x06run_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12)\n\x03run\x18\x02 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"#\n\rGetRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"v\n\x0fListRunsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.prisma.trainer.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"&\n\x10\x44\x65leteRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"?\n\x0fTrainRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"%\n\x0fPauseRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa2\x01\n\x0f\x43loneRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"\xd3\x01\n\x10SweepRunsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x10\n\x02ks\x18\x03 \x03(\rB\x04\xe2\x41\x01\x01\x12\x18\n\nexpansions\x18\x04 \x03(\rB\x04\xe2\x41\x01\x01\x12\x1c\n\x0elearning_rates\x18\x05 \x03(\x01\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05seeds\x18\x06 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\"B\n\x12\x45valuateRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x0ePushRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"m\n\x12\x43ompareRunsRequest\x12\x13\n\x05\x66irst\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06second\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\nmin_cosine\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_min_cosine\"\xe5\x02\n\x13\x43ompareRunsResponse\x12=\n\x07matches\x18\x01 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Match\x12\x0c\n\x04lost\x18\x02 \x03(\r\x12\x0e\n\x06gained\x18\x03 \x03(\r\x12;\n\x05split\x18\x04 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12<\n\x06merged\x18\x05 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12\x17\n\x0fmean_max_cosine\x18\x06 \x01(\x01\x1a\x36\n\x05Match\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\x0e\n\x06second\x18\x02 \x01(\r\x12\x0e\n\x06\x63osine\x18\x03 \x01(\x02\x1a%\n\x05Parts\x12\r\n\x05whole\x18\x01 \x01(\r\x12\r\n\x05parts\x18\x02 \x03(\r\"\xe1\x01\n\x14ImportWeightsRequest\x12@\n\x06\x63onfig\x18\x01 \x01(\x0b\x32..prisma.trainer.v1.ImportWeightsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1ak\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x42\t\n\x07message\"C\n\x13WatchMetricsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nafter_step\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\"X\n\rEncodeRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07vectors\x18\x02 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlockB\x04\xe2\x41\x01\x02\"[\n\x0e\x45ncodeResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x1d\n\x15unexplained_fractions\x18\x02 \x03(\x02\"\xa9\x01\n\x10ReadCodesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"\x89\x01\n\x11ReadCodesResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07run_uid\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x65leted_rows\x18\x04 \x03(\x04\x12\x0f\n\x07history\x18\x05 \x01(\t\"`\n\x12ReadDecoderRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x37\n\rlatent_ranges\x18\x02 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\"Y\n\x13ReadDecoderResponse\x12\x31\n\ndirections\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x0f\n\x07run_uid\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xportWeightsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x44\n\x06layout\x18\x02 \x01(\x0e\x32..prisma.trainer.v1.ExportWeightsRequest.LayoutB\x04\xe2\x41\x01\x01\"H\n\x06Layout\x12\x16\n\x12LAYOUT_UNSPECIFIED\x10\x00\x12\x11\n\rLAYOUT_PRISMA\x10\x01\x12\x13\n\x0fLAYOUT_SAE_LENS\x10\x02\x32\xc9\x10\n\x0eTrainerService\x12\x63\n\tCreateRun\x12#.prisma.trainer.v1.CreateRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x19\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/runs:\x03run\x12\x61\n\x06GetRun\x12 .prisma.trainer.v1.GetRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x1d\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=runs/*}\x12i\n\x08ListRuns\x12\".prisma.trainer.v1.ListRunsRequest\x1a#.prisma.trainer.v1.ListRunsResponse\"\x14\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/runs\x12p\n\tUpdateRun\x12#.prisma.trainer.v1.UpdateRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\x32\x15/v1/{run.name=runs/*}:\x03run\x12g\n\tDeleteRun\x12#.prisma.trainer.v1.DeleteRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x1d\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=runs/*}\x12m\n\x08TrainRun\x12\".prisma.trainer.v1.TrainRunRequest\x1a\x15.prisma.common.v1.Job\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:train:\x01*\x12n\n\x08PauseRun\x12\".prisma.trainer.v1.PauseRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:pause:\x01*\x12n\n\x08\x43loneRun\x12\".prisma.trainer.v1.CloneRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:clone:\x01*\x12\x66\n\tSweepRuns\x12#.prisma.trainer.v1.SweepRunsRequest\x1a\x15.prisma.common.v1.Job\"\x1d\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/runs:sweep:\x01*\x12v\n\x0b\x45valuateRun\x12%.prisma.trainer.v1.EvaluateRunRequest\x1a\x15.prisma.common.v1.Job\")\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=runs/*}:evaluate:\x01*\x12j\n\x07PushRun\x12!.prisma.trainer.v1.PushRunRequest\x1a\x15.prisma.common.v1.Job\"%\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/{name=runs/*}:push:\x01*\x12\x84\x01\n\x0b\x43ompareRuns\x12%.prisma.trainer.v1.CompareRunsRequest\x1a&.prisma.trainer.v1.CompareRunsResponse\"&\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{first=runs/*}:compare\x12}\n\rImportWeights\x12\'.prisma.trainer.v1.ImportWeightsRequest\x1a\x16.prisma.trainer.v1.Run\")\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1f\"\x16/v1/runs:importWeights:\x05\x63hunk(\x01\x12\x81\x01\n\x0cWatchMetrics\x12&.prisma.trainer.v1.WatchMetricsRequest\x1a\x1a.prisma.trainer.v1.Metrics\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=runs/*}/metrics:watch0\x01\x12u\n\x06\x45ncode\x12 .prisma.trainer.v1.EncodeRequest\x1a!.prisma.trainer.v1.EncodeResponse\"&\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{run=runs/*}:encode:\x01*\x12\x81\x01\n\tReadCodes\x12#.prisma.trainer.v1.ReadCodesRequest\x1a$.prisma.trainer.v1.ReadCodesResponse\"\'\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{run=runs/*}/codes:read0\x01\x12\x89\x01\n\x0bReadDecoder\x12%.prisma.trainer.v1.ReadDecoderRequest\x1a&.prisma.trainer.v1.ReadDecoderResponse\")\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{run=runs/*}/decoder:read0\x01\x12}\n\rExportWeights\x12\'.prisma.trainer.v1.ExportWeightsRequest\x1a\x14.google.api.HttpBody\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{run=runs/*}/weights:export0\x01\x42\xb7\x01\n\x1aorg.prismasuite.trainer.v1B\x13TrainerServiceProtoP\x01Z\x1bprisma/trainer/v1;trainerv1\xa2\x02\x03PRM\xaa\x02\x11Prisma.Trainer.V1\xba\x02\x03PRM\xca\x02\x11Prisma\\Trainer\\V1\xe2\x02\x1aPrisma\\Trainer\\V1\\Metadata\xea\x02\x13Prisma::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prisma.trainer.v1.trainer_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\032org.prismasuite.trainer.v1B\023TrainerServiceProtoP\001Z\033prisma/trainer/v1;trainerv1\242\002\003PRM\252\002\021Prisma.Trainer.V1\272\002\003PRM\312\002\021Prisma\\Trainer\\V1\342\002\032Prisma\\Trainer\\V1\\Metadata\352\002\023Prisma::Trainer::V1'
   _globals['_CREATERUNREQUEST'].fields_by_name['run_id']._loaded_options = None
   _globals['_CREATERUNREQUEST'].fields_by_name['run_id']._serialized_options = b'\342A\001\001'
   _globals['_CREATERUNREQUEST'].fields_by_name['run']._loaded_options = None
@@ -128,6 +130,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READCODESREQUEST'].fields_by_name['row_ranges']._serialized_options = b'\342A\001\001'
   _globals['_READCODESREQUEST'].fields_by_name['start_row']._loaded_options = None
   _globals['_READCODESREQUEST'].fields_by_name['start_row']._serialized_options = b'\342A\001\001'
+  _globals['_READCODESREQUEST'].fields_by_name['history']._loaded_options = None
+  _globals['_READCODESREQUEST'].fields_by_name['history']._serialized_options = b'\342A\001\001'
   _globals['_READDECODERREQUEST'].fields_by_name['run']._loaded_options = None
   _globals['_READDECODERREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
   _globals['_READDECODERREQUEST'].fields_by_name['latent_ranges']._loaded_options = None
@@ -137,95 +141,95 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTWEIGHTSREQUEST'].fields_by_name['layout']._loaded_options = None
   _globals['_EXPORTWEIGHTSREQUEST'].fields_by_name['layout']._serialized_options = b'\342A\001\001'
   _globals['_TRAINERSERVICE'].methods_by_name['CreateRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['CreateRun']._serialized_options = b'\202\323\344\223\002\017\"\010/v1/runs:\003run'
+  _globals['_TRAINERSERVICE'].methods_by_name['CreateRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\017\"\010/v1/runs:\003run'
   _globals['_TRAINERSERVICE'].methods_by_name['GetRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['GetRun']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/{name=runs/*}'
+  _globals['_TRAINERSERVICE'].methods_by_name['GetRun']._serialized_options = b'\210\347\030\001\202\323\344\223\002\023\022\021/v1/{name=runs/*}'
   _globals['_TRAINERSERVICE'].methods_by_name['ListRuns']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\202\323\344\223\002\n\022\010/v1/runs'
+  _globals['_TRAINERSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\210\347\030\001\202\323\344\223\002\n\022\010/v1/runs'
   _globals['_TRAINERSERVICE'].methods_by_name['UpdateRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['UpdateRun']._serialized_options = b'\202\323\344\223\002\0342\025/v1/{run.name=runs/*}:\003run'
+  _globals['_TRAINERSERVICE'].methods_by_name['UpdateRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\0342\025/v1/{run.name=runs/*}:\003run'
   _globals['_TRAINERSERVICE'].methods_by_name['DeleteRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['DeleteRun']._serialized_options = b'\202\323\344\223\002\023*\021/v1/{name=runs/*}'
+  _globals['_TRAINERSERVICE'].methods_by_name['DeleteRun']._serialized_options = b'\210\347\030\003\202\323\344\223\002\023*\021/v1/{name=runs/*}'
   _globals['_TRAINERSERVICE'].methods_by_name['TrainRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['TrainRun']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/{name=runs/*}:train:\001*'
+  _globals['_TRAINERSERVICE'].methods_by_name['TrainRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\034\"\027/v1/{name=runs/*}:train:\001*'
   _globals['_TRAINERSERVICE'].methods_by_name['PauseRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['PauseRun']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/{name=runs/*}:pause:\001*'
+  _globals['_TRAINERSERVICE'].methods_by_name['PauseRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\034\"\027/v1/{name=runs/*}:pause:\001*'
   _globals['_TRAINERSERVICE'].methods_by_name['CloneRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['CloneRun']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/{name=runs/*}:clone:\001*'
+  _globals['_TRAINERSERVICE'].methods_by_name['CloneRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\034\"\027/v1/{name=runs/*}:clone:\001*'
   _globals['_TRAINERSERVICE'].methods_by_name['SweepRuns']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['SweepRuns']._serialized_options = b'\202\323\344\223\002\023\"\016/v1/runs:sweep:\001*'
+  _globals['_TRAINERSERVICE'].methods_by_name['SweepRuns']._serialized_options = b'\210\347\030\002\202\323\344\223\002\023\"\016/v1/runs:sweep:\001*'
   _globals['_TRAINERSERVICE'].methods_by_name['EvaluateRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['EvaluateRun']._serialized_options = b'\202\323\344\223\002\037\"\032/v1/{name=runs/*}:evaluate:\001*'
+  _globals['_TRAINERSERVICE'].methods_by_name['EvaluateRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\037\"\032/v1/{name=runs/*}:evaluate:\001*'
   _globals['_TRAINERSERVICE'].methods_by_name['PushRun']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['PushRun']._serialized_options = b'\202\323\344\223\002\033\"\026/v1/{name=runs/*}:push:\001*'
+  _globals['_TRAINERSERVICE'].methods_by_name['PushRun']._serialized_options = b'\210\347\030\003\202\323\344\223\002\033\"\026/v1/{name=runs/*}:push:\001*'
   _globals['_TRAINERSERVICE'].methods_by_name['CompareRuns']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['CompareRuns']._serialized_options = b'\202\323\344\223\002\034\022\032/v1/{first=runs/*}:compare'
+  _globals['_TRAINERSERVICE'].methods_by_name['CompareRuns']._serialized_options = b'\210\347\030\001\202\323\344\223\002\034\022\032/v1/{first=runs/*}:compare'
   _globals['_TRAINERSERVICE'].methods_by_name['ImportWeights']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['ImportWeights']._serialized_options = b'\202\323\344\223\002\037\"\026/v1/runs:importWeights:\005chunk'
+  _globals['_TRAINERSERVICE'].methods_by_name['ImportWeights']._serialized_options = b'\210\347\030\002\202\323\344\223\002\037\"\026/v1/runs:importWeights:\005chunk'
   _globals['_TRAINERSERVICE'].methods_by_name['WatchMetrics']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['WatchMetrics']._serialized_options = b'\202\323\344\223\002!\022\037/v1/{name=runs/*}/metrics:watch'
+  _globals['_TRAINERSERVICE'].methods_by_name['WatchMetrics']._serialized_options = b'\210\347\030\001\202\323\344\223\002!\022\037/v1/{name=runs/*}/metrics:watch'
   _globals['_TRAINERSERVICE'].methods_by_name['Encode']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['Encode']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/{run=runs/*}:encode:\001*'
+  _globals['_TRAINERSERVICE'].methods_by_name['Encode']._serialized_options = b'\210\347\030\001\202\323\344\223\002\034\"\027/v1/{run=runs/*}:encode:\001*'
   _globals['_TRAINERSERVICE'].methods_by_name['ReadCodes']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['ReadCodes']._serialized_options = b'\202\323\344\223\002\035\022\033/v1/{run=runs/*}/codes:read'
+  _globals['_TRAINERSERVICE'].methods_by_name['ReadCodes']._serialized_options = b'\210\347\030\001\202\323\344\223\002\035\022\033/v1/{run=runs/*}/codes:read'
   _globals['_TRAINERSERVICE'].methods_by_name['ReadDecoder']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['ReadDecoder']._serialized_options = b'\202\323\344\223\002\037\022\035/v1/{run=runs/*}/decoder:read'
+  _globals['_TRAINERSERVICE'].methods_by_name['ReadDecoder']._serialized_options = b'\210\347\030\001\202\323\344\223\002\037\022\035/v1/{run=runs/*}/decoder:read'
   _globals['_TRAINERSERVICE'].methods_by_name['ExportWeights']._loaded_options = None
-  _globals['_TRAINERSERVICE'].methods_by_name['ExportWeights']._serialized_options = b'\202\323\344\223\002!\022\037/v1/{run=runs/*}/weights:export'
-  _globals['_CREATERUNREQUEST']._serialized_start=279
-  _globals['_CREATERUNREQUEST']._serialized_end=388
-  _globals['_GETRUNREQUEST']._serialized_start=390
-  _globals['_GETRUNREQUEST']._serialized_end=425
-  _globals['_LISTRUNSREQUEST']._serialized_start=427
-  _globals['_LISTRUNSREQUEST']._serialized_end=545
-  _globals['_LISTRUNSRESPONSE']._serialized_start=547
-  _globals['_LISTRUNSRESPONSE']._serialized_end=628
-  _globals['_UPDATERUNREQUEST']._serialized_start=630
-  _globals['_UPDATERUNREQUEST']._serialized_end=746
-  _globals['_DELETERUNREQUEST']._serialized_start=748
-  _globals['_DELETERUNREQUEST']._serialized_end=786
-  _globals['_TRAINRUNREQUEST']._serialized_start=788
-  _globals['_TRAINRUNREQUEST']._serialized_end=851
-  _globals['_PAUSERUNREQUEST']._serialized_start=853
-  _globals['_PAUSERUNREQUEST']._serialized_end=890
-  _globals['_CLONERUNREQUEST']._serialized_start=893
-  _globals['_CLONERUNREQUEST']._serialized_end=1055
-  _globals['_SWEEPRUNSREQUEST']._serialized_start=1058
-  _globals['_SWEEPRUNSREQUEST']._serialized_end=1269
-  _globals['_EVALUATERUNREQUEST']._serialized_start=1271
-  _globals['_EVALUATERUNREQUEST']._serialized_end=1337
-  _globals['_PUSHRUNREQUEST']._serialized_start=1339
-  _globals['_PUSHRUNREQUEST']._serialized_end=1401
-  _globals['_COMPARERUNSREQUEST']._serialized_start=1403
-  _globals['_COMPARERUNSREQUEST']._serialized_end=1512
-  _globals['_COMPARERUNSRESPONSE']._serialized_start=1515
-  _globals['_COMPARERUNSRESPONSE']._serialized_end=1869
-  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_start=1776
-  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_end=1830
-  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_start=1832
-  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_end=1869
-  _globals['_IMPORTWEIGHTSREQUEST']._serialized_start=1872
-  _globals['_IMPORTWEIGHTSREQUEST']._serialized_end=2097
-  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_start=1979
-  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_end=2086
-  _globals['_WATCHMETRICSREQUEST']._serialized_start=2099
-  _globals['_WATCHMETRICSREQUEST']._serialized_end=2166
-  _globals['_ENCODEREQUEST']._serialized_start=2168
-  _globals['_ENCODEREQUEST']._serialized_end=2256
-  _globals['_ENCODERESPONSE']._serialized_start=2258
-  _globals['_ENCODERESPONSE']._serialized_end=2349
-  _globals['_READCODESREQUEST']._serialized_start=2352
-  _globals['_READCODESREQUEST']._serialized_end=2498
-  _globals['_READCODESRESPONSE']._serialized_start=2500
-  _globals['_READCODESRESPONSE']._serialized_end=2620
-  _globals['_READDECODERREQUEST']._serialized_start=2622
-  _globals['_READDECODERREQUEST']._serialized_end=2718
-  _globals['_READDECODERRESPONSE']._serialized_start=2720
-  _globals['_READDECODERRESPONSE']._serialized_end=2809
-  _globals['_EXPORTWEIGHTSREQUEST']._serialized_start=2812
-  _globals['_EXPORTWEIGHTSREQUEST']._serialized_end=2997
-  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_start=2925
-  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_end=2997
-  _globals['_TRAINERSERVICE']._serialized_start=3000
-  _globals['_TRAINERSERVICE']._serialized_end=5047
+  _globals['_TRAINERSERVICE'].methods_by_name['ExportWeights']._serialized_options = b'\210\347\030\001\202\323\344\223\002!\022\037/v1/{run=runs/*}/weights:export'
+  _globals['_CREATERUNREQUEST']._serialized_start=310
+  _globals['_CREATERUNREQUEST']._serialized_end=419
+  _globals['_GETRUNREQUEST']._serialized_start=421
+  _globals['_GETRUNREQUEST']._serialized_end=456
+  _globals['_LISTRUNSREQUEST']._serialized_start=458
+  _globals['_LISTRUNSREQUEST']._serialized_end=576
+  _globals['_LISTRUNSRESPONSE']._serialized_start=578
+  _globals['_LISTRUNSRESPONSE']._serialized_end=659
+  _globals['_UPDATERUNREQUEST']._serialized_start=661
+  _globals['_UPDATERUNREQUEST']._serialized_end=777
+  _globals['_DELETERUNREQUEST']._serialized_start=779
+  _globals['_DELETERUNREQUEST']._serialized_end=817
+  _globals['_TRAINRUNREQUEST']._serialized_start=819
+  _globals['_TRAINRUNREQUEST']._serialized_end=882
+  _globals['_PAUSERUNREQUEST']._serialized_start=884
+  _globals['_PAUSERUNREQUEST']._serialized_end=921
+  _globals['_CLONERUNREQUEST']._serialized_start=924
+  _globals['_CLONERUNREQUEST']._serialized_end=1086
+  _globals['_SWEEPRUNSREQUEST']._serialized_start=1089
+  _globals['_SWEEPRUNSREQUEST']._serialized_end=1300
+  _globals['_EVALUATERUNREQUEST']._serialized_start=1302
+  _globals['_EVALUATERUNREQUEST']._serialized_end=1368
+  _globals['_PUSHRUNREQUEST']._serialized_start=1370
+  _globals['_PUSHRUNREQUEST']._serialized_end=1432
+  _globals['_COMPARERUNSREQUEST']._serialized_start=1434
+  _globals['_COMPARERUNSREQUEST']._serialized_end=1543
+  _globals['_COMPARERUNSRESPONSE']._serialized_start=1546
+  _globals['_COMPARERUNSRESPONSE']._serialized_end=1903
+  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_start=1810
+  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_end=1864
+  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_start=1866
+  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_end=1903
+  _globals['_IMPORTWEIGHTSREQUEST']._serialized_start=1906
+  _globals['_IMPORTWEIGHTSREQUEST']._serialized_end=2131
+  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_start=2013
+  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_end=2120
+  _globals['_WATCHMETRICSREQUEST']._serialized_start=2133
+  _globals['_WATCHMETRICSREQUEST']._serialized_end=2200
+  _globals['_ENCODEREQUEST']._serialized_start=2202
+  _globals['_ENCODEREQUEST']._serialized_end=2290
+  _globals['_ENCODERESPONSE']._serialized_start=2292
+  _globals['_ENCODERESPONSE']._serialized_end=2383
+  _globals['_READCODESREQUEST']._serialized_start=2386
+  _globals['_READCODESREQUEST']._serialized_end=2555
+  _globals['_READCODESRESPONSE']._serialized_start=2558
+  _globals['_READCODESRESPONSE']._serialized_end=2695
+  _globals['_READDECODERREQUEST']._serialized_start=2697
+  _globals['_READDECODERREQUEST']._serialized_end=2793
+  _globals['_READDECODERRESPONSE']._serialized_start=2795
+  _globals['_READDECODERRESPONSE']._serialized_end=2884
+  _globals['_EXPORTWEIGHTSREQUEST']._serialized_start=2887
+  _globals['_EXPORTWEIGHTSREQUEST']._serialized_end=3072
+  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_start=3000
+  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_end=3072
+  _globals['_TRAINERSERVICE']._serialized_start=3075
+  _globals['_TRAINERSERVICE']._serialized_end=5196
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@ from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import block_pb2 as _block_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.trainer.v1 import resources_pb2 as _resources_pb2
@@ -137,7 +138,7 @@ class CompareRunsRequest(_message.Message):
     def __init__(self, first: _Optional[str] = ..., second: _Optional[str] = ..., min_cosine: _Optional[float] = ...) -> None: ...
 
 class CompareRunsResponse(_message.Message):
-    __slots__ = ("matches", "lost", "new", "split", "merged", "mean_max_cosine")
+    __slots__ = ("matches", "lost", "gained", "split", "merged", "mean_max_cosine")
     class Match(_message.Message):
         __slots__ = ("first", "second", "cosine")
         FIRST_FIELD_NUMBER: _ClassVar[int]
@@ -156,17 +157,17 @@ class CompareRunsResponse(_message.Message):
         def __init__(self, whole: _Optional[int] = ..., parts: _Optional[_Iterable[int]] = ...) -> None: ...
     MATCHES_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
-    NEW_FIELD_NUMBER: _ClassVar[int]
+    GAINED_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
     MERGED_FIELD_NUMBER: _ClassVar[int]
     MEAN_MAX_COSINE_FIELD_NUMBER: _ClassVar[int]
     matches: _containers.RepeatedCompositeFieldContainer[CompareRunsResponse.Match]
     lost: _containers.RepeatedScalarFieldContainer[int]
-    new: _containers.RepeatedScalarFieldContainer[int]
+    gained: _containers.RepeatedScalarFieldContainer[int]
     split: _containers.RepeatedCompositeFieldContainer[CompareRunsResponse.Parts]
     merged: _containers.RepeatedCompositeFieldContainer[CompareRunsResponse.Parts]
     mean_max_cosine: float
-    def __init__(self, matches: _Optional[_Iterable[_Union[CompareRunsResponse.Match, _Mapping]]] = ..., lost: _Optional[_Iterable[int]] = ..., new: _Optional[_Iterable[int]] = ..., split: _Optional[_Iterable[_Union[CompareRunsResponse.Parts, _Mapping]]] = ..., merged: _Optional[_Iterable[_Union[CompareRunsResponse.Parts, _Mapping]]] = ..., mean_max_cosine: _Optional[float] = ...) -> None: ...
+    def __init__(self, matches: _Optional[_Iterable[_Union[CompareRunsResponse.Match, _Mapping]]] = ..., lost: _Optional[_Iterable[int]] = ..., gained: _Optional[_Iterable[int]] = ..., split: _Optional[_Iterable[_Union[CompareRunsResponse.Parts, _Mapping]]] = ..., merged: _Optional[_Iterable[_Union[CompareRunsResponse.Parts, _Mapping]]] = ..., mean_max_cosine: _Optional[float] = ...) -> None: ...
 
 class ImportWeightsRequest(_message.Message):
     __slots__ = ("config", "chunk")
@@ -212,28 +213,32 @@ class EncodeResponse(_message.Message):
     def __init__(self, codes: _Optional[_Union[_block_pb2.CodeBlock, _Mapping]] = ..., unexplained_fractions: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ReadCodesRequest(_message.Message):
-    __slots__ = ("run", "since_revision", "row_ranges", "start_row")
+    __slots__ = ("run", "since_revision", "row_ranges", "start_row", "history")
     RUN_FIELD_NUMBER: _ClassVar[int]
     SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     START_ROW_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     run: str
     since_revision: int
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
     start_row: int
-    def __init__(self, run: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ...) -> None: ...
+    history: str
+    def __init__(self, run: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ReadCodesResponse(_message.Message):
-    __slots__ = ("codes", "revision", "run_uid", "deleted_rows")
+    __slots__ = ("codes", "revision", "run_uid", "deleted_rows", "history")
     CODES_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
     codes: _block_pb2.CodeBlock
     revision: int
     run_uid: str
     deleted_rows: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, codes: _Optional[_Union[_block_pb2.CodeBlock, _Mapping]] = ..., revision: _Optional[int] = ..., run_uid: _Optional[str] = ..., deleted_rows: _Optional[_Iterable[int]] = ...) -> None: ...
+    history: str
+    def __init__(self, codes: _Optional[_Union[_block_pb2.CodeBlock, _Mapping]] = ..., revision: _Optional[int] = ..., run_uid: _Optional[str] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ReadDecoderRequest(_message.Message):
     __slots__ = ("run", "latent_ranges")
