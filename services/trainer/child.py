@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from prisma_common.wire import Codes
 from services.chassis.files import whole
-from services.trainer.sae import checkpoint, processes
+from services.trainer.sae import checkpoint, distributed
+from services.trainer.sae.codes import save_codes
 from services.trainer.sae.config import Config
 from services.trainer.sae.training import StepResult, Training
 from services.trainer.sae.vectors import Vectors
@@ -60,8 +60,8 @@ def main(spec: Spec | None) -> None:
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     first = spec is not None and os.environ.get("LOCAL_RANK", "0") == "0"
-    if processes.processes() > 1:
-        spec = Spec(**json.loads(processes.agree(json.dumps(asdict(spec)) if spec and first else "")))
+    if distributed.processes() > 1:
+        spec = Spec(**json.loads(distributed.agree(json.dumps(asdict(spec)) if spec and first else "")))
     assert spec is not None
     vectors = Vectors(Path(spec.vectors))
     weights = Weights.load(Path(spec.weights)) if spec.weights else _trained(spec, vectors, first)
@@ -84,7 +84,7 @@ def main(spec: Spec | None) -> None:
 def _trained(spec: Spec, vectors: Vectors, first: bool) -> Weights | None:
     """The weights at the training's end; None in all processes but the first."""
     config = Config.from_dict(spec.config)
-    share = processes.share()
+    share = distributed.share()
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     own_threads = replace(config, threads=max(1, config.threads // beside))
     several = share.processes > 1 and spec.device.startswith("cuda")
@@ -154,27 +154,6 @@ def _metrics(
     }
 
 
-def save_codes(path: Path, codes: Codes) -> None:
-    """Writes codes as a shard: arrays alone, no pickle."""
-    with whole(path) as file:
-        np.savez(
-            file,
-            rows=codes.rows,
-            indptr=codes.indptr,
-            indices=codes.indices,
-            values=codes.values,
-            latent_count=np.array([codes.latent_count]),
-        )
-
-
-def load_codes(path: Path) -> Codes:
-    """Reads a shard."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return Codes(
-            arrays["rows"], arrays["indptr"], arrays["indices"], arrays["values"], int(arrays["latent_count"][0])
-        )
-
-
 _stopped = threading.Event()
 
 
@@ -183,7 +162,7 @@ def _end_with_parent() -> None:
     while said := os.read(0, 4096):
         if said == STOP:
             _stopped.set()
-    if processes.processes() > 1:
+    if distributed.processes() > 1:
         os.kill(os.getppid(), signal.SIGKILL)  # torchrun, which would start this process again
     os._exit(1)
 

@@ -23,7 +23,6 @@ from services.chassis.files import whole
 from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 from services.trainer import convert, worker
-from services.trainer.child import load_codes
 from services.trainer.errors import (
     FileTooLarge,
     InvalidVector,
@@ -34,6 +33,7 @@ from services.trainer.errors import (
 )
 from services.trainer.runs import Run
 from services.trainer.sae import comparing, exchange
+from services.trainer.sae.codes import load_codes
 from services.trainer.sae.config import Config
 from services.trainer.sae.vectors import InvalidVectors
 from services.trainer.sae.weights import Weights

@@ -22,10 +22,11 @@ from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.trainer import convert, process
-from services.trainer.child import Spec, load_codes
+from services.trainer.child import Spec
 from services.trainer.errors import NoPushStore, PushFailed, RunNotFound, RunNotTrained
 from services.trainer.runs import Run
 from services.trainer.sae import checkpoint, comparing, evaluating
+from services.trainer.sae.codes import load_codes
 from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors
 from services.trainer.sae.weights import Weights
 from services.trainer.store import Store

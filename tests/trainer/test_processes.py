@@ -109,10 +109,10 @@ async def test_a_killed_process_is_made_good_from_the_last_checkpoint(tmp_path: 
 async def test_processes_started_again_find_each_other_though_one_is_late(tmp_path: Path) -> None:
     child = tmp_path / "child.py"
     child.write_text(
-        "import os, signal, time; from services.trainer.sae import processes\n"
+        "import os, signal, time; from services.trainer.sae import distributed\n"
         "again, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] != '0', os.environ['RANK']\n"
         "time.sleep(again and rank == '1')\n"
-        "processes.share()\n"
+        "distributed.share()\n"
         "if not again: os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
