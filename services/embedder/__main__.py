@@ -13,7 +13,7 @@ from services.chassis.blobs import Blobs
 from services.chassis.database import Database
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.chassis.status import database_dependency
-from services.embedder.providers import Providers
+from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
 from services.embedder.servicer import EmbedderServicer
@@ -33,9 +33,9 @@ def main() -> None:
         await asyncio.to_thread(database.migrate)
         store = Store(database, Blobs(settings.data_of(SERVICE) / "blobs", settings.blob_url))
         ollama = OllamaProvider(settings.ollama_url)
-        providers = Providers({"builtin": BuiltinProvider(), "ollama": ollama})
-        jobs = EmbedderJobs(store, providers, chassis.events, settings.embed_batch, settings.ack_wait_seconds)
-        servicer = EmbedderServicer(store, providers, chassis.jobs, chassis.events, settings)
+        models = EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama})
+        jobs = EmbedderJobs(store, models, chassis.events, settings.embed_batch, settings.ack_wait_seconds)
+        servicer = EmbedderServicer(store, models, chassis.jobs, chassis.events, settings)
 
         async def close() -> None:
             await ollama.close()

@@ -23,11 +23,11 @@ from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 from services.embedder import convert, worker
 from services.embedder.documents import Dataset, Document, Failure, State
-from services.embedder.embedding import collect
 from services.embedder.errors import EmbeddingModelFixed, FileTooLarge
 from services.embedder.importing import Importer
 from services.embedder.imports import Options
-from services.embedder.providers import Providers
+from services.embedder.outcomes import collect
+from services.embedder.providers import EmbeddingModels
 from services.embedder.settings import EmbedderSettings
 from services.embedder.store import Store
 
@@ -42,10 +42,10 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     """Datasets, documents, vectors."""
 
     def __init__(
-        self, store: Store, providers: Providers, jobs: Jobs, events: Events, settings: EmbedderSettings
+        self, store: Store, models: EmbeddingModels, jobs: Jobs, events: Events, settings: EmbedderSettings
     ) -> None:
         self._store = store
-        self._providers = providers
+        self._models = models
         self._jobs = jobs
         self._events = events
         self._settings = settings
@@ -54,8 +54,8 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         wanted = convert.checked(request.dataset)
         if request.dataset_id:
             names.check_id(request.dataset_id, "dataset_id")
-        model = self._providers.full_id(wanted.embedding_model)
-        await self._providers.get(model)
+        model = self._models.full_id(wanted.embedding_model)
+        await self._models.get(model)
         made = await asyncio.to_thread(
             self._store.create_dataset,
             request.dataset_id,
@@ -84,8 +84,8 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         dataset = await self._dataset(request.dataset.name, "dataset.name")
         changes = convert.changes(request)
         if "embedding_model" in changes:
-            model = changes["embedding_model"] = self._providers.full_id(changes["embedding_model"])
-            await self._providers.get(model)
+            model = changes["embedding_model"] = self._models.full_id(changes["embedding_model"])
+            await self._models.get(model)
             if dataset.dimension and model != dataset.embedding_model:
                 raise EmbeddingModelFixed(
                     f"{dataset.name} has vectors of {dataset.embedding_model}; make another dataset for {model}"
@@ -239,8 +239,8 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
                 raise InvalidArgument.field(
                     f"texts[{place}]", f"expected at most {self._settings.max_text_bytes} bytes"
                 )
-        model = self._providers.full_id(request.embedding_model)
-        answers = await self._providers.embed(model, list(request.texts))
+        model = self._models.full_id(request.embedding_model)
+        answers = await self._models.embed(model, list(request.texts))
         batch = collect(range(len(answers)), answers, 0)
         for place, outcome in enumerate(batch.outcomes):
             if isinstance(outcome.failure, Failure):
@@ -253,7 +253,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     async def ListEmbeddingModels(
         self, request: pb2.ListEmbeddingModelsRequest, context: Context
     ) -> pb2.ListEmbeddingModelsResponse:
-        return convert.models(*await self._providers.list())
+        return convert.models(*await self._models.list())
 
     async def _dataset(self, name: str, field: str = "name") -> Dataset:
         return await asyncio.to_thread(self._store.dataset, convert.dataset_id(name, field))
@@ -270,7 +270,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
 
     async def _start(self, kind: str, request: pb2.EmbedDatasetRequest | pb2.RetryFailedDocumentsRequest) -> Job:
         dataset = await self._dataset(request.name)
-        await self._providers.get(dataset.embedding_model)
+        await self._models.get(dataset.embedding_model)
         if not request.request_id and (running := await self._jobs.active_for(dataset.name, kind)):
             return running
         sent: Message = request

@@ -18,20 +18,11 @@ from services.chassis.filters import Term
 from services.chassis.moments import utc_now
 from services.embedder.documents import Dataset, Document, Failure, NewDocument, State, document_id
 from services.embedder.errors import DatasetExists, DatasetNotFound, DocumentNotFound
+from services.embedder.outcomes import Outcome
 from services.embedder.tables import DATASETS, DOCUMENTS, IMPORTS
 
 _LIST_CHARACTERS = 1000
 _READ_ROWS = 1000
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a document's embedding: the vector's place in the shard, or a failure."""
-
-    row: int
-    position: int | None
-    truncated: bool
-    failure: Failure | None
 
 
 @dataclass(frozen=True)

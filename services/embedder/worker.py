@@ -9,8 +9,8 @@ from services.chassis.job_worker import JobKind
 from services.chassis.threads import in_thread
 from services.embedder import convert
 from services.embedder.documents import Dataset, State
-from services.embedder.embedding import collect
-from services.embedder.providers import Providers
+from services.embedder.outcomes import collect
+from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
 
 SERVICE = "embedder"
@@ -22,9 +22,9 @@ CHANGED = "dataset.changed"
 class EmbedderJobs:
     """What the embedder's jobs do. Each step commits: a job that is begun again goes on where the last one ended."""
 
-    def __init__(self, store: Store, providers: Providers, events: Events, batch: int, ack_wait: float) -> None:
+    def __init__(self, store: Store, models: EmbeddingModels, events: Events, batch: int, ack_wait: float) -> None:
         self._store = store
-        self._providers = providers
+        self._models = models
         self._events = events
         self._batch = batch
         self._ack_wait = ack_wait
@@ -60,7 +60,7 @@ class EmbedderJobs:
             if not waiting:
                 return
             rows = [row for row, _text in waiting]
-            answers = await self._providers.embed(dataset.embedding_model, [text for _row, text in waiting])
+            answers = await self._models.embed(dataset.embedding_model, [text for _row, text in waiting])
             batch = collect(rows, answers, dimension)
             dimension = dimension or batch.vectors.shape[1]
             shard = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.chassis.ollama import NAME, OllamaServer
+from services.chassis.providers.ollama import NAME, OllamaServer
 from services.interpreter.errors import LabelModelNotFound
 from services.interpreter.settings import InterpreterSettings
 
@@ -26,7 +26,7 @@ class Ollama:
 
     async def models(self) -> list[str]:
         """Names of the models that can chat."""
-        return sorted(each.name for each in await self.server.offered("completion"))
+        return sorted(model.name for model in await self.server.models("completion"))
 
     async def check(self, model: str) -> None:
         """Raises LabelModelNotFound for a model that it does not have, or that can't chat. `model` is `ollama/…`."""

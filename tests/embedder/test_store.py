@@ -19,9 +19,10 @@ from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.embedder.documents import NewDocument
 from services.embedder.errors import DatasetNotFound
-from services.embedder.providers import Providers
+from services.embedder.outcomes import Outcome
+from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
-from services.embedder.store import Outcome, Store
+from services.embedder.store import Store
 from services.embedder.worker import EmbedderJobs
 
 MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
@@ -52,7 +53,7 @@ async def test_a_shard_that_is_written_while_its_dataset_goes_does_not_stay(tmp_
     store = SlowStore(database, Blobs(tmp_path / "blobs"))
     dataset = store.create_dataset("d", "", "", "builtin/wordllama-256", "")
     store.add_documents("d", dataset.uid, [NewDocument("key", "a text", {})])
-    jobs = EmbedderJobs(store, Providers({"builtin": BuiltinProvider()}), cast(Events, None), 10, 30.0)
+    jobs = EmbedderJobs(store, EmbeddingModels({"builtin": BuiltinProvider()}), cast(Events, None), 10, 30.0)
     task = asyncio.create_task(jobs.embed(EmbedDatasetRequest(name="datasets/d"), cast(JobContext, NoContext())))
     assert await asyncio.to_thread(store.began.wait, 30)
     store.delete_dataset("d")
@@ -78,7 +79,9 @@ def test_what_was_begun_on_a_deleted_dataset_does_not_reach_one_of_the_same_name
     late: list[Callable[[], object]] = [
         lambda: store.add_documents("d", old.uid, [NewDocument("late", "a text", {})]),
         lambda: store.pending("d", old.uid, 10),
-        lambda: store.commit_outcomes("d", old.uid, shard, 4, [Outcome(0, 0, False, None)]),
+        lambda: store.commit_outcomes(
+            "d", old.uid, shard, 4, [Outcome(row=0, position=0, truncated=False, failure=None)]
+        ),
     ]
     for call in late:
         with pytest.raises(DatasetNotFound):

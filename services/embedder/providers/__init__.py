@@ -1,4 +1,4 @@
-"""Who turns texts into vectors."""
+"""Embedding models: what a provider must offer, and the models of all providers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from services.embedder.errors import EmbeddingModelNotFound
 
 @dataclass(frozen=True)
 class Model:
-    """A model that a provider offers: its id is `provider/name`; `max_tokens` is 0 for no limit."""
+    """An embedding model.
+
+    id: `provider/name`.
+    dimension: numbers in a vector.
+    max_tokens: tokens that it reads of a text; 0 for no limit, or an unknown one.
+    """
 
     id: str
     display_name: str
@@ -26,67 +31,70 @@ class Model:
 
 @dataclass(frozen=True)
 class Embedding:
-    """A text's vector, (d,) float32, finite."""
+    """A text's vector, (d,) float32, and whether the model read only the beginning of the text."""
 
     vector: NDArray[np.float32]
     truncated: bool = False
 
 
-class Provider(Protocol):
-    """Offers models. Raises PROVIDER_UNAVAILABLE when it does not answer."""
+class EmbeddingProvider(Protocol):
+    """Offers embedding models. All methods raise ProviderUnavailable when the provider is down or broken."""
 
     async def models(self) -> list[Model]:
-        """What it offers at this moment."""
+        """The models that it offers now."""
         ...
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
-        """One answer for each text: a vector, or why there is none. `model` is without the provider's name."""
+        """For each text its vector, or why the model cannot embed this text. `model` is the name without provider.
+
+        A fault of the provider is never a Failure of a text: it raises.
+        """
         ...
 
 
-class Providers:
-    """All providers, by name."""
+class EmbeddingModels:
+    """The embedding models of all providers."""
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
+    def __init__(self, providers: Mapping[str, EmbeddingProvider]) -> None:
+        """`providers` by the first part of their models' ids."""
         self._providers = providers
 
     @staticmethod
     def full_id(model: str) -> str:
-        """`model` with defaults filled in."""
+        """A model's id; the default one for an empty string and for `builtin`."""
         return DEFAULT_MODEL if model in ("", "builtin") else model
 
     async def list(self) -> tuple[list[Model], dict[str, str]]:
-        """All models, and why which provider does not answer."""
-        found: list[Model] = []
+        """All models, and the error message of each provider that is unreachable."""
+        models: list[Model] = []
         unreachable: dict[str, str] = {}
         for name, provider in self._providers.items():
             try:
-                found.extend(await provider.models())
+                models.extend(await provider.models())
             except (Unavailable, FailedPrecondition) as error:
                 unreachable[name] = error.message
-        return found, unreachable
+        return models, unreachable
 
-    async def get(self, model: str) -> Model:
-        """A model by its full id. Raises EmbeddingModelNotFound, or what its provider raises."""
-        provider = self._provider(model)
-        for each in await provider.models():
-            if each.id == model:
-                return each
-        raise self._not_found(model)
+    async def get(self, model_id: str) -> Model:
+        """A model by its full id. Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused."""
+        for model in await self._provider(model_id).models():
+            if model.id == model_id:
+                return model
+        raise self._not_found(model_id)
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
-        """One answer for each text. Raises EmbeddingModelNotFound, or what the provider raises."""
-        return await self._provider(model).embed(model.partition("/")[2], texts)
+    async def embed(self, model_id: str, texts: Sequence[str]) -> list[Embedding | Failure]:
+        """For each text its vector or failure. Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused."""
+        return await self._provider(model_id).embed(model_id.partition("/")[2], texts)
 
-    def _provider(self, model: str) -> Provider:
-        name = model.partition("/")[0]
+    def _provider(self, model_id: str) -> EmbeddingProvider:
+        name = model_id.partition("/")[0]
         if name not in self._providers:
-            raise self._not_found(model)
+            raise self._not_found(model_id)
         return self._providers[name]
 
-    def _not_found(self, model: str) -> EmbeddingModelNotFound:
+    def _not_found(self, model_id: str) -> EmbeddingModelNotFound:
         return EmbeddingModelNotFound(
-            f"no provider offers {model[:200]!r}; providers are {', '.join(self._providers)}, "
-            "ListEmbeddingModels has their models",
-            metadata={"embedding_model": model[:200]},
+            f"no provider offers {model_id[:200]!r}; providers are {', '.join(self._providers)}, "
+            "ListEmbeddingModels lists their models",
+            metadata={"embedding_model": model_id[:200]},
         )

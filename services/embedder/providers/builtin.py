@@ -1,7 +1,7 @@
 """The built-in provider: static 256-d word vectors from the wordllama package, read from its own files.
 
-A text's vector is the mean of its tokens' vectors, at unit norm. The sum is taken in float64 for each text alone, so
-that a text has the same bits in every batch. (wordllama's own loader looks in a folder that its wheel does not have.)
+A text's vector is the mean of its tokens' vectors, scaled to unit norm. Each text is summed in float64 on its own, so
+that its vector has the same bits in every batch. (wordllama's own loader expects a folder that its wheel lacks.)
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 
 
 class BuiltinProvider:
-    """wordllama's vectors."""
+    """The embedding model of the wordllama package."""
 
     async def models(self) -> list[Model]:
-        """The one model."""
-        return [Model(DEFAULT_MODEL, "WordLlama 256 (built in)", DIMENSION, 0)]
+        """The single model."""
+        return [Model(id=DEFAULT_MODEL, display_name="WordLlama 256 (built in)", dimension=DIMENSION, max_tokens=0)]
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
-        """Vectors of the texts; a text without a known token has none."""
+        """For each text its vector; a text without a known token fails."""
         return await asyncio.to_thread(self.embed_now, texts)
 
     def embed_now(self, texts: Sequence[str]) -> list[Embedding | Failure]:
         """As `embed`, in this thread."""
         encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [self._mean(np.asarray(each.ids, dtype=np.intp)) for each in encodings]
+        return [self._mean(np.asarray(encoding.ids, dtype=np.intp)) for encoding in encodings]
 
     def _mean(self, tokens: NDArray[np.intp]) -> Embedding | Failure:
         if not len(tokens):
-            return Failure(Code.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the text has no token that the model knows")
+            return Failure(Code.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the model knows no word of the text")
         mean = self._table[tokens].sum(axis=0, dtype=np.float64)
         norm = np.sqrt(np.square(mean).sum())
         if norm == 0.0:
-            return Failure(Code.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the text's tokens have no vector")
+            return Failure(Code.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the text has a vector of zeros in this model")
         return Embedding((mean / norm).astype(np.float32))
 
     @cached_property
@@ -65,7 +65,7 @@ class BuiltinProvider:
 
 
 def _package() -> Path:
-    found = importlib.util.find_spec("wordllama")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("wordllama")
+    if spec is None or spec.origin is None:
         raise Internal("the package wordllama is not installed: `pip install 'prisma-suite[embedder]'`")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent

@@ -1,0 +1,1 @@
+"""Access to model servers, shared by embeddings and labels: one HTTP client, and one module per server protocol."""

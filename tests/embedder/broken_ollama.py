@@ -1,0 +1,115 @@
+"""A server that speaks Ollama's protocol and misbehaves by the name of its model: what a real one does only rarely."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+DIMENSION = 32
+MODELS = ("good", "nan", "short", "dims", "null", "huge", "dead", "busy", "gone", "flaky", "html", "list", "denied")
+PROBE = ["dimension"]
+Response = tuple[int, Any]
+
+_ERRORS: dict[str, Response] = {
+    "dead": (500, {"error": "llama runner process has terminated: signal: killed"}),
+    "busy": (503, {"error": "server busy, please try again.  maximum pending requests exceeded"}),
+    "gone": (404, {"error": 'model "gone" not found, try pulling it first'}),
+    "html": (200, b"<html>Bad gateway</html>"),
+    "list": (200, []),
+    "denied": (401, {"error": "unauthorized"}),
+}
+
+
+def vector(text: str, dimension: int = DIMENSION) -> list[float]:
+    """The stand-in's vector of a text: random numbers that depend on the text alone."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).standard_normal(dimension).tolist()
+
+
+class BrokenOllama(ThreadingHTTPServer):
+    """Counts its requests; `repaired` models behave well."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.embed_requests = 0
+        self.repaired: set[str] = set()
+
+    def embed(self, model: str, texts: Sequence[str], truncate: bool) -> Response:
+        """What `/api/embed` answers."""
+        if texts != PROBE and model not in self.repaired:
+            self.embed_requests += 1
+            if model in _ERRORS:
+                return _ERRORS[model]
+            if model == "flaky" and self.embed_requests % 3 == 0:
+                return 500, {"error": "llama runner process no longer running: -1"}
+            if model == "nan" and any("ODD" in text for text in texts):
+                return 500, {"error": "failed to encode response: json: unsupported value: NaN"}
+            if model == "short" and len(texts) > 1:
+                return 200, {"embeddings": [vector(text) for text in texts[:-1]]}
+        if not truncate and any(len(text) > 2000 for text in texts):
+            return 400, {"error": "the input length exceeds the context length"}
+        return 200, {"embeddings": [_odd(model, text) for text in texts]}
+
+
+def _odd(model: str, text: str) -> list[float] | list[None]:
+    if "ZERO" in text:
+        return [0.0] * DIMENSION
+    if "ODD" in text and model == "dims":
+        return vector(text, DIMENSION - 1)
+    if "ODD" in text and model == "null":
+        return [None] * DIMENSION
+    if "ODD" in text and model == "huge":
+        return [1e39] * DIMENSION
+    return vector(text)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: BrokenOllama  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/api/version":
+            self._respond((200, {"version": "0.0.broken"}))
+        else:
+            self._respond((200, {"models": [{"name": name, "digest": name} for name in MODELS]}))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/api/show":
+            self._respond((200, {"capabilities": ["embedding"], "model_info": {"x.context_length": 64}}))
+        else:
+            self._respond(self.server.embed(body["model"], body["input"], body["truncate"]))
+
+    def _respond(self, response: Response) -> None:
+        status, value = response
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@contextmanager
+def broken_ollama() -> Iterator[BrokenOllama]:
+    """A running stand-in."""
+    with BrokenOllama() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
