@@ -85,7 +85,7 @@ class Keywords:
 
         texts = list(background.values())
         stop = tokens.stop_words(texts)
-        self._spelled = tokens.spelled(texts)
+        self._spelled = tokens.spellings(texts)
 
         def terms(text: str) -> list[str]:
             return tokens.terms(text, stop)
@@ -236,17 +236,15 @@ def _nothing(rows: int, columns: int) -> sparse.csr_array:
 
 def _distinct(found: Sequence[Keyword]) -> list[Keyword]:
     """The strongest keywords that say different things; a word gives way to the phrase that it mostly stands in."""
-    phrases = [each for each in found[:60] if " " in each.term]
+    phrases = found[:60]
     chosen: list[Keyword] = []
     for each in found:
         longer = [
             phrase
             for phrase in phrases
-            if len(phrase.term) > len(each.term)
-            and f" {each.term} " in f" {phrase.term} "
-            and phrase.share >= _PHRASE_SHARE * each.share
+            if tokens.contains(phrase.term, each.term) and phrase.share >= _PHRASE_SHARE * each.share
         ]
-        best = max(longer, key=lambda phrase: phrase.score, default=each)
+        best = max(longer, key=lambda phrase: (phrase.score, len(phrase.term)), default=each)
         if not any(tokens.alike(best.term, other.term) for other in chosen):
             chosen.append(best)
         if len(chosen) == KEYWORD_COUNT:

@@ -1,112 +1,176 @@
 """Words and phrases of a text, as keywords are made of them.
 
-A term is one to three words that stand beside each other, with no stop word and no punctuation between them. Numbers
-are no words. Scripts without spaces between words give pairs of characters.
+A term is one to three words that stand next to each other, with no stop word and no punctuation between them. Numbers
+are not words. In scripts without spaces, a term is a run of Han or Katakana where the text is Japanese, and otherwise
+two to four characters in a row: keywords prefer the longest that the same documents share.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from stop_words import AVAILABLE_LANGUAGES, get_stop_words
 
+from prisma_common import words as segmenter
+
 MAX_CHARACTERS = 4000
-"""Only the start of a text is read: what it is about stands there."""
+"""Only the start of a text is read: it says what the text is about."""
 MAX_WORDS = 3
 """Words of the longest phrase."""
+_MAX_CLUSTERS = 4
+"""Characters of the longest term in a script without spaces."""
 
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\u0e00-\u0e7f"
-_WORD = re.compile(rf"[{_UNSPACED}]+|\d\w*|[^\W\d_{_UNSPACED}][^\W_{_UNSPACED}]*(?:['’][^\W\d_]+)?")
-_BESIDE = re.compile(r"[ \t]*\n?[ \t]*|[-_]")
-_POSSESSIVE = re.compile(r"['’]s$")
+_BETWEEN = re.compile(r"[ \t]*\n?[ \t]*|-")
+"""What may stand between the words of a phrase."""
+_APOSTROPHES = ("'", "’")
+_JAPANESE = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
+_HIRAGANA = re.compile(r"[\u3041-\u309f]")
+_GRAMMATICAL = frozenset("的了吗呢们这那把被很也")
+"""Chinese characters that join or modify words and hardly ever stand within one."""
 
 
-def words(text: str) -> list[tuple[str, bool]]:
-    """(word as written, whether it stands right behind the one before) of the start of a text; "" for a number."""
-    found: list[tuple[str, bool]] = []
+class Word(NamedTuple):
+    """text: as written; empty for a number. adjacent: whether it directly follows the word before it."""
+
+    text: str
+    adjacent: bool
+
+
+def words(text: str) -> list[Word]:
+    """The words of the start of a text, in its order."""
+    text = unicodedata.normalize("NFC", text[:MAX_CHARACTERS])
+    result: list[Word] = []
     end = -1
-    for match in _WORD.finditer(text[:MAX_CHARACTERS]):
-        beside = end >= 0 and _BESIDE.fullmatch(text, end, match.start()) is not None
-        word = _POSSESSIVE.sub("", match[0])
-        end = match.end()
-        if re.match(rf"[{_UNSPACED}]", word):
-            pairs = [word[i : i + 2] for i in range(max(1, len(word) - 1))]
-            found += [(pair, False) for pair in pairs]
+    for segment in segmenter.segments(text):
+        part = text[segment.start : segment.end]
+        if segment.kind is segmenter.Kind.UNSPACED:
+            result += [Word(term, False) for term in _unspaced_terms(part, japanese=bool(_JAPANESE.search(text)))]
+            end = -1
+        elif segment.kind is segmenter.Kind.SYMBOL:
+            end = -1
+        elif end >= 0 and result[-1].text and text[end : segment.start] in _APOSTROPHES and not part[0].isdigit():
+            result[-1] = _contraction(result[-1], text[end], segmenter.visible(part))
+            end = segment.end
         else:
-            found.append(("" if word[0].isdigit() else word, beside))
-    return found
+            adjacent = end >= 0 and _BETWEEN.fullmatch(text, end, segment.start) is not None
+            result += _identifier_words(segmenter.visible(part), adjacent=adjacent)
+            end = segment.end
+    return result
 
 
 def terms(text: str, stop: frozenset[str]) -> list[str]:
     """All terms of a text in lower case, in the order of the text, repeated as often as they occur."""
-    found: list[str] = []
-    window: list[str] = []
-    for written, beside in words(text):
+    result: list[str] = []
+    phrase: list[str] = []
+    for written, adjacent in words(text):
         word = written.lower()
         if len(word) < 2 or word in stop:
-            window = []
+            phrase = []
             continue
-        window = [*(window[1 - MAX_WORDS :] if beside else []), word]
-        found += [" ".join(window[-size:]) for size in range(1, len(window) + 1)]
-    return found
+        phrase = [*(phrase[1 - MAX_WORDS :] if adjacent else []), word]
+        result += [" ".join(phrase[-size:]) for size in range(1, len(phrase) + 1)]
+    return result
 
 
 def stop_words(texts: Iterable[str]) -> frozenset[str]:
     """The stop words of the languages that the texts are written in.
 
-    A language counts as written where its own stop words make up a good share of all words: half as large as that of
-    the language with the largest.
+    A language counts if its own stop words make up a large share of all words: at least half the share of the language
+    with the largest.
     """
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(word.lower() for word, _ in words(text) if word)
-    shares = {name: sum(counts[word] for word in known) for name, known in _languages().items()}
-    most = max(shares.values(), default=0)
-    spoken = [name for name, share in shares.items() if most and share >= most / 2]
-    return frozenset().union(*(_languages()[name] for name in spoken)) | _languages()["english"]
+        counts.update(word.text.lower() for word in words(text) if word.text)
+    totals = {code: sum(counts[word] for word in listed) for code, listed in _languages().items()}
+    highest = max(totals.values(), default=0)
+    languages = [code for code, total in totals.items() if highest and total >= highest / 2]
+    return frozenset().union(*(_languages()[code] for code in languages)) | _languages()["english"]
 
 
-def spelled(texts: Iterable[str]) -> dict[str, str]:
+def spellings(texts: Iterable[str]) -> dict[str, str]:
     """For words that are nearly always written in their own way (`HTTP`, `IPv6`): lower case → that way."""
-    ways: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for text in texts:
         for word, _ in words(text):
             if word:
-                ways.setdefault(word.lower(), Counter())[word] += 1
-    special: dict[str, str] = {}
-    for lower, counted in ways.items():
-        best, count = max(counted.items(), key=lambda item: (item[1], item[0]))
-        if best[1:] != best[1:].lower() and count * 2 > counted.total():
-            special[lower] = best
-    return special
+                counts.setdefault(word.lower(), Counter())[word] += 1
+    result: dict[str, str] = {}
+    for lower, spelling_counts in counts.items():
+        spelling, count = max(spelling_counts.items(), key=lambda item: (item[1], item[0]))
+        if spelling[1:] != spelling[1:].lower() and count * 2 > spelling_counts.total():
+            result[lower] = spelling
+    return result
+
+
+def contains(phrase: str, term: str) -> bool:
+    """Whether a longer term contains another whole: as words, or as characters in scripts without spaces."""
+    if len(phrase) <= len(term):
+        return False
+    return term in phrase if segmenter.is_unspaced(term) else f" {term} " in f" {phrase} "
 
 
 def alike(first: str, second: str) -> bool:
-    """Whether two terms say the same: one holds the other's words, or their words differ in the ending only."""
-    ones, others = first.split(), second.split()
-    short, long = sorted((ones, others), key=len)
-    return all(any(_same_stem(one, other) for other in long) for one in short)
+    """Whether two terms say the same.
+
+    They do if one contains the other's words, if their words differ in the ending only, or, in scripts without spaces,
+    if they share two characters in a row.
+    """
+    if segmenter.is_unspaced(first) and segmenter.is_unspaced(second):
+        return any(first[start : start + 2] in second for start in range(len(first) - 1))
+    shorter, longer = sorted((first.split(), second.split()), key=len)
+    return all(any(_same_stem(word, other) for other in longer) for word in shorter)
 
 
-def _same_stem(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
+def _unspaced_terms(run: str, *, japanese: bool) -> Iterator[str]:
+    """The terms of a run of a script without spaces."""
+    for part in segmenter.script_runs(run):
+        if japanese:
+            if not _HIRAGANA.match(part):  # Hiragana is mostly grammar: particles and endings
+                yield segmenter.visible(part)
+            continue
+        characters = [part[start:end] for start, end in segmenter.clusters(part, 0, len(part))]
+        for start in range(len(characters) - 1):
+            for size in range(2, min(_MAX_CLUSTERS, len(characters) - start) + 1):
+                term = characters[start : start + size]
+                if _GRAMMATICAL.isdisjoint(term):
+                    yield segmenter.visible("".join(term))
+
+
+def _identifier_words(identifier: str, *, adjacent: bool) -> Iterator[Word]:
+    """The words of `read_all_lines`, which form a phrase."""
+    for part in identifier.split("_"):
+        if part:
+            yield Word("" if part[0].isdigit() else part, adjacent)
+            adjacent = True
+
+
+def _contraction(word: Word, apostrophe: str, ending: str) -> Word:
+    """`don` and `t` joined; a possessive loses its `s`."""
+    return word if ending.lower() == "s" else Word(f"{word.text}{apostrophe}{ending}", word.adjacent)
+
+
+def _same_stem(first: str, second: str) -> bool:
+    shorter, longer = sorted((first, second), key=len)
     common = 0
-    while common < len(short) and short[common] == long[common]:
+    while common < len(shorter) and shorter[common] == longer[common]:
         common += 1
-    return common >= 4 and len(long) - common <= 3 if short != long else True
+    return common >= 4 and len(longer) - common <= 3 if shorter != longer else True
 
 
 @lru_cache(maxsize=1)
 def _languages() -> dict[str, frozenset[str]]:
     codes: Sequence[str] = AVAILABLE_LANGUAGES
-    return {code: frozenset(_parts(get_stop_words(code))) for code in codes}
+    return {code: frozenset(_forms(get_stop_words(code))) for code in codes}
 
 
-def _parts(listed: Iterable[str]) -> Iterable[str]:
-    """`didn't` is also read as `didn` and `t` where an apostrophe is lost."""
+def _forms(listed: Iterable[str]) -> Iterator[str]:
+    """Stop words with their parts: `didn't` is also read as `didn` and `t` where an apostrophe is lost."""
     for word in listed:
-        yield word.lower()
-        yield from re.split(r"['’]", word.lower())
+        lower = unicodedata.normalize("NFC", word.lower())
+        yield lower
+        yield from re.split(r"['’]", lower)

@@ -92,7 +92,49 @@ def test_terms_are_words_and_phrases_without_stop_words_numbers_and_sentence_end
         "sockets",
         "utf8",
     ]
-    assert tokens.terms("日本語の文", ENGLISH) == ["日本", "本語", "語の", "の文"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("日本語の文", ["日本語"]),  # Japanese changes the script where a word ends; 文 alone is too short
+        ("東京の地下鉄は朝五時に始まります", ["東京", "地下鉄", "朝五時"]),
+        ("カメラ用 iPhone", ["カメラ", "iphone"]),
+        ("上海港的船", ["上海", "上海港", "海港"]),
+        ("부산항의 여객선", ["부산항의", "여객선", "부산항의 여객선"]),
+        ("हिन्दी भाषा", ["हिन्दी", "भाषा", "हिन्दी भाषा"]),
+        ("learn C++ or C#", ["learn", "c++", "learn c++", "c#"]),
+        ("the user's pass​word, don't", ["user", "password", "user password"]),
+        ("café", ["café"]),
+        ("read_file 👍 x2", ["read", "file", "read file", "x2"]),
+    ],
+)
+def test_terms_of_other_scripts_and_of_code(text: str, expected: list[str]) -> None:
+    assert tokens.terms(text, ENGLISH) == expected
+
+
+def test_labels_of_hindi_are_whole_words() -> None:
+    topics = {
+        0: "हिन्दी भाषा में समुद्री बंदरगाह",
+        1: "रेलगाड़ी सुबह छह बजे चलती है",
+        2: "नदी के किनारे गाँव",
+        3: "अदालत ने फैसला सुनाया",
+    }
+    texts = {row: topics[row % 4] for row in range(40)}
+    some = [evidence(topic, list(range(topic, 40, 4))) for topic in topics]
+    for topic, named in zip(topics, Keywords(texts).name(some, texts), strict=True):
+        label_words = {word for term in named.keywords for word in term.split()}
+        assert label_words
+        assert label_words <= set(topics[topic].split()), named
+
+
+def test_labels_of_chinese_prefer_the_longest_term_that_the_documents_share() -> None:
+    texts = {
+        row: f"{'上海' if row % 2 else '北京'}的{'高速铁路' if row % 3 == 0 else '渡轮'}{'很快' if row % 5 else '停了'}"
+        for row in range(60)
+    }
+    named = Keywords(texts).name([evidence(1, list(range(0, 60, 3)))], texts)[0]
+    assert named.text.startswith("高速铁路")
 
 
 def test_the_languages_of_a_corpus_decide_its_stop_words() -> None:
