@@ -9,6 +9,7 @@ import pytest
 from tests.nats_server import NatsServer
 from tests.ollama_server import ollama_url
 from tests.opensearch_server import opensearch_server, opensearch_url
+from tests.postgres_server import database_url, postgres_server, postgres_url
 from tests.stack import stack
 
 
@@ -31,4 +32,12 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
     server.stop()
 
 
-__all__ = ["ollama_url", "opensearch_server", "opensearch_url", "stack"]
+__all__ = [
+    "database_url",
+    "ollama_url",
+    "opensearch_server",
+    "opensearch_url",
+    "postgres_server",
+    "postgres_url",
+    "stack",
+]

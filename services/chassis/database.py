@@ -1,71 +1,173 @@
 """SQL: SQLite by default, PostgreSQL by URL. SQLAlchemy Core, migrated by Alembic.
 
-SQLite runs in WAL mode with `synchronous=FULL`; writers begin with BEGIN IMMEDIATE, so that two never deadlock by
-upgrading a read. All calls block: services call them in threads.
+SQLite runs in WAL mode with `synchronous=FULL`, and writers begin with BEGIN IMMEDIATE. PostgreSQL behaves the same:
+`read` is one consistent view, and the writers of one service take turns by an advisory lock, so a value that was read
+in a write transaction cannot change before the transaction ends. All calls block: services call them in threads.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, MetaData, Select, Table, and_, create_engine, event, or_, select, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    Table,
+    and_,
+    create_engine,
+    event,
+    inspect,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
+
+from services.chassis.errors import StorageFull, Unavailable
+from services.chassis.files import is_full_disk
+from services.chassis.startup import StartRefused
 
 BUSY_SECONDS = 30
+_OLD_VERSION_TABLE = "alembic_version"
+"""The name that all services used before each had a version table of its own."""
+_LOCK_NAMESPACE = "prisma"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer, or stayed locked for 30 seconds."""
+
+    reason = "SERVICE_UNAVAILABLE"
 
 
 class Database:
-    """A service's database."""
+    """One service's database, or its part of a database that services share."""
 
-    def __init__(self, url: str, migrations: Path) -> None:
-        """`migrations` is the service's Alembic folder."""
+    def __init__(self, url: str, migrations: Path, *, service: str | None = None) -> None:
+        """Opens lazily: nothing is connected before the first use.
+
+        url: SQLAlchemy URL; `postgresql://` means the driver psycopg 3.
+        migrations: the service's Alembic folder.
+        service: its name; the name of the folder above `migrations` by default.
+        """
         self.url = url
+        self.service = service or migrations.parent.name
         self._migrations = migrations
-        self._sqlite = url.startswith("sqlite")
-        self._engine = _open(url, self._sqlite)
+        self._engine = _open(url)
+
+    @property
+    def shared(self) -> bool:
+        """Whether processes on several hosts can use this database at once."""
+        return self._engine.dialect.name != "sqlite"
 
     def migrate(self) -> None:
-        """Brings the tables to this version's form."""
+        """Brings the tables to this version's schema, in one transaction; processes that start together take turns.
+
+        Raises StartRefused for a database of a newer version, DatabaseUnavailable.
+        """
         config = Config()
         config.set_main_option("script_location", str(self._migrations))
-        with self._engine.connect() as connection:
+        with self.write() as connection:
+            versions = _Versions(connection, f"alembic_{self.service}")
+            versions.adopt_old_table(config)
+            versions.refuse_newer(config, self)
             config.attributes["connection"] = connection
+            config.attributes["version_table"] = versions.table
             command.upgrade(config, "head")
+
+    def is_new(self) -> bool:
+        """Whether no version of the service has migrated this database yet."""
+        with self.read() as connection:
+            return not {f"alembic_{self.service}", _OLD_VERSION_TABLE} & set(inspect(connection).get_table_names())
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """One consistent view; nothing is written."""
-        with self._engine.connect() as connection, connection.begin():
-            yield connection
+        """One consistent view of the database, in which nothing is written. Raises DatabaseUnavailable."""
+        with _reporting_outages(self), self._engine.connect() as connection:
+            if self.shared:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
 
     @contextmanager
-    def write(self) -> Generator[Connection]:
-        """A transaction: committed at the end, rolled back by an error."""
-        with self._engine.connect() as connection:
+    def write(self, resource: str | None = None) -> Generator[Connection]:
+        """A transaction: committed at the end, rolled back by an error. Don't nest two of them.
+
+        The writers of a service take turns, so a check at the beginning of the transaction still holds at its end.
+        With `resource` (a uid), on PostgreSQL only writers of the same resource do, and those without a resource.
+        Raises DatabaseUnavailable, StorageFull.
+        """
+        with _reporting_outages(self), self._engine.connect() as connection:
             connection.info["writes"] = True
             try:
                 with connection.begin():
+                    if self.shared:
+                        _take_turns(connection, self.service, resource)
                     yield connection
             finally:
                 connection.info.pop("writes", None)
 
     def check(self) -> None:
-        """Raises whatever the driver raises when the database does not answer."""
+        """Raises DatabaseUnavailable when the database does not answer."""
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Gives all connections back."""
+        """Closes all connections."""
         self._engine.dispose()
 
 
+@dataclass(frozen=True)
+class _Versions:
+    """Which migration a database is at."""
+
+    connection: Connection
+    table: str
+
+    def adopt_old_table(self, config: Config) -> None:
+        """Takes over `alembic_version`, which all services shared, if it is the one of this service.
+
+        It is if one of the service's tables exists and the service has no version table yet.
+        """
+        tables = set(inspect(self.connection).get_table_names())
+        if self.table in tables or _OLD_VERSION_TABLE not in tables:
+            return
+        if tables & _first_tables(config):
+            self.connection.execute(text(f"ALTER TABLE {_OLD_VERSION_TABLE} RENAME TO {self.table}"))
+
+    def refuse_newer(self, config: Config, database: Database) -> None:
+        """Raises StartRefused if the database is at a migration that this version does not have."""
+        if self.table not in inspect(self.connection).get_table_names():
+            return
+        revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        version = self.connection.execute(text(f"SELECT version_num FROM {self.table}")).scalar()  # noqa: S608
+        if version is not None and version not in revisions:
+            raise StartRefused(
+                f"the {database.service}'s database {address_of(database)} was written by a newer version of PRISMA "
+                f"(schema {version}, this version knows up to {max(revisions)}): install that version again, or "
+                "restore a backup that this version made"
+            )
+
+
+def address_of(database: Database) -> str:
+    """Where a database is, for people: without user, password and options."""
+    url = make_url(database.url)
+    return url.database or "in memory" if url.get_backend_name() == "sqlite" else f"{url.host}/{url.database}"
+
+
 def newest_first(table: Table, after: Sequence[Any] | None, limit: int) -> Select[Any]:
-    """Rows by `create_time`, the newest first, ties by `uid`; those behind the (ISO time, uid) given."""
+    """Rows by `create_time`, the newest first, ties by `uid`; those behind the (ISO time, uid) of `after`."""
     query = select(table).order_by(table.c.create_time.desc(), table.c.uid).limit(limit)
     if after is None:
         return query
@@ -75,29 +177,106 @@ def newest_first(table: Table, after: Sequence[Any] | None, limit: int) -> Selec
 
 
 def run_migrations(metadata: MetaData) -> None:
-    """What a service's Alembic `env.py` calls."""
-    connection: Connection = context.config.attributes["connection"]
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    """Runs the migrations on the connection of `Database.migrate`; the only call in a service's Alembic `env.py`."""
+    attributes = context.config.attributes
+    context.configure(
+        connection=attributes["connection"],
+        version_table=attributes["version_table"],
+        target_metadata=metadata,
+        render_as_batch=True,
+        transactional_ddl=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
-    connection.commit()
 
 
-def _open(url: str, sqlite: bool) -> Engine:
-    if not sqlite:
-        return create_engine(url, pool_pre_ping=True)
+def _first_tables(config: Config) -> set[str]:
+    """The tables that the service's first migration creates (its constant TABLES)."""
+    script = ScriptDirectory.from_config(config)
+    base = script.get_revision(script.get_base() or "base")
+    return set(base.module.TABLES)
+
+
+def _take_turns(connection: Connection, service: str, resource: str | None) -> None:
+    """Takes the service's write lock until the transaction ends: exclusive, or shared and that of one resource."""
+    service_key = _lock_key(service)
+    if resource is None:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": service_key})
+        return
+    connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": service_key})
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(f"{service}/{resource}")})
+
+
+def _lock_key(name: str) -> int:
+    digest = hashlib.sha256(f"{_LOCK_NAMESPACE}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@contextmanager
+def _reporting_outages(database: Database) -> Generator[None]:
+    """Turns a driver's error about a full disk, a lost connection or a lock into our own."""
+    try:
+        yield
+    except DBAPIError as error:
+        if is_full_disk(error):
+            raise StorageFull(
+                f"no space left for the {database.service}'s database {address_of(database)}: free some, then retry"
+            ) from error
+        if _is_outage(error):
+            raise DatabaseUnavailable(
+                f"the {database.service}'s database {address_of(database)} does not answer: {_first_line(error)}",
+                metadata={"service": f"{database.service} database"},
+            ) from error
+        raise
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    name = getattr(error.orig, "sqlite_errorname", None)
+    if name is not None:
+        return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or str(state)[:2] in {"08", "53", "57"}
+
+
+def _first_line(error: DBAPIError) -> str:
+    return next(iter(str(error.orig).splitlines()), type(error).__name__)
+
+
+def _open(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return _open_postgresql(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise StartRefused(f"PRISMA_DATABASE_URL: expected sqlite:// or postgresql://, got {parsed.drivername}://")
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
-
-    def configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy's begin event below writes BEGIN, not the driver
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
-
-    event.listen(engine, "connect", configure)
-    event.listen(engine, "begin", begin)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _open_postgresql(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        return create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise StartRefused(
+            "PRISMA_DATABASE_URL names PostgreSQL, and its driver is missing: pip install 'psycopg[binary]'"
+        ) from error
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin event writes BEGIN, not the driver
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -18,6 +17,7 @@ from grpc_status import rpc_status
 from services.chassis import context, logs, metrics
 from services.chassis.auth import Keys
 from services.chassis.errors import DeadlineExceeded, Internal, PrismaError, StorageFull
+from services.chassis.files import is_full_disk
 
 UNARY_SECONDS = 300.0
 """The longest a call may take that has no deadline of its own and sends no stream."""
@@ -139,6 +139,6 @@ class CallInterceptor(aio.ServerInterceptor):
 
 
 def _told(error: Exception) -> PrismaError:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full_disk(error):
         return StorageFull("no space left where this service keeps its data: free some, then retry")
     return Internal(f"a defect of PRISMA; the log has the details under request id {context.request_id.get()}")

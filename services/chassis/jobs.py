@@ -14,18 +14,13 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from services.chassis import context, names
-from services.chassis.errors import AlreadyExists, FailedPrecondition
+from services.chassis.errors import FailedPrecondition
+from services.chassis.idempotency import RequestIdReused
 from services.chassis.job_store import TERMINAL, JobNotFound, JobStore, now
 from services.chassis.nats import NatsLink
 
 WATCH_SECONDS = 0.5
 _NAMESPACE = uuid.UUID("6f0d2f4e-2c4b-5e0b-9a50-3c1f5a6f7b11")
-
-
-class RequestIdReused(AlreadyExists):
-    """The request id was used for a different request."""
-
-    reason = "REQUEST_ID_REUSED"
 
 
 class JobState(FailedPrecondition):

@@ -18,6 +18,10 @@ from sqlalchemy import (
     text,
 )
 
+from services.chassis.blobs import blobs_table
+from services.chassis.history import histories_table
+from services.chassis.idempotency import requests_table
+
 METADATA = MetaData()
 
 DATASETS = Table(
@@ -84,3 +88,10 @@ IMPORTS = Table(
     Column("dataset_uid", String(32), nullable=False),
     Column("report", LargeBinary, nullable=False),
 )
+
+HISTORIES = histories_table(METADATA, "embedder")
+"""Of datasets."""
+
+REQUESTS = requests_table(METADATA, "embedder")
+
+BLOBS = blobs_table(METADATA, "embedder")

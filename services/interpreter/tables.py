@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, MetaData, String, Table, Text
 
+from services.chassis.blobs import blobs_table
+from services.chassis.history import histories_table
+from services.chassis.idempotency import requests_table
+
 METADATA = MetaData()
 
 INTERPRETATIONS = Table(
@@ -51,3 +55,10 @@ ACTIVE = Table(
     Column("changed_at", BigInteger, nullable=False),
     Index("active_labels_changed", "run_uid", "changed_at"),
 )
+
+HISTORIES = histories_table(METADATA, "interpreter")
+"""Of the labels of runs."""
+
+REQUESTS = requests_table(METADATA, "interpreter")
+
+BLOBS = blobs_table(METADATA, "interpreter")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, MetaData, String, Table, Text, text
 
+from services.chassis.blobs import blobs_table
+from services.chassis.history import histories_table
+from services.chassis.idempotency import requests_table
+
 METADATA = MetaData()
 
 RUNS = Table(
@@ -48,3 +52,10 @@ METRICS = Table(
     Column("step", BigInteger, primary_key=True),
     Column("values", JSON, nullable=False),
 )
+
+HISTORIES = histories_table(METADATA, "trainer")
+"""Of runs."""
+
+REQUESTS = requests_table(METADATA, "trainer")
+
+BLOBS = blobs_table(METADATA, "trainer")

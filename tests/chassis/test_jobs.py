@@ -18,10 +18,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from services.chassis import job_worker
 from services.chassis.errors import FailedPrecondition, Unavailable, reason_of
+from services.chassis.idempotency import RequestIdReused
 from services.chassis.job_context import JobContext, LeaseLost
 from services.chassis.job_store import TERMINAL, JobNotFound
 from services.chassis.job_worker import JobKind, Sweeper, Worker
-from services.chassis.jobs import Jobs, JobState, RequestIdReused
+from services.chassis.jobs import Jobs, JobState
 from services.chassis.nats import BUCKET, DEAD, JOBS, NatsLink, NatsUnavailable, connect
 from tests.chassis.job_process import kind as counting
 from tests.nats_server import NatsServer

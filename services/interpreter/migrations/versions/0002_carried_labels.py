@@ -8,9 +8,9 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    # The first migration makes the tables as they are now; only older databases lack the column.
-    there = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("labels")}
-    if "carried_from" not in there:
+    # Early versions of 0001 created the column too: a database that stopped at 0001 may have it.
+    columns = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("labels")}
+    if "carried_from" not in columns:
         op.add_column("labels", sa.Column("carried_from", sa.Text, nullable=False, server_default=""))
 
 

@@ -15,10 +15,10 @@ _COLUMNS = (
 
 
 def upgrade() -> None:
-    # The first migration makes the tables as they are now; only older databases lack the columns.
-    there = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("runs")}
+    # Early versions of 0001 created the columns too: a database that stopped at 0001 may have them.
+    columns = {column["name"] for column in sa.inspect(op.get_bind()).get_columns("runs")}
     for column in _COLUMNS:
-        if column.name not in there:
+        if column.name not in columns:
             op.add_column("runs", column)
 
 

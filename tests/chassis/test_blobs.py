@@ -1,0 +1,220 @@
+"""Blobs exist whole or not at all, and damage is noticed at the first use."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
+from services.chassis.database import Database
+from services.chassis.errors import Code
+from tests.chassis.owner import BLOBS
+
+Open = Callable[[], Blobs]
+
+
+@pytest.fixture
+def open_blobs(database: Database, tmp_path: Path) -> Open:
+    """Blobs in a local folder; each call is a new process's view of it."""
+    return lambda: Blobs(tmp_path / "blobs", records=Records(database, BLOBS))
+
+
+@pytest.fixture
+def open_stored(database: Database, tmp_path: Path) -> Open:
+    """Blobs in an object store, with a local cache."""
+    (tmp_path / "store").mkdir()
+    url = f"file://{tmp_path / 'store'}"
+    return lambda: Blobs(tmp_path / "cache", url, records=Records(database, BLOBS))
+
+
+def record(database: Database, blobs: Blobs, *written: Blob) -> None:
+    with database.write() as connection:
+        blobs.record(connection, written)
+
+
+def recorded(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.execute(select(BLOBS.c.path).order_by(BLOBS.c.path)).scalars())
+
+
+def flip_a_bit(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+DAMAGES = (flip_a_bit, cut, remove)
+
+
+def test_a_blob_comes_back_and_goes(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    blob = blobs.put("a/b.bin", [b"one", memoryview(b"two")])
+    assert (blob.path, blob.size, len(blob.digest)) == ("a/b.bin", 6, 64)
+    assert blobs.local("a/b.bin").read_bytes() == b"onetwo"
+    blobs.delete("a")
+    with pytest.raises(BlobDamaged):
+        blobs.local("a/b.bin")
+    blobs.delete("a")
+
+
+def test_a_write_that_breaks_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        Blobs(tmp_path).put("a/b.bin", broken())
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_noticed_by_the_next_process_and_named(
+    database: Database, open_blobs: Open, damage: Callable[[Path], None]
+) -> None:
+    blobs = open_blobs()
+    record(database, blobs, blobs.put("a/b.bin", [b"x" * 1000]), blobs.put("a/c.bin", [b"y" * 1000]))
+    damage(blobs.folder / "a/b.bin")
+    restarted = open_blobs()
+    with pytest.raises(BlobDamaged) as error:
+        restarted.local("a/b.bin")
+    assert error.value.code == Code.DATA_LOSS
+    assert error.value.metadata == {"blob": "a/b.bin"}
+    assert [shown.path for shown in restarted.damages] == ["a/b.bin"]
+    assert restarted.local("a/c.bin").read_bytes() == b"y" * 1000
+
+
+def test_a_file_that_changes_under_a_process_is_checked_again(database: Database, open_blobs: Open) -> None:
+    blobs = open_blobs()
+    record(database, blobs, blobs.put("a", [b"x" * 1000]))
+    file = blobs.local("a")
+    flip_a_bit(file)
+    os.utime(file, (time.time() + 5, time.time() + 5))  # later than any clock tick since it was written
+    with pytest.raises(BlobDamaged):
+        blobs.local("a")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_filled_again_from_the_object_store(
+    database: Database, open_stored: Open, damage: Callable[[Path], None]
+) -> None:
+    blobs = open_stored()
+    record(database, blobs, blobs.put("a/b.bin", [b"x" * 1000]))
+    damage(blobs.folder / "a/b.bin")
+    restarted = open_stored()
+    assert restarted.local("a/b.bin").read_bytes() == b"x" * 1000
+    assert restarted.damages == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_in_the_object_store_is_noticed(
+    database: Database, open_stored: Open, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    blobs = open_stored()
+    record(database, blobs, blobs.put("a/b.bin", [b"x" * 1000]))
+    damage(tmp_path / "store/a/b.bin")
+    (blobs.folder / "a/b.bin").unlink()
+    with pytest.raises(BlobDamaged, match="in the object store"):
+        open_stored().local("a/b.bin")
+    assert not (blobs.folder / "a/b.bin").exists()
+
+
+def test_files_in_the_folder_are_adopted_and_uploaded(database: Database, open_stored: Open) -> None:
+    blobs = open_stored()
+    attempt = blobs.folder / "runs/r/attempt"
+    attempt.mkdir(parents=True)
+    (attempt / "weights").write_bytes(b"w" * 10)
+    (attempt / "codes").write_bytes(b"c" * 20)
+    adopted = blobs.adopt("runs/r/attempt")
+    assert [(blob.path, blob.size) for blob in adopted] == [
+        ("runs/r/attempt/codes", 20),
+        ("runs/r/attempt/weights", 10),
+    ]
+    record(database, blobs, *adopted)
+    (attempt / "weights").unlink()  # another host has an empty cache
+    assert open_stored().local("runs/r/attempt/weights").read_bytes() == b"w" * 10
+    with pytest.raises(FileNotFoundError):
+        blobs.adopt("runs/r/none")
+
+
+@pytest.mark.parametrize("kind", ["open_blobs", "open_stored"])
+def test_a_deletion_takes_files_objects_and_records(
+    kind: str, database: Database, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    blobs: Blobs = request.getfixturevalue(kind)()
+    record(database, blobs, *(blobs.put(path, [b"1"]) for path in ("a/1", "a/2", "ab/3", "a_/4")))
+    blobs.delete("a")
+    assert recorded(database) == ["a_/4", "ab/3"]
+    left = {file.relative_to(tmp_path).parts[1:] for file in tmp_path.rglob("[0-9]") if file.is_file()}
+    assert left == {("a_", "4"), ("ab", "3")}
+
+
+def test_orphans_are_swept_once_they_are_old_and_named_blobs_never(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    for path in ("named", "orphan", "kept/by/folder", "kept/by/another"):
+        blobs.put(path, [b"1"])
+    named = {"named", "kept/by"}
+    assert blobs.sweep(named) == []
+    assert blobs.sweep(named, older_than_seconds=-1) == ["orphan"]
+    assert blobs.local("named").read_bytes() == b"1"
+
+
+def test_orphans_in_the_object_store_are_swept_though_the_cache_is_empty(
+    database: Database, open_stored: Open, tmp_path: Path
+) -> None:
+    blobs = open_stored()
+    for path in ("named", "orphan"):
+        record(database, blobs, blobs.put(path, [b"1"]))
+        (blobs.folder / path).unlink()
+    assert blobs.sweep({"named"}, older_than_seconds=-1) == ["orphan"]
+    assert [file.name for file in (tmp_path / "store").iterdir()] == ["named"]
+    assert recorded(database) == ["named"]
+
+
+def test_blobs_of_an_older_version_are_recorded_as_they_are(database: Database, open_blobs: Open) -> None:
+    blobs = open_blobs()
+    for path in ("old/1", "old/2"):
+        blobs.put(path, [b"x" * 100])
+    assert open_blobs().local("old/1").read_bytes() == b"x" * 100  # nothing to compare with yet
+    assert blobs.adopt_unrecorded(["old/1", "old/2", "old/missing"]) == 3
+    assert recorded(database) == ["old/1", "old/2"]
+    flip_a_bit(blobs.folder / "old/1")
+    with pytest.raises(BlobDamaged):
+        open_blobs().local("old/1")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_scrub_finds_all_damage(database: Database, open_blobs: Open, damage: Callable[[Path], None]) -> None:
+    blobs = open_blobs()
+    record(database, blobs, *(blobs.put(f"a/{number}", [b"x" * 100]) for number in range(5)))
+    assert (open_blobs().scrub().checked, open_blobs().scrub().damages) == (5, [])
+    for number in (1, 3):
+        damage(blobs.folder / f"a/{number}")
+    report = open_blobs().scrub()
+    assert report.checked == 5
+    assert [found.path for found in report.damages] == ["a/1", "a/3"]
+
+
+def test_a_scrub_repairs_the_cache_and_reads_the_object_store(
+    database: Database, open_stored: Open, tmp_path: Path
+) -> None:
+    blobs = open_stored()
+    record(database, blobs, *(blobs.put(f"a/{number}", [b"x" * 100]) for number in range(4)))
+    flip_a_bit(blobs.folder / "a/1")
+    flip_a_bit(tmp_path / "store/a/2")
+    (blobs.folder / "a/3").unlink()
+    report = open_stored().scrub()
+    assert report.repaired == ["a/1"]
+    assert [found.path for found in report.damages] == ["a/2"]

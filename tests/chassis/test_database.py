@@ -1,0 +1,151 @@
+"""A database keeps what was committed and nothing else, and behaves the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from services.chassis.database import Database, DatabaseUnavailable, address_of
+from services.chassis.errors import StorageFull
+from services.chassis.files import is_full_disk
+from services.chassis.startup import StartRefused
+from tests.chassis.owner import THINGS
+from tests.postgres_server import PostgresServer, binaries
+
+UID = "u" * 32
+
+
+@pytest.fixture
+def counter(database: Database) -> Database:
+    """A database with one row that holds a number."""
+    with database.write() as connection:
+        connection.execute(insert(THINGS).values(uid=UID, revision=0))
+    return database
+
+
+def value(database: Database) -> int:
+    with database.read() as connection:
+        return connection.execute(select(THINGS.c.revision)).scalar_one()
+
+
+@pytest.mark.parametrize("resource", [None, UID])
+def test_writers_take_turns_and_lose_no_update(counter: Database, resource: str | None) -> None:
+    def count(_writer: int) -> None:
+        for _ in range(25):
+            with counter.write(resource) as connection:
+                before = connection.execute(select(THINGS.c.revision)).scalar_one()
+                connection.execute(update(THINGS).values(revision=before + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(4)))
+    assert value(counter) == 100
+
+
+def test_a_check_in_a_transaction_still_holds_at_its_end(database: Database) -> None:
+    barrier = threading.Barrier(6)
+
+    def create_if_missing(_writer: int) -> None:
+        barrier.wait()
+        with database.write() as connection:
+            if connection.execute(select(func.count()).select_from(THINGS)).scalar_one() == 0:
+                connection.execute(insert(THINGS).values(uid=UID, revision=1))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(create_if_missing, range(6)))
+    assert value(database) == 1
+
+
+def test_writers_of_different_resources_work_at_once_on_postgresql(database: Database) -> None:
+    if not database.shared:
+        return
+    with database.write("one") as connection, database.write("two") as other:
+        connection.execute(select(1))
+        other.execute(select(1))
+
+
+def test_a_read_is_one_consistent_view(counter: Database) -> None:
+    with counter.read() as connection:
+        before = connection.execute(select(THINGS.c.revision)).scalar_one()
+        with counter.write() as writer:
+            writer.execute(update(THINGS).values(revision=7))
+        assert connection.execute(select(THINGS.c.revision)).scalar_one() == before
+    assert value(counter) == 7
+
+
+def test_an_error_rolls_back(counter: Database) -> None:
+    with pytest.raises(RuntimeError), counter.write() as connection:
+        connection.execute(update(THINGS).values(revision=7))
+        raise RuntimeError
+    assert value(counter) == 0
+
+
+def test_a_broken_constraint_is_no_outage(counter: Database) -> None:
+    with pytest.raises(IntegrityError), counter.write() as connection:
+        connection.execute(insert(THINGS).values(uid=UID, revision=1))
+
+
+def test_a_commit_is_durable(counter: Database) -> None:
+    if counter.shared:
+        return
+    with counter.read() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
+
+
+def test_a_full_sqlite_database_is_a_full_disk(counter: Database) -> None:
+    if counter.shared:
+        return
+    with counter.write() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+    with pytest.raises(StorageFull), counter.write() as connection:
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        connection.execute(text("CREATE TABLE large (value TEXT)"))
+        connection.execute(text("INSERT INTO large VALUES (:value)"), {"value": "x" * 100_000})
+
+
+def test_a_database_that_goes_away_is_unavailable_and_comes_back(postgres_server: PostgresServer) -> None:
+    programs = binaries()
+    assert programs is not None
+    server = PostgresServer(programs)
+    server.start()
+    database = Database(server.create_database(), programs, service="test")
+    try:
+        database.check()
+        server.kill()
+        with pytest.raises(DatabaseUnavailable, match="does not answer"):
+            database.check()
+        server.start()
+        database.check()
+    finally:
+        database.close()
+        server.stop()
+
+
+def test_an_address_has_no_password() -> None:
+    database = Database("postgresql://me:secret@db.example:5432/prisma?sslmode=require", binaries(), service="test")
+    assert address_of(database) == "db.example/prisma"
+
+
+def test_another_kind_of_database_is_refused() -> None:
+    with pytest.raises(StartRefused, match="sqlite:// or postgresql://"):
+        Database("mysql://localhost/prisma", binaries(), service="test")
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(28, "No space left on device"), True),
+        (OSError("384000 requested and 305120 written"), True),  # numpy loses the errno
+        (OSError("Generic LocalFileSystem error: No space left on device (os error 28)"), True),
+        (OperationalError("INSERT", {}, Exception("database or disk is full")), True),
+        (OSError(5, "Input/output error"), False),
+        (ValueError("No space left on device"), False),  # somebody's text, no error of a disk
+    ],
+)
+def test_a_full_disk_is_recognised_whoever_reports_it(error: Exception, full: bool) -> None:
+    assert is_full_disk(error) == full
