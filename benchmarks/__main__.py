@@ -10,9 +10,9 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import trainer
+from benchmarks import search, trainer
 
-BENCHMARKS = {"trainer": trainer}
+BENCHMARKS = {"trainer": trainer, "search": search}
 
 
 def main() -> None:
