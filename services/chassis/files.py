@@ -13,7 +13,7 @@ from typing import IO
 
 from services.chassis.errors import StorageFull
 
-_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FULL_MESSAGES = re.compile(
     r"no space left|disk quota exceeded|database or disk is full|\d+ requested and \d+ written|could not extend file",
     re.IGNORECASE,

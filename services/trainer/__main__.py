@@ -89,7 +89,7 @@ def main() -> None:
                 )
             ],
             kinds=jobs.kinds(),
-            tasks=[follower.run, jobs.warm],
+            tasks=[follower.run, jobs.compile_kernels],
             dependencies=[database_dependency(database)],
             close=[close],
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 
 
@@ -37,7 +38,7 @@ class Run:
     source: Source
     config: Config
     attempt: str
-    shards: Sequence[str]
+    shards: Sequence[CodeShard]
     revision: int
     metrics: Mapping[str, Any] | None
     job: str

@@ -275,7 +275,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         run = await self._trained(request.run, "run")
         sent = False
         for shard in run.shards if request.since_revision < run.revision else ():
-            codes = await asyncio.to_thread(load_codes, self._folder / run.attempt / shard)
+            codes = await asyncio.to_thread(load_codes, self._folder / run.attempt / shard.name)
             wanted = wire.within(codes.rows, request.row_ranges) & (codes.rows >= np.uint64(request.start_row))
             codes = codes.take(np.flatnonzero(wanted))
             for part in wire.blocks_of(len(codes), 8 * int(np.diff(codes.indptr).max(initial=0)) + 12):

@@ -9,33 +9,33 @@ from obstore.store import from_url
 from pydantic import field_validator, model_validator
 
 from services.chassis.settings import ChassisSettings
-from services.trainer.process import Group
+from services.trainer.group import Group
 
 
 class TrainerSettings(ChassisSettings):
-    """What the trainer reads at start."""
+    """The trainer's settings, read at start."""
 
     trainer_listen: str = "127.0.0.1:50052"
-    """Where it listens."""
+    """`host:port` that the trainer listens on."""
     trainer_device: str = "auto"
-    """What to train on: `auto` (CUDA, MPS, CPU, the first that is there), `cpu`, `cuda:0`, `mps`."""
+    """Device to train on: `cpu`, `cuda:0`, `mps`, or `auto` for the first of CUDA, MPS and CPU that is available."""
     trainer_processes: int = 1
-    """Processes that train one run together, each on a part of every batch: one a GPU, started by torchrun."""
+    """Number of processes on this host that train one run together, usually one per GPU; torchrun starts them."""
     trainer_hosts: int = 1
-    """Hosts that train one run together, each with so many processes. On the others `python -P -m
-    services.trainer.helper` runs, with the same settings and the same data folder, mounted at the same path."""
-    trainer_meet_at: str = ""
-    """Where the hosts meet, `host:port`: this host's address in a network of their own, for torch asks for no key."""
+    """Number of hosts that train one run together. Each other host runs `python -P -m
+    services.trainer.training.join_host` with the same settings and the same data folder, mounted at the same path."""
+    trainer_rendezvous: str | None = None
+    """`host:port` at which several hosts meet: this host's address in a private network, as torch checks no key."""
     trainer_push_url: str | None = None
-    """Object store that runs are pushed to, by `s3://bucket/prefix`, `gs://`, `az://`, `file:///`; its keys come from
-    the environment (`AWS_ACCESS_KEY_ID` …). None: nowhere."""
+    """Object store that runs are pushed to: `s3://bucket/prefix`, `gs://`, `az://` or `file:///`. Its credentials come
+    from the environment (`AWS_ACCESS_KEY_ID` …). None disables pushing."""
     trainer_max_weights_bytes: int = 4 << 30
-    """Largest file of weights that is imported."""
+    """Size limit of a file of imported weights, in bytes."""
 
     @model_validator(mode="after")
-    def _can_meet(self) -> Self:
-        if self.trainer_hosts > 1 and not self.trainer_meet_at:
-            raise ValueError("with several trainer_hosts, trainer_meet_at must say where they meet, host:port")
+    def _hosts_can_meet(self) -> Self:
+        if self.trainer_hosts > 1 and self.trainer_rendezvous is None:
+            raise ValueError("several trainer_hosts need trainer_rendezvous, the host:port at which they meet")
         return self
 
     @field_validator("trainer_push_url")
@@ -51,4 +51,5 @@ class TrainerSettings(ChassisSettings):
     @property
     def trainer_group(self) -> Group:
         """The processes that train together."""
-        return Group(self.trainer_processes, self.trainer_hosts, self.trainer_meet_at)
+        rendezvous = self.trainer_rendezvous if self.trainer_hosts > 1 else None
+        return Group(processes=self.trainer_processes, hosts=self.trainer_hosts, rendezvous=rendezvous)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, select, update
@@ -14,6 +14,7 @@ from services.chassis.filters import Term
 from services.chassis.moments import utc_now
 from services.trainer.errors import RunExists, RunNotFound
 from services.trainer.runs import Run, Source
+from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.tables import METRICS, RUNS
 
@@ -110,12 +111,17 @@ class Store:
             connection.execute(update(RUNS).where(RUNS.c.uid == found.uid).values(**values, update_time=utc_now()))
             return _run(connection, _by_uid(connection, found.uid))
 
-    def commit(self, run: Run, attempt: str, shards: Sequence[str]) -> Run:
+    def commit(self, run: Run, attempt: str, shards: Sequence[CodeShard]) -> Run:
         """Makes an attempt's weights and codes those of the run; repeated, it changes nothing. Raises RunNotFound."""
         known = self.run(run.id)
         if known.trained:
             return known
-        changed = {"attempt": attempt, "shards": list(shards), "revision": run.revision + 1, "train_time": utc_now()}
+        changed = {
+            "attempt": attempt,
+            "shards": [asdict(shard) for shard in shards],
+            "revision": run.revision + 1,
+            "train_time": utc_now(),
+        }
         return self.change(run.id, run.uid, **changed)
 
     def delete(self, run_id: str) -> Run:
@@ -203,7 +209,7 @@ def _run(connection: Connection, row: Row[Any]) -> Run:
         ),
         config=Config.from_dict(row.config),
         attempt=row.attempt,
-        shards=row.shards,
+        shards=[_shard(value) for value in row.shards],
         revision=row.revision,
         metrics=connection.execute(latest).scalar(),
         job=row.job,
@@ -218,3 +224,7 @@ def _run(connection: Connection, row: Row[Any]) -> Run:
         imported_from=row.imported_from,
         latent_count=row.latent_count or row.config["expansion"] * source["dimension"],
     )
+
+
+def _shard(value: str | dict[str, Any]) -> CodeShard:
+    return CodeShard(name=value) if isinstance(value, str) else CodeShard(**value)

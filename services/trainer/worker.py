@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,15 +21,27 @@ from services.chassis.blobs import Blobs
 from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
-from services.trainer import convert, process
-from services.trainer.child import Spec
+from services.trainer import convert
 from services.trainer.errors import NoPushStore, PushFailed, RunNotFound, RunNotTrained
+from services.trainer.group import Group
 from services.trainer.runs import Run
 from services.trainer.sae import checkpoint, comparing, evaluating
-from services.trainer.sae.codes import load_codes
+from services.trainer.sae.codes import CodeShard, load_codes
 from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors
 from services.trainer.sae.weights import Weights
 from services.trainer.store import Store
+from services.trainer.training import launch
+from services.trainer.training.protocol import (
+    CheckpointWritten,
+    Finished,
+    Message,
+    PatienceExhausted,
+    Resumed,
+    RowsEncoded,
+    StepMeasured,
+    StepMetrics,
+    Task,
+)
 from services.trainer.upstream import Embedder
 from services.trainer.vector_files import VectorFiles
 from services.trainer.weights_files import sae_lens_files
@@ -38,7 +50,7 @@ SERVICE = "trainer"
 TRAIN, SWEEP, EVALUATE, PUSH = "train-run", "sweep-runs", "evaluate-run", "push-run"
 CHANGED = "run.changed"
 DELETED = "run.deleted"
-Report: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
+Report: TypeAlias = Callable[[StepMetrics], Awaitable[None]]
 _MEASURING = "measuring what the reconstructions keep"
 
 
@@ -54,7 +66,7 @@ class TrainerJobs:
         embedder: Embedder,
         events: Events,
         device: str,
-        group: process.Group,
+        group: Group,
         ack_wait: float,
         push_url: str | None = None,
     ) -> None:
@@ -70,7 +82,7 @@ class TrainerJobs:
         self._push_url = push_url or ""
         self._push_store = from_url(push_url) if push_url else None
         self._training = asyncio.Lock()
-        self._warm = asyncio.Event()
+        self._kernels = launch.KernelCompilation()
 
     def kinds(self) -> list[JobKind]:
         """The kinds, for the worker. One training at a time, the rest wait."""
@@ -81,17 +93,16 @@ class TrainerJobs:
             JobKind(SERVICE, PUSH, PushRunRequest, self.push, self._ack_wait),
         ]
 
-    async def warm(self) -> None:
+    async def compile_kernels(self) -> None:
         """Compiles the kernels for this machine; trainings wait for it."""
-        await process.warm()
-        self._warm.set()
+        await self._kernels.run()
 
     async def train(self, request: TrainRunRequest, context: JobContext) -> None:
         """Trains a run in a process of its own, from the last checkpoint, and commits weights and codes."""
         run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
 
-        async def report(metrics: Mapping[str, Any]) -> None:
-            await context.progress(metrics["step"], metrics["total_steps"], "steps", f"epoch {metrics['epoch']:.1f}")
+        async def report(metrics: StepMetrics) -> None:
+            await context.progress(metrics.step, metrics.total_steps, "steps", f"epoch {metrics.epoch:.1f}")
 
         await self._train(run, context, report)
 
@@ -112,8 +123,8 @@ class TrainerJobs:
                 tags=[tag],
             )
 
-            async def report(metrics: Mapping[str, Any], at: int = place, name: str = run.display_name) -> None:
-                message = f"{name}: epoch {metrics['epoch']:.1f} of {metrics['total_steps']} steps"
+            async def report(metrics: StepMetrics, at: int = place, name: str = run.display_name) -> None:
+                message = f"{name}: epoch {metrics.epoch:.1f} of {metrics.total_steps} steps"
                 await context.progress(at, len(configs), "runs", message)
 
             try:
@@ -159,10 +170,9 @@ class TrainerJobs:
         if self._training.locked():
             await context.progress(0, 0, "steps", "waits for another training to end")
         async with self._training:
-            while not self._warm.is_set():
+            while not self._kernels.finished:
                 await context.progress(0, 0, "steps", "compiling the kernels, once for this machine")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._warm.wait(), timeout=1)
+                await self._kernels.wait(1.0)
             await self._train_now(run, context, report)
 
     async def _train_now(self, run: Run, context: JobContext, report: Report) -> None:
@@ -172,24 +182,26 @@ class TrainerJobs:
             self._store.change, run.id, run.uid, job=context.job.name, fingerprint=fingerprint, device=self._device
         )
         path = f"{run.folder}/{names.new_uid()}"
-        spec = Spec(
-            vectors=str(data),
-            config=run.config.to_dict(),
-            folder=str(self._folder / path),
-            resume=await asyncio.to_thread(self._last_checkpoint, run),
+        task = Task(
+            vectors=data,
+            config=run.config,
+            folder=self._folder / path,
+            checkpoint=await asyncio.to_thread(self._last_checkpoint, run),
             device=self._device,
-            weights=str(self._folder / run.imported) if run.imported_from else "",
+            imported_weights=self._folder / run.imported if run.imported_from else None,
         )
         (self._folder / path).mkdir(parents=True)
-        shards: list[str] = []
-        group = process.Group() if run.imported_from else self._group
+        shards: Sequence[CodeShard] = []
+        group = Group() if run.imported_from else self._group
         if group.hosts > 1:
-            await context.progress(0, 0, "steps", f"waits for {group.hosts} hosts to meet at {group.meet_at}")
-        # Who lost the lease leaves nothing: another attempt goes on from where this one was seen last.
-        training = process.train(spec, group, lambda: not context.lost)
+            await context.progress(0, 0, "steps", f"waiting for {group.hosts} hosts at {group.rendezvous}")
+        # A worker that lost its lease keeps no progress: another attempt resumes from the last checkpoint.
+        training = launch.train(task, group, keep_progress=lambda: not context.lost)
         async with aclosing(training) as messages:
             async for message in messages:
-                shards = await self._hear(run, message, context, report) or shards
+                await self._record(run, message, context, report)
+                if isinstance(message, Finished):
+                    shards = message.shards
         await context.prove()
         done = await asyncio.to_thread(self._store.commit, run, path, shards)
         for old in (self._folder / run.folder).iterdir():
@@ -213,7 +225,7 @@ class TrainerJobs:
         weights = self.weights(run)
         counts = np.zeros(weights.latent_count, dtype=np.int64)
         for shard in run.shards:
-            codes = load_codes(self._folder / run.attempt / shard)
+            codes = load_codes(self._folder / run.attempt / shard.name)
             counts += np.bincount(codes.indices, minlength=weights.latent_count)
         found = asdict(evaluating.evaluate(weights, vectors.take(rows), counts / run.source.row_count))
         found["row_count"] = found.pop("rows")
@@ -236,24 +248,28 @@ class TrainerJobs:
         assert data is not None
         return data, fingerprint
 
-    async def _hear(self, run: Run, message: dict[str, Any], context: JobContext, report: Report) -> list[str]:
-        """Takes in what the training process says; returns the shards it has written at its end."""
-        if metrics := message.get("metrics"):
-            await report(metrics)
-            await asyncio.to_thread(self._store.add_metrics, run.uid, metrics)
-        elif "checkpoint" in message:
-            await context.checkpoint()
-            context.log(f"checkpoint at step {message['checkpoint']}")
-        elif "patience" in message:
-            context.log(f"the held-out FVU falls no more: the training ends at step {message['patience']}")
-        elif "resumed" in message:
-            context.log(f"resumed at step {message['resumed']}")
-        return message.get("done", {}).get("shards", [])
+    async def _record(self, run: Run, message: Message, context: JobContext, report: Report) -> None:
+        """Keeps what the training process reports."""
+        match message:
+            case StepMeasured(metrics):
+                await report(metrics)
+                await asyncio.to_thread(self._store.add_metrics, run.uid, metrics.to_dict())
+            case CheckpointWritten(step):
+                await context.checkpoint()
+                context.log(f"checkpoint at step {step}")
+            case PatienceExhausted(total_steps):
+                context.log(f"the held-out FVU no longer falls: the training ends at step {total_steps}")
+            case Resumed(step):
+                context.log(f"resumed at step {step}")
+            case RowsEncoded(done, total):
+                await context.progress(done, total, "rows", f"{run.display_name}: encoding all rows")
+            case _:
+                pass
 
-    def _last_checkpoint(self, run: Run) -> str:
-        """The newest checkpoint of the run's attempts; each replaces the one before as a whole."""
-        found = list((self._folder / run.folder).glob(f"*/{checkpoint.NAME}"))
-        return str(max(found, key=lambda file: file.stat().st_mtime_ns)) if found else ""
+    def _last_checkpoint(self, run: Run) -> Path | None:
+        """The newest checkpoint of the run's attempts; each replaces the one before completely."""
+        files = list((self._folder / run.folder).glob(f"*/{checkpoint.NAME}"))
+        return max(files, key=lambda file: file.stat().st_mtime_ns) if files else None
 
 
 def _first_line(error: Exception) -> str:

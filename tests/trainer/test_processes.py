@@ -1,64 +1,180 @@
-"""Several processes train as one does, by torchrun and gloo; a killed one is made good from the last checkpoint."""
+"""Training processes: what they report, that several train as one does, and that none is left behind."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from services.trainer import process
-from services.trainer.child import Spec
-from services.trainer.errors import TrainingFailed
-from services.trainer.helper import help_out
-from services.trainer.process import Group
+from services.chassis.errors import StorageFull
+from services.trainer.errors import TrainingDiverged, TrainingFailed
+from services.trainer.group import Group
 from services.trainer.sae import checkpoint
+from services.trainer.sae.codes import CodeShard, load_codes
 from services.trainer.sae.config import Config
 from services.trainer.sae.weights import Weights
+from services.trainer.training import launch, protocol
+from services.trainer.training.join_host import join_trainings
+from services.trainer.training.protocol import (
+    CheckpointWritten,
+    Failed,
+    Finished,
+    Message,
+    PatienceExhausted,
+    Resumed,
+    RowsEncoded,
+    StepMeasured,
+    StepMetrics,
+    Task,
+)
 from tests.trainer.test_sae import clusters
 
+METRICS = StepMetrics(
+    step=3,
+    total_steps=9,
+    epoch=0.5,
+    loss=1.5,
+    fvu=0.5,
+    held_out_fvu=None,
+    l0=4.0,
+    dead_count=2,
+    dead_share=0.5,
+    gradient_norm=1.0,
+    learning_rate=0.01,
+    samples_per_second=10.0,
+    elapsed_seconds=1.0,
+    peak_memory_bytes=1 << 20,
+    time=1.0,
+)
+MESSAGES: Sequence[Message] = [
+    Resumed(4),
+    StepMeasured(METRICS),
+    CheckpointWritten(5),
+    PatienceExhausted(7),
+    RowsEncoded(done=1, total=2),
+    Finished([CodeShard(name="codes-00000.npz", first_row=3, last_row=9, row_count=4)]),
+    Failed(cause="diverged", message="the loss is nan"),
+]
 
-def spec_for(folder: Path, vectors: np.ndarray, attempt: str, resume: str = "", **config: object) -> Spec:
+
+def task_for(folder: Path, vectors: np.ndarray, attempt: str, resume: Path | None = None, **config: object) -> Task:
     data = folder / "data"
     if not data.exists():
         data.mkdir()
         np.save(data / "vectors-00000.npy", vectors)
         np.save(data / "rows.npy", np.arange(len(vectors), dtype=np.uint64))
-    made = Config(expansion=4, k=4, batch_size=64, **config).resolved(len(vectors), vectors.shape[1], 2)  # type: ignore[arg-type]
+    settings = {"expansion": 4, "k": 4, "batch_size": 64, **config}
+    resolved = Config(**settings).resolved(len(vectors), vectors.shape[1], 2)  # type: ignore[arg-type]
     (folder / attempt).mkdir()
-    return Spec(str(data), made.to_dict(), str(folder / attempt), resume, checkpoint_seconds=0.2)
+    return Task(vectors=data, config=resolved, folder=folder / attempt, checkpoint=resume, checkpoint_seconds=0.2)
 
 
-async def run(spec: Spec, processes: int) -> tuple[list[dict[str, float]], Weights]:
-    metrics: list[dict[str, float]] = []
-    async with aclosing(process.train(spec, Group(processes))) as messages:
-        async for message in messages:
-            if "metrics" in message:
-                metrics.append(message["metrics"])
-    return metrics, Weights.load(Path(spec.folder) / "weights.safetensors")
+async def reports(task: Task, processes: int = 1) -> list[Message]:
+    async with aclosing(launch.train(task, Group(processes))) as messages:
+        return [message async for message in messages]
 
 
-def alive(pattern: str) -> list[int]:
-    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
-    return [int(each) for each in found.stdout.split()]
+async def train(task: Task, processes: int) -> tuple[list[StepMetrics], Weights]:
+    messages = await reports(task, processes)
+    metrics = [message.metrics for message in messages if isinstance(message, StepMeasured)]
+    return metrics, Weights.load(task.folder / "weights.safetensors")
 
 
-async def test_who_is_cancelled_while_the_process_ends_waits_for_it(tmp_path: Path) -> None:
+def processes_of(pattern: str) -> list[int]:
+    listing = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
+    return [int(line) for line in listing.stdout.split()]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_is_read_as_it_was_written(message: Message) -> None:
+    line = protocol.encode(message)
+    assert line.count("\n") == 1
+    assert protocol.decode(line.encode()) == message
+
+
+def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
+    task = Task(vectors=tmp_path, config=Config(k=3, seed=7), folder=tmp_path / "a", checkpoint=tmp_path / "c")
+    assert Task.from_json(task.to_json()) == task
+    assert Task.from_json(replace(task, checkpoint=None).to_json()).checkpoint is None
+
+
+def test_a_line_that_is_no_message_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a message"):
+        protocol.decode('{"type": "Unheard"}')
+
+
+def test_reading_the_settings_loads_neither_numba_nor_scipy_nor_torch() -> None:
+    code = (
+        "import sys, services.trainer.settings\n"
+        "print([name for name in ('numba', 'scipy', 'torch', 'numpy') if name in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
+
+
+async def test_a_training_reports_metrics_checkpoints_and_the_encoding_of_all_rows(tmp_path: Path) -> None:
+    messages = await reports(task_for(tmp_path, clusters(1000, 16), "one", epochs=2))
+    kinds = {type(message) for message in messages}
+    assert {StepMeasured, CheckpointWritten, RowsEncoded, Finished} <= kinds
+    encoded = [message for message in messages if isinstance(message, RowsEncoded)]
+    assert (encoded[-1].done, encoded[-1].total) == (1000, 1000)
+    finished = messages[-1]
+    assert isinstance(finished, Finished)
+    assert finished.shards == [CodeShard(name="codes-00000.npz", first_row=0, last_row=999, row_count=1000)]
+    np.testing.assert_array_equal(load_codes(tmp_path / "one/codes-00000.npz").rows, np.arange(1000))
+
+
+async def test_codes_of_imported_weights_are_written_with_progress(tmp_path: Path) -> None:
+    first = task_for(tmp_path, clusters(1000, 16), "one", epochs=2)
+    await reports(first)
+    (tmp_path / "two").mkdir()
+    imported = replace(first, folder=tmp_path / "two", imported_weights=tmp_path / "one/weights.safetensors")
+    messages = await reports(imported)
+    assert [type(message) for message in messages] == [RowsEncoded, Finished]
+    one, two = (load_codes(tmp_path / name / "codes-00000.npz") for name in ("one", "two"))
+    assert one.values.tobytes() == two.values.tobytes()
+
+
+async def test_a_training_that_diverges_says_so_instead_of_printing_a_traceback(tmp_path: Path) -> None:
+    task = task_for(tmp_path, clusters(1000, 16) * np.float32(1e18), "one", normalization="none", epochs=2)
+    with pytest.raises(TrainingDiverged, match="lower the learning rate"):
+        await reports(task)
+
+
+@pytest.fixture
+def storage_limit() -> Iterator[None]:
+    """Files of this process and of those it starts can't grow beyond 100 kB: the same error path as a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_ends_a_training_with_storage_full(tmp_path: Path, storage_limit: None) -> None:
+    task = task_for(tmp_path, clusters(1000, 16), "one", epochs=1, expansion=64)
+    with pytest.raises(StorageFull):
+        await reports(task)
+
+
+async def test_cancelling_while_a_process_ends_still_waits_for_its_end(tmp_path: Path) -> None:
     leaving = asyncio.Event()
 
     async def follow() -> None:
-        spec = spec_for(tmp_path, clusters(1000, 16), "long", epochs=1_000_000)
-        async with aclosing(process.train(spec, keep=lambda: True)) as messages:
+        task = task_for(tmp_path, clusters(1000, 16), "long", epochs=1_000_000)
+        async with aclosing(launch.train(task, keep_progress=lambda: True)) as messages:
             async for message in messages:
-                if "metrics" in message:
+                if isinstance(message, StepMeasured):
                     leaving.set()
                     raise RuntimeError
 
@@ -67,17 +183,17 @@ async def test_who_is_cancelled_while_the_process_ends_waits_for_it(tmp_path: Pa
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following
-    assert alive(f"services.trainer.child.*{tmp_path}") == []
+    assert processes_of(f"services.trainer.training.*{tmp_path}") == []
     assert (tmp_path / "long" / checkpoint.NAME).exists()
 
 
 async def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     vectors = clusters(1000, 16)
-    one, alone = await run(spec_for(tmp_path, vectors, "one", architecture="matryoshka", epochs=6), 1)
-    two, together = await run(spec_for(tmp_path, vectors, "two", architecture="matryoshka", epochs=6), 2)
+    one, alone = await train(task_for(tmp_path, vectors, "one", architecture="matryoshka", epochs=6), 1)
+    two, together = await train(task_for(tmp_path, vectors, "two", architecture="matryoshka", epochs=6), 2)
     at_epochs = [
-        {each["step"]: each["held_out_fvu"] for each in every if each["held_out_fvu"] is not None}
-        for every in (one, two)
+        {metrics.step: metrics.held_out_fvu for metrics in reported if metrics.held_out_fvu is not None}
+        for reported in (one, two)
     ]
     assert len(at_epochs[0]) == 6
     assert at_epochs[0].keys() == at_epochs[1].keys()
@@ -85,96 +201,106 @@ async def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(together.W_dec, alone.W_dec, atol=1e-3)
 
 
-async def test_a_killed_process_is_made_good_from_the_last_checkpoint(tmp_path: Path) -> None:
+async def test_after_a_kill_the_training_resumes_from_the_last_checkpoint(tmp_path: Path) -> None:
     vectors = clusters(1000, 16)
-    _metrics, undisturbed = await run(spec_for(tmp_path, vectors, "one", epochs=400), 1)
-    spec = spec_for(tmp_path, vectors, "two", epochs=400)
+    _metrics, undisturbed = await train(task_for(tmp_path, vectors, "one", epochs=400), 1)
+    task = task_for(tmp_path, vectors, "two", epochs=400)
     resumed: list[int] = []
     killed = False
-    async with aclosing(process.train(spec, Group(2))) as messages:
+    async with aclosing(launch.train(task, Group(2))) as messages:
         async for message in messages:
-            if "checkpoint" in message and not killed:
+            if isinstance(message, CheckpointWritten) and not killed:
                 killed = True
-                # Of the group's python processes the last is a training one; its death is torchrun's to mend.
-                os.kill(alive(f"services.trainer.child.*{tmp_path}/two")[-1], signal.SIGKILL)
-            if "resumed" in message:
-                resumed.append(message["resumed"])
+                # The group's last Python process is a training one; torchrun restarts it.
+                os.kill(processes_of(f"services.trainer.training.*{tmp_path}/two")[-1], signal.SIGKILL)
+            if isinstance(message, Resumed):
+                resumed.append(message.step)
     assert killed
     assert resumed
     assert resumed[0] > 0
-    weights = Weights.load(Path(spec.folder) / "weights.safetensors")
+    weights = Weights.load(task.folder / "weights.safetensors")
     np.testing.assert_allclose(weights.W_dec, undisturbed.W_dec, atol=1e-2)
 
 
-async def test_processes_started_again_find_each_other_though_one_is_late(tmp_path: Path) -> None:
-    child = tmp_path / "child.py"
-    child.write_text(
+async def test_restarted_processes_find_each_other_though_one_is_late(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
         "import os, signal, time; from services.trainer.sae import distributed\n"
-        "again, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] != '0', os.environ['RANK']\n"
-        "time.sleep(again and rank == '1')\n"
+        "restarted, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] != '0', os.environ['RANK']\n"
+        "time.sleep(restarted and rank == '1')\n"
         "distributed.share()\n"
-        "if not again: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if not restarted: os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    started = await asyncio.create_subprocess_exec(sys.executable, *torchrun, str(child), env=process.environment())
-    assert await started.wait() == 0
+    process = await asyncio.create_subprocess_exec(sys.executable, *torchrun, str(script), env=launch.environment())
+    assert await process.wait() == 0
 
 
-async def test_a_training_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+async def test_a_training_resumes_with_another_number_of_processes(tmp_path: Path) -> None:
     vectors = clusters(1000, 16)
-    _metrics, undisturbed = await run(spec_for(tmp_path, vectors, "one", epochs=60), 1)
-    first = spec_for(tmp_path, vectors, "two", epochs=60)
-    async with aclosing(process.train(Spec(**{**vars(first), "checkpoint_seconds": 0.02}))) as messages:
+    _metrics, undisturbed = await train(task_for(tmp_path, vectors, "one", epochs=60), 1)
+    first = replace(task_for(tmp_path, vectors, "two", epochs=60), checkpoint_seconds=0.02)
+    async with aclosing(launch.train(first)) as messages:
         async for message in messages:
-            if "checkpoint" in message:
+            if isinstance(message, CheckpointWritten):
                 break
-    resume = str(tmp_path / "two/checkpoint.safetensors")
-    _metrics, weights = await run(spec_for(tmp_path, vectors, "three", resume, epochs=60), 2)
+    resume = tmp_path / "two/checkpoint.safetensors"
+    _metrics, weights = await train(task_for(tmp_path, vectors, "three", resume, epochs=60), 2)
     np.testing.assert_allclose(weights.W_dec, undisturbed.W_dec, atol=1e-3)
 
 
 async def test_two_hosts_train_as_one_process_does(tmp_path: Path) -> None:
     vectors = clusters(1000, 16)
-    _metrics, alone = await run(spec_for(tmp_path, vectors, "one", epochs=6), 1)
+    _metrics, alone = await train(task_for(tmp_path, vectors, "one", epochs=6), 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        group = Group(1, 2, f"127.0.0.1:{free.getsockname()[1]}")
-    helping = asyncio.create_task(help_out(group))  # one that joins from elsewhere: it isn't told what to train
+        group = Group(processes=1, hosts=2, rendezvous=f"127.0.0.1:{free.getsockname()[1]}")
+    joining = asyncio.create_task(join_trainings(group))  # the second host, which gets no task as an argument
     for name in ("two", "three"):  # and joins the next training too
-        spec = spec_for(tmp_path, vectors, name, epochs=6)
-        steps = [each["metrics"]["step"] async for each in process.train(spec, group) if "metrics" in each]
-        assert len(steps) >= 6
-        together = Weights.load(Path(spec.folder) / "weights.safetensors")
+        task = task_for(tmp_path, vectors, name, epochs=6)
+        messages = [message async for message in launch.train(task, group)]
+        assert sum(isinstance(message, StepMeasured) for message in messages) >= 6
+        together = Weights.load(task.folder / "weights.safetensors")
         np.testing.assert_allclose(together.W_dec, alone.W_dec, atol=1e-3)
-    helping.cancel()
-    await asyncio.wait([helping])
-    assert not alive(f"rdzv-endpoint={group.meet_at}")
+    joining.cancel()
+    await asyncio.wait([joining])
+    assert not processes_of(f"rdzv-endpoint={group.rendezvous}")
 
 
-async def test_a_batch_that_cant_be_shared_is_refused(tmp_path: Path) -> None:
-    spec = spec_for(tmp_path, clusters(1000, 16), "one", epochs=1)
-    with pytest.raises(TrainingFailed, match="a batch that 3 processes can share, got 64"):
-        await run(spec, 3)
+async def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+    task = task_for(tmp_path, clusters(1000, 16), "one", epochs=1)
+    with pytest.raises(TrainingFailed, match="a batch size that 3 processes can share, got 64"):
+        await train(task, 3)
 
 
-async def test_no_process_is_left_when_the_one_that_holds_their_pipe_dies(tmp_path: Path) -> None:
-    spec = spec_for(tmp_path, clusters(1000, 16), "one", epochs=100_000)
+async def test_no_process_is_left_when_the_holder_of_their_pipe_dies(tmp_path: Path) -> None:
+    task = task_for(tmp_path, clusters(1000, 16), "one", epochs=100_000)
     code = (
-        "import asyncio, json, sys; from services.trainer import process; from services.trainer.child import Spec\n"
+        "import asyncio, sys; from services.trainer.group import Group\n"
+        "from services.trainer.training import launch; from services.trainer.training.protocol import Task\n"
         "async def main():\n"
-        "    spec = Spec(**json.loads(sys.argv[1]))\n"
-        "    async for message in process.train(spec, process.Group(2)): print(message, flush=True)\n"
+        "    task = Task.from_json(sys.argv[1])\n"
+        "    async for message in launch.train(task, Group(2)): print(message, flush=True)\n"
         "asyncio.run(main())\n"
     )
     holder = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, json.dumps(vars(spec)), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", code, task.to_json(), stdout=asyncio.subprocess.PIPE
     )
     assert holder.stdout is not None
     await holder.stdout.readline()
     holder.kill()
     await holder.wait()
     for _ in range(200):
-        if not (left := alive(str(tmp_path))):
+        remaining = processes_of(str(tmp_path))
+        if not remaining:
             return
         await asyncio.sleep(0.1)
-    raise AssertionError(f"left alive: {left}")
+    raise AssertionError(f"left alive: {remaining}")
+
+
+async def test_kernels_that_a_training_waits_for_are_compiled_without_delay() -> None:
+    compilation = launch.KernelCompilation()
+    running = asyncio.create_task(compilation.run())
+    while not compilation.finished:
+        await compilation.wait(seconds=60)
+    await running

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from pathlib import Path
 
 import grpc.aio
@@ -28,8 +26,8 @@ from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_common import wire
 from services.chassis.errors import reason_of
-from services.trainer.child import Spec
 from services.trainer.sae.config import Config as SaeConfig
+from services.trainer.training.protocol import Task
 from tests.calls import reason
 from tests.trainer.conftest import DATASET, Suite
 
@@ -77,7 +75,7 @@ async def stepped(suite: Suite, steps: int) -> None:
 
 def children(folder: Path) -> str:
     return subprocess.run(
-        ["pgrep", "-f", f"services.trainer.child.*{folder}"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", f"services.trainer.training.*{folder}"], capture_output=True, text=True, check=False
     ).stdout
 
 
@@ -181,7 +179,9 @@ async def test_deleting_the_dataset_deletes_runs_and_files_and_stops_the_trainin
 
 
 def test_the_training_process_imports_neither_grpc_nor_nats() -> None:
-    code = "import sys, services.trainer.child; print([m for m in ('grpc', 'nats', 'sqlalchemy') if m in sys.modules])"
+    code = (
+        "import sys, services.trainer.training; print([m for m in ('grpc', 'nats', 'sqlalchemy') if m in sys.modules])"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
 
@@ -190,10 +190,10 @@ def test_the_training_process_ends_when_its_parents_pipe_does(tmp_path: Path) ->
     np.save(tmp_path / "vectors-00000.npy", np.random.default_rng(0).standard_normal((500, 16), dtype=np.float32))
     np.save(tmp_path / "rows.npy", np.arange(500, dtype=np.uint64))
     config = SaeConfig(batch_size=8, epochs=1_000_000).resolved(500, 16, 1)
-    spec = Spec(str(tmp_path), config.to_dict(), str(tmp_path / "attempt"), "")
+    task = Task(vectors=tmp_path, config=config, folder=tmp_path / "attempt")
     with (tmp_path / "said").open("wb") as said:  # a file: what it says can't end it, only the pipe can
         child = subprocess.Popen(
-            [sys.executable, "-m", "services.trainer.child", json.dumps(asdict(spec))],
+            [sys.executable, "-m", "services.trainer.training", task.to_json()],
             stdin=subprocess.PIPE,
             stdout=said,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from services.trainer.sae.config import Config
@@ -29,5 +27,4 @@ def warm() -> None:
 
 
 if __name__ == "__main__":
-    os.nice(10)
     warm()
