@@ -23,7 +23,7 @@ def message(
     path: Mapping[str, str],
     query: Iterable[tuple[str, str]],
     body: Any = None,
-    body_field: str = "",
+    body_field: str | None = None,
 ) -> Message:
     """The message of a request. `body` is parsed JSON, for the field named, or for all with "*".
 

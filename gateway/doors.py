@@ -18,9 +18,11 @@ from starlette.responses import JSONResponse, Response
 
 from gateway import binding
 from gateway.uploads import whole_body
-from services.chassis.auth import Keys, digest
+from prisma_common.addresses import is_loopback
+from prisma_common.keys import digest
+from services.chassis.auth import Keys
 from services.chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
-from services.chassis.settings import ChassisSettings, is_loopback
+from services.chassis.settings import ChassisSettings
 
 COOKIE = "prisma_session"
 SESSION_SECONDS = 30 * 24 * 3600

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from google.api import annotations_pb2, field_behavior_pb2, http_pb2
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
@@ -20,8 +19,9 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 
+from prisma_common.http_rule import PathTemplate, Variable, http_bindings
+
 FILE = Path(__file__).parent / "web" / "openapi.json"
-_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^{}]*))?\}")
 _SINGULAR = {
     "datasets": "dataset",
     "documents": "document",
@@ -165,24 +165,22 @@ class _Writer:
     def _operations(
         self, service: str, name: str, method: MethodDescriptorProto
     ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        rule: http_pb2.HttpRule = method.options.Extensions[annotations_pb2.http]  # pyright: ignore[reportArgumentType]
-        for number, each in enumerate((rule, *rule.additional_bindings)):
-            verb = each.WhichOneof("pattern") or ""
-            path, parameters, bound = _path(getattr(each, verb))
+        for number, binding in enumerate(http_bindings(method.options)):
+            path, parameters, bound = _path(binding.path)
             comment = self._comments.get(name, "")
             operation: dict[str, Any] = {
                 "operationId": f"{service}_{method.name}{f'_{number}' if number else ''}",
                 "tags": [service],
                 "summary": comment.split(". ")[0].rstrip("."),
                 "description": comment,
-                "parameters": [*parameters, *self._query(method, each.body, bound)],
+                "parameters": [*parameters, *self._query(method, binding.body, bound)],
                 "responses": {"200": self._response(method), "default": _error_response()},
             }
-            if each.body:
-                operation["requestBody"] = self._body(method, each.body, bound)
-            yield verb, path, operation
+            if binding.body:
+                operation["requestBody"] = self._body(method, binding.body, bound)
+            yield binding.verb.lower(), path, operation
 
-    def _query(self, method: MethodDescriptorProto, body: str, bound: set[str]) -> list[dict[str, Any]]:
+    def _query(self, method: MethodDescriptorProto, body: str | None, bound: set[str]) -> list[dict[str, Any]]:
         if body == "*":
             return []
         request, prefix = self._messages[method.input_type], method.input_type
@@ -299,19 +297,17 @@ class _Writer:
         }
 
 
-def _path(template: str) -> tuple[str, list[dict[str, Any]], set[str]]:
-    """The path with a parameter for each segment, the parameters, and the fields that the path binds."""
+def _path(template: PathTemplate) -> tuple[str, list[dict[str, Any]], set[str]]:
+    """The path with a parameter for each segment, the parameters, and the fields that the path holds."""
     parameters: list[dict[str, Any]] = []
-    bound: set[str] = set()
 
-    def segments(variable: re.Match[str]) -> str:
-        bound.add(variable[1])
+    def segments(variable: Variable) -> str:
         parts: list[str] = []
-        for part in (variable[2] or "*").split("/"):
-            if part != "*":
-                parts.append(part)
+        for segment in variable.segments:
+            if segment != "*":
+                parts.append(segment)
                 continue
-            name = _SINGULAR.get(parts[-1], parts[-1]) if parts else variable[1]
+            name = _SINGULAR.get(parts[-1], parts[-1]) if parts else variable.field
             parameters.append(
                 {
                     "name": name,
@@ -324,7 +320,8 @@ def _path(template: str) -> tuple[str, list[dict[str, Any]], set[str]]:
             parts.append(f"{{{name}}}")
         return "/".join(parts)
 
-    return _VARIABLE.sub(segments, template), parameters, bound
+    path = template.expand(segments)
+    return path, parameters, {variable.field for variable in template.variables}
 
 
 def _error_response() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from services.chassis import context
 from services.chassis.channels import translate
-from services.chassis.errors import Code, InvalidArgument, PrismaError, ResourceExhausted
+from services.chassis.errors import Cancelled, Code, InvalidArgument, PrismaError, ResourceExhausted, Unimplemented
 
 HTTP_CODES = {
     Code.CANCELLED: 499,
@@ -35,7 +35,7 @@ HTTP_CODES = {
 """What google.rpc.Code says in its own comments."""
 
 
-class HttpError(PrismaError):
+class HttpError(PrismaError, dynamic=True):
     """An error that HTTP has a code of its own for."""
 
     def __init__(self, error: PrismaError, status: int, headers: dict[str, str] | None = None) -> None:
@@ -48,13 +48,13 @@ class HttpError(PrismaError):
 
 def no_such_path(path: str) -> HttpError:
     """The error for a path that the API does not have."""
-    return HttpError(_Plain(Code.NOT_FOUND, f"the API has no path {path[:300]!r}; /docs lists all", "NOT_FOUND"), 404)
+    return HttpError(Unimplemented(f"the API has no path {path[:300]!r}; /docs lists all"), 404)
 
 
 def wrong_method(verb: str, allowed: list[str]) -> HttpError:
     """The error for a path that takes other methods."""
-    told = f"this path takes {', '.join(allowed)}; got {verb}"
-    return HttpError(_Plain(Code.UNIMPLEMENTED, told, "UNIMPLEMENTED"), 405, {"Allow": ", ".join(allowed)})
+    methods = ", ".join(allowed)
+    return HttpError(Unimplemented(f"this path takes {methods}; got {verb}"), 405, {"Allow": methods})
 
 
 def too_large(limit: int) -> HttpError:
@@ -70,7 +70,7 @@ def wrong_type(got: str, expected: str) -> HttpError:
 def of_call(error: aio.AioRpcError, service: str) -> PrismaError:
     """A service's error as it is told over HTTP."""
     if error.code() is grpc.StatusCode.CANCELLED:
-        return _Plain(Code.CANCELLED, "the call was cancelled", "CANCELLED")
+        return Cancelled("the call was cancelled")
     told = translate(error, service)
     if told.code == Code.UNAVAILABLE and told.reason == "SERVICE_UNAVAILABLE":
         told.message = f"{told.message}. What does not need the {service} goes on; /v1/status says how all are."
@@ -110,13 +110,6 @@ def response(error: PrismaError) -> JSONResponse:
     if code == 503:
         headers["Retry-After"] = "2"
     return JSONResponse(body(error), status_code=code, headers=headers)
-
-
-class _Plain(PrismaError):
-    def __init__(self, code: Code, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
 
 
 def _details(status: Status) -> list[dict[str, Any]]:

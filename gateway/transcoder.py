@@ -109,6 +109,7 @@ class Transcoder:
         sent = asyncio.Event()
 
         async def messages() -> AsyncIterator[Message]:
+            assert route.body
             made = message_factory.GetMessageClass(route.method.input_type)
             first = True
             try:

@@ -19,8 +19,9 @@ from prisma_client.aio.datasets import Dataset
 from prisma_client.aio.runs import Run
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import JobFailed
+from prisma_common import addresses
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_URL = addresses.HTTP_URL
 Progress = Callable[[job_pb2.Job], None]
 
 

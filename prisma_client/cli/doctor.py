@@ -13,9 +13,9 @@ from pathlib import Path
 import typer
 
 from prisma_client.cli import output
-from prisma_client.cli.stack import HTTP_ADDRESS, NATS_ADDRESS, SERVICES
 from prisma_client.errors import PrismaError
 from prisma_client.sync import Prisma
+from prisma_common import addresses
 
 _EXTRAS = {
     "embedder": "wordllama",
@@ -62,7 +62,7 @@ def _running() -> Iterator[Finding]:
                 yield Finding(f"{each['service']} (running)", health == "ok", health, each.get("message", ""))
     except PrismaError as error:
         yield Finding("gateway (running)", False, "does not answer", error.message)
-        for name, address in {**SERVICES, "nats": NATS_ADDRESS, "http": HTTP_ADDRESS}.items():
+        for name, address in {**addresses.PROCESSES, "nats": addresses.NATS, "http": addresses.HTTP}.items():
             host, _, port = address.rpartition(":")
             with socket.socket() as attempt:
                 attempt.settimeout(1)

@@ -19,17 +19,8 @@ import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-SERVICES = {
-    "embedder": "127.0.0.1:50051",
-    "trainer": "127.0.0.1:50052",
-    "interpreter": "127.0.0.1:50053",
-    "search": "127.0.0.1:50054",
-    "gateway": "127.0.0.1:50050",
-}
-"""The processes that the stack runs, and where they listen for gRPC by default."""
-HTTP_ADDRESS = "127.0.0.1:8080"
-"""Where the gateway listens for HTTP by default."""
-NATS_ADDRESS = "127.0.0.1:4222"
+from prisma_common import addresses
+
 LOCK = "stack.lock"
 """Locked by the stack that runs on a data folder; holds its process id."""
 START_SECONDS = 60.0
@@ -63,15 +54,16 @@ class Stack:
         self._lock: IO[str] | None = None
         self._stopping = False
         self.addresses = {
-            name: os.environ.get(f"PRISMA_{name.upper()}_LISTEN", address) for name, address in SERVICES.items()
+            name: os.environ.get(addresses.listen_variable(name), address)
+            for name, address in addresses.PROCESSES.items()
         }
-        self.http = os.environ.get("PRISMA_HTTP_LISTEN", HTTP_ADDRESS)
+        self.http = os.environ.get("PRISMA_HTTP_LISTEN", addresses.HTTP)
 
     async def start(self) -> None:
         """Starts all and returns once all answer. Raises StackError."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._take_lock()
-        nats = os.environ.get("PRISMA_NATS_LISTEN", NATS_ADDRESS)
+        nats = os.environ.get("PRISMA_NATS_LISTEN", addresses.NATS)
         for name, address in {"nats": nats, **self.addresses, "http": self.http}.items():
             await _check_free(name, address)
         environment = {"PRISMA_LOG_FORMAT": "text", **os.environ, "PRISMA_DATA_DIR": str(self._data_dir)}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from prisma_common.addresses import is_loopback
+from prisma_common.keys import RESERVED_NAME, digest, read_keys
 from services.chassis.errors import Unauthenticated
-from services.chassis.settings import ChassisSettings, is_loopback
-
-SERVICE = "service"
-"""What a call is told to come from that carries the service key."""
+from services.chassis.settings import ChassisSettings
 
 
 class KeyMissing(Unauthenticated):
@@ -28,16 +25,6 @@ class Caller:
     name: str
     trusted: bool
     """True for other services: what they say of user and request id is believed."""
-
-
-def new_key() -> str:
-    """A key: 256 random bits in URL-safe letters."""
-    return secrets.token_urlsafe(32)
-
-
-def digest(key: str) -> str:
-    """What the keys file holds of a key."""
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def refuse_open_door(settings: ChassisSettings, listen: str) -> None:
@@ -73,7 +60,7 @@ class Keys:
         if scheme.lower() != "bearer" or not key:
             raise KeyMissing("this server wants an API key: send `Authorization: Bearer <key>`")
         if self._service and hmac.compare_digest(key.encode(), self._service.encode()):
-            return Caller(SERVICE, trusted=True)
+            return Caller(RESERVED_NAME, trusted=True)
         found = self.name_of(digest(key))
         if not found:
             raise Unauthenticated("this API key is not known here; make one with `prisma keys create`")
@@ -92,7 +79,6 @@ class Keys:
             return []
         changed = self._file.stat().st_mtime_ns
         if changed != self._read_at:
-            lines = (line.split() for line in self._file.read_text().splitlines() if not line.startswith("#"))
-            self._digests = [(parts[0], parts[1]) for parts in lines if len(parts) == 2]
+            self._digests = [(key.name, key.digest) for key in read_keys(self._file)]
             self._read_at = changed
         return self._digests

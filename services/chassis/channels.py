@@ -47,7 +47,7 @@ _SERVICE_CONFIG = {
 }
 
 
-class RemoteError(PrismaError):
+class RemoteError(PrismaError, dynamic=True):
     """An error of another service, told on as it came."""
 
     def __init__(self, status: Status, reason: str, metadata: dict[str, str], violations: list[Violation]) -> None:

@@ -7,8 +7,9 @@ in a write transaction cannot change before the transaction ends. All calls bloc
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 
+from services.chassis.dependency import Dependency
 from services.chassis.errors import StorageFull, Unavailable
 from services.chassis.files import is_full_disk
 from services.chassis.startup import StartRefused
@@ -280,3 +282,13 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
+
+
+def database_dependency(database: Database) -> Dependency:
+    """A service's database as a dependency that its status shows."""
+
+    async def check() -> Mapping[str, str]:
+        await asyncio.to_thread(database.check)
+        return {}
+
+    return Dependency("database", database.url.partition("?")[0].rpartition("@")[2], check)

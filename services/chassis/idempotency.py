@@ -13,17 +13,11 @@ from datetime import timedelta
 from google.protobuf.message import Message
 from sqlalchemy import Column, Connection, DateTime, LargeBinary, MetaData, String, Table, delete, insert, select, text
 
-from services.chassis.errors import AlreadyExists
+from services.chassis.errors import RequestIdReused
 from services.chassis.moments import utc_now
 
 KEEP = timedelta(days=30)
 """How long a request id is remembered."""
-
-
-class RequestIdReused(AlreadyExists):
-    """The request id was used for a different request."""
-
-    reason = "REQUEST_ID_REUSED"
 
 
 def requests_table(metadata: MetaData, service: str) -> Table:

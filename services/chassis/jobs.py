@@ -14,8 +14,7 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from services.chassis import context, names
-from services.chassis.errors import FailedPrecondition
-from services.chassis.idempotency import RequestIdReused
+from services.chassis.errors import FailedPrecondition, RequestIdReused
 from services.chassis.job_store import TERMINAL, JobNotFound, JobStore, now
 from services.chassis.nats import NatsLink
 

@@ -21,6 +21,7 @@ from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
 from services.chassis import logs, metrics
 from services.chassis.auth import Keys, refuse_open_door
 from services.chassis.channels import OPTIONS
+from services.chassis.dependency import Dependency
 from services.chassis.events import Events
 from services.chassis.interceptors import CallInterceptor
 from services.chassis.job_service import JobServicer
@@ -28,7 +29,7 @@ from services.chassis.job_worker import JobKind, Sweeper, Worker
 from services.chassis.jobs import Jobs
 from services.chassis.nats import NatsLink, NatsUnavailable
 from services.chassis.settings import ChassisSettings
-from services.chassis.status import Dependency, StatusServicer
+from services.chassis.status import StatusServicer
 
 DRAIN_SECONDS = 5.0
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from prisma_common import addresses
 
 
 class ChassisSettings(BaseSettings):
@@ -22,15 +23,15 @@ class ChassisSettings(BaseSettings):
     """SQLAlchemy URL; none for a SQLite file in the data folder."""
     blob_url: str | None = None
     """Object store for vectors, codes and weights; none for files in the data folder."""
-    nats_url: SecretStr = SecretStr("nats://127.0.0.1:4222")
+    nats_url: SecretStr = SecretStr(addresses.NATS_URL)
     """The message server, with user and password where it wants them."""
-    embedder_address: str = "127.0.0.1:50051"
+    embedder_address: str = addresses.EMBEDDER
     """Where the embedder is reached."""
-    trainer_address: str = "127.0.0.1:50052"
+    trainer_address: str = addresses.TRAINER
     """Where the trainer is reached."""
-    interpreter_address: str = "127.0.0.1:50053"
+    interpreter_address: str = addresses.INTERPRETER
     """Where the interpreter is reached."""
-    search_address: str = "127.0.0.1:50054"
+    search_address: str = addresses.SEARCH
     """Where the search is reached."""
     api_keys_file: Path | None = None
     """Keys of people and programs, one `name sha256` a line; none for no keys, on loopback only."""
@@ -42,7 +43,7 @@ class ChassisSettings(BaseSettings):
     """PEM key of the certificate."""
     tls_authority: Path | None = None
     """PEM certificate that signs those of all processes; with it, they prove themselves to each other (mTLS)."""
-    ollama_url: str = "http://127.0.0.1:11434"
+    ollama_url: str = addresses.OLLAMA_URL
     """Where Ollama is reached; it offers models for embeddings and labels."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """JSON lines, readable lines, or by whether a terminal looks on."""
@@ -64,14 +65,3 @@ class ChassisSettings(BaseSettings):
     def database_of(self, service: str) -> str:
         """The service's database URL."""
         return self.database_url or f"sqlite:///{self.data_of(service) / f'{service}.db'}"
-
-
-def is_loopback(address: str) -> bool:
-    """Whether `host:port` can be reached from this machine alone."""
-    host = address.rpartition(":")[0].strip("[]")
-    if address.startswith("unix:") or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

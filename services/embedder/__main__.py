@@ -10,9 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from services.chassis import logs
 from services.chassis.blobs import Blobs
-from services.chassis.database import Database
+from services.chassis.database import Database, database_dependency
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import database_dependency
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider

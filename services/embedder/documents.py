@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from services.chassis.names import SEGMENT
+from prisma_common.names import SEGMENT
 
 DEFAULT_MODEL = "builtin/wordllama-256"
 MAX_KEY_BYTES = 512

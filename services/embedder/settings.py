@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
 
 
 class EmbedderSettings(ChassisSettings):
     """What the embedder reads at start."""
 
-    embedder_listen: str = "127.0.0.1:50051"
+    embedder_listen: str = addresses.EMBEDDER
     """Where it listens."""
     max_text_bytes: int = Field(default=1 << 20, gt=0)
     """Bytes of the longest text it takes."""

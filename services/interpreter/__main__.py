@@ -9,10 +9,9 @@ from pathlib import Path
 
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from services.chassis.blobs import ORPHAN_SECONDS, Blobs
-from services.chassis.database import Database
+from services.chassis.database import Database, database_dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import database_dependency
 from services.interpreter.labelling import Labelling
 from services.interpreter.ollama import Ollama
 from services.interpreter.servicer import InterpreterServicer

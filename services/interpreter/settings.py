@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
 
 
 class InterpreterSettings(ChassisSettings):
     """What the interpreter reads at start."""
 
-    interpreter_listen: str = "127.0.0.1:50053"
+    interpreter_listen: str = addresses.INTERPRETER
     """Where it listens."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from prisma.search.v1 import search_service_pb2_grpc
+from services.chassis.dependency import Dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import Dependency
 from services.chassis.threads import in_thread
 from services.search import convert
 from services.search.catalog import Catalog

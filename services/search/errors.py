@@ -4,9 +4,9 @@ PrismaError
 ├── NotFound
 │   ├── DatasetNotFound          DATASET_NOT_FOUND
 │   ├── RunNotFound              RUN_NOT_FOUND
-│   ├── DocumentNotFound         DOCUMENT_NOT_FOUND
-│   └── DocumentNotEmbedded      DOCUMENT_NOT_EMBEDDED
+│   └── DocumentNotFound         DOCUMENT_NOT_FOUND
 ├── FailedPrecondition
+│   ├── DocumentNotEmbedded      DOCUMENT_NOT_EMBEDDED
 │   └── IndexNotReady            INDEX_NOT_READY
 └── Unavailable
     └── BackendUnavailable       SEARCH_BACKEND_UNAVAILABLE
@@ -35,7 +35,7 @@ class DocumentNotFound(NotFound):
     reason = "DOCUMENT_NOT_FOUND"
 
 
-class DocumentNotEmbedded(NotFound):
+class DocumentNotEmbedded(FailedPrecondition):
     """The document has no vector in the index."""
 
     reason = "DOCUMENT_NOT_EMBEDDED"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
+from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
 
 
 class SearchSettings(ChassisSettings):
     """What the search service reads at start."""
 
-    search_listen: str = "127.0.0.1:50054"
+    search_listen: str = addresses.SEARCH
     """Where it listens."""
     opensearch_url: SecretStr | None = None
     """An OpenSearch cluster, with user and password where it wants them; none for the embedded index."""

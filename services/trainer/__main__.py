@@ -8,10 +8,9 @@ from pathlib import Path
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from services.chassis.blobs import Blobs
 from services.chassis.channels import open_channel
-from services.chassis.database import Database
+from services.chassis.database import Database, database_dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.chassis.status import database_dependency
 from services.trainer.sae.kernels import device_of
 from services.trainer.servicer import TrainerServicer
 from services.trainer.settings import TrainerSettings

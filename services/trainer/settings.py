@@ -8,6 +8,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 from pydantic import field_validator, model_validator
 
+from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
 from services.trainer.group import Group
 
@@ -15,7 +16,7 @@ from services.trainer.group import Group
 class TrainerSettings(ChassisSettings):
     """The trainer's settings, read at start."""
 
-    trainer_listen: str = "127.0.0.1:50052"
+    trainer_listen: str = addresses.TRAINER
     """`host:port` that the trainer listens on."""
     trainer_device: str = "auto"
     """Device to train on: `cpu`, `cuda:0`, `mps`, or `auto` for the first of CUDA, MPS and CPU that is available."""

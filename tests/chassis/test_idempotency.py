@@ -10,7 +10,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 from sqlalchemy import func, insert, select, update
 
 from services.chassis.database import Database
-from services.chassis.idempotency import KEEP, Call, RequestIdReused, Requests
+from services.chassis.errors import RequestIdReused
+from services.chassis.idempotency import KEEP, Call, Requests
 from services.chassis.moments import utc_now
 from tests.chassis.owner import REQUESTS, THINGS
 

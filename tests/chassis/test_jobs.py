@@ -17,8 +17,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from services.chassis import job_worker
-from services.chassis.errors import FailedPrecondition, Unavailable, reason_of
-from services.chassis.idempotency import RequestIdReused
+from services.chassis.errors import RequestIdReused, Unavailable, reason_of
 from services.chassis.job_context import JobContext, LeaseLost
 from services.chassis.job_store import TERMINAL, JobNotFound
 from services.chassis.job_worker import JobKind, Sweeper, Worker
@@ -241,7 +240,7 @@ async def test_a_job_that_makes_no_progress_is_given_up_and_buried(
 
 async def test_an_error_that_no_retry_mends_fails_the_job_at_once(link: NatsLink, jobs: Jobs) -> None:
     async def fail(_request: StringValue, _context: JobContext) -> None:
-        raise FailedPrecondition("not embedded")
+        raise JobState("not embedded")
 
     async with working(link, jobs, doing(fail)):
         job = await jobs.submit("test", "count", StringValue())

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from prisma_common.names import SEGMENT
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, parse_filter
@@ -86,4 +87,4 @@ def test_names_give_their_segments() -> None:
 
 @given(st.text())
 def test_every_text_gives_an_id(text: str) -> None:
-    assert names.SEGMENT.fullmatch(names.slug(text, "dataset"))
+    assert SEGMENT.fullmatch(names.slug(text, "dataset"))

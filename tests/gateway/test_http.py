@@ -169,7 +169,7 @@ async def test_what_is_away_is_told_and_the_rest_goes_on(suite: Suite) -> None:
 
 
 BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
-    ("GET", "/v1/nothing", {}, 404, "NOT_FOUND"),
+    ("GET", "/v1/nothing", {}, 404, "UNIMPLEMENTED"),
     ("GET", "/v1/datasets/none", {}, 404, "DATASET_NOT_FOUND"),
     ("PUT", "/v1/datasets", {}, 405, "UNIMPLEMENTED"),
     ("GET", "/v1/datasets?pagesize=1", {}, 400, "INVALID_ARGUMENT"),
@@ -234,7 +234,7 @@ BAD: list[tuple[str, str, dict[str, Any], int, str]] = [
         "PERMISSION_DENIED",
     ),
     ("POST", "/session", {"content": b'{"key": "' + b"x" * 5000 + b'"}'}, 413, "TOO_LARGE"),
-    ("GET", "/v1", {}, 404, "NOT_FOUND"),
+    ("GET", "/v1", {}, 404, "UNIMPLEMENTED"),
     ("DELETE", "/v1/status", {}, 405, "UNIMPLEMENTED"),
     ("PUT", "/session", {}, 405, "UNIMPLEMENTED"),
     ("POST", "/healthz", {}, 405, "UNIMPLEMENTED"),

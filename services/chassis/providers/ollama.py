@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from services.chassis.dependency import Dependency
 from services.chassis.providers.client import ProviderClient, ProviderRefused
 from services.chassis.settings import ChassisSettings
-from services.chassis.status import Dependency
 
 NAME = "ollama"
 TOO_LONG = "input length exceeds"
@@ -65,7 +65,7 @@ class OllamaServer(ProviderClient):
             return {"version": str(version), "models": ", ".join(await names())}
 
         configured = "ollama_url" in settings.model_fields_set
-        return Dependency(NAME, settings.ollama_url, facts, essential=False, wanted=configured)
+        return Dependency(NAME, settings.ollama_url, facts, essential=False, configured=configured)
 
     async def _details(self, name: str, digest: str, capability: Capability) -> OllamaModel | None:
         shown = await self.post("/api/show", {"model": name}, attempts=1)

@@ -1,0 +1,53 @@
+"""Names that cross process boundaries: resources (AIP-122), kinds of jobs, events."""
+
+from __future__ import annotations
+
+import re
+
+SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+"""One segment of a resource name: an id."""
+
+DATASET = "datasets/{dataset}"
+DOCUMENT = "datasets/{dataset}/documents/{document}"
+RUN = "runs/{run}"
+INTERPRETATION = "runs/{run}/interpretation"
+FEATURE = "runs/{run}/features/{index}"
+LABEL = "runs/{run}/features/{index}/labels/{revision}"
+FAMILY = "runs/{run}/families/{family}"
+JOB = "jobs/{job}"
+
+EMBED_DATASET = "embed-dataset"
+RETRY_FAILED_DOCUMENTS = "retry-failed-documents"
+TRAIN_RUN = "train-run"
+SWEEP_RUNS = "sweep-runs"
+EVALUATE_RUN = "evaluate-run"
+PUSH_RUN = "push-run"
+COMPUTE_STATISTICS = "compute-statistics"
+LABEL_FEATURES = "label-features"
+BUILD_FAMILIES = "build-families"
+REINDEX_DATASET = "reindex-dataset"
+REINDEX_RUN = "reindex-run"
+
+DATASET_CHANGED = "dataset.changed"
+DATASET_DELETED = "dataset.deleted"
+RUN_CHANGED = "run.changed"
+RUN_DELETED = "run.deleted"
+STATISTICS_CHANGED = "statistics.changed"
+LABELS_CHANGED = "labels.changed"
+FAMILIES_CHANGED = "families.changed"
+
+
+def match(pattern: str, name: str) -> tuple[str, ...] | None:
+    """The variable segments of `name` in the order of `pattern`; None where the name does not fit it."""
+    expected_segments, segments = pattern.split("/"), name.split("/")
+    if len(expected_segments) != len(segments):
+        return None
+    variables: list[str] = []
+    for expected, segment in zip(expected_segments, segments, strict=True):
+        if expected.startswith("{"):
+            if not SEGMENT.fullmatch(segment):
+                return None
+            variables.append(segment)
+        elif expected != segment:
+            return None
+    return tuple(variables)

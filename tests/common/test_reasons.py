@@ -1,0 +1,93 @@
+"""Error reasons: the same in the protos, in code and in the classes that carry them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from importlib import resources
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+import gateway
+import services
+from prisma.common.v1.error_reason_pb2 import ErrorReason
+from prisma_common.reasons import CODES, Code
+from services.chassis.errors import FailedPrecondition, NotFound, PrismaError
+
+FILE = "prisma/common/v1/error_reason.proto"
+NEVER_SENT = "UNSPECIFIED"
+
+
+def documented() -> dict[str, Code]:
+    """Each reason of the proto with the code that its comment begins with."""
+    descriptors = FileDescriptorSet.FromString((resources.files("prisma") / "prisma.binpb").read_bytes())
+    file = next(file for file in descriptors.file if file.name == FILE)
+    comments = {tuple(part.path): part.leading_comments for part in file.source_code_info.location}
+    codes: dict[str, Code] = {}
+    for number, value in enumerate(file.enum_type[0].value):
+        reason = value.name.removeprefix("ERROR_REASON_")
+        if reason != NEVER_SENT:
+            word = re.match(r"\s*([A-Z_]+)\. ", comments[(5, 0, 2, number)])
+            assert word, f"the comment of {value.name} must begin with its gRPC code"
+            codes[reason] = Code[word[1]]
+    return codes
+
+
+def test_reasons_and_their_codes_are_those_of_the_proto() -> None:
+    assert dict(CODES) == documented()
+    assert {name.removeprefix("ERROR_REASON_") for name in dict(ErrorReason.items())} - {NEVER_SENT} == set(CODES)
+
+
+def error_classes() -> list[type[PrismaError]]:
+    """All PrismaError classes that the services and the gateway define."""
+    for package in (services, gateway):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not re.search(r"\.(__main__|migrations)", module.name) and "triton" not in module.name:
+                importlib.import_module(module.name)
+    unvisited, classes = [PrismaError], list[type[PrismaError]]()
+    while unvisited:
+        error = unvisited.pop()
+        classes.append(error)
+        unvisited += error.__subclasses__()
+    return [error for error in classes if error.__module__.startswith(("services.", "gateway."))]
+
+
+def test_every_error_class_has_a_reason_of_the_contract_and_its_code() -> None:
+    for error in error_classes():
+        reason = getattr(error, "reason", None)
+        if not error.abstract and reason is not None:
+            assert CODES[reason] == error.code, error
+        else:
+            # A base class, or one that carries another error's reason.
+            assert error.abstract or error.__name__ in ("RemoteError", "HttpError"), error
+
+
+def test_every_reason_is_raised_by_some_class() -> None:
+    raised = {error.reason for error in error_classes() if not error.abstract and hasattr(error, "reason")}
+    planned = set(CODES) - raised
+    assert planned <= NOT_YET_RAISED, planned - NOT_YET_RAISED
+
+
+NOT_YET_RAISED = frozenset(
+    {
+        "API_KEY_EXPIRED",
+        "API_KEYS_UNREADABLE",
+        "BLOB_DAMAGED",
+        "DOCUMENTS_PENDING",
+        "FAMILY_NOT_FOUND",
+        "HISTORY_CHANGED",
+    }
+)
+
+
+def test_a_class_without_a_reason_or_with_one_of_another_code_cannot_be_defined() -> None:
+    with pytest.raises(TypeError):
+        type("Forgotten", (NotFound,), {})
+    with pytest.raises(TypeError):
+        type("Contradictory", (NotFound,), {"reason": "RUN_NOT_TRAINED"})
+    with pytest.raises(TypeError):
+        type("Unknown", (FailedPrecondition,), {"reason": "NO_SUCH_REASON"})
+    with pytest.raises(TypeError):
+        NotFound("abstract")
