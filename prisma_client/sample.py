@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 MIN_CHARACTERS = 60
+DESCRIPTION = "Docstrings of the standard library of the running Python."
 _LEFT_OUT = {"this", "antigravity", "idlelib", "test", "lib2to3", "turtledemo", "turtle", "ensurepip", "venv", "tests"}
 
 

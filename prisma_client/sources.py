@@ -1,40 +1,102 @@
-"""Documents from where people have them: a list, a data frame, a file."""
+"""Documents from a list, a data frame or a file, as the JSON lines that the embedder imports.
+
+Missing values of Python's data libraries (NaN, NaT, pandas.NA, None) and infinities have no JSON: those fields are
+left out of the document, as if the column were absent in that row.
+"""
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 CHUNK_BYTES = 1 << 20
+_MISSING_TYPES = ("NAType", "NaTType")
+"""The types of pandas.NA and pandas.NaT, by name: the client does not depend on pandas."""
 
 
 def chunks(source: Any) -> Iterator[bytes]:
-    """The bytes of a file of documents, or of documents as JSON lines, in parts of about 1 MiB.
+    """Returns the bytes of a file of documents, or of documents as JSON lines, in parts of about 1 MiB.
 
-    source: a path of a JSON or JSONL file; a data frame with `to_dict`; or documents: dictionaries
-    `{"id", "text", …}`, or plain texts, which get their place as id. Raises OSError, TypeError.
+    source: the path of a JSON or JSONL file; a data frame with `to_dict`; or documents: dictionaries
+    `{"id", "text", …}`, or plain texts, whose ids are their positions. A file is opened, and the first document
+    converted, before anything is returned. Raises OSError, TypeError.
     """
     if isinstance(source, str | Path):
-        with Path(source).open("rb") as file:
-            while part := file.read(CHUNK_BYTES):
-                yield part
-        return
-    gathered = bytearray()
-    for line in _lines(source):
-        gathered += line
-        if len(gathered) >= CHUNK_BYTES:
-            yield bytes(gathered)
-            gathered.clear()
-    yield bytes(gathered)
-
-
-def _lines(source: Any) -> Iterator[bytes]:
+        return _file_chunks(Path(source))
     rows: Iterable[Any] = source.to_dict("records") if hasattr(source, "to_dict") else source
-    for place, row in enumerate(rows):
-        if isinstance(row, str):
-            row = {"id": str(place), "text": row}
-        if not isinstance(row, Mapping):
-            raise TypeError(f"document {place}: expected a dictionary or a text, got {type(row).__name__}")
-        yield json.dumps(dict(row), default=str).encode() + b"\n"  # pyright: ignore[reportUnknownArgumentType]
+    return _line_chunks(rows)
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    file = path.open("rb")
+
+    def read() -> Iterator[bytes]:
+        with file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+
+    return read()
+
+
+def _line_chunks(rows: Iterable[Any]) -> Iterator[bytes]:
+    lines = (_line(position, row) for position, row in enumerate(rows))
+    first = next(lines, b"")
+
+    def gather() -> Iterator[bytes]:
+        chunk = bytearray(first)
+        for line in lines:
+            chunk += line
+            if len(chunk) >= CHUNK_BYTES:
+                yield bytes(chunk)
+                chunk.clear()
+        yield bytes(chunk)
+
+    return gather()
+
+
+def _line(position: int, row: Any) -> bytes:
+    if isinstance(row, str):
+        row = {"id": str(position), "text": row}
+    if not isinstance(row, Mapping):
+        raise TypeError(f"document {position}: expected a dictionary or a text, got {type(row).__name__}")
+    try:
+        document = _json_object(cast("Mapping[Any, Any]", row))
+    except TypeError as error:
+        raise TypeError(f"document {position}: {error}") from None
+    return json.dumps(document).encode() + b"\n"
+
+
+def _json_object(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Converts a dictionary, leaving out missing values."""
+    converted = {str(name): _json_value(value) for name, value in values.items()}
+    return {name: value for name, value in converted.items() if value is not None}
+
+
+def _json_value(value: Any) -> Any:
+    """Converts a value of Python, numpy or pandas to JSON; None for a missing one. Raises TypeError for bytes."""
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float | decimal.Decimal):
+        return float(value) if math.isfinite(value) else None
+    if type(value).__name__ in _MISSING_TYPES:
+        return None
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return None if np.isnat(value) else str(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return _json_value(value.tolist())
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return _json_object(cast("Mapping[Any, Any]", value))
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray | memoryview):
+        return [_json_value(item) for item in cast("Iterable[Any]", value)]
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError("expected text, numbers, dates, lists or dictionaries; got bytes")
+    return str(value)

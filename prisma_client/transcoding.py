@@ -12,6 +12,9 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
+# A job's error holds details of any type, which JSON names: their descriptors must be loaded.
+from google.rpc import error_details_pb2  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
 from prisma_common import contract
 from prisma_common.http_rule import Variable, http_bindings
 

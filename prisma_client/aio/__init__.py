@@ -1,4 +1,4 @@
-"""The asynchronous client. `prisma_client.sync` is made from it by `deploy/generate-sync`."""
+"""The asynchronous client. `deploy/generate-sync` generates `prisma_client.sync` from it."""
 
 from prisma_client.aio.client import AsyncPrisma
 

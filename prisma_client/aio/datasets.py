@@ -1,35 +1,90 @@
-"""A dataset: documents in, embedded, searched."""
+"""Datasets: documents are imported, embedded and searched."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
-from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma_client import sources
-from prisma_client.aio.runs import Run
+from prisma_client import choices, imports, sources
+from prisma_client.aio.jobs import Jobs, Progress
+from prisma_client.aio.runs import Run, Runs
+from prisma_client.aio.transport import Transport
+from prisma_client.errors import DocumentsRejected, PrismaError, SomeDocumentsRejected, rejection_summary
 
-if TYPE_CHECKING:
-    from prisma_client.aio.client import AsyncPrisma, Progress
 
-MODES = {
-    "hybrid": search_pb2.SearchDocumentsRequest.MODE_HYBRID,
-    "full_text": search_pb2.SearchDocumentsRequest.MODE_FULL_TEXT,
-    "semantic": search_pb2.SearchDocumentsRequest.MODE_SEMANTIC,
-    "sparse": search_pb2.SearchDocumentsRequest.MODE_SPARSE,
-}
+class Datasets:
+    """The datasets."""
+
+    def __init__(self, transport: Transport, jobs: Jobs, runs: Runs) -> None:
+        self._transport = transport
+        self._jobs = jobs
+        self._runs = runs
+
+    async def create(
+        self,
+        name: str,
+        documents: Any = None,
+        *,
+        dataset_id: str | None = None,
+        description: str | None = None,
+        embedding_model: str | None = None,
+        id_field: str | None = None,
+        text_field: str | None = None,
+    ) -> Dataset:
+        """Creates a dataset, with documents if any are passed (see `Dataset.add`).
+
+        embedding_model: `builtin`, or `ollama/<model>`. Where no document can be imported, no dataset is left behind.
+        Raises AlreadyExists, InvalidArgument, DocumentsRejected, OSError, TypeError.
+        """
+        chunks = None if documents is None else sources.chunks(documents)
+        message = await self._transport.call(
+            "EmbedderService/CreateDataset",
+            pb2.CreateDatasetRequest(
+                dataset_id=dataset_id,
+                dataset=resources_pb2.Dataset(
+                    display_name=name, description=description, embedding_model=embedding_model
+                ),
+            ),
+            resources_pb2.Dataset,
+        )
+        dataset = self._dataset(message)
+        if chunks is not None:
+            try:
+                await dataset.add_chunks(chunks, id_field=id_field, text_field=text_field)
+            except BaseException:
+                await dataset.delete_if_empty()
+                raise
+            await dataset.refresh()
+        return dataset
+
+    async def get(self, dataset: str) -> Dataset:
+        """Returns a dataset by its id. Raises NotFound."""
+        request = pb2.GetDatasetRequest(name=f"datasets/{dataset.removeprefix('datasets/')}")
+        return self._dataset(await self._transport.call("EmbedderService/GetDataset", request, resources_pb2.Dataset))
+
+    async def list(self) -> list[Dataset]:
+        """Returns all datasets, the newest first."""
+        request = pb2.ListDatasetsRequest(page_size=1000)
+        pages = self._transport.pages("EmbedderService/ListDatasets", request, pb2.ListDatasetsResponse)
+        return [self._dataset(message) async for page in pages for message in page.datasets]
+
+    def _dataset(self, message: resources_pb2.Dataset) -> Dataset:
+        return Dataset(self._transport, self._jobs, self._runs, message)
 
 
 class Dataset:
-    """A dataset. message: as the server last told it. report: of the import that made it."""
+    """A dataset. message: as the server last described it. report: of its last import through this object."""
 
-    def __init__(self, prisma: AsyncPrisma, message: resources_pb2.Dataset) -> None:
-        self._prisma = prisma
+    def __init__(self, transport: Transport, jobs: Jobs, runs: Runs, message: resources_pb2.Dataset) -> None:
+        self._transport = transport
+        self._jobs = jobs
+        self._runs = runs
         self.message = message
         self.report: pb2.ImportDocumentsResponse | None = None
 
@@ -47,70 +102,114 @@ class Dataset:
         return self.name.removeprefix("datasets/")
 
     async def refresh(self) -> Dataset:
-        """Asks the server again."""
+        """Reads it again from the server."""
         request = pb2.GetDatasetRequest(name=self.name)
-        self.message = await self._prisma.transport.call("EmbedderService/GetDataset", request, resources_pb2.Dataset)
+        self.message = await self._transport.call("EmbedderService/GetDataset", request, resources_pb2.Dataset)
         return self
 
     async def delete(self) -> None:
         """Deletes it, with its runs, their labels and its index."""
-        await self._prisma.transport.call(
+        await self._transport.call(
             "EmbedderService/DeleteDataset", pb2.DeleteDatasetRequest(name=self.name), resources_pb2.Dataset
         )
 
-    async def add(
-        self, documents: Any, *, id_field: str = "", text_field: str = "", validate_only: bool = False
-    ) -> pb2.ImportDocumentsResponse:
-        """Imports documents: a path of a JSON or JSONL file, a data frame, dictionaries, or plain texts.
+    async def delete_if_empty(self) -> None:
+        """Deletes it if it has no document; leaves it where the server cannot say, or is unreachable."""
+        try:
+            if (await self.refresh()).message.document_count == 0:
+                await self.delete()
+        except PrismaError:
+            pass
 
-        Other fields become metadata. What can't be taken is told in `rejections`, by item and reason.
+    async def add(
+        self,
+        documents: Any,
+        *,
+        id_field: str | None = None,
+        text_field: str | None = None,
+        validate_only: bool = False,
+    ) -> pb2.ImportDocumentsResponse:
+        """Imports documents: the path of a JSON or JSONL file, a data frame, dictionaries, or plain texts.
+
+        Other fields become metadata; missing values (None, NaN, NaT, pandas.NA) and infinities are left out. Returns
+        the report, which is also kept in `report`: what was rejected, by item and reason. Documents that the dataset
+        already has are rejected without being an error. Warns SomeDocumentsRejected where others were rejected.
+
+        Raises DocumentsRejected where everything was rejected; InvalidArgument for a file of another type; OSError for
+        a file that cannot be read; TypeError for documents of a wrong type.
         """
+        chunks = sources.chunks(documents)
+        return await self.add_chunks(chunks, id_field=id_field, text_field=text_field, validate_only=validate_only)
+
+    async def add_chunks(
+        self,
+        chunks: Iterable[bytes],
+        *,
+        id_field: str | None = None,
+        text_field: str | None = None,
+        validate_only: bool = False,
+    ) -> pb2.ImportDocumentsResponse:
+        """Imports the bytes of a JSON or JSONL file, in chunks of any size. Otherwise as `add`."""
         config = pb2.ImportDocumentsRequest.Config(
             dataset=self.name, id_field=id_field, text_field=text_field, validate_only=validate_only
         )
-        return await self._prisma.transport.upload(
+        self.report = report = await self._transport.upload(
             "EmbedderService/ImportDocuments",
             pb2.ImportDocumentsRequest(config=config),
-            sources.chunks(documents),
+            chunks,
             pb2.ImportDocumentsResponse,
         )
+        if imports.all_rejected(report):
+            raise DocumentsRejected(report)
+        if imports.rejected_count(report):
+            warnings.warn(f"{self.name}: {rejection_summary(report)}", SomeDocumentsRejected, stacklevel=2)
+        return report
 
-    async def documents(self, filter: str = "", limit: int | None = None) -> AsyncIterator[resources_pb2.Document]:
-        """Documents in the order of their rows. filter: such as `state = FAILED`."""
+    async def documents(
+        self, filter: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[resources_pb2.Document]:
+        """Yields documents in the order of their rows. filter: such as `state = FAILED`."""
         request = pb2.ListDocumentsRequest(parent=self.name, filter=filter, page_size=min(limit or 500, 500))
-        sent = 0
-        listed = self._prisma.transport.pages("EmbedderService/ListDocuments", request, pb2.ListDocumentsResponse)
-        async for page in listed:
-            for each in page.documents:
-                yield each
-                sent += 1
-                if sent == limit:
+        count = 0
+        async for page in self._transport.pages("EmbedderService/ListDocuments", request, pb2.ListDocumentsResponse):
+            for document in page.documents:
+                yield document
+                count += 1
+                if count == limit:
                     return
 
     async def document(self, document: str, *, with_vector: bool = False) -> resources_pb2.Document:
-        """A document by its id or name. Raises NotFound."""
+        """Returns a document by its id or name. Raises NotFound."""
         view = resources_pb2.DOCUMENT_VIEW_FULL if with_vector else resources_pb2.DOCUMENT_VIEW_BASIC
-        request = pb2.GetDocumentRequest(name=self._document(document), view=view)
-        return await self._prisma.transport.call("EmbedderService/GetDocument", request, resources_pb2.Document)
+        request = pb2.GetDocumentRequest(name=self._document_name(document), view=view)
+        return await self._transport.call("EmbedderService/GetDocument", request, resources_pb2.Document)
 
     async def embed(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job."""
-        job = await self._prisma.transport.call(
-            "EmbedderService/EmbedDataset", pb2.EmbedDatasetRequest(name=self.name), Job
-        )
-        return await self._ended(job, wait, progress)
+        job = await self._transport.call("EmbedderService/EmbedDataset", pb2.EmbedDatasetRequest(name=self.name), Job)
+        return await self._finish(job, wait, progress)
 
     async def retry_failed(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
-        """Embeds those that have failed again."""
+        """Embeds the failed documents again."""
         request = pb2.RetryFailedDocumentsRequest(name=self.name)
-        job = await self._prisma.transport.call("EmbedderService/RetryFailedDocuments", request, Job)
-        return await self._ended(job, wait, progress)
+        job = await self._transport.call("EmbedderService/RetryFailedDocuments", request, Job)
+        return await self._finish(job, wait, progress)
 
     async def train(
-        self, *, run_id: str = "", name: str = "", wait: bool = True, progress: Progress | None = None, **config: Any
+        self,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **config: Any,
     ) -> Run:
-        """Trains a sparse autoencoder on its vectors. config: `expansion` (4), `k` (32), `epochs` (20) …"""
-        run = await self._prisma.runs.create(self.id, run_id=run_id, name=name, config=config)
+        """Trains a sparse autoencoder on its vectors.
+
+        config: fields of prisma.trainer.v1.Config: `expansion` (4), `k` (32), `epochs` (20), `architecture`
+        (`top-k`, `batch-top-k`, `matryoshka`) … Raises ValueError for unknown ones.
+        """
+        run = await self._runs.create(self.id, run_id=run_id, name=name, config=config)
         await run.train(wait=wait, progress=progress)
         return run
 
@@ -125,19 +224,19 @@ class Dataset:
         progress: Progress | None = None,
         **config: Any,
     ) -> list[Run]:
-        """Trains and evaluates a run for each combination; returns those that are there. config: what all have."""
+        """Trains and evaluates a run for each combination, and returns the runs. config: fields that all share."""
         request = trainer_pb2.SweepRunsRequest(
             dataset=self.name,
-            config=trainer_resources.Config(**config),
+            config=choices.training_config(config),
             ks=ks,
             expansions=expansions,
             learning_rates=learning_rates,
             seeds=seeds,
         )
-        job = await self._prisma.transport.call("TrainerService/SweepRuns", request, Job)
-        await self._ended(job, wait, progress)
+        job = await self._transport.call("TrainerService/SweepRuns", request, Job)
+        await self._finish(job, wait, progress)
         tag = f"sweep/{job.name.removeprefix('jobs/')}"
-        return [run for run in await self._prisma.runs.list(self.id) if tag in run.message.tags]
+        return [run for run in await self._runs.list(self.id) if tag in run.message.tags]
 
     async def search(
         self,
@@ -146,47 +245,43 @@ class Dataset:
         mode: str = "hybrid",
         run: Run | str | None = None,
         limit: int = 10,
-        filter: str = "",
+        filter: str | None = None,
         latents: Mapping[int, float] | None = None,
     ) -> search_pb2.SearchDocumentsResponse:
-        """Documents that match, each with the parts of its score and the features that it shares with the query.
+        """Searches documents; each hit has the parts of its score and the features that it shares with the query.
 
-        mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits. latents: sparse
-        mode by these latents and weights. Raises InvalidArgument, Unavailable.
+        mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits. latents: in sparse
+        mode, search by these latents and weights. Raises ValueError for another mode, InvalidArgument, Unavailable.
         """
-        if mode not in MODES:
-            raise ValueError(f"expected a mode of {', '.join(MODES)}; got {mode!r}")
-        named = run.name if isinstance(run, Run) else run or ""
+        run_id = run.id if isinstance(run, Run) else run and run.removeprefix("runs/")
         request = search_pb2.SearchDocumentsRequest(
             parent=self.name,
             query=query,
-            mode=MODES[mode],
-            run=f"runs/{named.removeprefix('runs/')}" if named else "",
+            mode=choices.search_mode(mode),
+            run=f"runs/{run_id}" if run_id else None,
             page_size=limit,
             filter=filter,
             latents=[search_pb2.LatentWeight(index=index, weight=weight) for index, weight in (latents or {}).items()],
         )
-        return await self._prisma.transport.call(
-            "SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse
-        )
+        return await self._transport.call("SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse)
 
     async def similar(self, document: str, *, limit: int = 5) -> search_pb2.FindSimilarDocumentsResponse:
-        """Documents whose vectors are closest to a document's."""
-        request = search_pb2.FindSimilarDocumentsRequest(document=self._document(document), page_size=limit)
-        return await self._prisma.transport.call(
+        """Returns the documents whose vectors are closest to a document's."""
+        request = search_pb2.FindSimilarDocumentsRequest(document=self._document_name(document), page_size=limit)
+        return await self._transport.call(
             "SearchService/FindSimilarDocuments", request, search_pb2.FindSimilarDocumentsResponse
         )
 
     async def index_status(self) -> search_pb2.IndexStatus:
-        """How far the search index has come."""
+        """Returns how much of the dataset the search index covers."""
         request = search_pb2.GetIndexStatusRequest(dataset=self.name)
-        return await self._prisma.transport.call("SearchService/GetIndexStatus", request, search_pb2.IndexStatus)
+        return await self._transport.call("SearchService/GetIndexStatus", request, search_pb2.IndexStatus)
 
-    async def _ended(self, job: Job, wait: bool, progress: Progress | None) -> Job:
+    async def _finish(self, job: Job, wait: bool, progress: Progress | None) -> Job:
         if wait:
-            job = await self._prisma.jobs.wait(job.name, progress)
+            job = await self._jobs.wait(job.name, progress)
             await self.refresh()
         return job
 
-    def _document(self, document: str) -> str:
+    def _document_name(self, document: str) -> str:
         return document if document.startswith("datasets/") else f"{self.name}/documents/{document}"

@@ -1,10 +1,10 @@
-"""A run: trained, looked into, labelled."""
+"""Runs: sparse autoencoders are trained, inspected and labelled."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
@@ -12,18 +12,82 @@ from prisma.interpreter.v1 import resources_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma_client import choices, sources
+from prisma_client.aio.jobs import Jobs, Progress
+from prisma_client.aio.transport import Transport
 
-if TYPE_CHECKING:
-    from prisma_client.aio.client import AsyncPrisma, Progress
+
+class Runs:
+    """The training runs."""
+
+    def __init__(self, transport: Transport, jobs: Jobs) -> None:
+        self._transport = transport
+        self._jobs = jobs
+
+    async def create(
+        self,
+        dataset: str,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Creates a run on the vectors that a dataset has at this moment; `Run.train` trains it.
+
+        config: fields of prisma.trainer.v1.Config: `expansion` (4), `k` (32), `epochs` (20) … Raises
+        FailedPrecondition where nothing is embedded, InvalidArgument, ValueError for unknown fields.
+        """
+        run = trainer_resources.Run(
+            dataset=f"datasets/{dataset.removeprefix('datasets/')}",
+            display_name=name,
+            config=choices.training_config(config or {}),
+        )
+        request = trainer_pb2.CreateRunRequest(run_id=run_id, run=run)
+        return self._run(await self._transport.call("TrainerService/CreateRun", request, trainer_resources.Run))
+
+    async def get(self, run: str) -> Run:
+        """Returns a run by its id. Raises NotFound."""
+        request = trainer_pb2.GetRunRequest(name=f"runs/{run.removeprefix('runs/')}")
+        return self._run(await self._transport.call("TrainerService/GetRun", request, trainer_resources.Run))
+
+    async def import_weights(
+        self, dataset: str, path: str | Path, *, run_id: str | None = None, name: str | None = None
+    ) -> Run:
+        """Creates a run from existing weights; `Run.train` then writes its codes.
+
+        path: a `.safetensors` of PRISMA, a `.zip` of a SAELens or sparsify folder, a `.pt` of HypotheSAEs or PRISMA v2.
+        Raises InvalidArgument for a file that is not an autoencoder of the dataset's dimension.
+        """
+        config = trainer_pb2.ImportWeightsRequest.Config(
+            dataset=f"datasets/{dataset.removeprefix('datasets/')}", run_id=run_id, display_name=name
+        )
+        message = await self._transport.upload(
+            "TrainerService/ImportWeights",
+            trainer_pb2.ImportWeightsRequest(config=config),
+            sources.chunks(Path(path)),
+            trainer_resources.Run,
+        )
+        return self._run(message)
+
+    async def list(self, dataset: str | None = None) -> list[Run]:
+        """Returns all runs, or those of a dataset, the newest first."""
+        filter = f'dataset = "datasets/{dataset.removeprefix("datasets/")}"' if dataset else None
+        request = trainer_pb2.ListRunsRequest(page_size=1000, filter=filter)
+        pages = self._transport.pages("TrainerService/ListRuns", request, trainer_pb2.ListRunsResponse)
+        return [self._run(message) async for page in pages for message in page.runs]
+
+    def _run(self, message: trainer_resources.Run) -> Run:
+        return Run(self._transport, self._jobs, message)
 
 
 class Run:
-    """A training run. message: as the server last told it."""
+    """A training run. message: as the server last described it."""
 
-    def __init__(self, prisma: AsyncPrisma, message: trainer_resources.Run) -> None:
-        self._prisma = prisma
+    def __init__(self, transport: Transport, jobs: Jobs, message: trainer_resources.Run) -> None:
+        self._transport = transport
+        self._jobs = jobs
         self.message = message
-        self.features = Features(prisma, self)
+        self.features = Features(transport, message.name)
 
     def __repr__(self) -> str:
         state = trainer_resources.Run.State.Name(self.message.state).removeprefix("STATE_").lower()
@@ -40,96 +104,92 @@ class Run:
         return self.name.removeprefix("runs/")
 
     async def refresh(self) -> Run:
-        """Asks the server again."""
+        """Reads it again from the server."""
         request = trainer_pb2.GetRunRequest(name=self.name)
-        self.message = await self._prisma.transport.call("TrainerService/GetRun", request, trainer_resources.Run)
+        self.message = await self._transport.call("TrainerService/GetRun", request, trainer_resources.Run)
         return self
 
     async def delete(self) -> None:
         """Deletes it, with its weights, codes and labels."""
         request = trainer_pb2.DeleteRunRequest(name=self.name)
-        await self._prisma.transport.call("TrainerService/DeleteRun", request, trainer_resources.Run)
+        await self._transport.call("TrainerService/DeleteRun", request, trainer_resources.Run)
 
     async def train(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
-        """Trains it, or goes on from its last checkpoint. Raises JobFailed."""
-        return await self._job("TrainerService/TrainRun", trainer_pb2.TrainRunRequest(name=self.name), wait, progress)
+        """Trains it, or resumes from its last checkpoint. Raises JobFailed."""
+        return await self._start("TrainerService/TrainRun", trainer_pb2.TrainRunRequest(name=self.name), wait, progress)
 
     async def pause(self) -> None:
-        """Stops its training after a checkpoint; `train` goes on from there."""
+        """Stops its training after a checkpoint; `train` resumes from there."""
         request = trainer_pb2.PauseRunRequest(name=self.name)
-        await self._prisma.transport.call("TrainerService/PauseRun", request, trainer_resources.Run)
+        await self._transport.call("TrainerService/PauseRun", request, trainer_resources.Run)
 
-    async def clone(self, *, run_id: str = "", name: str = "", **config: Any) -> Run:
-        """Makes a run on the same rows with the same settings but for `config`; `train` trains it."""
+    async def clone(self, *, run_id: str | None = None, name: str | None = None, **config: Any) -> Run:
+        """Creates a run on the same rows with the same settings except for `config`; `train` trains it."""
         request = trainer_pb2.CloneRunRequest(
-            name=self.name, run_id=run_id, display_name=name, config=trainer_resources.Config(**config)
+            name=self.name, run_id=run_id, display_name=name, config=choices.training_config(config)
         )
-        made = await self._prisma.transport.call("TrainerService/CloneRun", request, trainer_resources.Run)
-        return Run(self._prisma, made)
+        message = await self._transport.call("TrainerService/CloneRun", request, trainer_resources.Run)
+        return Run(self._transport, self._jobs, message)
 
     async def evaluate(self, *, wait: bool = True, progress: Progress | None = None) -> trainer_resources.Evaluation:
-        """Measures what it keeps of held-out vectors: FVU, neighbours, search results … Raises JobFailed."""
+        """Measures how well it preserves held-out vectors: FVU, neighbours, search results … Raises JobFailed."""
         request = trainer_pb2.EvaluateRunRequest(name=self.name)
-        await self._job("TrainerService/EvaluateRun", request, wait, progress)
+        await self._start("TrainerService/EvaluateRun", request, wait, progress)
         return (await self.refresh()).message.evaluation
 
     async def push(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
-        """Copies its weights to the operator's object store, as SAELens loads them; the job's log says where."""
-        return await self._job("TrainerService/PushRun", trainer_pb2.PushRunRequest(name=self.name), wait, progress)
+        """Copies its weights to the operator's object store, in SAELens' layout; the job's log says where."""
+        return await self._start("TrainerService/PushRun", trainer_pb2.PushRunRequest(name=self.name), wait, progress)
 
     async def compare(self, other: Run | str, min_cosine: float = 0.7) -> trainer_pb2.CompareRunsResponse:
-        """Which of its latents are also in another run, and which are lost, new, split and merged there."""
+        """Says which of its latents another run also has, and which are lost, gained, split and merged there."""
         request = trainer_pb2.CompareRunsRequest(first=self.name, second=_name_of(other), min_cosine=min_cosine)
-        return await self._prisma.transport.call("TrainerService/CompareRuns", request, trainer_pb2.CompareRunsResponse)
+        return await self._transport.call("TrainerService/CompareRuns", request, trainer_pb2.CompareRunsResponse)
 
     async def carry_labels(self, source: Run | str, min_cosine: float = 0.9) -> pb2.CarryLabelsResponse:
-        """Gives features the labels of those of another run that they resemble; a person's stay."""
+        """Copies labels from the features of another run that its own resemble; labels written by people stay."""
         request = pb2.CarryLabelsRequest(run=self.name, from_run=_name_of(source), min_cosine=min_cosine)
-        return await self._prisma.transport.call("InterpreterService/CarryLabels", request, pb2.CarryLabelsResponse)
+        return await self._transport.call("InterpreterService/CarryLabels", request, pb2.CarryLabelsResponse)
 
     async def metrics(self, after_step: int = 0) -> AsyncIterator[trainer_resources.Metrics]:
-        """Loss, FVU, L0, dead latents … of each measured step, live until the training ends."""
+        """Yields loss, FVU, L0, dead latents … of each measured step, live until the training ends."""
         request = trainer_pb2.WatchMetricsRequest(name=self.name, after_step=after_step)
-        async for each in self._prisma.transport.stream(
-            "TrainerService/WatchMetrics", request, trainer_resources.Metrics
-        ):
-            yield each
+        async for metrics in self._transport.stream("TrainerService/WatchMetrics", request, trainer_resources.Metrics):
+            yield metrics
 
     async def compute_statistics(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
-        """Statistics of all features. They come by themselves after a training; this computes them anew."""
+        """Computes the statistics of all features again. After a training this happens automatically."""
         request = pb2.ComputeStatisticsRequest(run=self.name)
-        return await self._job("InterpreterService/ComputeStatistics", request, wait, progress)
+        return await self._start("InterpreterService/ComputeStatistics", request, wait, progress)
 
     async def label(
         self,
         model: str = "keywords",
         *,
         indices: Sequence[int] = (),
-        limit: int = 0,
+        limit: int | None = None,
         relabel: bool = False,
         wait: bool = True,
         progress: Progress | None = None,
         **options: Any,
     ) -> Job:
-        """Labels features that have no label yet. model: `keywords`, or `ollama/<model>`.
+        """Labels features without a label, or all with `relabel`. model: `keywords`, or `ollama/<model>`.
 
         options: fields of LabelOptions: `positive_count`, `negative_count`, `temperature`, `system_prompt`.
         """
         request = pb2.LabelFeaturesRequest(
             run=self.name,
-            options=resources_pb2.LabelOptions(model=model, **options),
+            options=_label_options(model, options),
             indices=indices,
             limit=limit,
             relabel=relabel,
         )
-        return await self._job("InterpreterService/LabelFeatures", request, wait, progress)
+        return await self._start("InterpreterService/LabelFeatures", request, wait, progress)
 
     async def interpretation(self) -> resources_pb2.Interpretation:
-        """How far it is interpreted."""
+        """Returns how far it is interpreted: statistics, labels, families."""
         request = pb2.GetInterpretationRequest(name=f"{self.name}/interpretation")
-        return await self._prisma.transport.call(
-            "InterpreterService/GetInterpretation", request, resources_pb2.Interpretation
-        )
+        return await self._transport.call("InterpreterService/GetInterpretation", request, resources_pb2.Interpretation)
 
     async def build_families(
         self,
@@ -141,160 +201,171 @@ class Run:
     ) -> Job:
         """Builds families of features from their co-activation."""
         request = pb2.BuildFamiliesRequest(run=self.name, threshold=threshold, rounds=rounds)
-        return await self._job("InterpreterService/BuildFamilies", request, wait, progress)
+        return await self._start("InterpreterService/BuildFamilies", request, wait, progress)
 
-    async def families(self, query: str = "") -> AsyncIterator[resources_pb2.Family]:
-        """Families, the largest first."""
+    async def families(self, query: str | None = None) -> AsyncIterator[resources_pb2.Family]:
+        """Yields families, the largest first."""
         request = pb2.ListFamiliesRequest(parent=self.name, query=query, page_size=200)
-        listed = self._prisma.transport.pages("InterpreterService/ListFamilies", request, pb2.ListFamiliesResponse)
-        async for page in listed:
-            for each in page.families:
-                yield each
+        async for page in self._transport.pages("InterpreterService/ListFamilies", request, pb2.ListFamiliesResponse):
+            for family in page.families:
+                yield family
 
-    async def graph(self, round: int = 0) -> resources_pb2.Graph:
-        """Features of all families, and the edges between them."""
+    async def graph(self, round: int | None = None) -> resources_pb2.Graph:
+        """Returns the features of all families, and the edges between them."""
         request = pb2.GetGraphRequest(run=self.name, round=round)
-        return await self._prisma.transport.call("InterpreterService/GetGraph", request, resources_pb2.Graph)
+        return await self._transport.call("InterpreterService/GetGraph", request, resources_pb2.Graph)
 
     async def sample_activations(self, rows: int = 1000, features: int = 200) -> resources_pb2.ActivationSample:
-        """What the most frequent features do in rows at equal steps, as a sparse matrix: a heatmap."""
+        """Returns the most frequent features' activations in evenly spaced rows, as a sparse matrix: a heatmap."""
         request = pb2.SampleActivationsRequest(run=self.name, row_count=rows, feature_count=features)
-        return await self._prisma.transport.call(
+        return await self._transport.call(
             "InterpreterService/SampleActivations", request, resources_pb2.ActivationSample
         )
 
     async def feature_matrix(
-        self, kind: str = "CO_OCCURRENCE", *, features: int = 100, filter: str = ""
+        self, kind: str = "co-occurrence", *, features: int = 100, filter: str | None = None
     ) -> resources_pb2.FeatureMatrix:
-        """How alike the most frequent features are. kind: DECODER_COSINE, CO_OCCURRENCE or ACTIVATION_COSINE."""
+        """Returns how alike the most frequent features are, pair by pair.
+
+        kind: `decoder-cosine`, `co-occurrence` or `activation-cosine`. Raises ValueError for another.
+        """
         request = pb2.GetFeatureMatrixRequest(
             run=self.name,
-            kind=f"KIND_{kind}",
+            kind=choices.matrix_kind(kind),
             feature_count=features,
             filter=filter,
         )
-        return await self._prisma.transport.call(
-            "InterpreterService/GetFeatureMatrix", request, resources_pb2.FeatureMatrix
-        )
+        return await self._transport.call("InterpreterService/GetFeatureMatrix", request, resources_pb2.FeatureMatrix)
 
-    async def explain(self, text: str = "", *, document: str = "") -> resources_pb2.Analysis:
-        """The features that are active in a text, or in a document (`datasets/{dataset}/documents/{document}`)."""
+    async def explain(self, text: str | None = None, *, document: str | None = None) -> resources_pb2.Analysis:
+        """Returns the features that are active in a text or a document (`datasets/{dataset}/documents/{document}`)."""
         if document:
             request = pb2.AnalyzeDocumentRequest(run=self.name, document=document)
-            return await self._prisma.transport.call(
-                "InterpreterService/AnalyzeDocument", request, resources_pb2.Analysis
-            )
-        asked = pb2.AnalyzeTextRequest(run=self.name, text=text)
-        return await self._prisma.transport.call("InterpreterService/AnalyzeText", asked, resources_pb2.Analysis)
+            return await self._transport.call("InterpreterService/AnalyzeDocument", request, resources_pb2.Analysis)
+        return await self._transport.call(
+            "InterpreterService/AnalyzeText",
+            pb2.AnalyzeTextRequest(run=self.name, text=text),
+            resources_pb2.Analysis,
+        )
 
     async def export_features(self, path: str | Path) -> int:
-        """Writes statistics and labels of all features as a CSV file; returns its bytes."""
+        """Writes statistics and labels of all features as a CSV file; returns its size in bytes."""
         return await self._save("InterpreterService/ExportFeatures", pb2.ExportFeaturesRequest(run=self.name), path)
 
     async def export_activations(self, path: str | Path) -> int:
-        """Writes the active features of each document as JSON lines; returns its bytes."""
+        """Writes the active features of each document as JSON lines; returns its size in bytes."""
         request = pb2.ExportActivationsRequest(run=self.name)
         return await self._save("InterpreterService/ExportActivations", request, path)
 
     async def export_weights(self, path: str | Path, *, sae_lens: bool = False) -> int:
-        """Writes the weights as a safetensors file, or as a zip of the folder that SAELens loads; returns its bytes."""
+        """Writes the weights as a safetensors file, or as a zip in SAELens' layout; returns its size in bytes."""
         layouts = trainer_pb2.ExportWeightsRequest
         layout = layouts.LAYOUT_SAE_LENS if sae_lens else layouts.LAYOUT_PRISMA
         request = trainer_pb2.ExportWeightsRequest(run=self.name, layout=layout)
         return await self._save("TrainerService/ExportWeights", request, path)
 
     async def feature(self, index: int) -> resources_pb2.Feature:
-        """A feature with its histogram, neighbours and families. Raises NotFound."""
+        """Returns a feature with its histogram, neighbours and families. Raises NotFound."""
         return await self.features.get(index)
 
-    async def _job(self, method: str, request: Any, wait: bool, progress: Progress | None) -> Job:
-        job = await self._prisma.transport.call(method, request, Job)
+    async def _start(self, method: str, request: Any, wait: bool, progress: Progress | None) -> Job:
+        job = await self._transport.call(method, request, Job)
         if wait:
-            job = await self._prisma.jobs.wait(job.name, progress)
+            job = await self._jobs.wait(job.name, progress)
             await self.refresh()
         return job
 
     async def _save(self, method: str, request: Any, path: str | Path) -> int:
-        """Writes a download under a temporary name first: a file is there whole or not at all."""
+        """Writes a download under a temporary name and renames it, so that the file is complete or absent."""
         target = Path(path)
         partial = target.with_name(f"{target.name}.part")
-        written = 0
+        size = 0
         try:
             with partial.open("wb") as file:
-                async for part in self._prisma.transport.download(method, request):
-                    written += file.write(part)
+                async for chunk in self._transport.download(method, request):
+                    size += file.write(chunk)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
-        return written
+        return size
 
 
 class Features:
-    """The features of a run."""
+    """The features of a run. run: its name."""
 
-    def __init__(self, prisma: AsyncPrisma, run: Run) -> None:
-        self._prisma = prisma
+    def __init__(self, transport: Transport, run: str) -> None:
+        self._transport = transport
         self._run = run
 
     async def get(self, index: int) -> resources_pb2.Feature:
-        """A feature with its histogram, neighbours and families. Raises NotFound."""
+        """Returns a feature with its histogram, neighbours and families. Raises NotFound."""
         request = pb2.GetFeatureRequest(name=self._name(index))
-        return await self._prisma.transport.call("InterpreterService/GetFeature", request, resources_pb2.Feature)
+        return await self._transport.call("InterpreterService/GetFeature", request, resources_pb2.Feature)
 
     async def list(
-        self, *, query: str = "", filter: str = "", order_by: str = "", limit: int | None = None
+        self,
+        *,
+        query: str | None = None,
+        filter: str | None = None,
+        order_by: str | None = None,
+        limit: int | None = None,
     ) -> AsyncIterator[resources_pb2.Feature]:
-        """Features. filter: such as `density > 0.01 AND labelled = true`; order_by: such as `max_activation desc`."""
+        """Yields features.
+
+        filter: such as `density > 0.01 AND labelled = true`. order_by: such as `max_activation desc`.
+        """
         request = pb2.ListFeaturesRequest(
-            parent=self._run.name, query=query, filter=filter, order_by=order_by, page_size=min(limit or 500, 500)
+            parent=self._run, query=query, filter=filter, order_by=order_by, page_size=min(limit or 500, 500)
         )
-        sent = 0
-        listed = self._prisma.transport.pages("InterpreterService/ListFeatures", request, pb2.ListFeaturesResponse)
-        async for page in listed:
-            for each in page.features:
-                yield each
-                sent += 1
-                if sent == limit:
+        count = 0
+        async for page in self._transport.pages("InterpreterService/ListFeatures", request, pb2.ListFeaturesResponse):
+            for feature in page.features:
+                yield feature
+                count += 1
+                if count == limit:
                     return
 
     async def search(self, query: str, *, limit: int = 20) -> search_pb2.SearchFeaturesResponse:
-        """Features whose label or description match, the best first."""
-        request = search_pb2.SearchFeaturesRequest(parent=self._run.name, query=query, page_size=limit)
-        return await self._prisma.transport.call(
-            "SearchService/SearchFeatures", request, search_pb2.SearchFeaturesResponse
-        )
+        """Returns features whose label or description matches, the best first."""
+        request = search_pb2.SearchFeaturesRequest(parent=self._run, query=query, page_size=limit)
+        return await self._transport.call("SearchService/SearchFeatures", request, search_pb2.SearchFeaturesResponse)
 
     async def examples(self, index: int, *, limit: int = 10) -> list[resources_pb2.Example]:
-        """The documents that activate a feature most, at most 50."""
+        """Returns the documents that activate a feature most, at most 50."""
         request = pb2.ListExamplesRequest(parent=self._name(index), page_size=limit)
-        page = await self._prisma.transport.call("InterpreterService/ListExamples", request, pb2.ListExamplesResponse)
+        page = await self._transport.call("InterpreterService/ListExamples", request, pb2.ListExamplesResponse)
         return list(page.examples)
 
     async def labels(self, index: int) -> list[resources_pb2.Label]:
-        """All labels that a feature ever had, the newest first."""
+        """Returns all labels that a feature has had, the newest first."""
         request = pb2.ListLabelsRequest(parent=self._name(index), page_size=1000)
-        page = await self._prisma.transport.call("InterpreterService/ListLabels", request, pb2.ListLabelsResponse)
+        page = await self._transport.call("InterpreterService/ListLabels", request, pb2.ListLabelsResponse)
         return list(page.labels)
 
-    async def set_label(self, index: int, text: str, description: str = "") -> resources_pb2.Label:
-        """Writes a label; the ones before stay in the history."""
-        wanted = resources_pb2.Label(text=text, description=description)
-        request = pb2.CreateLabelRequest(parent=self._name(index), label=wanted)
-        return await self._prisma.transport.call("InterpreterService/CreateLabel", request, resources_pb2.Label)
+    async def set_label(self, index: int, text: str, description: str | None = None) -> resources_pb2.Label:
+        """Writes a label; earlier ones stay in the history."""
+        label = resources_pb2.Label(text=text, description=description)
+        request = pb2.CreateLabelRequest(parent=self._name(index), label=label)
+        return await self._transport.call("InterpreterService/CreateLabel", request, resources_pb2.Label)
 
     async def relabel(self, index: int, model: str = "keywords", **options: Any) -> resources_pb2.Label:
-        """Has a model label a feature now."""
-        wanted = resources_pb2.LabelOptions(model=model, **options)
-        request = pb2.LabelFeatureRequest(name=self._name(index), options=wanted)
-        return await self._prisma.transport.call("InterpreterService/LabelFeature", request, resources_pb2.Label)
+        """Labels one feature by a model, and waits for the label."""
+        request = pb2.LabelFeatureRequest(name=self._name(index), options=_label_options(model, options))
+        return await self._transport.call("InterpreterService/LabelFeature", request, resources_pb2.Label)
 
     async def activate(self, label: str) -> resources_pb2.Label:
-        """Makes a label of the history the active one. label: its name. Raises NotFound."""
+        """Makes a label from the history the active one. label: its name. Raises NotFound."""
         request = pb2.ActivateLabelRequest(name=label)
-        return await self._prisma.transport.call("InterpreterService/ActivateLabel", request, resources_pb2.Label)
+        return await self._transport.call("InterpreterService/ActivateLabel", request, resources_pb2.Label)
 
     def _name(self, index: int) -> str:
-        return f"{self._run.name}/features/{index}"
+        return f"{self._run}/features/{index}"
+
+
+def _label_options(model: str, options: Mapping[str, Any]) -> resources_pb2.LabelOptions:
+    """Raises ValueError for unknown options."""
+    choices.check_fields(resources_pb2.LabelOptions, options)
+    return resources_pb2.LabelOptions(model=model, **options)
 
 
 def _name_of(run: Run | str) -> str:

@@ -1,9 +1,10 @@
-"""Calls of the gateway over HTTP: messages in, messages out, errors raised as they are told."""
+"""Calls of the gateway over HTTP: messages in, messages out, the server's errors raised."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -12,15 +13,18 @@ import httpx
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from prisma.common.v1.job_pb2 import Job
 from prisma_client import transcoding
-from prisma_client.errors import PrismaError, Unavailable, of_answer, of_json
+from prisma_client.errors import PrismaError, ResourceExhausted, Unavailable, from_json, from_response
 
-ATTEMPTS = 3
-_Answer = TypeVar("_Answer", bound=Message)
+ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.3
+CONNECT_SECONDS = 5.0
+_Response = TypeVar("_Response", bound=Message)
 
 
 class Transport:
-    """One gateway. seconds: how long an answer may take."""
+    """One gateway. seconds: how long a response may take."""
 
     def __init__(self, url: str, key: str | None, seconds: float) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -28,7 +32,7 @@ class Transport:
         self._client = httpx.AsyncClient(
             base_url=url,
             headers=headers,
-            timeout=httpx.Timeout(seconds, connect=5.0),
+            timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
             transport=httpx.AsyncHTTPTransport(retries=2),
         )
 
@@ -36,97 +40,124 @@ class Transport:
         """Closes the connections."""
         await self._client.aclose()
 
-    async def call(self, name: str, message: Message, answer: type[_Answer]) -> _Answer:
-        """Calls `Service/Method`. Reads that meet an outage are tried again. Raises PrismaError."""
-        asked = transcoding.request(name, message)
-        data = await self._send(asked)
-        return json_format.Parse(data, answer(), ignore_unknown_fields=True)
+    async def call(self, name: str, message: Message, response: type[_Response]) -> _Response:
+        """Calls `Service/Method`.
 
-    async def pages(self, name: str, message: Any, answer: type[_Answer]) -> AsyncIterator[_Answer]:
-        """All pages of a list: `message` is asked again with the token of the page before. Raises PrismaError."""
+        Reads, and calls that take a request id, are repeated while a service is unavailable or too busy, up to four
+        times. Raises PrismaError.
+        """
+        repeatable = "request_id" in message.DESCRIPTOR.fields_by_name
+        if repeatable and response is not Job:
+            _add_request_id(message)
+        request = transcoding.request(name, message)
+        data = await self._send(request, repeatable or request.verb == "GET")
+        return json_format.Parse(data, response(), ignore_unknown_fields=True)
+
+    async def pages(self, name: str, message: Any, response: type[_Response]) -> AsyncIterator[_Response]:
+        """Yields all pages of a list: `message` is sent again with the previous page's token. Raises PrismaError."""
         while True:
-            page: Any = await self.call(name, message, answer)
+            page: Any = await self.call(name, message, response)
             yield page
             message.page_token = page.next_page_token
             if not message.page_token:
                 return
 
-    async def stream(self, name: str, message: Message, answer: type[_Answer]) -> AsyncIterator[_Answer]:
-        """The messages of a server stream. Raises PrismaError, also in its middle."""
-        async with self._opened(name, message) as response:
-            async for line in response.aiter_lines():
+    async def stream(
+        self, name: str, message: Message, response: type[_Response], *, silence: float | None = None
+    ) -> AsyncIterator[_Response]:
+        """Yields the messages of a server stream.
+
+        silence: seconds without a byte after which Unavailable is raised. Raises PrismaError, also within the stream.
+        """
+        async with self._open(name, message, silence) as stream:
+            async for line in stream.aiter_lines():
                 if line.startswith('{"error": {'):
-                    raise of_json(json.loads(line)["error"])
-                yield json_format.Parse(line, answer(), ignore_unknown_fields=True)
+                    raise from_json(json.loads(line)["error"])
+                yield json_format.Parse(line, response(), ignore_unknown_fields=True)
 
     async def download(self, name: str, message: Message) -> AsyncIterator[bytes]:
-        """The bytes of a file. Raises PrismaError; a file that ends too early raises Unavailable."""
-        async with self._opened(name, message) as response:
-            async for part in response.aiter_bytes():
-                yield part
+        """Yields the bytes of a file. Raises PrismaError; Unavailable where the file ends too early."""
+        async with self._open(name, message, None) as stream:
+            async for chunk in stream.aiter_bytes():
+                yield chunk
 
-    async def upload(self, name: str, config: Message, chunks: Iterable[bytes], answer: type[_Answer]) -> _Answer:
-        """Sends a file by a client stream: `config` is its first message. Raises PrismaError."""
-        asked = transcoding.request(name, config)
+    async def upload(self, name: str, config: Message, chunks: Iterable[bytes], response: type[_Response]) -> _Response:
+        """Sends a file through a client stream whose first message is `config`. Raises PrismaError."""
+        request = transcoding.request(name, config)
 
         async def body() -> AsyncIterator[bytes]:
             for chunk in chunks:
                 yield chunk
 
-        query = tuple((key.removeprefix("config."), value) for key, value in asked.query)
+        query = tuple((key.removeprefix("config."), value) for key, value in request.query)
         try:
-            response = await self._client.post(
-                asked.path, params=query, content=body(), timeout=httpx.Timeout(None, connect=5.0)
+            received = await self._client.post(
+                request.path, params=query, content=body(), timeout=httpx.Timeout(None, connect=CONNECT_SECONDS)
             )
         except httpx.HTTPError as error:
-            raise self._away(error) from error
-        if response.status_code >= 400:
-            raise of_answer(response.status_code, response.content)
-        return json_format.Parse(response.content, answer(), ignore_unknown_fields=True)
+            raise self._unreachable(error) from error
+        if received.status_code >= 400:
+            raise from_response(received.status_code, received.content)
+        return json_format.Parse(received.content, response(), ignore_unknown_fields=True)
 
-    async def look(self, path: str) -> Mapping[str, Any]:
-        """The JSON of a path that is no RPC. Raises PrismaError."""
-        return json.loads(await self._send(transcoding.HttpRequest("GET", path, (), None)))
+    async def get_json(self, path: str) -> Mapping[str, Any]:
+        """Returns the JSON of a path that is not an RPC. Raises PrismaError."""
+        return json.loads(await self._send(transcoding.HttpRequest("GET", path, (), None), repeatable=True))
 
     @asynccontextmanager
-    async def _opened(self, name: str, message: Message) -> AsyncGenerator[httpx.Response]:
-        """An answer that is still being sent. Raises PrismaError."""
-        asked = transcoding.request(name, message)
+    async def _open(self, name: str, message: Message, silence: float | None) -> AsyncGenerator[httpx.Response]:
+        """Opens a response that is still being sent. Raises PrismaError."""
+        request = transcoding.request(name, message)
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS, read=silence)
         try:
             async with self._client.stream(
-                asked.verb, asked.path, params=asked.query, timeout=httpx.Timeout(None, connect=5.0)
+                request.verb, request.path, params=request.query, timeout=timeout
             ) as response:
                 if response.status_code >= 400:
-                    raise of_answer(response.status_code, await response.aread())
+                    raise from_response(response.status_code, await response.aread())
                 yield response
         except httpx.HTTPError as error:
-            raise self._away(error) from error
+            raise self._unreachable(error) from error
 
-    async def _send(self, asked: transcoding.HttpRequest) -> bytes:
-        headers = {"Content-Type": "application/json"} if asked.body is not None else {}
-        last: PrismaError | None = None
-        for attempt in range(ATTEMPTS if asked.verb == "GET" else 1):
-            if attempt:
-                await asyncio.sleep(0.3 * 2**attempt)
+    async def _send(self, request: transcoding.HttpRequest, repeatable: bool) -> bytes:
+        """Sends a request, and again after an outage or a busy server if it is repeatable. Raises PrismaError."""
+        for attempt in range(1, ATTEMPTS):
             try:
-                response = await self._client.request(
-                    asked.verb, asked.path, params=asked.query, content=asked.body, headers=headers
-                )
-            except httpx.HTTPError as error:
-                raise self._away(error) from error
-            if response.status_code < 400:
-                return response.content
-            last = of_answer(response.status_code, response.content)
-            if not isinstance(last, Unavailable):
-                break
-        assert last is not None
-        raise last
+                return await self._send_once(request)
+            except (Unavailable, ResourceExhausted) as error:
+                if not repeatable or not _is_transient(error):
+                    raise
+                await asyncio.sleep(error.retry_after or FIRST_PAUSE_SECONDS * 2**attempt)
+        return await self._send_once(request)
 
-    def _away(self, error: httpx.HTTPError) -> Unavailable:
-        told = str(error) or type(error).__name__
+    async def _send_once(self, request: transcoding.HttpRequest) -> bytes:
+        headers = {"Content-Type": "application/json"} if request.body is not None else {}
+        try:
+            response = await self._client.request(
+                request.verb, request.path, params=request.query, content=request.body, headers=headers
+            )
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if response.status_code >= 400:
+            raise from_response(response.status_code, response.content)
+        return response.content
+
+    def _unreachable(self, error: httpx.HTTPError) -> Unavailable:
         return Unavailable(
-            f"the gateway at {self.url} does not answer ({told}). Is it running? `prisma up` starts it here; "
-            "PRISMA_URL says where it is",
+            f"the gateway at {self.url} is unreachable ({str(error) or type(error).__name__}). Start it with "
+            "`prisma up`, or set PRISMA_URL to its address",
             code="UNAVAILABLE",
             reason="GATEWAY_UNAVAILABLE",
         )
+
+
+def _add_request_id(message: Any) -> None:
+    """Makes a call repeatable. Not used for jobs: without an id, the server returns the resource's running job."""
+    message.request_id = message.request_id or str(uuid.uuid4())
+
+
+def _is_transient(error: PrismaError) -> bool:
+    """Whether a repetition within seconds may succeed: not where nothing listens at the address, or a disk is full."""
+    if isinstance(error, Unavailable):
+        return not isinstance(error.__cause__, httpx.ConnectError | httpx.TimeoutException)
+    return error.reason == "TOO_MANY_REQUESTS"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,28 +11,46 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
-from prisma_client.cli import demonstration, doctor, keys, stack, verbs
+from prisma_client.cli import data, demonstration, doctor, explore, keys, operate, output, stack, train
 
 app = typer.Typer(
-    help="Embeddings made interpretable. PRISMA_URL says where the gateway is, PRISMA_API_KEY who calls.",
+    help="Embeddings made interpretable. PRISMA_URL is the gateway's address, PRISMA_API_KEY the key to call it with.",
+    context_settings={"max_content_width": 110},
+    epilog=output.EXIT_CODE_HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-app.add_typer(verbs.app)
-keys_app = typer.Typer(help="Keys of people and programs.", no_args_is_help=True)
-app.add_typer(keys_app, name="keys")
+for commands in (data.app, train.app, explore.app, operate.app):
+    app.add_typer(commands)
+app.add_typer(keys.app, name="keys")
 
 
 def data_dir() -> Path:
-    """Where the local stack keeps its data: PRISMA_DATA_DIR, or the user's own folder."""
-    chosen = os.environ.get("PRISMA_DATA_DIR")
-    return Path(chosen) if chosen else user_data_path("prisma", appauthor=False)
+    """Returns the data folder of the local stack: PRISMA_DATA_DIR, or the user's own folder."""
+    configured = os.environ.get("PRISMA_DATA_DIR")
+    return Path(configured) if configured else user_data_path("prisma", appauthor=False)
+
+
+def _show_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"prisma {importlib.metadata.version('prisma-suite')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Nothing by itself: options that stand before the command."""
 
 
 @app.command()
 def up() -> None:
-    """Start the local stack: NATS and the services. Ctrl-C stops all."""
+    """Start the local stack: NATS, the services and the gateway. Ctrl-C stops it."""
     raise typer.Exit(asyncio.run(stack.run_until_interrupted(data_dir())))
 
 
@@ -42,28 +61,19 @@ def down() -> None:
 
 
 @app.command(name="doctor")
-def look() -> None:
-    """Look at what PRISMA needs here, and say what to do about what is missing."""
-    doctor.look(data_dir())
+def check() -> None:
+    """Check what PRISMA needs on this machine, and say what to do about what is missing."""
+    doctor.check(data_dir())
 
 
 @app.command()
 def demo(
-    leave: Annotated[bool, typer.Option("--exit", help="Prove it works, stop all, and exit with 0.")] = False,
+    leave: Annotated[bool, typer.Option("--exit", help="Check the result, stop the stack and exit.")] = False,
 ) -> None:
-    """Take the sample all the way: import, embed, train, label, index. Then stay up until Ctrl-C."""
+    """Import, embed, train, label and index the sample. The stack then runs until Ctrl-C."""
     raise typer.Exit(asyncio.run(demonstration.run(data_dir(), leave)))
 
 
-@keys_app.command("create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is: letters, digits, . _ -")],
-    file: Annotated[Path, typer.Option(help="The keys file (PRISMA_API_KEYS_FILE).", envvar="PRISMA_API_KEYS_FILE")],
-) -> None:
-    """Make a key, keep its SHA-256 in the file, and print it: it can't be shown again."""
-    typer.echo(keys.create(name, file))
-
-
 def main() -> None:
-    """The command's entry point."""
+    """Runs the command."""
     app()

@@ -72,7 +72,7 @@ def _running() -> Iterator[Finding]:
                 yield Finding(f"port of {name}", False, f"{address} is taken", advice)
 
 
-def look(data_dir: Path) -> None:
+def check(data_dir: Path) -> None:
     """Shows all findings. Exits with 1 when one is not fine."""
     found = list(findings(data_dir))
     columns: output.Columns = {

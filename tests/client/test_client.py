@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 import prisma_client
-from prisma_client import AlreadyExists, AsyncPrisma, FailedPrecondition, InvalidArgument, NotFound, Prisma, Unavailable
+from prisma_client import (
+    AlreadyExists,
+    AsyncPrisma,
+    DocumentsRejected,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Prisma,
+    SomeDocumentsRejected,
+    Unavailable,
+)
 from tests.stack import COUNT, DATASET, RUN, Stack
 
 
@@ -33,7 +43,8 @@ def test_documents_come_from_lists_frames_and_files(stack: Stack, tmp_path: Path
             assert data.report
             assert data.report.imported_count == 2
             assert data.add(Frame()).imported_count == 1
-            report = data.add(file)
+            with pytest.warns(SomeDocumentsRejected, match="1 × MISSING_TEXT"):
+                report = data.add(file)
             assert (report.imported_count, report.rejected_count) == (1, 1)
             assert [each.key for each in data.documents()] == ["0", "1", "a", "b"]
             assert [each.key for each in data.documents(limit=2)] == ["0", "1"]
@@ -50,6 +61,27 @@ def test_documents_come_from_lists_frames_and_files(stack: Stack, tmp_path: Path
             prisma.datasets.get(data.id)
     assert caught.value.reason == "DATASET_NOT_FOUND"
     assert caught.value.request_id
+
+
+def test_where_every_document_is_rejected_the_import_is_an_error_and_no_dataset_is_left(
+    stack: Stack, tmp_path: Path
+) -> None:
+    csv = tmp_path / "x.csv"
+    csv.write_text("id,body\n1,text\n")
+    with Prisma(stack.url) as prisma:
+        before = {dataset.id for dataset in prisma.datasets.list()}
+        with pytest.raises(DocumentsRejected, match="2 × MISSING_TEXT") as caught:
+            prisma.datasets.create("x", documents=[{"id": 1, "body": "text"}, {"id": 2, "body": "text"}])
+        assert caught.value.report.rejected_count == 2
+        for source in (csv, tmp_path / "none.json", []):
+            with pytest.raises((InvalidArgument, FileNotFoundError)):
+                prisma.datasets.create("x", documents=source)
+        assert {dataset.id for dataset in prisma.datasets.list()} == before
+        data = prisma.datasets.create("x", documents=["a text"])
+        try:
+            assert data.add([{"id": "0", "text": "a text"}]).rejected_count == 1, "what exists already is no error"
+        finally:
+            data.delete()
 
 
 def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
-from tests.stack import DATASET, RUN, Stack
+from prisma.common.v1.job_pb2 import Job
+from prisma_client import Prisma
+from tests.stack import DATASET, PRISMA, RUN, Stack
 
 
 def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:
@@ -51,6 +56,62 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert lines(stack, "delete", "datasets/own", "--yes")[0]["deleted"] == "datasets/own"
 
 
+def test_rejected_documents_are_counted_and_a_file_without_any_is_an_error(stack: Stack, tmp_path: Path) -> None:
+    csv = tmp_path / "x.csv"
+    csv.write_text("id,text\n1,a text\n")
+    some = tmp_path / "some.jsonl"
+    some.write_text('{"id": "a", "text": "a text"}\n{"id": "b"}\n')
+    ended = stack.command("ingest", "rejected", str(csv))
+    assert (ended.returncode, "0 imported, 2 rejected" in ended.stderr) == (2, True), ended.stderr
+    assert stack.command("embed", "rejected").returncode == 3, "the dataset was not kept"
+    try:
+        ended = stack.command("ingest", "rejected", str(some))
+        assert (ended.returncode, "1 imported, 1 rejected" in ended.stderr) == (0, True), ended.stderr
+        ended = stack.command("ingest", "rejected", str(csv))
+        assert ended.returncode == 2
+        assert stack.command("documents", "rejected").stdout.count("\n") == 1, "a dataset with documents stays"
+    finally:
+        assert stack.command("delete", "rejected", "--yes").returncode == 0
+
+
+def test_a_failed_job_is_reported_by_every_command_that_reads_it(stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        run = prisma.runs.create(DATASET, run_id="untrained")
+    try:
+        ended = stack.command("stats", "untrained")
+        assert ended.returncode in (4, 5), ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert "train" in ended.stderr
+        listed = lines(stack, "jobs")
+        for failed in (job for job in listed if job["state"] == "STATE_FAILED"):
+            ended = stack.command("jobs", failed["name"].removeprefix("jobs/"))
+            assert ended.returncode == 5
+            assert failed["error"]["message"] in ended.stderr
+    finally:
+        with Prisma(stack.url) as prisma:
+            run = prisma.runs.get("untrained")
+            run.delete()
+
+
+def test_ctrl_c_says_that_the_job_continues_and_how_to_cancel_it(stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        run = prisma.datasets.get(DATASET).train(run_id="interrupted", epochs=100_000, wait=False)
+        try:
+            (job,) = (job for job in prisma.jobs.list(20) if run.name in job.resources and job.kind == "train-run")
+            key = job.name.removeprefix("jobs/")
+            command = [PRISMA, "jobs", key]
+            with subprocess.Popen(command, env=stack.environment, stdout=PIPE, stderr=PIPE, text=True) as followed:
+                assert followed.stdout is not None
+                followed.stdout.readline()
+                followed.send_signal(signal.SIGINT)
+                _, stderr = followed.communicate(timeout=30)
+            assert followed.returncode == 130
+            assert f"prisma jobs {key} --cancel" in stderr
+            assert prisma.jobs.get(key).state not in (Job.STATE_CANCELLED, Job.STATE_FAILED)
+        finally:
+            run.delete()
+
+
 def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert lines(stack, "runs", "--dataset", DATASET)[0]["name"] == f"runs/{RUN}"
     listed = lines(stack, "features", RUN, "--order-by", "index", "--limit", "3")
@@ -79,12 +140,16 @@ def test_exit_codes_mean_something(stack: Stack) -> None:
         (["embed", "none"], 3),
         (["feature", RUN, "99999"], 3),
         (["train", DATASET, "--run", RUN], 4),
-        (["ingest", DATASET, "/none/such.json"], 1),
+        (["ingest", DATASET, "/none/such.json"], 2),
+        (["train", DATASET, "--architecture", "jumprelu"], 2),
+        (["delete", "none"], 3),
     ):
         ended = stack.command(*words)
         assert ended.returncode == code, (words, ended.returncode, ended.stderr)
         assert ended.stderr
         assert "Traceback" not in ended.stderr
+    assert stack.command("--version").stdout.startswith("prisma 0.")
+    assert "5 a job failed" in " ".join(stack.command("--help").stdout.split())
     away = Stack("", {**stack.environment, "PRISMA_URL": "http://127.0.0.1:9"}, stack.folder)
     assert away.command("datasets").returncode == 6
 

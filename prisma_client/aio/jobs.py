@@ -1,0 +1,87 @@
+"""Jobs: long work that outlives a call, followed through outages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from prisma.common.v1 import job_pb2
+from prisma_client.aio.transport import Transport
+from prisma_client.errors import JobFailed, Unavailable
+from prisma_client.outage import Outage
+
+Progress = Callable[[job_pb2.Job], None]
+"""Called with the job after each change."""
+TERMINAL = (job_pb2.Job.STATE_SUCCEEDED, job_pb2.Job.STATE_FAILED, job_pb2.Job.STATE_CANCELLED)
+"""States after which a job changes no more, unless it is retried."""
+SILENCE_SECONDS = 60.0
+"""A stream of a job's changes that is silent for longer is opened again."""
+
+
+class Jobs:
+    """The jobs of all services."""
+
+    def __init__(self, transport: Transport, patience: float) -> None:
+        self._transport = transport
+        self._patience = patience
+
+    async def get(self, job: str) -> job_pb2.Job:
+        """Returns a job by its id. Raises NotFound."""
+        return await self._call("GetJob", job_pb2.GetJobRequest(name=_job_name(job)))
+
+    async def list(self, limit: int = 100, *, filter: str | None = None) -> list[job_pb2.Job]:
+        """Returns the newest jobs. filter: such as `state = FAILED AND resource = "datasets/abstracts"`."""
+        request = job_pb2.ListJobsRequest(page_size=limit, filter=filter)
+        page = await self._transport.call("JobService/ListJobs", request, job_pb2.ListJobsResponse)
+        return list(page.jobs)
+
+    async def watch(self, job: str) -> AsyncIterator[job_pb2.Job]:
+        """Yields a job now and after each change, until it ends.
+
+        Reconnects, with growing pauses, while the gateway or the message server is unreachable: the job goes on
+        meanwhile. Raises NotFound; Unavailable after an outage longer than the client's `patience`.
+        """
+        request = job_pb2.WatchJobRequest(name=_job_name(job))
+        outage = Outage(self._patience)
+        latest: job_pb2.Job | None = None
+        while latest is None or latest.state not in TERMINAL:
+            try:
+                async for update in self._transport.stream(
+                    "JobService/WatchJob", request, job_pb2.Job, silence=SILENCE_SECONDS
+                ):
+                    outage.end()
+                    if update != latest:
+                        latest = update
+                        yield update
+                interruption = Unavailable(f"the stream of {request.name} ended early", code="UNAVAILABLE")
+            except Unavailable as error:
+                interruption = error
+            if latest is None or latest.state not in TERMINAL:
+                await asyncio.sleep(outage.next_pause(interruption))
+
+    async def wait(self, job: str, progress: Progress | None = None) -> job_pb2.Job:
+        """Waits until a job succeeds; `progress` is called with each change. Raises JobFailed, and as `watch`."""
+        latest = job_pb2.Job()
+        async for update in self.watch(job):
+            latest = update
+            if progress is not None:
+                progress(update)
+        if latest.state != job_pb2.Job.STATE_SUCCEEDED:
+            raise JobFailed(latest)
+        return latest
+
+    async def cancel(self, job: str) -> job_pb2.Job:
+        """Requests that a job stop."""
+        return await self._call("CancelJob", job_pb2.CancelJobRequest(name=_job_name(job)))
+
+    async def retry(self, job: str) -> job_pb2.Job:
+        """Starts a failed or cancelled job again. Raises FailedPrecondition."""
+        return await self._call("RetryJob", job_pb2.RetryJobRequest(name=_job_name(job)))
+
+    async def _call(self, method: str, request: Any) -> job_pb2.Job:
+        return await self._transport.call(f"JobService/{method}", request, job_pb2.Job)
+
+
+def _job_name(job: str) -> str:
+    return f"jobs/{job.removeprefix('jobs/')}"

@@ -1,0 +1,122 @@
+"""The connection of a command to the gateway, and the jobs that it follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from prisma.common.v1.job_pb2 import Job
+from prisma_client.cli import output
+from prisma_client.errors import PrismaError
+from prisma_client.sync import Prisma
+
+
+@contextmanager
+def connected() -> Generator[Prisma]:
+    """Yields a client; errors end the command with one line and the exit code that stands for them."""
+    try:
+        with Prisma() as prisma:
+            yield prisma
+    except PrismaError as error:
+        raise output.fail(error) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        output.warn(f"{error.filename}: {reason}" if error.filename else reason)
+        raise typer.Exit(1) from None
+    except (TypeError, ValueError) as error:
+        output.warn(str(error))
+        raise typer.Exit(output.USAGE) from None
+
+
+@contextmanager
+def following(title: str) -> Generator[Callable[[Job], None]]:
+    """Yields a callback for a job's changes: a progress bar on a terminal, JSON lines when piped.
+
+    A job that waits for an unreachable service is reported on standard error, with the reason. Ctrl-C ends the
+    command, not the job; the message says how to follow or cancel it.
+    """
+    follower = _Follower(title)
+    try:
+        with follower.display():
+            yield follower.update
+    except KeyboardInterrupt:
+        output.warn(follower.farewell())
+        raise typer.Exit(output.INTERRUPTED) from None
+
+
+class _Follower:
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._job: Job | None = None
+        self._bar: Progress | None = None
+        self._waiting_for: str | None = None
+
+    @contextmanager
+    def display(self) -> Generator[None]:
+        """Shows the progress bar meanwhile, on a terminal."""
+        if not output.on_terminal():
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[message]}"),
+        )
+        with Progress(*columns) as self._bar:
+            self._task = self._bar.add_task(self._title, total=None, message="")
+            yield
+
+    def update(self, job: Job) -> None:
+        """Shows the job's current state."""
+        self._job = job
+        self._report_waiting(job)
+        if self._bar is None:
+            typer.echo(json.dumps(output.to_json(job), ensure_ascii=False))
+            return
+        message = waiting_text(job) or job.progress.message
+        self._bar.update(
+            self._task, total=job.progress.total or None, completed=job.progress.done, message=message[:80]
+        )
+
+    def farewell(self) -> str:
+        """Returns what an interrupted user should know about the job."""
+        if self._job is None:
+            return "interrupted. A job that was started continues: `prisma jobs` lists it"
+        name = self._job.name.removeprefix("jobs/")
+        return (
+            f"interrupted. The job continues: `prisma jobs {name}` follows it, `prisma jobs {name} --cancel` cancels it"
+        )
+
+    def _report_waiting(self, job: Job) -> None:
+        reason = job.error.message if job.state == Job.STATE_WAITING else None
+        if reason is not None and reason != self._waiting_for:
+            output.warn(f"{job.kind} is waiting: {reason}")
+        self._waiting_for = reason
+
+
+def waiting_text(job: Job) -> str | None:
+    """Returns what a WAITING job waits for and when it is tried next; None for a job in any other state."""
+    if job.state != Job.STATE_WAITING:
+        return None
+    text = f"waiting: {job.error.message}"
+    if not job.HasField("retry_time"):
+        return text
+    seconds = (job.retry_time.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()
+    return f"{text}; next attempt in {max(0, round(seconds))} s"
+
+
+def finish(prisma: Prisma, job: Job, *, title: str, detach: bool) -> None:
+    """Follows a job to its end, or says with `detach` that it has started. Raises JobFailed."""
+    if detach:
+        name = job.name.removeprefix("jobs/")
+        output.show_one(job, [f"{job.name} has started; `prisma jobs {name}` follows it"])
+        return
+    with following(title) as progress:
+        prisma.jobs.wait(job.name, progress)

@@ -1,0 +1,188 @@
+"""Commands for documents: import, list, embed, delete."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
+from prisma.embedder.v1.resources_pb2 import Document
+from prisma_client import imports, sources
+from prisma_client import sample as samples
+from prisma_client.cli import output
+from prisma_client.cli.arguments import DatasetId, Detach, Limit
+from prisma_client.cli.connection import connected, finish
+from prisma_client.errors import AlreadyExists, NotFound, SomeDocumentsRejected
+from prisma_client.sync import Prisma
+from prisma_client.sync.datasets import Dataset
+from prisma_client.sync.runs import Run
+
+app = typer.Typer(rich_markup_mode=None)
+SHOWN_REJECTIONS = 20
+
+
+@app.command()
+def ingest(
+    dataset: DatasetId,
+    file: Annotated[Path, typer.Argument(help="JSON array or JSON lines of documents; - for standard input.")],
+    id_field: Annotated[str, typer.Option(help="Field that holds a document's id.")] = "id",
+    text_field: Annotated[str, typer.Option(help="Field that holds a document's text.")] = "text",
+    model: Annotated[str, typer.Option(help="Embedding model of a new dataset.")] = "builtin",
+    validate_only: Annotated[bool, typer.Option("--validate-only", help="Check the file; import nothing.")] = False,
+) -> None:
+    """Import documents into a dataset, which is created if it does not exist.
+
+    Rejected documents are listed with their reasons. Exits with 2 if none could be imported; a new dataset is then not
+    kept.
+    """
+    if str(file) != "-" and not file.is_file():
+        raise typer.BadParameter(f"there is no file {file}")
+    with connected() as prisma, warnings.catch_warnings():
+        warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
+        data, created = _get_or_create(prisma, dataset, model)
+        try:
+            report = data.add_chunks(
+                _read_chunks(file), id_field=id_field, text_field=text_field, validate_only=validate_only
+            )
+        except BaseException:
+            if data.report is not None:
+                _show_report(data.report)
+            raise
+        finally:
+            if created:
+                data.delete_if_empty()
+        _show_report(report)
+
+
+@app.command()
+def sample(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset.")] = "python-stdlib",
+) -> None:
+    """Create a dataset of the docstrings of this Python's standard library: about 6,000 texts."""
+    with connected() as prisma:
+        data, _ = _get_or_create(prisma, dataset, None, samples.DESCRIPTION)
+        report = data.add(samples.documents())
+        lines = [f"{report.imported_count:,} documents imported into {data.name}, {report.rejected_count:,} existed"]
+        output.show_one(report, lines)
+
+
+@app.command()
+def datasets() -> None:
+    """List datasets."""
+    columns: output.Columns = {
+        "dataset": lambda dataset: dataset.name.removeprefix("datasets/"),
+        "documents": lambda dataset: f"{dataset.document_count:,}",
+        "embedded": lambda dataset: f"{dataset.embedded_count:,}",
+        "failed": lambda dataset: f"{dataset.failed_count:,}",
+        "model": lambda dataset: dataset.embedding_model,
+    }
+    with connected() as prisma:
+        output.show((dataset.message for dataset in prisma.datasets.list()), columns)
+
+
+@app.command()
+def documents(
+    dataset: DatasetId,
+    filter: Annotated[str | None, typer.Option(help='For example `state = FAILED AND text : "heart"`.')] = None,
+    limit: Limit = 20,
+) -> None:
+    """List documents with their state."""
+    columns: output.Columns = {
+        "document": lambda document: document.key,
+        "state": lambda document: Document.State.Name(document.state).removeprefix("STATE_").lower(),
+        "text": lambda document: " ".join((document.error.message or document.text).split())[:90],
+    }
+    with connected() as prisma:
+        output.show(prisma.datasets.get(dataset).documents(filter, limit), columns)
+
+
+@app.command()
+def embed(
+    dataset: DatasetId,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also retry failed documents.")] = False,
+    detach: Detach = False,
+) -> None:
+    """Embed all pending documents."""
+    with connected() as prisma:
+        data = prisma.datasets.get(dataset)
+        job = data.retry_failed(wait=False) if retry_failed else data.embed(wait=False)
+        finish(prisma, job, title="embedding", detach=detach)
+        if not detach and (failed := data.refresh().message.failed_count):
+            output.warn(f"{failed:,} documents failed: `prisma documents {dataset} --filter 'state = FAILED'` says why")
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="A dataset or run: its id, datasets/<dataset> or runs/<run>.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Delete a dataset or a run, and everything derived from it."""
+    with connected() as prisma:
+        resource = _resource(prisma, name)
+        derived = "its weights, codes and labels"
+        if isinstance(resource, Dataset):
+            derived = "its documents, vectors, runs, labels and index"
+        if not yes:
+            typer.confirm(f"Delete {resource.name}? This also deletes {derived}.", abort=True)
+        resource.delete()
+        output.show_one({"deleted": resource.name}, [f"{resource.name} was deleted"])
+
+
+def _get_or_create(
+    prisma: Prisma, dataset: str, model: str | None, description: str | None = None
+) -> tuple[Dataset, bool]:
+    """Returns the dataset, and whether it was created."""
+    try:
+        created = prisma.datasets.create(dataset, dataset_id=dataset, embedding_model=model, description=description)
+    except AlreadyExists:
+        return prisma.datasets.get(dataset), False
+    return created, True
+
+
+def _read_chunks(file: Path) -> Iterator[bytes]:
+    if str(file) != "-":
+        return sources.chunks(file)
+    return iter(lambda: sys.stdin.buffer.read(sources.CHUNK_BYTES), b"")
+
+
+def _show_report(report: ImportDocumentsResponse) -> None:
+    existing = imports.duplicate_count(report)
+    rejected = imports.rejected_count(report)
+    summary = f"{report.imported_count:,} imported, {rejected:,} rejected"
+    if existing:
+        summary += f", {existing:,} existed already"
+    output.show_one(report, [summary])
+    if not rejected:
+        return
+    if not output.on_terminal():
+        output.warn(summary)
+        return
+    for rejection in report.rejections[:SHOWN_REJECTIONS]:
+        typer.echo(f"  item {rejection.item}: {rejection.message}", err=True)
+    if report.rejected_count > SHOWN_REJECTIONS:
+        typer.echo(f"  … and {report.rejected_count - SHOWN_REJECTIONS:,} more", err=True)
+
+
+def _resource(prisma: Prisma, name: str) -> Dataset | Run:
+    """Finds a dataset or a run. Raises NotFound; BadParameter where an id is both."""
+    kind, _, key = name.rpartition("/")
+    if kind not in ("", "datasets", "runs") or not key:
+        raise typer.BadParameter(f"expected an id, datasets/<dataset> or runs/<run>; got {name!r}")
+    matches: list[Dataset | Run] = []
+    for prefix, get in (("datasets", prisma.datasets.get), ("runs", prisma.runs.get)):
+        if kind in ("", prefix):
+            try:
+                matches.append(get(key))
+            except NotFound:
+                if kind:
+                    raise
+    if not matches:
+        raise NotFound(f"there is no dataset and no run {key!r}", code="NOT_FOUND")
+    if len(matches) > 1:
+        raise typer.BadParameter(f"{key!r} is a dataset and a run: write datasets/{key} or runs/{key}")
+    return matches[0]

@@ -1,0 +1,168 @@
+"""Commands for features: statistics, labels, families, search, explanations."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from prisma_client.choices import SearchMode
+from prisma_client.cli import output
+from prisma_client.cli.arguments import DatasetId, Detach, Limit, RunId
+from prisma_client.cli.connection import connected, finish, following
+
+app = typer.Typer(rich_markup_mode=None)
+_FEATURE_COLUMNS: output.Columns = {
+    "index": lambda feature: feature.index,
+    "density": lambda feature: f"{feature.density:.2%}",
+    "max": lambda feature: f"{feature.max_activation:.3g}",
+    "label": lambda feature: "(dead)" if feature.dead else feature.label.text,
+}
+
+
+@app.command()
+def stats(run: RunId, detach: Detach = False) -> None:
+    """Compute the statistics of all features again."""
+    with connected() as prisma:
+        job = prisma.runs.get(run).compute_statistics(wait=False)
+        finish(prisma, job, title="statistics", detach=detach)
+
+
+@app.command()
+def label(
+    run: RunId,
+    model: Annotated[str, typer.Option(help="`keywords`, or `ollama/<model>`.")] = "keywords",
+    feature: Annotated[list[int] | None, typer.Option(help="Index of a feature; repeat the option.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of features. Default: all.", min=1)] = None,
+    relabel: Annotated[bool, typer.Option("--relabel", help="Also relabel labelled features.")] = False,
+    text: Annotated[str | None, typer.Option(help="Write this label; needs exactly one --feature.")] = None,
+    detach: Detach = False,
+) -> None:
+    """Label features by keywords or a language model, or one by hand. Earlier labels stay in the history."""
+    indices = feature or []
+    if text is not None and len(indices) != 1:
+        raise typer.BadParameter("--text needs exactly one --feature")
+    with connected() as prisma:
+        owner = prisma.runs.get(run)
+        if text is not None:
+            created = owner.features.set_label(indices[0], text)
+            output.show_one(created, [f"{created.name}: {created.text}"])
+            return
+        job = owner.label(model, indices=indices, limit=limit, relabel=relabel, wait=False)
+        finish(prisma, job, title=model, detach=detach)
+
+
+@app.command()
+def carry_labels(
+    run: RunId,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the run to copy labels from.")],
+    min_cosine: Annotated[float, typer.Option(help="Minimum cosine at which two features match.")] = 0.9,
+) -> None:
+    """Copy labels to a run from matching features of another; labels written by people stay."""
+    with connected() as prisma:
+        carried = prisma.runs.get(run).carry_labels(source, min_cosine)
+    lines = [f"{carried.carried_count:,} labels copied; {carried.matched_count:,} features match"]
+    output.show_one(carried, lines)
+
+
+@app.command()
+def features(
+    run: RunId,
+    query: Annotated[str | None, typer.Argument(help="Words of the label, or an index.")] = None,
+    filter: Annotated[str | None, typer.Option(help="For example `density > 0.01 AND labelled = true`.")] = None,
+    order_by: Annotated[str | None, typer.Option(help="For example `max_activation desc`.")] = None,
+    limit: Limit = 20,
+) -> None:
+    """List features with label, density and strongest activation."""
+    with connected() as prisma:
+        listed = prisma.runs.get(run).features.list(query=query, filter=filter, order_by=order_by, limit=limit)
+        output.show(listed, _FEATURE_COLUMNS)
+
+
+@app.command()
+def feature(
+    run: RunId, index: Annotated[int, typer.Argument(min=0, help="Index of the feature.")], limit: Limit = 5
+) -> None:
+    """Show a feature: label, statistics, neighbours, strongest documents."""
+    with connected() as prisma:
+        owner = prisma.runs.get(run)
+        shown = owner.features.get(index)
+        lines = [
+            f"{shown.name}  {shown.label.text or '(no label)'}",
+            shown.label.description,
+            f"density {shown.density:.2%}   max {shown.max_activation:.3g}   mean {shown.mean_activation:.3g}",
+            "similar direction: " + ", ".join(f"{near.index} {near.label}" for near in shown.decoder_neighbors[:5]),
+            "active together:   " + ", ".join(f"{near.index} {near.label}" for near in shown.coactive_neighbors[:5]),
+        ]
+        if output.on_terminal():
+            examples = owner.features.examples(index, limit=limit)
+            lines += [f"{example.activation:6.2f}  {example.key}" for example in examples]
+        output.show_one(shown, lines)
+
+
+@app.command()
+def families(
+    run: RunId,
+    query: Annotated[str | None, typer.Argument(help="Words of a label.")] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build them again.")] = False,
+    threshold: Annotated[float | None, typer.Option(help="Minimum co-activation of an edge. Default: 0.1.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How often parents are removed. Default: 3.")] = None,
+    limit: Limit = 20,
+) -> None:
+    """List families of features; they are built first if there are none."""
+    columns: output.Columns = {
+        "family": lambda family: family.name.rpartition("/")[2],
+        "features": lambda family: family.member_count,
+        "parent": lambda family: family.display_name,
+        "children": lambda family: "; ".join(member.label for member in family.members[1:4]),
+    }
+    with connected() as prisma:
+        owner = prisma.runs.get(run)
+        if rebuild or not owner.interpretation().HasField("families_time"):
+            with following("families") as progress:
+                owner.build_families(threshold=threshold, rounds=rounds, progress=progress)
+        output.show(islice(owner.families(query), limit), columns)
+
+
+@app.command()
+def search(
+    dataset: DatasetId,
+    query: Annotated[str, typer.Argument(help="Text to search for.")],
+    mode: Annotated[SearchMode, typer.Option(help="How to search.")] = SearchMode.HYBRID,
+    run: Annotated[str | None, typer.Option(help="Run whose features explain the hits.")] = None,
+    filter: Annotated[str | None, typer.Option(help='For example `metadata.module = "asyncio"`.')] = None,
+    limit: Limit = 10,
+) -> None:
+    """Search documents. Each hit says which features it shares with the query."""
+    columns: output.Columns = {
+        "score": lambda hit: f"{hit.score:.3f}",
+        "document": lambda hit: hit.key,
+        "text": lambda hit: " ".join(hit.snippet.split())[:80],
+        "shares": lambda hit: "; ".join(shared.label for shared in hit.shared_features[:2]),
+    }
+    with connected() as prisma:
+        response = prisma.datasets.get(dataset).search(query, mode=mode.value, run=run, filter=filter, limit=limit)
+        for notice in response.notices:
+            output.warn(notice)
+        output.show(response.hits, columns)
+
+
+@app.command()
+def explain(
+    run: RunId,
+    text: Annotated[str | None, typer.Argument(help="Text; - for standard input.")] = None,
+    document: Annotated[str | None, typer.Option(help="datasets/<dataset>/documents/<document>.")] = None,
+    limit: Limit = 15,
+) -> None:
+    """Show which features are active in a text or a document."""
+    if bool(text) == bool(document):
+        raise typer.BadParameter("expected either a text or --document")
+    with connected() as prisma:
+        analysis = prisma.runs.get(run).explain(sys.stdin.read() if text == "-" else text, document=document)
+        lines = [f"{len(analysis.features)} features explain {1 - analysis.unexplained_fraction:.0%} of the vector"]
+        lines += [
+            f"{active.activation:6.2f}  {active.index:>5}  {active.label}" for active in analysis.features[:limit]
+        ]
+        output.show_one(analysis, lines)

@@ -1,0 +1,224 @@
+"""Commands for runs: train, measure, compare, exchange weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prisma.trainer.v1.resources_pb2 import Run as RunMessage
+from prisma_client.choices import Architecture
+from prisma_client.cli import output
+from prisma_client.cli.arguments import DatasetId, Detach, OutputFile, RunId
+from prisma_client.cli.connection import connected, finish, following
+from prisma_client.errors import AlreadyExists, FailedPrecondition
+from prisma_client.sync import Prisma
+from prisma_client.sync.runs import Run
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+class ExportKind(StrEnum):
+    """What can be exported of a run."""
+
+    FEATURES = "features"
+    ACTIVATIONS = "activations"
+    WEIGHTS = "weights"
+    SAE_LENS = "sae-lens"
+
+
+@app.command()
+def train(
+    dataset: DatasetId,
+    run: Annotated[str | None, typer.Option(help="Id of the run; an existing run is resumed.")] = None,
+    expansion: Annotated[int | None, typer.Option(help="Latents per dimension. Default: 4.")] = None,
+    k: Annotated[int | None, typer.Option(help="Active latents per text. Default: 32.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the vectors. Default: 20.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of Adam.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Vectors per step. Default: 512.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.")] = None,
+    architecture: Annotated[Architecture | None, typer.Option(help="Default: top-k.")] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Choose unset options for the dataset's size.")] = False,
+    detach: Detach = False,
+) -> None:
+    """Train a sparse autoencoder on a dataset's vectors. Waits for an embedding job that is running."""
+    config = {
+        "architecture": architecture.value if architecture else None,
+        "auto": auto or None,
+        "expansion": expansion,
+        "k": k,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    with connected() as prisma:
+        created = _create_or_get(prisma, dataset, run, config)
+        finish(prisma, created.train(wait=False), title=created.id, detach=detach)
+        if not detach and output.on_terminal():
+            metrics = created.refresh().message.metrics
+            typer.echo(
+                f"{created.name}: held-out FVU {metrics.held_out_fvu:.3f}, L0 {metrics.l0:.1f}, "
+                f"{metrics.dead_count} dead, {metrics.samples_per_second:,.0f} samples/s"
+            )
+
+
+@app.command()
+def runs(dataset: Annotated[str | None, typer.Option(help="Only runs of this dataset.")] = None) -> None:
+    """List runs."""
+    columns: output.Columns = {
+        "run": lambda run: run.name.removeprefix("runs/"),
+        "dataset": lambda run: run.dataset.removeprefix("datasets/"),
+        "state": lambda run: RunMessage.State.Name(run.state).removeprefix("STATE_").lower(),
+        "latents": lambda run: f"{run.latent_count:,}",
+        "k": lambda run: run.config.k,
+        "FVU": lambda run: f"{run.metrics.held_out_fvu:.3f}" if run.HasField("metrics") else "",
+    }
+    with connected() as prisma:
+        output.show((run.message for run in prisma.runs.list(dataset)), columns)
+
+
+@app.command()
+def pause(run: RunId) -> None:
+    """Stop a run's training after a checkpoint; `prisma train DATASET --run RUN` resumes it."""
+    with connected() as prisma:
+        prisma.runs.get(run).pause()
+        output.show_one({"paused": run}, [f"runs/{run} is paused; `prisma train DATASET --run {run}` resumes it"])
+
+
+@app.command()
+def sweep(
+    dataset: DatasetId,
+    k: Annotated[list[int] | None, typer.Option(help="Values of k; repeat the option.")] = None,
+    expansion: Annotated[list[int] | None, typer.Option(help="Values of the expansion.")] = None,
+    learning_rate: Annotated[list[float] | None, typer.Option(help="Values of the learning rate.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Values of the seed.")] = None,
+) -> None:
+    """Train and evaluate a run for each combination of values."""
+    columns: output.Columns = {
+        "run": lambda run: run.name.removeprefix("runs/"),
+        "settings": lambda run: run.display_name,
+        "FVU": lambda run: f"{run.evaluation.fvu:.3f}",
+        "L0": lambda run: f"{run.evaluation.l0:.1f}",
+        "dead": lambda run: f"{run.evaluation.dead_share:.1%}",
+        "kNN": lambda run: f"{run.evaluation.knn_overlap:.3f}",
+        "nDCG": lambda run: f"{run.evaluation.ndcg:.3f}",
+    }
+    with connected() as prisma, following("sweep") as progress:
+        swept = prisma.datasets.get(dataset).sweep(
+            ks=k or [],
+            expansions=expansion or [],
+            learning_rates=learning_rate or [],
+            seeds=seed or [],
+            progress=progress,
+        )
+    output.show([run.message for run in swept], columns)
+
+
+@app.command()
+def evaluate(run: RunId) -> None:
+    """Measure how well a run preserves held-out vectors."""
+    with connected() as prisma, following("evaluating") as progress:
+        evaluation = prisma.runs.get(run).evaluate(progress=progress)
+    output.show_one(
+        evaluation,
+        [
+            f"FVU {evaluation.fvu:.3f}, cosine {evaluation.cosine:.3f}, L0 {evaluation.l0:.1f}, "
+            f"dead {evaluation.dead_share:.1%}, dense {evaluation.dense_share:.1%}",
+            f"kNN overlap@10 {evaluation.knn_overlap:.3f}, nDCG@10 {evaluation.ndcg:.3f} "
+            f"on {evaluation.row_count:,} vectors",
+        ],
+    )
+
+
+@app.command()
+def push(run: RunId) -> None:
+    """Copy a run's weights to the object store configured on the trainer."""
+    with connected() as prisma, following("pushing") as progress:
+        job = prisma.runs.get(run).push(progress=progress)
+    output.show_one(job, [line.text for line in job.log])
+
+
+@app.command()
+def compare(first: RunId, second: RunId) -> None:
+    """Say which latents of a run another run also has, and which are lost, gained, split and merged there."""
+    with connected() as prisma:
+        comparison = prisma.runs.get(first).compare(second)
+    lines = [
+        f"{len(comparison.matches):,} in both, {len(comparison.lost):,} lost, {len(comparison.gained):,} gained, "
+        f"{len(comparison.split):,} split, {len(comparison.merged):,} merged",
+        f"mean max cosine {comparison.mean_max_cosine:.3f}",
+    ]
+    output.show_one(comparison, lines)
+
+
+@app.command()
+def import_weights(
+    dataset: DatasetId,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A .safetensors of PRISMA, a .zip of SAELens or sparsify, or a .pt.", exists=True, dir_okay=False
+        ),
+    ],
+    run: Annotated[str | None, typer.Option(help="Id of the new run.")] = None,
+    detach: Detach = False,
+) -> None:
+    """Create a run from existing weights, and write its codes."""
+    with connected() as prisma:
+        imported = prisma.runs.import_weights(dataset, file, run_id=run)
+        finish(prisma, imported.train(wait=False), title="encoding", detach=detach)
+
+
+@app.command()
+def export(
+    run: RunId,
+    what: Annotated[ExportKind, typer.Argument(help="What to write.")],
+    file: OutputFile,
+) -> None:
+    """Write features (CSV), activations (JSON lines) or weights (safetensors; a zip for SAELens) to a file."""
+    with connected() as prisma:
+        size = _export(prisma.runs.get(run), what, file)
+        output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
+
+
+def _create_or_get(prisma: Prisma, dataset: str, run: str | None, config: Mapping[str, Any]) -> Run:
+    """Creates the run, after the dataset's embedding job if one is running; returns the existing run of the id."""
+    try:
+        return prisma.runs.create(dataset, run_id=run, config=config)
+    except AlreadyExists:
+        if run is None:
+            raise
+        return prisma.runs.get(run)
+    except FailedPrecondition as error:
+        if error.reason != "DOCUMENTS_PENDING":
+            raise
+        _wait_for_embedding(prisma, dataset, error)
+    return prisma.runs.create(dataset, run_id=run, config=config)
+
+
+def _export(run: Run, what: ExportKind, file: Path) -> int:
+    if what is ExportKind.FEATURES:
+        return run.export_features(file)
+    if what is ExportKind.ACTIVATIONS:
+        return run.export_activations(file)
+    return run.export_weights(file, sae_lens=what is ExportKind.SAE_LENS)
+
+
+def _wait_for_embedding(prisma: Prisma, dataset: str, error: FailedPrecondition) -> None:
+    """Waits for the dataset's embedding job. Raises FailedPrecondition where none is running."""
+    active = " AND ".join(f"state != {state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED"))
+    jobs = prisma.jobs.list(1, filter=f'resource = "datasets/{dataset}" AND kind = "embed-dataset" AND {active}')
+    if not jobs:
+        raise FailedPrecondition(
+            f"{error.message}\n  Embed them first: prisma embed {dataset}",
+            code=error.code,
+            reason=error.reason,
+            metadata=error.metadata,
+        )
+    pending = error.metadata.get("pending_count")
+    output.warn(f"waiting for the embedding job{f' of {pending} documents' if pending else ''} before training")
+    finish(prisma, jobs[0], title="embedding", detach=False)
