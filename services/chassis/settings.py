@@ -46,9 +46,11 @@ class ChassisSettings(BaseSettings):
     ollama_url: str = addresses.OLLAMA_URL
     """Where Ollama is reached; it offers models for embeddings and labels."""
     log_format: Literal["auto", "json", "text"] = "auto"
-    """JSON lines, readable lines, or by whether a terminal looks on."""
+    """Format of the log: `json` lines, readable `text`, or `auto`: text if stderr is a terminal."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level that is written."""
+    """Minimum log level."""
+    audit_log: bool = True
+    """Whether each change writes an entry to the log (logger `prisma.audit`), whatever the log level."""
     metrics_listen: str | None = None
     """`host:port` of Prometheus metrics; none for no listener."""
     catch_up_seconds: float = Field(default=60.0, gt=0)
