@@ -11,6 +11,7 @@ import atexit
 import json
 import logging
 import logging.handlers
+import os
 import queue
 import sys
 import threading
@@ -42,19 +43,16 @@ def set_up(settings: ChassisSettings, service: str) -> None:
         _add_context(service),
         _capture_exception,
     ]
-    stream = logging.StreamHandler(sys.stderr)
-    stream.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=on_call,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _describe_exception,
-                _bound_values,
-                _render_json if as_json else _Text(colors=sys.stderr.isatty()),
-            ],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=on_call,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _describe_exception,
+            _bound_values,
+            _render_json if as_json else _Text(colors=sys.stderr.isatty()),
+        ],
     )
-    handler = _start_writer(stream)
+    handler = _start_writer(formatter)
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     logging.getLogger(AUDIT).setLevel(logging.INFO if settings.audit_log else logging.CRITICAL)
     for library in _QUIET_LIBRARIES:
@@ -72,11 +70,11 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(name)
 
 
-def _start_writer(stream: logging.Handler) -> logging.Handler:
-    """A handler that hands records to a thread, which writes them to `stream`; what waits at exit is still written."""
+def _start_writer(formatter: logging.Formatter) -> logging.Handler:
+    """A handler that hands records to a thread, which writes them to stderr; what waits at exit is still written."""
     records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_SIZE)
     handler = _Enqueue(records)
-    writer = threading.Thread(target=_write, args=(records, handler, stream), name="log", daemon=True)
+    writer = threading.Thread(target=_write, args=(records, handler, formatter), name="log", daemon=True)
     writer.start()
 
     def flush() -> None:
@@ -114,13 +112,24 @@ class _Enqueue(logging.handlers.QueueHandler):
             self.dropped += 1
 
 
-def _write(records: queue.Queue[logging.LogRecord | None], handler: _Enqueue, stream: logging.Handler) -> None:
+def _write(records: queue.Queue[logging.LogRecord | None], handler: _Enqueue, formatter: logging.Formatter) -> None:
+    """Writes by the file descriptor: a buffered stream's lock, held while a pipe is full, would block the exit."""
+    descriptor = sys.stderr.fileno()
+
+    def write(record: logging.LogRecord) -> None:
+        try:
+            line = memoryview(formatter.format(record).encode("utf-8", "backslashreplace") + b"\n")
+            while line:
+                line = line[os.write(descriptor, line) :]
+        except Exception:  # noqa: BLE001 - an entry that cannot be written is lost; there is nowhere to say so
+            handler.dropped += 1
+
     while (record := records.get()) is not None:
-        stream.handle(record)
+        write(record)
         if handler.dropped:
             count, handler.dropped = handler.dropped, 0
             message = f"{count} log entries were dropped: they came faster than they could be written"
-            stream.handle(logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None))
+            write(logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None))
 
 
 def _add_context(service: str) -> structlog.typing.Processor:
