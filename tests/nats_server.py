@@ -58,6 +58,12 @@ class NatsServer:
     def stop(self) -> None:
         self._signal(signal.SIGTERM)
 
+    def lose_data(self) -> None:
+        """kill -9, and a start on an empty folder."""
+        self.kill()
+        shutil.rmtree(self._folder / "data")
+        self.start()
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)

@@ -1,21 +1,18 @@
-"""What a running job holds: its lease, its progress, and the wish of others that it stops."""
+"""What a running job can do: prove its lease, report progress, write to its log."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable
-from datetime import timedelta
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from services.chassis.errors import Cancelled
-from services.chassis.job_store import Held, JobStore, now
+from services.chassis.job_store import JobStore, StoredJob
+from services.chassis.job_transitions import MAX_LOG_LINES, add_line, copy_of, from_now, log_line, note_checkpoint
 
 PROGRESS_SECONDS = 0.5
-LOG_LINES = 50
+LOST_DATA = "the message server has lost its data; this job was restored by its worker and continues"
 _RATE_WEIGHT = 0.3
 
 
@@ -24,47 +21,46 @@ class LeaseLost(Exception):
 
 
 class JobCancelled(Cancelled):
-    """Somebody asked the job to stop."""
+    """Someone asked the job to stop."""
 
     reason = "JOB_CANCELLED"
-
-
-def expiry(seconds: float) -> Timestamp:
-    """The moment `seconds` from now."""
-    stamp = Timestamp()
-    stamp.FromNanoseconds(now().ToNanoseconds() + int(timedelta(seconds=seconds).total_seconds() * 1e9))
-    return stamp
 
 
 class JobContext:
     """One attempt at a job. Each write to KV goes through the lease, by compare-and-set."""
 
-    def __init__(self, store: JobStore, held: Held, ack_wait: float) -> None:
+    def __init__(self, store: JobStore, stored: StoredJob, ack_wait: float) -> None:
+        """ack_wait: seconds that each write renews the lease for."""
         self._store = store
-        self._held = held
+        self._stored = stored
         self._ack_wait = ack_wait
         self._lock = asyncio.Lock()
-        self._lease = held.record.lease
+        self._lease = stored.record.lease
         self._progress = Job.Progress()
-        self._lines: list[Job.LogLine] = list(held.job.log)
+        self._lines: list[Job.LogLine] = list(stored.job.log)
         self._written = 0.0
         self._rate_from: tuple[float, float] | None = None
         self.lost = False
 
     @property
     def job(self) -> Job:
-        """The job as last written or seen."""
-        return self._held.job
+        """The job as last written or read."""
+        return self._stored.job
+
+    @property
+    def record(self) -> JobRecord:
+        """The job's record as last written or read."""
+        return self._stored.record
 
     @property
     def attempt(self) -> int:
         """1 for the first attempt."""
-        return self._held.job.attempt
+        return self._stored.job.attempt
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked the job to stop."""
-        return self._held.job.cancel_requested
+        """Whether someone asked the job to stop."""
+        return self._stored.job.cancel_requested
 
     async def prove(self) -> None:
         """Proves the lease and renews it. Await this before anything durable is written.
@@ -72,21 +68,15 @@ class JobContext:
         Raises LeaseLost, JobCancelled, NatsUnavailable.
         """
         await self.write(lambda _record: None)
-        if self.cancelled:
-            raise JobCancelled(f"{self.job.name} was cancelled")
+        self._stop_if_cancelled()
 
     async def checkpoint(self) -> None:
         """Says that progress was made that outlives a crash: attempts are counted from here. Raises as `prove`."""
-
-        def reset(record: JobRecord) -> None:
-            record.attempts_without_checkpoint = 0
-
-        await self.write(reset)
-        if self.cancelled:
-            raise JobCancelled(f"{self.job.name} was cancelled")
+        await self.write(note_checkpoint)
+        self._stop_if_cancelled()
 
     async def progress(self, done: int, total: int, unit: str, message: str = "") -> None:
-        """Tells how far the job is; written at most twice a second. Raises LeaseLost, JobCancelled."""
+        """Reports how far the job is; written at most twice a second. Raises LeaseLost, JobCancelled."""
         moment = time.monotonic()
         if unit != self._progress.unit or done < self._progress.done:  # another part of the work begins
             self._rate_from, self._progress = None, Job.Progress()
@@ -100,33 +90,56 @@ class JobContext:
 
     def log(self, line: str) -> None:
         """Adds a line to the job's log, written with the next change."""
-        self._lines.append(Job.LogLine(time=now(), text=line.replace("\n", " ")[:1000]))
-        del self._lines[:-LOG_LINES]
+        self._lines.append(log_line(line))
+        del self._lines[:-MAX_LOG_LINES]
+
+    def log_once(self, line: str) -> None:
+        """Adds a line to the job's log, unless it is the last one already."""
+        if not self._lines or self._lines[-1].text != log_line(line).text:
+            self.log(line)
 
     async def write(self, change: Callable[[JobRecord], None]) -> None:
         """Applies `change` under the lease and renews it. Raises LeaseLost, NatsUnavailable."""
         async with self._lock:
             while True:
-                if self.lost or self._held.record.lease != self._lease:
+                if self.lost or self._stored.record.lease != self._lease:
                     self.lost = True
                     raise LeaseLost
-                record = JobRecord()
-                record.CopyFrom(self._held.record)
-                record.lease_expire_time.CopyFrom(expiry(self._ack_wait))
-                record.job.progress.CopyFrom(self._progress)
-                del record.job.log[:]
-                record.job.log.extend(self._lines)
+                record = self._renewed_record()
                 change(record)
-                written = await self._store.replace(self._held, record)
+                written = await self._store.replace(self._stored, record)
                 if written is not None:
                     self._written = time.monotonic()
-                    self._held = written
+                    self._stored = written
                     if record.lease != self._lease:
                         self.lost = True  # given back or ended by ourselves: nothing more may be written
                     return
-                self._held = await self._store.get(self.job.name)
+                self._stored = await self._read_again()
+
+    def _renewed_record(self) -> JobRecord:
+        record = copy_of(self._stored.record)
+        record.lease_expire_time.CopyFrom(from_now(self._ack_wait))
+        record.job.progress.CopyFrom(self._progress)
+        del record.job.log[:]
+        record.job.log.extend(self._lines)
+        return record
+
+    async def _read_again(self) -> StoredJob:
+        """The record that was changed meanwhile. If the message server has lost it, ours is stored again."""
+        while (stored := await self._store.find(self.job.name)) is None:
+            record = self._renewed_record()
+            add_line(record, LOST_DATA)
+            if (restored := await self._store.create(record)) is not None:
+                self.log(LOST_DATA)
+                return restored
+        return stored
+
+    def _stop_if_cancelled(self) -> None:
+        if self.cancelled:
+            raise JobCancelled(f"{self.job.name} was cancelled")
 
     def _rate(self, done: int, moment: float) -> float:
+        """Units per second, smoothed; measured at most twice a second."""
         if self._rate_from is None:
             self._rate_from = (moment, done)
             return 0.0
@@ -135,11 +148,6 @@ class JobContext:
             return self._progress.rate
         self._rate_from = (moment, done)
         current = (done - last_done) / (moment - last_moment)
-        return (
-            current if not self._progress.rate else self._progress.rate + _RATE_WEIGHT * (current - self._progress.rate)
-        )
-
-
-def new_lease() -> str:
-    """A lease that nobody else has."""
-    return uuid.uuid4().hex
+        if not self._progress.rate:
+            return current
+        return self._progress.rate + _RATE_WEIGHT * (current - self._progress.rate)

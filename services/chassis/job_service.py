@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
 
 from grpc import aio
@@ -10,10 +10,13 @@ from grpc import aio
 from prisma.common.v1 import job_pb2, job_pb2_grpc
 from prisma.common.v1.job_pb2 import Job
 from services.chassis.filters import InvalidFilter, Term, parse_filter
-from services.chassis.jobs import Jobs
+from services.chassis.job_index import IndexEntry
+from services.chassis.job_transitions import TERMINAL
+from services.chassis.jobs import Cursor, JobQuery, Jobs
 from services.chassis.paging import Page
 
 _FIELDS = {"state": "= !=", "service": "= !=", "kind": "= !=", "resource": "= !="}
+_STATES = {name.removeprefix("STATE_"): state for name, state in Job.State.items() if state != Job.STATE_UNSPECIFIED}
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 
@@ -28,17 +31,13 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
 
     async def ListJobs(self, request: job_pb2.ListJobsRequest, context: Context) -> job_pb2.ListJobsResponse:
         page = Page.of(request.page_size, request.page_token, bound_to=(request.filter,), default=50, maximum=1000)
-        terms = parse_filter(request.filter, _FIELDS)
-        for term in terms:
-            _check(term)
-        jobs = [job for job in await self._jobs.list() if all(_matches(job, term) for term in terms)]
-        if page.after is not None:
-            created, name = page.after
-            jobs = [job for job in jobs if (-job.create_time.ToNanoseconds(), job.name) > (created, name)]
+        query = parse_query(request.filter)
+        after = None if page.after is None else Cursor(*page.after)
+        jobs = await self._jobs.list(query, after=after, limit=page.size + 1)
         response = job_pb2.ListJobsResponse(jobs=jobs[: page.size])
         if len(jobs) > page.size:
-            last = jobs[page.size - 1]
-            response.next_page_token = page.next_token([-last.create_time.ToNanoseconds(), last.name])
+            last = Cursor.of(jobs[page.size - 1])
+            response.next_page_token = page.next_token([last.created_milliseconds, last.name])
         return response
 
     async def WatchJob(self, request: job_pb2.WatchJobRequest, context: Context) -> AsyncIterator[Job]:
@@ -52,17 +51,33 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         return await self._jobs.retry(request.name)
 
 
-def _check(term: Term) -> None:
-    states = [name.removeprefix("STATE_") for name in Job.State.keys()[1:]]
-    if term.field == "state" and term.value not in states:
-        raise InvalidFilter(f"filter: state is one of {', '.join(states)}; got {term.value!r}")
+def parse_query(text: str) -> JobQuery:
+    """The query of a filter. Raises InvalidFilter."""
+    terms = parse_filter(text, _FIELDS)
+    for term in terms:
+        if term.field == "state" and term.value not in _STATES:
+            raise InvalidFilter(f"filter: state is one of {', '.join(_STATES)}; got {term.value!r}")
+    resources = [term.value for term in terms if term.field == "resource" and term.op == "="]
+    states = [_STATES[term.value] for term in terms if term.field == "state" and term.op == "="]
+    return JobQuery(
+        resource=resources[0] if resources else None,
+        active=any(state not in TERMINAL for state in states),
+        entry_matches=lambda entry: _entry_matches(entry, terms),
+        job_matches=lambda job: all(_matches(job, term) for term in terms),
+    )
+
+
+def _entry_matches(entry: IndexEntry, terms: Sequence[Term]) -> bool:
+    """Whether a job can match as far as its index entry says, without its record."""
+    values = {"service": entry.service, "kind": entry.kind}
+    return all((values[term.field] == term.value) == (term.op == "=") for term in terms if term.field in values)
 
 
 def _matches(job: Job, term: Term) -> bool:
     if term.field == "resource":
         equal = term.value in job.resources
     elif term.field == "state":
-        equal = Job.State.Name(job.state) == f"STATE_{term.value}"
+        equal = job.state == _STATES[term.value]
     else:
         equal = getattr(job, term.field) == term.value
     return equal == (term.op == "=")

@@ -1,140 +1,195 @@
-"""What is known of jobs: the KV bucket, written by compare-and-set only."""
+"""Where jobs are stored: records in a KV bucket, written by compare-and-set only, and messages on the work queue."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from nats.errors import Error as NatsError
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
 
 from prisma.common.v1.job_pb2 import Job, JobMessage, JobRecord
 from services.chassis.errors import NotFound
+from services.chassis.job_index import IndexEntry, JobIndex
+from services.chassis.job_transitions import TERMINAL, copy_of, now
 from services.chassis.nats import BUCKET, DEAD, JOBS, NatsLink, NatsUnavailable
 
-TERMINAL = frozenset({Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED})
-_GETS_AT_ONCE = 64
+__all__ = ["TERMINAL", "JobNotFound", "JobStore", "StoredJob"]
+_READS_AT_ONCE = 64
 _T = TypeVar("_T")
 
 
 class JobNotFound(NotFound):
-    """No job has this name, or it ended long ago."""
+    """No job has this name, or it ended more than 30 days ago."""
 
     reason = "JOB_NOT_FOUND"
 
 
 @dataclass(frozen=True)
-class Held:
-    """A record and the KV revision it was read at: what compare-and-set compares."""
+class StoredJob:
+    """A record and the KV revision it was read at, which compare-and-set compares."""
 
     record: JobRecord
     revision: int
 
     @property
     def job(self) -> Job:
+        """The public part."""
         return self.record.job
 
 
-def now() -> Timestamp:
-    """This moment."""
-    stamp = Timestamp()
-    stamp.GetCurrentTime()
-    return stamp
-
-
-def subject_of(job: Job) -> str:
-    """Where the job's message travels: each job has a subject of its own, so that one can ask whether it is there."""
-    return f"prisma.jobs.{job.service}.{job.kind}.{job.name.rpartition('.')[2]}"
-
-
 class JobStore:
-    """Records of jobs, and their messages on the work queue. All methods raise NatsUnavailable in an outage."""
+    """Records of jobs, their indexes, and their messages. All methods raise NatsUnavailable in an outage."""
 
     def __init__(self, link: NatsLink) -> None:
         self._link = link
+        self._index = JobIndex(link)
 
-    async def create(self, record: JobRecord) -> Held | None:
-        """Keeps a new record; None if there is one of this name."""
+    # Records
+
+    async def create(self, record: JobRecord) -> StoredJob | None:
+        """Stores a new record; None if there is one of this name."""
+        await self._call(lambda: self._index.add(record.job))
         key = _key(record.job.name)
         try:
             revision = await self._call(lambda: self._link.bucket.create(key, record.SerializeToString()))
         except KeyWrongLastSequenceError:
+            await self._remove_if_stale(record.job)
             return None
-        return Held(record, revision)
+        return StoredJob(record, revision)
 
-    async def get(self, name: str) -> Held:
+    async def get(self, name: str) -> StoredJob:
         """The record of a job. Raises JobNotFound."""
+        stored = await self.find(name)
+        if stored is None and self._link.has_lost_data:
+            raise NatsUnavailable(
+                f"NATS at {self._link.address} came back without its data; the services are restoring their jobs"
+            )
+        if stored is None:
+            raise JobNotFound(
+                f"no job is named {name!r}: jobs are kept for 30 days after their end, and jobs that have ended are "
+                "lost with the message server's data"
+            )
+        return stored
+
+    async def find(self, name: str) -> StoredJob | None:
+        """The record of a job, if there is one."""
         try:
             entry = await self._call(lambda: self._link.bucket.get(_key(name)))
         except (KeyNotFoundError, NotFoundError):
-            raise JobNotFound(f"no job is named {name!r}; jobs are kept for 30 days after their end") from None
+            return None
         assert entry.revision is not None
-        return Held(JobRecord.FromString(entry.value or b""), entry.revision)
+        return StoredJob(JobRecord.FromString(entry.value or b""), entry.revision)
 
-    async def list(self, service: str = "*") -> list[Held]:
-        """All records of a service, or of all. A record that changes meanwhile is there all the same, old or new.
+    async def read(self, entries: Sequence[IndexEntry]) -> list[StoredJob]:
+        """The records of index entries, in their order; without entries that have no record."""
+        limit = asyncio.Semaphore(_READS_AT_ONCE)
 
-        A watcher of the bucket would not do: it can end before a record that changes, and leaves a consumer behind.
-        """
-        prefix = f"$KV.{BUCKET}."
-        subjects = await self._call(lambda: self._link.subjects(f"KV_{BUCKET}", f"{prefix}{service}.*"))
-        at_once = asyncio.Semaphore(_GETS_AT_ONCE)
+        async def read(entry: IndexEntry) -> StoredJob | None:
+            async with limit:
+                stored = await self.find(entry.name)
+                return stored if stored is not None and entry.describes(stored.job) else None
 
-        async def read(subject: str) -> Held | None:
-            async with at_once:
-                with contextlib.suppress(JobNotFound):
-                    return await self.get(f"jobs/{subject.removeprefix(prefix)}")
+        jobs = await asyncio.gather(*(read(entry) for entry in entries))
+        return [stored for stored in jobs if stored is not None]
 
-        found = await asyncio.gather(*(read(subject) for subject in subjects))
-        return [held for held in found if held is not None]
-
-    async def replace(self, held: Held, record: JobRecord) -> Held | None:
-        """Writes `record` over `held`; None if somebody has written meanwhile."""
+    async def replace(self, stored: StoredJob, record: JobRecord) -> StoredJob | None:
+        """Writes `record` over `stored`; None if it was changed meanwhile."""
         record.job.update_time.CopyFrom(now())
         data = record.SerializeToString()
         try:
             revision = await self._call(
-                lambda: self._link.bucket.update(_key(record.job.name), data, last=held.revision)
+                lambda: self._link.bucket.update(_key(record.job.name), data, last=stored.revision)
             )
         except KeyWrongLastSequenceError:
             return None
-        return Held(record, revision)
+        if record.job.state in TERMINAL:
+            with contextlib.suppress(NatsUnavailable):  # the sweeper does it later
+                await self.deactivate(record.job)
+        return StoredJob(record, revision)
 
-    async def change(self, name: str, change: Callable[[JobRecord], bool]) -> Held:
-        """Applies `change` to the latest record until nobody comes between. If it returns False nothing is written."""
+    async def change(self, name: str, change: Callable[[JobRecord], bool]) -> StoredJob:
+        """Applies `change` to the latest record, and again if it was changed meanwhile. False writes nothing.
+
+        Raises JobNotFound.
+        """
         while True:
-            held = await self.get(name)
-            record = JobRecord()
-            record.CopyFrom(held.record)
+            stored = await self.get(name)
+            record = copy_of(stored.record)
             if not change(record):
-                return held
-            written = await self.replace(held, record)
-            if written is not None:
+                return stored
+            if (written := await self.replace(stored, record)) is not None:
                 return written
 
-    async def delete(self, name: str) -> None:
-        """Forgets a job."""
-        await self._call(lambda: self._link.bucket.purge(_key(name)))
+    async def delete(self, job: Job) -> None:
+        """Deletes a job's record, then its index entries."""
+        subject = f"$KV.{BUCKET}.{_key(job.name)}"
+        await self._call(lambda: self._link.stream.purge_stream(f"KV_{BUCKET}", subject=subject))
+        await self._call(lambda: self._index.remove(job))
 
-    async def publish(self, name: str) -> Held:
-        """Sends the job's message to the queue, under a message id of its own."""
+    async def names(self, service: str) -> set[str]:
+        """The names of all records of a service."""
+        prefix = f"$KV.{BUCKET}."
+        subjects = await self._call(lambda: self._link.subjects(f"KV_{BUCKET}", f"{prefix}{service}.*"))
+        return {f"jobs/{subject.removeprefix(prefix)}" for subject in subjects}
+
+    # Indexes
+
+    async def all_entries(self, service: str = "*") -> list[IndexEntry]:
+        """All jobs, the newest first."""
+        return await self._call(lambda: self._index.all(service=service))
+
+    async def entries_of_day(self, day: int) -> list[IndexEntry]:
+        """The jobs submitted on a day (days since 1970, UTC), the newest first."""
+        return await self._call(lambda: self._index.of_day(day))
+
+    async def entries_of_resource(self, resource: str) -> list[IndexEntry]:
+        """The jobs on a resource, the newest first."""
+        return await self._call(lambda: self._index.of_resource(resource))
+
+    async def active_entries(
+        self, *, resource: str | None = None, service: str = "*", kind: str = "*"
+    ) -> list[IndexEntry]:
+        """The jobs that have not ended, the newest first; a job that ended just now may be among them."""
+        return await self._call(lambda: self._index.active(resource=resource, service=service, kind=kind))
+
+    async def activate(self, job: Job) -> None:
+        """Enters a job among the active ones, before its record says so."""
+        await self._call(lambda: self._index.activate(job))
+
+    async def deactivate(self, job: Job) -> None:
+        """Removes a job that has ended from the active ones."""
+        await self._call(lambda: self._index.deactivate(job))
+
+    async def enter(self, job: Job) -> None:
+        """Enters a job that an index lacks, as one of an older version."""
+        add = self._index.add_ended if job.state in TERMINAL else self._index.add
+        await self._call(lambda: add(job))
+
+    async def remove_entry(self, entry: IndexEntry) -> None:
+        """Removes an index entry that has no record."""
+        await self._call(lambda: self._index.remove_entry(entry))
+
+    # Messages
+
+    async def publish(self, name: str) -> StoredJob:
+        """Sends the job's message to the queue, under a message id of its own. Raises JobNotFound."""
 
         def count(record: JobRecord) -> bool:
             record.publish_count += 1
             record.publish_time.CopyFrom(now())
             return True
 
-        held = await self.change(name, count)
-        message = JobMessage(name=name, publish_count=held.record.publish_count)
-        headers = {"Nats-Msg-Id": f"{_key(name)}/{held.record.publish_count}"}
+        stored = await self.change(name, count)
+        message = JobMessage(name=name, publish_count=stored.record.publish_count)
+        headers = {"Nats-Msg-Id": f"{_key(name)}/{stored.record.publish_count}"}
         await self._call(
-            lambda: self._link.stream.publish(subject_of(held.job), message.SerializeToString(), headers=headers)
+            lambda: self._link.stream.publish(subject_of(stored.job), message.SerializeToString(), headers=headers)
         )
-        return held
+        return stored
 
     async def has_message(self, job: Job) -> bool:
         """Whether the queue holds a message of this job."""
@@ -144,22 +199,39 @@ class JobStore:
             return False
         return True
 
+    async def queued(self, service: str) -> set[str]:
+        """The names of a service's jobs that have a message in the queue."""
+        subjects = await self._call(lambda: self._link.subjects(JOBS, f"prisma.jobs.{service}.>"))
+        return {f"jobs/{service}.{subject.rpartition('.')[2]}" for subject in subjects}
+
     async def bury(self, record: JobRecord) -> None:
-        """Puts a copy of a job that was given up among the dead letters (stream PRISMA_DEAD)."""
+        """Copies a job that is given up to the dead letters (stream PRISMA_DEAD), once per attempt."""
         subject = f"prisma.dead.{record.job.service}.{record.job.kind}"
-        await self._call(lambda: self._link.stream.publish(subject, record.SerializeToString(), stream=DEAD))
+        headers = {"Nats-Msg-Id": f"{_key(record.job.name)}/{record.job.attempt}/{record.publish_count}"}
+        await self._call(
+            lambda: self._link.stream.publish(subject, record.SerializeToString(), stream=DEAD, headers=headers)
+        )
+
+    async def _remove_if_stale(self, job: Job) -> None:
+        """Removes the index entries of a submission that lost a race, unless they are those of the winner."""
+        winner = await self.find(job.name)
+        if winner is not None and winner.job.create_time.ToMilliseconds() != job.create_time.ToMilliseconds():
+            await self._call(lambda: self._index.remove(job))
 
     async def _call(self, call: Callable[[], Awaitable[_T]]) -> _T:
         try:
             return await call()
-        except NotFoundError:
-            raise
-        except KeyWrongLastSequenceError:
+        except (NotFoundError, KeyWrongLastSequenceError):
             raise
         except (TimeoutError, NatsError, OSError) as error:
             raise NatsUnavailable(
                 f"the message server at {self._link.address} does not answer: {str(error) or type(error).__name__}"
             ) from error
+
+
+def subject_of(job: Job) -> str:
+    """The subject of the job's message: each job has its own, so that one can look whether its message is queued."""
+    return f"prisma.jobs.{job.service}.{job.kind}.{job.name.rpartition('.')[2]}"
 
 
 def _key(name: str) -> str:

@@ -1,30 +1,37 @@
-"""The link to the message server: connects, reconnects for ever, declares what jobs and events stand on.
+"""The link to the message server: connects, reconnects for ever, declares the streams that jobs are built on.
 
-A process starts without its message server, too: what needs it raises NatsUnavailable until it is there.
+A process starts without its message server too: whatever needs it raises NatsUnavailable until it is there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext, api
-from nats.js.errors import APIError
+from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
 from nats.js.kv import KeyValue
 
 from services.chassis import logs
 from services.chassis.errors import Unavailable
 
-JOBS, EVENTS, DEAD, BUCKET = "PRISMA_JOBS", "PRISMA_EVENTS", "PRISMA_DEAD", "prisma_jobs"
+JOBS, DEAD, BUCKET = "PRISMA_JOBS", "PRISMA_DEAD", "prisma_jobs"
+FORMER_STREAMS = ("PRISMA_EVENTS",)
+"""Streams of earlier versions, deleted where they still exist."""
+RESTORE_SECONDS = 15.0
+"""How long after the server came back without its data the services may take to restore their jobs."""
 _NAME_IN_USE = 10058
 _DAY = 24 * 3600.0
 _RECONNECT_SECONDS = 1
+_CALL_SECONDS = 5.0
 
 _log = logs.get(__name__)
 
@@ -35,23 +42,44 @@ class NatsUnavailable(Unavailable):
     reason = "NATS_UNAVAILABLE"
 
 
+@dataclass(frozen=True)
+class _Stream:
+    """A stream that PRISMA owns: the settings that it depends on. All others are the operator's."""
+
+    name: str
+    subject: str
+    retention: api.RetentionPolicy
+    max_age_seconds: float | None = None
+
+
+_STREAMS = (
+    _Stream(JOBS, "prisma.jobs.>", api.RetentionPolicy.WORK_QUEUE),
+    _Stream(DEAD, "prisma.dead.>", api.RetentionPolicy.LIMITS, max_age_seconds=30 * _DAY),
+)
+
+
 class NatsLink:
     """One process's connection to NATS."""
 
     def __init__(self, url: str, *, duplicate_window_seconds: float = 120.0) -> None:
-        self._url = url
+        """url: one address, or several of a cluster, separated by commas."""
+        self._servers = [address.strip() for address in url.split(",")]
         self._window = duplicate_window_seconds
         self._client = Client()
-        self._declared = asyncio.Event()
+        self._declared = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._bucket: KeyValue | None = None
         self._closing = False
+        self._bucket_created: str | None = None
+        self._data_lost_at: float | None = None
+        self.generation = 0
+        """How often the streams were declared: it grows with each connection, and is 0 before the first."""
 
     @property
     def address(self) -> str:
         """Where the server is, without credentials."""
-        parts = urlsplit(self._url)
-        return f"{parts.hostname}:{parts.port or 4222}"
+        parts = [urlsplit(server) for server in self._servers]
+        return ",".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
 
     def start(self) -> None:
         """Begins to connect, and returns at once."""
@@ -70,18 +98,33 @@ class NatsLink:
 
     async def ready(self) -> None:
         """Waits until the server is there and all is declared."""
-        await self._declared.wait()
+        async with self._declared:
+            await self._declared.wait_for(lambda: self.generation > 0)
+
+    async def wait_for_new_generation(self, generation: int, *, seconds: float) -> bool:
+        """Waits until the connection is another than that of `generation`; false if it is not within `seconds`."""
+        async with self._declared:
+            try:
+                await asyncio.wait_for(self._declared.wait_for(lambda: self.generation != generation), seconds)
+            except TimeoutError:
+                return False
+        return True
 
     @property
     def connected(self) -> bool:
         """Whether calls can be made at this moment."""
-        return self._declared.is_set() and self._client.is_connected
+        return self.generation > 0 and self._client.is_connected
+
+    @property
+    def has_lost_data(self) -> bool:
+        """Whether the server came back without its data just now, and jobs are being restored."""
+        return self._data_lost_at is not None and time.monotonic() - self._data_lost_at < RESTORE_SECONDS
 
     @property
     def stream(self) -> JetStreamContext:
         """JetStream. Raises NatsUnavailable while there is no connection."""
         self._need()
-        return self._client.jetstream(timeout=5.0)
+        return self._client.jetstream(timeout=_CALL_SECONDS)
 
     @property
     def bucket(self) -> KeyValue:
@@ -89,6 +132,11 @@ class NatsLink:
         self._need()
         assert self._bucket is not None
         return self._bucket
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """Publishes a message that nothing stores. Raises NatsUnavailable, nats.errors.Error."""
+        self._need()
+        await self._client.publish(subject, data)
 
     async def listen(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
         """Calls `callback` for each message on `subject`, across reconnections."""
@@ -98,17 +146,22 @@ class NatsLink:
     async def subjects(self, stream: str, pattern: str) -> list[str]:
         """The subjects that a stream holds messages of, sorted. Raises NatsUnavailable, nats.errors.Error."""
         self._need()
-        found: list[str] = []
+        subjects: list[str] = []
         while True:
-            asked = json.dumps({"subjects_filter": pattern, "offset": len(found)}).encode()
-            reply = await self._client.request(f"$JS.API.STREAM.INFO.{stream}", asked, timeout=5.0)
+            request = json.dumps({"subjects_filter": pattern, "offset": len(subjects)}).encode()
+            reply = await self._client.request(f"$JS.API.STREAM.INFO.{stream}", request, timeout=_CALL_SECONDS)
             answer = json.loads(reply.data)
             if "error" in answer:
                 raise APIError.from_error(answer["error"])
             page = answer["state"].get("subjects") or {}
-            found += page
-            if not page or len(found) >= answer["total"]:
-                return sorted(found)
+            subjects += page
+            if not page or len(subjects) >= answer["total"]:
+                return sorted(subjects)
+
+    @property
+    def requests_sent(self) -> int:
+        """Messages that were sent to the server, all requests among them."""
+        return self._client.stats["out_msgs"]
 
     @property
     def version(self) -> str:
@@ -117,13 +170,11 @@ class NatsLink:
 
     def _need(self) -> None:
         if not self.connected:
-            raise NatsUnavailable(
-                f"the message server at {self.address} does not answer; it is asked again all the time"
-            )
+            raise NatsUnavailable(f"NATS at {self.address} is unreachable; reconnecting")
 
     async def _connect(self) -> None:
         await self._client.connect(
-            self._url,
+            self._servers,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,
             connect_timeout=2,
@@ -136,58 +187,64 @@ class NatsLink:
         await self._declare()
 
     async def _declare(self) -> None:
-        """Declares streams and bucket; what is there already stays. A server that lost its data gets them anew."""
+        """Declares streams and bucket; existing ones stay. A server that has lost its data gets new ones."""
         while True:
             try:
-                stream = self._client.jetstream(timeout=5.0)
-                await self._declare_stream(
-                    stream, JOBS, ["prisma.jobs.>"], api.RetentionPolicy.WORK_QUEUE, None, self._window
-                )
-                await self._declare_stream(
-                    stream, EVENTS, ["prisma.events.>"], api.RetentionPolicy.LIMITS, _DAY, self._window
-                )
-                await self._declare_stream(
-                    stream, DEAD, ["prisma.dead.>"], api.RetentionPolicy.LIMITS, 30 * _DAY, self._window
-                )
-                self._bucket = await stream.create_key_value(
-                    api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE)
-                )
-                self._declared.set()
-                return
+                stream = self._client.jetstream(timeout=_CALL_SECONDS)
+                for declared in _STREAMS:
+                    await self._declare_stream(stream, declared)
+                for name in FORMER_STREAMS:
+                    with suppress(NotFoundError):
+                        await stream.delete_stream(name)
+                self._bucket = await self._declare_bucket(stream)
+                break
             except (TimeoutError, NatsError, OSError) as error:
-                _log.warning("message server not ready", error=str(error), address=self.address)
+                _log.warning("NATS is not ready", error=str(error), address=self.address)
                 await asyncio.sleep(_RECONNECT_SECONDS)
+        async with self._declared:
+            self.generation += 1
+            self._declared.notify_all()
 
-    @staticmethod
-    async def _declare_stream(
-        stream: JetStreamContext,
-        name: str,
-        subjects: list[str],
-        retention: api.RetentionPolicy,
-        age: float | None,
-        window: float,
-    ) -> None:
+    async def _declare_bucket(self, stream: JetStreamContext) -> KeyValue:
+        try:
+            bucket = await stream.key_value(BUCKET)
+        except BucketNotFoundError:
+            config = api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE)
+            bucket = await stream.create_key_value(config)
+        created = str((await stream.stream_info(f"KV_{BUCKET}")).created)
+        if self._bucket_created not in (None, created):
+            self._data_lost_at = time.monotonic()
+            _log.error("NATS has lost its data; the services restore their jobs", address=self.address)
+        self._bucket_created = created
+        return bucket
+
+    async def _declare_stream(self, stream: JetStreamContext, declared: _Stream) -> None:
+        """Creates a stream, or changes of an existing one only what PRISMA depends on: never its replicas or limits."""
         config = api.StreamConfig(
-            name=name,
-            subjects=subjects,
-            retention=retention,
-            max_age=age,
+            name=declared.name,
+            subjects=[declared.subject],
+            retention=declared.retention,
+            max_age=declared.max_age_seconds,
             storage=api.StorageType.FILE,
-            duplicate_window=window,
+            duplicate_window=self._window,
         )
         try:
             await stream.add_stream(config)
         except APIError as error:
             if error.err_code != _NAME_IN_USE:
                 raise
-            await stream.update_stream(config)
+            existing = (await stream.stream_info(declared.name)).config
+            if existing.subjects != config.subjects or existing.duplicate_window != config.duplicate_window:
+                await stream.update_stream(
+                    existing.evolve(subjects=config.subjects, duplicate_window=config.duplicate_window)
+                )
 
     async def _on_error(self, error: Exception) -> None:
         _log.debug("nats", error=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:
         if not self._closing:
-            _log.warning("message server lost; trying to reach it again", address=self.address)
+            _log.warning("NATS is unreachable; reconnecting", address=self.address)
 
 
 async def connect(url: str) -> NatsLink:

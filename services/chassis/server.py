@@ -24,8 +24,10 @@ from services.chassis.channels import OPTIONS
 from services.chassis.dependency import Dependency
 from services.chassis.events import Events
 from services.chassis.interceptors import CallInterceptor
+from services.chassis.job_journal import JobJournal
 from services.chassis.job_service import JobServicer
-from services.chassis.job_worker import JobKind, Sweeper, Worker
+from services.chassis.job_sweeper import Sweeper
+from services.chassis.job_worker import JobKind, Worker
 from services.chassis.jobs import Jobs
 from services.chassis.nats import NatsLink, NatsUnavailable
 from services.chassis.settings import ChassisSettings
@@ -94,7 +96,9 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(task()) for task in parts.tasks]
             if parts.kinds:
-                beside += [group.create_task(worker.run()), group.create_task(Sweeper(jobs, name).run())]
+                journal = JobJournal(settings.data_of(name) / "jobs")
+                sweeper = Sweeper(link, jobs, name, journal=journal, running=lambda: worker.running_jobs)
+                beside += [group.create_task(worker.run()), group.create_task(sweeper.run())]
             if settings.metrics_listen:
                 metrics.listen(settings.metrics_listen)
             _log.info("serving", address=listen)

@@ -96,7 +96,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     async def DeleteDataset(self, request: pb2.DeleteDatasetRequest, context: Context) -> resources_pb2.Dataset:
         dataset_id = convert.dataset_id(request.name, "name")
         tombstone = await asyncio.to_thread(self._store.delete_dataset, dataset_id)
-        await self._events.publish(DELETED, request.name, tombstone.revision)
+        await self._events.publish(DELETED, request.name)
         try:
             await self._jobs.cancel_for(request.name)
         except PrismaError:
@@ -259,7 +259,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         return await asyncio.to_thread(self._store.dataset, convert.dataset_id(name, field))
 
     async def _changed(self, dataset: Dataset) -> None:
-        await self._events.publish(worker.CHANGED, dataset.name, dataset.revision)
+        await self._events.publish(worker.CHANGED, dataset.name)
 
     async def _viewed(
         self, document: Document, dataset_id: str, view: resources_pb2.DocumentView

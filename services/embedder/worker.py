@@ -67,10 +67,8 @@ class EmbedderJobs:
             if len(batch.vectors):
                 shard = await in_thread(self._store.write_shard, dataset.uid, batch.vectors)
             await context.prove()
-            revision = await in_thread(
-                self._store.commit_outcomes, dataset.id, dataset.uid, shard, dimension, batch.outcomes
-            )
+            await in_thread(self._store.commit_outcomes, dataset.id, dataset.uid, shard, dimension, batch.outcomes)
             await context.checkpoint()
-            await self._events.publish(CHANGED, dataset.name, revision)
+            await self._events.publish(CHANGED, dataset.name)
             done += len(waiting)
             total = max(total, done)

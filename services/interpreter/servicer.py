@@ -165,14 +165,14 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         matches = await self._upstream.matches(source, run, cosine)
         carried = await asyncio.to_thread(self._store.carry_labels, source, run, matches)
         if carried:
-            await self._events.publish(worker.CHANGED[worker.LABEL], run.name, 0)
+            await self._events.publish(worker.CHANGED[worker.LABEL], run.name)
         return pb2.CarryLabelsResponse(matched_count=len(matches), carried_count=carried)
 
     async def ActivateLabel(self, request: pb2.ActivateLabelRequest, context: Context) -> resources_pb2.Label:
         name, index, revision = convert.label_name(request.name)
         run = await self._views.run(name)
         label = await asyncio.to_thread(self._store.activate, run, index, revision)
-        await self._events.publish(worker.CHANGED[worker.LABEL], run.name, 0)
+        await self._events.publish(worker.CHANGED[worker.LABEL], run.name)
         return convert.label(run.name, label)
 
     async def ListLabels(self, request: pb2.ListLabelsRequest, context: Context) -> pb2.ListLabelsResponse:
@@ -263,7 +263,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     async def _add(self, features: Features, draft: Draft) -> resources_pb2.Label:
         run = features.interpretation.run
         added = await asyncio.to_thread(lambda: self._store.add_labels(run, [draft], over_people=True))
-        await self._events.publish(worker.CHANGED[worker.LABEL], run.name, 0)
+        await self._events.publish(worker.CHANGED[worker.LABEL], run.name)
         return convert.label(run.name, added[0])
 
     async def _submit(self, kind: str, request: Message, run: Run, request_id: str) -> Job:

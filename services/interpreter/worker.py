@@ -86,7 +86,7 @@ class InterpreterJobs:
         self._views.drop(run.uid)
         if before:
             await asyncio.to_thread(self._blobs.delete, path_of(run.uid, before))
-        await self._events.publish(CHANGED[STATISTICS], run.name, run.revision)
+        await self._events.publish(CHANGED[STATISTICS], run.name)
 
     async def label(self, request: LabelFeaturesRequest, context: JobContext) -> None:
         """Labels of features: keywords all at once, a language model's one by one; what is made stays."""
@@ -99,7 +99,7 @@ class InterpreterJobs:
             await self._by_keywords(features, indices, options, context)
         else:
             await self._by_model(features, indices, options, context)
-        await self._events.publish(CHANGED[LABEL], request.run, features.interpretation.label_revision)
+        await self._events.publish(CHANGED[LABEL], request.run)
 
     async def families(self, request: BuildFamiliesRequest, context: JobContext) -> None:
         """Families of features, from scratch."""
@@ -114,7 +114,7 @@ class InterpreterJobs:
         run = features.interpretation.run
         await asyncio.to_thread(self._store.commit_families, run, found)
         context.log(f"{len(found)} families")
-        await self._events.publish(CHANGED[FAMILIES], run.name, run.revision)
+        await self._events.publish(CHANGED[FAMILIES], run.name)
 
     async def _features(self, name: str, context: JobContext) -> Features:
         """A run's features; where a run was trained a moment ago, their statistics are computed first."""
@@ -187,7 +187,7 @@ class Following:
         self._views = views
         self._jobs = jobs
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, _names: frozenset[str] | None = None) -> None:
         """Forgets deleted runs (tombstones say so, never absence), and has newly trained ones looked at."""
         for run in await self._upstream.runs():
             if run.deleted:

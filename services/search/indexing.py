@@ -64,7 +64,7 @@ class Indexing:
         self._locks: dict[Stream, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.errors: dict[Stream, str] = {}
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, _names: frozenset[str] | None = None) -> None:
         """Brings every stream to its owner's revision. What fails is told in `errors`, and the rest goes on.
 
         Raises the first error in the end, so that it is tried again soon.

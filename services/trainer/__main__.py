@@ -63,14 +63,14 @@ def main() -> None:
             bool(settings.trainer_push_url),
         )
 
-        async def follow_deletions() -> None:
+        async def follow_deletions(_names: frozenset[str] | None) -> None:
             """Deletes runs of datasets that were deleted: tombstones say so, never absence."""
             await asyncio.to_thread(sweep)
             gone = await embedder.deleted_datasets()
             for run in await asyncio.to_thread(store.runs, None, 1_000_000, [], False):
                 if run.source.dataset_uid in gone:
-                    tombstone = await asyncio.to_thread(store.delete, run.id)
-                    await chassis.events.publish(DELETED, run.name, tombstone.revision)
+                    await asyncio.to_thread(store.delete, run.id)
+                    await chassis.events.publish(DELETED, run.name)
                     await chassis.jobs.cancel_for(run.name)
             await asyncio.to_thread(sweep)
 

@@ -87,7 +87,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             request.request_id,
             tags=wanted.tags,
         )
-        await self._events.publish(worker.CHANGED, made.name, made.revision)
+        await self._events.publish(worker.CHANGED, made.name)
         return convert.run(made)
 
     async def CloneRun(self, request: pb2.CloneRunRequest, context: Context) -> resources_pb2.Run:
@@ -110,7 +110,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             request.request_id,
             tags=of.tags,
         )
-        await self._events.publish(worker.CHANGED, made.name, made.revision)
+        await self._events.publish(worker.CHANGED, made.name)
         return convert.run(made)
 
     async def ImportWeights(
@@ -149,7 +149,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         )
         if made.uid == uid:
             await asyncio.to_thread(self._keep, made, weights)
-        await self._events.publish(worker.CHANGED, made.name, made.revision)
+        await self._events.publish(worker.CHANGED, made.name)
         return convert.run(made)
 
     async def GetRun(self, request: pb2.GetRunRequest, context: Context) -> resources_pb2.Run:
@@ -172,7 +172,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     async def DeleteRun(self, request: pb2.DeleteRunRequest, context: Context) -> resources_pb2.Run:
         tombstone = await asyncio.to_thread(self._store.delete, convert.run_id(request.name))
-        await self._events.publish(worker.DELETED, request.name, tombstone.revision)
+        await self._events.publish(worker.DELETED, request.name)
         try:
             await self._jobs.cancel_for(request.name)
         except PrismaError:

@@ -207,7 +207,7 @@ class TrainerJobs:
         for old in (self._folder / run.folder).iterdir():
             if old.is_dir() and f"{run.folder}/{old.name}" != done.attempt:
                 await asyncio.to_thread(self._blobs.delete, f"{run.folder}/{old.name}")
-        await self._events.publish(CHANGED, run.name, done.revision)
+        await self._events.publish(CHANGED, run.name)
 
     async def _evaluate(self, run: Run, context: JobContext) -> None:
         data, _fingerprint = await self._data(run, context)

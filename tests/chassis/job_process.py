@@ -7,7 +7,8 @@ from pathlib import Path
 from google.protobuf.wrappers_pb2 import StringValue
 
 from services.chassis.job_context import JobContext
-from services.chassis.job_worker import JobKind, Sweeper, Worker
+from services.chassis.job_sweeper import Sweeper
+from services.chassis.job_worker import JobKind, Worker
 from services.chassis.jobs import Jobs
 from services.chassis.nats import connect
 
@@ -36,7 +37,7 @@ async def main(url: str, folder: Path, who: str, ack_wait: float) -> None:
     (folder / f"ready-{who}").touch()
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run())
-        group.create_task(Sweeper(jobs, "test", every=1.0, grace=1.0).run())
+        group.create_task(Sweeper(link, jobs, "test", every=1.0, grace=1.0).run())
 
 
 if __name__ == "__main__":

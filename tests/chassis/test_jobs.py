@@ -14,14 +14,19 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
+from nats.js.errors import NotFoundError
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
-from services.chassis import job_worker
-from services.chassis.errors import RequestIdReused, Unavailable, reason_of
+from services.chassis import job_transitions
+from services.chassis.errors import Aborted, RequestIdReused, StorageFull, Unavailable, reason_of
 from services.chassis.job_context import JobContext, LeaseLost
+from services.chassis.job_index import IndexEntry, entry_of
+from services.chassis.job_journal import JobJournal
+from services.chassis.job_service import parse_query
 from services.chassis.job_store import TERMINAL, JobNotFound
-from services.chassis.job_worker import JobKind, Sweeper, Worker
-from services.chassis.jobs import Jobs, JobState
+from services.chassis.job_sweeper import Sweeper
+from services.chassis.job_worker import JobKind, Worker
+from services.chassis.jobs import Cursor, Jobs, WrongJobState
 from services.chassis.nats import BUCKET, DEAD, JOBS, NatsLink, NatsUnavailable, connect
 from tests.chassis.job_process import kind as counting
 from tests.nats_server import NatsServer
@@ -199,7 +204,7 @@ async def test_without_a_message_server_calls_say_so(jobs: Jobs, link: NatsLink,
 async def test_a_lost_message_is_sent_again(link: NatsLink, jobs: Jobs, tmp_path: Path) -> None:
     job = await jobs.submit("test", "count", StringValue(value="steps"))
     await link.stream.purge_stream(JOBS)
-    await Sweeper(jobs, "test", grace=0.0).sweep()
+    await Sweeper(link, jobs, "test", grace=0.0).sweep()
     async with working(link, jobs, counting(tmp_path, "one", 2.0, total=2, pause=0.0)):
         assert (await ended(jobs, job.name)).state == Job.STATE_SUCCEEDED
 
@@ -211,7 +216,9 @@ async def test_the_sweeper_leaves_a_job_with_a_message_and_forgets_old_ones(
     over = await jobs.submit("test", "count", StringValue(value="b"))
     await jobs.cancel(over.name)
     monkeypatch.setattr(Sweeper, "KEEP_SECONDS", 0.0)
-    await Sweeper(jobs, "test", grace=0.0).sweep()
+    sweeper = Sweeper(link, jobs, "test", grace=0.0)
+    await sweeper.sweep()
+    await sweeper.tidy()
     assert (await jobs.store.get(waiting.name)).record.publish_count == 1
     with pytest.raises(JobNotFound):
         await jobs.get(over.name)
@@ -220,12 +227,12 @@ async def test_the_sweeper_leaves_a_job_with_a_message_and_forgets_old_ones(
 async def test_a_job_that_makes_no_progress_is_given_up_and_buried(
     link: NatsLink, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_worker, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(job_transitions, "MAX_ATTEMPTS", 2)
     tries: list[int] = []
 
     async def fail(_request: StringValue, context: JobContext) -> None:
         tries.append(context.attempt)
-        raise Unavailable("the provider sleeps")
+        raise Aborted("something came between")
 
     async with working(link, jobs, doing(fail, ack_wait=0.5)):
         job = await jobs.submit("test", "count", StringValue())
@@ -233,14 +240,14 @@ async def test_a_job_that_makes_no_progress_is_given_up_and_buried(
     assert done.state == Job.STATE_FAILED
     assert tries == [1, 2]
     assert reason_of(done.error) == "JOB_ATTEMPTS_EXHAUSTED"
-    assert "the provider sleeps" in done.error.message
+    assert "something came between" in done.error.message
     buried = await link.stream.get_last_msg(DEAD, "prisma.dead.test.count")
     assert JobRecord.FromString(buried.data or b"").job.name == job.name
 
 
 async def test_an_error_that_no_retry_mends_fails_the_job_at_once(link: NatsLink, jobs: Jobs) -> None:
     async def fail(_request: StringValue, _context: JobContext) -> None:
-        raise JobState("not embedded")
+        raise WrongJobState("not embedded")
 
     async with working(link, jobs, doing(fail)):
         job = await jobs.submit("test", "count", StringValue())
@@ -269,7 +276,7 @@ async def test_a_cancelled_job_can_be_retried_and_one_that_succeeded_cannot(
     await jobs.retry(job.name)
     async with working(link, jobs, counting(tmp_path, "one", 2.0, total=2, pause=0.0)):
         assert (await ended(jobs, job.name)).state == Job.STATE_SUCCEEDED
-    with pytest.raises(JobState):
+    with pytest.raises(WrongJobState):
         await jobs.retry(job.name)
 
 
@@ -291,7 +298,7 @@ async def test_a_crash_between_the_jobs_end_and_its_acknowledgement_repeats_noth
     job = await jobs.submit("test", "count", StringValue(value="steps"))
 
     def finished(record: JobRecord) -> bool:
-        job_worker.end(record, Job.STATE_SUCCEEDED)
+        job_transitions.end(record, Job.STATE_SUCCEEDED)
         return True
 
     await jobs.store.change(job.name, finished)
@@ -305,14 +312,14 @@ async def test_nothing_is_written_without_the_lease(link: NatsLink, jobs: Jobs) 
     held = await jobs.store.get(job.name)
     record = JobRecord()
     record.CopyFrom(held.record)
-    job_worker.begin(record, 30.0)
+    job_transitions.begin(record, 30.0)
     mine = await jobs.store.replace(held, record)
     assert mine is not None
     context = JobContext(jobs.store, mine, 30.0)
     await context.prove()
 
     def steal(other: JobRecord) -> bool:
-        job_worker.begin(other, 30.0)
+        job_transitions.begin(other, 30.0)
         return True
 
     await jobs.store.change(job.name, steal)
@@ -348,3 +355,250 @@ async def test_watching_sends_each_state_until_the_end(link: NatsLink, jobs: Job
         seen = [(each.state, each.progress.done) async for each in jobs.watch(job.name)]
     assert seen[-1] == (Job.STATE_SUCCEEDED, 12)
     assert [done for _state, done in seen] == sorted(done for _state, done in seen)
+
+
+async def state_is(jobs: Jobs, name: str, state: Job.State) -> bool:
+    return (await jobs.get(name)).state == state
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [
+        Unavailable("the neighbour is away"),
+        StorageFull("no space left"),
+        OSError("384000 requested and 305120 written"),  # numpy on a full disk
+    ],
+)
+async def test_an_outage_makes_the_job_wait_and_counts_no_attempt(
+    link: NatsLink, jobs: Jobs, outage: Exception
+) -> None:
+    tries: list[int] = []
+    over = asyncio.Event()
+
+    async def work(_request: StringValue, context: JobContext) -> None:
+        tries.append(context.attempt)
+        if not over.is_set():
+            raise outage
+
+    async with working(link, jobs, doing(work)):
+        job = await jobs.submit("test", "count", StringValue())
+        await until(lambda: state_is(jobs, job.name, Job.STATE_WAITING))
+        waiting = await jobs.get(job.name)
+        assert waiting.attempt == 0
+        assert reason_of(waiting.error) in {"SERVICE_UNAVAILABLE", "STORAGE_FULL"}
+        assert waiting.retry_time.ToNanoseconds() > waiting.start_time.ToNanoseconds()
+        await until(lambda: len(tries) >= 3)
+        over.set()
+        done = await ended(jobs, job.name)
+    assert (done.state, done.attempt) == (Job.STATE_SUCCEEDED, 1)
+    assert set(tries) == {1}
+    assert not done.HasField("error") and not done.HasField("retry_time")
+    assert sum(line.text.startswith("waits: ") for line in done.log) == 1
+
+
+async def test_an_outage_longer_than_five_attempts_fails_nothing(
+    link: NatsLink, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_transitions, "MIN_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(job_transitions, "MAX_WAIT_SECONDS", 0.02)
+    tries: list[int] = []
+
+    async def work(_request: StringValue, _context: JobContext) -> None:
+        tries.append(1)
+        if len(tries) <= 3 * job_transitions.MAX_ATTEMPTS:
+            raise Unavailable("the neighbour is away")
+
+    async with working(link, jobs, doing(work)):
+        job = await jobs.submit("test", "count", StringValue())
+        assert (await ended(jobs, job.name)).state == Job.STATE_SUCCEEDED
+
+
+def test_a_waiting_job_is_retried_after_one_second_doubling_to_sixty_until_a_checkpoint() -> None:
+    record = JobRecord()
+
+    def next_wait() -> int:
+        job_transitions.begin(record, 30.0)
+        job_transitions.wait(record, Unavailable("away"))
+        assert record.job.attempt == record.attempts_without_checkpoint == 0
+        return round(job_transitions.seconds_until(record.job.retry_time))
+
+    assert [next_wait() for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    job_transitions.note_checkpoint(record)
+    assert next_wait() == 1
+
+
+def test_a_job_that_waited_for_a_day_fails_and_says_for_what() -> None:
+    record = JobRecord()
+    job_transitions.wait(record, Unavailable("the provider is away"))
+    assert record.job.state == Job.STATE_WAITING
+    record.outage_start_time.FromSeconds(int(time.time()) - 24 * 3600 - 1)
+    job_transitions.wait(record, Unavailable("the provider is away"))
+    assert record.job.state == Job.STATE_FAILED
+    assert reason_of(record.job.error) == "JOB_ATTEMPTS_EXHAUSTED"
+    assert "24 hours" in record.job.error.message and "the provider is away" in record.job.error.message
+
+
+async def test_a_waiting_job_is_cancelled_or_retried_at_once(
+    link: NatsLink, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_transitions, "MIN_WAIT_SECONDS", 3600.0)
+    monkeypatch.setattr(job_transitions, "MAX_WAIT_SECONDS", 3600.0)
+    over = asyncio.Event()
+
+    async def work(_request: StringValue, _context: JobContext) -> None:
+        if not over.is_set():
+            raise Unavailable("the neighbour is away")
+
+    async with working(link, jobs, doing(work)):
+        cancelled, retried = [await jobs.submit("test", "count", StringValue()) for _ in range(2)]
+        for job in (cancelled, retried):
+            await until(lambda job=job: state_is(jobs, job.name, Job.STATE_WAITING))
+        listed = await jobs.list(parse_query("state = WAITING"))
+        assert {job.name for job in listed} == {cancelled.name, retried.name}
+        assert (await jobs.cancel(cancelled.name)).state == Job.STATE_CANCELLED
+        over.set()
+        await jobs.retry(retried.name)
+        assert (await ended(jobs, retried.name)).state == Job.STATE_SUCCEEDED
+        assert (await jobs.get(cancelled.name)).state == Job.STATE_CANCELLED
+
+
+async def test_jobs_outlive_the_message_servers_data(
+    link: NatsLink, jobs: Jobs, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """The running one goes on under its worker; the one in the queue is restored from its service's own copy."""
+    kind = counting(tmp_path, "one", ack_wait=20.0, total=30)
+    async with working(link, jobs, kind) as worker:
+        journal = JobJournal(tmp_path / "journal")
+        sweeper = Sweeper(
+            link, jobs, "test", journal=journal, running=lambda: worker.running_jobs, every=0.5, grace=0.5
+        )
+        sweeping = asyncio.create_task(sweeper.run())
+        try:
+            running = await jobs.submit("test", "count", StringValue(value="running"), resources=["datasets/a"])
+            queued = await jobs.submit("test", "count", StringValue(value="queued"), resources=["datasets/a"])
+            await until(lambda: len(steps(tmp_path, "running")) >= 3)
+            await until(lambda: journal.records.keys() == {running.name, queued.name})
+            nats_server.lose_data()
+            for name in (running.name, queued.name):
+                job = await ended(jobs, name)
+                assert job.state == Job.STATE_SUCCEEDED
+                assert any("has lost its data" in line.text for line in job.log)
+            assert steps(tmp_path, "running") == list(range(30))
+            listed = await jobs.list(parse_query('resource = "datasets/a"'))
+            assert {job.name for job in listed} == {running.name, queued.name}
+        finally:
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
+
+
+async def test_a_service_that_starts_later_restores_its_jobs(
+    link: NatsLink, jobs: Jobs, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    job = await jobs.submit("test", "count", StringValue(value="steps"))
+    await Sweeper(link, jobs, "test", journal=JobJournal(tmp_path / "journal")).sweep()
+    nats_server.lose_data()
+    await until(lambda: link.connected)
+    await until(lambda: link.has_lost_data)
+    with pytest.raises(NatsUnavailable, match="restoring their jobs"):
+        await jobs.get(job.name)
+    await Sweeper(link, jobs, "test", journal=JobJournal(tmp_path / "journal")).sweep()
+    async with working(link, jobs, counting(tmp_path, "one", 2.0, total=2, pause=0.0)):
+        assert (await ended(jobs, job.name)).state == Job.STATE_SUCCEEDED
+
+
+async def test_an_unknown_job_is_explained(jobs: Jobs) -> None:
+    with pytest.raises(JobNotFound, match=r"30 days after their end, .* lost with the message server's data"):
+        await jobs.get("jobs/test.0123")
+
+
+@pytest.fixture
+async def many(jobs: Jobs) -> Jobs:
+    """3,000 ended jobs on 300 datasets, and three that have not ended."""
+
+    async def submit(number: int) -> None:
+        job = Job(name=f"jobs/test.{number:032x}", service="test", kind="count" if number % 2 else "other")
+        job.state = Job.STATE_SUCCEEDED if number % 10 else Job.STATE_FAILED
+        job.resources.append(f"datasets/{number % 300}")
+        job.create_time.FromMilliseconds(int(time.time() * 1000) - number * 60_000)  # over two days
+        await jobs.store.create(JobRecord(job=job))
+        await jobs.store.deactivate(job)
+
+    for start in range(0, 3000, 200):
+        await asyncio.gather(*(submit(number) for number in range(start, start + 200)))
+    for dataset in ("datasets/7", "datasets/7", "datasets/8"):
+        await jobs.submit("test", "count", StringValue(), resources=[dataset])
+    return jobs
+
+
+async def test_finding_jobs_costs_the_same_however_many_there_are_and_pages_hold_each_once(
+    many: Jobs, link: NatsLink
+) -> None:
+    async def cost(call: Awaitable[object]) -> int:
+        before = link.requests_sent
+        await call
+        return link.requests_sent - before
+
+    assert await cost(many.active_for("datasets/7", "count")) <= 3
+    assert await cost(many.active_for("datasets/9", "count")) <= 1
+    assert await cost(many.list(limit=51)) <= 55
+    assert await cost(many.list(parse_query('resource = "datasets/9"'))) <= 12
+    assert await cost(many.list(parse_query("state = SUBMITTED"))) <= 5
+    assert await cost(Sweeper(link, many, "test").sweep()) <= 3
+    assert await cost(many.cancel_for("datasets/7")) <= 15
+    assert await many.active_for("datasets/7", "count") is None
+    assert await many.active_for("datasets/8", "count") is not None
+    await check_pages(many)
+
+
+async def check_pages(many: Jobs) -> None:
+    """Pages hold every job once, the newest first."""
+    pages: list[list[Job]] = []
+    after: Cursor | None = None
+    while page := await many.list(parse_query("kind = other AND state = FAILED"), after=after, limit=100):
+        pages.append(page)
+        after = Cursor.of(page[-1])
+    names = [job.name for page in pages for job in page]
+    assert [len(page) for page in pages] == [100, 100, 100]
+    assert names == [f"jobs/test.{number:032x}" for number in range(0, 3000, 10)]
+
+
+async def test_jobs_of_an_older_version_are_entered_in_the_indexes(link: NatsLink, jobs: Jobs) -> None:
+    job = await jobs.submit("test", "count", StringValue(), resources=["datasets/a"])
+    await jobs.store.remove_entry(IndexEntry.of_subject(str(entry_of(job))))
+    assert await jobs.list() == []
+    await Sweeper(link, jobs, "test").tidy()
+    active = await jobs.active_for("datasets/a", "count")
+    assert active is not None and active.name == job.name
+    assert [listed.name for listed in await jobs.list()] == [job.name]
+
+
+async def test_what_a_crash_leaves_in_the_indexes_is_ignored_and_swept(link: NatsLink, jobs: Jobs) -> None:
+    job = await jobs.submit("test", "count", StringValue(), resources=["datasets/a"])
+    await jobs.cancel(job.name)
+    await jobs.store.activate(job)  # as if the worker died before it removed it
+    orphan = Job(name="jobs/test.0abc", service="test", kind="count", resources=["datasets/a"])
+    orphan.create_time.FromSeconds(1)
+    await jobs.store.enter(orphan)  # as if its submitter died before the record was written
+    assert await jobs.active_for("datasets/a", "count") is None
+    assert [listed.name for listed in await jobs.list()] == [job.name]
+    await link.stream.purge_stream(JOBS)
+    await Sweeper(link, jobs, "test").sweep()
+    assert await jobs.store.active_entries() == []
+    assert [entry.name for entry in await jobs.store.all_entries()] == [job.name]
+
+
+async def test_settings_of_an_operator_survive_a_restart(link: NatsLink, nats_server: NatsServer) -> None:
+    config = (await link.stream.stream_info(JOBS)).config
+    await link.stream.update_stream(config.evolve(max_msgs=12345, description="ours"))
+    again = await connect(nats_server.url)
+    kept = (await again.stream.stream_info(JOBS)).config
+    assert (kept.max_msgs, kept.description) == (12345, "ours")
+    await again.close()
+
+
+async def test_the_stream_of_former_events_is_deleted(link: NatsLink, nats_server: NatsServer) -> None:
+    await link.stream.add_stream(name="PRISMA_EVENTS", subjects=["prisma.events.>"])
+    again = await connect(nats_server.url)
+    with pytest.raises(NotFoundError):
+        await again.stream.stream_info("PRISMA_EVENTS")
+    await again.close()

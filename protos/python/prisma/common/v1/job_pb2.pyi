@@ -130,7 +130,7 @@ class RetryJobRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class JobRecord(_message.Message):
-    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user")
+    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user", "outage_count", "outage_start_time")
     JOB_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,8 @@ class JobRecord(_message.Message):
     PUBLISH_TIME_FIELD_NUMBER: _ClassVar[int]
     ORIGIN_REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_START_TIME_FIELD_NUMBER: _ClassVar[int]
     job: Job
     request: _any_pb2.Any
     request_id: str
@@ -151,7 +153,15 @@ class JobRecord(_message.Message):
     publish_time: _timestamp_pb2.Timestamp
     origin_request_id: str
     user: str
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ...) -> None: ...
+    outage_count: int
+    outage_start_time: _timestamp_pb2.Timestamp
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ..., outage_count: _Optional[int] = ..., outage_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class JobRecords(_message.Message):
+    __slots__ = ("records",)
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedCompositeFieldContainer[JobRecord]
+    def __init__(self, records: _Optional[_Iterable[_Union[JobRecord, _Mapping]]] = ...) -> None: ...
 
 class JobMessage(_message.Message):
     __slots__ = ("name", "publish_count")

@@ -89,7 +89,7 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Asks a job to stop. What it has committed stays. A job that waits is cancelled at once, one that runs
+        """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
         within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -97,8 +97,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """Starts a failed or cancelled job again, from its last checkpoint.
-        Errors: JOB_NOT_FOUND, JOB_STATE (it still runs, or has succeeded).
+        """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
+        Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

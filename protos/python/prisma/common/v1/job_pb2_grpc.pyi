@@ -42,12 +42,12 @@ class JobServiceStub:
     Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.Job]
-    """Asks a job to stop. What it has committed stays. A job that waits is cancelled at once, one that runs
+    """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
     within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
     """
     RetryJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.RetryJobRequest, _job_pb2.Job]
-    """Starts a failed or cancelled job again, from its last checkpoint.
-    Errors: JOB_NOT_FOUND, JOB_STATE (it still runs, or has succeeded).
+    """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
+    Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
     """
 
 @_typing.type_check_only
@@ -64,12 +64,12 @@ class JobServiceAsyncStub(JobServiceStub):
     Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Asks a job to stop. What it has committed stays. A job that waits is cancelled at once, one that runs
+    """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
     within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
     """
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_pb2.RetryJobRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Starts a failed or cancelled job again, from its last checkpoint.
-    Errors: JOB_NOT_FOUND, JOB_STATE (it still runs, or has succeeded).
+    """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
+    Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -107,7 +107,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.CancelJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Asks a job to stop. What it has committed stays. A job that waits is cancelled at once, one that runs
+        """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
         within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
         """
 
@@ -117,8 +117,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.RetryJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Starts a failed or cancelled job again, from its last checkpoint.
-        Errors: JOB_NOT_FOUND, JOB_STATE (it still runs, or has succeeded).
+        """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
+        Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
