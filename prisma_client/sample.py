@@ -20,16 +20,16 @@ _LEFT_OUT = {"this", "antigravity", "idlelib", "test", "lib2to3", "turtledemo", 
 
 def documents() -> Iterator[dict[str, str]]:
     """Documents `{"id", "text", "module", "kind", "qualified_name"}`, in a fixed order, no text twice."""
-    seen: set[str] = set()
-    names: set[str] = set()
+    known_texts: set[str] = set()
+    known_names: set[str] = set()
     for module in _modules():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # looking at what is deprecated warns
+            warnings.simplefilter("ignore")  # access to deprecated names warns
             texts = list(_texts(module))
         for name, kind, text in texts:
-            if len(text) >= MIN_CHARACTERS and text not in seen and name not in names:
-                seen.add(text)
-                names.add(name)
+            if len(text) >= MIN_CHARACTERS and text not in known_texts and name not in known_names:
+                known_texts.add(text)
+                known_names.add(name)
                 yield {
                     "id": name,
                     "text": text,
@@ -51,7 +51,7 @@ def _package(name: str) -> Iterator[ModuleType]:
     if module is None:
         return
     yield module
-    for child in sorted(pkgutil.iter_modules(getattr(module, "__path__", [])), key=lambda each: each.name):
+    for child in sorted(pkgutil.iter_modules(getattr(module, "__path__", [])), key=lambda module: module.name):
         if not child.name.startswith("_") and child.name not in _LEFT_OUT:
             yield from _package(f"{name}.{child.name}")
 
@@ -62,7 +62,7 @@ def _import(name: str) -> ModuleType | None:
         warnings.simplefilter("ignore")
         try:
             return importlib.import_module(name)
-        except (Exception, SystemExit):  # noqa: BLE001 - modules of other platforms raise all sorts of things
+        except (Exception, SystemExit):  # noqa: BLE001 - modules of other platforms raise anything
             return None
 
 

@@ -2,7 +2,7 @@
 
 from tests.style import files, measure
 
-CLEAN: tuple[str, ...] = ()
+CLEAN: tuple[str, ...] = ("prisma_client",)
 """Packages whose names are nouns and whose calls name their arguments."""
 
 

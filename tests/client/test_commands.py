@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -163,3 +164,28 @@ def test_the_doctor_says_what_is_not_fine(stack: Stack) -> None:
     assert not found["interpreter (running)"]["fine"]
     assert "ollama" in found["interpreter (running)"]["advice"]
     assert ended.returncode == 1
+
+
+def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
+    environment = {**os.environ, "PRISMA_API_KEYS_FILE": str(tmp_path / "keys")}
+
+    def keys(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PRISMA, "keys", *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    created = keys("create", "ada", "--scope", "read", "--days", "30")
+    assert created.returncode == 0, created.stderr
+    assert created.stdout.strip() not in (tmp_path / "keys").read_text()
+    assert keys("create", "ada").returncode == 2, "a name is used once"
+    assert keys("create", "bob").returncode == 0
+    listed = [json.loads(line) for line in keys("list").stdout.splitlines()]
+    assert [(key["name"], key["scope"], key["expired"]) for key in listed] == [
+        ("ada", "read", False),
+        ("bob", "admin", False),
+    ]
+    assert listed[0]["expires"]
+    assert listed[1]["expires"] is None
+    assert keys("revoke", "ada").returncode == 0
+    assert keys("revoke", "ada").returncode == 2
+    assert [json.loads(line)["name"] for line in keys("list").stdout.splitlines()] == ["bob"]

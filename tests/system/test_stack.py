@@ -1,0 +1,80 @@
+"""`prisma up`: its processes are restarted, report their metrics, and end with it, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.stack import PRISMA, environment
+
+NAMES = ("nats-server", "services.embedder", "services.trainer", "services.interpreter", "services.search", "gateway")
+
+
+def processes(stack: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    """The stack's processes by name."""
+    return {
+        name: child
+        for child in psutil.Process(stack.pid).children()
+        for name in NAMES
+        if name in " ".join(child.cmdline())
+    }
+
+
+def free_ports(count: int) -> int:
+    """The first of some free ports in a row, outside the range that outgoing connections are given."""
+    while True:
+        first = random.randrange(20_000, 30_000)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+
+
+@pytest.mark.timeout(300)
+def test_processes_are_restarted_and_none_outlives_the_stack(tmp_path: Path) -> None:
+    metrics = free_ports(5)
+    settings = {**environment(tmp_path), "PRISMA_METRICS_LISTEN": f"127.0.0.1:{metrics}"}
+    with (tmp_path / "log").open("wb") as log:
+        stack = subprocess.Popen([PRISMA, "up"], env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
+    children: list[psutil.Process] = []
+    try:
+        assert stack.stdout is not None
+        assert "PRISMA is up" in stack.stdout.readline(), (tmp_path / "log").read_text()
+        for position in range(5):
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics + position}/metrics") as response:
+                assert b"python_info" in response.read()
+        first = processes(stack)
+        assert set(first) == set(NAMES)
+        for process in first.values():
+            process.kill()
+        psutil.wait_procs(first.values())
+        while set(second := processes(stack)) != set(NAMES):
+            assert stack.poll() is None
+            time.sleep(0.1)
+        assert not {process.pid for process in first.values()} & {process.pid for process in second.values()}
+    finally:
+        children = psutil.Process(stack.pid).children(recursive=True)
+        stack.kill()
+        stack.communicate()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert alive == []
+    down = subprocess.run([PRISMA, "down"], env=settings, capture_output=True, text=True, timeout=60)
+    assert (down.returncode, down.stderr) == (0, "")
+    assert "no stack runs on" in down.stdout
+
+
+def test_a_stack_that_is_too_slow_for_its_limit_says_what_it_waited_for(tmp_path: Path) -> None:
+    settings = {**environment(tmp_path), "PRISMA_START_SECONDS": "0.01"}
+    ended = subprocess.run([PRISMA, "up"], env=settings, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "PRISMA_START_SECONDS" in ended.stderr
+    assert "embedder" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
