@@ -5,12 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
-.PHONY: help install web demo up down test lint format protos protodeps bench clean
+.PHONY: help install web demo up down test lint wheels format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
 
 install: $(VENV)/installed  ## everything into .venv
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml deploy/client/pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (torch alone is 4.7 GB; a minute or more)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
@@ -43,6 +43,9 @@ lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint, the com
 	@buf lint && deploy/buf-breaking
 	@hadolint deploy/docker/Dockerfile && check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 
+wheels: install web  ## the wheels of client and server, into dist/
+	@rm -rf dist; for folder in deploy/client .; do (cd $$folder && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist); done
+
 format: install  ## one style
 	@ruff format . && ruff check --fix .
 	@buf format -w --path protos/prisma
@@ -60,4 +63,4 @@ protos: protodeps  ## regenerate stubs and descriptor set from protos/
 	@$(BIN)/python deploy/generate-sync
 
 clean:  ## what is built and installed
-	@rm -rf $(VENV) build .protodeps gateway/web/dist gateway/web/node_modules
+	@rm -rf $(VENV) build dist .protodeps gateway/web/dist gateway/web/node_modules

@@ -67,5 +67,5 @@ class BuiltinProvider:
 def _package() -> Path:
     spec = importlib.util.find_spec("wordllama")
     if spec is None or spec.origin is None:
-        raise Internal("the package wordllama is not installed: `pip install 'prisma-suite[embedder]'`")
+        raise Internal("the package wordllama is not installed: `pip install wordllama`")
     return Path(spec.origin).parent
