@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
 from prisma_client import Prisma
 from tests.stack import DATASET, RUN, Stack
 
 AXE = Path(__file__).parents[2] / "gateway/web/node_modules/axe-core/axe.min.js"
-expect.set_options(timeout=20_000)  # a busy machine is no failure
 
 PLACES = [
     "/",
@@ -35,33 +32,6 @@ PLACES = [
     "/status",
     "/no-such-page",
 ]
-
-
-@pytest.fixture(scope="module")  # its event loop would be in the way of asynchronous tests after these
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no chromium: `apt-get install chromium`")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """A page whose console stays clean and which asks nobody but the gateway."""
-    context = browser.new_context(base_url=stack.url, viewport={"width": 1280, "height": 900})
-    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=stack.url)
-    page = context.new_page()
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith(stack.url) else troubles.append(asked.url))
-    yield page
-    context.close()
-    expected = re.compile("the server responded with a status of [45]")  # told to the user by the page
-    assert [each for each in troubles if not expected.search(each)] == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -117,7 +87,7 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
     expect(dialog.get_by_role("button", name="Delete")).to_be_disabled()
     dialog.get_by_role("textbox").fill("own-texts")
     dialog.get_by_role("button", name="Delete").click()
-    expect(page.get_by_text("own-texts is deleted")).to_be_visible()
+    expect(page.get_by_text("own-texts was deleted")).to_be_visible()
     expect(page).to_have_url(re.compile("/datasets$"))
 
 
@@ -293,7 +263,7 @@ def test_a_heatmap_waits_for_the_statistics_of_a_new_run(page: Page) -> None:
 
     page.route("**/activations:sample*", answer)
     page.goto(f"/runs/{RUN}")
-    expect(page.get_by_text("They come by themselves after a training")).to_be_visible()
+    expect(page.get_by_text("computed automatically within seconds")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Activations of"))).to_be_visible()
     assert len(asked) == 2
 

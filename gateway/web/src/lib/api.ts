@@ -81,7 +81,7 @@ async function answered(path: string, init: RequestInit): Promise<Response> {
     response = await fetch(path, init);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError("The gateway does not answer. Is PRISMA running, and this machine connected?", 0, "OFFLINE");
+    throw new ApiError("The gateway is unreachable. Check that PRISMA is running and that this machine is connected.", 0, "OFFLINE");
   }
   if (response.ok) return response;
   if (response.status === 401) window.dispatchEvent(new Event("prisma:signed-out"));
@@ -113,7 +113,7 @@ export function upload<T>(path: string, file: File, query: Query, progress: (par
     request.open("POST", address(path, query));
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.onprogress = (event) => progress(event.total ? event.loaded / event.total : 0);
-    request.onerror = () => reject(new ApiError("The upload was cut off. What came before is checked: send it again.", 0, "OFFLINE"));
+    request.onerror = () => reject(new ApiError("The upload was interrupted. Send the file again: documents that arrived are not imported twice.", 0, "OFFLINE"));
     request.onload = () => {
       try {
         const held = JSON.parse(request.responseText);
@@ -133,7 +133,10 @@ export async function* lines<T>(path: string, query: Query, signal: AbortSignal)
   const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      throw new ApiError("The connection to the gateway was interrupted.", 0, "OFFLINE");
+    });
     rest += value ?? "";
     const parts = rest.split("\n");
     rest = parts.pop() ?? "";

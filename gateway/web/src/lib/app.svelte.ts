@@ -1,9 +1,10 @@
 // What all pages share: datasets and runs, the ones that are chosen, theme, toasts, running jobs.
-import { ApiError, all, get, lines, send, type Dataset, type Job, type Run } from "./api";
+import { ApiError, all, get, send, type Dataset, type Job, type Run } from "./api";
 import { idOf } from "./format";
 import { asApiError } from "./load.svelte";
 import { m } from "./messages";
 import { router } from "./router.svelte";
+import { ENDED, watchJob } from "./watch";
 
 export interface Toast {
   id: number;
@@ -12,7 +13,6 @@ export interface Toast {
   action?: { text: string; run: () => void };
 }
 
-const ENDED = ["STATE_SUCCEEDED", "STATE_FAILED", "STATE_CANCELLED"];
 const TOAST_MS = 10_000;
 
 class App {
@@ -80,7 +80,7 @@ class App {
     try {
       this.jobs = (await get<{ jobs: Job[] }>("jobs", { pageSize: 50 })).jobs;
     } catch {
-      return; // the status page says what is away
+      return; // the status page says what is unreachable
     }
   }
 
@@ -92,7 +92,7 @@ class App {
   async follow(job: Job, changed?: (job: Job) => void, signal = new AbortController().signal): Promise<boolean> {
     void this.refreshJobs();
     let last = job;
-    for await (const each of lines<Job>(`${job.name}:watch`, {}, signal)) {
+    for await (const each of watchJob(job.name, signal)) {
       last = each;
       changed?.(each);
     }

@@ -1,0 +1,20 @@
+// A run as people see it: its own state together with the training job that is in progress on it.
+import type { Job, Run } from "./api";
+import { num, share } from "./format";
+import { m } from "./messages";
+
+export interface RunState {
+  text: string;
+  kind: "trained" | "training" | "waiting" | "untrained";
+  job?: Job;
+}
+
+/** The state of a run, given the jobs that are in progress. */
+export function stateOf(run: Run, running: Job[]): RunState {
+  const job = running.find((each) => each.kind === "train-run" && each.resources.includes(run.name));
+  if (!job) return run.state === "STATE_TRAINED" ? { text: m.runs.trained, kind: "trained" } : { text: m.runs.untrained, kind: "untrained" };
+  if (job.state === "STATE_WAITING") return { text: m.jobs.states[job.state]!, kind: "waiting", job };
+  if (job.state === "STATE_SUBMITTED") return { text: m.runs.queued, kind: "waiting", job };
+  const total = num(job.progress?.total);
+  return { text: total ? m.runs.trainingShare(share(num(job.progress?.done) / total)) : m.run.training, kind: "training", job };
+}

@@ -1,0 +1,235 @@
+"""What the page shows is so: no lost text, no wrong number, and nothing unknown that is shown as empty."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from prisma_client import Prisma
+from tests.stack import DATASET, RUN, Stack
+
+AWAY = {
+    "code": 503,
+    "status": "UNAVAILABLE",
+    "message": "the interpreter is unreachable",
+    "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "SERVICE_UNAVAILABLE"}],
+}
+IN_CONTENT = "document.activeElement.closest('dialog .content') !== null"
+
+
+def training_job(state: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": "jobs/trainer.1",
+        "service": "trainer",
+        "kind": "train-run",
+        "resources": [f"runs/{RUN}"],
+        "state": state,
+        "progress": {"done": "12", "total": "100", "unit": "steps", "secondsLeft": 1078, "message": ""},
+        "createTime": "2026-11-26T16:00:00Z",
+        "attempt": 1,
+        "log": [],
+        **fields,
+    }
+
+
+def test_a_label_is_edited_with_the_keyboard_alone(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/features?state=labelled&sort=-density")
+    page.locator("tbody a.feature").first.click()
+    history = page.locator("section", has=page.get_by_role("heading", name="Label history")).locator("li")
+    expect(history.first).to_be_visible()
+    count = history.count()
+    page.keyboard.press("e")
+    expect(page.get_by_label("Label", exact=True)).to_be_focused()
+    page.keyboard.type("x y")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("x y")
+    expect(history).to_have_count(count + 1)
+
+
+@pytest.mark.parametrize(
+    ("address", "button"),
+    [
+        (f"/runs/{RUN}", "Edit"),
+        (f"/runs/{RUN}", "Delete run"),
+        (f"/datasets/{DATASET}", "Delete dataset"),
+        (f"/runs/{RUN}/features/1", "Label again"),
+    ],
+)
+def test_dialogs_begin_in_their_first_field(page: Page, address: str, button: str) -> None:
+    page.goto(address)
+    page.get_by_role("button", name=button, exact=True).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert page.evaluate(IN_CONTENT)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_file_that_is_refused_leaves_no_dataset(page: Page, stack: Stack, tmp_path: Path) -> None:
+    csv, fields, blank = tmp_path / "own.csv", tmp_path / "fields.jsonl", tmp_path / "blank.json"
+    csv.write_text("id,text\n1,a text\n")
+    fields.write_text('{"key": 1, "title": "a title"}\n')
+    blank.write_text('[{"id": 1, "text": " "}]')
+    with Prisma(stack.url) as prisma:
+        before = {dataset.id for dataset in prisma.datasets.list()}
+        page.goto("/datasets?new=1")
+        page.set_input_files("input[type=file]", csv)
+        expect(page.get_by_role("alert")).to_contain_text("this file is CSV")
+        expect(page.get_by_role("button", name="Import")).to_be_disabled()
+        page.set_input_files("input[type=file]", fields)
+        page.get_by_role("button", name="Import").click()
+        expect(page.get_by_role("alert")).to_contain_text("has no field text. Its fields are: key, title")
+        page.set_input_files("input[type=file]", blank)
+        page.get_by_label("Id field").fill("id")
+        page.get_by_label("Text field").fill("text")
+        page.get_by_role("button", name="Import").click()
+        expect(page.get_by_role("alert")).to_contain_text("no dataset was created")
+        assert {dataset.id for dataset in prisma.datasets.list()} == before
+
+
+def test_runs_are_compared_only_with_runs_on_the_same_dataset_and_model(page: Page) -> None:
+    def answer(route: Route) -> None:
+        runs = route.fetch().json()
+        (run,) = [run for run in runs["runs"] if run["name"] == f"runs/{RUN}"]
+        copies = [
+            {
+                **run,
+                "name": f"runs/copy{n}",
+                "dataset": dataset,
+                "embeddingModel": model,
+                "metrics": {**run["metrics"], "l0": n},
+            }
+            for n, (dataset, model) in enumerate(
+                [
+                    (run["dataset"], "ollama/other"),
+                    ("datasets/other", run["embeddingModel"]),
+                    (run["dataset"], run["embeddingModel"]),
+                ],
+                1,
+            )
+        ]
+        route.fulfill(json={"runs": [run, *copies], "nextPageToken": ""})
+
+    page.route("**/v1/runs?*", answer)
+    page.goto("/runs")
+    chart = page.get_by_role("group", name="L0 against FVU")
+    expect(chart.get_by_role("link")).to_have_count(4)
+    expect(chart.locator("polyline")).to_have_count(3)
+
+
+def test_a_bar_is_as_long_as_the_score(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/search?q=abstract+base+class")
+    expect(page.locator("li.hit").first).to_be_visible()
+    for hit in page.locator("li.hit").all()[:5]:
+        score = float(hit.locator(".row b.num").first.inner_text())
+        track = hit.locator(".why").evaluate("bar => bar.clientWidth")
+        drawn = hit.locator(".why").evaluate(
+            "bar => [...bar.children].reduce((sum, part) => sum + part.offsetWidth, 0)"
+        )
+        assert abs(drawn / track - score) < 0.03
+
+
+def test_a_run_in_training_is_shown_as_such_everywhere_with_one_time_left(page: Page) -> None:
+    jobs = [training_job("STATE_RUNNING")]
+    page.route("**/v1/jobs?*", lambda route: route.fulfill(json={"jobs": jobs, "nextPageToken": ""}))
+    page.route("**/v1/jobs/trainer.1:watch*", lambda route: route.fulfill(body=json.dumps(jobs[0]) + "\n"))
+    page.goto("/runs")
+    expect(page.locator("tr", has_text=RUN).get_by_text(re.compile("^training 12.00"))).to_be_visible()
+    page.goto("/")
+    expect(page.get_by_role("main").get_by_text(re.compile("training 12.00"))).to_be_visible()
+    page.goto(f"/runs/{RUN}")
+    expect(page.get_by_role("main").get_by_text(re.compile("^training 12.00"))).to_be_visible()
+    expect(page.get_by_text("17:58 left")).to_have_count(1)
+    expect(page.get_by_text(re.compile("[0-9] s left"))).to_have_count(0)
+    reason = "the embedder is unreachable"
+    jobs[0] = training_job("STATE_WAITING", error={"code": 14, "message": reason, "details": []})
+    page.goto("/runs")
+    expect(page.locator("tr", has_text=RUN).get_by_text("waiting", exact=True)).to_have_attribute("title", reason)
+    page.goto("/jobs")
+    expect(page.get_by_text(f"Waiting: {reason}")).to_be_visible()
+
+
+def test_labels_that_cannot_be_loaded_are_not_missing(page: Page) -> None:
+    def runs(route: Route) -> None:
+        listed = route.fetch().json()
+        (run,) = [run for run in listed["runs"] if run["name"] == f"runs/{RUN}"]
+        route.fulfill(json={"runs": [run, {**run, "name": "runs/other"}], "nextPageToken": ""})
+
+    comparison = {
+        "matches": [{"first": 1, "second": 2, "cosine": 0.9}],
+        "lost": [],
+        "gained": [],
+        "split": [],
+        "merged": [],
+    }
+    page.route("**/v1/runs?*", runs)
+    page.route("**/v1/runs/*:compare?*", lambda route: route.fulfill(json={**comparison, "meanMaxCosine": 0.9}))
+    page.route("**/v1/runs/*/labels:read*", lambda route: route.fulfill(status=503, json={"error": AWAY}))
+    page.goto(f"/runs/compare?r={RUN},other")
+    expect(page.get_by_text("Labels are not shown: the interpreter is unreachable")).to_be_visible()
+    row = page.locator("tbody tr").first
+    expect(row).to_contain_text("#1")
+    expect(row).not_to_contain_text("no label")
+    feature = {"index": 1, "label": {"text": "a name"}}
+    page.unroute("**/v1/runs/*/labels:read*")
+    page.route(
+        "**/v1/runs/*/labels:read*", lambda route: route.fulfill(body=json.dumps({"features": [feature]}) + "\n")
+    )
+    page.get_by_role("button", name="Try again").click()
+    expect(row).to_contain_text("a name")
+    expect(row).to_contain_text("2 · no label")
+
+
+def test_dead_means_the_same_on_every_page(page: Page, stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        about = prisma.runs.get(RUN).interpretation()
+    share = f"{100 * about.dead_count / about.latent_count:.2f}" if about.dead_count else "0"
+    page.goto("/runs")
+    expect(page.locator("tr", has_text=RUN).get_by_text(re.compile(rf"^{share}\b"))).to_be_visible()
+    page.goto(f"/runs/{RUN}/features")
+    expect(page.get_by_text(re.compile(rf"\b{about.dead_count} dead"))).to_be_visible()
+    page.goto(f"/runs/{RUN}")
+    tile = page.locator("dl.stats div", has_text="Dead latents")
+    expect(tile).to_contain_text(re.compile(rf"\b{about.dead_count} latent"))
+
+
+def test_a_page_that_arrives_late_does_not_join_another_list(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/features?*pageToken=*", held.append)
+    page.goto(f"/runs/{RUN}/features?sort=index")
+    page.get_by_role("button", name="Show more").click()
+    page.get_by_label("Label, description or number").fill("7")
+    rows = page.locator("tbody tr")
+    expect(rows.first.locator("td").first).to_have_text("7")
+    count = rows.count()
+    with page.expect_response(re.compile("pageToken=[^&]")):
+        held[0].continue_()
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert rows.count() == count
+    expect(rows.first.locator("td").first).to_have_text("7")
+
+
+def test_following_a_job_outlasts_an_interruption(page: Page, stack: Stack) -> None:
+    interrupted: list[str] = []
+
+    def cut(route: Route) -> None:
+        interrupted.append(route.request.url)
+        if len(interrupted) < 3:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/jobs/*:watch*", cut)
+    with Prisma(stack.url) as prisma:
+        data = prisma.datasets.create("cut", ["a text", "another"], dataset_id="cut")
+        try:
+            page.goto("/datasets/cut")
+            page.get_by_role("button", name="Embed 2").click()
+            expect(page.get_by_text("Embedding is done")).to_be_visible()
+            assert len(interrupted) >= 3
+        finally:
+            data.delete()
