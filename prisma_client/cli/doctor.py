@@ -20,7 +20,7 @@ from prisma_common import addresses
 _MODULES = {
     "embedder": "wordllama",
     "trainer": "numba",
-    "interpreter": "scipy",
+    "interpreter": "networkx",
     "search": "tantivy",
     "gateway": "starlette",
 }

@@ -8,18 +8,29 @@ import time
 from pathlib import Path
 
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
-from services.chassis.blobs import ORPHAN_SECONDS, Blobs
+from prisma_common import names
+from services.chassis.blobs import ORPHAN_SECONDS, Blobs, Records
 from services.chassis.database import Database, database_dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.interpreter.labelling import Labelling
-from services.interpreter.ollama import Ollama
+from services.interpreter import statistics_files
+from services.interpreter.analyzer import Analyzer
+from services.interpreter.explorer import Explorer
+from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.follower import RunFollower
+from services.interpreter.job_starter import SERVICE, JobStarter, RequestedJobs
+from services.interpreter.keyword_labeller import KeywordLabeller
+from services.interpreter.label_editor import LabelEditor
+from services.interpreter.labellers import Labellers
+from services.interpreter.labels import KEYWORDS
+from services.interpreter.model_labeller import ModelLabeller
+from services.interpreter.ollama import OllamaChat
 from services.interpreter.servicer import InterpreterServicer
 from services.interpreter.settings import InterpreterSettings
 from services.interpreter.store import Store
+from services.interpreter.tables import BLOBS
 from services.interpreter.upstream import Upstream
-from services.interpreter.views import Views
-from services.interpreter.worker import SERVICE, Following, InterpreterJobs
+from services.interpreter.worker import InterpreterJobs
 
 
 def main() -> None:
@@ -27,56 +38,76 @@ def main() -> None:
     settings = InterpreterSettings()
 
     async def build(chassis: Chassis) -> Parts:
-        folder = settings.data_of(SERVICE)
-        database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
-        await asyncio.to_thread(database.migrate)
-        blobs = Blobs(folder / "blobs", settings.blob_url)
-        store = Store(database)
-        upstream = Upstream(settings)
-        views = Views(store, blobs, upstream)
-        ollama = Ollama(settings)
-        labelling = Labelling(upstream, ollama)
-        scratch = folder / "scratch"
-        scratch.mkdir(exist_ok=True)
-        await asyncio.to_thread(_sweep, scratch)
-        jobs = InterpreterJobs(
-            store, blobs, scratch, upstream, views, labelling, chassis.events, settings.ack_wait_seconds
-        )
-        following = Following(store, blobs, upstream, views, chassis.jobs)
-        follower = Follower(
-            chassis.events, ["run.changed", "run.deleted"], following.catch_up, every=settings.catch_up_seconds
-        )
-
-        async def close() -> None:
-            await upstream.close()
-            await ollama.close()
-            await asyncio.to_thread(database.close)
-
-        return Parts(
-            servicers=[
-                Servicer(
-                    interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
-                    InterpreterServicer(store, views, upstream, labelling, ollama, chassis.jobs, chassis.events),
-                    "prisma.interpreter.v1.InterpreterService",
-                )
-            ],
-            kinds=jobs.kinds(),
-            tasks=[follower.run],
-            dependencies=[
-                database_dependency(database),
-                ollama.server.dependency(settings, ollama.models),
-            ],
-            close=[close],
-        )
+        return await _build(settings, chassis)
 
     run_service(SERVICE, settings, settings.interpreter_listen, build)
 
 
-def _sweep(scratch: Path) -> None:
-    """Deletes what a killed process has left behind; what is younger may be another's at work."""
-    for left in scratch.iterdir():
-        if left.stat().st_mtime < time.time() - ORPHAN_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
+    folder = settings.data_of(SERVICE)
+    scratch = folder / "scratch"
+    database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+    blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
+    store = Store(database, blobs)
+    await asyncio.to_thread(database.migrate)
+    await asyncio.to_thread(_prepare, store, blobs, scratch)
+    upstream = Upstream(settings)
+    ollama = OllamaChat(settings.ollama_url)
+    labellers = Labellers({KEYWORDS: KeywordLabeller(upstream), ollama.name: ModelLabeller(upstream, ollama)})
+    starter = JobStarter(chassis.jobs)
+    cache = FeatureCache(store=store, blobs=blobs, upstream=upstream, rebuild=starter.recompute_statistics)
+    runs = RunFollower(store=store, blobs=blobs, upstream=upstream, cache=cache, starter=starter)
+    events = [names.RUN_CHANGED, names.RUN_DELETED]
+    follower = Follower(chassis.events, events, runs.catch_up, every=settings.catch_up_seconds)
+    jobs = InterpreterJobs(
+        store=store,
+        blobs=blobs,
+        scratch=scratch,
+        upstream=upstream,
+        cache=cache,
+        labellers=labellers,
+        events=chassis.events,
+        ack_wait=settings.ack_wait_seconds,
+    )
+    servicer = InterpreterServicer(
+        explorer=Explorer(cache=cache, upstream=upstream),
+        editor=LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events),
+        labellers=labellers,
+        analyzer=Analyzer(cache=cache, upstream=upstream),
+        jobs=RequestedJobs(starter=starter, cache=cache, labellers=labellers),
+    )
+
+    async def close() -> None:
+        await upstream.close()
+        await ollama.close()
+        await asyncio.to_thread(database.close)
+
+    return Parts(
+        servicers=[
+            Servicer(
+                interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
+                servicer,
+                "prisma.interpreter.v1.InterpreterService",
+            )
+        ],
+        kinds=jobs.kinds(),
+        tasks=[follower.run],
+        dependencies=[database_dependency(database), ollama.server.dependency(settings, ollama.ids)],
+        close=[close],
+    )
+
+
+def _prepare(store: Store, blobs: Blobs, scratch: Path) -> None:
+    """Brings stored data up to date, and deletes what killed processes left behind."""
+    store.begin_histories()
+    store.sweep_requests()
+    folders = store.statistics_folders()
+    blobs.adopt_unrecorded(path for uid, attempt in folders for path in statistics_files.paths_of(uid, attempt))
+    blobs.sweep([statistics_files.folder_of(uid, attempt) for uid, attempt in folders])
+    scratch.mkdir(exist_ok=True)
+    for leftover in scratch.iterdir():
+        if leftover.stat().st_mtime < time.time() - ORPHAN_SECONDS:  # a younger one may be in use by another process
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 if __name__ == "__main__":

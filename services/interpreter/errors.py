@@ -1,13 +1,25 @@
 """Errors of the interpreter.
 
-RunNotFound · FeatureNotFound · LabelNotFound · LabelModelNotFound
-RunNotTrained · StatisticsNotComputed · FamiliesNotBuilt · FeatureDead · DocumentNotEmbedded
-UnusableAnswer
+PrismaError
+├── StatisticsDamaged
+├── NotFound
+│   ├── RunNotFound
+│   ├── FeatureNotFound
+│   ├── LabelNotFound
+│   ├── LabelModelNotFound
+│   └── FamilyNotFound
+└── FailedPrecondition
+    ├── RunNotTrained
+    ├── StatisticsNotComputed
+    ├── FamiliesNotBuilt
+    ├── FeatureDead
+    ├── DocumentNotEmbedded
+    └── UnusableAnswer
 """
 
 from __future__ import annotations
 
-from services.chassis.errors import FailedPrecondition, NotFound
+from services.chassis.errors import Code, FailedPrecondition, NotFound, PrismaError
 
 
 class RunNotFound(NotFound):
@@ -29,9 +41,15 @@ class LabelNotFound(NotFound):
 
 
 class LabelModelNotFound(NotFound):
-    """No provider has this model."""
+    """No provider offers this label model."""
 
     reason = "LABEL_MODEL_NOT_FOUND"
+
+
+class FamilyNotFound(NotFound):
+    """The run has no family with this id."""
+
+    reason = "FAMILY_NOT_FOUND"
 
 
 class RunNotTrained(FailedPrecondition):
@@ -53,7 +71,7 @@ class FamiliesNotBuilt(FailedPrecondition):
 
 
 class FeatureDead(FailedPrecondition):
-    """The latent never activates: nothing can be said of it."""
+    """The latent is active in no row, so it cannot be named."""
 
     reason = "FEATURE_DEAD"
 
@@ -65,6 +83,13 @@ class DocumentNotEmbedded(FailedPrecondition):
 
 
 class UnusableAnswer(FailedPrecondition):
-    """A language model answered, twice, what is no label."""
+    """A language model answered twice without a usable label."""
 
     reason = "PROVIDER_REFUSED"
+
+
+class StatisticsDamaged(PrismaError):
+    """A file of a run's statistics is damaged or missing. They are being computed again."""
+
+    code = Code.DATA_LOSS
+    reason = "BLOB_DAMAGED"

@@ -1,17 +1,21 @@
-"""Features as a table to be opened elsewhere."""
+"""Tables of features and of activations, to be opened elsewhere."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prisma_common import wire
+from services.chassis.threads import in_thread
+from services.interpreter.documents import Document
 from services.interpreter.features import Features
+from services.interpreter.runs import Run
 
 COLUMNS = (
     "index",
@@ -26,62 +30,90 @@ COLUMNS = (
     "label_model",
 )
 SNIPPET_CHARACTERS = 200
-_LINES = 1000
+_BYTE_ORDER_MARK = "\ufeff"
+_TABLE_ROWS = 1000
+"""Rows of one part of a table."""
+_DOCUMENTS = 500
+"""Documents of one part of an export of activations."""
 
 
-def features_csv(features: Features) -> Iterator[bytes]:
-    """CSV (RFC 4180) in UTF-8, a header line first, in parts of some lines."""
-    yield _lines([COLUMNS])
-    for start in range(0, features.count, _LINES):
-        yield _lines([_row(features, index) for index in range(start, min(start + _LINES, features.count))])
+class RowSource(Protocol):
+    """What is read from the trainer and the embedder."""
+
+    def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:
+        """The run's codes, block by block."""
+        ...
+
+    async def documents(self, dataset: str, rows: Sequence[int]) -> Mapping[int, Document]:
+        """Documents by row, without those that were deleted."""
+        ...
 
 
-def activation_lines(codes: wire.Codes, documents: Mapping[int, tuple[str, str]]) -> bytes:
-    """JSON lines in UTF-8, one for each row that has a document. documents: (name, text) by row."""
+def features_csv(features: Features, *, byte_order_mark: bool = False) -> Iterator[bytes]:
+    """CSV (RFC 4180) in UTF-8 with a header line, in parts. Some spreadsheets need a byte order mark to read UTF-8."""
+    yield (_BYTE_ORDER_MARK if byte_order_mark else "").encode() + _csv([COLUMNS])
+    for start in range(0, features.count, _TABLE_ROWS):
+        indices = range(start, min(start + _TABLE_ROWS, features.count))
+        yield _csv([_feature_row(features, index) for index in indices])
+
+
+async def activations_jsonl(run: Run, source: RowSource) -> AsyncIterator[bytes]:
+    """JSON lines in UTF-8, one for each row whose document still exists, in parts. Raises what `source` raises."""
+    async for codes in source.codes(run):
+        for start in range(0, len(codes), _DOCUMENTS):
+            part = codes.slice(start, min(start + _DOCUMENTS, len(codes)))
+            documents = await source.documents(run.dataset, part.rows.tolist())
+            yield await in_thread(activation_lines, part, documents)
+
+
+def activation_lines(codes: wire.Codes, documents: Mapping[int, Document]) -> bytes:
+    """JSON lines in UTF-8, one for each row that has a document. documents: by row."""
     lines: list[str] = []
-    for place, row in enumerate(codes.rows.tolist()):
-        if row in documents:
-            name, text = documents[row]
-            indices, values = codes.row(place)
+    for position, row in enumerate(codes.rows.tolist()):
+        document = documents.get(row)
+        if document is not None:
+            indices, values = codes.row(position)
             line = {
-                "document": name,
+                "document": document.name,
+                "key": document.key,
                 "row": row,
-                "text": text[:SNIPPET_CHARACTERS],
+                "text": document.text[:SNIPPET_CHARACTERS],
+                "metadata": document.metadata,
                 "indices": indices.tolist(),
-                "activations": shortest(values),
+                "activations": shortest_decimals(values),
             }
             lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
     return "".join(lines).encode()
 
 
-def shortest(values: NDArray[np.float32]) -> list[float]:
-    """The shortest decimals that are read back as the same float32."""
+def shortest_decimals(values: NDArray[np.float32]) -> list[float]:
+    """The shortest decimals that read back as the same float32."""
     return [float(text) for text in values.astype(str)]
 
 
-def _row(features: Features, index: int) -> tuple[object, ...]:
+def _feature_row(features: Features, index: int) -> tuple[object, ...]:
     label = features.labels.get(index)
     statistics = features.statistics
     return (
         index,
-        _harmless(label.draft.text) if label else "",
-        _harmless(label.draft.description) if label else "",
+        _without_formula(label.draft.text) if label else "",
+        _without_formula(label.draft.description) if label else "",
         float(statistics.density[index]),
         float(statistics.maximum[index]),
         float(statistics.mean[index]),
         float(statistics.variance[index]),
         int(statistics.active_count[index]),
         label.draft.source.value if label else "",
-        label.draft.model if label else "",
+        (label.draft.model or "") if label else "",
     )
 
 
-def _harmless(text: str) -> str:
+def _without_formula(text: str) -> str:
     """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def _lines(rows: list[tuple[object, ...]]) -> bytes:
+def _csv(rows: list[tuple[object, ...]]) -> bytes:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows(rows)
     return buffer.getvalue().encode()

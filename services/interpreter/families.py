@@ -1,14 +1,14 @@
 """Families: features that belong together because the rarer ones activate where a more frequent one does.
 
 O'Neill et al. 2024 (Disentangling Dense Embeddings with Sparse Autoencoders), section 4.2: co-occurrence counts are
-divided by how often the rarer feature activates, edges under a threshold are left out, a maximum spanning tree keeps
-the strongest of the rest, its edges point from the denser feature to the sparser one. Each root with all that is below
-it is a family. Then the roots are taken away, and the rest forms finer families, for some rounds.
+divided by how often the rarer feature activates, edges below a threshold are dropped, a maximum spanning tree keeps
+the strongest of the rest, and its edges point from the denser feature to the sparser one. Each root with everything
+below it is a family. Then the roots are removed, and the rest forms finer families, for some rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -20,29 +20,37 @@ THRESHOLD = 0.1
 ROUNDS = 3
 COLOR_COUNT = 8
 MIN_SHARED = 3
-"""Rows that two features must share: two rare ones meet by chance."""
+"""Rows in which two features must both be active: two rare ones meet by chance."""
+_BLOCK_ROWS = 1024
+"""Rows of the co-occurrence matrix that are searched for edges at once: bounds memory."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A feature in a family's tree. parent: the feature above it, None for the root. weight: of that edge, 0 to 1."""
+    """A feature in a family's tree."""
 
     index: int
     parent: int | None
+    """The feature above it; None for the root."""
     weight: float
+    """Of the edge to its parent, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A root and all below it. color: 1 to 8 for the largest of the first round, else 0."""
+    """A root and all below it."""
 
     id: str
     round: int
+    """In which it was found, from 1."""
     color: int
+    """1 to 8 for the largest families of the first round, else 0."""
     members: Sequence[Member]
+    """The root first, parents before their children."""
 
     @property
     def root(self) -> int:
+        """The index of the feature at the top."""
         return self.members[0].index
 
 
@@ -59,43 +67,63 @@ def build(
     the lower index.
     """
     edges = _edges(cooccurrence, threshold)
-    above = np.lexsort((np.arange(len(density)), -density))
+    densest_first = np.lexsort((np.arange(len(density)), -density))
     rank = np.empty(len(density), np.int64)
-    rank[above] = np.arange(len(density))
-    gone: set[int] = set()
-    found: list[Family] = []
+    rank[densest_first] = np.arange(len(density))
+    removed: set[int] = set()
+    families: list[Family] = []
     for number in range(1, rounds + 1):
-        tree = _tree([edge for edge in edges if edge[0] not in gone and edge[1] not in gone], rank)
+        tree = _tree([edge for edge in edges if removed.isdisjoint(edge[:2])], rank)
         roots = [node for node in tree if not tree.in_degree(node) and tree.out_degree(node)]
         if not roots:
             break
         trees = sorted((_below(tree, root) for root in roots), key=lambda members: (-len(members), members[0].index))
-        found += [
-            Family(
-                f"{number}-{members[0].index}",
-                number,
-                place + 1 if number == 1 and place < COLOR_COUNT else 0,
-                members,
-            )
-            for place, members in enumerate(trees)
-        ]
-        gone.update(roots)
-    return found
+        families += [_family(number, place, members) for place, members in enumerate(trees)]
+        removed.update(roots)
+    return families
 
 
-def normalised(shared: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+def matching(families: Iterable[Family], query: str, label_of: Callable[[int], str]) -> list[Family]:
+    """The families of which one feature's label contains all words of the query, the largest first; ties by round."""
+    words = query.lower().split()
+    largest_first = sorted(families, key=lambda family: (-len(family.members), family.round, family.root))
+    if not words:
+        return largest_first
+    return [
+        family
+        for family in largest_first
+        if any(all(word in label_of(member.index).lower() for word in words) for member in family.members)
+    ]
+
+
+def normalised(shared: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
     """Rows in which both of two live features are active, over those in which the rarer is: 0 to 1."""
-    return shared / np.minimum(one, other)
+    return shared / np.minimum(first, second)
+
+
+def _family(number: int, place: int, members: Sequence[Member]) -> Family:
+    """The family at a place, from 0, of a round's list."""
+    return Family(
+        id=f"{number}-{members[0].index}",
+        round=number,
+        color=place + 1 if number == 1 and place < COLOR_COUNT else 0,
+        members=members,
+    )
 
 
 def _edges(cooccurrence: sparse.csr_array, threshold: float) -> list[tuple[int, int, float]]:
-    """(one, other, weight) of all pairs that reach the threshold, one < other."""
-    upper = sparse.triu(cooccurrence, k=1).tocoo()
-    own = cooccurrence.diagonal()
-    one, other = upper.coords
-    weight = normalised(upper.data, own[one], own[other])
-    kept = (weight >= threshold) & (upper.data >= MIN_SHARED)
-    return list(zip(one[kept].tolist(), other[kept].tolist(), weight[kept].tolist(), strict=True))
+    """(first, second, weight) of all pairs that reach the threshold, first < second, by both."""
+    own = cooccurrence.diagonal().astype(np.int64)
+    edges: list[tuple[int, int, float]] = []
+    for start in range(0, cooccurrence.shape[0], _BLOCK_ROWS):
+        block = sparse.csr_array(cooccurrence[start : start + _BLOCK_ROWS]).tocoo()
+        first, second = block.coords[0] + start, block.coords[1]
+        enough = (first < second) & (block.data >= MIN_SHARED)
+        first, second, shared = first[enough], second[enough], block.data[enough]
+        weight = normalised(shared, own[first], own[second])
+        strong = weight >= threshold
+        edges += zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True)
+    return edges
 
 
 def _tree(edges: Sequence[tuple[int, int, float]], rank: NDArray[np.int64]) -> nx.DiGraph[int]:
@@ -103,8 +131,8 @@ def _tree(edges: Sequence[tuple[int, int, float]], rank: NDArray[np.int64]) -> n
     graph: nx.Graph[int] = nx.Graph()
     graph.add_weighted_edges_from(edges)
     tree: nx.DiGraph[int] = nx.DiGraph()
-    for one, other, data in nx.maximum_spanning_edges(graph):
-        source, target = (one, other) if rank[one] < rank[other] else (other, one)
+    for first, second, data in nx.maximum_spanning_edges(graph):
+        source, target = (first, second) if rank[first] < rank[second] else (second, first)
         tree.add_edge(source, target, weight=data["weight"])
     return tree
 
@@ -112,11 +140,11 @@ def _tree(edges: Sequence[tuple[int, int, float]], rank: NDArray[np.int64]) -> n
 def _below(tree: nx.DiGraph[int], root: int) -> list[Member]:
     """The root and all below it, breadth first, siblings by weight."""
     members = [Member(root, None, 0.0)]
-    seen = {root}
+    reached = {root}
     for member in members:
         edges: Iterable[tuple[int, int, float]] = tree.out_edges(member.index, data="weight")
         for _, child, weight in sorted(edges, key=lambda edge: (-edge[2], edge[1])):
-            if child not in seen:
-                seen.add(child)
+            if child not in reached:
+                reached.add(child)
                 members.append(Member(child, member.index, float(weight)))
     return members

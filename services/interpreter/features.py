@@ -1,4 +1,4 @@
-"""All features of a run with what is known of them, to be listed, filtered and searched."""
+"""All features of a run with what is known about them, to be listed, filtered and searched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.filters import InvalidFilter, Term
-from services.interpreter.errors import FeatureDead, FeatureNotFound
+from services.interpreter.errors import FamilyNotFound, FeatureDead, FeatureNotFound
 from services.interpreter.families import Family, Member
 from services.interpreter.keywords import Evidence
 from services.interpreter.labels import Label, Source
@@ -25,7 +25,7 @@ FILTERS = {
     **dict.fromkeys(("source", "family"), "= !="),
 }
 ORDERS = (*NUMBERS, "label")
-_COMPARE: Mapping[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]] = {
+_COMPARISONS: Mapping[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -33,6 +33,26 @@ _COMPARE: Mapping[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]
     ">": operator.gt,
     ">=": operator.ge,
 }
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a list of features is sorted; ties by index."""
+
+    field: str
+    """One of ORDERS."""
+    descending: bool
+
+
+DENSEST_FIRST = Order("density", descending=True)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A feature's place in a family."""
+
+    family: Family
+    member: Member
 
 
 def check_indices(run: Run, indices: Sequence[int]) -> None:
@@ -47,21 +67,19 @@ def check_indices(run: Run, indices: Sequence[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Membership:
-    """A feature's place in a family."""
-
-    family: Family
-    member: Member
-
-
-@dataclass(frozen=True)
 class Features:
-    """A run's n features: statistics, active labels by index, families."""
+    """A run's n features."""
 
     interpretation: Interpretation
     statistics: Statistics
     labels: Mapping[int, Label]
+    """The active labels by index."""
     families: Sequence[Family]
+
+    @property
+    def run(self) -> Run:
+        """The run that the features are of."""
+        return self.interpretation.run
 
     @property
     def count(self) -> int:
@@ -69,13 +87,69 @@ class Features:
         return self.statistics.latent_count
 
     @cached_property
+    def live_count(self) -> int:
+        """Latents that are active in at least one row."""
+        return int((self.statistics.active_count > 0).sum())
+
+    @cached_property
     def memberships(self) -> Mapping[int, Sequence[Membership]]:
         """The families of each feature, those of earlier rounds first, then the larger ones."""
         places: dict[int, list[Membership]] = {}
-        for family in sorted(self.families, key=lambda each: (each.round, -len(each.members), each.root)):
+        for family in sorted(self.families, key=lambda family: (family.round, -len(family.members), family.root)):
             for member in family.members:
                 places.setdefault(member.index, []).append(Membership(family, member))
         return places
+
+    def check(self, index: int) -> int:
+        """`index` if there is such a feature. Raises FeatureNotFound."""
+        check_indices(self.run, [index])
+        return index
+
+    def check_alive(self, index: int) -> int:
+        """`index` if the feature is active in at least one row. Raises FeatureNotFound, FeatureDead."""
+        if not self.statistics.active_count[self.check(index)]:
+            raise FeatureDead(
+                f"{self.run.name}/features/{index} is active in no document, so it cannot be named",
+                metadata={"index": str(index)},
+            )
+        return index
+
+    def label_text(self, index: int) -> str:
+        """The active label; empty where there is none."""
+        label = self.labels.get(index)
+        return label.draft.text if label else ""
+
+    def top(self, index: int, limit: int | None = None) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+        """Rows (m,) that activate a feature most, the strongest first, and how strongly (m,)."""
+        count = int((self.statistics.top_rows[index] != NO_ROW).sum())
+        part = slice(0, count if limit is None else min(count, limit))
+        return np.asarray(self.statistics.top_rows[index, part]), np.asarray(self.statistics.top_values[index, part])
+
+    def negatives(self, index: int, limit: int) -> list[int]:
+        """Rows in which a feature is not active, the most telling first."""
+        rows = self.statistics.negative_rows[index]
+        return rows[rows != NO_ROW][:limit].tolist()
+
+    def evidence(self, index: int) -> Evidence:
+        """What keywords are made of."""
+        rows, activations = self.top(index)
+        return Evidence(index, float(self.statistics.density[index]), rows, activations)
+
+    def select(self, terms: Sequence[Term] = (), *, query: str = "", order: Order = DENSEST_FIRST) -> NDArray[np.int64]:
+        """Indices of the features that match a filter and a query, in order. Raises InvalidFilter, FamilyNotFound."""
+        matches = self._matching_query(query)
+        for term in terms:
+            matches &= self._matching(term)
+        indices = np.flatnonzero(matches)
+        if order.field == "label":
+            return self._by_label(indices, order.descending)
+        values = self._numbers[order.field][indices]
+        return indices[np.lexsort((indices, -values if order.descending else values))]
+
+    def most_frequent(self, terms: Sequence[Term], count: int) -> NDArray[np.int64]:
+        """Indices of at most `count` live features that match a filter, the most frequent first. Raises as `select`."""
+        indices = self.select(terms)
+        return indices[self.statistics.active_count[indices] > 0][:count]
 
     @cached_property
     def _numbers(self) -> Mapping[str, NDArray[np.float64]]:
@@ -89,82 +163,56 @@ class Features:
         }
 
     @cached_property
-    def _words(self) -> Sequence[str]:
+    def _searchable_texts(self) -> Sequence[str]:
         """What each feature is searched by, in lower case."""
-        return [self._words_of(index) for index in range(self.count)]
+        return [self._searchable_text(index) for index in range(self.count)]
 
-    def _words_of(self, index: int) -> str:
+    def _searchable_text(self, index: int) -> str:
         label = self.labels.get(index)
         if label is None:
             return ""
         return "\n".join([label.draft.text, label.draft.description, *label.draft.keywords]).lower()
 
-    def check(self, index: int) -> int:
-        """`index` if there is such a feature. Raises FeatureNotFound."""
-        check_indices(self.interpretation.run, [index])
-        return index
+    def _matching_query(self, query: str) -> NDArray[np.bool_]:
+        """(n,) which features contain all words of a query, or have it as their index."""
+        words = query.lower().split()
+        if not words:
+            return np.ones(self.count, bool)
+        number = int(query) if query.strip().isdecimal() and len(query) < 20 else -1
+        return self._where(
+            lambda index: index == number or all(word in self._searchable_texts[index] for word in words)
+        )
 
-    def label_text(self, index: int) -> str:
-        """The active label; empty where there is none."""
-        label = self.labels.get(index)
-        return label.draft.text if label else ""
-
-    def alive(self, index: int) -> int:
-        """`index` if the feature activates. Raises FeatureNotFound, FeatureDead."""
-        if not self.statistics.active_count[self.check(index)]:
-            raise FeatureDead(
-                f"{self.interpretation.run.name}/features/{index} never activates: nothing can be said of it",
-                metadata={"index": str(index)},
-            )
-        return index
-
-    def top(self, index: int, limit: int | None = None) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
-        """Rows (m,) that activate a feature most, strongest first, and how strongly."""
-        count = int((self.statistics.top_rows[index] != NO_ROW).sum())
-        part = slice(0, count if limit is None else min(count, limit))
-        return np.asarray(self.statistics.top_rows[index, part]), np.asarray(self.statistics.top_values[index, part])
-
-    def evidence(self, index: int) -> Evidence:
-        """What keywords are made of."""
-        rows, activations = self.top(index)
-        return Evidence(index, float(self.statistics.density[index]), rows, activations)
-
-    def select(self, query: str, terms: Sequence[Term], order: str, descending: bool) -> NDArray[np.int64]:
-        """Indices of the features that match, in order; ties by index. Raises InvalidFilter."""
-        kept = np.ones(self.count, bool)
-        for term in terms:
-            kept &= self._matching(term)
-        wanted = query.lower().split()
-        if wanted:
-            number = int(query) if query.strip().isdecimal() else -1
-            found = [
-                index == number or all(word in self._words[index] for word in wanted) for index in range(self.count)
-            ]
-            kept &= np.array(found)
-        indices = np.flatnonzero(kept)
-        if order == "label":
-            # Features without a label come last, whichever way.
-            named = [index for index in indices.tolist() if index in self.labels]
-            named.sort(key=lambda index: self.label_text(index).lower(), reverse=descending)
-            return np.array([*named, *(index for index in indices.tolist() if index not in self.labels)], np.int64)
-        values = self._numbers[order][indices]
-        return indices[np.lexsort((indices, -values if descending else values))]
+    def _by_label(self, indices: NDArray[np.int64], descending: bool) -> NDArray[np.int64]:
+        """Indices by label, case ignored; those without a label come last either way."""
+        labelled = [index for index in indices.tolist() if index in self.labels]
+        labelled.sort(key=lambda index: self.label_text(index).lower(), reverse=descending)
+        return np.array([*labelled, *(index for index in indices.tolist() if index not in self.labels)], np.int64)
 
     def _matching(self, term: Term) -> NDArray[np.bool_]:
         if term.field in self._numbers:
-            return _COMPARE[term.op](self._numbers[term.field], term.number())
+            return _COMPARISONS[term.op](self._numbers[term.field], term.number())
         if term.field == "dead":
             return (self.statistics.active_count == 0) == term.flag()
         if term.field == "labelled":
-            return self._with(lambda index: index in self.labels) == term.flag()
-        if term.field == "source":
-            if term.value not in tuple(Source):
-                raise InvalidFilter(f"filter: source is one of {', '.join(Source)}; got {term.value!r}")
-            here = self._with(lambda index: index in self.labels and self.labels[index].draft.source == term.value)
-        else:
-            members = {member.index for family in self.families if family.id == term.value for member in family.members}
-            here = self._with(members.__contains__)
-        return here if term.op == "=" else ~here
+            return self._where(self.labels.__contains__) == term.flag()
+        members = self._of_source(term.value) if term.field == "source" else self._of_family(term.value)
+        return members if term.op == "=" else ~members
 
-    def _with(self, holds: Callable[[int], bool]) -> NDArray[np.bool_]:
+    def _of_source(self, source: str) -> NDArray[np.bool_]:
+        if source not in tuple(Source):
+            raise InvalidFilter(f"filter: source is one of {', '.join(Source)}; got {source!r}")
+        return self._where(lambda index: index in self.labels and self.labels[index].draft.source == source)
+
+    def _of_family(self, family_id: str) -> NDArray[np.bool_]:
+        family = next((family for family in self.families if family.id == family_id), None)
+        if family is None:
+            name = f"{self.run.name}/families/{family_id[:100]}"
+            raise FamilyNotFound(
+                f"there is no family {name}; families may have been rebuilt", metadata={"family": name}
+            )
+        indices = {member.index for member in family.members}
+        return self._where(indices.__contains__)
+
+    def _where(self, holds: Callable[[int], bool]) -> NDArray[np.bool_]:
         return np.fromiter((holds(index) for index in range(self.count)), bool, self.count)

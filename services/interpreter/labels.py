@@ -1,14 +1,20 @@
-"""What a label is, and how it is asked for."""
+"""What a label is, and how it is requested."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 KEYWORDS = "keywords"
-"""The built-in model: words alone."""
+"""The built-in label model."""
+MAX_TEXT = 200
+"""Characters of a label."""
+MAX_DESCRIPTION = 2000
+"""Characters of its description."""
+_JOINERS = "\u200c\u200d"
+"""Zero-width characters that spelling needs, for example in Persian and Hindi."""
 
 
 class Source(StrEnum):
@@ -19,41 +25,83 @@ class Source(StrEnum):
     HUMAN = "HUMAN"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """How labels are made. model: `keywords` or `ollama/<model>`; the rest is for language models."""
+    """How labels are made. Only `model` concerns keywords; the rest is for language models."""
 
     model: str = KEYWORDS
+    """`keywords` or `<provider>/<model>`."""
     positive_count: int = 6
+    """Documents that activate the feature, shown to the model."""
     negative_count: int = 4
+    """Documents that do not."""
     temperature: float = 0.2
-    system_prompt: str = ""
+    system_prompt: str | None = None
+    """Replaces the built-in one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A label that is not kept yet. job: the job that made it, if one did; carried_from: the label
-    of another run that it is a copy of."""
+    """A label that is not stored yet."""
 
     index: int
+    """The feature's."""
     text: str
     description: str
     source: Source
-    model: str = ""
-    author: str = ""
-    keywords: Sequence[str] = ()
+    model: str | None = None
+    """The label model; None for a person's label."""
+    author: str | None = None
+    """The person; None for a model's label, and where no user is known."""
+    keywords: tuple[str, ...] = ()
     options: Options | None = None
-    positive_rows: Sequence[int] = ()
-    negative_rows: Sequence[int] = ()
-    job: str = ""
-    carried_from: str = ""
+    """How it was made; None for a person's label."""
+    positive_rows: tuple[int, ...] = ()
+    negative_rows: tuple[int, ...] = ()
+    job: str | None = None
+    """The job that made it."""
+    carried_from: str | None = None
+    """The label of another run that it is a copy of."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Label:
-    """A label of the history. revision: counts from 1 within the feature. Nothing of it ever changes but `active`."""
+    """A label of the history. Only `active` ever changes."""
 
     draft: Draft
     revision: int
+    """Counts from 1 within the feature."""
     active: bool
     create_time: datetime
+    """UTC."""
+
+
+def clean_line(text: str) -> str:
+    """A text on one line, without control characters, in NFC."""
+    return " ".join(_printable(text, keep=_JOINERS).split())
+
+
+def clean_text(text: str) -> str:
+    """A text without control characters except line ends, in NFC."""
+    return _printable(text.replace("\r\n", "\n"), keep=f"{_JOINERS}\n").strip()
+
+
+def shorten(text: str, limit: int) -> str:
+    """The start of a text with at most `limit` characters; where it is cut, it ends at a word and with `…`."""
+    if len(text) <= limit:
+        return text
+    start = text[: limit - 1]
+    words, blank, _ = start.rpartition(" ")
+    return f"{words if blank and len(words) > limit // 2 else start}…"
+
+
+def _printable(text: str, *, keep: str) -> str:
+    """Control characters become spaces; invisible, unassigned, private and half characters are dropped."""
+    characters: list[str] = []
+    for character in text:
+        category = unicodedata.category(character)
+        if character in keep or category[0] != "C":
+            characters.append(character)
+        elif category == "Cc":
+            characters.append(" ")
+    return unicodedata.normalize("NFC", "".join(characters))

@@ -1,4 +1,4 @@
-"""Labels by Ollama: `/api/chat` with a JSON schema."""
+"""Chat models of Ollama: `/api/chat` with a JSON schema."""
 
 from __future__ import annotations
 
@@ -6,51 +6,56 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.chassis.providers.ollama import NAME, OllamaServer
-from services.interpreter.errors import LabelModelNotFound
-from services.interpreter.settings import InterpreterSettings
+from services.interpreter.labellers import LabelModel
 
-PREFIX = f"{NAME}/"
 _MAX_TOKENS = 400
-_CONTEXT = 8192
+"""Of an answer."""
+_CONTEXT_TOKENS = 8192
 
 
-class Ollama:
-    """The operator's Ollama server. All methods raise ProviderUnavailable, ProviderRefused."""
+class OllamaChat:
+    """The chat models of the operator's Ollama server. All methods raise ProviderUnavailable, ProviderRefused."""
 
-    def __init__(self, settings: InterpreterSettings) -> None:
-        self.server = OllamaServer(settings.ollama_url)
+    name = NAME
+
+    def __init__(self, url: str) -> None:
+        self.server = OllamaServer(url)
 
     async def close(self) -> None:
         """Closes the connections."""
         await self.server.close()
 
-    async def models(self) -> list[str]:
-        """Names of the models that can chat."""
-        return sorted(model.name for model in await self.server.models("completion"))
+    async def models(self) -> list[LabelModel]:
+        """The models that can chat, by id."""
+        names = sorted(model.name for model in await self.server.models("completion"))
+        return [LabelModel(f"{NAME}/{name}", f"{name} (Ollama)") for name in names]
 
-    async def check(self, model: str) -> None:
-        """Raises LabelModelNotFound for a model that it does not have, or that can't chat. `model` is `ollama/…`."""
-        name = model.removeprefix(PREFIX)
-        able = await self.models()
-        if name not in able and f"{name}:latest" not in able:
-            raise LabelModelNotFound(
-                f"Ollama has no model {name!r} that can chat; it has: {', '.join(able) or 'none'}. "
-                f"`ollama pull {name}` fetches one",
-                metadata={"model": model},
-            )
+    async def ids(self) -> list[str]:
+        """The ids of the models that can chat."""
+        return [model.id for model in await self.models()]
+
+    def how_to_add(self, model: str) -> str:
+        """A sentence that says how the operator adds a model."""
+        return f"`ollama pull {model}` downloads it"
 
     async def chat(
-        self, model: str, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], temperature: float
+        self, model: str, messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, Any], temperature: float
     ) -> str:
-        """The content of its answer, which follows the schema unless it was cut off."""
-        answer = await self.server.post(
-            "/api/chat",
-            {
-                "model": model.removeprefix(PREFIX),
-                "messages": list(messages),
-                "format": schema,
-                "stream": False,
-                "options": {"temperature": temperature, "num_predict": _MAX_TOKENS, "num_ctx": _CONTEXT, "seed": 0},
+        """The text of a model's answer, which follows the JSON schema unless it was cut."""
+        body = {
+            "model": model,
+            "messages": list(messages),
+            "format": schema,
+            "stream": False,
+            "options": {
+                "temperature": temperature,
+                "num_predict": _MAX_TOKENS,
+                "num_ctx": _CONTEXT_TOKENS,
+                "seed": 0,
             },
-        )
-        return str(answer.get("message", {}).get("content", ""))
+        }
+        answer = await self.server.post("/api/chat", body)
+        message = answer.get("message")
+        if not isinstance(message, dict):
+            raise self.server.unavailable("its answer has no message")
+        return str(message.get("content", ""))

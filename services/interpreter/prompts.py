@@ -1,4 +1,4 @@
-"""What a language model is asked for a label, and what it may answer."""
+"""The question that a language model is asked for a label, and how its answer is read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MAX_LABEL = 200
-MAX_DESCRIPTION = 2000
+from services.interpreter.labels import MAX_DESCRIPTION, clean_line, shorten
+
+MAX_ANSWER = 64_000
+"""Characters of an answer that are read."""
+MAX_MODEL_LABEL = 100
+"""Characters of a model's label: two to six words are asked for."""
 _TEXT_CHARACTERS = 1500
+_QUOTES = "\"'“” ."
 SYSTEM_PROMPT = (
     "You name what one latent of a sparse autoencoder responds to. The autoencoder was trained on embeddings of "
     "documents; a latent is active in documents that share one idea.\n"
@@ -27,12 +32,13 @@ SCHEMA: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A document shown to the model. activation: 0 in those in which the latent is silent."""
+class ShownDocument:
+    """A document as the model sees it."""
 
     row: int
     text: str
     activation: float
+    """0 in documents in which the latent is not active."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,21 @@ class Answer:
 
 
 class NotALabel(ValueError):
-    """The answer holds no label; says what came."""
+    """The answer holds no label; the message quotes it."""
 
 
-def messages(positives: Sequence[Shown], negatives: Sequence[Shown], system_prompt: str) -> list[dict[str, str]]:
-    """The conversation: system prompt, and the documents."""
-    strongest = max((each.activation for each in positives), default=1.0)
+def messages(
+    positives: Sequence[ShownDocument], negatives: Sequence[ShownDocument], system_prompt: str | None
+) -> list[dict[str, str]]:
+    """The conversation: the system prompt and the documents."""
+    strongest = max((document.activation for document in positives), default=1.0)
     lines = ["Documents in which the latent is active:"]
-    for each in positives:
-        lines.append(f"\n[activation {each.activation / strongest * 10:.0f}]\n{each.text[:_TEXT_CHARACTERS]}")
+    for document in positives:
+        activation = document.activation / strongest * 10
+        lines.append(f"\n[activation {activation:.0f}]\n{document.text[:_TEXT_CHARACTERS]}")
     if negatives:
         lines.append("\n\nDocuments in which it is not active:")
-        lines += [f"\n[activation 0]\n{each.text[:_TEXT_CHARACTERS]}" for each in negatives]
+        lines += [f"\n[activation 0]\n{document.text[:_TEXT_CHARACTERS]}" for document in negatives]
     return [
         {"role": "system", "content": system_prompt or SYSTEM_PROMPT},
         {"role": "user", "content": "\n".join(lines)},
@@ -63,19 +72,24 @@ def messages(positives: Sequence[Shown], negatives: Sequence[Shown], system_prom
 
 
 def read(content: str) -> Answer:
-    """The label in a model's answer, which may stand in a code fence or in other words. Raises NotALabel."""
+    """The label in a model's answer, which may be in a code fence or between other words. Raises NotALabel.
+
+    Label and description are on one line, without control characters, and not longer than a label may be.
+    """
+    content = content[:MAX_ANSWER]
     start, end = content.find("{"), content.rfind("}")
     try:
-        held = json.loads(content[start : end + 1])
-        label, description = held["label"], held.get("description", "")
-    except (ValueError, KeyError, TypeError, AttributeError):
+        fields = json.loads(content[start : end + 1])
+        label, description = _line(fields["label"]), _line(fields.get("description", ""))
+    except Exception:  # noqa: BLE001 - whatever a model writes is no label rather than a fault of ours
         raise NotALabel(f"expected JSON with `label` and `description`, got {content[:300]!r}") from None
-    if not isinstance(label, str) or not label.strip() or not isinstance(description, str):
+    label = label.strip(_QUOTES) or label
+    if not label:
         raise NotALabel(f"expected a label that is not blank, got {content[:300]!r}")
-    return Answer(
-        _one_line(label).strip("\"'“” .")[:MAX_LABEL] or _one_line(label), _one_line(description)[:MAX_DESCRIPTION]
-    )
+    return Answer(shorten(label, MAX_MODEL_LABEL), shorten(description, MAX_DESCRIPTION))
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _line(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return clean_line(value)

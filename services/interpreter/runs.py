@@ -1,4 +1,4 @@
-"""What the interpreter knows of a run, and how far it is interpreted."""
+"""A run of the trainer, and how far it is interpreted."""
 
 from __future__ import annotations
 
@@ -9,31 +9,73 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from services.interpreter.errors import RunNotTrained
+from services.interpreter.errors import FamiliesNotBuilt, RunNotTrained, StatisticsNotComputed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run of the trainer. ranges: half-open ranges of the rows that it has codes of."""
+    """A run of the trainer."""
 
     uid: str
     name: str
+    """`runs/{run}`."""
     dataset: str
+    """`datasets/{dataset}`."""
     dataset_uid: str
     embedding_model: str
     latent_count: int
+    """n."""
     revision: int
+    """Of its codes."""
     trained: bool
+    """Whether it has codes."""
     ranges: Sequence[tuple[int, int]]
+    """Half-open ranges of the rows that it has codes of."""
+    history: str | None = None
+    """The history that `revision` belongs to."""
     deleted: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class StatisticsVersion:
+    """One computation of a run's statistics."""
+
+    attempt: str
+    """Names the folder of its files."""
+    revision: int
+    """The run's revision that they were computed from."""
+    history: str | None
+    """The run's history that `revision` belongs to."""
+    time: datetime
+    """When they were computed (UTC)."""
+    row_count: int | None = None
+    """Rows that they cover; None where an older version computed them."""
+    live_count: int | None = None
+    """Latents that are active in at least one row; None where an older version computed them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpretation:
+    """How far a run is interpreted."""
+
+    run: Run
+    statistics: StatisticsVersion | None = None
+    """None before they are computed."""
+    label_revision: int = 0
+    """Rises with each change of a label."""
+    labelled_count: int = 0
+    """Features with a label."""
+    family_count: int = 0
+    families_time: datetime | None = None
+    """When families were built (UTC); None before."""
+
+
 def rows_at(ranges: Sequence[tuple[int, int]], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows at these places, each below the number of rows, of half-open ranges laid end to end."""
+    """The rows at these places of half-open ranges laid end to end. Each place is below the number of rows."""
     starts, ends = np.array(ranges, np.int64).reshape(-1, 2).T
-    before = np.cumsum(ends - starts)
-    part = np.searchsorted(before, places, side="right")
-    return ends[part] + places - before[part]
+    cumulative = np.cumsum(ends - starts)
+    part = np.searchsorted(cumulative, places, side="right")
+    return ends[part] + places - cumulative[part]
 
 
 def require_trained(run: Run) -> Run:
@@ -43,13 +85,15 @@ def require_trained(run: Run) -> Run:
     return run
 
 
-@dataclass(frozen=True)
-class Interpretation:
-    """How far a run is interpreted. attempt: the folder of its statistics, empty before."""
+def statistics_missing(run: Run) -> StatisticsNotComputed:
+    """The error for a trained run whose statistics are not computed yet."""
+    return StatisticsNotComputed(
+        f"{run.name} has no statistics yet; {run.name}:computeStatistics computes them", metadata={"run": run.name}
+    )
 
-    run: Run
-    attempt: str
-    statistics_revision: int
-    statistics_time: datetime | None
-    label_revision: int
-    families_time: datetime | None
+
+def require_families(interpretation: Interpretation) -> None:
+    """Raises FamiliesNotBuilt."""
+    if interpretation.families_time is None:
+        name = interpretation.run.name
+        raise FamiliesNotBuilt(f"{name} has no families yet; {name}:buildFamilies builds them", metadata={"run": name})

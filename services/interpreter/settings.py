@@ -10,4 +10,4 @@ class InterpreterSettings(ChassisSettings):
     """What the interpreter reads at start."""
 
     interpreter_listen: str = addresses.INTERPRETER
-    """Where it listens."""
+    """The address it listens on."""

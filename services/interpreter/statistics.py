@@ -3,7 +3,7 @@
 `Accumulator.add` takes CSR blocks as they arrive. It counts co-activations at once and spools every activation into
 one temporary file for each range of latents; `finish` then reads range after range, each small enough for memory.
 So the codes are read once, memory stays bounded by the largest range, and all numbers are exact: nothing is
-rescaled, sampled or guessed before the maximum is known.
+rescaled, sampled or estimated before the maximum is known.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from prisma_common.wire import Codes
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.neighbors import Neighbors, decoder_neighbors, jaccard_neighbors
 
 BIN_COUNT = 100
 """Bins of a histogram, of equal width from 0 to the latent's maximum; a bin holds its upper edge."""
 TOP_COUNT = 200
-"""Strongest rows kept for each latent: people see 50, labels are made from all."""
+"""Strongest rows stored for each latent: people see 50, labels are made from all."""
 SPREAD_COUNT = 20
-"""Rows kept at equal steps through a latent's ranking, from its strongest to its weakest."""
+"""Rows stored at equal steps through a latent's ranking, from its strongest to its weakest."""
 NEGATIVE_COUNT = 50
-"""Rows kept in which a latent is silent."""
+"""Rows stored in which a latent is not active."""
 NEIGHBOR_COUNT = 10
-"""Neighbours kept for each latent, of either kind."""
+"""Neighbours stored for each latent, of either kind."""
 
 NO_ROW = np.uint64(2**64 - 1)
-"""Stands behind the last row where there are fewer than the table has places."""
+"""Fills the table after the last row."""
 
 _ENTRY = np.dtype([("latent", "<u4"), ("value", "<f4"), ("row", "<u8")])
 _RANGE_COUNT = 16
@@ -45,32 +46,36 @@ Rows = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Statistics:
-    """Statistics of n latents over R rows.
-
-    active_count: (n,) int64, rows in which the latent is active. density: (n,) active_count / R.
-    maximum, mean, variance: (n,) float64 over active rows (population variance); 0 for a dead latent.
-    histogram: (n, 100) int64. top_rows: (n, 200) uint64, strongest first, ties to the lower row, NO_ROW behind the
-    last; top_values: (n, 200) float32, 0 there. spread_rows: (n, 20) uint64 from strongest to weakest.
-    negative_rows: (n, 50) uint64 in which the latent is silent: near ones (strong for its closest neighbours) and
-    random ones by turns.
-    decoder, coactive: the closest latents by cosine and by Jaccard. cooccurrence: (n, n) CSR int64, rows in which
-    both are active, the latent's own count on the diagonal.
-    """
+    """Statistics of n latents over R rows."""
 
     row_count: int
+    """R."""
     active_count: NDArray[np.int64]
+    """(n,) rows in which the latent is active."""
     density: Floats
+    """(n,) active_count / R."""
     maximum: Floats
+    """(n,) over active rows, as the next two; 0 for a dead latent."""
     mean: Floats
+    """(n,)."""
     variance: Floats
+    """(n,) population variance."""
     histogram: NDArray[np.int64]
+    """(n, 100) rows by activation."""
     top_rows: Rows
+    """(n, 200) the strongest first, ties to the lower row; NO_ROW after the last."""
     top_values: NDArray[np.float32]
+    """(n, 200) activations in top_rows; 0 after the last."""
     spread_rows: Rows
+    """(n, 20) from the strongest to the weakest active row."""
     negative_rows: Rows
+    """(n, 50) rows in which the latent is not active: near ones (strong for its neighbours) and random ones in turn."""
     decoder: Neighbors
+    """The closest latents by cosine."""
     coactive: Neighbors
+    """The closest latents by Jaccard index."""
     cooccurrence: sparse.csr_array
+    """(n, n) CSR integers: rows in which both are active, each latent's own count on the diagonal."""
 
     @property
     def latent_count(self) -> int:
@@ -79,7 +84,7 @@ class Statistics:
 
 
 class Accumulator:
-    """Takes codes block by block. Use as a context manager: the spool is deleted at its end."""
+    """Takes codes block by block. Use as a context manager: the spool is deleted when it exits."""
 
     def __init__(self, latent_count: int, folder: Path | None = None) -> None:
         """`latent_count` is n; `folder` is where the spool goes (16 bytes for each activation)."""
@@ -95,49 +100,47 @@ class Accumulator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         for file in self._files:
             file.close()
         self._spool.cleanup()
 
-    def add(
-        self,
-        rows: Rows,
-        indptr: NDArray[np.uint32],
-        indices: NDArray[np.uint32],
-        values: NDArray[np.float32],
-    ) -> None:
-        """Counts a CSR block: (R,) rows, (R + 1,) indptr, (nnz,) indices < n and values > 0. A row comes once only."""
-        counts = np.diff(indptr.astype(np.int64))
-        entries = np.empty(len(indices), dtype=_ENTRY)
-        entries["latent"], entries["value"] = indices, values
-        entries["row"] = np.repeat(rows, counts)
-        ranges = indices // self._width
+    def add(self, codes: Codes) -> None:
+        """Counts a block of codes. No row comes twice."""
+        counts = np.diff(codes.indptr.astype(np.int64))
+        entries = np.empty(len(codes.indices), dtype=_ENTRY)
+        entries["latent"], entries["value"] = codes.indices, codes.values
+        entries["row"] = np.repeat(codes.rows, counts)
+        ranges = codes.indices // self._width
         for number in np.unique(ranges):
             self._files[int(number)].write(entries[ranges == number].tobytes())
-        self._cooccurrence.add(indptr, indices)
-        self._rows.append(rows.copy())
+        self._cooccurrence.add(codes.indptr, codes.indices)
+        self._rows.append(codes.rows.copy())
 
     def finish(
         self, decoder: NDArray[np.float32], *, seed: int = 0, progress: Callable[[int], None] = lambda _: None
     ) -> Statistics:
         """The statistics of all that was added.
 
-        decoder: (n, d), one direction for each latent. seed: of the random negatives. progress: told how many
-        latents are done.
+        decoder: (n, d), one direction for each latent.
+        seed: of the random negatives.
+        progress: called with the number of latents that are done; what it raises ends the computation.
         """
         n = self.latent_count
         every_row = np.sort(np.concatenate(self._rows)) if self._rows else np.empty(0, np.uint64)
         tables = _Tables.empty(n)
         for start, entries in self._ranges():
-            _summarise(entries, start, min(start + self._width, n), tables)
-            progress(min(start + self._width, n) // 2)
+            stop = min(start + self._width, n)
+            _summarise(entries, start, stop, tables)
+            progress(stop // 2)
         cooccurrence = self._cooccurrence.matrix()
         closest = decoder_neighbors(decoder, NEIGHBOR_COUNT)
-        negative_rows = np.full((n, NEGATIVE_COUNT), NO_ROW)
+        negatives = _Negatives(tables.top_rows, closest, every_row, seed)
         for start, entries in self._ranges():
             stop = min(start + self._width, n)
-            _pick_negatives(entries, start, stop, tables.top_rows, closest, every_row, seed, negative_rows)
+            negatives.pick(entries, start, stop)
             progress((n + stop) // 2)
         return Statistics(
             row_count=len(every_row),
@@ -150,7 +153,7 @@ class Accumulator:
             top_rows=tables.top_rows,
             top_values=tables.top_values,
             spread_rows=tables.spread_rows,
-            negative_rows=negative_rows,
+            negative_rows=negatives.rows,
             decoder=closest,
             coactive=jaccard_neighbors(cooccurrence, NEIGHBOR_COUNT),
             cooccurrence=cooccurrence,
@@ -166,7 +169,7 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class _Tables:
-    """What `_summarise` fills in, one row for each latent."""
+    """What `_summarise` fills in, one row per latent."""
 
     active_count: NDArray[np.int64]
     maximum: Floats
@@ -179,15 +182,16 @@ class _Tables:
 
     @classmethod
     def empty(cls, n: int) -> Self:
+        """Tables for n latents that are active nowhere."""
         return cls(
-            np.zeros(n, np.int64),
-            np.zeros(n),
-            np.zeros(n),
-            np.zeros(n),
-            np.zeros((n, BIN_COUNT), np.int64),
-            np.full((n, TOP_COUNT), NO_ROW),
-            np.zeros((n, TOP_COUNT), np.float32),
-            np.full((n, SPREAD_COUNT), NO_ROW),
+            active_count=np.zeros(n, np.int64),
+            maximum=np.zeros(n),
+            mean=np.zeros(n),
+            variance=np.zeros(n),
+            histogram=np.zeros((n, BIN_COUNT), np.int64),
+            top_rows=np.full((n, TOP_COUNT), NO_ROW),
+            top_values=np.zeros((n, TOP_COUNT), np.float32),
+            spread_rows=np.full((n, SPREAD_COUNT), NO_ROW),
         )
 
 
@@ -215,47 +219,53 @@ def _summarise(entries: NDArray[np.void], start: int, stop: int, tables: _Tables
     top = rank < TOP_COUNT
     tables.top_rows[latents[top], rank[top]] = entries["row"][top]
     tables.top_values[latents[top], rank[top]] = entries["value"][top]
-    ranks, used = _spread(counts)
-    at, column = np.nonzero(used)
-    tables.spread_rows[start + live[at], column] = entries["row"][firsts[at] + ranks[at, column]]
+    ranks, in_use = _spread(counts)
+    latent, column = np.nonzero(in_use)
+    tables.spread_rows[start + live[latent], column] = entries["row"][firsts[latent] + ranks[latent, column]]
 
 
 def _spread(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each count, up to SPREAD_COUNT different ranks from 0 to count − 1 at equal steps; and which are used."""
-    wanted = np.minimum(counts, SPREAD_COUNT)
+    """For each count, up to SPREAD_COUNT different ranks from 0 to count − 1 at equal steps; and which are in use."""
+    rank_counts = np.minimum(counts, SPREAD_COUNT)
     column = np.arange(SPREAD_COUNT)
-    ranks = column[None, :] * (counts - 1)[:, None] // np.maximum(1, wanted - 1)[:, None]
-    return ranks, column[None, :] < wanted[:, None]
+    ranks = column[None, :] * (counts - 1)[:, None] // np.maximum(1, rank_counts - 1)[:, None]
+    return ranks, column[None, :] < rank_counts[:, None]
 
 
-def _pick_negatives(
-    entries: NDArray[np.void],
-    start: int,
-    stop: int,
-    top_rows: Rows,
-    closest: Neighbors,
-    every_row: Rows,
-    seed: int,
-    negative_rows: Rows,
-) -> None:
-    """Fills in `negative_rows` of latents `start` to `stop`: near and random ones by turns, none twice."""
-    bounds = np.searchsorted(entries["latent"], np.arange(start, stop + 1))
-    for latent, first, last in zip(range(start, stop), bounds[:-1], bounds[1:], strict=True):
-        active = entries["row"][first:last]
-        # The closest latents' strongest rows, by turns: the first of each, then the second of each.
-        others = closest.indices[latent]
-        near = top_rows[others[others >= 0], : NEGATIVE_COUNT // 2].T.ravel()
-        near = near[near != NO_ROW]
-        random = np.random.default_rng([seed, latent]).choice(
-            every_row, size=min(len(every_row), NEGATIVE_COUNT * 2), replace=False
-        )
-        near, random = near[~np.isin(near, active)], random[~np.isin(random, active)]
-        chosen = _by_turns(near, random)[:NEGATIVE_COUNT]
-        negative_rows[latent, : len(chosen)] = chosen
+class _Negatives:
+    """Picks rows in which latents are not active: near and random ones in turn, none twice."""
+
+    def __init__(self, top_rows: Rows, closest: Neighbors, every_row: Rows, seed: int) -> None:
+        self._top_rows = top_rows
+        self._closest = closest
+        self._every_row = every_row
+        self._seed = seed
+        self.rows = np.full((len(top_rows), NEGATIVE_COUNT), NO_ROW)
+        """(n, 50), NO_ROW after the last."""
+
+    def pick(self, entries: NDArray[np.void], start: int, stop: int) -> None:
+        """Fills in latents `start` to `stop` from their sorted entries."""
+        bounds = np.searchsorted(entries["latent"], np.arange(start, stop + 1))
+        for latent, first, last in zip(range(start, stop), bounds[:-1], bounds[1:], strict=True):
+            active = entries["row"][first:last]
+            near, random = self._near(latent), self._random(latent)
+            near, random = near[~np.isin(near, active)], random[~np.isin(random, active)]
+            rows = _in_turn(near, random)[:NEGATIVE_COUNT]
+            self.rows[latent, : len(rows)] = rows
+
+    def _near(self, latent: int) -> Rows:
+        """The closest latents' strongest rows in turn: the first of each, then the second of each."""
+        neighbors = self._closest.indices[latent]
+        rows = self._top_rows[neighbors[neighbors >= 0], : NEGATIVE_COUNT // 2].T.ravel()
+        return rows[rows != NO_ROW]
+
+    def _random(self, latent: int) -> Rows:
+        size = min(len(self._every_row), NEGATIVE_COUNT * 2)
+        return np.random.default_rng([self._seed, latent]).choice(self._every_row, size=size, replace=False)
 
 
-def _by_turns(first: Rows, second: Rows) -> Rows:
-    """Rows of both by turns, each once, in the order of its first place."""
+def _in_turn(first: Rows, second: Rows) -> Rows:
+    """Rows of both in turn, without repetition."""
     turns = np.argsort(np.concatenate([np.arange(len(first)) * 2, np.arange(len(second)) * 2 + 1]), kind="stable")
     mixed = np.concatenate([first, second])[turns]
     _, places = np.unique(mixed, return_index=True)

@@ -1,146 +1,213 @@
-"""The interpreter's SQL. All calls block; they are made in threads."""
+"""The interpreter's SQL: interpretations, labels and their history, families. All calls block.
+
+All methods raise DatabaseUnavailable and StorageFull.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
 
+from services.chassis.blobs import Blob, Blobs
 from services.chassis.database import Database
+from services.chassis.history import Histories
+from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
 from services.interpreter.errors import LabelNotFound, RunNotFound
 from services.interpreter.families import Family, Member
 from services.interpreter.labels import Draft, Label, Options, Source
-from services.interpreter.runs import Interpretation, Run
-from services.interpreter.tables import ACTIVE, INTERPRETATIONS, LABELS
+from services.interpreter.runs import Interpretation, Run, StatisticsVersion
+from services.interpreter.tables import ACTIVE, HISTORIES, INTERPRETATIONS, LABELS, REQUESTS
 
-_OF_FEATURE = and_(ACTIVE.c.run_uid == LABELS.c.run_uid, ACTIVE.c.feature == LABELS.c.feature)
-"""Joins a label to what its feature has in use."""
-_IN_USE = and_(_OF_FEATURE, ACTIVE.c.revision == LABELS.c.revision)
-"""Joins a label to its being in use."""
+HISTORY = Histories(
+    HISTORIES,
+    uid=INTERPRETATIONS.c.run_uid,
+    revision=INTERPRETATIONS.c.label_revision,
+    living=INTERPRETATIONS.c.delete_time.is_(None),
+)
+ANSWERS = Requests(REQUESTS)
+_SAME_FEATURE = and_(ACTIVE.c.run_uid == LABELS.c.run_uid, ACTIVE.c.feature == LABELS.c.feature)
+"""Joins a label to its feature's active label."""
+_ACTIVE = and_(_SAME_FEATURE, ACTIVE.c.revision == LABELS.c.revision)
+"""Joins a label to itself if it is active."""
+_FEATURES_AT_ONCE = 500
+"""Features of one `IN (…)`."""
+
+
+@dataclass(frozen=True)
+class LabelChanges:
+    """Active labels that changed, by index; and what a follower stores to read the next changes."""
+
+    labels: Mapping[int, Label]
+    revision: int
+    history: str
 
 
 class Store:
     """Interpretations, labels and their history, families."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
+        self._blobs = blobs
 
-    def known(self, name: str) -> Run | None:
-        """The living run of this name, as last heard of."""
+    def begin_histories(self) -> None:
+        """Begins a new history of every run's labels. Call it once at start."""
+        with self._database.write() as connection:
+            HISTORY.renew(connection)
+
+    def sweep_requests(self) -> None:
+        """Forgets answers by request id that are older than 30 days."""
+        with self._database.write() as connection:
+            ANSWERS.sweep(connection)
+
+    def stored_run(self, name: str) -> Run | None:
+        """The run of this name as it was last seen; None if it never was, or was deleted."""
         query = select(INTERPRETATIONS).where(INTERPRETATIONS.c.run == name, INTERPRETATIONS.c.delete_time.is_(None))
         with self._database.read() as connection:
-            found = connection.execute(query).first()
-        return _interpretation(found).run if found else None
+            row = connection.execute(query).first()
+        return _interpretation(row).run if row else None
 
     def interpretation(self, run: Run) -> Interpretation:
-        """How far a run is interpreted; nothing of it for one that is new."""
+        """How far a run is interpreted; not at all for a new one."""
         with self._database.read() as connection:
-            found = connection.execute(_of(run.uid)).first()
-        return _interpretation(found) if found else Interpretation(run, "", 0, None, 0, None)
+            row = connection.execute(_row_of(run.uid)).first()
+        return _interpretation(row) if row else Interpretation(run=run)
 
-    def commit_statistics(self, run: Run, attempt: str) -> str:
+    def statistics_folders(self) -> list[tuple[str, str]]:
+        """(uid, attempt) of all statistics that are in use."""
+        query = select(INTERPRETATIONS.c.run_uid, INTERPRETATIONS.c.attempt).where(INTERPRETATIONS.c.attempt != "")
+        with self._database.read() as connection:
+            return [(uid, attempt) for uid, attempt in connection.execute(query)]
+
+    def commit_statistics(
+        self, run: Run, *, attempt: str, files: Sequence[Blob], row_count: int, live_count: int
+    ) -> str | None:
         """Makes an attempt's statistics those of the run; labels count as changed, as they are shown with them.
 
-        Returns the attempt whose files may go. Raises RunNotFound when the run was deleted meanwhile.
+        Returns the attempt that they replace. Raises RunNotFound if the run was deleted meanwhile.
         """
         with self._database.write() as connection:
             before = _ensure(connection, run)
-            changed = {
+            revision = before.label_revision + 1
+            self._blobs.record(connection, files)
+            connection.execute(update(ACTIVE).where(ACTIVE.c.run_uid == run.uid).values(changed_at=revision))
+            values = {
+                **_run_values(run),
                 "attempt": attempt,
                 "statistics_revision": run.revision,
+                "statistics_history": run.history,
                 "statistics_time": utc_now(),
-                "label_revision": before.label_revision + 1,
+                "row_count": row_count,
+                "live_count": live_count,
+                "label_revision": revision,
             }
-            connection.execute(
-                update(ACTIVE).where(ACTIVE.c.run_uid == run.uid).values(changed_at=before.label_revision + 1)
-            )
-            connection.execute(
-                update(INTERPRETATIONS)
-                .where(INTERPRETATIONS.c.run_uid == run.uid)
-                .values(**_run_values(run), **changed)
-            )
-            return before.attempt
+            _change(connection, run.uid, values)
+            return before.attempt or None
+
+    def confirm_history(self, run: Run) -> None:
+        """Records that the run's statistics are also those of its newest history."""
+        with self._database.write() as connection:
+            _change(connection, run.uid, {"statistics_history": run.history})
 
     def commit_families(self, run: Run, families: Sequence[Family]) -> None:
-        """Replaces the families of a run. Raises RunNotFound when the run was deleted meanwhile."""
+        """Replaces the families of a run. Raises RunNotFound if the run was deleted meanwhile."""
+        values = [asdict(family) for family in families]
         with self._database.write() as connection:
             _ensure(connection, run)
-            values = {"families": [asdict(each) for each in families], "families_time": utc_now()}
-            connection.execute(update(INTERPRETATIONS).where(INTERPRETATIONS.c.run_uid == run.uid).values(values))
+            changes = {"families": values, "families_time": utc_now(), "family_count": len(values)}
+            _change(connection, run.uid, changes)
 
     def families(self, uid: str) -> list[Family]:
         """The families of a run; none before they are built."""
+        query = select(INTERPRETATIONS.c.families).where(INTERPRETATIONS.c.run_uid == uid)
         with self._database.read() as connection:
-            held = connection.execute(select(INTERPRETATIONS.c.families).where(INTERPRETATIONS.c.run_uid == uid))
-            return [
-                Family(each["id"], each["round"], each["color"], [Member(**member) for member in each["members"]])
-                for each in held.scalar() or ()
-            ]
+            values = connection.execute(query).scalar()
+        return [
+            Family(
+                id=family["id"],
+                round=family["round"],
+                color=family["color"],
+                members=[Member(**member) for member in family["members"]],
+            )
+            for family in values or ()
+        ]
 
-    def add_labels(self, run: Run, drafts: Sequence[Draft], *, over_people: bool) -> list[Label]:
-        """Adds labels, one for each feature, and makes them the active ones, all or none.
+    def repeated_label(self, run: Run, call: Call | None) -> Label | None:
+        """The label that this call added before; None for a new call. Raises RequestIdReused."""
+        with self._database.read() as connection:
+            answer = ANSWERS.answer(connection, call)
+            return _answered_label(connection, run, answer) if answer is not None else None
 
-        Where `over_people` is false, a person's active label stays the active one. Raises RunNotFound when the run was
-        deleted meanwhile.
+    def add_label(self, run: Run, draft: Draft, call: Call | None = None) -> Label:
+        """Adds one label and makes it the active one; for a repeated call, returns the label of the first.
+
+        Raises RunNotFound if the run was deleted meanwhile, RequestIdReused.
         """
         with self._database.write() as connection:
-            reached = _ensure(connection, run).label_revision + 1
-            last = _last_revisions(connection, run.uid, [draft.index for draft in drafts])
-            people = set[int]() if over_people else _labelled_by_people(connection, run.uid)
-            moment = utc_now()
-            added: list[Label] = []
-            for draft in drafts:
-                revision = last.get(draft.index, 0) + 1
-                values = {**asdict(draft), "run_uid": run.uid, "revision": revision, "create_time": moment}
-                values["feature"] = values.pop("index")
-                connection.execute(insert(LABELS).values(values))
-                active = draft.index not in people
-                if active:
-                    _activate(connection, run.uid, draft.index, revision, reached)
-                added.append(Label(draft, revision, active, moment))
-            _reach(connection, run.uid, reached)
-            return added
+            answer = ANSWERS.answer(connection, call)
+            if answer is not None:
+                return _answered_label(connection, run, answer)
+            (label,) = _add(connection, run, [draft], over_people=True)
+            answer = json.dumps({"feature": draft.index, "revision": label.revision}).encode()
+            ANSWERS.store(connection, call, answer, resource_uid=run.uid)
+            return label
 
-    def carry_labels(self, source: Run, run: Run, matches: Sequence[tuple[int, int]]) -> int:
-        """Adds the active labels of one run's features to those of another that they match; returns how many.
+    def add_labels(self, run: Run, drafts: Sequence[Draft]) -> list[Label]:
+        """Adds labels, at most one for each feature, all or none.
 
-        None is added where a person wrote the active label, or where it says the same already. Raises RunNotFound.
+        They become the active ones, except where a person's label is active. Raises RunNotFound if the run was deleted
+        meanwhile.
         """
-        given, _reached = self.active_labels(source.uid)
-        held, _reached = self.active_labels(run.uid)
-        drafts: list[Draft] = []
-        for theirs, ours in matches:
-            if (label := given.get(theirs)) is None:
-                continue
-            name = f"{source.name}/features/{theirs}/labels/{label.revision}"
-            draft = replace(label.draft, index=ours, positive_rows=(), negative_rows=(), job="", carried_from=name)
-            here = held.get(ours)
-            same = here is not None and (here.draft.text, here.draft.description) == (draft.text, draft.description)
-            if not same and (here is None or here.draft.source is not Source.HUMAN):
-                drafts.append(draft)
-        return len(self.add_labels(run, drafts, over_people=False)) if drafts else 0
+        with self._database.write() as connection:
+            return _add(connection, run, drafts, over_people=False)
+
+    def carry_labels(
+        self, source: Run, run: Run, matches: Sequence[tuple[int, int]], call: Call | None = None
+    ) -> tuple[int, int]:
+        """Adds the active labels of one run's features to the features of another that they match.
+
+        matches: (feature of the source, feature of the run). None is added where a person wrote the active label, or
+        where it says the same already. Returns how many matched and how many labels were added; for a repeated call,
+        what the first one returned. Raises RunNotFound, RequestIdReused.
+        """
+        with self._database.write() as connection:
+            answer = ANSWERS.answer(connection, call)
+            if answer is not None:
+                counts = json.loads(answer)
+                return counts["matched"], counts["carried"]
+            theirs, ours = _active_labels(connection, source.uid), _active_labels(connection, run.uid)
+            drafts = [
+                copy
+                for source_index, index in matches
+                if source_index in theirs
+                and (copy := _copy(source, theirs[source_index], index, existing=ours.get(index))) is not None
+            ]
+            if drafts:
+                _add(connection, run, drafts, over_people=False)
+            answer = json.dumps({"matched": len(matches), "carried": len(drafts)}).encode()
+            ANSWERS.store(connection, call, answer, resource_uid=run.uid)
+            return len(matches), len(drafts)
 
     def activate(self, run: Run, index: int, revision: int) -> Label:
         """Makes a label of the history the active one. Raises LabelNotFound, RunNotFound."""
         with self._database.write() as connection:
             reached = _ensure(connection, run).label_revision + 1
-            here = and_(LABELS.c.run_uid == run.uid, LABELS.c.feature == index, LABELS.c.revision == revision)
-            found = connection.execute(select(LABELS).where(here)).first()
-            if found is None:
+            row = connection.execute(_label_row(run.uid, index, revision)).first()
+            if row is None:
                 name = f"{run.name}/features/{index}/labels/{revision}"
                 raise LabelNotFound(f"no label is named {name}", metadata={"label": name})
-            _activate(connection, run.uid, index, revision, reached)
-            _reach(connection, run.uid, reached)
-            return _label(found, True)
+            _activate(connection, run.uid, {index: revision}, reached)
+            return _label(row, active=True)
 
-    def history(self, uid: str, index: int, before: int | None, limit: int) -> list[Label]:
-        """Labels of a feature, the newest first, those before a revision."""
+    def label_history(self, uid: str, index: int, *, before: int | None = None, limit: int) -> list[Label]:
+        """Labels of a feature, the newest first; only those before a revision."""
         query = (
             select(LABELS, (ACTIVE.c.revision == LABELS.c.revision).label("active"))
-            .join(ACTIVE, _OF_FEATURE, isouter=True)
+            .join(ACTIVE, _SAME_FEATURE, isouter=True)
             .where(LABELS.c.run_uid == uid, LABELS.c.feature == index)
             .order_by(LABELS.c.revision.desc())
             .limit(limit)
@@ -148,38 +215,56 @@ class Store:
         if before is not None:
             query = query.where(LABELS.c.revision < before)
         with self._database.read() as connection:
-            return [_label(row, bool(row.active)) for row in connection.execute(query)]
+            return [_label(row, active=bool(row.active)) for row in connection.execute(query)]
 
-    def active_labels(self, uid: str, since: int = 0) -> tuple[dict[int, Label], int]:
-        """Active labels that changed after a revision, by index; and the revision that the run's labels are at."""
-        query = select(LABELS).join(ACTIVE, _IN_USE).where(LABELS.c.run_uid == uid, ACTIVE.c.changed_at > since)
+    def active_labels(self, uid: str, since: int = 0) -> dict[int, Label]:
+        """The active labels that changed after a revision, by index."""
         with self._database.read() as connection:
-            found = {row.feature: _label(row, True) for row in connection.execute(query.order_by(LABELS.c.feature))}
-            held = select(INTERPRETATIONS.c.label_revision).where(INTERPRETATIONS.c.run_uid == uid)
-            return found, connection.execute(held).scalar() or 0
+            return _active_labels(connection, uid, since)
 
-    def made_by(self, job: str) -> set[int]:
-        """Features that a job has labelled."""
+    def label_changes(self, uid: str, *, since: int, history: str | None) -> LabelChanges:
+        """The active labels that changed after (history, revision). Without a history, none is checked.
+
+        Raises HistoryChanged.
+        """
         with self._database.read() as connection:
-            return set(connection.execute(select(LABELS.c.feature).where(LABELS.c.job == job)).scalars())
+            if history is None:
+                current = HISTORY.current(connection, uid)
+            else:
+                current = HISTORY.check(connection, uid, history=history, revision=since)
+            query = select(INTERPRETATIONS.c.label_revision).where(INTERPRETATIONS.c.run_uid == uid)
+            revision = connection.execute(query).scalar() or 0
+            return LabelChanges(_active_labels(connection, uid, since), revision, current)
 
-    def forget(self, run: Run) -> str:
-        """Deletes all that derives from a run and leaves a tombstone; returns the attempt whose files may go."""
+    def labelled_by(self, uid: str, job: str) -> set[int]:
+        """The features that a job has labelled."""
+        query = select(LABELS.c.feature).where(LABELS.c.run_uid == uid, LABELS.c.job == job)
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def forget(self, run: Run) -> bool:
+        """Deletes all that derives from a run and leaves a tombstone; returns whether files may be left to delete."""
         with self._database.write() as connection:
-            found = connection.execute(_of(run.uid)).first()
-            if found is not None and found.delete_time is not None:
-                return ""
+            row = connection.execute(_row_of(run.uid)).first()
+            if row is not None and row.delete_time is not None:
+                return False
             for table in (LABELS, ACTIVE):
                 connection.execute(delete(table).where(table.c.run_uid == run.uid))
-            if found is None:
+            ANSWERS.forget(connection, run.uid)
+            HISTORY.forget(connection, run.uid)
+            if row is None:
                 _insert(connection, run)
-            changed = {"delete_time": utc_now(), "families": None, "attempt": "", "label_revision": 0}
-            connection.execute(update(INTERPRETATIONS).where(INTERPRETATIONS.c.run_uid == run.uid).values(changed))
-            return found.attempt if found else ""
+            changes = {"delete_time": utc_now(), "families": None, "attempt": "", "label_revision": 0}
+            _change(connection, run.uid, {**changes, "labelled_count": 0, "family_count": 0})
+            return row is not None
 
 
-def _of(uid: str) -> Any:
+def _row_of(uid: str) -> Select[Any]:
     return select(INTERPRETATIONS).where(INTERPRETATIONS.c.run_uid == uid)
+
+
+def _label_row(uid: str, index: int, revision: int) -> Select[Any]:
+    return select(LABELS).where(LABELS.c.run_uid == uid, LABELS.c.feature == index, LABELS.c.revision == revision)
 
 
 def _insert(connection: Connection, run: Run) -> None:
@@ -188,14 +273,19 @@ def _insert(connection: Connection, run: Run) -> None:
 
 
 def _ensure(connection: Connection, run: Run) -> Row[Any]:
-    """The run's row, made if it isn't there. Raises RunNotFound for a tombstone."""
-    found = connection.execute(_of(run.uid)).first()
-    if found is None:
+    """The run's row, inserted if there is none. Raises RunNotFound for a tombstone."""
+    row = connection.execute(_row_of(run.uid)).first()
+    if row is None:
         _insert(connection, run)
-        found = connection.execute(_of(run.uid)).one()
-    if found.delete_time is not None:
+        HISTORY.begin(connection, run.uid)
+        row = connection.execute(_row_of(run.uid)).one()
+    if row.delete_time is not None:
         raise RunNotFound(f"{run.name} was deleted", metadata={"run": run.name})
-    return found
+    return row
+
+
+def _change(connection: Connection, uid: str, values: Mapping[str, Any]) -> None:
+    connection.execute(update(INTERPRETATIONS).where(INTERPRETATIONS.c.run_uid == uid).values(values))
 
 
 def _run_values(run: Run) -> dict[str, Any]:
@@ -205,8 +295,9 @@ def _run_values(run: Run) -> dict[str, Any]:
         "embedding_model": run.embedding_model,
         "latent_count": run.latent_count,
         "revision": run.revision,
+        "history": run.history,
         "trained": run.trained,
-        "ranges": [list(each) for each in run.ranges],
+        "ranges": [[start, end] for start, end in run.ranges],
     }
     return {"run": run.name, "source": source}
 
@@ -216,50 +307,159 @@ def _interpretation(row: Row[Any]) -> Interpretation:
     source["ranges"] = [(start, end) for start, end in source["ranges"]]
     run = Run(uid=row.run_uid, name=row.run, deleted=row.delete_time is not None, **source)
     return Interpretation(
-        run, row.attempt, row.statistics_revision, row.statistics_time, row.label_revision, row.families_time
+        run=run,
+        statistics=_statistics_version(row) if row.attempt else None,
+        label_revision=row.label_revision,
+        labelled_count=row.labelled_count,
+        family_count=row.family_count,
+        families_time=row.families_time,
     )
+
+
+def _statistics_version(row: Row[Any]) -> StatisticsVersion:
+    return StatisticsVersion(
+        attempt=row.attempt,
+        revision=row.statistics_revision,
+        history=row.statistics_history,
+        time=row.statistics_time,
+        row_count=row.row_count,
+        live_count=row.live_count,
+    )
+
+
+def _active_labels(connection: Connection, uid: str, since: int = 0) -> dict[int, Label]:
+    query = (
+        select(LABELS)
+        .join(ACTIVE, _ACTIVE)
+        .where(LABELS.c.run_uid == uid, ACTIVE.c.run_uid == uid, ACTIVE.c.changed_at > since)
+        .order_by(LABELS.c.feature)
+    )
+    return {row.feature: _label(row, active=True) for row in connection.execute(query)}
+
+
+def _copy(source: Run, label: Label, index: int, *, existing: Label | None) -> Draft | None:
+    """A copy of another run's label; None where the feature keeps its own."""
+    name = f"{source.name}/features/{label.draft.index}/labels/{label.revision}"
+    draft = replace(label.draft, index=index, positive_rows=(), negative_rows=(), job=None, carried_from=name)
+    if existing is None:
+        return draft
+    same = (existing.draft.text, existing.draft.description) == (draft.text, draft.description)
+    return None if same or existing.draft.source is Source.HUMAN else draft
+
+
+def _add(connection: Connection, run: Run, drafts: Sequence[Draft], *, over_people: bool) -> list[Label]:
+    """Adds labels and makes them active, except over a person's label unless `over_people`."""
+    reached = _ensure(connection, run).label_revision + 1
+    indices = [draft.index for draft in drafts]
+    last_revisions = _last_revisions(connection, run.uid, indices)
+    by_people = set[int]() if over_people else _labelled_by_people(connection, run.uid, indices)
+    moment = utc_now()
+    labels = [
+        Label(
+            draft=draft,
+            revision=last_revisions.get(draft.index, 0) + 1,
+            active=draft.index not in by_people,
+            create_time=moment,
+        )
+        for draft in drafts
+    ]
+    if labels:
+        connection.execute(insert(LABELS), [_label_values(run.uid, label) for label in labels])
+    active = {label.draft.index: label.revision for label in labels if label.active}
+    _activate(connection, run.uid, active, reached)
+    return labels
+
+
+def _activate(connection: Connection, uid: str, revisions: Mapping[int, int], reached: int) -> None:
+    """Makes labels the active ones. revisions: by index. reached: the revision of the run's labels from now on."""
+    existing = set[int]()
+    for part in _parts(sorted(revisions)):
+        query = select(ACTIVE.c.feature).where(ACTIVE.c.run_uid == uid, ACTIVE.c.feature.in_(part))
+        existing.update(connection.execute(query).scalars())
+    new = [
+        {"run_uid": uid, "feature": index, "revision": revision, "changed_at": reached}
+        for index, revision in revisions.items()
+        if index not in existing
+    ]
+    if new:
+        connection.execute(insert(ACTIVE), new)
+    if existing:
+        same_feature = and_(ACTIVE.c.run_uid == uid, ACTIVE.c.feature == bindparam("index"))
+        statement = update(ACTIVE).where(same_feature).values(revision=bindparam("newest"), changed_at=reached)
+        connection.execute(statement, [{"index": index, "newest": revisions[index]} for index in existing])
+    count = INTERPRETATIONS.c.labelled_count + len(new)
+    _change(connection, uid, {"label_revision": reached, "labelled_count": count})
 
 
 def _last_revisions(connection: Connection, uid: str, indices: Sequence[int]) -> dict[int, int]:
-    query = (
-        select(LABELS.c.feature, func.max(LABELS.c.revision)).where(LABELS.c.run_uid == uid).group_by(LABELS.c.feature)
-    )
-    if len(indices) == 1:
-        query = query.where(LABELS.c.feature == indices[0])
-    return {index: last for index, last in connection.execute(query)}
+    """The newest label's revision, by index."""
+    revisions: dict[int, int] = {}
+    for part in _parts(indices):
+        query = (
+            select(LABELS.c.feature, func.max(LABELS.c.revision))
+            .where(LABELS.c.run_uid == uid, LABELS.c.feature.in_(part))
+            .group_by(LABELS.c.feature)
+        )
+        revisions.update((index, revision) for index, revision in connection.execute(query))
+    return revisions
 
 
-def _labelled_by_people(connection: Connection, uid: str) -> set[int]:
-    query = (
-        select(LABELS.c.feature).join(ACTIVE, _IN_USE).where(LABELS.c.run_uid == uid, LABELS.c.source == Source.HUMAN)
-    )
-    return set(connection.execute(query).scalars())
+def _labelled_by_people(connection: Connection, uid: str, indices: Sequence[int]) -> set[int]:
+    """Which of some features have a person's label as their active one."""
+    by_people: set[int] = set()
+    for part in _parts(indices):
+        query = (
+            select(LABELS.c.feature)
+            .join(ACTIVE, _ACTIVE)
+            .where(LABELS.c.run_uid == uid, LABELS.c.feature.in_(part), LABELS.c.source == Source.HUMAN)
+        )
+        by_people.update(connection.execute(query).scalars())
+    return by_people
 
 
-def _activate(connection: Connection, uid: str, index: int, revision: int, reached: int) -> None:
-    here = and_(ACTIVE.c.run_uid == uid, ACTIVE.c.feature == index)
-    changed = connection.execute(update(ACTIVE).where(here).values(revision=revision, changed_at=reached))
-    if not changed.rowcount:
-        connection.execute(insert(ACTIVE).values(run_uid=uid, feature=index, revision=revision, changed_at=reached))
+def _parts(indices: Sequence[int]) -> list[Sequence[int]]:
+    return [indices[start : start + _FEATURES_AT_ONCE] for start in range(0, len(indices), _FEATURES_AT_ONCE)]
 
 
-def _reach(connection: Connection, uid: str, reached: int) -> None:
-    connection.execute(update(INTERPRETATIONS).where(INTERPRETATIONS.c.run_uid == uid).values(label_revision=reached))
+def _answered_label(connection: Connection, run: Run, answer: bytes) -> Label:
+    """The label that a stored answer refers to."""
+    values = json.loads(answer)
+    index, revision = values["feature"], values["revision"]
+    row = connection.execute(_label_row(run.uid, index, revision)).first()
+    if row is None:
+        raise RunNotFound(f"{run.name} was deleted", metadata={"run": run.name})
+    query = select(ACTIVE.c.revision).where(ACTIVE.c.run_uid == run.uid, ACTIVE.c.feature == index)
+    return _label(row, active=connection.execute(query).scalar() == revision)
 
 
-def _label(row: Row[Any], active: bool) -> Label:
+def _label_values(uid: str, label: Label) -> dict[str, Any]:
+    """A label as a row of LABELS, which has empty texts where there is no value."""
+    values = asdict(label.draft)
+    for name in ("model", "author", "job", "carried_from"):
+        values[name] = values[name] or ""
+    index = values.pop("index")
+    return {**values, "run_uid": uid, "feature": index, "revision": label.revision, "create_time": label.create_time}
+
+
+def _label(row: Row[Any], *, active: bool) -> Label:
     draft = Draft(
         index=row.feature,
         text=row.text,
         description=row.description,
         source=Source(row.source),
-        model=row.model,
-        author=row.author,
-        keywords=row.keywords,
-        options=Options(**row.options) if row.options else None,
-        positive_rows=row.positive_rows,
-        negative_rows=row.negative_rows,
-        job=row.job,
-        carried_from=row.carried_from,
+        model=row.model or None,
+        author=row.author or None,
+        keywords=tuple(row.keywords),
+        options=_options(row.options) if row.options else None,
+        positive_rows=tuple(row.positive_rows),
+        negative_rows=tuple(row.negative_rows),
+        job=row.job or None,
+        carried_from=row.carried_from or None,
     )
-    return Label(draft, row.revision, active, row.create_time)
+    return Label(draft=draft, revision=row.revision, active=active, create_time=row.create_time)
+
+
+def _options(values: Mapping[str, Any]) -> Options:
+    """Options of a stored label; older versions stored an empty system prompt for none."""
+    options = Options(**values)
+    return replace(options, system_prompt=options.system_prompt or None)

@@ -19,7 +19,12 @@ INTERPRETATIONS = Table(
     Column("attempt", String(32), nullable=False),
     Column("statistics_revision", BigInteger, nullable=False),
     Column("statistics_time", DateTime),
+    Column("statistics_history", String(32)),
+    Column("row_count", BigInteger),  # null for statistics of older versions, as the next
+    Column("live_count", Integer),
     Column("label_revision", BigInteger, nullable=False),
+    Column("labelled_count", Integer, nullable=False, server_default="0"),
+    Column("family_count", Integer, nullable=False, server_default="0"),
     Column("families", JSON),
     Column("families_time", DateTime),
     Column("delete_time", DateTime),

@@ -1,4 +1,4 @@
-"""What the interpreter reads of the embedder and the trainer, with their errors as ours."""
+"""What the interpreter reads from the embedder and the trainer, as values of its own."""
 
 from __future__ import annotations
 
@@ -7,42 +7,53 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from google.protobuf.json_format import MessageToDict
 from numpy.typing import NDArray
 
 from prisma.common.v1.block_pb2 import RowRange
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
-from prisma.embedder.v1.resources_pb2 import DOCUMENT_VIEW_FULL, Document
+from prisma.embedder.v1 import resources_pb2 as embedder_resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_common import wire
 from services.chassis.channels import ask, errors_of, open_channel, pages
+from services.chassis.errors import PrismaError
+from services.interpreter.documents import Document
 from services.interpreter.runs import Run
 from services.interpreter.settings import InterpreterSettings
 
 _BATCH = 500
-_LOOK_SECONDS = 3.0
+"""Documents of one request."""
+_LOOKUP_SECONDS = 3.0
 _WORK_SECONDS = 30.0
+_EXACT = 2**53
+"""Below this, an integer is exact in a double."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """A text or document as the run sees it. unexplained: |x − x̂|² / |x − mean|²."""
+    """A text or document as the run sees it."""
 
     indices: NDArray[np.uint32]
+    """(k,) the active latents, rising."""
     values: NDArray[np.float32]
+    """(k,) their activations."""
     vector: NDArray[np.float32]
+    """(d,) the embedding."""
     unexplained: float
+    """|x − x̂|² / |x − mean|²."""
     truncated: bool
+    """Whether the embedding model read only the start of the text."""
 
 
 class Upstream:
-    """The embedder and the trainer. All methods raise PrismaError."""
+    """The embedder and the trainer. All methods raise PrismaError; Unavailable where one of them is down."""
 
     def __init__(self, settings: InterpreterSettings) -> None:
         self._channels = [
-            open_channel(each, settings) for each in (settings.embedder_address, settings.trainer_address)
+            open_channel(address, settings) for address in (settings.embedder_address, settings.trainer_address)
         ]
         self._embedder: Any = embedder_service_pb2_grpc.EmbedderServiceStub(self._channels[0])
         self._trainer: Any = trainer_service_pb2_grpc.TrainerServiceStub(self._channels[1])
@@ -53,77 +64,97 @@ class Upstream:
             await channel.close()
 
     async def run(self, name: str) -> Run:
-        """A run, as its owner has it at this moment."""
-        return _run(
-            await ask("trainer", self._trainer.GetRun(trainer_pb2.GetRunRequest(name=name), timeout=_LOOK_SECONDS))
-        )
+        """A run, as the trainer has it now."""
+        request = trainer_pb2.GetRunRequest(name=name)
+        return _run(await ask("trainer", self._trainer.GetRun(request, timeout=_LOOKUP_SECONDS)))
 
     async def runs(self) -> list[Run]:
         """All runs, tombstones too."""
         request = trainer_pb2.ListRunsRequest(page_size=1000, show_deleted=True)
         async with errors_of("trainer"):
-            return [_run(each) async for page in pages(self._trainer.ListRuns, request) for each in page.runs]
+            return [_run(message) async for page in pages(self._trainer.ListRuns, request) for message in page.runs]
+
+    async def history_continues(self, run: Run, *, history: str, revision: int) -> bool:
+        """Whether codes read at (history, revision) are still those of the run: false after a restore."""
+        request = trainer_pb2.ReadCodesRequest(run=run.name, since_revision=revision, history=history)
+        try:
+            async with errors_of("trainer"):
+                async for _block in self._trainer.ReadCodes(request):
+                    break
+        except PrismaError as error:
+            if error.reason == "HISTORY_CHANGED":
+                return False
+            raise
+        return True
 
     async def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:
-        """The run's codes, block by block, all or those of some ranges of rows."""
-        some = [RowRange(start=start, end=end) for start, end in ranges]
+        """The run's codes, block by block: all, or those of some ranges of rows."""
+        row_ranges = [RowRange(start=start, end=end) for start, end in ranges]
+        request = trainer_pb2.ReadCodesRequest(run=run.name, row_ranges=row_ranges)
         async with errors_of("trainer"):
-            async for block in self._trainer.ReadCodes(trainer_pb2.ReadCodesRequest(run=run.name, row_ranges=some)):
+            async for block in self._trainer.ReadCodes(request):
                 if block.HasField("codes") and block.run_uid == run.uid:
                     yield wire.unpack_codes(block.codes)
 
     async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        """(n, d) the unit directions of the run's latents; or of those given, in their order."""
+        """(n, d) the unit directions of the run's latents; or (m, d) of some of them, in the order of `indices`."""
+        latent_ranges = [RowRange(start=index, end=index + 1) for index in indices]
+        request = trainer_pb2.ReadDecoderRequest(run=run.name, latent_ranges=latent_ranges)
         parts: list[NDArray[np.float32]] = []
-        some = [RowRange(start=index, end=index + 1) for index in indices]
-        request = trainer_pb2.ReadDecoderRequest(run=run.name, latent_ranges=some)
         async with errors_of("trainer"):
             async for block in self._trainer.ReadDecoder(request):
                 parts.append(wire.unpack_vectors(block.directions)[1])
-        found = np.concatenate(parts)
-        return found[np.searchsorted(np.sort(indices), indices)] if indices else found
+        directions = np.concatenate(parts)
+        return directions[np.searchsorted(np.sort(indices), indices)] if indices else directions
 
     async def matches(self, first: Run, second: Run, min_cosine: float) -> list[tuple[int, int]]:
-        """Latents of two runs that are the same by decoder cosine, one to one."""
+        """Latents of two runs that are the same by decoder cosine, one to one: (first's, second's)."""
         request = trainer_pb2.CompareRunsRequest(first=first.name, second=second.name, min_cosine=min_cosine)
         answer = await ask("trainer", self._trainer.CompareRuns(request, timeout=_WORK_SECONDS))
-        return [(each.first, each.second) for each in answer.matches]
+        return [(match.first, match.second) for match in answer.matches]
 
     async def documents(self, dataset: str, rows: Sequence[int]) -> dict[int, Document]:
-        """Documents by row; those that are gone are left out."""
-        found: dict[int, Document] = {}
+        """Documents by row, without those that were deleted."""
+        documents: dict[int, Document] = {}
         for start in range(0, len(rows), _BATCH):
             request = embedder_pb2.BatchGetDocumentsRequest(parent=dataset, rows=rows[start : start + _BATCH])
             answer = await ask("embedder", self._embedder.BatchGetDocuments(request, timeout=_WORK_SECONDS))
-            found.update((document.row, document) for document in answer.documents)
-        return found
+            documents.update((message.row, _document(message)) for message in answer.documents)
+        return documents
 
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
-        """Texts by row; those of documents that are gone are left out."""
+        """Texts by row, without those of deleted documents."""
         return {row: document.text for row, document in (await self.documents(dataset, rows)).items()}
 
     async def document(self, name: str) -> Document:
         """A document with its vector, if it has one."""
-        request = embedder_pb2.GetDocumentRequest(name=name, view=DOCUMENT_VIEW_FULL)
-        return await ask("embedder", self._embedder.GetDocument(request, timeout=_LOOK_SECONDS))
+        view = embedder_resources_pb2.DOCUMENT_VIEW_FULL
+        request = embedder_pb2.GetDocumentRequest(name=name, view=view)
+        return _document(await ask("embedder", self._embedder.GetDocument(request, timeout=_LOOKUP_SECONDS)))
 
     async def dataset_uid(self, name: str) -> str:
         """The uid of a dataset."""
         request = embedder_pb2.GetDatasetRequest(name=name)
-        return (await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOK_SECONDS))).uid
+        return (await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOKUP_SECONDS))).uid
 
     async def encode_text(self, run: Run, text: str) -> Encoded:
         """A text as the run sees it."""
         request = embedder_pb2.EmbedTextsRequest(embedding_model=run.embedding_model, texts=[text])
         answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=_WORK_SECONDS))
-        return await self.encode(run, wire.unpack_vectors(answer.vectors)[1][0], answer.truncated[0])
+        return await self.encode(run, wire.unpack_vectors(answer.vectors)[1][0], truncated=answer.truncated[0])
 
-    async def encode(self, run: Run, vector: NDArray[np.float32], truncated: bool) -> Encoded:
-        """A (d,) vector as the run sees it: the bits of the trainer's one encode."""
+    async def encode(self, run: Run, vector: NDArray[np.float32], *, truncated: bool) -> Encoded:
+        """A (d,) vector as the run sees it: bit for bit what the trainer's one encode function gives."""
         request = trainer_pb2.EncodeRequest(run=run.name, vectors=wire.pack_vectors(vector[None, :]))
         answer = await ask("trainer", self._trainer.Encode(request, timeout=_WORK_SECONDS))
         indices, values = wire.unpack_codes(answer.codes).row(0)
-        return Encoded(indices, values, vector, answer.unexplained_fractions[0], truncated)
+        return Encoded(
+            indices=indices,
+            values=values,
+            vector=vector,
+            unexplained=answer.unexplained_fractions[0],
+            truncated=truncated,
+        )
 
 
 def _run(message: RunMessage) -> Run:
@@ -135,7 +166,29 @@ def _run(message: RunMessage) -> Run:
         embedding_model=message.embedding_model,
         latent_count=message.latent_count,
         revision=message.revision,
+        history=message.history or None,
         trained=message.state == RunMessage.STATE_TRAINED,
-        ranges=[(each.start, each.end) for each in message.row_ranges],
+        ranges=[(rows.start, rows.end) for rows in message.row_ranges],
         deleted=message.HasField("delete_time"),
     )
+
+
+def _document(message: embedder_resources_pb2.Document) -> Document:
+    return Document(
+        name=message.name,
+        key=message.key,
+        row=message.row,
+        text=message.text,
+        metadata=_plain(MessageToDict(message.metadata)),
+        vector=wire.unpack_vectors(message.vector)[1][0] if message.HasField("vector") else None,
+        embedding_truncated=message.embedding_truncated,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """JSON values with whole numbers as integers: a Struct holds doubles only."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value

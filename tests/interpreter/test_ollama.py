@@ -1,27 +1,39 @@
-"""Labels over a real Ollama: its small model tests the protocol, not the quality."""
+"""Labels by a real Ollama: its small model tests the protocol, not the quality."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from services.interpreter import prompts
 from services.interpreter.errors import LabelModelNotFound
-from services.interpreter.ollama import Ollama
-from services.interpreter.settings import InterpreterSettings
+from services.interpreter.model_labeller import ModelLabeller
+from services.interpreter.ollama import OllamaChat
+from tests.interpreter.owners import owners
 from tests.ollama_server import CHATS, EMBEDS
 
 
-async def test_a_real_model_writes_a_label(ollama_url: str) -> None:
-    ollama = Ollama(InterpreterSettings(ollama_url=ollama_url))
-    try:
-        assert CHATS in await ollama.models()
-        assert EMBEDS not in await ollama.models()
-        await ollama.check(f"ollama/{CHATS}")
-        with pytest.raises(LabelModelNotFound, match="can chat"):
-            await ollama.check(f"ollama/{EMBEDS}")
-        shown = [prompts.Shown(row, f"The cat number {row} sleeps on the sofa.", 3.0 - row) for row in range(3)]
-        beside = [prompts.Shown(9, "Interest rates rose by half a percent.", 0.0)]
-        content = await ollama.chat(f"ollama/{CHATS}", prompts.messages(shown, beside, ""), prompts.SCHEMA, 0.0)
-        assert prompts.read(content).label
-    finally:
-        await ollama.close()
+@pytest.fixture
+async def ollama(ollama_url: str) -> AsyncIterator[OllamaChat]:
+    provider = OllamaChat(ollama_url)
+    yield provider
+    await provider.close()
+
+
+async def test_a_real_model_writes_a_label(ollama: OllamaChat) -> None:
+    source: Any = owners(latent_count=8, row_count=10)
+    labeller = ModelLabeller(source, ollama)
+    ids = [model.id for model in await labeller.models()]
+    assert f"ollama/{CHATS}" in ids
+    assert f"ollama/{EMBEDS}" not in ids
+    await labeller.check(f"ollama/{CHATS}")
+    with pytest.raises(LabelModelNotFound, match=f"can chat.*`ollama pull {EMBEDS}`"):
+        await labeller.check(f"ollama/{EMBEDS}")
+
+    shown = [prompts.ShownDocument(row, f"The cat number {row} sleeps on the sofa.", 3.0 - row) for row in range(3)]
+    beside = [prompts.ShownDocument(9, "Interest rates rose by half a percent.", 0.0)]
+    messages = prompts.messages(shown, beside, None)
+    content = await ollama.chat(CHATS, messages, schema=prompts.SCHEMA, temperature=0.0)
+    assert prompts.read(content).label

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from prisma_common.wire import Codes
 from services.interpreter.neighbors import decoder_neighbors
 from services.interpreter.statistics import (
     BIN_COUNT,
@@ -38,9 +39,8 @@ def accumulate(codes: np.ndarray, rows: np.ndarray, cuts: list[int], decoder: np
         for start, stop in itertools.pairwise(edges):
             block = sparse.csr_array(codes[start:stop])
             block.sort_indices()
-            accumulator.add(
-                rows[start:stop], block.indptr.astype(np.uint32), block.indices.astype(np.uint32), block.data
-            )
+            indptr, indices = block.indptr.astype(np.uint32), block.indices.astype(np.uint32)
+            accumulator.add(Codes(rows[start:stop], indptr, indices, block.data, codes.shape[1]))
         return accumulator.finish(decoder, seed=7)
 
 
@@ -150,8 +150,7 @@ def test_large_and_small_counts_of_latents_are_counted_alike(monkeypatch: pytest
 
 def test_the_spool_goes_with_the_accumulator(tmp_path: Path) -> None:
     with Accumulator(4, tmp_path) as accumulator:
-        accumulator.add(
-            np.array([5], np.uint64), np.array([0, 1], np.uint32), np.array([2], np.uint32), np.array([1], np.float32)
-        )
+        row, indptr = np.array([5], np.uint64), np.array([0, 1], np.uint32)
+        accumulator.add(Codes(row, indptr, np.array([2], np.uint32), np.array([1], np.float32), latent_count=4))
         assert any(tmp_path.iterdir())
     assert not any(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from services.interpreter import families, prompts, tokens
-from services.interpreter.keywords import Evidence, Keywords, Named, make_different
+from services.interpreter.keywords import Evidence, Keywords, Name, UniqueNames
 
 ENGLISH = tokens.stop_words(["the cat and the dog are in the house of the man"])
 
@@ -31,7 +31,7 @@ def corpus() -> dict[int, str]:
 def test_a_label_says_what_the_activating_documents_share_and_others_lack() -> None:
     texts = corpus()
     loops, sockets = evidence(7, list(range(0, 100, 10))), evidence(8, list(range(1, 100, 10)))
-    first, second = Keywords(texts).name([loops, sockets], texts)
+    first, second = Keywords(texts).names([loops, sockets], texts)
     assert "event loop" in first.text
     assert "socket error" in second.text
     for named in (first, second):
@@ -43,7 +43,7 @@ def test_a_label_covers_documents_that_its_first_word_does_not() -> None:
     texts = corpus()
     for place, row in enumerate(range(2, 100, 10)):
         texts[row] = "A tunnel opens its gate." if place in (3, 6, 9) else "A harbour pilot boards a harbour ship."
-    named = Keywords(texts).name([evidence(9, list(range(2, 100, 10)))], texts)[0]
+    named = Keywords(texts).names([evidence(9, list(range(2, 100, 10)))], texts)[0]
     assert any(word in named.text for word in ("harbour", "pilot", "ship")), named
     assert any(word in named.text for word in ("tunnel", "opens", "gate")), named
 
@@ -52,15 +52,15 @@ def test_labels_do_not_depend_on_batches_or_the_order_of_others() -> None:
     texts = corpus()
     some = [evidence(latent, list(range(latent, 100, 7))) for latent in range(7)]
     keywords = Keywords(texts)
-    together = keywords.name(some, texts)
-    assert together == [keywords.name([each], texts)[0] for each in some]
-    assert together == Keywords(texts).name(list(reversed(some)), texts)[::-1]
+    together = keywords.names(some, texts)
+    assert together == [keywords.names([latent], texts)[0] for latent in some]
+    assert together == Keywords(texts).names(list(reversed(some)), texts)[::-1]
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "", "the of and", "。。。", "7"])
 def test_documents_without_a_word_still_give_a_name(text: str) -> None:
     texts = dict.fromkeys(range(30), text)
-    named = Keywords(texts).name([evidence(3, [1, 2])], texts)[0]
+    named = Keywords(texts).names([evidence(3, [1, 2])], texts)[0]
     assert named.text.strip()
 
 
@@ -69,16 +69,15 @@ def test_a_document_that_is_gone_is_left_out() -> None:
     background = dict(texts)
     for row in range(0, 50, 10):
         del texts[row]
-    assert "event loop" in Keywords(background).name([evidence(7, list(range(0, 100, 10)))], texts)[0].text
+    assert "event loop" in Keywords(background).names([evidence(7, list(range(0, 100, 10)))], texts)[0].text
 
 
 def test_equal_labels_are_told_apart() -> None:
-    one, two = Named("loop", "", ["loop", "event"]), Named("loop", "", ["loop"])
-    assert [each.text for each in make_different([(5, one), (3, one), (9, two)]).values()] == [
-        "loop",
-        "loop, event",
-        "loop (9)",
-    ]
+    long, short = Name("loop", "", ["loop", "event"]), Name("loop", "", ["loop"])
+    unique = UniqueNames()
+    texts = [unique.unique(latent, name).text for latent, name in ((5, long), (3, long), (9, short))]
+    assert texts == ["loop", "loop, event", "loop (9)"]
+    assert UniqueNames(["loop"]).unique(5, long).text == "loop, event"
 
 
 def test_terms_are_words_and_phrases_without_stop_words_numbers_and_sentence_ends() -> None:
@@ -122,7 +121,7 @@ def test_labels_of_hindi_are_whole_words() -> None:
     }
     texts = {row: topics[row % 4] for row in range(40)}
     some = [evidence(topic, list(range(topic, 40, 4))) for topic in topics]
-    for topic, named in zip(topics, Keywords(texts).name(some, texts), strict=True):
+    for topic, named in zip(topics, Keywords(texts).names(some, texts), strict=True):
         label_words = {word for term in named.keywords for word in term.split()}
         assert label_words
         assert label_words <= set(topics[topic].split()), named
@@ -133,7 +132,7 @@ def test_labels_of_chinese_prefer_the_longest_term_that_the_documents_share() ->
         row: f"{'上海' if row % 2 else '北京'}的{'高速铁路' if row % 3 == 0 else '渡轮'}{'很快' if row % 5 else '停了'}"
         for row in range(60)
     }
-    named = Keywords(texts).name([evidence(1, list(range(0, 60, 3)))], texts)[0]
+    named = Keywords(texts).names([evidence(1, list(range(0, 60, 3)))], texts)[0]
     assert named.text.startswith("高速铁路")
 
 

@@ -79,10 +79,12 @@ class ListExamplesResponse(_message.Message):
     def __init__(self, examples: _Optional[_Iterable[_Union[_resources_pb2.Example, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ExportFeaturesRequest(_message.Message):
-    __slots__ = ("run",)
+    __slots__ = ("run", "byte_order_mark")
     RUN_FIELD_NUMBER: _ClassVar[int]
+    BYTE_ORDER_MARK_FIELD_NUMBER: _ClassVar[int]
     run: str
-    def __init__(self, run: _Optional[str] = ...) -> None: ...
+    byte_order_mark: bool
+    def __init__(self, run: _Optional[str] = ..., byte_order_mark: _Optional[bool] = ...) -> None: ...
 
 class ExportActivationsRequest(_message.Message):
     __slots__ = ("run",)
@@ -129,14 +131,16 @@ class LabelFeaturesRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ..., options: _Optional[_Union[_resources_pb2.LabelOptions, _Mapping]] = ..., indices: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ..., relabel: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CarryLabelsRequest(_message.Message):
-    __slots__ = ("run", "from_run", "min_cosine")
+    __slots__ = ("run", "from_run", "min_cosine", "request_id")
     RUN_FIELD_NUMBER: _ClassVar[int]
     FROM_RUN_FIELD_NUMBER: _ClassVar[int]
     MIN_COSINE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     run: str
     from_run: str
     min_cosine: float
-    def __init__(self, run: _Optional[str] = ..., from_run: _Optional[str] = ..., min_cosine: _Optional[float] = ...) -> None: ...
+    request_id: str
+    def __init__(self, run: _Optional[str] = ..., from_run: _Optional[str] = ..., min_cosine: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CarryLabelsResponse(_message.Message):
     __slots__ = ("matched_count", "carried_count")
@@ -147,20 +151,24 @@ class CarryLabelsResponse(_message.Message):
     def __init__(self, matched_count: _Optional[int] = ..., carried_count: _Optional[int] = ...) -> None: ...
 
 class LabelFeatureRequest(_message.Message):
-    __slots__ = ("name", "options")
+    __slots__ = ("name", "options", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     options: _resources_pb2.LabelOptions
-    def __init__(self, name: _Optional[str] = ..., options: _Optional[_Union[_resources_pb2.LabelOptions, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., options: _Optional[_Union[_resources_pb2.LabelOptions, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreateLabelRequest(_message.Message):
-    __slots__ = ("parent", "label")
+    __slots__ = ("parent", "label", "request_id")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     parent: str
     label: _resources_pb2.Label
-    def __init__(self, parent: _Optional[str] = ..., label: _Optional[_Union[_resources_pb2.Label, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., label: _Optional[_Union[_resources_pb2.Label, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ActivateLabelRequest(_message.Message):
     __slots__ = ("name",)

@@ -30,6 +30,8 @@ if _version_not_supported:
 
 class InterpreterServiceStub:
     """What the latents of a run mean: statistics, labels, families, and the analysis of texts.
+
+    Every call that reads statistics can fail with BLOB_DAMAGED; the statistics are then computed again automatically.
     """
 
     def __init__(self, channel):
@@ -152,11 +154,13 @@ class InterpreterServiceStub:
 
 class InterpreterServiceServicer:
     """What the latents of a run mean: statistics, labels, families, and the analysis of texts.
+
+    Every call that reads statistics can fail with BLOB_DAMAGED; the statistics are then computed again automatically.
     """
 
     def ComputeStatistics(self, request, context):
         """Computes statistics of all features from the run's codes, as a job.
-        Answers with the job that does so already, if there is one.
+        Returns the job that is doing so already, if there is one.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -172,7 +176,7 @@ class InterpreterServiceServicer:
 
     def ListFeatures(self, request, context):
         """Lists features, sorted, filtered and searched.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, INVALID_PAGE_TOKEN.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, FAMILY_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,7 +199,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportFeatures(self, request, context):
-        """Downloads statistics and labels of all features as a CSV file, with a header line.
+        """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
         Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -204,7 +208,8 @@ class InterpreterServiceServicer:
 
     def ExportActivations(self, request, context):
         """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-        `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+        `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
+        was imported with, `text` its first 200 characters, and `metadata` is as it was imported. Join other data by `key`.
         Documents that were deleted since the training are left out.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
         """
@@ -213,7 +218,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SampleActivations(self, request, context):
-        """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+        """Returns the activations of the most frequent features in some of the run's rows, at equal steps: a heatmap.
         Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -221,17 +226,18 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFeatureMatrix(self, request, context):
-        """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
-        together stand side by side, in the same order for each kind.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+        """Returns how similar the most frequent features are to each other: a matrix to be drawn. Features that activate
+        together are adjacent, in the same order for every kind.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND,
+        SERVICE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LabelFeatures(self, request, context):
-        """Labels features, as a job; those that have a label are left alone unless asked.
-        What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+        """Labels features, as a job; by default, those that have a label keep it.
+        Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -255,9 +261,9 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CarryLabels(self, request, context):
-        """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
-        cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
-        that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+        """Copies the labels of another run's features to the features of this run that match them one to one by decoder
+        cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
+        same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
         INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -455,6 +461,8 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class InterpreterService:
     """What the latents of a run mean: statistics, labels, families, and the analysis of texts.
+
+    Every call that reads statistics can fail with BLOB_DAMAGED; the statistics are then computed again automatically.
     """
 
     @staticmethod

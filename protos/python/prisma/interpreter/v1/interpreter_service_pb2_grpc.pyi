@@ -30,7 +30,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InterpreterServiceStub:
-    """What the latents of a run mean: statistics, labels, families, and the analysis of texts."""
+    """What the latents of a run mean: statistics, labels, families, and the analysis of texts.
+
+    Every call that reads statistics can fail with BLOB_DAMAGED; the statistics are then computed again automatically.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,14 +41,14 @@ class InterpreterServiceStub:
     def __new__(cls, channel: _aio.Channel) -> InterpreterServiceAsyncStub: ...
     ComputeStatistics: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ComputeStatisticsRequest, _job_pb2.Job]
     """Computes statistics of all features from the run's codes, as a job.
-    Answers with the job that does so already, if there is one.
+    Returns the job that is doing so already, if there is one.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
     """
     GetInterpretation: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetInterpretationRequest, _resources_pb2.Interpretation]
     """Returns how far a run is interpreted: statistics, labels, families. Errors: RUN_NOT_FOUND."""
     ListFeatures: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFeaturesRequest, _interpreter_service_pb2.ListFeaturesResponse]
     """Lists features, sorted, filtered and searched.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, INVALID_PAGE_TOKEN.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, FAMILY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     GetFeature: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetFeatureRequest, _resources_pb2.Feature]
     """Returns a feature with its histogram, neighbours and families.
@@ -56,27 +59,29 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the texts).
     """
     ExportFeatures: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]
-    """Downloads statistics and labels of all features as a CSV file, with a header line.
+    """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
     """
     ExportActivations: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]
     """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-    `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+    `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
+    was imported with, `text` its first 200 characters, and `metadata` is as it was imported. Join other data by `key`.
     Documents that were deleted since the training are left out.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
     """
     SampleActivations: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.SampleActivationsRequest, _resources_pb2.ActivationSample]
-    """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+    """Returns the activations of the most frequent features in some of the run's rows, at equal steps: a heatmap.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
     """
     GetFeatureMatrix: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetFeatureMatrixRequest, _resources_pb2.FeatureMatrix]
-    """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
-    together stand side by side, in the same order for each kind.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """Returns how similar the most frequent features are to each other: a matrix to be drawn. Features that activate
+    together are adjacent, in the same order for every kind.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND,
+    SERVICE_UNAVAILABLE.
     """
     LabelFeatures: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]
-    """Labels features, as a job; those that have a label are left alone unless asked.
-    What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+    """Labels features, as a job; by default, those that have a label keep it.
+    Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
     """
     LabelFeature: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeatureRequest, _resources_pb2.Label]
@@ -87,9 +92,9 @@ class InterpreterServiceStub:
     CreateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]
     """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
     CarryLabels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]
-    """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
-    cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
-    that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+    """Copies the labels of another run's features to the features of this run that match them one to one by decoder
+    cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
+    same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
     INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
     """
     ActivateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]
@@ -122,19 +127,22 @@ class InterpreterServiceStub:
 
 @_typing.type_check_only
 class InterpreterServiceAsyncStub(InterpreterServiceStub):
-    """What the latents of a run mean: statistics, labels, families, and the analysis of texts."""
+    """What the latents of a run mean: statistics, labels, families, and the analysis of texts.
+
+    Every call that reads statistics can fail with BLOB_DAMAGED; the statistics are then computed again automatically.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ComputeStatistics: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ComputeStatisticsRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Computes statistics of all features from the run's codes, as a job.
-    Answers with the job that does so already, if there is one.
+    Returns the job that is doing so already, if there is one.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
     """
     GetInterpretation: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetInterpretationRequest, _resources_pb2.Interpretation]  # type: ignore[assignment]
     """Returns how far a run is interpreted: statistics, labels, families. Errors: RUN_NOT_FOUND."""
     ListFeatures: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFeaturesRequest, _interpreter_service_pb2.ListFeaturesResponse]  # type: ignore[assignment]
     """Lists features, sorted, filtered and searched.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, INVALID_PAGE_TOKEN.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, FAMILY_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     GetFeature: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetFeatureRequest, _resources_pb2.Feature]  # type: ignore[assignment]
     """Returns a feature with its histogram, neighbours and families.
@@ -145,27 +153,29 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the texts).
     """
     ExportFeatures: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """Downloads statistics and labels of all features as a CSV file, with a header line.
+    """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
     """
     ExportActivations: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-    `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+    `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
+    was imported with, `text` its first 200 characters, and `metadata` is as it was imported. Join other data by `key`.
     Documents that were deleted since the training are left out.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
     """
     SampleActivations: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.SampleActivationsRequest, _resources_pb2.ActivationSample]  # type: ignore[assignment]
-    """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+    """Returns the activations of the most frequent features in some of the run's rows, at equal steps: a heatmap.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
     """
     GetFeatureMatrix: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetFeatureMatrixRequest, _resources_pb2.FeatureMatrix]  # type: ignore[assignment]
-    """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
-    together stand side by side, in the same order for each kind.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """Returns how similar the most frequent features are to each other: a matrix to be drawn. Features that activate
+    together are adjacent, in the same order for every kind.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND,
+    SERVICE_UNAVAILABLE.
     """
     LabelFeatures: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Labels features, as a job; those that have a label are left alone unless asked.
-    What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+    """Labels features, as a job; by default, those that have a label keep it.
+    Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
     """
     LabelFeature: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeatureRequest, _resources_pb2.Label]  # type: ignore[assignment]
@@ -176,9 +186,9 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     CreateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
     """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
     CarryLabels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]  # type: ignore[assignment]
-    """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
-    cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
-    that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+    """Copies the labels of another run's features to the features of this run that match them one to one by decoder
+    cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
+    same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
     INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
     """
     ActivateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
@@ -210,7 +220,10 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """
 
 class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the latents of a run mean: statistics, labels, families, and the analysis of texts."""
+    """What the latents of a run mean: statistics, labels, families, and the analysis of texts.
+
+    Every call that reads statistics can fail with BLOB_DAMAGED; the statistics are then computed again automatically.
+    """
 
     @_abc_1.abstractmethod
     def ComputeStatistics(
@@ -219,7 +232,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Computes statistics of all features from the run's codes, as a job.
-        Answers with the job that does so already, if there is one.
+        Returns the job that is doing so already, if there is one.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
         """
 
@@ -238,7 +251,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_interpreter_service_pb2.ListFeaturesResponse, _abc.Awaitable[_interpreter_service_pb2.ListFeaturesResponse]]:
         """Lists features, sorted, filtered and searched.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, INVALID_PAGE_TOKEN.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, FAMILY_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -267,7 +280,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ExportFeaturesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
-        """Downloads statistics and labels of all features as a CSV file, with a header line.
+        """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
         Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
         """
 
@@ -278,7 +291,8 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-        `{"document", "row", "text", "indices", "activations"}`, where `text` is the first 200 characters.
+        `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
+        was imported with, `text` its first 200 characters, and `metadata` is as it was imported. Join other data by `key`.
         Documents that were deleted since the training are left out.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
         """
@@ -289,7 +303,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.SampleActivationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.ActivationSample, _abc.Awaitable[_resources_pb2.ActivationSample]]:
-        """Returns what the most frequent features do in some of the run's rows, taken at equal steps: a heatmap.
+        """Returns the activations of the most frequent features in some of the run's rows, at equal steps: a heatmap.
         Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
         """
 
@@ -299,9 +313,10 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.GetFeatureMatrixRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.FeatureMatrix, _abc.Awaitable[_resources_pb2.FeatureMatrix]]:
-        """Returns how alike the most frequent features are, each with each: a matrix to be drawn. Features that activate
-        together stand side by side, in the same order for each kind.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+        """Returns how similar the most frequent features are to each other: a matrix to be drawn. Features that activate
+        together are adjacent, in the same order for every kind.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND,
+        SERVICE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -310,8 +325,8 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.LabelFeaturesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Labels features, as a job; those that have a label are left alone unless asked.
-        What was labelled before a cancel or a failure stays. Statistics are computed first where there are none yet.
+        """Labels features, as a job; by default, those that have a label keep it.
+        Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
         """
 
@@ -340,9 +355,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.CarryLabelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_interpreter_service_pb2.CarryLabelsResponse, _abc.Awaitable[_interpreter_service_pb2.CarryLabelsResponse]]:
-        """Gives the run's features the labels of those of another run that they resemble, matched one to one by decoder
-        cosine (see TrainerService.CompareRuns). A feature gets none where a person wrote its active label, or where
-        that says the same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
+        """Copies the labels of another run's features to the features of this run that match them one to one by decoder
+        cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
+        same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
         INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
         """
 

@@ -11,15 +11,26 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from prisma_common import wire
-from services.interpreter import pictures
+from services.interpreter import matrices
 from services.interpreter.features import Features
-from services.interpreter.pictures import Kind
+from services.interpreter.matrices import Kind
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.statistics import Accumulator
 from tests.interpreter.test_statistics import dense_codes
 
 ROWS, LATENTS, GAP = 400, 30, 1000
 RANGES = [(0, 150), (GAP, GAP + ROWS - 150)]
+RUN = Run(
+    uid="u",
+    name="runs/r",
+    dataset="datasets/d",
+    dataset_uid="v",
+    embedding_model="builtin",
+    latent_count=LATENTS,
+    revision=1,
+    trained=True,
+    ranges=RANGES,
+)
 
 
 class Trainer:
@@ -51,10 +62,9 @@ def made(seed: int) -> tuple[Features, Trainer, NDArray[np.float32], NDArray[np.
     trainer = Trainer(codes, decoder)
     with Accumulator(LATENTS) as accumulator:
         whole = trainer.block(np.arange(ROWS))
-        accumulator.add(whole.rows, whole.indptr, whole.indices, whole.values)
+        accumulator.add(whole)
         statistics = accumulator.finish(decoder)
-    run = Run("u", "runs/r", "datasets/d", "v", "builtin", LATENTS, 1, True, RANGES)
-    return Features(Interpretation(run, "a", 1, None, 0, None), statistics, {}, []), trainer, codes, decoder
+    return Features(Interpretation(run=RUN), statistics, {}, []), trainer, codes, decoder
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 60)), min_size=1, max_size=5), st.integers(1, 200))
@@ -64,7 +74,7 @@ def test_rows_are_taken_at_equal_steps(gaps: list[tuple[int, int]], count: int) 
         start = (ranges[-1][1] if ranges else 0) + gap
         ranges.append((start, start + length))
     every = [row for start, end in ranges for row in range(start, end)]
-    taken = [row for start, end in pictures.spread(ranges, count) for row in range(start, end)]
+    taken = [row for start, end in matrices.spread(ranges, count) for row in range(start, end)]
     assert taken == [every[place * len(every) // count] for place in range(count)] if len(every) > count else every
 
 
@@ -72,7 +82,7 @@ def test_rows_are_taken_at_equal_steps(gaps: list[tuple[int, int]], count: int) 
 @given(st.integers(0, 2**32), st.integers(1, ROWS), st.integers(1, LATENTS))
 async def test_a_sample_is_a_part_of_the_codes(seed: int, row_count: int, feature_count: int) -> None:
     features, trainer, codes, _ = made(seed)
-    found = await pictures.sample(features, trainer, row_count, feature_count)
+    found = await matrices.sample(features, trainer, row_count, feature_count)
     counts = (codes > 0).sum(axis=0)
     expected = [index for index in np.lexsort((np.arange(LATENTS), -counts)).tolist() if counts[index]]
     assert found.indices.tolist() == expected[:feature_count]
@@ -85,8 +95,8 @@ async def test_a_sample_is_a_part_of_the_codes(seed: int, row_count: int, featur
 @given(st.integers(0, 2**32))
 async def test_matrices_equal_the_dense_reference_in_one_order(seed: int) -> None:
     features, trainer, codes, decoder = made(seed)
-    chosen = pictures.most_frequent(features, [], 12)
-    found = {kind: await pictures.matrix(features, trainer, kind, chosen) for kind in Kind}
+    chosen = features.most_frequent([], 12)
+    found = {kind: await matrices.matrix(features, trainer, kind, chosen) for kind in Kind}
     order = found[Kind.CO_OCCURRENCE].indices
     assert sorted(order) == sorted(chosen)
     assert all((each.indices == order).all() for each in found.values())
@@ -102,7 +112,7 @@ def test_features_that_activate_together_stand_side_by_side() -> None:
     group = np.array([0, 1, 0, 1, 2, 0, 2, 1])
     together = np.where(group[:, None] == group[None, :], 0.8, 0.05)
     np.fill_diagonal(together, 1)
-    drawn = group[pictures.drawing_order(together)]
+    drawn = group[matrices.drawing_order(together)]
     assert (np.diff(drawn) != 0).sum() == 2
-    assert pictures.drawing_order(np.ones((1, 1))).tolist() == [0]
-    assert pictures.drawing_order(np.ones((0, 0))).tolist() == []
+    assert matrices.drawing_order(np.ones((1, 1))).tolist() == [0]
+    assert matrices.drawing_order(np.ones((0, 0))).tolist() == []

@@ -1,0 +1,28 @@
+"""A document of the embedder, as far as the interpreter needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A document of the embedder."""
+
+    name: str
+    """`datasets/{dataset}/documents/{document}`."""
+    key: str
+    """The id that its owner gave it."""
+    row: int
+    text: str
+    metadata: Mapping[str, Any]
+    """Plain JSON values."""
+    vector: NDArray[np.float32] | None = None
+    """(d,); None where it was not requested, or the document has none."""
+    embedding_truncated: bool = False
+    """Whether the embedding model read only the start of the text."""

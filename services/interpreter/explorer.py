@@ -1,0 +1,113 @@
+"""Reading what is known of a run: features, examples, families, pictures, exports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from services.chassis.filters import Term
+from services.interpreter import exports, families, matrices
+from services.interpreter.documents import Document
+from services.interpreter.families import Family
+from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.features import Features, Order
+from services.interpreter.matrices import Kind, Matrix, Sample
+from services.interpreter.runs import Interpretation, require_families
+from services.interpreter.upstream import Upstream
+
+MAX_EXAMPLES = 50
+"""Examples of a feature that people see."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A document that activates a feature."""
+
+    document: Document
+    activation: float
+
+
+class Explorer:
+    """Reads what is known of runs.
+
+    All methods raise RUN_NOT_FOUND; all but `interpretation` and `activations_jsonl` also RunNotTrained,
+    StatisticsNotComputed and StatisticsDamaged.
+    """
+
+    def __init__(self, *, cache: FeatureCache, upstream: Upstream) -> None:
+        self._cache = cache
+        self._upstream = upstream
+
+    async def interpretation(self, run_name: str) -> tuple[Interpretation, Features | None]:
+        """How far a run is interpreted; with its features where older statistics have no counters."""
+        run = await self._cache.run(run_name)
+        interpretation = await self._cache.interpretation(run)
+        version = interpretation.statistics
+        if version is None or version.live_count is not None:
+            return interpretation, None
+        return interpretation, await self._cache.features_of(run)
+
+    async def features(self, run_name: str) -> Features:
+        """All features of a run."""
+        return await self._cache.features(run_name)
+
+    async def select(
+        self, run_name: str, terms: Sequence[Term], query: str, order: Order
+    ) -> tuple[Features, Sequence[int]]:
+        """The indices of the features that match, in order. Raises InvalidFilter, FamilyNotFound."""
+        features = await self._cache.features(run_name)
+        indices = await asyncio.to_thread(lambda: features.select(terms, query=query, order=order).tolist())
+        return features, indices
+
+    async def feature(self, run_name: str, index: int) -> Features:
+        """The features of a run that has one with this index. Raises FeatureNotFound."""
+        features = await self._cache.features(run_name)
+        features.check(index)
+        return features
+
+    async def example_rows(self, run_name: str, index: int) -> tuple[Features, Sequence[tuple[int, float]]]:
+        """(row, activation) of a feature's examples, the strongest first. Raises FeatureNotFound."""
+        features = await self.feature(run_name, index)
+        rows, activations = features.top(index, MAX_EXAMPLES)
+        return features, list(zip(rows.tolist(), activations.tolist(), strict=True))
+
+    async def examples(self, features: Features, rows: Sequence[tuple[int, float]]) -> list[Example]:
+        """The documents of examples, without deleted ones. rows: (row, activation). Raises SERVICE_UNAVAILABLE."""
+        documents = await self._upstream.documents(features.run.dataset, [row for row, _activation in rows])
+        return [Example(documents[row], activation) for row, activation in rows if row in documents]
+
+    async def sample(self, run_name: str, row_count: int, feature_count: int) -> tuple[Features, Sample]:
+        """Activations of the most frequent features in some rows. Raises SERVICE_UNAVAILABLE."""
+        features = await self._cache.features(run_name)
+        return features, await matrices.sample(features, self._upstream, row_count, feature_count)
+
+    async def matrix(self, run_name: str, kind: Kind, terms: Sequence[Term], count: int) -> tuple[Features, Matrix]:
+        """How similar the most frequent features are. Raises InvalidFilter, FamilyNotFound, SERVICE_UNAVAILABLE."""
+        features = await self._cache.features(run_name)
+        indices = features.most_frequent(terms, count)
+        return features, await matrices.matrix(features, self._upstream, kind, indices)
+
+    async def families(self, run_name: str, query: str) -> tuple[Features, list[Family]]:
+        """The families that match a query, the largest first. Raises FamiliesNotBuilt."""
+        features = await self.with_families(run_name)
+        return features, families.matching(features.families, query, features.label_text)
+
+    async def with_families(self, run_name: str) -> Features:
+        """The features of a run whose families are built. Raises FamiliesNotBuilt."""
+        features = await self._cache.features(run_name)
+        require_families(features.interpretation)
+        return features
+
+    async def features_csv(self, run_name: str, *, byte_order_mark: bool) -> AsyncIterator[bytes]:
+        """A CSV file of all features, in parts."""
+        features = await self._cache.features(run_name)
+        for part in exports.features_csv(features, byte_order_mark=byte_order_mark):
+            yield part
+
+    async def activations_jsonl(self, run_name: str) -> AsyncIterator[bytes]:
+        """The active features of all documents as JSON lines, in parts. Raises RunNotTrained, SERVICE_UNAVAILABLE."""
+        run = await self._cache.trained_run(run_name)
+        yield b""  # a file even if all documents were deleted
+        async for part in exports.activations_jsonl(run, self._upstream):
+            yield part

@@ -1,0 +1,84 @@
+"""Who can write labels: keywords, and the chat models of providers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.chassis.errors import FailedPrecondition, Unavailable
+from services.interpreter.errors import LabelModelNotFound
+from services.interpreter.features import Features
+from services.interpreter.labels import Draft, Options
+
+
+@dataclass(frozen=True)
+class LabelModel:
+    """A model that writes labels."""
+
+    id: str
+    """`keywords` or `<provider>/<model>`."""
+    display_name: str
+    is_default: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which features to label, and how."""
+
+    features: Features
+    indices: Sequence[int]
+    """Of live features, the most important first."""
+    options: Options
+
+
+class Labeller(Protocol):
+    """Writes labels with models of one kind. All methods raise Unavailable in an outage."""
+
+    async def models(self) -> Sequence[LabelModel]:
+        """The models that it has now."""
+        ...
+
+    async def check(self, model: str) -> None:
+        """Raises LabelModelNotFound for a model that it does not have."""
+        ...
+
+    def drafts(self, task: Task) -> AsyncGenerator[Sequence[Draft]]:
+        """Labels batch by batch, in the order of the task's indices; each batch can be stored as it comes.
+
+        A feature that cannot be labelled is left out, or raises UnusableAnswer if it is the only one.
+        """
+        ...
+
+
+class Labellers:
+    """All labellers, by the first part of their models' ids."""
+
+    def __init__(self, labellers: Mapping[str, Labeller]) -> None:
+        self._labellers = labellers
+
+    async def models(self) -> tuple[list[LabelModel], dict[str, str]]:
+        """All models, and the error message of each provider that is unreachable."""
+        models: list[LabelModel] = []
+        unreachable: dict[str, str] = {}
+        for name, labeller in self._labellers.items():
+            try:
+                models.extend(await labeller.models())
+            except (Unavailable, FailedPrecondition) as error:
+                unreachable[name] = error.message
+        return models, unreachable
+
+    async def check(self, model: str) -> None:
+        """Raises LabelModelNotFound, PROVIDER_UNAVAILABLE."""
+        await self.get(model).check(model)
+
+    def get(self, model: str) -> Labeller:
+        """The labeller that has a model. Raises LabelModelNotFound."""
+        name = model.partition("/")[0]
+        if name not in self._labellers:
+            raise LabelModelNotFound(
+                f"no provider offers {model!r}; providers are {', '.join(self._labellers)}, "
+                "ListLabelModels lists their models",
+                metadata={"model": model},
+            )
+        return self._labellers[name]

@@ -1,0 +1,312 @@
+"""Values of the domain as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from google.protobuf.struct_pb2 import Struct
+
+from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
+from prisma.interpreter.v1 import resources_pb2
+from services.chassis.moments import stamp
+from services.chassis.paging import Page
+from services.interpreter.analyzer import Analysis
+from services.interpreter.explorer import Example
+from services.interpreter.families import Family
+from services.interpreter.features import Features, Membership
+from services.interpreter.label_editor import LabelBlock, RunLabel
+from services.interpreter.labellers import LabelModel
+from services.interpreter.labels import Label, Options, Source
+from services.interpreter.matrices import Kind, Matrix, Sample
+from services.interpreter.neighbors import Neighbors
+from services.interpreter.requests import FeatureListing
+from services.interpreter.runs import Interpretation
+
+_SOURCES = {
+    Source.KEYWORDS: resources_pb2.Label.SOURCE_KEYWORDS,
+    Source.MODEL: resources_pb2.Label.SOURCE_MODEL,
+    Source.HUMAN: resources_pb2.Label.SOURCE_HUMAN,
+}
+
+
+def interpretation(state: Interpretation, features: Features | None) -> resources_pb2.Interpretation:
+    """How far a run is interpreted. features: for statistics of older versions, which have no counters."""
+    message = resources_pb2.Interpretation(
+        name=f"{state.run.name}/interpretation",
+        run_uid=state.run.uid,
+        latent_count=state.run.latent_count,
+        label_revision=state.label_revision,
+    )
+    if (version := state.statistics) is not None:
+        live_count = features.live_count if features is not None else version.live_count or 0
+        message.live_count = live_count
+        message.dead_count = state.run.latent_count - live_count
+        message.row_count = features.statistics.row_count if features is not None else version.row_count or 0
+        message.labelled_count = state.labelled_count
+        message.family_count = state.family_count
+        message.statistics_revision = version.revision
+        message.statistics_time.CopyFrom(stamp(version.time))
+    if state.families_time:
+        message.families_time.CopyFrom(stamp(state.families_time))
+    return message
+
+
+def feature_page(features: Features, indices: Sequence[int], listing: FeatureListing) -> pb2.ListFeaturesResponse:
+    """A page of a list of features."""
+    part, token = listing.page.part(indices)
+    return pb2.ListFeaturesResponse(
+        features=[feature(features, index, full=listing.full) for index in part],
+        total_size=len(indices),
+        next_page_token=token,
+    )
+
+
+def feature(features: Features, index: int, *, full: bool = False) -> resources_pb2.Feature:
+    """A feature; with its neighbours if `full`."""
+    statistics, run = features.statistics, features.run
+    maximum = float(statistics.maximum[index])
+    message = resources_pb2.Feature(
+        name=f"{run.name}/features/{index}",
+        index=index,
+        dead=not statistics.active_count[index],
+        active_count=int(statistics.active_count[index]),
+        density=float(statistics.density[index]),
+        max_activation=maximum,
+        mean_activation=float(statistics.mean[index]),
+        variance=float(statistics.variance[index]),
+        histogram=resources_pb2.Feature.Histogram(counts=statistics.histogram[index].tolist(), upper_bound=maximum),
+        families=[_membership(run.name, features, place) for place in features.memberships.get(index, ())],
+    )
+    if index in features.labels:
+        message.label.CopyFrom(_label(run.name, features.labels[index]))
+    if full:
+        message.decoder_neighbors.extend(_neighbors(features, index, statistics.decoder, counted=False))
+        message.coactive_neighbors.extend(_neighbors(features, index, statistics.coactive, counted=True))
+    return message
+
+
+def examples(shown: Sequence[Example], token: str) -> pb2.ListExamplesResponse:
+    """A page of examples."""
+    return pb2.ListExamplesResponse(examples=[_example(example) for example in shown], next_page_token=token)
+
+
+def label(value: RunLabel) -> resources_pb2.Label:
+    """A label of a run."""
+    return _label(value.run.name, value.label)
+
+
+def label_page(labels: Sequence[RunLabel], page: Page) -> pb2.ListLabelsResponse:
+    """A page of a feature's labels. labels: one more than the page has where there is a next page."""
+    response = pb2.ListLabelsResponse(labels=[label(value) for value in labels[: page.size]])
+    if len(labels) > page.size:
+        response.next_page_token = page.next_token(labels[page.size - 1].label.revision)
+    return response
+
+
+def label_block(block: LabelBlock) -> pb2.ReadLabelsResponse:
+    """A block of the labels that changed."""
+    message = pb2.ReadLabelsResponse(revision=block.revision, run_uid=block.run.uid, history=block.history)
+    if block.features is not None:
+        for value in block.labels:
+            entry = feature(block.features, value.draft.index)
+            entry.label.CopyFrom(_label(block.run.name, value))
+            message.features.append(entry)
+    return message
+
+
+def label_models(models: Sequence[LabelModel], unreachable: Mapping[str, str]) -> pb2.ListLabelModelsResponse:
+    """The models, and the providers that do not answer with their error messages."""
+    response = pb2.ListLabelModelsResponse()
+    for model in models:
+        response.label_models.add(id=model.id, display_name=model.display_name, is_default=model.is_default)
+    for provider, error_message in unreachable.items():
+        response.unreachable.add(provider=provider, message=error_message)
+    return response
+
+
+def family_page(features: Features, families: Sequence[Family], page: Page) -> pb2.ListFamiliesResponse:
+    """A page of families."""
+    part, token = page.part(families)
+    return pb2.ListFamiliesResponse(
+        families=[_family(features, family) for family in part], total_size=len(families), next_page_token=token
+    )
+
+
+def graph(features: Features, only_round: int) -> resources_pb2.Graph:
+    """The features and edges of all families, or of one round's; an edge of two families appears once."""
+    families = [family for family in features.families if only_round in (0, family.round)]
+    family_ids = {family.id for family in families}
+    edges: dict[tuple[int, int], resources_pb2.Graph.Edge] = {}
+    for family in families:
+        for member in family.members:
+            if member.parent is not None and (member.parent, member.index) not in edges:
+                edges[member.parent, member.index] = resources_pb2.Graph.Edge(
+                    source=member.parent, target=member.index, weight=member.weight, family=family.id
+                )
+    nodes = sorted({member.index for family in families for member in family.members})
+    return resources_pb2.Graph(nodes=[_node(features, index, family_ids) for index in nodes], edges=edges.values())
+
+
+def activation_sample(features: Features, sample: Sample) -> resources_pb2.ActivationSample:
+    """Activations in some rows."""
+    return resources_pb2.ActivationSample(
+        rows=sample.rows,
+        indices=sample.indices,
+        labels=[features.label_text(index) for index in sample.indices.tolist()],
+        offsets=sample.activations.indptr,
+        columns=sample.activations.indices,
+        activations=sample.activations.data,
+        total_rows=features.statistics.row_count,
+    )
+
+
+def feature_matrix(features: Features, kind: Kind, matrix: Matrix) -> resources_pb2.FeatureMatrix:
+    """How similar features are."""
+    return resources_pb2.FeatureMatrix(
+        kind=f"KIND_{kind.name}",
+        indices=matrix.indices,
+        labels=[features.label_text(index) for index in matrix.indices.tolist()],
+        values=matrix.values.ravel(),
+        row_count=matrix.row_count,
+    )
+
+
+def analysis(value: Analysis) -> resources_pb2.Analysis:
+    """The active features of a text or a document, the strongest first, ties by index."""
+    return resources_pb2.Analysis(
+        features=[_active_feature(value, index, activation) for index, activation in value.active],
+        latent_count=value.run.latent_count,
+        unexplained_fraction=value.encoded.unexplained,
+        embedding_norm=value.norm,
+        dimension=len(value.encoded.vector),
+        embedding_truncated=value.encoded.truncated,
+        document=value.document or "",
+        text=value.text,
+    )
+
+
+def _label(run: str, value: Label) -> resources_pb2.Label:
+    draft = value.draft
+    message = resources_pb2.Label(
+        name=f"{run}/features/{draft.index}/labels/{value.revision}",
+        index=draft.index,
+        text=draft.text,
+        description=draft.description,
+        source=_SOURCES[draft.source],
+        model=draft.model or "",
+        author=draft.author or "",
+        keywords=draft.keywords,
+        positive_rows=draft.positive_rows,
+        negative_rows=draft.negative_rows,
+        active=value.active,
+        create_time=stamp(value.create_time),
+        carried_from=draft.carried_from or "",
+    )
+    if draft.options is not None:
+        message.options.CopyFrom(_options(draft.options))
+    return message
+
+
+def _options(options: Options) -> resources_pb2.LabelOptions:
+    return resources_pb2.LabelOptions(
+        model=options.model,
+        positive_count=options.positive_count,
+        negative_count=options.negative_count,
+        temperature=options.temperature,
+        system_prompt=options.system_prompt or "",
+    )
+
+
+def _example(example: Example) -> resources_pb2.Example:
+    document = example.document
+    metadata = Struct()
+    metadata.update(document.metadata)
+    return resources_pb2.Example(
+        document=document.name,
+        key=document.key,
+        row=document.row,
+        activation=example.activation,
+        text=document.text,
+        metadata=metadata,
+    )
+
+
+def _membership(run: str, features: Features, place: Membership) -> resources_pb2.FamilyMembership:
+    return resources_pb2.FamilyMembership(
+        family=f"{run}/families/{place.family.id}",
+        display_name=_family_title(features, place.family),
+        color=place.family.color,
+        parent_index=place.member.parent,
+        is_parent=place.member.parent is None,
+    )
+
+
+def _family(features: Features, family: Family) -> resources_pb2.Family:
+    return resources_pb2.Family(
+        name=f"{features.run.name}/families/{family.id}",
+        display_name=_family_title(features, family),
+        color=family.color,
+        round=family.round,
+        parent_index=family.root,
+        member_count=len(family.members),
+        members=[
+            resources_pb2.Family.Member(
+                index=member.index,
+                label=features.label_text(member.index),
+                density=float(features.statistics.density[member.index]),
+                parent_index=member.parent,
+                weight=member.weight,
+            )
+            for member in family.members
+        ],
+    )
+
+
+def _active_feature(value: Analysis, index: int, activation: float) -> resources_pb2.Analysis.ActiveFeature:
+    message = resources_pb2.Analysis.ActiveFeature(index=index, activation=activation)
+    features = value.features
+    if features is None:
+        return message
+    if index in features.labels:
+        message.label = features.labels[index].draft.text
+        message.description = features.labels[index].draft.description
+    message.max_activation = float(features.statistics.maximum[index])
+    message.density = float(features.statistics.density[index])
+    memberships = features.memberships.get(index, ())
+    message.families.extend(_membership(value.run.name, features, place) for place in memberships)
+    return message
+
+
+def _node(features: Features, index: int, family_ids: set[str]) -> resources_pb2.Graph.Node:
+    places = [place for place in features.memberships[index] if place.family.id in family_ids]
+    rounds = [place.family.round for place in places]
+    return resources_pb2.Graph.Node(
+        index=index,
+        label=features.label_text(index),
+        density=float(features.statistics.density[index]),
+        families=[place.family.id for place in places],
+        color=places[0].family.color,
+        is_parent=any(place.member.parent is None for place in places),
+        is_bridge=any(rounds.count(number) > 1 for number in rounds),
+    )
+
+
+def _neighbors(
+    features: Features, index: int, closest: Neighbors, *, counted: bool
+) -> list[resources_pb2.Feature.Neighbor]:
+    """counted: whether with the number of rows in which both are active."""
+    return [
+        resources_pb2.Feature.Neighbor(
+            feature=f"{features.run.name}/features/{neighbor}",
+            index=neighbor,
+            label=features.label_text(neighbor),
+            score=score,
+            shared_count=int(features.statistics.cooccurrence[index, neighbor]) if counted else 0,
+        )
+        for neighbor, score in zip(closest.indices[index].tolist(), closest.scores[index].tolist(), strict=True)
+        if neighbor >= 0
+    ]
+
+
+def _family_title(features: Features, family: Family) -> str:
+    return features.label_text(family.root) or f"feature {family.root}"

@@ -1,0 +1,310 @@
+"""What requests may hold: each function returns checked values, or raises InvalidArgument that names the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
+from prisma.interpreter.v1 import resources_pb2
+from services.chassis import context as call_context
+from services.chassis import names
+from services.chassis.errors import InvalidArgument
+from services.chassis.filters import Term, parse_filter
+from services.chassis.idempotency import Call
+from services.chassis.paging import Page
+from services.interpreter import families
+from services.interpreter.explorer import MAX_EXAMPLES
+from services.interpreter.features import DENSEST_FIRST, FILTERS, ORDERS, Order
+from services.interpreter.labels import (
+    KEYWORDS,
+    MAX_DESCRIPTION,
+    MAX_TEXT,
+    Draft,
+    Options,
+    Source,
+    clean_line,
+    clean_text,
+)
+from services.interpreter.matrices import Kind
+
+MAX_ANALYZED_BYTES = 128 << 10
+"""UTF-8 bytes of a text to analyse: embedding models read far less."""
+MAX_INDICES = 100_000
+MAX_PROMPT = 20_000
+"""Characters of a system prompt."""
+DEFAULT_COSINE = 0.9
+_MODEL = re.compile(r"keywords|[a-z0-9_-]{1,50}/[\w.:/-]{1,200}")
+_KINDS = {
+    resources_pb2.FeatureMatrix.KIND_UNSPECIFIED: Kind.CO_OCCURRENCE,
+    resources_pb2.FeatureMatrix.KIND_DECODER_COSINE: Kind.DECODER_COSINE,
+    resources_pb2.FeatureMatrix.KIND_CO_OCCURRENCE: Kind.CO_OCCURRENCE,
+    resources_pb2.FeatureMatrix.KIND_ACTIVATION_COSINE: Kind.ACTIVATION_COSINE,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureListing:
+    """Which features to list."""
+
+    run: str
+    terms: Sequence[Term]
+    query: str
+    order: Order
+    page: Page
+    full: bool
+    """Whether with their neighbours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePage:
+    """A page of something that belongs to one feature."""
+
+    run: str
+    index: int
+    page: Page
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyListing:
+    """Which families to list."""
+
+    run: str
+    query: str
+    page: Page
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRequest:
+    """How much of a run to draw."""
+
+    run: str
+    row_count: int
+    feature_count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixRequest:
+    """Which features to compare, and by what."""
+
+    run: str
+    kind: Kind
+    terms: Sequence[Term]
+    feature_count: int
+
+
+def run_name(name: str, field: str = "run") -> str:
+    """`name` if it is that of a run."""
+    names.parse("runs/{run}", name, field)
+    return name
+
+
+def interpretation_run(request: pb2.GetInterpretationRequest) -> str:
+    """The name of the run whose interpretation is requested."""
+    return f"runs/{names.parse('runs/{run}/interpretation', request.name, 'name')[0]}"
+
+
+def feature_name(name: str, field: str = "name") -> tuple[str, int]:
+    """The run's name and the index in `runs/{run}/features/{index}`."""
+    run, index = names.parse("runs/{run}/features/{index}", name, field)
+    return f"runs/{run}", _whole_number(index, name, field)
+
+
+def label_name(name: str) -> tuple[str, int, int]:
+    """The run's name, the feature's index and the revision in a label's name."""
+    run, index, revision = names.parse("runs/{run}/features/{index}/labels/{revision}", name, "name")
+    return f"runs/{run}", _whole_number(index, name, "name"), _whole_number(revision, name, "name")
+
+
+def feature_listing(request: pb2.ListFeaturesRequest) -> FeatureListing:
+    """Which features to list. Raises InvalidFilter, InvalidPageToken."""
+    binding = (request.parent, request.query, request.filter, request.order_by)
+    return FeatureListing(
+        run=run_name(request.parent, "parent"),
+        terms=parse_filter(request.filter, FILTERS),
+        query=request.query,
+        order=_order(request.order_by),
+        page=Page.of(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000),
+        full=request.view == resources_pb2.FEATURE_VIEW_FULL,
+    )
+
+
+def example_listing(request: pb2.ListExamplesRequest) -> FeaturePage:
+    """Whose examples to list. Raises InvalidPageToken."""
+    run, index = feature_name(request.parent, "parent")
+    binding = (request.parent,)
+    page = Page.of(request.page_size, request.page_token, bound_to=binding, default=10, maximum=MAX_EXAMPLES)
+    return FeaturePage(run=run, index=index, page=page)
+
+
+def label_listing(request: pb2.ListLabelsRequest) -> FeaturePage:
+    """Whose labels to list. Raises InvalidPageToken."""
+    run, index = feature_name(request.parent, "parent")
+    binding = (request.parent,)
+    page = Page.of(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000)
+    return FeaturePage(run=run, index=index, page=page)
+
+
+def family_listing(request: pb2.ListFamiliesRequest) -> FamilyListing:
+    """Which families to list. Raises InvalidPageToken."""
+    binding = (request.parent, request.query)
+    page = Page.of(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000)
+    return FamilyListing(run=run_name(request.parent, "parent"), query=request.query, page=page)
+
+
+def sample(request: pb2.SampleActivationsRequest) -> SampleRequest:
+    """How much of a run to draw."""
+    return SampleRequest(
+        run=run_name(request.run),
+        row_count=_count(request, "row_count", default=1000, maximum=10_000),
+        feature_count=_count(request, "feature_count", default=200, maximum=500),
+    )
+
+
+def matrix(request: pb2.GetFeatureMatrixRequest) -> MatrixRequest:
+    """Which features to compare, and by what. Raises InvalidFilter."""
+    if request.kind not in _KINDS:
+        kinds = ", ".join(resources_pb2.FeatureMatrix.Kind.keys()[1:])
+        raise InvalidArgument.field("kind", f"expected one of {kinds}, got {request.kind}")
+    return MatrixRequest(
+        run=run_name(request.run),
+        kind=_KINDS[request.kind],
+        terms=parse_filter(request.filter, FILTERS),
+        feature_count=_count(request, "feature_count", default=100, maximum=300),
+    )
+
+
+def options(message: resources_pb2.LabelOptions) -> Options:
+    """How labels are made, with the defaults filled in."""
+    default = Options()
+    model = message.model or default.model
+    if not _MODEL.fullmatch(model):
+        raise InvalidArgument.field(
+            "options.model", f"expected `{KEYWORDS}` or `<provider>/<model>`; got {model[:200]!r}"
+        )
+    if len(message.system_prompt) > MAX_PROMPT:
+        raise InvalidArgument.field("options.system_prompt", f"expected at most {MAX_PROMPT:,} characters")
+    return Options(
+        model=model,
+        positive_count=int(_within(message, "positive_count", default.positive_count, limits=(1, 50))),
+        negative_count=int(_within(message, "negative_count", default.negative_count, limits=(0, 50))),
+        temperature=_within(message, "temperature", default.temperature, limits=(0, 2)),
+        system_prompt=message.system_prompt or None,
+    )
+
+
+def statistics_job(request: pb2.ComputeStatisticsRequest) -> pb2.ComputeStatisticsRequest:
+    """The request, if it can become a job."""
+    run_name(request.run)
+    return request
+
+
+def label_job(request: pb2.LabelFeaturesRequest) -> pb2.LabelFeaturesRequest:
+    """The request, if it can become a job."""
+    run_name(request.run)
+    options(request.options)
+    if len(request.indices) > MAX_INDICES:
+        raise InvalidArgument.field("indices", f"expected at most {MAX_INDICES:,}; leave them out for all")
+    return request
+
+
+def family_job(request: pb2.BuildFamiliesRequest) -> pb2.BuildFamiliesRequest:
+    """The request, if it can become a job."""
+    run_name(request.run)
+    if request.HasField("threshold") and not 0 < request.threshold <= 1:
+        raise InvalidArgument.field("threshold", f"expected more than 0, at most 1; got {request.threshold}")
+    if request.HasField("rounds") and not 1 <= request.rounds <= 10:
+        raise InvalidArgument.field("rounds", f"expected 1 to 10, got {request.rounds}")
+    return request
+
+
+def threshold_and_rounds(request: pb2.BuildFamiliesRequest) -> tuple[float, int]:
+    """How to build families, with the defaults filled in."""
+    return (
+        request.threshold if request.HasField("threshold") else families.THRESHOLD,
+        request.rounds if request.HasField("rounds") else families.ROUNDS,
+    )
+
+
+def person_label(request: pb2.CreateLabelRequest) -> tuple[str, Draft]:
+    """The run's name, and the label that the caller wrote."""
+    run, index = feature_name(request.parent, "parent")
+    text, description = clean_line(request.label.text), clean_text(request.label.description)
+    if not text or len(text) > MAX_TEXT:
+        raise InvalidArgument.field(
+            "label.text", f"expected 1 to {MAX_TEXT} characters that are not blank, got {len(text)}"
+        )
+    if len(description) > MAX_DESCRIPTION:
+        raise InvalidArgument.field(
+            "label.description", f"expected at most {MAX_DESCRIPTION:,} characters, got {len(description)}"
+        )
+    author = call_context.user.get() or None
+    return run, Draft(index=index, text=text, description=description, source=Source.HUMAN, author=author)
+
+
+def min_cosine(request: pb2.CarryLabelsRequest) -> float:
+    """The cosine from which features count as the same."""
+    if not request.HasField("min_cosine"):
+        return DEFAULT_COSINE
+    if not 0 < request.min_cosine <= 1:
+        raise InvalidArgument.field("min_cosine", f"expected above 0 and at most 1, got {request.min_cosine:g}")
+    return request.min_cosine
+
+
+def analyzed_text(request: pb2.AnalyzeTextRequest) -> str:
+    """The text to analyse."""
+    if not request.text.strip():
+        raise InvalidArgument.field("text", "expected a text that is not blank")
+    size = len(request.text.encode())
+    if size > MAX_ANALYZED_BYTES:
+        raise InvalidArgument.field("text", f"expected at most {MAX_ANALYZED_BYTES:,} bytes, got {size:,}")
+    return request.text
+
+
+def document_name(request: pb2.AnalyzeDocumentRequest) -> str:
+    """The name of the document to analyse."""
+    names.parse("datasets/{dataset}/documents/{document}", request.document, "document")
+    return request.document
+
+
+def call_of(request: pb2.CreateLabelRequest | pb2.LabelFeatureRequest | pb2.CarryLabelsRequest) -> Call | None:
+    """The call under its request id; None without one."""
+    return Call.of(request.request_id, type(request).__name__.removesuffix("Request"), request)
+
+
+def _order(text: str) -> Order:
+    """An `order_by` (AIP-132)."""
+    if not text.strip():
+        return DENSEST_FIRST
+    field, _, direction = text.strip().partition(" ")
+    if field not in ORDERS or direction.strip() not in ("", "asc", "desc"):
+        raise InvalidArgument.field(
+            "order_by", f"expected one of {', '.join(ORDERS)}, optionally followed by ` desc`; got {text[:100]!r}"
+        )
+    return Order(field, descending=direction.strip() == "desc")
+
+
+def _count(request: Message, field: str, *, default: int, maximum: int) -> int:
+    count: int = getattr(request, field) or default
+    if count > maximum:
+        raise InvalidArgument.field(field, f"expected at most {maximum:,}, got {count:,}")
+    return count
+
+
+def _whole_number(text: str, name: str, field: str) -> int:
+    if not text.isdecimal() or not text.isascii() or len(text) > 9:
+        raise InvalidArgument.field(field, f"expected a whole number as the last part, got {name[:200]!r}")
+    return int(text)
+
+
+def _within(message: resources_pb2.LabelOptions, field: str, default: float, *, limits: tuple[float, float]) -> float:
+    if not message.HasField(field):  # pyright: ignore[reportArgumentType] - names of optional fields
+        return default
+    value = getattr(message, field)
+    lowest, highest = limits
+    if not lowest <= value <= highest:
+        raise InvalidArgument.field(f"options.{field}", f"expected {lowest:g} to {highest:g}, got {value:g}")
+    return value

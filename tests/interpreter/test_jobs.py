@@ -1,0 +1,261 @@
+"""The interpreter's jobs lose nothing and leave nothing behind, wherever they end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prisma.interpreter.v1.interpreter_service_pb2 import ComputeStatisticsRequest, LabelFeaturesRequest
+from services.chassis.blobs import Blobs, Records
+from services.chassis.database import Database
+from services.chassis.errors import Unavailable
+from services.chassis.job_context import JobCancelled
+from services.interpreter import statistics_files
+from services.interpreter.errors import StatisticsDamaged
+from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.follower import RunFollower
+from services.interpreter.keyword_labeller import BATCH, KeywordLabeller
+from services.interpreter.labellers import Labellers
+from services.interpreter.labels import Draft, Source
+from services.interpreter.runs import Interpretation, Run
+from services.interpreter.store import Store
+from services.interpreter.tables import BLOBS
+from services.interpreter.worker import InterpreterJobs
+from tests.interpreter.owners import Context, Owners, owners
+
+LATENTS, ROWS = 300, 2000
+MIGRATIONS = Path(__file__).parents[2] / "services/interpreter/migrations"
+STATISTICS = ComputeStatisticsRequest(run="runs/r")
+LABELS = LabelFeaturesRequest(run="runs/r")
+
+
+class Events:
+    async def publish(self, *_what: object) -> None:
+        pass
+
+
+class Starter:
+    """Remembers which computations were requested."""
+
+    def __init__(self) -> None:
+        self.requested: list[str] = []
+
+    async def compute_statistics(self, run: Run) -> None:
+        self.requested.append(f"revision {run.revision}")
+
+    async def recompute_statistics(self, run: Run, attempt: str) -> None:
+        self.requested.append(attempt)
+
+
+@dataclass
+class Interpreter:
+    """The parts of the interpreter that jobs need, on real files and SQL."""
+
+    owners: Owners
+    store: Store
+    blobs: Blobs
+    cache: FeatureCache
+    starter: Starter
+    jobs: InterpreterJobs
+    follower: RunFollower
+    scratch: Path
+
+    @property
+    def run(self) -> Run:
+        return self.owners.current_run
+
+    def labels(self) -> dict[int, str]:
+        return {index: label.draft.text for index, label in self.store.active_labels(self.run.uid).items()}
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
+    upstream: Any = owners(LATENTS, ROWS)
+    database = Database(f"sqlite:///{tmp_path}/interpreter.db", MIGRATIONS)
+    database.migrate()
+    blobs = Blobs(tmp_path / "blobs", records=Records(database, BLOBS))
+    store, starter = Store(database, blobs), Starter()
+    cache = FeatureCache(store=store, blobs=blobs, upstream=upstream, rebuild=starter.recompute_statistics)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    events: Any = Events()
+    jobs = InterpreterJobs(
+        store=store,
+        blobs=blobs,
+        scratch=scratch,
+        upstream=upstream,
+        cache=cache,
+        labellers=Labellers({"keywords": KeywordLabeller(upstream)}),
+        events=events,
+        ack_wait=30,
+    )
+    any_starter: Any = starter
+    follower = RunFollower(store=store, blobs=blobs, upstream=upstream, cache=cache, starter=any_starter)
+    yield Interpreter(upstream, store, blobs, cache, starter, jobs, follower, scratch)
+    database.close()
+
+
+async def run_statistics(interpreter: Interpreter, **options: Any) -> None:
+    context: Any = Context(**options)
+    await interpreter.jobs.statistics(STATISTICS, context)
+
+
+async def label(interpreter: Interpreter, request: LabelFeaturesRequest = LABELS, **options: Any) -> Context:
+    context: Any = Context(**options)
+    await interpreter.jobs.label(request, context)
+    return context
+
+
+async def test_cancelled_labels_stay_and_the_rest_is_labelled_once(interpreter: Interpreter) -> None:
+    await run_statistics(interpreter)
+    with pytest.raises(JobCancelled):
+        await label(interpreter, cancel_at_checkpoint=3)
+    labels = interpreter.labels()
+    assert len(labels) == 2 * BATCH
+
+    await label(interpreter)
+    complete = interpreter.labels()
+    assert complete.items() >= labels.items()
+    assert len(complete) == len(set(complete.values())) == LATENTS, "each live feature has a label of its own"
+    assert all(len(interpreter.store.label_history("u", index, limit=5)) == 1 for index in complete), "labelled twice"
+
+
+async def test_labels_do_not_depend_on_where_a_job_was_interrupted(interpreter: Interpreter) -> None:
+    await run_statistics(interpreter)
+    await label(interpreter)
+    undisturbed = interpreter.labels()
+    relabel = LabelFeaturesRequest(run="runs/r", relabel=True)
+    for _ in range(2):
+        with pytest.raises(JobCancelled):
+            await label(interpreter, relabel, name="jobs/k", cancel_at_checkpoint=2)
+    await label(interpreter, relabel, name="jobs/k")
+    assert interpreter.labels() == undisturbed
+    again = await label(interpreter, relabel, name="jobs/k")
+    assert again.checkpoints == 0, "this job has labelled all"
+
+
+async def test_an_outage_of_the_embedder_is_no_failure_of_the_job(interpreter: Interpreter) -> None:
+    await run_statistics(interpreter)
+    interpreter.owners.down = True
+    with pytest.raises(Unavailable):
+        await label(interpreter)
+    interpreter.owners.down = False
+    await label(interpreter)
+    assert len(interpreter.labels()) == LATENTS
+
+
+async def test_a_limit_is_kept_across_attempts(interpreter: Interpreter) -> None:
+    await run_statistics(interpreter)
+    request = LabelFeaturesRequest(run="runs/r", limit=BATCH + 10)
+    with pytest.raises(JobCancelled):
+        await label(interpreter, request, cancel_at_checkpoint=2)
+    await label(interpreter, request)
+    assert len(interpreter.labels()) == BATCH + 10
+
+
+@pytest.mark.parametrize("moment", ["reading codes", "667 rows read", "computing"])
+async def test_cancelled_statistics_leave_no_thread_no_file_and_no_error(interpreter: Interpreter, moment: str) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+    with pytest.raises(JobCancelled):
+        await run_statistics(interpreter, cancel_at=moment)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "work that nobody awaits"
+    assert not any(interpreter.scratch.iterdir())
+    gc.collect()
+    assert not reported
+    assert interpreter.store.interpretation(interpreter.run).statistics is None
+
+
+async def test_a_task_that_is_cancelled_twice_still_waits_for_its_thread(interpreter: Interpreter) -> None:
+    task = asyncio.ensure_future(run_statistics(interpreter))
+    while not any(interpreter.scratch.iterdir()):  # noqa: ASYNC110 - a folder has no event to wait for
+        await asyncio.sleep(0)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not any(interpreter.scratch.iterdir())
+
+
+async def test_statistics_that_are_replaced_while_they_are_read_are_no_damage(
+    interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run_statistics(interpreter)
+    current = interpreter.cache.interpretation
+    outdated = [await current(interpreter.run)] * 2
+    await run_statistics(interpreter)
+
+    async def interpretation(run: Run) -> Interpretation:
+        return outdated.pop() if outdated else await current(run)
+
+    monkeypatch.setattr(interpreter.cache, "interpretation", interpretation)
+    features = await interpreter.cache.features_of(interpreter.run)
+    assert not outdated
+    assert features is not None
+    assert features.interpretation == await current(interpreter.run)
+    assert not interpreter.starter.requested
+
+
+@pytest.mark.parametrize("damage", ["deleted", "cut", "flipped"])
+async def test_damaged_statistics_are_told_and_computed_again(interpreter: Interpreter, damage: str) -> None:
+    await run_statistics(interpreter)
+    ((uid, attempt),) = interpreter.store.statistics_folders()
+    file = interpreter.blobs.folder / statistics_files.folder_of(uid, attempt) / "density.npy"
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "deleted":
+        file.write_bytes(content[:100] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(StatisticsDamaged) as caught:
+        await interpreter.cache.features("runs/r")
+    assert caught.value.reason == "BLOB_DAMAGED"
+    assert caught.value.metadata["blob"].endswith("density.npy")
+    assert interpreter.starter.requested == [attempt]
+    await run_statistics(interpreter)
+    assert (await interpreter.cache.features("runs/r")).count == LATENTS
+
+
+async def test_statistics_follow_new_codes_and_restored_ones(interpreter: Interpreter) -> None:
+    await interpreter.follower.catch_up(None)
+    assert interpreter.starter.requested == ["revision 1"]
+    await run_statistics(interpreter)
+    ((_uid, attempt),) = interpreter.store.statistics_folders()
+
+    async def requested_after(revision: int, history: str) -> list[str]:
+        interpreter.starter.requested.clear()
+        interpreter.owners.grow(revision, history)
+        await interpreter.follower.catch_up(None)
+        return interpreter.starter.requested
+
+    assert await requested_after(1, "after a restart") == []
+    version = interpreter.store.interpretation(interpreter.run).statistics
+    assert version is not None
+    assert version.history == "after a restart"
+    assert await requested_after(2, "after a restart") == ["revision 2"]
+    assert await requested_after(0, "of an older copy") == [attempt], "the trainer went back"
+
+
+async def test_statistics_of_codes_that_were_replaced_are_computed_again(interpreter: Interpreter) -> None:
+    interpreter.owners.grow(1, "of another copy")
+    await run_statistics(interpreter)
+    ((_uid, attempt),) = interpreter.store.statistics_folders()
+    interpreter.owners.grow(1, "restored")
+    await interpreter.follower.catch_up(None)
+    assert interpreter.starter.requested == [attempt]
+
+
+async def test_cached_labels_are_the_stored_ones(interpreter: Interpreter) -> None:
+    await run_statistics(interpreter)
+    assert (await interpreter.cache.features("runs/r")).labels == {}
+    for number in range(3):
+        draft = Draft(index=number, text=f"label {number}", description="", source=Source.HUMAN)
+        interpreter.store.add_label(interpreter.run, draft)
+        features = await interpreter.cache.features("runs/r")
+        assert features.labels == interpreter.store.active_labels("u")
+        assert features.interpretation.labelled_count == number + 1
