@@ -14,11 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 CHUNK_BYTES = 1 << 20
 _MISSING_TYPES = ("NAType", "NaTType")
-"""The types of pandas.NA and pandas.NaT, by name: the client does not depend on pandas."""
+"""The types of pandas.NA and pandas.NaT, by name: neither pandas nor numpy is imported here, which takes long."""
 
 
 def chunks(source: Any) -> Iterator[bytes]:
@@ -87,10 +85,8 @@ def _json_value(value: Any) -> Any:
         return float(value) if math.isfinite(value) else None
     if type(value).__name__ in _MISSING_TYPES:
         return None
-    if isinstance(value, np.datetime64 | np.timedelta64):
-        return None if np.isnat(value) else str(value)
-    if isinstance(value, np.generic | np.ndarray):
-        return _json_value(value.tolist())
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return _json_value(_python_value(value))
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, Mapping):
@@ -100,3 +96,11 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         raise TypeError("expected text, numbers, dates, lists or dictionaries; got bytes")
     return str(value)
+
+
+def _python_value(value: Any) -> Any:
+    """Converts a scalar or array of numpy or pandas; times become text, NaT becomes None."""
+    if value.dtype.kind not in "mM":
+        return value.tolist()
+    texts = value.astype(str).tolist()
+    return None if texts == "NaT" else texts

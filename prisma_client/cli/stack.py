@@ -17,9 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import grpc.aio
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from prisma_client.cli.processes import Part, Reaper, StackError, Supervisor
 from prisma_common import addresses
@@ -303,6 +301,9 @@ async def _check_free(name: str, address: str) -> None:
 
 async def _check_health(address: str) -> None:
     """Returns once the service at an address says that it serves."""
+    import grpc.aio  # takes half of the time that a command needs to start
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # its types have no methods
         while True:
