@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from prisma.embedder.v1 import embedder_service_pb2_grpc
-from services.chassis import logs
-from services.chassis.blobs import Blobs
+from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database, database_dependency
 from services.chassis.server import Chassis, Parts, Servicer, run_service
+from services.embedder.datasets import Datasets
+from services.embedder.embedding import Embedding
+from services.embedder.imports import Imports
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
 from services.embedder.servicer import EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.embedder.store import Store
+from services.embedder.streams import Streams
+from services.embedder.sweeping import Sweeper, blobs_dependency, refuse_lost_database
+from services.embedder.tables import BLOBS
+from services.embedder.vector_store import VectorStore
 from services.embedder.worker import SERVICE, EmbedderJobs
-
-SWEEP_SECONDS = 3600.0
 
 
 def main() -> None:
@@ -28,13 +30,37 @@ def main() -> None:
     settings = EmbedderSettings()
 
     async def build(chassis: Chassis) -> Parts:
+        folder = settings.data_of(SERVICE)
         database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
-        await asyncio.to_thread(database.migrate)
-        store = Store(database, Blobs(settings.data_of(SERVICE) / "blobs", settings.blob_url))
+        blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
+        store, vectors = Store(database, blobs), VectorStore(database, blobs)
+        await asyncio.to_thread(_prepare, database, store, vectors, folder)
         ollama = OllamaProvider(settings.ollama_url)
         models = EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama})
-        jobs = EmbedderJobs(store, models, chassis.events, settings.embed_batch, settings.ack_wait_seconds)
-        servicer = EmbedderServicer(store, models, chassis.jobs, chassis.events, settings)
+        sweeper = Sweeper(store, vectors)
+        servicer = EmbedderServicer(
+            datasets=Datasets(
+                store=store,
+                vectors=vectors,
+                models=models,
+                jobs=chassis.jobs,
+                events=chassis.events,
+                sweep=sweeper.wake,
+            ),
+            imports=Imports(store=store, folder=folder, max_bytes=settings.max_import_bytes),
+            streams=Streams(store, vectors),
+            embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
+            models=models,
+            settings=settings,
+        )
+        jobs = EmbedderJobs(
+            store=store,
+            vectors=vectors,
+            models=models,
+            events=chassis.events,
+            batch_size=settings.embed_batch,
+            ack_wait_seconds=settings.ack_wait_seconds,
+        )
 
         async def close() -> None:
             await ollama.close()
@@ -49,9 +75,10 @@ def main() -> None:
                 )
             ],
             kinds=jobs.kinds(),
-            tasks=[lambda: _sweep(store)],
+            tasks=[sweeper.run],
             dependencies=[
                 database_dependency(database),
+                blobs_dependency(blobs),
                 ollama.server.dependency(settings, ollama.names),
             ],
             close=[close],
@@ -60,17 +87,12 @@ def main() -> None:
     run_service(SERVICE, settings, settings.embedder_listen, build)
 
 
-async def _sweep(store: Store) -> None:
-    """Finishes deletions that were cut short, and deletes blobs that no document names."""
-    log = logs.get(__name__)
-    while True:
-        try:
-            await asyncio.to_thread(store.sweep_deleted)
-            for path in await asyncio.to_thread(store.sweep_orphans):
-                log.info("orphan deleted", path=path)
-        except (OSError, SQLAlchemyError):
-            log.exception("sweeping failed; again in an hour")
-        await asyncio.sleep(SWEEP_SECONDS)
+def _prepare(database: Database, store: Store, vectors: VectorStore, folder: Path) -> None:
+    """Brings the data to this version's form, and begins new histories."""
+    refuse_lost_database(database, folder)
+    database.migrate()
+    vectors.adopt_unrecorded()
+    store.begin_histories()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""What a dataset and a document are."""
+"""Datasets and documents."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from prisma_common.names import SEGMENT
 
@@ -17,7 +16,7 @@ MAX_KEY_BYTES = 512
 
 
 class State(StrEnum):
-    """Whether a document has its vector."""
+    """Whether a document has a vector."""
 
     PENDING = "PENDING"
     EMBEDDED = "EMBEDDED"
@@ -25,8 +24,42 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class NewDataset:
+    """A dataset to create. id, display_name: None to derive one."""
+
+    id: str | None
+    display_name: str | None
+    description: str
+    embedding_model: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many of a dataset's documents are in each state, and the bytes of all texts in UTF-8."""
+
+    pending: int = 0
+    embedded: int = 0
+    failed: int = 0
+    text_bytes: int = 0
+
+    @property
+    def documents(self) -> int:
+        """Documents in all."""
+        return self.pending + self.embedded + self.failed
+
+    def of(self, state: State) -> int:
+        """Documents in a state."""
+        return {State.PENDING: self.pending, State.EMBEDDED: self.embedded, State.FAILED: self.failed}[state]
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """A set of documents that are embedded by one model. Counts are those of its documents at this moment."""
+    """A set of documents that are embedded by one model.
+
+    dimension: numbers in a vector; 0 until the first vector exists.
+    revision: of the last change; it says something only together with `history`.
+    next_row: all rows of the dataset are less.
+    """
 
     uid: str
     id: str
@@ -35,21 +68,22 @@ class Dataset:
     embedding_model: str
     dimension: int
     revision: int
+    history: str
     next_row: int
+    counts: Counts
     create_time: datetime
     update_time: datetime
     delete_time: datetime | None
-    counts: Mapping[State, int] = field(default_factory=dict[State, int])
-    text_bytes: int = 0
 
     @property
     def name(self) -> str:
+        """The resource name."""
         return f"datasets/{self.id}"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a document could not be embedded."""
+    """Why a document has no vector: gRPC code, error reason and message."""
 
     code: int
     reason: str
@@ -58,13 +92,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class Document:
-    """A text, and where its vector is: position `position` of blob `shard`, once it is embedded."""
+    """A text, and where its vector is once it is embedded.
+
+    id: the last segment of its name; key: the user's own id.
+    shard, position: the vector is row `position` of the blob `shard`; None without a vector.
+    text_truncated: whether `text` is only the beginning of the text.
+    """
 
     id: str
     key: str
     row: int
     text: str
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, object]
     state: State
     failure: Failure | None
     embedding_truncated: bool
@@ -78,11 +117,11 @@ class Document:
 
 @dataclass(frozen=True)
 class NewDocument:
-    """A document that an import brings."""
+    """A document to import."""
 
     key: str
     text: str
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, object]
 
 
 def document_id(key: str) -> str:

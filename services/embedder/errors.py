@@ -1,12 +1,25 @@
-"""Errors of the embedder.
+"""Errors of the embedder, beside those of the chassis.
 
-DatasetNotFound · DatasetExists · DocumentNotFound · EmbeddingModelNotFound · EmbeddingModelFixed
-InvalidFile · FileTooLarge
+InvalidArgument
+└── InvalidFile              INVALID_FILE               a file that holds no documents in a known form
+NotFound
+├── DatasetNotFound          DATASET_NOT_FOUND
+├── DocumentNotFound         DOCUMENT_NOT_FOUND
+└── EmbeddingModelNotFound   EMBEDDING_MODEL_NOT_FOUND
+AlreadyExists
+└── DatasetExists            DATASET_ALREADY_EXISTS
+FailedPrecondition
+└── EmbeddingModelFixed      EMBEDDING_MODEL_FIXED      the dataset has vectors of another model
+Aborted
+└── EmbeddingModelChanged    CONFLICT                   the model was changed while texts were embedded
+ResourceExhausted
+└── FileTooLarge             TOO_LARGE
 """
 
 from __future__ import annotations
 
 from services.chassis.errors import (
+    Aborted,
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
@@ -15,16 +28,16 @@ from services.chassis.errors import (
 )
 
 
+class InvalidFile(InvalidArgument):
+    """The file is neither a JSON array of documents nor JSON lines."""
+
+    reason = "INVALID_FILE"
+
+
 class DatasetNotFound(NotFound):
     """No dataset has this name, or it was deleted."""
 
     reason = "DATASET_NOT_FOUND"
-
-
-class DatasetExists(AlreadyExists):
-    """A dataset has this id."""
-
-    reason = "DATASET_ALREADY_EXISTS"
 
 
 class DocumentNotFound(NotFound):
@@ -39,19 +52,25 @@ class EmbeddingModelNotFound(NotFound):
     reason = "EMBEDDING_MODEL_NOT_FOUND"
 
 
+class DatasetExists(AlreadyExists):
+    """Another dataset has this id."""
+
+    reason = "DATASET_ALREADY_EXISTS"
+
+
 class EmbeddingModelFixed(FailedPrecondition):
     """The dataset has vectors of another model."""
 
     reason = "EMBEDDING_MODEL_FIXED"
 
 
-class InvalidFile(InvalidArgument):
-    """A file that is neither a JSON array of documents nor JSON lines, or that holds no document at all."""
+class EmbeddingModelChanged(Aborted):
+    """The dataset's model was changed while texts were embedded with the old one."""
 
-    reason = "INVALID_FILE"
+    reason = "CONFLICT"
 
 
 class FileTooLarge(ResourceExhausted):
-    """A file larger than this server takes."""
+    """The file is larger than this server accepts."""
 
     reason = "TOO_LARGE"

@@ -1,127 +1,175 @@
-"""The embedder's SQL and blobs. All calls block; the servicer and the worker call them in threads."""
+"""The embedder's SQL: datasets, documents and what embedding gave. All calls block; callers use threads.
+
+Every rule about the data is enforced in the transaction that changes it, and so are the counts in a dataset's row.
+Writers of one dataset take turns.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from services.chassis import names
-from services.chassis.blobs import Blobs
+from services.chassis.blobs import Blob, Blobs
 from services.chassis.database import Database, newest_first
 from services.chassis.filters import Term
+from services.chassis.history import Histories
+from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
-from services.embedder.documents import Dataset, Document, Failure, NewDocument, State, document_id
-from services.embedder.errors import DatasetExists, DatasetNotFound, DocumentNotFound
+from services.embedder import queries
+from services.embedder.documents import (
+    Counts,
+    Dataset,
+    Document,
+    Failure,
+    NewDataset,
+    NewDocument,
+    State,
+    document_id,
+)
+from services.embedder.errors import (
+    DatasetExists,
+    DatasetNotFound,
+    DocumentNotFound,
+    EmbeddingModelChanged,
+    EmbeddingModelFixed,
+)
 from services.embedder.outcomes import Outcome
-from services.embedder.tables import DATASETS, DOCUMENTS, IMPORTS
+from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
 
+BATCH_ROWS = 2000
+"""Documents that one transaction changes or deletes at most, so that other writers get their turn."""
 _LIST_CHARACTERS = 1000
-_READ_ROWS = 1000
-
-
-@dataclass(frozen=True)
-class VectorRows:
-    """Vectors (R, d) float32 of rows (R,) uint64."""
-
-    rows: NDArray[np.uint64]
-    vectors: NDArray[np.float32]
+_COUNTERS: Mapping[State, str] = {
+    State.PENDING: "pending_count",
+    State.EMBEDDED: "embedded_count",
+    State.FAILED: "failed_count",
+}
+_ANSWERS = Requests(REQUESTS)
+_HISTORY = Histories(
+    HISTORIES, uid=DATASETS.c.uid, revision=DATASETS.c.revision, living=DATASETS.c.delete_time.is_(None)
+)
 
 
 class Store:
-    """Datasets, documents and vectors."""
+    """Datasets and documents."""
 
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
         self._blobs = blobs
 
+    def begin_histories(self) -> None:
+        """Begins a new history of every dataset; once at start."""
+        with self._database.write() as connection:
+            _HISTORY.renew(connection)
+
     # Datasets
 
-    def create_dataset(
-        self, dataset_id: str, display_name: str, description: str, model: str, request_id: str
-    ) -> Dataset:
-        """Makes an empty dataset; the same request id gives the same one. Raises DatasetExists."""
+    def create_dataset(self, new: NewDataset, call: Call | None = None) -> Dataset:
+        """Creates an empty dataset; the same call returns the same one. Raises DatasetExists, RequestIdReused."""
         moment = utc_now()
         with self._database.write() as connection:
-            if request_id:
-                known = connection.execute(select(DATASETS).where(DATASETS.c.request_id == request_id)).first()
-                if known is not None:
-                    return _dataset(connection, known)
-            chosen = dataset_id or names.free_id(
-                names.slug(display_name, "dataset"), lambda candidate: _find(connection, candidate) is not None
+            if (answer := _ANSWERS.answer(connection, call)) is not None:
+                return _dataset(connection, _by_uid(connection, answer.decode()))
+            dataset_id = new.id or names.free_id(
+                names.slug(new.display_name or "", "dataset"),
+                lambda candidate: _find(connection, candidate) is not None,
             )
-            if _find(connection, chosen) is not None:
+            if _find(connection, dataset_id) is not None:
                 raise DatasetExists(
-                    f"a dataset has the id {chosen!r}; choose another, or leave it out", metadata={"dataset": chosen}
+                    f"the dataset {dataset_id!r} exists; choose another id, or none to have one generated",
+                    metadata={"dataset": dataset_id},
                 )
             uid = names.new_uid()
             values = {
                 "uid": uid,
-                "id": chosen,
-                "display_name": display_name or chosen,
-                "description": description,
-                "embedding_model": model,
+                "id": dataset_id,
+                "display_name": new.display_name or dataset_id,
+                "description": new.description,
+                "embedding_model": new.embedding_model,
                 "dimension": 0,
                 "revision": 1,
                 "next_row": 0,
                 "create_time": moment,
                 "update_time": moment,
-                "request_id": request_id or None,
             }
             connection.execute(insert(DATASETS).values(values))
+            _HISTORY.begin(connection, uid)
+            _ANSWERS.store(connection, call, uid.encode(), resource_uid=uid)
             return _dataset(connection, _by_uid(connection, uid))
 
     def dataset(self, dataset_id: str) -> Dataset:
-        """A dataset with its counts. Raises DatasetNotFound."""
+        """A dataset. Raises DatasetNotFound."""
         with self._database.read() as connection:
             return _dataset(connection, _need(connection, dataset_id))
 
-    def datasets(self, after: Sequence[Any] | None, limit: int, show_deleted: bool) -> list[Dataset]:
-        """Datasets, the newest first, after the (create time, uid) given."""
+    def dataset_to_read(self, dataset_id: str, *, history: str, since_revision: int) -> Dataset:
+        """A dataset, to read its changes since a revision of a history. Raises DatasetNotFound, HistoryChanged."""
+        with self._database.read() as connection:
+            row = _need(connection, dataset_id)
+            if history:  # a caller that sends none takes what it gets
+                _HISTORY.check(connection, row.uid, history=history, revision=since_revision)
+            return _dataset(connection, row)
+
+    def datasets(self, after: Sequence[Any] | None, limit: int, *, show_deleted: bool) -> list[Dataset]:
+        """Datasets, the newest first, behind a (create time, uid)."""
         query = newest_first(DATASETS, after, limit)
         if not show_deleted:
             query = query.where(DATASETS.c.delete_time.is_(None))
         with self._database.read() as connection:
-            return [_dataset(connection, row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+            histories = _HISTORY.current_of(connection, [row.uid for row in rows])
+            return [_dataset_with(row, histories.get(row.uid, "")) for row in rows]
 
     def update_dataset(self, dataset_id: str, values: Mapping[str, str]) -> Dataset:
-        """Changes columns of a dataset. Raises DatasetNotFound."""
+        """Changes columns of a dataset. Raises DatasetNotFound, EmbeddingModelFixed."""
         with self._database.write() as connection:
-            uid = _need(connection, dataset_id).uid
+            row = _need(connection, dataset_id)
+            model = values.get("embedding_model", row.embedding_model)
+            if row.dimension and model != row.embedding_model:
+                raise EmbeddingModelFixed(
+                    f"datasets/{dataset_id} has vectors of {row.embedding_model}; create another dataset for {model}"
+                )
             changed = {**values, "update_time": utc_now()}
-            connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(changed))
-            return _dataset(connection, _by_uid(connection, uid))
+            connection.execute(update(DATASETS).where(DATASETS.c.uid == row.uid).values(changed))
+            return _dataset(connection, _by_uid(connection, row.uid))
 
     def delete_dataset(self, dataset_id: str) -> Dataset:
-        """Leaves a tombstone, then deletes documents and vectors. Raises DatasetNotFound."""
+        """Leaves a tombstone; `sweep_deleted` deletes documents and vectors. Raises DatasetNotFound."""
         with self._database.write() as connection:
             uid = _need(connection, dataset_id).uid
-            connection.execute(
-                update(DATASETS)
-                .where(DATASETS.c.uid == uid)
-                .values(delete_time=utc_now(), update_time=utc_now(), revision=DATASETS.c.revision + 1, request_id=None)
-            )
-            tombstone = _dataset(connection, _by_uid(connection, uid))
-        self.sweep_deleted()
-        return tombstone
+            deletion = {"delete_time": utc_now(), "update_time": utc_now(), "revision": DATASETS.c.revision + 1}
+            connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(deletion))
+            _ANSWERS.forget(connection, uid)
+            return _dataset(connection, _by_uid(connection, uid))
 
     def sweep_deleted(self) -> None:
-        """Deletes what tombstones have left behind: documents, reports, vectors."""
-        gone = select(DATASETS.c.uid).where(DATASETS.c.delete_time.is_not(None))
-        with self._database.write() as connection:
-            connection.execute(DOCUMENTS.delete().where(DOCUMENTS.c.dataset_uid.in_(gone)))
-            connection.execute(IMPORTS.delete().where(IMPORTS.c.dataset_uid.in_(gone)))
-            uids = list(connection.execute(gone).scalars())
-        for uid in uids:
+        """Deletes the documents and vectors of deleted datasets, in transactions of at most BATCH_ROWS documents."""
+        with self._database.read() as connection:
+            deleted = select(DATASETS.c.uid, DATASETS.c.next_row).where(DATASETS.c.delete_time.is_not(None))
+            tombstones = connection.execute(deleted).all()
+            uids = [
+                uid
+                for uid, _next_row in tombstones
+                if connection.execute(select(DOCUMENTS.c.row).where(DOCUMENTS.c.dataset_uid == uid).limit(1)).first()
+            ]
+        for uid, next_row in tombstones:
+            for start in range(0, next_row if uid in uids else 0, BATCH_ROWS):
+                with self._database.write(uid) as connection:
+                    connection.execute(queries.delete_rows(uid, start, start + BATCH_ROWS))
             self._blobs.delete(f"vectors/{uid}")
 
-    def forget_if_deleted(self, uid: str) -> None:
-        """Deletes vectors of a dataset that was deleted, which work that had begun before may have written since."""
+    def sweep_answers(self) -> None:
+        """Forgets request ids after 30 days."""
+        with self._database.write() as connection:
+            _ANSWERS.sweep(connection)
+
+    def delete_vectors_if_deleted(self, uid: str) -> None:
+        """Deletes vectors that work in progress has written after the dataset was deleted."""
         query = select(DATASETS.c.delete_time).where(DATASETS.c.uid == uid)
         with self._database.read() as connection:
             deleted = connection.execute(query).scalar() is not None
@@ -133,318 +181,316 @@ class Store:
     def known_keys(self, uid: str, keys: Sequence[str]) -> set[str]:
         """Which of these keys the dataset has."""
         with self._database.read() as connection:
-            return _known_keys(connection, uid, keys)
+            return set(connection.execute(queries.known_keys(uid, keys)).scalars())
 
     def add_documents(self, dataset_id: str, uid: str, documents: Sequence[NewDocument]) -> set[str]:
-        """Adds documents in one transaction; returns the keys that are there already and were not added.
+        """Adds documents in one transaction; returns the keys that exist already and were not added.
 
         Raises DatasetNotFound, also when the dataset was deleted and another has its name now.
         """
-        moment = utc_now()
-        with self._database.write() as connection:
+        with self._database.write(uid) as connection:
             dataset = _need(connection, dataset_id, uid)
-            known = _known_keys(connection, uid, [each.key for each in documents])
-            fresh = [each for each in documents if each.key not in known]
-            if not fresh:
-                return known
-            revision = dataset.revision + 1
-            connection.execute(
-                insert(DOCUMENTS),
-                [
-                    {
-                        "dataset_uid": uid,
-                        "row": dataset.next_row + offset,
-                        "id": document_id(each.key),
-                        "key": each.key,
-                        "text": each.text,
-                        "text_bytes": len(each.text.encode()),
-                        "metadata": dict(each.metadata),
-                        "state": State.PENDING,
-                        "embedding_truncated": False,
-                        "revision": revision,
-                        "create_time": moment,
-                        "update_time": moment,
-                        "deleted": False,
-                    }
-                    for offset, each in enumerate(fresh)
-                ],
-            )
-            _touch(connection, uid, next_row=dataset.next_row + len(fresh))
-            return known
+            keys = [document.key for document in documents]
+            existing = set(connection.execute(queries.known_keys(uid, keys)).scalars())
+            fresh = [document for document in documents if document.key not in existing]
+            if fresh:
+                rows = _new_rows(fresh, uid=uid, first_row=dataset.next_row, revision=dataset.revision + 1)
+                connection.execute(insert(DOCUMENTS), rows)
+                _change(
+                    connection,
+                    uid,
+                    next_row=len(fresh),
+                    pending_count=len(fresh),
+                    text_bytes=sum(row["text_bytes"] for row in rows),
+                )
+            return existing
 
-    def import_report(self, request_id: str, uid: str) -> bytes | None:
-        """The report that this request id gave before."""
-        query = select(IMPORTS.c.report).where(IMPORTS.c.request_id == request_id, IMPORTS.c.dataset_uid == uid)
-        with self._database.read() as connection:
-            return connection.execute(query).scalar()
-
-    def keep_report(self, request_id: str, uid: str, report: bytes) -> None:
-        """Keeps a report under its request id."""
+    def import_answer(self, call: Call | None) -> bytes | None:
+        """The report that an import under this request id gave before. Raises RequestIdReused."""
+        if call is None:
+            return None
         with self._database.write() as connection:
-            connection.execute(insert(IMPORTS).values(request_id=request_id, dataset_uid=uid, report=report))
+            return _ANSWERS.answer(connection, call)
+
+    def store_import_answer(self, call: Call | None, uid: str, report: bytes) -> None:
+        """Stores the report of an import under its request id, unless the same import has stored one meanwhile."""
+        if call is None:
+            return
+        with self._database.write() as connection:
+            if _ANSWERS.answer(connection, call) is None:
+                _ANSWERS.store(connection, call, report, resource_uid=uid)
 
     def document(self, dataset_id: str, name_id: str) -> Document:
         """A document by the last segment of its name. Raises DatasetNotFound, DocumentNotFound."""
-        found = self.documents_by_id(dataset_id, [name_id])
-        if not found:
-            raise _no_document(dataset_id, name_id)
-        return found[0]
+        documents = self.documents_by_id(dataset_id, [name_id])
+        if not documents:
+            raise _document_not_found(dataset_id, name_id)
+        return documents[0]
 
     def documents_by_id(self, dataset_id: str, ids: Sequence[str]) -> list[Document]:
-        """Documents of these ids that exist, in this order. Raises DatasetNotFound."""
-        found = self._select(dataset_id, DOCUMENTS.c.id.in_(ids))
-        return sorted(found, key=lambda each: ids.index(each.id))
-
-    def documents_by_row(self, dataset_id: str, rows: Sequence[int]) -> list[Document]:
-        """Documents of these rows that exist, in this order. Raises DatasetNotFound."""
-        found = self._select(dataset_id, DOCUMENTS.c.row.in_(rows))
-        return sorted(found, key=lambda each: rows.index(each.row))
-
-    def list_documents(
-        self, dataset_id: str, terms: Sequence[Term], after_row: int, limit: int
-    ) -> tuple[list[Document], int]:
-        """Documents that match, in the order of rows, texts cut; and how many match in all."""
+        """The documents of these ids that exist, in this order. Raises DatasetNotFound."""
         with self._database.read() as connection:
             uid = _need(connection, dataset_id).uid
-            matching = and_(DOCUMENTS.c.dataset_uid == uid, ~DOCUMENTS.c.deleted, *(_condition(each) for each in terms))
-            total = connection.execute(select(func.count()).select_from(DOCUMENTS).where(matching)).scalar_one()
-            query = select(DOCUMENTS).where(matching, DOCUMENTS.c.row > after_row)
-            rows = connection.execute(query.order_by(DOCUMENTS.c.row).limit(limit)).all()
+            rows = connection.execute(queries.documents_by_id(uid, ids)).all()
+        places = {name_id: place for place, name_id in enumerate(ids)}
+        return sorted((_document(row) for row in rows), key=lambda document: places[document.id])
+
+    def documents_by_row(self, dataset_id: str, rows: Sequence[int]) -> list[Document]:
+        """The documents of these rows that exist, in this order. Raises DatasetNotFound."""
+        with self._database.read() as connection:
+            uid = _need(connection, dataset_id).uid
+            stored = connection.execute(queries.documents_by_row(uid, rows)).all()
+        places = {row: place for place, row in enumerate(rows)}
+        return sorted((_document(row) for row in stored), key=lambda document: places[document.row])
+
+    def list_documents(
+        self, dataset_id: str, terms: Sequence[Term], *, after_row: int, limit: int, total: int | None = None
+    ) -> tuple[list[Document], int]:
+        """Documents that match a filter, by row, texts cut short; and how many match in all.
+
+        total: what an earlier page has counted; None to count. Raises DatasetNotFound.
+        """
+        with self._database.read() as connection:
+            dataset = _need(connection, dataset_id)
+            if total is None:
+                total = _counted_total(connection, dataset, terms)
+            rows = connection.execute(queries.matching_page(dataset.uid, terms, after_row, limit)).all()
         return [_document(row, _LIST_CHARACTERS) for row in rows], total
 
-    def delete_document(self, dataset_id: str, name_id: str) -> Document:
-        """Leaves a tombstone: the row stays, its text goes. Raises DatasetNotFound, DocumentNotFound."""
+    def delete_document(self, dataset_id: str, name_id: str) -> tuple[Document, Dataset]:
+        """Leaves a tombstone: the row stays, its text goes. Returns the document as it was, and the dataset after it.
+
+        Raises DatasetNotFound, DocumentNotFound.
+        """
         with self._database.write() as connection:
             uid = _need(connection, dataset_id).uid
-            here = and_(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.id == name_id, ~DOCUMENTS.c.deleted)
-            row = connection.execute(select(DOCUMENTS).where(here)).first()
+            row = connection.execute(queries.documents_by_id(uid, [name_id])).first()
             if row is None:
-                raise _no_document(dataset_id, name_id)
-            revision = _touch(connection, uid)
+                raise _document_not_found(dataset_id, name_id)
+            counter = _COUNTERS[State(row.state)]
+            revision = _change(connection, uid, **{counter: -1, "text_bytes": -row.text_bytes})
+            tombstone = {"deleted": True, "text": "", "text_bytes": 0, "metadata": {}}
             connection.execute(
                 update(DOCUMENTS)
-                .where(here)
-                .values(deleted=True, text="", text_bytes=0, metadata={}, revision=revision, update_time=utc_now())
+                .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row == row.row)
+                .values(**tombstone, revision=revision, update_time=utc_now())
             )
-            return _document(row)
+            return _document(row), _dataset(connection, _by_uid(connection, uid))
 
-    def changed_documents(
-        self, uid: str, since: int, until: int, after_row: int, limit: int = _READ_ROWS
-    ) -> list[tuple[Document, bool]]:
-        """Documents changed in (since, until], in the order of rows, each with whether it was deleted."""
-        query = (
-            select(DOCUMENTS)
-            .where(
-                DOCUMENTS.c.dataset_uid == uid,
-                DOCUMENTS.c.revision > since,
-                DOCUMENTS.c.revision <= until,
-                DOCUMENTS.c.row > after_row,
-            )
-            .order_by(DOCUMENTS.c.row)
-            .limit(limit)
-        )
+    def changed_rows(self, dataset: Dataset, since_revision: int) -> NDArray[np.uint64]:
+        """Rows of documents and tombstones changed since a revision, up to the dataset's, ascending, (R,) uint64."""
+        query = queries.changed_rows(dataset.uid, since_revision, dataset.revision)
+        with self._database.read() as connection:
+            rows = np.fromiter(connection.execute(query).scalars(), dtype=np.uint64)
+        rows.sort()
+        return rows
+
+    def documents_after(self, dataset: Dataset, after_row: int, limit: int) -> list[tuple[Document, bool]]:
+        """Documents behind a row up to the dataset's revision, each with whether it is a tombstone."""
+        query = queries.page(list(DOCUMENTS.c), dataset.uid, dataset.revision, after_row, limit)
         with self._database.read() as connection:
             return [(_document(row), row.deleted) for row in connection.execute(query)]
 
-    def embedded_rows(self, dataset: Dataset) -> NDArray[np.uint64]:
-        """Rows of the documents that had vectors at the dataset's revision, rising."""
-        query = (
-            select(DOCUMENTS.c.row)
-            .where(
-                DOCUMENTS.c.dataset_uid == dataset.uid,
-                DOCUMENTS.c.state == State.EMBEDDED,
-                ~DOCUMENTS.c.deleted,
-                DOCUMENTS.c.revision <= dataset.revision,
-            )
-            .order_by(DOCUMENTS.c.row)
-        )
+    def documents_of(self, dataset: Dataset, rows: Sequence[int]) -> list[tuple[Document, bool]]:
+        """As `documents_after`, for given rows."""
+        query = queries.page_of_rows(list(DOCUMENTS.c), dataset.uid, dataset.revision, rows)
         with self._database.read() as connection:
-            return np.fromiter(connection.execute(query).scalars(), dtype=np.uint64)
+            return [(_document(row), row.deleted) for row in connection.execute(query)]
 
     # Embedding
 
-    def set_failed_pending(self, dataset_id: str) -> int:
-        """Sets failed documents back to pending; returns how many. Raises DatasetNotFound."""
-        with self._database.write() as connection:
-            uid = _need(connection, dataset_id).uid
-            failed = and_(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == State.FAILED, ~DOCUMENTS.c.deleted)
-            revision = _touch(connection, uid)
-            changed = connection.execute(
-                update(DOCUMENTS).where(failed).values(state=State.PENDING, failure=None, revision=revision)
-            )
-            return changed.rowcount
-
     def pending(self, dataset_id: str, uid: str, limit: int) -> list[tuple[int, str]]:
-        """Rows and texts that wait for a vector, the lowest row first. Raises DatasetNotFound."""
-        query = (
-            select(DOCUMENTS.c.row, DOCUMENTS.c.text)
-            .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == State.PENDING, ~DOCUMENTS.c.deleted)
-            .order_by(DOCUMENTS.c.row)
-            .limit(limit)
-        )
+        """Rows and texts of pending documents, the lowest rows first. Raises DatasetNotFound."""
         with self._database.read() as connection:
             _need(connection, dataset_id, uid)
-            return [(row.row, row.text) for row in connection.execute(query)]
+            return [(row.row, row.text) for row in connection.execute(queries.pending(uid, limit))]
 
-    def write_shard(self, uid: str, vectors: NDArray[np.float32]) -> str:
-        """Writes vectors (R, d) float32 as an immutable blob, and returns its path."""
-        buffer = io.BytesIO()
-        np.save(buffer, vectors, allow_pickle=False)
-        path = f"vectors/{uid}/{names.new_uid()}.npy"
-        self._blobs.put(path, [buffer.getbuffer()])
-        return path
+    def make_failed_pending(self, dataset_id: str) -> int:
+        """Makes failed documents pending, in transactions of bounded size; returns how many. Raises DatasetNotFound."""
+        uid = self.dataset(dataset_id).uid
+        count = 0
+        while True:
+            with self._database.write(uid) as connection:
+                _need(connection, dataset_id, uid)
+                rows = list(connection.execute(queries.rows_in_state(uid, State.FAILED, BATCH_ROWS)).scalars())
+                if not rows:
+                    return count
+                revision = _change(connection, uid, failed_count=-len(rows), pending_count=len(rows))
+                connection.execute(queries.make_pending(uid, rows, revision))
+                count += len(rows)
+
+    def make_lost_pending(self, dataset: Dataset, shards: Sequence[str]) -> int:
+        """Makes documents pending whose vectors are in these shards; returns how many. Raises DatasetNotFound."""
+        with self._database.read() as connection:
+            rows = list(connection.execute(queries.rows_of_shards(dataset.uid, shards)).scalars())
+        count = 0
+        for start in range(0, len(rows), BATCH_ROWS):
+            with self._database.write(dataset.uid) as connection:
+                _need(connection, dataset.id, dataset.uid)
+                batch = queries.rows_of_shards(dataset.uid, shards, rows[start : start + BATCH_ROWS])
+                lost = list(connection.execute(batch).scalars())
+                if lost:
+                    revision = _change(connection, dataset.uid, embedded_count=-len(lost), pending_count=len(lost))
+                    connection.execute(queries.make_pending(dataset.uid, lost, revision))
+                    count += len(lost)
+        return count
 
     def commit_outcomes(
-        self, dataset_id: str, uid: str, shard: str | None, dimension: int, outcomes: Sequence[Outcome]
+        self, dataset: Dataset, outcomes: Sequence[Outcome], *, shard: Blob | None, dimension: int
     ) -> int:
         """Gives pending documents their vectors or failures in one transaction; returns the new revision.
 
-        What is not pending any more is left as it is: the call may be repeated. Raises DatasetNotFound.
+        dataset: as read before embedding. dimension: of the vectors in `shard`. Documents that are not pending any more
+        stay as they are: the call may be repeated. Raises DatasetNotFound, EmbeddingModelChanged.
         """
-        moment = utc_now()
-        with self._database.write() as connection:
-            _need(connection, dataset_id, uid)
-            revision = _touch(connection, uid, **({"dimension": dimension} if dimension else {}))
-            for each in outcomes:
-                failure = each.failure
-                connection.execute(
-                    update(DOCUMENTS)
-                    .where(
-                        DOCUMENTS.c.dataset_uid == uid,
-                        DOCUMENTS.c.row == each.row,
-                        DOCUMENTS.c.state == State.PENDING,
-                        ~DOCUMENTS.c.deleted,
-                    )
-                    .values(
-                        state=State.EMBEDDED if failure is None else State.FAILED,
-                        failure=None if failure is None else [failure.code, failure.reason, failure.message],
-                        embedding_truncated=each.truncated,
-                        shard=None if failure else shard,
-                        position=each.position,
-                        revision=revision,
-                        update_time=moment,
-                    )
-                )
+        with self._database.write(dataset.uid) as connection:
+            row = _need(connection, dataset.id, dataset.uid)
+            if row.embedding_model != dataset.embedding_model or (shard and row.dimension not in (0, dimension)):
+                raise EmbeddingModelChanged(f"{dataset.name} has another embedding model now, {row.embedding_model}")
+            rows = [outcome.row for outcome in outcomes]
+            pending = set(connection.execute(queries.still_pending(dataset.uid, rows)).scalars())
+            applied = [outcome for outcome in outcomes if outcome.row in pending]
+            if not applied:
+                return row.revision
+            failed = sum(outcome.failure is not None for outcome in applied)
+            revision = _change(
+                connection,
+                dataset.uid,
+                pending_count=-len(applied),
+                embedded_count=len(applied) - failed,
+                failed_count=failed,
+                dimension=0 if row.dimension or shard is None else dimension,
+            )
+            if shard is not None:
+                self._blobs.record(connection, [shard])
+            parameters = [_outcome(outcome, shard, revision) for outcome in applied]
+            connection.execute(queries.store_outcomes(dataset.uid), parameters)
             return revision
-
-    def vector(self, document: Document) -> NDArray[np.float32] | None:
-        """A document's vector (d,) float32; None where it has none."""
-        if document.shard is None or document.position is None:
-            return None
-        return np.array(self._shard(document.shard)[document.position])
-
-    def vectors(self, documents: Iterable[Document], dimension: int) -> VectorRows:
-        """Vectors of documents that are embedded, in their order."""
-        embedded = [each for each in documents if each.state == State.EMBEDDED and each.shard is not None]
-        result = np.empty((len(embedded), dimension), dtype=np.float32)
-        open_shards: dict[str, NDArray[np.float32]] = {}
-        for place, each in enumerate(embedded):
-            assert each.shard is not None
-            if each.shard not in open_shards:
-                open_shards[each.shard] = self._shard(each.shard)
-            result[place] = open_shards[each.shard][each.position]
-        return VectorRows(np.array([each.row for each in embedded], dtype=np.uint64), result)
-
-    def sweep_orphans(self) -> list[str]:
-        """Deletes blobs of a day ago that no document names."""
-        query = select(DOCUMENTS.c.shard).where(DOCUMENTS.c.shard.is_not(None)).distinct()
-        with self._database.read() as connection:
-            known = set(connection.execute(query).scalars())
-        return self._blobs.sweep(known)
-
-    def _shard(self, path: str) -> NDArray[np.float32]:
-        return np.load(self._blobs.local(path), mmap_mode="r", allow_pickle=False)
-
-    def _select(self, dataset_id: str, condition: ColumnElement[bool]) -> list[Document]:
-        with self._database.read() as connection:
-            uid = _need(connection, dataset_id).uid
-            query = select(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, ~DOCUMENTS.c.deleted, condition)
-            return [_document(row) for row in connection.execute(query)]
 
 
 def _find(connection: Connection, dataset_id: str) -> Row[Any] | None:
-    return connection.execute(
-        select(DATASETS).where(DATASETS.c.id == dataset_id, DATASETS.c.delete_time.is_(None))
-    ).first()
+    return connection.execute(queries.living_dataset(dataset_id)).first()
 
 
-def _need(connection: Connection, dataset_id: str, uid: str = "") -> Row[Any]:
-    found = _find(connection, dataset_id)
-    if found is None or (uid and found.uid != uid):
+def _need(connection: Connection, dataset_id: str, uid: str | None = None) -> Row[Any]:
+    """The dataset that has this id, and with `uid` is that one. Raises DatasetNotFound."""
+    row = _find(connection, dataset_id)
+    if row is None or (uid is not None and row.uid != uid):
         raise DatasetNotFound(
-            f"no dataset is named datasets/{dataset_id}, or it was deleted",
+            f"there is no dataset datasets/{dataset_id}, or it was deleted",
             metadata={"dataset": f"datasets/{dataset_id}"},
         )
-    return found
+    return row
 
 
 def _by_uid(connection: Connection, uid: str) -> Row[Any]:
     return connection.execute(select(DATASETS).where(DATASETS.c.uid == uid)).one()
 
 
-def _known_keys(connection: Connection, uid: str, keys: Sequence[str]) -> set[str]:
-    here = and_(DOCUMENTS.c.dataset_uid == uid, ~DOCUMENTS.c.deleted, DOCUMENTS.c.key.in_(keys))
-    return set(connection.execute(select(DOCUMENTS.c.key).where(here)).scalars())
-
-
-def _touch(connection: Connection, uid: str, **values: int) -> int:
-    """Raises the dataset's revision and returns it."""
-    changed = {**values, "revision": DATASETS.c.revision + 1, "update_time": utc_now()}
-    connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(changed))
+def _change(connection: Connection, uid: str, **differences: int) -> int:
+    """Adds differences to numbers of a dataset and 1 to its revision, which is returned."""
+    columns = {name: DATASETS.c[name] + difference for name, difference in differences.items() if difference}
+    columns["revision"] = DATASETS.c.revision + 1
+    connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(**columns, update_time=utc_now()))
     return connection.execute(select(DATASETS.c.revision).where(DATASETS.c.uid == uid)).scalar_one()
 
 
-def _no_document(dataset_id: str, name_id: str) -> DocumentNotFound:
+def _new_rows(documents: Sequence[NewDocument], *, uid: str, first_row: int, revision: int) -> list[dict[str, Any]]:
+    moment = utc_now()
+    return [
+        {
+            "dataset_uid": uid,
+            "row": row,
+            "id": document_id(document.key),
+            "key": document.key,
+            "text": document.text,
+            "text_bytes": len(document.text.encode()),
+            "metadata": dict(document.metadata),
+            "state": State.PENDING,
+            "embedding_truncated": False,
+            "revision": revision,
+            "create_time": moment,
+            "update_time": moment,
+            "deleted": False,
+        }
+        for row, document in enumerate(documents, start=first_row)
+    ]
+
+
+def _outcome(outcome: Outcome, shard: Blob | None, revision: int) -> dict[str, Any]:
+    """Parameters of `queries.store_outcomes`."""
+    failure = outcome.failure
+    return {
+        "outcome_row": outcome.row,
+        "state": State.EMBEDDED if failure is None else State.FAILED,
+        "failure": None if failure is None else [failure.code, failure.reason, failure.message],
+        "embedding_truncated": outcome.truncated,
+        "shard": None if failure or shard is None else shard.path,
+        "position": outcome.position,
+        "revision": revision,
+        "update_time": utc_now(),
+    }
+
+
+def _document_not_found(dataset_id: str, name_id: str) -> DocumentNotFound:
     name = f"datasets/{dataset_id}/documents/{name_id}"
-    return DocumentNotFound(f"the dataset has no document {name}, or it was deleted", metadata={"document": name})
+    return DocumentNotFound(f"there is no document {name}, or it was deleted", metadata={"document": name})
 
 
-def _condition(term: Term) -> ColumnElement[bool]:
-    column = DOCUMENTS.c[term.field]
-    if term.op == ":":
-        return column.icontains(term.value, autoescape=True)
-    return column == term.value if term.op == "=" else column != term.value
+def _counted_total(connection: Connection, dataset: Row[Any], terms: Sequence[Term]) -> int:
+    """How many documents match: by the dataset's counters where they tell, else counted."""
+    counts = _counts(dataset)
+    if not terms:
+        return counts.documents
+    if len(terms) == 1 and terms[0].field == "state":
+        count = counts.of(State(terms[0].value))
+        return count if terms[0].op == "=" else counts.documents - count
+    return int(connection.execute(queries.matching_count(dataset.uid, terms)).scalar_one())
+
+
+def _counts(row: Row[Any]) -> Counts:
+    return Counts(
+        pending=row.pending_count, embedded=row.embedded_count, failed=row.failed_count, text_bytes=row.text_bytes
+    )
 
 
 def _dataset(connection: Connection, row: Row[Any]) -> Dataset:
-    counted = connection.execute(
-        select(DOCUMENTS.c.state, func.count(), func.sum(DOCUMENTS.c.text_bytes))
-        .where(DOCUMENTS.c.dataset_uid == row.uid, ~DOCUMENTS.c.deleted)
-        .group_by(DOCUMENTS.c.state)
-    ).all()
+    return _dataset_with(row, _HISTORY.current(connection, row.uid))
+
+
+def _dataset_with(row: Row[Any], history: str) -> Dataset:
     return Dataset(
-        row.uid,
-        row.id,
-        row.display_name,
-        row.description,
-        row.embedding_model,
-        row.dimension,
-        row.revision,
-        row.next_row,
-        row.create_time,
-        row.update_time,
-        row.delete_time,
-        {State(state): count for state, count, _bytes in counted},
-        sum(total for _state, _count, total in counted),
+        uid=row.uid,
+        id=row.id,
+        display_name=row.display_name,
+        description=row.description,
+        embedding_model=row.embedding_model,
+        dimension=row.dimension,
+        revision=row.revision,
+        history=history,
+        next_row=row.next_row,
+        counts=_counts(row),
+        create_time=row.create_time,
+        update_time=row.update_time,
+        delete_time=row.delete_time,
     )
 
 
 def _document(row: Row[Any], characters: int | None = None) -> Document:
-    failure = Failure(*row.failure) if row.failure else None
-    cut = characters is not None and len(row.text) > characters
+    text_truncated = characters is not None and len(row.text) > characters
     return Document(
         id=row.id,
         key=row.key,
         row=row.row,
-        text=row.text[:characters] if cut else row.text,
+        text=row.text[:characters] if text_truncated else row.text,
         metadata=row.metadata,
         state=State(row.state),
-        failure=failure,
+        failure=Failure(*row.failure) if row.failure else None,
         embedding_truncated=row.embedding_truncated,
         revision=row.revision,
         create_time=row.create_time,
         update_time=row.update_time,
         shard=row.shard,
         position=row.position,
-        text_truncated=cut,
+        text_truncated=text_truncated,
     )

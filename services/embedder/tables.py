@@ -1,20 +1,26 @@
-"""The embedder's tables."""
+"""The embedder's tables. Partial indices and queries spell `NOT deleted` alike, see LIVING."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
+    Dialect,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    TypeDecorator,
+    literal_column,
     text,
 )
 
@@ -23,6 +29,47 @@ from services.chassis.history import histories_table
 from services.chassis.idempotency import requests_table
 
 METADATA = MetaData()
+_ESCAPE = "\x1a"
+
+
+class FullText(TypeDecorator[str]):
+    """Any UTF-8 text. PostgreSQL's TEXT cannot hold U+0000, which is escaped there."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text as stored."""
+        if value is None or dialect.name != "postgresql":
+            return value
+        return value.replace(_ESCAPE, f"{_ESCAPE}1").replace("\x00", f"{_ESCAPE}0")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text as given."""
+        if value is None or dialect.name != "postgresql" or _ESCAPE not in value:
+            return value
+        return value.replace(f"{_ESCAPE}0", "\x00").replace(f"{_ESCAPE}1", _ESCAPE)
+
+
+class StoredMetadata(TypeDecorator[dict[str, object]]):
+    """A JSON object. One that cannot be read gives `{"metadata": NaN}`, so that its document can still be listed."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[..., dict[str, object]]:
+        """The parser of stored values."""
+        parse = super().result_processor(dialect, coltype)
+
+        def process(value: Any) -> dict[str, object]:
+            try:
+                parsed = parse(value) if parse is not None else value
+            except ValueError:
+                parsed = None
+            return parsed if isinstance(parsed, dict) else {"metadata": float("nan")}
+
+        return process
+
 
 DATASETS = Table(
     "datasets",
@@ -35,10 +82,14 @@ DATASETS = Table(
     Column("dimension", Integer, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("next_row", BigInteger, nullable=False),
+    # Counts of the documents that are not deleted, and the bytes of their texts; changed together with the documents.
+    Column("pending_count", BigInteger, nullable=False, server_default="0"),
+    Column("embedded_count", BigInteger, nullable=False, server_default="0"),
+    Column("failed_count", BigInteger, nullable=False, server_default="0"),
+    Column("text_bytes", BigInteger, nullable=False, server_default="0"),
     Column("create_time", DateTime, nullable=False),
     Column("update_time", DateTime, nullable=False),
     Column("delete_time", DateTime),
-    Column("request_id", String(128), unique=True),
     # A name may be used again once its dataset is deleted.
     Index(
         "datasets_id",
@@ -55,10 +106,10 @@ DOCUMENTS = Table(
     Column("dataset_uid", String(32), primary_key=True),
     Column("row", BigInteger, primary_key=True),
     Column("id", String(128), nullable=False),
-    Column("key", Text, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("key", FullText, nullable=False),
+    Column("text", FullText, nullable=False),
     Column("text_bytes", Integer, nullable=False),
-    Column("metadata", JSON, nullable=False),
+    Column("metadata", StoredMetadata, nullable=False),
     Column("state", String(16), nullable=False),
     Column("failure", JSON),
     Column("embedding_truncated", Boolean, nullable=False),
@@ -77,21 +128,25 @@ DOCUMENTS = Table(
         postgresql_where=text("NOT deleted"),
     ),
     Index("documents_id", "dataset_uid", "id"),
-    Index("documents_state", "dataset_uid", "state", "row"),
+    Index(
+        "documents_living_state",
+        "dataset_uid",
+        "state",
+        "row",
+        sqlite_where=text("NOT deleted"),
+        postgresql_where=text("NOT deleted"),
+    ),
     Index("documents_revision", "dataset_uid", "revision", "row"),
 )
 
-IMPORTS = Table(
-    "imports",
-    METADATA,
-    Column("request_id", String(128), primary_key=True),
-    Column("dataset_uid", String(32), nullable=False),
-    Column("report", LargeBinary, nullable=False),
-)
+LIVING: ColumnElement[Any] = literal_column("NOT documents.deleted")
+"""Spelled as in the partial indices: SQLite does not use them for `deleted = 0`, which `~` compiles to."""
 
 HISTORIES = histories_table(METADATA, "embedder")
 """Of datasets."""
 
 REQUESTS = requests_table(METADATA, "embedder")
+"""Answers by request id."""
 
 BLOBS = blobs_table(METADATA, "embedder")
+"""Files of vectors."""

@@ -1,4 +1,4 @@
-"""Jobs of the embedder."""
+"""The embedder's jobs. Each step commits: a job that is started again goes on where the last attempt ended."""
 
 from __future__ import annotations
 
@@ -7,68 +7,127 @@ from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.chassis.threads import in_thread
-from services.embedder import convert
-from services.embedder.documents import Dataset, State
-from services.embedder.outcomes import collect
+from services.embedder import requests
+from services.embedder.datasets import CHANGED
+from services.embedder.documents import Dataset
+from services.embedder.errors import EmbeddingModelChanged
+from services.embedder.outcomes import Batch, collect
 from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
+from services.embedder.vector_store import VectorStore
 
 SERVICE = "embedder"
 EMBED = "embed-dataset"
 RETRY = "retry-failed-documents"
-CHANGED = "dataset.changed"
+REFUSED_SHARE = 0.1
+"""The share of refused documents beyond which a job says so in its message."""
 
 
 class EmbedderJobs:
-    """What the embedder's jobs do. Each step commits: a job that is begun again goes on where the last one ended."""
+    """Embeds the documents of datasets."""
 
-    def __init__(self, store: Store, models: EmbeddingModels, events: Events, batch: int, ack_wait: float) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        vectors: VectorStore,
+        models: EmbeddingModels,
+        events: Events,
+        batch_size: int,
+        ack_wait_seconds: float,
+    ) -> None:
+        """batch_size: documents that are embedded and committed at once."""
         self._store = store
+        self._vectors = vectors
         self._models = models
         self._events = events
-        self._batch = batch
-        self._ack_wait = ack_wait
+        self._batch_size = batch_size
+        self._ack_wait_seconds = ack_wait_seconds
 
     def kinds(self) -> list[JobKind]:
-        """The kinds, for the worker."""
+        """The kinds of jobs, for the worker."""
         return [
-            JobKind(SERVICE, EMBED, EmbedDatasetRequest, self.embed, self._ack_wait),
-            JobKind(SERVICE, RETRY, RetryFailedDocumentsRequest, self.retry, self._ack_wait),
+            JobKind(SERVICE, EMBED, EmbedDatasetRequest, self.embed, ack_wait=self._ack_wait_seconds),
+            JobKind(SERVICE, RETRY, RetryFailedDocumentsRequest, self.retry, ack_wait=self._ack_wait_seconds),
         ]
 
     async def retry(self, request: RetryFailedDocumentsRequest, context: JobContext) -> None:
-        """Sets failed documents back to pending and embeds them; begun again, it does so again."""
+        """Makes failed documents pending, then embeds all pending ones."""
         await context.prove()
-        count = await in_thread(self._store.set_failed_pending, convert.dataset_id(request.name, "name"))
-        context.log(f"{count} failed documents are pending again")
+        count = await in_thread(self._store.make_failed_pending, requests.dataset_id(request.name))
+        context.log(f"{count:,} failed documents are pending again")
         await self.embed(EmbedDatasetRequest(name=request.name), context)
 
     async def embed(self, request: EmbedDatasetRequest, context: JobContext) -> None:
-        """Embeds pending documents until none is left. Of a dataset that is deleted meanwhile, nothing stays."""
-        dataset = await in_thread(self._store.dataset, convert.dataset_id(request.name, "name"))
-        try:
-            await self._embed(dataset, context)
-        finally:
-            await in_thread(self._store.forget_if_deleted, dataset.uid)
+        """Embeds pending documents until none is left.
 
-    async def _embed(self, dataset: Dataset, context: JobContext) -> None:
-        done, total = 0, dataset.counts.get(State.PENDING, 0)
-        dimension = dataset.dimension
+        Raises ProviderUnavailable when the model does not work: the documents stay pending, and the job waits.
+        """
+        dataset = await in_thread(self._store.dataset, requests.dataset_id(request.name))
+        try:
+            if request.again:
+                await self._make_lost_pending(dataset, context)
+            await _EmbeddingJob(self._store, self._vectors, self._models, context).run(
+                dataset, self._batch_size, self._events
+            )
+        finally:
+            await in_thread(self._store.delete_vectors_if_deleted, dataset.uid)
+
+    async def _make_lost_pending(self, dataset: Dataset, context: JobContext) -> None:
+        await context.progress(0, dataset.counts.embedded, "documents", "looking for damaged vectors")
+        shards = await in_thread(self._vectors.lost_shards, dataset.uid)
+        await context.prove()
+        count = await in_thread(self._store.make_lost_pending, dataset, shards)
+        await in_thread(self._vectors.delete_shards, shards)
+        context.log(f"{len(shards):,} damaged files of vectors; {count:,} documents are pending again")
+
+
+class _EmbeddingJob:
+    """One run of an embedding job."""
+
+    def __init__(self, store: Store, vectors: VectorStore, models: EmbeddingModels, context: JobContext) -> None:
+        self._store = store
+        self._vectors = vectors
+        self._models = models
+        self._context = context
+        self._done = 0
+        self._refused = 0
+
+    async def run(self, dataset: Dataset, batch_size: int, events: Events) -> None:
+        """Embeds batch after batch, each with the dataset's model at that moment."""
+        total = dataset.counts.pending
         while True:
-            await context.progress(done, total, "documents", f"embedding with {dataset.embedding_model}")
-            waiting = await in_thread(self._store.pending, dataset.id, dataset.uid, self._batch)
-            if not waiting:
-                return
-            rows = [row for row, _text in waiting]
-            answers = await self._models.embed(dataset.embedding_model, [text for _row, text in waiting])
-            batch = collect(rows, answers, dimension)
-            dimension = dimension or batch.vectors.shape[1]
-            shard = None
-            if len(batch.vectors):
-                shard = await in_thread(self._store.write_shard, dataset.uid, batch.vectors)
-            await context.prove()
-            await in_thread(self._store.commit_outcomes, dataset.id, dataset.uid, shard, dimension, batch.outcomes)
-            await context.checkpoint()
-            await self._events.publish(CHANGED, dataset.name)
-            done += len(waiting)
-            total = max(total, done)
+            await self._context.progress(self._done, max(total, self._done), "documents", self._message(dataset))
+            dataset = await in_thread(self._store.dataset, dataset.id)
+            pending = await in_thread(self._store.pending, dataset.id, dataset.uid, batch_size)
+            if not pending:
+                break
+            dimension = dataset.dimension or (await self._models.get(dataset.embedding_model)).dimension
+            answers = await self._models.embed(dataset.embedding_model, [text for _row, text in pending])
+            batch = collect([row for row, _text in pending], answers, dimension)
+            try:
+                revision = await self._commit(dataset, batch)
+            except EmbeddingModelChanged as error:
+                self._context.log(f"{error.message}: this batch is embedded with it")
+                continue
+            await self._context.checkpoint()
+            await events.publish(CHANGED, dataset.name)
+            self._done += len(pending)
+            self._refused += batch.failure_count
+        if self._refused:
+            self._context.log(f"{self._refused:,} of {self._done:,} documents were refused and have failed")
+
+    async def _commit(self, dataset: Dataset, batch: Batch) -> int:
+        shard = None
+        if len(batch.vectors):
+            shard = await in_thread(self._vectors.write_shard, dataset.uid, batch.vectors)
+        await self._context.prove()
+        return await in_thread(
+            lambda: self._store.commit_outcomes(dataset, batch.outcomes, shard=shard, dimension=batch.vectors.shape[1])
+        )
+
+    def _message(self, dataset: Dataset) -> str:
+        message = f"embedding with {dataset.embedding_model}"
+        if self._refused > REFUSED_SHARE * self._done:
+            message += f"; {self._refused:,} of {self._done:,} documents were refused"
+        return message

@@ -1,94 +1,152 @@
-"""A file of documents: what is taken, and what each item that is not taken is told."""
+"""A file of documents: which items are taken, and the reason for each that is rejected."""
 
 from __future__ import annotations
 
+import io
 import json
-from pathlib import Path
+import random
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
-from services.embedder.documents import document_id
+from services.chassis.names import SEGMENT
+from services.embedder import messages, metadata
+from services.embedder.documents import NewDocument, document_id
 from services.embedder.errors import InvalidFile
-from services.embedder.imports import Options, Reason, Rejection, read_documents
+from services.embedder.files.json import MAX_NESTING, read_documents
+from services.embedder.files.lines import read_lines
+from services.embedder.files.structure import CHUNK_BYTES, StructureScanner, array_elements, check_array
+from services.embedder.items import Options, Reason, Rejection, Report
 
 LIMIT = 1000
 OPTIONS = Options(max_text_bytes=LIMIT)
-
-
-def read(path: Path, data: bytes) -> tuple[list[str], list[tuple[int, Reason]]]:
-    path.write_bytes(data)
-    items = list(read_documents(path, OPTIONS))
-    rejected = [(each.item, each.reason) for each in items if isinstance(each, Rejection)]
-    return [each[1].key for each in items if not isinstance(each, Rejection)], rejected
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "file"
-
+FUZZ_FILES = 3000
 
 keys = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
-texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60).filter(str.strip)
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=60).map(lambda text: f"word {text}")
 values = st.dictionaries(
-    keys.filter(lambda key: key not in ("id", "text")),
-    st.none() | st.booleans() | st.integers(-1000, 1000) | texts | st.lists(texts, max_size=3),
+    keys.filter(lambda key: key not in ("id", "text", "metadata")),
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     max_size=3,
 )
-items = st.lists(st.tuples(keys, texts, values), max_size=8, min_size=1, unique_by=lambda item: item[0])
+rows = st.lists(st.tuples(keys, texts, values), max_size=8, min_size=1, unique_by=lambda row: row[0])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-@given(items, st.booleans(), st.booleans(), st.booleans())
+def split(data: bytes, options: Options = OPTIONS) -> tuple[list[NewDocument], list[Rejection]]:
+    items = list(read_documents(io.BytesIO(data), options))
+    rejections = [item for item in items if isinstance(item, Rejection)]
+    return [item[1] for item in items if not isinstance(item, Rejection)], rejections
+
+
+def read(data: bytes) -> tuple[list[str], list[tuple[int, Reason]]]:
+    documents, rejections = split(data)
+    return [document.key for document in documents], [(rejection.item, rejection.reason) for rejection in rejections]
+
+
+@settings(max_examples=50)
+@given(rows, st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]))
 def test_what_is_valid_is_taken_as_array_and_as_lines(
-    file: Path, rows: list[tuple[str, str, dict[str, object]]], as_lines: bool, mark: bool, escaped: bool
+    documents: list[tuple[str, str, dict[str, object]]], as_lines: bool, mark: bool, escaped: bool, line_end: str
 ) -> None:
-    objects = [{**metadata, "id": key, "text": text} for key, text, metadata in rows]
+    objects = [{**fields, "id": key, "text": text} for key, text, fields in documents]
     if as_lines:
-        body = "\n".join(json.dumps(each, ensure_ascii=escaped) for each in objects)
+        body = line_end.join(json.dumps(item, ensure_ascii=escaped) for item in objects)
     else:
         body = json.dumps(objects, ensure_ascii=escaped, indent=1)
-    file.write_bytes((b"\xef\xbb\xbf" if mark else b"") + body.encode())
-    taken = [each for each in read_documents(file, OPTIONS) if not isinstance(each, Rejection)]
-    assert [(each.key, each.text, dict(each.metadata)) for _place, each in taken] == rows
-    assert [place for place, _document in taken] == list(range(1, len(rows) + 1))
+    items = list(read_documents(io.BytesIO((b"\xef\xbb\xbf" if mark else b"") + body.encode()), OPTIONS))
+    accepted = [item for item in items if not isinstance(item, Rejection)]
+    assert [(new.key, new.text, dict(new.metadata)) for _place, new in accepted] == documents
+    assert [place for place, _document in accepted] == list(range(1, len(documents) + 1))
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b"{", Reason.INVALID_JSON),
-        (b'{"id": "a", "text": NaN}', Reason.INVALID_JSON),
+        (b'{"id": "a", "text": NaN}', Reason.INVALID_TEXT),
+        (b'{"id": "a", "text": "t", "m": ' + b"1" * 5000 + b"}", Reason.INVALID_JSON),
         (b"7", Reason.NOT_AN_OBJECT),
+        (b"[" * 200 + b"]" * 200, Reason.NOT_AN_OBJECT),
         (b'{"text": "t"}', Reason.MISSING_ID),
         (b'{"id": "", "text": "t"}', Reason.INVALID_ID),
         (b'{"id": true, "text": "t"}', Reason.INVALID_ID),
         (b'{"id": 1.5, "text": "t"}', Reason.INVALID_ID),
+        (b'{"id": "\\ud800", "text": "t"}', Reason.INVALID_ID),
         (b'{"id": "' + b"k" * 513 + b'", "text": "t"}', Reason.INVALID_ID),
         (b'{"id": "a"}', Reason.MISSING_TEXT),
+        (b'{"id": "a", "\\ud800": "t"}', Reason.MISSING_TEXT),
         (b'{"id": "a", "text": 7}', Reason.INVALID_TEXT),
         (b'{"id": "a", "text": " \\n "}', Reason.INVALID_TEXT),
+        (b'{"id": "a", "text": "\\u200b\\u00a0\\ufeff\\u0000"}', Reason.INVALID_TEXT),
         (b'{"id": "a", "text": "\\ud800"}', Reason.INVALID_UTF8),
         (b'{"id": "a", "text": "\xff"}', Reason.INVALID_UTF8),
         (b'{"id": "a", "text": "' + b"x" * (LIMIT + 1) + b'"}', Reason.TEXT_TOO_LONG),
         (b'{"id": "a", "text": "' + b"x" * 200_000 + b'"}', Reason.TEXT_TOO_LONG),
-        (b'{"id": "a", "text": "t", "m": ' + b"[" * 10 + b"]" * 10 + b"}", Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": ' + b"[" * 8 + b"]" * 8 + b"}", Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", Reason.TEXT_TOO_LONG),
+        (b'{"id": "a", "text": "t", "m": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": {"\\ud800": 1}}', Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": ["\\udfff"]}', Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": NaN}', Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": -Infinity}', Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": 1e400}', Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": 9007199254740993}', Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "m": -18446744073709551616}', Reason.INVALID_METADATA),
+        (b'{"id": "a", "text": "t", "a": 1, "metadata": {"a": 2}}', Reason.INVALID_METADATA),
     ],
 )
-def test_an_item_that_cannot_be_taken_is_told_why_and_the_others_are_taken(
-    file: Path, line: bytes, reason: Reason
-) -> None:
-    good = b'{"id": "before", "text": "t"}\n'
-    taken, rejected = read(file, good + line + b'\n{"id": "after", "text": "t"}\n')
-    assert taken == ["before", "after"]
+@pytest.mark.parametrize("as_array", [False, True])
+def test_an_item_is_rejected_alone_with_its_reason(line: bytes, reason: Reason, as_array: bool) -> None:
+    lines = [b'{"id": "before", "text": "t"}', line, b'{"id": "after", "text": "t"}']
+    data = b"[" + b",\n".join(lines) + b"]" if as_array and line != b"{" else b"\n".join(lines)
+    accepted, rejected = read(data)
+    assert accepted == ["before", "after"]
     assert rejected == [(2, reason)]
 
 
-def test_the_second_of_two_equal_ids_is_reported(file: Path) -> None:
-    taken, rejected = read(file, b'[{"id": 1, "text": "a"}, {"id": "1", "text": "b"}]')
-    assert taken == ["1"]
+def test_metadata_may_be_8_levels_deep() -> None:
+    documents, _rejections = split(b'{"id": "a", "text": "t", "m": ' + b"[" * 7 + b"]" * 7 + b"}")
+    assert documents[0].metadata == {"m": [[[[[[[]]]]]]]}
+
+
+def test_a_rejection_names_the_item_the_place_and_the_size() -> None:
+    too_large = {"id": "large", "text": "t", "html": "x" * 70_000, "year": 2020}
+    too_precise = {"id": "precise", "text": "t", "a": {"b": [1, 2**63]}}
+    _documents, rejections = split(f"{json.dumps(too_large)}\n{json.dumps(too_precise)}".encode(), Options())
+    assert [rejection.key for rejection in rejections] == ["large", "precise"]
+    assert "70,002 of them in metadata.html" in rejections[0].message
+    assert "metadata.a.b.1: 9223372036854775808" in rejections[1].message
+
+
+def test_the_second_of_two_equal_ids_is_rejected() -> None:
+    accepted, rejected = read(b'[{"id": 1, "text": "a"}, {"id": "1", "text": "b"}]')
+    assert accepted == ["1"]
     assert rejected == [(2, Reason.DUPLICATE_IN_FILE)]
+
+
+def test_metadata_given_as_an_object_is_the_metadata() -> None:
+    documents, _rejections = split(b'{"id": 1, "text": "t", "year": 2020, "metadata": {"id": 7, "tags": ["a"]}}')
+    assert documents[0].metadata == {"year": 2020, "id": 7, "tags": ["a"]}
+    documents, _rejections = split(b'{"id": 1, "text": "t", "metadata": "a word"}')
+    assert documents[0].metadata == {"metadata": "a word"}
+
+
+def test_a_document_as_the_api_returns_it_can_be_imported_again() -> None:
+    returned = {
+        "name": "datasets/d/documents/~abc",
+        "key": "doc/1",
+        "row": "0",
+        "text": "the text",
+        "textTruncated": False,
+        "metadata": {"year": 2020.0},
+        "state": "STATE_EMBEDDED",
+        "createTime": "2026-01-01T00:00:00Z",
+    }
+    documents, _rejections = split(json.dumps(returned).encode())
+    assert documents == [NewDocument("doc/1", "the text", {"year": 2020.0})]
+    _documents, rejections = split(json.dumps({**returned, "textTruncated": True}).encode())
+    assert "documents:read" in rejections[0].message
 
 
 @pytest.mark.parametrize(
@@ -96,24 +154,121 @@ def test_the_second_of_two_equal_ids_is_reported(file: Path) -> None:
     [
         (b"", "empty"),
         (b" \n\t ", "empty"),
+        (b"\n" * (CHUNK_BYTES * 3), "empty"),
         (b"\x1f\x8b\x08", "gzip"),
         (b"PK\x03\x04", "zip"),
+        (b"\xd0\xcf\x11\xe0", "Excel"),
         (b"%PDF-1.7", "PDF"),
         (b"\xff\xfe[\x00", "UTF-16"),
+        (b"\xef\xbb\xbfid,text\n1,one\n2,two\n", "CSV"),
+        (b"id,text\r1,one\r2,two\r", "CSV"),
+        (b'id,text\n1,"one, two"\n2,"three\n', "CSV"),
+        (b"id;text\n1;caf\xe9\n", "semicolons"),
+        (b"id\ttext\n1\tone\n", "TSV"),
+        (b"One text.\nAnother text, with a comma.\n", "plain text"),
+        (b"7\n", "plain text"),
+        (b'{\n  "id": 1,\n  "text": "one"\n}\n', "several lines"),
         (b'[{"id": "a", "text": "t"}', "to its end"),
-        (b'[{"id": "a", "text": "t"}, nonsense]', "to its end"),
-        (b'[{"id": "a", "text": "' + b"x" * 10_000 + b'"}]', "a string of more than"),
+        (b'[{"id": "a", "text": "t}]', "to its end"),
+        (b'[{"id": "a", "text": "t"}]]', "to its end"),
+        (b'[{"id": "a", "text": "t"}}', "to its end"),
+        (b"[" * 20_000 + b"]" * 20_000, "other values"),
+        (b"[" + b"1," * CHUNK_BYTES + b"1]", "other values"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_refused_before_anything_is_taken(file: Path, data: bytes, words: str) -> None:
-    file.write_bytes(data)
-    with pytest.raises(InvalidFile, match=words):
-        next(iter(read_documents(file, OPTIONS)))
+def test_a_file_that_cannot_be_read_is_refused_once_before_anything_is_taken(data: bytes, words: str) -> None:
+    with pytest.raises(InvalidFile, match=words) as caught:
+        next(iter(read_documents(io.BytesIO(data), OPTIONS)))
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\n" * (CHUNK_BYTES * 3) + b'{"id": "a", "text": "t"}',
+        b"[" + b" " * (CHUNK_BYTES * 3) + b'{"id": "a", "text": "t"}]',
+        b"  [\n" + b'{"id": "a", "text": "t"},\n]\n',
+        b'{"id": "a", "text": "t"}' + b"\r" * (CHUNK_BYTES * 2),
+    ],
+)
+def test_blanks_are_no_items(data: bytes) -> None:
+    assert read(data) == (["a"], [])
+
+
+def test_an_element_beyond_the_limit_is_rejected_alone() -> None:
+    data = b'[{"id": 1, "text": "' + b"x" * 5_000_000 + b'"}, {"id": 2, "text": "b"}]'
+    assert read(data) == (["2"], [(1, Reason.TEXT_TOO_LONG)])
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+def test_the_structure_is_the_same_however_the_text_is_cut(step: int) -> None:
+    text = rb'[{"a\\": "x\"]{[,\\\""}, [1, {"b": ["\\\\"]}], "c\\\"d", {}]'
+    scanner = StructureScanner()
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(text), step):
+        structure = scanner.scan(text[start : start + step])
+        places = (structure.positions + start).tolist()
+        found += zip(places, structure.depths.tolist(), strict=True)
+    whole = StructureScanner().scan(text)
+    assert found == list(zip(whole.positions.tolist(), whole.depths.tolist(), strict=True))
+    assert scanner.depth == 0
+    check_array(io.BytesIO(text))
+    assert [json.loads(element or b"") for element in array_elements(io.BytesIO(text), 100)] == json.loads(text)
+
+
+def test_lines_end_alike_wherever_a_chunk_ends() -> None:
+    for filler in range(CHUNK_BYTES - 3, CHUNK_BYTES + 3):
+        data = b"x" * filler + b"\r\nb\rc\n\nd"
+        assert [line and line[:1] for line in read_lines(io.BytesIO(data), filler)] == [b"x", b"b", b"c", b"", b"d"]
+        assert next(read_lines(io.BytesIO(data), filler - 1)) is None
+
+
+def test_no_mutation_of_a_file_does_more_than_reject_items() -> None:
+    """Seeded mutations of valid files: each gives documents and printable rejections, or one InvalidFile."""
+    random_numbers = random.Random(20261126)
+    valid = [
+        json.dumps([{"id": n, "text": f"text {n}", "tags": ["a", {"b": None}], "x": 1.5} for n in range(4)]).encode(),
+        b'{"id": "a", "text": "\\ud83d\\ude00 caf\xc3\xa9"}\r\n{"id": "b", "text": "t", "metadata": {"y": -1e10}}\n',
+    ]
+    pieces = [b"[", b"{", b"]", b"}", b'"', b"\\", b",", b":", b"\n", b"\r", b"\x00", b"\xff", b"\\ud800", b"1e400"]
+    pieces += [b"NaN", b"-", b"9" * 30, b"[" * 300, b"null", b"\xef\xbb\xbf", b" " * 2000, b'"metadata":{', b"\t"]
+    for _ in range(FUZZ_FILES):
+        data = bytearray(random_numbers.choice(valid))
+        for _ in range(random_numbers.randint(1, 6)):
+            start = random_numbers.randrange(len(data) + 1)
+            end = start + random_numbers.choice([0, 0, 1, 2, 20])
+            data[start:end] = random_numbers.choice(pieces) * random_numbers.choice([1, 1, 1, 5])
+        report = Report()
+        try:
+            for item in read_documents(io.BytesIO(bytes(data)), OPTIONS):
+                if isinstance(item, Rejection):
+                    report.reject(item)
+                else:
+                    assert metadata.problem(item[1].metadata) is None
+                    assert SEGMENT.fullmatch(document_id(item[1].key))
+        except InvalidFile:
+            continue
+        assert "cannot be read" not in " ".join(rejection.message for rejection in report.rejections)
+        messages.report(report, after=None).SerializeToString()
+
+
+def test_an_error_that_nobody_foresaw_rejects_its_item_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(value: object) -> None:
+        raise RecursionError(value)
+
+    monkeypatch.setattr(metadata, "problem", failing)
+    assert read(b'{"id": 1, "text": "a"}\n{"id": 2}') == ([], [(1, Reason.INVALID_JSON), (2, Reason.MISSING_TEXT)])
+
+
+def test_an_item_is_parsed_up_to_the_bound_of_nesting_alone() -> None:
+    inner = b"[" * (MAX_NESTING - 1) + b"]" * (MAX_NESTING - 1)
+    _documents, rejections = split(b'{"id": "a", "text": "t", "m": ' + inner + b"}")
+    assert rejections[0].key == "a"  # it was parsed
+    _documents, rejections = split(b'{"id": "a", "text": "t", "m": [' + inner + b"]}")
+    assert rejections[0].key == ""
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=80))
 def test_every_key_gives_a_segment_and_different_keys_different_ones(key: str) -> None:
-    from services.chassis.names import SEGMENT
-
     assert SEGMENT.fullmatch(document_id(key))
     assert document_id(key) != document_id(key + "x")

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from prisma.common.v1 import job_pb2_grpc
 from prisma.common.v1.block_pb2 import RowRange
 from prisma.common.v1.job_pb2 import GetJobRequest, Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
-from prisma.embedder.v1 import resources_pb2
+from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
 from prisma_client import sample
 from prisma_common import wire
 from services.chassis.job_store import TERMINAL
 from tests.calls import reason
+from tests.embedder.broken_ollama import broken_ollama
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
@@ -65,19 +67,19 @@ async def embedded(stub, jobs, name: str = "datasets/d") -> Job:
     return job
 
 
-async def vectors_of(stub, **request: object) -> tuple[dict[int, bytes], list[int], int]:
-    found: dict[int, bytes] = {}
-    gone: list[int] = []
-    revision = 0
+async def vectors_of(stub, **request: object) -> tuple[dict[int, bytes], list[int], pb2.ReadVectorsResponse]:
+    """Vectors by row, tombstones, and the last block, which says what was reached."""
+    by_row: dict[int, bytes] = {}
+    tombstones: list[int] = []
+    block = pb2.ReadVectorsResponse()
     async for block in stub.ReadVectors(pb2.ReadVectorsRequest(dataset="datasets/d", **request)):
-        revision = block.revision
-        gone.extend(block.deleted_rows)
+        tombstones.extend(block.deleted_rows)
         if block.HasField("vectors"):
             rows, vectors = wire.unpack_vectors(block.vectors)
             for row, vector in zip(rows, vectors, strict=True):
-                assert int(row) not in found
-                found[int(row)] = vector.tobytes()
-    return found, gone, revision
+                assert int(row) not in by_row
+                by_row[int(row)] = vector.tobytes()
+    return by_row, tombstones, block
 
 
 async def test_documents_are_imported_embedded_and_read_back(stub, jobs) -> None:
@@ -88,9 +90,9 @@ async def test_documents_are_imported_embedded_and_read_back(stub, jobs) -> None
     assert (job.progress.done, job.progress.total, job.progress.unit) == (50, 50, "documents")
     dataset = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
     assert (dataset.embedded_count, dataset.pending_count, dataset.dimension) == (50, 0, 256)
-    vectors, _gone, revision = await vectors_of(stub)
+    vectors, _tombstones, last = await vectors_of(stub)
     assert sorted(vectors) == list(range(50))
-    assert revision == dataset.revision
+    assert (last.revision, last.history) == (dataset.revision, dataset.history)
     document = await stub.GetDocument(
         pb2.GetDocumentRequest(name="datasets/d/documents/doc-7", view=resources_pb2.DOCUMENT_VIEW_FULL)
     )
@@ -100,40 +102,41 @@ async def test_documents_are_imported_embedded_and_read_back(stub, jobs) -> None
 
 async def test_a_text_has_the_same_bits_in_every_batch(stub, jobs) -> None:
     await created(stub)
-    texts = [each["text"] for each, _ in zip(sample.documents(), range(60), strict=False)]
+    texts = [document["text"] for document, _ in zip(sample.documents(), range(60), strict=False)]
     await imported(stub, ({"id": n, "text": text} for n, text in enumerate(texts)))
     await embedded(stub, jobs)
-    vectors, _gone, _revision = await vectors_of(stub)
+    vectors, _tombstones, _last = await vectors_of(stub)
     for size in (1, 7, 60):
         for start in range(0, 60, size):
             part = texts[start : start + size]
             answer = await stub.EmbedTexts(pb2.EmbedTextsRequest(embedding_model="builtin", texts=part))
-            _rows, found = wire.unpack_vectors(answer.vectors)
-            assert [each.tobytes() for each in found] == [vectors[start + n] for n in range(len(part))]
-            np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+            _rows, embedded_alone = wire.unpack_vectors(answer.vectors)
+            assert [vector.tobytes() for vector in embedded_alone] == [vectors[start + n] for n in range(len(part))]
+            np.testing.assert_allclose(np.linalg.norm(embedded_alone, axis=1), 1, rtol=1e-5)
 
 
 async def test_streams_give_what_changed_since_a_revision_and_tombstones(stub, jobs) -> None:
     await created(stub)
     await imported(stub, numbered(20))
     await embedded(stub, jobs)
-    _all, _gone, first = await vectors_of(stub)
+    _all, _tombstones, first = await vectors_of(stub)
+    since = {"since_revision": first.revision, "history": first.history}
     await stub.DeleteDocument(pb2.DeleteDocumentRequest(name="datasets/d/documents/doc-3"))
     await imported(stub, [{"id": "late", "text": "a text that came late"}])
     await embedded(stub, jobs)
-    found, gone, _revision = await vectors_of(stub, since_revision=first)
-    assert (sorted(found), gone) == ([20], [3])
-    everything, _gone, _revision = await vectors_of(stub)
+    changed, tombstones, _last = await vectors_of(stub, **since)
+    assert (sorted(changed), tombstones) == ([20], [3])
+    everything, _tombstones, _last = await vectors_of(stub)
     assert sorted(everything) == [n for n in range(21) if n != 3]
-    part, _gone, _revision = await vectors_of(stub, row_ranges=[RowRange(start=5, end=8)], start_row=6)
+    part, _tombstones, _last = await vectors_of(stub, row_ranges=[RowRange(start=5, end=8)], start_row=6)
     assert sorted(part) == [6, 7]
-    only = pb2.ReadVectorsRequest(dataset="datasets/d", rows_only=True, row_ranges=[RowRange(start=1, end=30)])
-    answers = [each async for each in stub.ReadVectors(only)]
-    assert [(each.start, each.end) for answer in answers for each in answer.row_ranges] == [(1, 3), (4, 21)]
+    rows_only = pb2.ReadVectorsRequest(dataset="datasets/d", rows_only=True, row_ranges=[RowRange(start=1, end=30)])
+    answers = [answer async for answer in stub.ReadVectors(rows_only)]
+    assert [(rows.start, rows.end) for answer in answers for rows in answer.row_ranges] == [(1, 3), (4, 21)]
     assert not any(answer.HasField("vectors") for answer in answers)
-    request = pb2.ReadDocumentsRequest(dataset="datasets/d", since_revision=first, read_mask=FieldMask(paths=["key"]))
+    request = pb2.ReadDocumentsRequest(dataset="datasets/d", read_mask=FieldMask(paths=["key"]), **since)
     blocks = [block async for block in stub.ReadDocuments(request)]
-    assert [(each.key, each.text) for block in blocks for each in block.documents] == [("late", "")]
+    assert [(document.key, document.text) for block in blocks for document in block.documents] == [("late", "")]
     assert [row for block in blocks for row in block.deleted_rows] == [3]
 
 
@@ -153,13 +156,13 @@ async def test_kill_9_in_the_middle_of_embedding_loses_and_doubles_nothing(
     done = await ended(jobs, job)
     assert done.state == Job.STATE_SUCCEEDED
     assert done.attempt == 2
-    vectors, _gone, _revision = await vectors_of(stub)
+    vectors, _tombstones, _last = await vectors_of(stub)
     assert sorted(vectors) == list(range(3000))
     fresh = await stub.EmbedTexts(
         pb2.EmbedTextsRequest(embedding_model="builtin", texts=[row["text"] for row in numbered(200)])
     )
     _rows, expected = wire.unpack_vectors(fresh.vectors)
-    assert [vectors[n] for n in range(200)] == [each.tobytes() for each in expected]
+    assert [vectors[n] for n in range(200)] == [vector.tobytes() for vector in expected]
 
 
 async def test_kill_9_of_the_message_server_in_the_middle_of_embedding_loses_nothing(
@@ -171,7 +174,7 @@ async def test_kill_9_of_the_message_server_in_the_middle_of_embedding_loses_not
     nats_server.kill()
     nats_server.start()
     assert (await ended(jobs, job)).state == Job.STATE_SUCCEEDED
-    vectors, _gone, _revision = await vectors_of(stub)
+    vectors, _tombstones, _last = await vectors_of(stub)
     assert sorted(vectors) == list(range(3000))
 
 
@@ -186,10 +189,15 @@ async def test_a_dataset_deleted_while_its_job_runs_is_gone_and_nothing_comes_ba
     assert again.uid != tombstone.uid
     assert again.document_count == 0
     listed = await stub.ListDatasets(pb2.ListDatasetsRequest(show_deleted=True))
-    assert {each.uid for each in listed.datasets} == {tombstone.uid, again.uid}
-    vectors, _gone, _revision = await vectors_of(stub)
+    assert {dataset.uid for dataset in listed.datasets} == {tombstone.uid, again.uid}
+    vectors, _tombstones, _last = await vectors_of(stub)
     assert vectors == {}
-    assert not list((tmp_path / "data/embedder/blobs").rglob(f"{tombstone.uid}/*.npy"))
+    blobs = tmp_path / "data/embedder/blobs"
+    for _ in range(300):  # data is deleted in the background
+        if not list(blobs.rglob(f"{tombstone.uid}/*.npy")):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the vectors of a deleted dataset stay")
 
 
 async def test_an_import_repeated_under_its_request_id_gives_the_first_report(stub) -> None:
@@ -197,6 +205,15 @@ async def test_an_import_repeated_under_its_request_id_gives_the_first_report(st
     first = await imported(stub, numbered(5), request_id="r1")
     again = await imported(stub, numbered(5), request_id="r1")
     assert again == first
+    for rows, config in [(numbered(6), {}), (numbered(5), {"text_field": "other"})]:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await imported(stub, rows, request_id="r1", **config)
+        assert reason(caught.value) == "REQUEST_ID_REUSED"
+    await created(stub, "e")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await imported(stub, numbered(5), request_id="r1", dataset="datasets/e")
+    assert reason(caught.value) == "REQUEST_ID_REUSED"
+    assert (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/e"))).document_count == 0
     other = await imported(stub, numbered(6))
     assert (other.imported_count, other.rejected_count) == (1, 5)
     checked = await imported(stub, numbered(9), validate_only=True)
@@ -210,16 +227,16 @@ async def test_lists_come_in_pages_and_filtered(stub) -> None:
     token = ""
     while True:
         page = await stub.ListDocuments(pb2.ListDocumentsRequest(parent="datasets/d", page_size=10, page_token=token))
-        names.extend(each.key for each in page.documents)
+        names.extend(document.key for document in page.documents)
         assert page.total_size == 25
         token = page.next_page_token
         if not token:
             break
     assert names == [f"doc-{n}" for n in range(25)]
-    found = await stub.ListDocuments(
+    matching = await stub.ListDocuments(
         pb2.ListDocumentsRequest(parent="datasets/d", filter='state = PENDING AND text : "NUMBER 7 "')
     )
-    assert [each.key for each in found.documents] == ["doc-7"]
+    assert [document.key for document in matching.documents] == ["doc-7"]
 
 
 BAD = [
@@ -240,6 +257,13 @@ BAD = [
     ),
     ("ListDatasets", pb2.ListDatasetsRequest(page_size=-1), "INVALID_ARGUMENT"),
     ("ListDatasets", pb2.ListDatasetsRequest(page_token="nonsense"), "INVALID_PAGE_TOKEN"),
+    (
+        "ListDocuments",
+        pb2.ListDocumentsRequest(parent="datasets/d", filter=" AND ".join(["state = FAILED"] * 3000)),
+        "INVALID_FILTER",
+    ),
+    ("EmbedTexts", pb2.EmbedTextsRequest(embedding_model="builtin", texts=["\u200b"]), "INVALID_ARGUMENT"),
+    ("EmbedTexts", pb2.EmbedTextsRequest(embedding_model="builtin", texts=["a"], encoding=77), "INVALID_ARGUMENT"),
     ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="state = WRONG"), "INVALID_FILTER"),
     ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="colour = red"), "INVALID_FILTER"),
     ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="state PENDING"), "INVALID_FILTER"),
@@ -276,8 +300,103 @@ async def test_bad_input_gets_an_error_with_its_reason(stub) -> None:
             await getattr(stub, method)(request)
         assert reason(caught.value) == expected, (method, request)
         assert caught.value.details()
-    for data, expected in [(b"", "INVALID_FILE"), (b"%PDF-1.7", "INVALID_FILE"), (b'[{"id":', "INVALID_FILE")]:
+    for data, expected in [
+        (b"", "INVALID_FILE"),
+        (b"%PDF-1.7", "INVALID_FILE"),
+        (b'[{"id":', "INVALID_FILE"),
+        (b"id,text\n1,one\n2,two\n", "INVALID_FILE"),
+    ]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await imported(stub, data)
         assert reason(caught.value) == expected
     assert (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count == 0
+
+
+async def test_one_hostile_line_is_rejected_alone_and_the_service_goes_on(stub, embedder: ServiceProcess) -> None:
+    await created(stub)
+    deep = b'{"id": "deep", "text": "t", "m": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    half = b'{"id": "\\ud800", "text": "t", "\\udfff": 1}'
+    report = await imported(stub, b'{"id": "a", "text": "t"}\n' + deep + b"\n" + half + b'\n{"id": "b", "text": "t"}')
+    assert report.imported_count == 2
+    assert [rejection.item for rejection in report.rejections] == [2, 3]
+    assert (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count == 2
+    assert "Traceback" not in embedder.log.read_text()
+
+
+async def test_an_import_whose_client_has_gone_stops(stub, tmp_path: Path) -> None:
+    await created(stub)
+    sent = asyncio.Event()
+
+    async def messages() -> AsyncIterator[pb2.ImportDocumentsRequest]:
+        yield pb2.ImportDocumentsRequest(config=pb2.ImportDocumentsRequest.Config(dataset="datasets/d"))
+        for start in range(0, 400_000, 10_000):
+            lines = b"".join(b'{"id": %d, "text": "text %d"}\n' % (n, n) for n in range(start, start + 10_000))
+            yield pb2.ImportDocumentsRequest(chunk=lines)
+        sent.set()
+
+    async def count() -> int:
+        return (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count
+
+    call = asyncio.ensure_future(stub.ImportDocuments(messages()))
+    await sent.wait()
+    for _ in range(600):
+        if await count():
+            break
+        await asyncio.sleep(0.05)
+    call.cancel()
+    last, current = -1, await count()
+    for _ in range(600):
+        if current == last:
+            break
+        await asyncio.sleep(0.5)
+        last, current = current, await count()
+    assert 0 < current < 400_000
+
+
+async def test_a_broken_provider_leaves_documents_pending_and_the_job_unfinished(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    with broken_ollama() as ollama:
+        process = ServiceProcess(
+            "embedder",
+            tmp_path,
+            {"PRISMA_NATS_URL": nats_server.url, "PRISMA_EMBED_BATCH": "8", "PRISMA_OLLAMA_URL": ollama.url},
+        )
+        process.start()
+        try:
+            async with grpc.aio.insecure_channel(process.address) as channel:
+                stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
+                jobs = job_pb2_grpc.JobServiceStub(channel)
+                dataset = resources_pb2.Dataset(embedding_model="ollama/dead")
+                await stub.CreateDataset(pb2.CreateDatasetRequest(dataset_id="d", dataset=dataset))
+                await imported(stub, [{"id": n, "text": f"text {n}" if n != 3 else "a ZERO text"} for n in range(12)])
+                job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
+                while not job.error.message:
+                    await asyncio.sleep(0.1)
+                    job = await jobs.GetJob(GetJobRequest(name=job.name))
+                assert job.state not in TERMINAL
+                assert "runner process has terminated" in job.error.message
+                counts = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
+                assert (counts.pending_count, counts.failed_count) == (12, 0)
+                ollama.repaired.add("dead")
+                assert (await ended(jobs, job)).state == Job.STATE_SUCCEEDED
+                counts = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
+                assert (counts.embedded_count, counts.failed_count) == (11, 1)
+        finally:
+            process.kill()
+
+
+async def test_vectors_in_a_damaged_file_are_embedded_again_on_request(stub, jobs, tmp_path: Path) -> None:
+    await created(stub)
+    await imported(stub, numbered(40))
+    await embedded(stub, jobs)
+    intact, _tombstones, _last = await vectors_of(stub)
+    shard = next((tmp_path / "data/embedder/blobs").rglob("*.npy"))
+    shard.unlink()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await vectors_of(stub)
+    assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.DATA_LOSS, "BLOB_DAMAGED")
+    job = await ended(jobs, await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d", again=True)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    repaired, _tombstones, _last = await vectors_of(stub)
+    assert repaired == intact

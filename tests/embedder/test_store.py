@@ -1,91 +1,555 @@
-"""Work on a deleted dataset can't be committed, though another dataset has its name by then."""
+"""The embedder's data: rules, counts and plans, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import event, func, select, text
 
 from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest
-from services.chassis.blobs import Blobs
+from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
 from services.chassis.database import Database
 from services.chassis.events import Events
+from services.chassis.filters import Term
+from services.chassis.history import HistoryChanged
+from services.chassis.idempotency import Call, RequestIdReused
 from services.chassis.job_context import JobContext
-from services.embedder.documents import NewDocument
-from services.embedder.errors import DatasetNotFound
+from services.chassis.startup import StartRefused
+from services.embedder import messages, queries
+from services.embedder.documents import Counts, Dataset, Failure, NewDataset, NewDocument, State
+from services.embedder.errors import (
+    DatasetExists,
+    DatasetNotFound,
+    DocumentNotFound,
+    EmbeddingModelChanged,
+    EmbeddingModelFixed,
+)
 from services.embedder.outcomes import Outcome
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
-from services.embedder.store import Store
+from services.embedder.store import BATCH_ROWS, Store
+from services.embedder.streams import Selection, Streams
+from services.embedder.sweeping import refuse_lost_database
+from services.embedder.tables import BLOBS, DOCUMENTS, LIVING
+from services.embedder.vector_store import VectorStore
 from services.embedder.worker import EmbedderJobs
 
 MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
+MODEL = "builtin/wordllama-256"
+EVERYTHING = Selection(history="", since_revision=0, ranges=(), start_row=0)
 
 
-class SlowStore(Store):
-    """Writes a shard only once it is told to."""
+@dataclass(frozen=True)
+class Data:
+    """An embedder's data."""
+
+    database: Database
+    blobs: Blobs
+    store: Store
+    vectors: VectorStore
+
+    def create(self, dataset_id: str = "d", model: str = MODEL, call: Call | None = None) -> Dataset:
+        new = NewDataset(id=dataset_id, display_name=None, description="", embedding_model=model)
+        return self.store.create_dataset(new, call)
+
+    def add(self, dataset: Dataset, count: int, start: int = 0) -> None:
+        for first in range(start, start + count, 1000):
+            last = min(first + 1000, start + count)
+            documents = [NewDocument(f"key {n}", f"text {n}", {"n": n}) for n in range(first, last)]
+            assert self.store.add_documents(dataset.id, dataset.uid, documents) == set()
+
+    def embed(self, dataset: Dataset, rows: range, *, failed: frozenset[int] = frozenset()) -> Blob:
+        """Vectors (row, 1) for rows, failures for some."""
+        living = [row for row in rows if row not in failed]
+        shard = self.vectors.write_shard(dataset.uid, np.array([[row, 1] for row in living], dtype=np.float32))
+        failure = Failure(code=3, reason="INVALID_VECTOR", message="refused")
+        outcomes = [Outcome(row=row, position=None, truncated=False, failure=failure) for row in failed]
+        outcomes += [
+            Outcome(row=row, position=position, truncated=False, failure=None) for position, row in enumerate(living)
+        ]
+        self.store.commit_outcomes(dataset, outcomes, shard=shard, dimension=2)
+        return shard
+
+    def counted(self, uid: str) -> Counts:
+        """The counts as the documents have them."""
+        query = select(DOCUMENTS.c.state, func.count(), func.sum(DOCUMENTS.c.text_bytes))
+        query = query.where(DOCUMENTS.c.dataset_uid == uid, LIVING).group_by(DOCUMENTS.c.state)
+        with self.database.read() as connection:
+            rows = {State(state): (count, int(size)) for state, count, size in connection.execute(query)}
+        count = {state: rows.get(state, (0, 0))[0] for state in State}
+        return Counts(
+            pending=count[State.PENDING],
+            embedded=count[State.EMBEDDED],
+            failed=count[State.FAILED],
+            text_bytes=sum(size for _count, size in rows.values()),
+        )
+
+
+def open_data(url: str, folder: Path) -> Data:
+    database = Database(url, MIGRATIONS)
+    database.migrate()
+    blobs = Blobs(folder / "blobs", records=Records(database, BLOBS))
+    return Data(database, blobs, Store(database, blobs), VectorStore(database, blobs))
+
+
+@pytest.fixture
+def data(database_url: str, tmp_path: Path) -> Iterator[Data]:
+    opened = open_data(database_url, tmp_path)
+    yield opened
+    opened.database.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Data]:
+    opened = open_data(f"sqlite:///{tmp_path / 'd.db'}", tmp_path)
+    yield opened
+    opened.database.close()
+
+
+def test_a_datasets_counts_are_those_of_its_documents_after_every_change(data: Data) -> None:
+    dataset = data.create()
+    other = data.create("other")
+    data.add(other, 7)
+
+    def check(pending: int, embedded: int, failed: int) -> Dataset:
+        current = data.store.dataset("d")
+        assert current.counts == data.counted(dataset.uid)
+        assert (current.counts.pending, current.counts.embedded, current.counts.failed) == (pending, embedded, failed)
+        return current
+
+    data.add(dataset, 30)
+    check(30, 0, 0)
+    data.store.add_documents("d", dataset.uid, [NewDocument("key 1", "changed", {}), NewDocument("new", "é", {})])
+    dataset = check(31, 0, 0)
+    shard = data.embed(dataset, range(20), failed=frozenset({3, 4, 5}))
+    check(11, 17, 3)
+    data.embed(dataset, range(10))  # repeated: none of them is pending
+    check(11, 17, 3)
+    for name in ("key 0", "key 3", "key 30"):
+        with pytest.raises(DocumentNotFound):
+            data.store.delete_document("d", name)
+    by_row = {document.row: document.id for document in data.store.documents_by_row("d", [0, 3, 30])}
+    for row in (0, 3, 30):
+        data.store.delete_document("d", by_row[row])
+    check(10, 16, 2)
+    assert data.store.make_failed_pending("d") == 2
+    check(12, 16, 0)
+    assert data.store.make_lost_pending(dataset, [shard.path]) == 16
+    check(28, 0, 0)
+    assert data.store.dataset("other").counts == Counts(pending=7, text_bytes=7 * len("text 0"))
+
+
+def test_lists_and_totals_are_those_of_a_full_count(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 30)
+    data.embed(dataset, range(10))
+    for terms, expected in [
+        ([], 30),
+        ([Term("state", "=", "EMBEDDED")], 10),
+        ([Term("state", "!=", "EMBEDDED")], 20),
+        ([Term("state", "=", "PENDING"), Term("text", ":", "TEXT 1")], 10),
+        ([Term("key", "=", "key 7")], 1),
+        ([Term("key", ":", "%")], 0),
+    ]:
+        documents, total = data.store.list_documents("d", terms, after_row=-1, limit=100)
+        assert (len(documents), total) == (expected, expected), terms
+    documents, total = data.store.list_documents("d", [], after_row=24, limit=3, total=99)
+    assert ([document.row for document in documents], total) == ([25, 26, 27], 99)
+
+
+def test_texts_keys_and_metadata_of_any_characters_come_back_unchanged(data: Data) -> None:
+    dataset = data.create()
+    strange = "a\x00b\x1a0\x1a\x1a1 \u2028 \U0001f44d é"
+    new = NewDocument(strange, strange, {strange: [strange, None, True, -(2**53), 1e300]})
+    data.store.add_documents("d", dataset.uid, [new])
+    assert data.store.known_keys(dataset.uid, [strange, "other"]) == {strange}
+    (document,), total = data.store.list_documents("d", [Term("key", "=", strange)], after_row=-1, limit=5)
+    assert NewDocument(document.key, document.text, document.metadata) == new
+    assert total == 1
+
+
+def test_the_same_request_id_returns_the_same_dataset_and_another_request_is_refused(data: Data) -> None:
+    call = Call("r1", "CreateDataset", "digest")
+    created = data.create("a", call=call)
+    assert data.create("a", call=call) == created
+    for other in (Call("r1", "CreateDataset", "another"), Call("r1", "ImportDocuments", "digest")):
+        with pytest.raises(RequestIdReused):
+            data.create("b", call=other)
+    with pytest.raises(DatasetExists):
+        data.create("a", call=Call("r2", "CreateDataset", "digest"))
+    with pytest.raises(DatasetNotFound):
+        data.store.dataset("b")
+    data.store.delete_dataset("a")
+    assert data.create("a", call=call).uid != created.uid
+
+
+def test_the_model_is_fixed_by_the_first_vector_in_the_transaction_that_changes_it(data: Data) -> None:
+    dataset = data.create(model="p/a")
+    data.add(dataset, 2)
+    assert data.store.update_dataset("d", {"embedding_model": "p/b"}).embedding_model == "p/b"
+    with pytest.raises(EmbeddingModelChanged):
+        data.embed(dataset, range(1))  # made by p/a, before the change
+    assert data.store.dataset("d").counts.embedded == 0
+    data.embed(data.store.dataset("d"), range(1))
+    with pytest.raises(EmbeddingModelFixed):
+        data.store.update_dataset("d", {"embedding_model": "p/a"})
+    assert data.store.update_dataset("d", {"display_name": "D", "embedding_model": "p/b"}).display_name == "D"
+
+
+def test_a_change_of_model_and_a_first_vector_at_once_never_mix_models(data: Data) -> None:
+    for attempt in range(10):
+        dataset = data.create(f"d{attempt}", model="p/a")
+        data.add(dataset, 1)
+        barrier = threading.Barrier(2)
+
+        def change(dataset: Dataset = dataset, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            data.store.update_dataset(dataset.id, {"embedding_model": "p/b"})
+
+        def embed(dataset: Dataset = dataset, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            data.embed(dataset, range(1))
+
+        with ThreadPoolExecutor(2) as threads:
+            refused = [future.exception() for future in (threads.submit(change), threads.submit(embed))]
+        after = data.store.dataset(dataset.id)
+        if after.counts.embedded:
+            assert after.embedding_model == "p/a"
+            assert isinstance(refused[0], EmbeddingModelFixed)
+        else:
+            assert after.embedding_model == "p/b"
+            assert isinstance(refused[1], EmbeddingModelChanged)
+
+
+def test_imports_at_once_take_each_key_once_and_give_each_row_once(data: Data) -> None:
+    dataset = data.create()
+    documents = [NewDocument(f"key {n}", f"text {n}", {}) for n in range(200)]
+
+    def add(start: int) -> int:
+        part = documents[start:] + documents[:start]
+        return sum(
+            10 - len(data.store.add_documents("d", dataset.uid, part[first : first + 10]))
+            for first in range(0, 200, 10)
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(add, (0, 50, 100, 150))) == 200
+    listed, total = data.store.list_documents("d", [], after_row=-1, limit=1000)
+    assert total == 200
+    assert [document.row for document in listed] == list(range(200))
+    assert data.store.dataset("d").counts == data.counted(dataset.uid)
+
+
+async def read(data: Data, selection: Selection) -> tuple[dict[int, str], list[int], dict[int, float], list[int]]:
+    """Texts, tombstones, first numbers of vectors, and tombstones again, as the two streams give them."""
+    streams = Streams(data.store, data.vectors)
+    dataset = await streams.begin("d", selection)
+    texts: dict[int, str] = {}
+    text_tombstones: list[int] = []
+    async for page in streams.documents(dataset, selection):
+        for document, deleted in page:
+            assert document.row not in texts
+            if deleted:
+                text_tombstones.append(document.row)
+            else:
+                texts[document.row] = document.text
+    vectors: dict[int, float] = {}
+    vector_tombstones: list[int] = []
+    async for page in streams.vectors(dataset, selection):
+        vectors.update(zip(page.rows.tolist(), page.vectors[:, 0].tolist(), strict=True))
+        vector_tombstones.extend(page.deleted_rows)
+    rows = (await streams.embedded_rows(dataset, selection)).tolist()
+    if not selection.since_revision:
+        assert rows == list(vectors)
+    return texts, text_tombstones, vectors, vector_tombstones
+
+
+async def test_streams_read_all_rows_ranges_and_changes(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 3000)
+    for start in range(0, 2500, 500):
+        data.embed(dataset, range(start, start + 500))
+    since = data.store.dataset("d")
+    data.embed(dataset, range(2500, 2600))
+    for row in (5, 2550, 2999):
+        document = data.store.documents_by_row("d", [row])[0]
+        data.store.delete_document("d", document.id)
+    texts, tombstones, vectors, _same = await read(data, EVERYTHING)
+    assert list(texts) == [row for row in range(3000) if row not in (5, 2550, 2999)]
+    assert tombstones == [5, 2550, 2999]
+    assert vectors == {row: float(row) for row in range(2600) if row not in (5, 2550)}
+    changes = Selection(history=since.history, since_revision=since.revision, ranges=(), start_row=0)
+    texts, tombstones, vectors, vector_tombstones = await read(data, changes)
+    assert sorted(texts) == [row for row in range(2500, 2600) if row != 2550]
+    assert (tombstones, vector_tombstones) == ([5, 2550, 2999], [5, 2550, 2999])
+    for ranges, start_row, expected in [
+        ([(0, 3), (2, 5), (2597, 2**63)], 1, [1, 2, 3, 4, 2597, 2598, 2599]),
+        ([(10, 10), (30, 20)], 0, []),
+        ([(4, 7)], 2**64 - 1, []),
+        ([(0, 1), (2000, 2002)], 0, [0, 2000, 2001]),
+    ]:
+        selection = Selection(history="", since_revision=0, ranges=ranges, start_row=start_row)
+        _texts, _tombstones, vectors, _same = await read(data, selection)
+        assert sorted(vectors) == expected
+
+
+def test_a_read_on_top_of_another_history_is_refused(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 2)
+    before = data.store.dataset("d")
+    data.store.begin_histories()  # a start
+    restarted = data.store.dataset_to_read("d", history=before.history, since_revision=before.revision)
+    assert restarted.history != before.history
+    with pytest.raises(HistoryChanged):  # a follower of data that came after a copy that was restored
+        data.store.dataset_to_read("d", history=before.history, since_revision=before.revision + 5)
+    with pytest.raises(HistoryChanged):
+        data.store.dataset_to_read("d", history="unknown", since_revision=1)
+    data.store.dataset_to_read("d", history="unknown", since_revision=0)
+
+
+def test_a_damaged_shard_is_reported_and_its_documents_are_embedded_again(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 20)
+    shard = data.embed(dataset, range(10))
+    other = data.embed(data.store.dataset("d"), range(10, 20))
+    file = data.blobs.folder / shard.path
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 4
+    file.write_bytes(content)
+    damaged, intact = data.store.documents_by_row("d", [3, 13])
+    with pytest.raises(BlobDamaged, match=shard.path):
+        data.vectors.vector(damaged)
+    assert data.vectors.vector(intact) is not None
+    assert data.vectors.lost_shards(dataset.uid) == [shard.path]
+    assert data.store.make_lost_pending(dataset, [shard.path]) == 10
+    data.vectors.delete_shards([shard.path])
+    assert [row for row, _text in data.store.pending("d", dataset.uid, 100)] == list(range(10))
+    assert data.blobs.damages == []
+    assert [path.name for path in data.blobs.folder.rglob("*.npy")] == [Path(other.path).name]
+
+
+def test_deleting_a_dataset_deletes_its_documents_in_bounded_transactions(data: Data) -> None:
+    dataset, other = data.create(), data.create("other")
+    data.add(dataset, BATCH_ROWS + 10)
+    data.add(other, 5)
+    data.embed(dataset, range(10))
+    data.store.delete_dataset("d")
+    deletions: list[int] = []
+
+    def record(_connection: object, cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("DELETE FROM documents"):
+            deletions.append(cursor.rowcount)  # type: ignore[attr-defined]
+
+    event.listen(data.database._engine, "after_cursor_execute", record)  # pyright: ignore[reportPrivateUsage]
+    data.store.sweep_deleted()
+    data.store.sweep_deleted()
+    assert deletions == [BATCH_ROWS, 10]
+    assert not list(data.blobs.folder.rglob("*.npy"))
+    with data.database.read() as connection:
+        uids = set(connection.execute(select(DOCUMENTS.c.dataset_uid)).scalars())
+    assert uids == {other.uid}
+
+
+def test_metadata_that_cannot_be_sent_is_left_out_named_and_can_be_deleted(sqlite: Data) -> None:
+    """A database of an older version can hold such values."""
+    dataset = sqlite.create()
+    sqlite.add(dataset, 4)
+    stored = {
+        0: '{"size": Infinity, "n": 1}',
+        1: json.dumps({"deep": [[[[[[[[[[1]]]]]]]]]], "half": "\ud800", "n": 1}),
+        2: '{"n": 1',
+    }
+    with sqlite.database.write() as connection:
+        for row, value in stored.items():
+            statement = text("UPDATE documents SET metadata = :value WHERE row = :row")
+            connection.execute(statement, {"value": value, "row": row})
+    documents, total = sqlite.store.list_documents("d", [], after_row=-1, limit=10)
+    sent = [messages.document(document, "d") for document in documents]
+    for message in sent:
+        message.SerializeToString()
+    assert total == 4
+    assert [dict(message.metadata) for message in sent] == [{"n": 1}, {"n": 1}, {}, {"n": 3}]
+    names = [list(message.unreadable_metadata) for message in sent]
+    assert names == [["size"], ["deep", "half"], ["metadata"], []]
+    for document in documents:
+        sqlite.store.delete_document("d", document.id)
+    assert sqlite.store.dataset("d").counts == Counts()
+
+
+def test_a_start_without_the_database_of_existing_vectors_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "embedder"
+    refuse_lost_database(Database(f"sqlite:///{tmp_path / 'new.db'}", MIGRATIONS), folder)
+    data = open_data(f"sqlite:///{tmp_path / 'd.db'}", folder)
+    dataset = data.create()
+    data.add(dataset, 1)
+    data.embed(dataset, range(1))
+    refuse_lost_database(data.database, folder)
+    with pytest.raises(StartRefused, match="restore"):
+        refuse_lost_database(Database(f"sqlite:///{tmp_path / 'empty.db'}", MIGRATIONS), folder)
+    data.database.close()
+
+
+# Plans
+
+PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
+    "known keys": (lambda uid: queries.known_keys(uid, ["key 1", "key 2"]), "documents_key (dataset_uid=? AND key=?)"),
+    "by id": (lambda uid: queries.documents_by_id(uid, ["a", "b"]), "documents_id (dataset_uid=? AND id=?)"),
+    "by row": (lambda uid: queries.documents_by_row(uid, [1, 2]), "(dataset_uid=? AND row=?)"),
+    "pending": (lambda uid: queries.pending(uid, 512), "documents_living_state (dataset_uid=? AND state=?)"),
+    "rows in a state": (
+        lambda uid: queries.rows_in_state(uid, State.FAILED, 100),
+        "documents_living_state (dataset_uid=? AND state=?)",
+    ),
+    "embedded rows": (lambda uid: queries.embedded_rows(uid), "documents_living_state (dataset_uid=? AND state=?)"),
+    "still pending": (lambda uid: queries.still_pending(uid, [1, 2]), "(dataset_uid=? AND "),
+    "changed rows": (
+        lambda uid: queries.changed_rows(uid, 3, 5),
+        "COVERING INDEX documents_revision (dataset_uid=? AND revision>? AND revision<?)",
+    ),
+    "page": (lambda uid: queries.page(list(DOCUMENTS.c), uid, 10**9, 100, 1000), "(dataset_uid=? AND row>?)"),
+    "page of vectors": (
+        lambda uid: queries.page(queries.VECTOR_COLUMNS, uid, 10**9, 100, 1000),
+        "(dataset_uid=? AND row>?)",
+    ),
+    "page of rows": (
+        lambda uid: queries.page_of_rows(queries.VECTOR_COLUMNS, uid, 10**9, [1, 2, 3]),
+        "(dataset_uid=? AND row=?)",
+    ),
+    "page of a list": (lambda uid: queries.matching_page(uid, [], 100, 50), "(dataset_uid=? AND row>?)"),
+    "key of a list": (
+        lambda uid: queries.matching_page(uid, [Term("key", "=", "key 1")], -1, 50),
+        "documents_key (dataset_uid=? AND key=?)",
+    ),
+    "store outcomes": (queries.store_outcomes, "(dataset_uid=? AND row=?)"),
+    "make pending": (lambda uid: queries.make_pending(uid, [1, 2], 5), "(dataset_uid=? AND row=?)"),
+    "delete rows": (lambda uid: queries.delete_rows(uid, 0, 2000), "(dataset_uid=? AND row>? AND row<?)"),
+    "dataset": (lambda uid: queries.living_dataset("d"), "datasets_id (id=?)"),
+}
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+@pytest.mark.parametrize("count", [10, 5000])
+def test_hot_queries_use_their_index_at_any_size(sqlite: Data, count: int, analysed: bool) -> None:
+    dataset = sqlite.create()
+    sqlite.add(dataset, count)
+    sqlite.embed(dataset, range(count // 2))
+    for number in range(50):
+        sqlite.create(f"other-{number}")
+    if analysed:
+        with sqlite.database.write() as connection:
+            connection.execute(text("ANALYZE"))
+    for name, (query, expected) in PLANNED.items():
+        statement = query(dataset.uid).compile(  # type: ignore[attr-defined]
+            sqlite.database._engine,  # pyright: ignore[reportPrivateUsage]
+            compile_kwargs={"render_postcompile": True},
+        )
+        with sqlite.database.read() as connection:
+            parameters = [statement.params[key] for key in statement.positiontup or ()]
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(map(_plain, parameters)))
+            plan = [row.detail for row in rows]
+        assert not any(detail.startswith("SCAN") for detail in plan), (name, plan)
+        assert "USE TEMP B-TREE FOR ORDER BY" not in plan or name in ("page of rows",), (name, plan)
+        assert expected in plan[0], (name, plan)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | float | bytes | type(None)) else str(value)
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_the_number_of_statements_does_not_depend_on_the_number_of_documents(sqlite: Data, count: int) -> None:
+    dataset = sqlite.create()
+    statements: list[str] = []
+    event.listen(
+        sqlite.database._engine,  # pyright: ignore[reportPrivateUsage]
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_rest: statements.append(statement),
+    )
+
+    def counted(call: Callable[[], object]) -> int:
+        statements.clear()
+        call()
+        return len([statement for statement in statements if not statement.startswith(("BEGIN", "PRAGMA"))])
+
+    assert counted(lambda: sqlite.add(dataset, count)) == 5
+    assert counted(lambda: sqlite.embed(dataset, range(count))) <= 8
+    assert counted(lambda: sqlite.store.dataset("d")) == 2
+    assert counted(lambda: sqlite.store.datasets(None, 50, show_deleted=False)) == 2
+    assert counted(lambda: sqlite.store.list_documents("d", [], after_row=-1, limit=50)) == 2
+    assert counted(lambda: sqlite.vectors.vectors_after(sqlite.store.dataset("d"), -1, count)) == 3
+    assert not any("count(" in statement for statement in statements)
+
+
+# Work in progress on deleted datasets
+
+
+class SlowVectors(VectorStore):
+    """Writes a shard once it is allowed to."""
 
     def __init__(self, database: Database, blobs: Blobs) -> None:
         super().__init__(database, blobs)
         self.began, self.go_on = threading.Event(), threading.Event()
 
-    def write_shard(self, uid: str, vectors: NDArray[np.float32]) -> str:
+    def write_shard(self, uid: str, vectors: NDArray[np.float32]) -> Blob:
         self.began.set()
         assert self.go_on.wait(30)
         return super().write_shard(uid, vectors)
 
 
 class NoContext:
-    """A job that nobody asks about."""
+    """The context of a job without a job."""
 
     async def progress(self, *_: object) -> None: ...
 
 
-async def test_a_shard_that_is_written_while_its_dataset_goes_does_not_stay(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'd.db'}", MIGRATIONS)
-    database.migrate()
-    store = SlowStore(database, Blobs(tmp_path / "blobs"))
-    dataset = store.create_dataset("d", "", "", "builtin/wordllama-256", "")
-    store.add_documents("d", dataset.uid, [NewDocument("key", "a text", {})])
-    jobs = EmbedderJobs(store, EmbeddingModels({"builtin": BuiltinProvider()}), cast(Events, None), 10, 30.0)
+async def test_a_shard_that_is_written_while_its_dataset_is_deleted_does_not_stay(sqlite: Data) -> None:
+    dataset = sqlite.create()
+    sqlite.add(dataset, 1)
+    vectors = SlowVectors(sqlite.database, sqlite.blobs)
+    jobs = EmbedderJobs(
+        store=sqlite.store,
+        vectors=vectors,
+        models=EmbeddingModels({"builtin": BuiltinProvider()}),
+        events=cast(Events, None),
+        batch_size=10,
+        ack_wait_seconds=30.0,
+    )
     task = asyncio.create_task(jobs.embed(EmbedDatasetRequest(name="datasets/d"), cast(JobContext, NoContext())))
-    assert await asyncio.to_thread(store.began.wait, 30)
-    store.delete_dataset("d")
+    assert await asyncio.to_thread(vectors.began.wait, 30)
+    sqlite.store.delete_dataset("d")
     task.cancel()
     done, _waiting = await asyncio.wait([task], timeout=0.5)
     assert not done  # it waits for its thread
-    store.go_on.set()
+    vectors.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not list((tmp_path / "blobs").rglob("*.npy"))
-    database.close()
+    assert not list(sqlite.blobs.folder.rglob("*.npy"))
 
 
-def test_what_was_begun_on_a_deleted_dataset_does_not_reach_one_of_the_same_name(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'd.db'}", MIGRATIONS)
-    database.migrate()
-    store = Store(database, Blobs(tmp_path / "blobs"))
-    old = store.create_dataset("d", "", "", "builtin/wordllama-256", "")
-    store.delete_dataset("d")
-    new = store.create_dataset("d", "", "", "builtin/wordllama-256", "")
-    store.add_documents("d", new.uid, [NewDocument("key", "a text", {})])
-    shard = store.write_shard(old.uid, np.ones((1, 4), dtype=np.float32))
+def test_work_on_a_deleted_dataset_does_not_reach_one_of_the_same_name(data: Data) -> None:
+    old = data.create()
+    data.store.delete_dataset("d")
+    new = data.create()
+    data.add(new, 1)
+    shard = data.vectors.write_shard(old.uid, np.ones((1, 4), dtype=np.float32))
+    outcome = Outcome(row=0, position=0, truncated=False, failure=None)
     late: list[Callable[[], object]] = [
-        lambda: store.add_documents("d", old.uid, [NewDocument("late", "a text", {})]),
-        lambda: store.pending("d", old.uid, 10),
-        lambda: store.commit_outcomes(
-            "d", old.uid, shard, 4, [Outcome(row=0, position=0, truncated=False, failure=None)]
-        ),
+        lambda: data.store.add_documents("d", old.uid, [NewDocument("late", "a text", {})]),
+        lambda: data.store.pending("d", old.uid, 10),
+        lambda: data.store.commit_outcomes(old, [outcome], shard=shard, dimension=4),
     ]
     for call in late:
         with pytest.raises(DatasetNotFound):
             call()
-    assert store.pending("d", new.uid, 10) == [(0, "a text")]
-    assert store.dataset("d").dimension == 0
-    database.close()
+    assert data.store.pending("d", new.uid, 10) == [(0, "text 0")]
+    assert data.store.dataset("d").dimension == 0

@@ -228,12 +228,14 @@ class ReadDocumentsResponse(_message.Message):
     def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., history: _Optional[str] = ...) -> None: ...
 
 class EmbedDatasetRequest(_message.Message):
-    __slots__ = ("name", "request_id")
+    __slots__ = ("name", "request_id", "again")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
     name: str
     request_id: str
-    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    again: bool
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ..., again: _Optional[bool] = ...) -> None: ...
 
 class RetryFailedDocumentsRequest(_message.Message):
     __slots__ = ("name", "request_id")

@@ -161,12 +161,14 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportDocuments(self, request_iterator, context):
-        """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object a line. Other keys become
-        metadata. The first message is `config`, all others are `chunk`s. Each item that can't be taken is reported
-        by row and reason; the others are taken. Over HTTP: the raw file as body, or one file of a multipart form.
-        Sending the same `request_id` again returns the first report.
-        Errors: DATASET_NOT_FOUND, INVALID_FILE, TOO_LARGE, STORAGE_FULL; what was committed before the error stays,
-        and importing the file again reports these items as duplicates.
+        """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
+        metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+        `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
+        all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
+        Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+        The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
+        Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
+        committed before an error stays, and importing the file again reports these items as duplicates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

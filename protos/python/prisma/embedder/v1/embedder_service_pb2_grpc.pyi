@@ -50,12 +50,14 @@ class EmbedderServiceStub:
     Jobs that work on it are cancelled. Its id may be used again. Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _grpc.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]
-    """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object a line. Other keys become
-    metadata. The first message is `config`, all others are `chunk`s. Each item that can't be taken is reported
-    by row and reason; the others are taken. Over HTTP: the raw file as body, or one file of a multipart form.
-    Sending the same `request_id` again returns the first report.
-    Errors: DATASET_NOT_FOUND, INVALID_FILE, TOO_LARGE, STORAGE_FULL; what was committed before the error stays,
-    and importing the file again reports these items as duplicates.
+    """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
+    metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+    `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
+    all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
+    Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+    The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
+    Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
+    committed before an error stays, and importing the file again reports these items as duplicates.
     """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]
     """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN."""
@@ -114,12 +116,14 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Jobs that work on it are cancelled. Its id may be used again. Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _aio.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]  # type: ignore[assignment]
-    """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object a line. Other keys become
-    metadata. The first message is `config`, all others are `chunk`s. Each item that can't be taken is reported
-    by row and reason; the others are taken. Over HTTP: the raw file as body, or one file of a multipart form.
-    Sending the same `request_id` again returns the first report.
-    Errors: DATASET_NOT_FOUND, INVALID_FILE, TOO_LARGE, STORAGE_FULL; what was committed before the error stays,
-    and importing the file again reports these items as duplicates.
+    """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
+    metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+    `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
+    all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
+    Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+    The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
+    Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
+    committed before an error stays, and importing the file again reports these items as duplicates.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN."""
@@ -211,12 +215,14 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_embedder_service_pb2.ImportDocumentsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ImportDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.ImportDocumentsResponse]]:
-        """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object a line. Other keys become
-        metadata. The first message is `config`, all others are `chunk`s. Each item that can't be taken is reported
-        by row and reason; the others are taken. Over HTTP: the raw file as body, or one file of a multipart form.
-        Sending the same `request_id` again returns the first report.
-        Errors: DATASET_NOT_FOUND, INVALID_FILE, TOO_LARGE, STORAGE_FULL; what was committed before the error stays,
-        and importing the file again reports these items as duplicates.
+        """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
+        metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+        `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
+        all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
+        Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+        The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
+        Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
+        committed before an error stays, and importing the file again reports these items as duplicates.
         """
 
     @_abc_1.abstractmethod

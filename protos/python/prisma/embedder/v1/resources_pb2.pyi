@@ -6,10 +6,11 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from prisma.common.v1 import block_pb2 as _block_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -62,7 +63,7 @@ class Dataset(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ...) -> None: ...
 
 class Document(_message.Message):
-    __slots__ = ("name", "key", "row", "text", "text_truncated", "metadata", "state", "error", "embedding_truncated", "revision", "create_time", "update_time", "vector")
+    __slots__ = ("name", "key", "row", "text", "text_truncated", "metadata", "state", "error", "embedding_truncated", "revision", "create_time", "update_time", "vector", "unreadable_metadata")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Document.State]
@@ -86,6 +87,7 @@ class Document(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_METADATA_FIELD_NUMBER: _ClassVar[int]
     name: str
     key: str
     row: int
@@ -99,7 +101,8 @@ class Document(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     vector: _block_pb2.VectorBlock
-    def __init__(self, name: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., text: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., state: _Optional[_Union[Document.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., embedding_truncated: _Optional[bool] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., vector: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ...) -> None: ...
+    unreadable_metadata: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., text: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., state: _Optional[_Union[Document.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., embedding_truncated: _Optional[bool] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., vector: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., unreadable_metadata: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EmbeddingModel(_message.Message):
     __slots__ = ("id", "display_name", "dimension", "max_tokens", "is_default")

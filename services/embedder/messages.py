@@ -1,0 +1,248 @@
+"""Values of the domain as protobuf messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from google.rpc.status_pb2 import Status
+from numpy.typing import NDArray
+
+from prisma.common.v1.block_pb2 import RowRange, VectorBlock, VectorEncoding
+from prisma.embedder.v1 import embedder_service_pb2 as service_pb2
+from prisma.embedder.v1 import resources_pb2
+from prisma_common import wire
+from services.chassis.errors import PrismaError
+from services.chassis.moments import stamp
+from services.embedder import metadata
+from services.embedder.documents import DEFAULT_MODEL, Dataset, Document, Failure, State
+from services.embedder.items import Report
+from services.embedder.outcomes import Batch
+from services.embedder.providers import Model
+from services.embedder.vector_store import VectorPage
+
+DOCUMENT_FIELDS = ("key", "text", "metadata", "state")
+"""Fields of a document that a read mask may name."""
+DocumentVector = tuple[Document, NDArray[np.float32] | None]
+"""A document, and its vector (d,) if it was requested and exists."""
+_STATES: Mapping[State, resources_pb2.Document.State] = {
+    State.PENDING: resources_pb2.Document.STATE_PENDING,
+    State.EMBEDDED: resources_pb2.Document.STATE_EMBEDDED,
+    State.FAILED: resources_pb2.Document.STATE_FAILED,
+}
+_REASONS = service_pb2.ImportDocumentsResponse.Rejection.Reason
+
+
+def dataset(value: Dataset) -> resources_pb2.Dataset:
+    """A dataset."""
+    counts = value.counts
+    return resources_pb2.Dataset(
+        name=value.name,
+        uid=value.uid,
+        display_name=value.display_name,
+        description=value.description,
+        embedding_model=value.embedding_model,
+        dimension=value.dimension,
+        revision=value.revision,
+        history=value.history,
+        document_count=counts.documents,
+        pending_count=counts.pending,
+        embedded_count=counts.embedded,
+        failed_count=counts.failed,
+        text_bytes=counts.text_bytes,
+        next_row=value.next_row,
+        create_time=stamp(value.create_time),
+        update_time=stamp(value.update_time),
+        delete_time=stamp(value.delete_time) if value.delete_time else None,
+    )
+
+
+def document(
+    value: Document, dataset_id: str, mask: Sequence[str] | None = None, vector: NDArray[np.float32] | None = None
+) -> resources_pb2.Document:
+    """A document, with its vector (d,) if one is given; with a mask, only those fields, and name, row and revision.
+
+    Metadata that a message cannot carry (an older version stored it) is left out and named.
+    """
+    message = resources_pb2.Document(
+        name=f"datasets/{dataset_id}/documents/{value.id}", row=value.row, revision=value.revision
+    )
+    fields = DOCUMENT_FIELDS if mask is None else mask
+    if "key" in fields:
+        message.key = value.key
+    if "text" in fields:
+        message.text = value.text
+        message.text_truncated = value.text_truncated
+    if "metadata" in fields:
+        readable = metadata.readable(value.metadata)
+        message.metadata.update(cast(dict[str, Any], readable))
+        message.unreadable_metadata.extend(metadata.printable(name) for name in value.metadata if name not in readable)
+    if "state" in fields:
+        message.state = _STATES[value.state]
+    if mask is None:
+        message.embedding_truncated = value.embedding_truncated
+        message.create_time.CopyFrom(stamp(value.create_time))
+        message.update_time.CopyFrom(stamp(value.update_time))
+        if value.failure is not None:
+            message.error.CopyFrom(failure(value.failure))
+    if vector is not None:
+        message.vector.CopyFrom(wire.pack_vectors(vector[None, :]))
+        message.vector.rows.append(value.row)
+    return message
+
+
+def failure(value: Failure) -> Status:
+    """The reason for which a document has no vector, as a status."""
+    error = PrismaError(value.message)
+    error.reason = value.reason
+    status = error.to_status()
+    status.code = value.code
+    return status
+
+
+def datasets(values: Sequence[Dataset], next_page_token: str) -> service_pb2.ListDatasetsResponse:
+    """A page of datasets."""
+    return service_pb2.ListDatasetsResponse(
+        datasets=[dataset(value) for value in values], next_page_token=next_page_token
+    )
+
+
+def documents(
+    values: Sequence[Document], dataset_id: str, total: int, next_page_token: str
+) -> service_pb2.ListDocumentsResponse:
+    """A page of documents."""
+    return service_pb2.ListDocumentsResponse(
+        documents=[document(value, dataset_id) for value in values],
+        total_size=total,
+        next_page_token=next_page_token,
+    )
+
+
+def batch(
+    request: service_pb2.BatchGetDocumentsRequest,
+    dataset_id: str,
+    by_id: Sequence[DocumentVector],
+    by_row: Sequence[DocumentVector],
+) -> service_pb2.BatchGetDocumentsResponse:
+    """The documents of a batch, and the requested names and rows that do not exist."""
+    existing = {f"{request.parent}/documents/{value.id}" for value, _vector in by_id}
+    rows = {value.row for value, _vector in by_row}
+    return service_pb2.BatchGetDocumentsResponse(
+        documents=[document(value, dataset_id, vector=vector) for value, vector in (*by_id, *by_row)],
+        missing=[
+            *(name for name in request.names if name not in existing),
+            *(str(row) for row in request.rows if row not in rows),
+        ],
+    )
+
+
+async def document_blocks(
+    pages: AsyncIterator[list[tuple[Document, bool]]], of: Dataset, mask: Sequence[str] | None
+) -> AsyncIterator[service_pb2.ReadDocumentsResponse]:
+    """Documents and tombstones in blocks of about 1 MiB; at least one block, which says what was reached."""
+    block, size = _document_block(of), 0
+    async for page in pages:
+        for value, deleted in page:
+            if deleted:
+                block.deleted_rows.append(value.row)
+                continue
+            block.documents.append(document(value, of.id, mask))
+            size += block.documents[-1].ByteSize()
+            if size >= wire.BLOCK_BYTES:
+                yield block
+                block, size = _document_block(of), 0
+    yield block
+
+
+def _document_block(of: Dataset) -> service_pb2.ReadDocumentsResponse:
+    return service_pb2.ReadDocumentsResponse(revision=of.revision, dataset_uid=of.uid, history=of.history)
+
+
+async def vector_blocks(
+    pages: AsyncIterator[VectorPage], of: Dataset, encoding: VectorEncoding
+) -> AsyncIterator[service_pb2.ReadVectorsResponse]:
+    """Vectors and tombstones in blocks of about 1 MiB; at least one block, which says what was reached."""
+    empty = True
+    async for page in pages:
+        for part in wire.blocks_of(len(page.rows), 4 * max(1, of.dimension)):
+            block = wire.pack_vectors(page.vectors[part], page.rows[part], encoding)
+            yield _vector_block(of, vectors=block)
+            empty = False
+        if page.deleted_rows:
+            yield _vector_block(of, deleted_rows=page.deleted_rows)
+            empty = False
+    if empty:
+        yield _vector_block(of)
+
+
+def row_blocks(rows: NDArray[np.uint64], of: Dataset) -> Iterator[service_pb2.ReadVectorsResponse]:
+    """Which rows have vectors, as ranges; at least one block, which says what was reached."""
+    ranges = wire.ranges_of(rows)
+    for part in list(wire.blocks_of(len(ranges), 16)) or [slice(0)]:
+        yield _vector_block(of, row_ranges=ranges[part])
+
+
+def _vector_block(
+    of: Dataset,
+    *,
+    vectors: VectorBlock | None = None,
+    deleted_rows: Sequence[int] = (),
+    row_ranges: Sequence[RowRange] = (),
+) -> service_pb2.ReadVectorsResponse:
+    return service_pb2.ReadVectorsResponse(
+        vectors=vectors,
+        deleted_rows=deleted_rows,
+        row_ranges=row_ranges,
+        revision=of.revision,
+        dataset_uid=of.uid,
+        history=of.history,
+    )
+
+
+def embedded_texts(batch: Batch, encoding: VectorEncoding) -> service_pb2.EmbedTextsResponse:
+    """The vectors of texts."""
+    return service_pb2.EmbedTextsResponse(
+        vectors=wire.pack_vectors(batch.vectors, encoding=encoding),
+        truncated=[outcome.truncated for outcome in batch.outcomes],
+    )
+
+
+def report(value: Report, after: Dataset | None) -> service_pb2.ImportDocumentsResponse:
+    """The result of an import, and the dataset after it."""
+    response = service_pb2.ImportDocumentsResponse(
+        imported_count=value.imported,
+        rejected_count=value.counts.total(),
+        dataset=None if after is None else dataset(after),
+    )
+    for rejection in value.rejections:
+        response.rejections.add(
+            item=rejection.item,
+            key=rejection.key,
+            reason=_REASONS.Value(f"REASON_{rejection.reason}"),
+            message=rejection.message,
+        )
+    for reason, count in value.counts.most_common():
+        response.rejection_counts.add(reason=_REASONS.Value(f"REASON_{reason}"), count=count)
+    return response
+
+
+def serialized_report(value: Report, after: Dataset) -> bytes:
+    """`report`, as it is stored for repeated requests."""
+    return report(value, after).SerializeToString()
+
+
+def models(available: Sequence[Model], unreachable: Mapping[str, str]) -> service_pb2.ListEmbeddingModelsResponse:
+    """The available models, and the error of each unreachable provider."""
+    response = service_pb2.ListEmbeddingModelsResponse()
+    for model in available:
+        response.embedding_models.add(
+            id=model.id,
+            display_name=model.display_name,
+            dimension=model.dimension,
+            max_tokens=model.max_tokens,
+            is_default=model.id == DEFAULT_MODEL,
+        )
+    for provider, message in unreachable.items():
+        response.unreachable.add(provider=provider, message=message)
+    return response

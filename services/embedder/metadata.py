@@ -1,0 +1,99 @@
+"""Which JSON values a document's metadata may hold. Every boundary that takes or returns metadata follows these rules.
+
+Metadata travels as google.protobuf.Struct: numbers are finite doubles and strings are UTF-8. What such a message cannot
+carry exactly is rejected at the import, and skipped where an older version stored it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+
+MAX_BYTES = 64 << 10
+"""Bytes of a document's metadata, as JSON in UTF-8."""
+MAX_DEPTH = 8
+"""Levels of nesting; the metadata itself is the first."""
+MAX_INTEGER = 1 << 53
+"""The largest integer up to which a double represents every integer exactly."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+_Path = tuple[str, ...]
+
+
+def problem(metadata: Mapping[str, object]) -> str | None:
+    """What the metadata holds that it may not, with the place; None if nothing."""
+    for path, value in _walk(metadata):
+        reason = _value_problem(value, depth=len(path))
+        if reason is not None:
+            return f"{_place(path)}: {reason}"
+    size = _size(metadata)
+    if size > MAX_BYTES:
+        largest = max(metadata, key=lambda name: _size(metadata[name]))
+        return (
+            f"the metadata has {size:,} bytes, {_size(metadata[largest]):,} of them in {_place((largest,))}; "
+            f"a document may have {MAX_BYTES:,}"
+        )
+    return None
+
+
+def readable(metadata: Mapping[str, object]) -> dict[str, object]:
+    """The entries of stored metadata that can be returned: those without a problem."""
+    if problem(metadata) is None:
+        return dict(metadata)
+    return {name: value for name, value in metadata.items() if problem({name: value}) is None}
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a string can be encoded: False for one with half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """The string with halves of surrogate pairs written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _walk(metadata: Mapping[str, object]) -> Iterator[tuple[_Path, object]]:
+    """Every key and value with its path, level by level. Containers beyond MAX_DEPTH are not entered."""
+    stack: list[tuple[_Path, object]] = [((), metadata)]
+    while stack:
+        path, value = stack.pop()
+        yield path, value
+        if len(path) >= MAX_DEPTH:
+            continue
+        if isinstance(value, dict):
+            for name, member in value.items():  # pyright: ignore[reportUnknownVariableType]
+                yield (*path, str(name)), str(name)  # pyright: ignore[reportUnknownArgumentType]
+                stack.append(((*path, str(name)), member))  # pyright: ignore[reportUnknownArgumentType]
+        elif isinstance(value, list):
+            stack.extend(((*path, str(index)), member) for index, member in enumerate(value))  # pyright: ignore
+
+
+def _value_problem(value: object, depth: int) -> str | None:
+    if isinstance(value, (dict, list)):
+        return f"it is nested more than {MAX_DEPTH} levels deep" if depth >= MAX_DEPTH else None
+    if isinstance(value, str):
+        return None if is_utf8(value) else "it holds half of a surrogate pair, which is not text"
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        exact = -MAX_INTEGER <= value <= MAX_INTEGER
+        return None if exact else f"{str(value)[:40]} is beyond ±2^53; write it as a string to keep all digits"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "NaN is not a number that JSON can hold; leave the field out or write null"
+        return "the number is infinite, or too large for a double" if math.isinf(value) else None
+    return f"{type(value).__name__} is not a JSON type"
+
+
+def _size(value: object) -> int:
+    return len(_ENCODER.encode(value).encode())
+
+
+def _place(path: _Path) -> str:
+    return printable(".".join(("metadata", *path)))[:200]

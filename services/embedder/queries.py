@@ -1,0 +1,163 @@
+"""The SQL statements that must stay fast at any number of documents. A test reads the plan of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Delete,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
+
+from services.chassis.filters import Term
+from services.embedder.documents import State
+from services.embedder.tables import DATASETS, DOCUMENTS, LIVING
+
+VECTOR_COLUMNS = (DOCUMENTS.c.row, DOCUMENTS.c.state, DOCUMENTS.c.shard, DOCUMENTS.c.position, DOCUMENTS.c.deleted)
+"""What ReadVectors needs of a document."""
+_REVISION = literal_column("+documents.revision", BigInteger)
+"""The plus keeps SQLite from choosing the index of revisions, of which nearly all match."""
+
+Statement = Select[*tuple[Any, ...]]
+
+
+def living_dataset(dataset_id: str) -> Statement:
+    """The dataset that has this id now."""
+    return select(DATASETS).where(DATASETS.c.id == dataset_id, DATASETS.c.delete_time.is_(None))
+
+
+def known_keys(uid: str, keys: Sequence[str]) -> Statement:
+    """Which of these keys living documents have."""
+    return select(DOCUMENTS.c.key).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.key.in_(keys), LIVING)
+
+
+def documents_by_id(uid: str, ids: Sequence[str]) -> Statement:
+    """Living documents of these ids."""
+    return select(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.id.in_(ids), LIVING)
+
+
+def documents_by_row(uid: str, rows: Sequence[int]) -> Statement:
+    """Living documents of these rows."""
+    return select(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), LIVING)
+
+
+def pending(uid: str, limit: int) -> Statement:
+    """Row and text of the pending documents with the lowest rows."""
+    return _in_state(select(DOCUMENTS.c.row, DOCUMENTS.c.text), uid, State.PENDING).limit(limit)
+
+
+def rows_in_state(uid: str, state: State, limit: int) -> Statement:
+    """The lowest rows of living documents in a state."""
+    return _in_state(select(DOCUMENTS.c.row), uid, state).limit(limit)
+
+
+def embedded_rows(uid: str) -> Statement:
+    """All rows of documents that have a vector, ascending."""
+    return _in_state(select(DOCUMENTS.c.row, DOCUMENTS.c.revision), uid, State.EMBEDDED)
+
+
+def still_pending(uid: str, rows: Sequence[int]) -> Statement:
+    """Which of these rows are still pending."""
+    return select(DOCUMENTS.c.row).where(
+        DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), DOCUMENTS.c.state == State.PENDING, LIVING
+    )
+
+
+def changed_rows(uid: str, since: int, until: int) -> Statement:
+    """Rows of documents and tombstones changed in (since, until], in no order."""
+    return select(DOCUMENTS.c.row).where(
+        DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.revision > since, DOCUMENTS.c.revision <= until
+    )
+
+
+def page(columns: Sequence[ColumnElement[Any]], uid: str, until: int, after_row: int, limit: int) -> Statement:
+    """The documents and tombstones behind a row that have not changed after a revision."""
+    return (
+        select(*columns)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row > after_row, until >= _REVISION)
+        .order_by(DOCUMENTS.c.row)
+        .limit(limit)
+    )
+
+
+def page_of_rows(columns: Sequence[ColumnElement[Any]], uid: str, until: int, rows: Sequence[int]) -> Statement:
+    """The documents and tombstones of these rows that have not changed after a revision."""
+    return (
+        select(*columns)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), until >= _REVISION)
+        .order_by(DOCUMENTS.c.row)
+    )
+
+
+def matching_page(uid: str, terms: Sequence[Term], after_row: int, limit: int) -> Statement:
+    """Living documents behind a row that match a filter."""
+    query = select(DOCUMENTS).where(_matching(uid, terms), DOCUMENTS.c.row > after_row)
+    return query.order_by(DOCUMENTS.c.row).limit(limit)
+
+
+def matching_count(uid: str, terms: Sequence[Term]) -> Statement:
+    """How many living documents match a filter. Where a counter of the dataset answers, it is not needed."""
+    return select(func.count()).select_from(DOCUMENTS).where(_matching(uid, terms))
+
+
+def rows_of_shards(uid: str, shards: Sequence[str], rows: Sequence[int] | None = None) -> Statement:
+    """Rows of the documents whose vectors are in these shards, among `rows` or all. Reads the whole dataset."""
+    query = select(DOCUMENTS.c.row).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.shard.in_(shards), LIVING)
+    return query.order_by(DOCUMENTS.c.row) if rows is None else query.where(DOCUMENTS.c.row.in_(rows))
+
+
+def store_outcomes(uid: str) -> Update:
+    """Stores one outcome of an embedding; executed for many at once."""
+    return (
+        update(DOCUMENTS)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row == bindparam("outcome_row"))
+        .values(
+            state=bindparam("state"),
+            failure=bindparam("failure"),
+            embedding_truncated=bindparam("embedding_truncated"),
+            shard=bindparam("shard"),
+            position=bindparam("position"),
+            revision=bindparam("revision"),
+            update_time=bindparam("update_time"),
+        )
+    )
+
+
+def make_pending(uid: str, rows: Sequence[int], revision: int) -> Update:
+    """Makes documents pending again; their vectors and failures are forgotten."""
+    return (
+        update(DOCUMENTS)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows))
+        .values(state=State.PENDING, failure=None, shard=None, position=None, revision=revision)
+    )
+
+
+def delete_rows(uid: str, start: int, end: int) -> Delete:
+    """Deletes the documents and tombstones of the rows from `start` to before `end`."""
+    return delete(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row >= start, DOCUMENTS.c.row < end)
+
+
+def _in_state(query: Statement, uid: str, state: State) -> Statement:
+    return query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == state, LIVING).order_by(DOCUMENTS.c.row)
+
+
+def _matching(uid: str, terms: Sequence[Term]) -> ColumnElement[bool]:
+    return and_(DOCUMENTS.c.dataset_uid == uid, LIVING, *(_condition(term) for term in terms))
+
+
+def _condition(term: Term) -> ColumnElement[bool]:
+    column = DOCUMENTS.c[term.field]
+    if term.op == ":":
+        return column.icontains(term.value, autoescape=True)
+    return column == term.value if term.op == "=" else column != term.value

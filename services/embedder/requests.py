@@ -1,0 +1,188 @@
+"""Checks of requests: everything that a request may hold is checked here, and reported by field."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+from prisma.common.v1.block_pb2 import VectorEncoding
+from prisma.embedder.v1 import embedder_service_pb2 as pb2
+from prisma.embedder.v1 import resources_pb2
+from services.chassis import names
+from services.chassis.errors import InvalidArgument
+from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.masks import changed_fields, check_lengths
+from services.chassis.paging import InvalidPageToken, Page
+from services.embedder.documents import NewDataset, State
+from services.embedder.imports import ImportPlan
+from services.embedder.items import Options, is_blank
+from services.embedder.messages import DOCUMENT_FIELDS
+from services.embedder.providers import EmbeddingModels
+from services.embedder.streams import Selection
+
+MAX_TEXTS = 256
+"""Texts that EmbedTexts takes."""
+MAX_BATCH = 1000
+"""Documents that BatchGetDocuments returns."""
+MAX_TERMS = 50
+"""Comparisons of a filter."""
+_LIMITS = {"display_name": 200, "description": 10_000}
+_FILTER_OPERATORS = {"state": "= !=", "key": "= :", "text": ":"}
+_UPDATABLE = ("display_name", "description", "embedding_model")
+
+
+def dataset_id(name: str, field: str = "name") -> str:
+    """The id in `datasets/{dataset}`. Raises InvalidArgument."""
+    return names.parse("datasets/{dataset}", name, field)[0]
+
+
+def document_ids(name: str, field: str = "name") -> tuple[str, str]:
+    """The ids in `datasets/{dataset}/documents/{document}`. Raises InvalidArgument."""
+    dataset, document = names.parse("datasets/{dataset}/documents/{document}", name, field)
+    return dataset, document
+
+
+def new_dataset(request: pb2.CreateDatasetRequest) -> NewDataset:
+    """The dataset to create. Raises InvalidArgument."""
+    check_lengths(request.dataset, "dataset", _LIMITS)
+    return NewDataset(
+        id=names.check_id(request.dataset_id, "dataset_id") if request.dataset_id else None,
+        display_name=request.dataset.display_name or None,
+        description=request.dataset.description,
+        embedding_model=EmbeddingModels.full_id(request.dataset.embedding_model),
+    )
+
+
+def datasets_page(request: pb2.ListDatasetsRequest) -> Page:
+    """The requested page of datasets. Raises InvalidArgument, InvalidPageToken."""
+    page = Page.of(
+        request.page_size, request.page_token, bound_to=(request.show_deleted,), default=50, maximum=MAX_BATCH
+    )
+    match page.after:
+        case None:
+            return page
+        case [str(moment), str()] if _is_moment(moment):
+            return page
+        case _:
+            raise InvalidPageToken("page_token: it is damaged; start again without a token")
+
+
+def documents_page(request: pb2.ListDocumentsRequest) -> Page:
+    """The requested page of documents. Raises InvalidArgument, InvalidPageToken."""
+    bound = (request.parent, request.filter)
+    page = Page.of(request.page_size, request.page_token, bound_to=bound, default=50, maximum=MAX_BATCH)
+    match page.after:
+        case None | [int(), int()]:
+            return page
+        case _:
+            raise InvalidPageToken("page_token: it is damaged; start again without a token")
+
+
+def changes(request: pb2.UpdateDatasetRequest) -> dict[str, str]:
+    """Columns and values that an update changes. Raises InvalidArgument."""
+    check_lengths(request.dataset, "dataset", _LIMITS)
+    return changed_fields(request.dataset, request.update_mask, _UPDATABLE)
+
+
+def filter_terms(text: str) -> list[Term]:
+    """The terms of a filter of documents. Raises InvalidFilter."""
+    terms = parse_filter(text, _FILTER_OPERATORS)
+    if len(terms) > MAX_TERMS:
+        raise InvalidFilter(f"filter: expected at most {MAX_TERMS} comparisons, got {len(terms)}")
+    for term in terms:
+        if term.field == "state" and term.value not in list(State):
+            raise InvalidFilter(f"filter: state is one of {', '.join(State)}; got {term.value!r}")
+    return terms
+
+
+def batch_ids(request: pb2.BatchGetDocumentsRequest) -> tuple[str, list[str]]:
+    """The dataset's id, and the ids of the documents requested by name. Raises InvalidArgument."""
+    parent = dataset_id(request.parent, "parent")
+    if len(request.names) + len(request.rows) > MAX_BATCH:
+        raise InvalidArgument.field("names", f"expected at most {MAX_BATCH} names and rows together")
+    ids: list[str] = []
+    for name in request.names:
+        dataset, document = document_ids(name, "names")
+        if dataset != parent:
+            raise InvalidArgument.field("names", f"expected documents of {request.parent}, got {name!r}")
+        ids.append(document)
+    return parent, ids
+
+
+async def import_plan(
+    messages: AsyncIterator[pb2.ImportDocumentsRequest], max_text_bytes: int
+) -> tuple[ImportPlan, AsyncIterator[bytes]]:
+    """What an import is to do, from its first message, and the chunks of its file. Raises InvalidArgument."""
+    first = await anext(messages, None)
+    if first is None or first.WhichOneof("message") != "config":
+        raise InvalidArgument.field("config", "expected the first message of an import to be its config")
+    config = first.config
+    plan = ImportPlan(
+        dataset_id=dataset_id(config.dataset, "config.dataset"),
+        options=Options(
+            id_field=config.id_field or None, text_field=config.text_field or "text", max_text_bytes=max_text_bytes
+        ),
+        validate_only=config.validate_only,
+        request_id=config.request_id,
+        request=config.SerializeToString(deterministic=True),
+    )
+    return plan, _chunks(messages)
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+async def _chunks(messages: AsyncIterator[pb2.ImportDocumentsRequest]) -> AsyncIterator[bytes]:
+    async for message in messages:
+        if message.WhichOneof("message") != "chunk":
+            raise InvalidArgument.field("chunk", "expected chunks of the file after the config")
+        yield message.chunk
+
+
+def selection(request: pb2.ReadDocumentsRequest | pb2.ReadVectorsRequest) -> Selection:
+    """What a stream is to return. Raises InvalidArgument."""
+    if isinstance(request, pb2.ReadVectorsRequest) and request.rows_only and request.since_revision:
+        raise InvalidArgument.field("since_revision", "expected 0 together with rows_only")
+    return Selection(
+        history=request.history,
+        since_revision=request.since_revision,
+        ranges=[(rows.start, rows.end) for rows in request.row_ranges],
+        start_row=request.start_row,
+    )
+
+
+def encoding(value: VectorEncoding) -> VectorEncoding:
+    """How to pack vectors. Raises InvalidArgument."""
+    if value not in VectorEncoding.values():
+        raise InvalidArgument.field("encoding", f"expected one of {', '.join(VectorEncoding.keys())}; got {value}")
+    return value
+
+
+def with_vector(view: resources_pb2.DocumentView) -> bool:
+    """Whether a view includes the vector."""
+    return view == resources_pb2.DOCUMENT_VIEW_FULL
+
+
+def read_fields(request: pb2.ReadDocumentsRequest) -> Sequence[str] | None:
+    """The fields that a read mask names, None for all. Raises InvalidArgument."""
+    for path in request.read_mask.paths:
+        if path not in DOCUMENT_FIELDS:
+            raise InvalidArgument.field("read_mask", f"expected some of {', '.join(DOCUMENT_FIELDS)}; got {path!r}")
+    return list(request.read_mask.paths) or None
+
+
+def texts(request: pb2.EmbedTextsRequest, max_bytes: int) -> list[str]:
+    """The texts to embed. Raises InvalidArgument."""
+    if not 1 <= len(request.texts) <= MAX_TEXTS:
+        raise InvalidArgument.field("texts", f"expected 1 to {MAX_TEXTS} texts, got {len(request.texts)}")
+    for index, text in enumerate(request.texts):
+        if is_blank(text):
+            raise InvalidArgument.field(f"texts[{index}]", "expected a text, got only blank or invisible characters")
+        if len(text.encode()) > max_bytes:
+            raise InvalidArgument.field(f"texts[{index}]", f"expected at most {max_bytes:,} bytes")
+    return list(request.texts)

@@ -1,0 +1,75 @@
+"""Looks after stored data: finishes deletions, deletes orphaned files, and reports damage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.chassis import logs
+from services.chassis.blobs import BlobDamaged, Blobs
+from services.chassis.database import Database
+from services.chassis.dependency import Dependency
+from services.chassis.errors import PrismaError
+from services.chassis.startup import StartRefused
+from services.embedder.store import Store
+from services.embedder.vector_store import VectorStore
+
+SWEEP_SECONDS = 3600.0
+
+_log = logs.get(__name__)
+
+
+class Sweeper:
+    """Sweeps at start, soon after each `wake`, and every hour."""
+
+    def __init__(self, store: Store, vectors: VectorStore) -> None:
+        self._store = store
+        self._vectors = vectors
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Sweeps soon: something was deleted."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Sweeps until cancelled. Errors are logged; the next sweep tries again."""
+        while True:
+            self._wake.clear()
+            try:
+                await asyncio.to_thread(self._sweep)
+            except (OSError, SQLAlchemyError, PrismaError) as error:
+                _log.warning("sweep failed; the next one tries again", error=str(error))
+            try:
+                await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS)
+            except TimeoutError:
+                continue
+
+    def _sweep(self) -> None:
+        self._store.sweep_deleted()
+        self._store.sweep_answers()
+        for path in self._vectors.sweep_orphans():
+            _log.info("orphan deleted", path=path)
+
+
+def refuse_lost_database(database: Database, folder: Path) -> None:
+    """Raises StartRefused for a folder with vectors whose database is missing: starting would orphan them."""
+    if database.is_new() and any((folder / "blobs").rglob("*.npy")):
+        raise StartRefused(
+            f"{folder} holds vectors, but its database is missing or empty: restore the database from a backup, or "
+            "move the folder away to begin with an empty one"
+        )
+
+
+def blobs_dependency(blobs: Blobs) -> Dependency:
+    """The entry for stored files in this process's status: down when files are damaged, and which."""
+
+    async def facts() -> Mapping[str, str]:
+        if damages := blobs.damages:
+            paths = ", ".join(damage.path for damage in damages[:5])
+            raise BlobDamaged(paths, f"is damaged ({len(damages):,} files); `prisma embed --again` embeds again")
+        return {}
+
+    return Dependency("vectors", str(blobs.folder), facts, essential=False)
