@@ -34,7 +34,7 @@ def main() -> None:
         database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
         blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
         store, vectors = Store(database, blobs), VectorStore(database, blobs)
-        await asyncio.to_thread(_prepare, database, store, vectors, folder)
+        await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
         ollama = OllamaProvider(settings.ollama_url)
         models = EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama})
         sweeper = Sweeper(store, vectors)

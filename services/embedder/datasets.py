@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from prisma_common.names import DATASET_CHANGED, DATASET_DELETED
 from services.chassis.errors import PrismaError
 from services.chassis.events import Events
 from services.chassis.filters import Term
@@ -19,8 +20,6 @@ from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 
-CHANGED = "dataset.changed"
-DELETED = "dataset.deleted"
 DocumentVector = tuple[Document, NDArray[np.float32] | None]
 """A document, and its vector (d,) if it was asked for and exists."""
 
@@ -76,7 +75,7 @@ class Datasets:
     async def delete(self, dataset_id: str) -> Dataset:
         """Leaves a tombstone, cancels the dataset's jobs, and starts deleting its data. Raises DatasetNotFound."""
         tombstone = await asyncio.to_thread(self._store.delete_dataset, dataset_id)
-        await self._events.publish(DELETED, tombstone.name)
+        await self._events.publish(DATASET_DELETED, tombstone.name)
         self._sweep()
         try:
             await self._jobs.cancel_for(tombstone.name)
@@ -120,7 +119,7 @@ class Datasets:
 
     async def announce(self, dataset: Dataset) -> None:
         """Tells those who derive data that a dataset has changed. Call it after the commit."""
-        await self._events.publish(CHANGED, dataset.name)
+        await self._events.publish(DATASET_CHANGED, dataset.name)
 
     async def _with_vectors(self, documents: Sequence[Document], *, with_vector: bool) -> list[DocumentVector]:
         if not with_vector:

@@ -102,12 +102,12 @@ def document(item: object, options: Options) -> NewDocument:
         message = "a list cut this text short; export the documents with documents:read, which returns whole texts"
         raise ItemRejected(Reason.INVALID_TEXT, message, key=key)
     text = _text(fields, options, key)
-    others: dict[str, object] = {}
+    extra_fields: dict[str, object] = {}
     if not exported:
-        others = {name: value for name, value in fields.items() if name not in (id_field, options.text_field)}
+        extra_fields = {name: value for name, value in fields.items() if name not in (id_field, options.text_field)}
     elif fields.get(_METADATA) is not None:
-        others = {_METADATA: fields[_METADATA]}
-    metadata = _metadata(others, key)
+        extra_fields = {_METADATA: fields[_METADATA]}
+    metadata = _metadata(extra_fields, key)
     if (problem := metadata_rules.problem(metadata)) is not None:
         raise ItemRejected(Reason.INVALID_METADATA, problem, key=key)
     return NewDocument(key, text, metadata)
@@ -119,13 +119,13 @@ def _is_exported(fields: Mapping[str, object]) -> bool:
     return isinstance(name, str) and "key" in fields and "id" not in fields and bool(_DOCUMENT_NAME.fullmatch(name))
 
 
-def _metadata(others: dict[str, object], key: str) -> Mapping[str, object]:
+def _metadata(extra_fields: dict[str, object], key: str) -> Mapping[str, object]:
     """The fields beside id and text; an object under `metadata` contributes its own fields."""
-    nested = others.get(_METADATA)
+    nested = extra_fields.get(_METADATA)
     if not isinstance(nested, dict):
-        return others
+        return extra_fields
     fields: dict[str, object] = nested  # pyright: ignore[reportUnknownVariableType] - as above
-    beside = {name: value for name, value in others.items() if name != _METADATA}
+    beside = {name: value for name, value in extra_fields.items() if name != _METADATA}
     if twice := beside.keys() & fields.keys():
         message = f"{min(twice)!r} is given twice, beside `metadata` and in it"
         raise ItemRejected(Reason.INVALID_METADATA, message, key=key)

@@ -81,7 +81,7 @@ def changed_rows(uid: str, since: int, until: int) -> Statement:
     )
 
 
-def page(columns: Sequence[ColumnElement[Any]], uid: str, until: int, after_row: int, limit: int) -> Statement:
+def page(columns: Sequence[ColumnElement[Any]], uid: str, *, until: int, after_row: int, limit: int) -> Statement:
     """The documents and tombstones behind a row that have not changed after a revision."""
     return (
         select(*columns)
@@ -91,7 +91,7 @@ def page(columns: Sequence[ColumnElement[Any]], uid: str, until: int, after_row:
     )
 
 
-def page_of_rows(columns: Sequence[ColumnElement[Any]], uid: str, until: int, rows: Sequence[int]) -> Statement:
+def page_of_rows(columns: Sequence[ColumnElement[Any]], uid: str, *, until: int, rows: Sequence[int]) -> Statement:
     """The documents and tombstones of these rows that have not changed after a revision."""
     return (
         select(*columns)

@@ -10,8 +10,9 @@ import grpc.aio
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
+from prisma_common.names import EMBED_DATASET, RETRY_FAILED_DOCUMENTS
 from services.chassis.idempotency import Call
-from services.embedder import messages, requests, worker
+from services.embedder import messages, requests
 from services.embedder.datasets import Datasets
 from services.embedder.embedding import Embedding
 from services.embedder.imports import Imports
@@ -115,10 +116,10 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
             yield block
 
     async def EmbedDataset(self, request: pb2.EmbedDatasetRequest, context: Context) -> Job:
-        return await self._embedding.start(worker.EMBED, requests.dataset_id(request.name), request)
+        return await self._embedding.start(EMBED_DATASET, requests.dataset_id(request.name), request)
 
     async def RetryFailedDocuments(self, request: pb2.RetryFailedDocumentsRequest, context: Context) -> Job:
-        return await self._embedding.start(worker.RETRY, requests.dataset_id(request.name), request)
+        return await self._embedding.start(RETRY_FAILED_DOCUMENTS, requests.dataset_id(request.name), request)
 
     async def EmbedTexts(self, request: pb2.EmbedTextsRequest, context: Context) -> pb2.EmbedTextsResponse:
         texts, encoding = requests.texts(request, self._max_text_bytes), requests.encoding(request.encoding)

@@ -287,13 +287,13 @@ class Store:
 
     def documents_after(self, dataset: Dataset, after_row: int, limit: int) -> list[tuple[Document, bool]]:
         """Documents behind a row up to the dataset's revision, each with whether it is a tombstone."""
-        query = queries.page(list(DOCUMENTS.c), dataset.uid, dataset.revision, after_row, limit)
+        query = queries.page(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, after_row=after_row, limit=limit)
         with self._database.read() as connection:
             return [(_document(row), row.deleted) for row in connection.execute(query)]
 
     def documents_of(self, dataset: Dataset, rows: Sequence[int]) -> list[tuple[Document, bool]]:
         """As `documents_after`, for given rows."""
-        query = queries.page_of_rows(list(DOCUMENTS.c), dataset.uid, dataset.revision, rows)
+        query = queries.page_of_rows(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, rows=rows)
         with self._database.read() as connection:
             return [(_document(row), row.deleted) for row in connection.execute(query)]
 

@@ -72,14 +72,16 @@ class VectorStore:
 
     def vectors_after(self, dataset: Dataset, after_row: int, limit: int) -> VectorPage:
         """The vectors of at most `limit` rows behind a row. Raises BlobDamaged."""
-        query = queries.page(queries.VECTOR_COLUMNS, dataset.uid, dataset.revision, after_row, limit)
+        query = queries.page(
+            queries.VECTOR_COLUMNS, dataset.uid, until=dataset.revision, after_row=after_row, limit=limit
+        )
         with self._database.read() as connection:
             stored = connection.execute(query).all()
         return self._page(dataset, stored)
 
     def vectors_of(self, dataset: Dataset, rows: Sequence[int]) -> VectorPage:
         """The vectors of given rows. Raises BlobDamaged."""
-        query = queries.page_of_rows(queries.VECTOR_COLUMNS, dataset.uid, dataset.revision, rows)
+        query = queries.page_of_rows(queries.VECTOR_COLUMNS, dataset.uid, until=dataset.revision, rows=rows)
         with self._database.read() as connection:
             stored = connection.execute(query).all()
         return self._page(dataset, stored)

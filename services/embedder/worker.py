@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest, RetryFailedDocumentsRequest
+from prisma_common.names import DATASET_CHANGED, EMBED_DATASET, RETRY_FAILED_DOCUMENTS
 from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.chassis.threads import in_thread
 from services.embedder import requests
-from services.embedder.datasets import CHANGED
 from services.embedder.documents import Dataset
 from services.embedder.errors import EmbeddingModelChanged
 from services.embedder.outcomes import Batch, collect
@@ -17,8 +17,6 @@ from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 
 SERVICE = "embedder"
-EMBED = "embed-dataset"
-RETRY = "retry-failed-documents"
 REFUSED_SHARE = 0.1
 """The share of refused documents beyond which a job says so in its message."""
 
@@ -47,8 +45,14 @@ class EmbedderJobs:
     def kinds(self) -> list[JobKind]:
         """The kinds of jobs, for the worker."""
         return [
-            JobKind(SERVICE, EMBED, EmbedDatasetRequest, self.embed, ack_wait=self._ack_wait_seconds),
-            JobKind(SERVICE, RETRY, RetryFailedDocumentsRequest, self.retry, ack_wait=self._ack_wait_seconds),
+            JobKind(SERVICE, EMBED_DATASET, EmbedDatasetRequest, self.embed, ack_wait=self._ack_wait_seconds),
+            JobKind(
+                SERVICE,
+                RETRY_FAILED_DOCUMENTS,
+                RetryFailedDocumentsRequest,
+                self.retry,
+                ack_wait=self._ack_wait_seconds,
+            ),
         ]
 
     async def retry(self, request: RetryFailedDocumentsRequest, context: JobContext) -> None:
@@ -106,23 +110,23 @@ class _EmbeddingJob:
             answers = await self._models.embed(dataset.embedding_model, [text for _row, text in pending])
             batch = collect([row for row, _text in pending], answers, dimension)
             try:
-                revision = await self._commit(dataset, batch)
+                await self._commit(dataset, batch)
             except EmbeddingModelChanged as error:
                 self._context.log(f"{error.message}: this batch is embedded with it")
                 continue
             await self._context.checkpoint()
-            await events.publish(CHANGED, dataset.name)
+            await events.publish(DATASET_CHANGED, dataset.name)
             self._done += len(pending)
             self._refused += batch.failure_count
         if self._refused:
             self._context.log(f"{self._refused:,} of {self._done:,} documents were refused and have failed")
 
-    async def _commit(self, dataset: Dataset, batch: Batch) -> int:
+    async def _commit(self, dataset: Dataset, batch: Batch) -> None:
         shard = None
         if len(batch.vectors):
             shard = await in_thread(self._vectors.write_shard, dataset.uid, batch.vectors)
         await self._context.prove()
-        return await in_thread(
+        await in_thread(
             lambda: self._store.commit_outcomes(dataset, batch.outcomes, shard=shard, dimension=batch.vectors.shape[1])
         )
 

@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from services.chassis.names import SEGMENT
+from prisma_common.names import SEGMENT
 from services.embedder import messages, metadata
 from services.embedder.documents import NewDocument, document_id
 from services.embedder.errors import InvalidFile

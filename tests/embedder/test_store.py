@@ -416,13 +416,16 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
         lambda uid: queries.changed_rows(uid, 3, 5),
         "COVERING INDEX documents_revision (dataset_uid=? AND revision>? AND revision<?)",
     ),
-    "page": (lambda uid: queries.page(list(DOCUMENTS.c), uid, 10**9, 100, 1000), "(dataset_uid=? AND row>?)"),
+    "page": (
+        lambda uid: queries.page(list(DOCUMENTS.c), uid, until=10**9, after_row=100, limit=1000),
+        "(dataset_uid=? AND row>?)",
+    ),
     "page of vectors": (
-        lambda uid: queries.page(queries.VECTOR_COLUMNS, uid, 10**9, 100, 1000),
+        lambda uid: queries.page(queries.VECTOR_COLUMNS, uid, until=10**9, after_row=100, limit=1000),
         "(dataset_uid=? AND row>?)",
     ),
     "page of rows": (
-        lambda uid: queries.page_of_rows(queries.VECTOR_COLUMNS, uid, 10**9, [1, 2, 3]),
+        lambda uid: queries.page_of_rows(queries.VECTOR_COLUMNS, uid, until=10**9, rows=[1, 2, 3]),
         "(dataset_uid=? AND row=?)",
     ),
     "page of a list": (lambda uid: queries.matching_page(uid, [], 100, 50), "(dataset_uid=? AND row>?)"),

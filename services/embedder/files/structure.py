@@ -141,6 +141,7 @@ class _OpenElement:
         self.blank = True
 
     def extend(self, part: bytes) -> None:
+        """Appends bytes."""
         if self.blank:
             part = part.lstrip()
             self.blank = not part
@@ -152,6 +153,7 @@ class _OpenElement:
 
     @property
     def text(self) -> bytes | None:
+        """Its bytes; None beyond the limit."""
         return None if self._size > self._max_bytes else b"".join(self._parts)
 
 

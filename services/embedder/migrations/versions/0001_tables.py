@@ -13,18 +13,20 @@ TABLES = ("datasets", "documents", "imports")
 def upgrade() -> None:
     op.create_table(
         "datasets",
-        sa.Column("uid", sa.String(32), primary_key=True),
-        sa.Column("id", sa.String(128), nullable=False),
-        sa.Column("display_name", sa.Text, nullable=False),
-        sa.Column("description", sa.Text, nullable=False),
-        sa.Column("embedding_model", sa.Text, nullable=False),
-        sa.Column("dimension", sa.Integer, nullable=False),
-        sa.Column("revision", sa.BigInteger, nullable=False),
-        sa.Column("next_row", sa.BigInteger, nullable=False),
-        sa.Column("create_time", sa.DateTime, nullable=False),
-        sa.Column("update_time", sa.DateTime, nullable=False),
-        sa.Column("delete_time", sa.DateTime),
-        sa.Column("request_id", sa.String(128), unique=True),
+        *(
+            sa.Column("uid", sa.String(32), primary_key=True),
+            sa.Column("id", sa.String(128), nullable=False),
+            sa.Column("display_name", sa.Text, nullable=False),
+            sa.Column("description", sa.Text, nullable=False),
+            sa.Column("embedding_model", sa.Text, nullable=False),
+            sa.Column("dimension", sa.Integer, nullable=False),
+            sa.Column("revision", sa.BigInteger, nullable=False),
+            sa.Column("next_row", sa.BigInteger, nullable=False),
+            sa.Column("create_time", sa.DateTime, nullable=False),
+            sa.Column("update_time", sa.DateTime, nullable=False),
+            sa.Column("delete_time", sa.DateTime),
+            sa.Column("request_id", sa.String(128), unique=True),
+        ),
     )
     op.create_index(
         "datasets_id",
@@ -36,22 +38,24 @@ def upgrade() -> None:
     )
     op.create_table(
         "documents",
-        sa.Column("dataset_uid", sa.String(32), primary_key=True),
-        sa.Column("row", sa.BigInteger, primary_key=True),
-        sa.Column("id", sa.String(128), nullable=False),
-        sa.Column("key", sa.Text, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
-        sa.Column("text_bytes", sa.Integer, nullable=False),
-        sa.Column("metadata", sa.JSON, nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("failure", sa.JSON),
-        sa.Column("embedding_truncated", sa.Boolean, nullable=False),
-        sa.Column("revision", sa.BigInteger, nullable=False),
-        sa.Column("create_time", sa.DateTime, nullable=False),
-        sa.Column("update_time", sa.DateTime, nullable=False),
-        sa.Column("deleted", sa.Boolean, nullable=False),
-        sa.Column("shard", sa.Text),
-        sa.Column("position", sa.Integer),
+        *(
+            sa.Column("dataset_uid", sa.String(32), primary_key=True),
+            sa.Column("row", sa.BigInteger, primary_key=True),
+            sa.Column("id", sa.String(128), nullable=False),
+            sa.Column("key", sa.Text, nullable=False),
+            sa.Column("text", sa.Text, nullable=False),
+            sa.Column("text_bytes", sa.Integer, nullable=False),
+            sa.Column("metadata", sa.JSON, nullable=False),
+            sa.Column("state", sa.String(16), nullable=False),
+            sa.Column("failure", sa.JSON),
+            sa.Column("embedding_truncated", sa.Boolean, nullable=False),
+            sa.Column("revision", sa.BigInteger, nullable=False),
+            sa.Column("create_time", sa.DateTime, nullable=False),
+            sa.Column("update_time", sa.DateTime, nullable=False),
+            sa.Column("deleted", sa.Boolean, nullable=False),
+            sa.Column("shard", sa.Text),
+            sa.Column("position", sa.Integer),
+        ),
     )
     op.create_index(
         "documents_key",
@@ -66,9 +70,11 @@ def upgrade() -> None:
     op.create_index("documents_revision", "documents", ["dataset_uid", "revision", "row"])
     op.create_table(
         "imports",
-        sa.Column("request_id", sa.String(128), primary_key=True),
-        sa.Column("dataset_uid", sa.String(32), nullable=False),
-        sa.Column("report", sa.LargeBinary, nullable=False),
+        *(
+            sa.Column("request_id", sa.String(128), primary_key=True),
+            sa.Column("dataset_uid", sa.String(32), nullable=False),
+            sa.Column("report", sa.LargeBinary, nullable=False),
+        ),
     )
 
 

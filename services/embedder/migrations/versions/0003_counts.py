@@ -51,9 +51,11 @@ def _count() -> None:
 def downgrade() -> None:
     op.create_table(
         "imports",
-        sa.Column("request_id", sa.String(128), primary_key=True),
-        sa.Column("dataset_uid", sa.String(32), nullable=False),
-        sa.Column("report", sa.LargeBinary, nullable=False),
+        *(
+            sa.Column("request_id", sa.String(128), primary_key=True),
+            sa.Column("dataset_uid", sa.String(32), nullable=False),
+            sa.Column("report", sa.LargeBinary, nullable=False),
+        ),
     )
     with op.batch_alter_table("datasets") as datasets:
         datasets.add_column(sa.Column("request_id", sa.String(128), unique=True))
@@ -76,18 +78,20 @@ def _drop_request_ids() -> None:
     op.rename_table("datasets", "datasets_of_0002")
     op.create_table(
         "datasets",
-        sa.Column("uid", sa.String(32), primary_key=True),
-        sa.Column("id", sa.String(128), nullable=False),
-        sa.Column("display_name", sa.Text, nullable=False),
-        sa.Column("description", sa.Text, nullable=False),
-        sa.Column("embedding_model", sa.Text, nullable=False),
-        sa.Column("dimension", sa.Integer, nullable=False),
-        sa.Column("revision", sa.BigInteger, nullable=False),
-        sa.Column("next_row", sa.BigInteger, nullable=False),
-        *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in COUNTS),
-        sa.Column("create_time", sa.DateTime, nullable=False),
-        sa.Column("update_time", sa.DateTime, nullable=False),
-        sa.Column("delete_time", sa.DateTime),
+        *(
+            sa.Column("uid", sa.String(32), primary_key=True),
+            sa.Column("id", sa.String(128), nullable=False),
+            sa.Column("display_name", sa.Text, nullable=False),
+            sa.Column("description", sa.Text, nullable=False),
+            sa.Column("embedding_model", sa.Text, nullable=False),
+            sa.Column("dimension", sa.Integer, nullable=False),
+            sa.Column("revision", sa.BigInteger, nullable=False),
+            sa.Column("next_row", sa.BigInteger, nullable=False),
+            *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in COUNTS),
+            sa.Column("create_time", sa.DateTime, nullable=False),
+            sa.Column("update_time", sa.DateTime, nullable=False),
+            sa.Column("delete_time", sa.DateTime),
+        ),
     )
     op.execute(f"INSERT INTO datasets ({columns}) SELECT {columns} FROM datasets_of_0002")  # noqa: S608 - constants
     op.drop_table("datasets_of_0002")
