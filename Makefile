@@ -5,17 +5,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
-.PHONY: help install web demo up down test lint wheels format protos protodeps bench clean
+.PHONY: help install web demo up down test test-gpu lint wheels format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
 
 install: $(VENV)/installed  ## everything into .venv
 $(VENV)/installed: pyproject.toml deploy/client/pyproject.toml constraints.txt
-	@echo "installing into $(VENV) (torch alone is 4.7 GB; a minute or more)"
+	@echo "installing into $(VENV) (1.4 GB; a minute or more)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@echo "compiling the kernels for this machine"; $(BIN)/python -P -m services.trainer.sae.warming
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	@echo "installing torch and the benchmarks' peers into $(VENV) (5 GB; a minute or more)"
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev,bench]'
 	@touch $@
 
 # node comes from its wheel: it is not on the PATH, and its `bin/npm` is broken, hence npm-cli.js.
@@ -36,6 +41,10 @@ down: install  ## stop the local stack
 test: install protodeps web  ## all tests, with real servers and a real browser
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-gpu: $(VENV)/installed-bench protodeps  ## what needs torch (5 GB more): the GPU, several processes, SAELens
+	@$(BIN)/pyright services/trainer/sae/gpu benchmarks/sae_peers.py
+	@$(BIN)/python -m pytest $(or $(ARGS),tests/gpu)
+
 lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint, the compose schema
 	@ruff format --check . && ruff check .
 	@pyright
@@ -50,7 +59,7 @@ format: install  ## one style
 	@ruff format . && ruff check --fix .
 	@buf format -w --path protos/prisma
 
-bench: install  ## BENCH=trainer: a comparison with the peers, as JSON
+bench: $(VENV)/installed$(if $(filter trainer,$(BENCH)),-bench)  ## BENCH=trainer: a comparison with the peers, as JSON
 	@$(BIN)/python -m benchmarks $(BENCH) --json build/$(BENCH).json
 
 protodeps: $(VENV)/installed

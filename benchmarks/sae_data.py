@@ -14,9 +14,9 @@ F32 = NDArray[np.float32]
 
 def sample_vectors() -> F32:
     """Built-in embeddings of the docstrings of Python's standard library, (about 5,300, 256)."""
-    texts = [each["text"] for each in sample.documents()]
-    answers = BuiltinProvider().embed_now(texts)
-    return np.stack([each.vector for each in answers if isinstance(each, Embedding)])
+    texts = [document["text"] for document in sample.documents()]
+    results = BuiltinProvider().embed_now(texts)
+    return np.stack([result.vector for result in results if isinstance(result, Embedding)])
 
 
 def synthetic(rows: int = 18_432, d: int = 384, features: int = 1536, active: float = 16.0) -> tuple[F32, F32]:

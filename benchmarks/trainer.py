@@ -1,25 +1,32 @@
 """PRISMA's trainer against its peers: on the same vectors, split, d, n, k and batch, in one process, epochs in turn.
 
-What is measured: speed at n = 4d, 8d and 32d on synthetic vectors (the data does not change it), as medians of
-interleaved epochs; held-out FVU, L0 and dead latents after 20 epochs on the sample, on synthetic vectors and on a file
-of your own; PRISMA's seconds to PRISMA v2's FVU at the end; on synthetic vectors the share of true directions that some
-latent has at a cosine above .9. FVU is in the vectors' own space; a latent is dead that no training row activates.
-Left out: reading data, checkpoints and logging of all subjects. Peak memory is of this one process, so it isn't split.
+Measured: speed at n = 4d, 8d and 32d on synthetic vectors (the data does not change it), as medians of interleaved
+epochs; held-out FVU, L0 and dead latents after 20 epochs on the sample, on synthetic vectors and on a file of your own;
+PRISMA's seconds to PRISMA v2's FVU at the end; on synthetic vectors the share of true directions that some latent has
+at a cosine above .9; with --cold, the seconds of a first training before and after its kernels are compiled. FVU is in
+the vectors' own space; a latent is dead if no training row activates it. Left out: reading data, checkpoints and
+logging of all subjects. Peers need torch: `make bench` installs them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.sae_data import F32, sample_vectors, synthetic
-from benchmarks.sae_subjects import BATCH, Prisma, PrismaDb, SaeLens, Subject
+from benchmarks.sae_subjects import BATCH, Prisma, Subject
+from services.trainer.sae.kernels import torch_is_installed
+from services.trainer.sae.warming import warm
 
 Record = dict[str, Any]
 K, EPOCHS, TIMED_EPOCHS = 32, 20, 5
@@ -47,39 +54,52 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", default="prismadb", help="of prismadb and sae-lens, separated by commas")
     parser.add_argument("--expansions", default="4,8,32", help="n / d of the speed test")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cold", action="store_true", help="also a first training without compiled kernels")
     parser.add_argument("--no-quality", action="store_true", help="speed alone, in three minutes")
     parser.add_argument("--vectors", type=Path, help="a .npy file of (N, d) float32, measured too")
 
 
 def run(options: argparse.Namespace) -> list[Record]:
     """All records."""
-    torch.set_num_threads(options.threads)
-    peers = [each for each in options.peers.split(",") if each]
+    peers = [name for name in options.peers.split(",") if name]
+    if peers:
+        from benchmarks.sae_peers import set_threads
+
+        set_threads(options.threads)
     vectors, directions = synthetic()
-    records: list[Record] = []
-    for expansion in (int(each) for each in options.expansions.split(",") if each):
+    records: list[Record] = cold_start() if options.cold else []
+    for expansion in (int(text) for text in options.expansions.split(",") if text):
         records += speed(vectors, expansion, peers, options.threads)
     if options.no_quality:
         return records
-    records += quality("sample", sample_vectors(), peers, options.threads)
-    records += quality("synthetic", vectors, peers, options.threads, directions)
+    records += quality("sample", sample_vectors(), peers=peers, threads=options.threads)
+    records += quality("synthetic", vectors, peers=peers, threads=options.threads, directions=directions)
     if options.vectors:
-        records += quality(options.vectors.stem, np.load(options.vectors, allow_pickle=False), peers, options.threads)
+        records += quality(
+            options.vectors.stem,
+            np.load(options.vectors, allow_pickle=False),
+            peers=peers,
+            threads=options.threads,
+        )
     return records
 
 
 def speed(vectors: F32, expansion: int, peers: list[str], threads: int) -> list[Record]:
     """Samples per second by interleaved epochs, and the step's time over that of the bare encoder product."""
     latents = expansion * vectors.shape[1]
-    ours = Prisma(vectors, expansion, K, EPOCHS, threads)
+    ours = Prisma(vectors, expansion=expansion, k=K, epochs=EPOCHS, threads=threads)
     train = vectors[ours.training.train_rows]
     subjects: list[Subject] = [ours]
     if "prismadb" in peers:
+        from benchmarks.sae_peers import PrismaDb
+
         subjects.append(PrismaDb(train, latents, K))
     if "sae-lens" in peers:
-        subjects.append(SaeLens(train, latents, K, EPOCHS, 1e-3))
+        from benchmarks.sae_peers import SaeLens
+
+        subjects.append(SaeLens(train, latents, K, epochs=EPOCHS, learning_rate=1e-3))
     ours.training.advance()  # compiles the kernels
-    seconds: dict[str, list[float]] = {each.name: [] for each in subjects}
+    seconds: dict[str, list[float]] = {subject.name: [] for subject in subjects}
     products: list[float] = []
     for _ in range(TIMED_EPOCHS):
         for subject in subjects:
@@ -105,35 +125,40 @@ def speed(vectors: F32, expansion: int, peers: list[str], threads: int) -> list[
     return records
 
 
-def quality(name: str, vectors: F32, peers: list[str], threads: int, directions: F32 | None = None) -> list[Record]:
+def quality(name: str, vectors: F32, *, peers: list[str], threads: int, directions: F32 | None = None) -> list[Record]:
     """What is reached after the same epochs, n = 4d."""
     expansion, latents = 4, 4 * vectors.shape[1]
-    ours = Prisma(vectors, expansion, K, EPOCHS, threads)
+    ours = Prisma(vectors, expansion=expansion, k=K, epochs=EPOCHS, threads=threads)
     train, held_out = vectors[ours.training.train_rows], vectors[ours.training.held_out]
     case = f"{name} N={len(vectors)} d={vectors.shape[1]} n={latents} k={K} epochs={EPOCHS}"
     records: list[Record] = []
 
-    def measured(subject: Subject, extra: dict[str, float]) -> dict[str, float]:
+    def measure(subject: Subject, extra: dict[str, float]) -> dict[str, float]:
         began = time.perf_counter()
         for _ in range(EPOCHS):
             subject.epoch()
-        found = {
+        values = {
             "train_seconds": time.perf_counter() - began,
             **_measures(subject, train, held_out, directions),
             **extra,
         }
-        records.extend(_record(subject.name, case, metric, value) for metric, value in found.items())
-        return found
+        records.extend(_record(subject.name, case, metric, value) for metric, value in values.items())
+        return values
 
-    target = 0.0
+    target: float | None = None
     if "prismadb" in peers:
-        target = measured(PrismaDb(train, latents, K), {})["held_out_fvu"]
+        from benchmarks.sae_peers import PrismaDb
+
+        target = measure(PrismaDb(train, latents, K), {})["held_out_fvu"]
     if "sae-lens" in peers:
+        from benchmarks.sae_peers import SaeLens
+
         for rate in SAE_LENS_RATES:
-            measured(SaeLens(train, latents, K, EPOCHS, rate), {"learning_rate": rate})
-    if target:
+            sae_lens = SaeLens(train, latents, K, epochs=EPOCHS, learning_rate=rate)
+            measure(sae_lens, {"learning_rate": rate})
+    if target is not None:
         records.append(_record("prisma", case, "seconds_to_prismadb_fvu", _seconds_to(target, vectors, threads)))
-    measured(ours, {"learning_rate": ours.training.config.learning_rate})
+    measure(ours, {"learning_rate": ours.training.config.learning_rate})
     return records
 
 
@@ -143,7 +168,7 @@ def _measures(subject: Subject, train: F32, held_out: F32, directions: F32 | Non
     used = np.zeros(active.shape[1], dtype=bool)
     for begin in range(0, len(train), 4096):
         used |= subject.reconstruct(train[begin : begin + 4096])[1].any(axis=0)
-    found = {
+    measures = {
         "held_out_fvu": float(np.square(held_out - reconstruction).sum() / np.square(around).sum()),
         "l0": float(active.sum(axis=1).mean()),
         "dead_share": float(1 - used.mean()),
@@ -152,13 +177,13 @@ def _measures(subject: Subject, train: F32, held_out: F32, directions: F32 | Non
         decoder = subject.decoder()
         decoder = decoder / np.maximum(np.linalg.norm(decoder, axis=1, keepdims=True), 1e-12)
         best = (directions @ decoder.T).max(axis=1)
-        found |= {"recovered_share": float((best > 0.9).mean()), "mean_max_cosine": float(best.mean())}
-    return found
+        measures |= {"recovered_share": float((best > 0.9).mean()), "mean_max_cosine": float(best.mean())}
+    return measures
 
 
 def _seconds_to(target: float, vectors: F32, threads: int) -> float:
     """Seconds of PRISMA's steps until its held-out FVU is the target; measuring is not counted."""
-    training = Prisma(vectors, 4, K, EPOCHS, threads).training
+    training = Prisma(vectors, expansion=4, k=K, epochs=EPOCHS, threads=threads).training
     spent = 0.0
     while training.step < training.total_steps:
         began = time.perf_counter()
@@ -170,25 +195,50 @@ def _seconds_to(target: float, vectors: F32, threads: int) -> float:
     return float("nan")
 
 
+def cold_start() -> list[Record]:
+    """Seconds of a first training, from the start of its process: with an empty cache of kernels, and again."""
+    code = (
+        "from services.trainer.sae.warming import warm; warm(); from benchmarks.trainer import short_training as t; t()"
+    )
+    records: list[Record] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for subject in ("cold", "warm"):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": folder}, check=True)
+            records.append(_record(subject, "first training", "train_seconds", time.perf_counter() - began))
+    return records
+
+
+def short_training() -> None:
+    """A few steps, as the trainer's first ones: after all kernels were compiled."""
+    warm()
+    vectors = np.random.default_rng(0).standard_normal((5000, 256), dtype=np.float32)
+    Prisma(vectors, expansion=4, k=K, epochs=3, threads=2).epoch()
+
+
 def _product_seconds(latents: int, d: int, threads: int) -> float:
-    """The encoder product (BATCH, d) x (d, n) alone, by the faster of numpy's and torch's BLAS."""
+    """The encoder product (BATCH, d) x (d, n) alone, by the faster of NumPy's BLAS and, if it is there, torch's."""
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(0)
     x, weights = rng.standard_normal((BATCH, d), dtype=np.float32), rng.standard_normal((latents, d), dtype=np.float32)
     result = np.empty((BATCH, latents), dtype=np.float32)
-    tx, tw, tr = torch.from_numpy(x), torch.from_numpy(weights), torch.from_numpy(result)
-    found: list[float] = []
+    products: list[Callable[[], object]] = [lambda: np.matmul(x, weights.T, out=result)]
+    if torch_is_installed():
+        from benchmarks.sae_peers import torch_product
+
+        products.append(torch_product(x, weights, result))
+    medians: list[float] = []
     with threadpool_limits(threads, user_api="blas"):
-        for product in (lambda: np.matmul(x, weights.T, out=result), lambda: torch.mm(tx, tw.T, out=tr)):
+        for product in products:
             product()
             times: list[float] = []
             for _ in range(15):
                 began = time.perf_counter()
                 product()
                 times.append(time.perf_counter() - began)
-            found.append(statistics.median(times))
-    return min(found)
+            medians.append(statistics.median(times))
+    return min(medians)
 
 
 def _record(subject: str, case: str, metric: str, value: float) -> Record:

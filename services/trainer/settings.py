@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Self
 
 from obstore.exceptions import BaseError
@@ -37,6 +38,14 @@ class TrainerSettings(ChassisSettings):
     def _hosts_can_meet(self) -> Self:
         if self.trainer_hosts > 1 and self.trainer_rendezvous is None:
             raise ValueError("several trainer_hosts need trainer_rendezvous, the host:port at which they meet")
+        return self
+
+    @model_validator(mode="after")
+    def _torch_for_several_processes(self) -> Self:
+        if self.trainer_processes * self.trainer_hosts > 1 and find_spec("torch") is None:
+            raise ValueError(
+                "several trainer_processes or trainer_hosts need torch: `pip install 'prisma-suite[trainer-gpu]'`"
+            )
         return self
 
     @field_validator("trainer_push_url")

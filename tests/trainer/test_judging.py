@@ -8,7 +8,7 @@ import pytest
 from services.trainer.sae import comparing
 from services.trainer.sae.comparing import match
 from services.trainer.sae.evaluating import evaluate
-from tests.trainer.test_sae import clusters, trained
+from tests.trainer.examples import clusters, trained
 
 
 def units(rng: np.random.Generator, n: int, d: int) -> np.ndarray:

@@ -8,30 +8,11 @@ import numpy as np
 import pytest
 
 from services.trainer.sae import checkpoint
-from services.trainer.sae.config import Config
+from services.trainer.sae.reference import PARAMETERS
 from services.trainer.sae.training import Diverged, Training
 from services.trainer.sae.vectors import CHUNK, Batches, InvalidVectors, Vectors, normalization
 from services.trainer.sae.weights import Weights
-from tests.trainer.reference import PARAMETERS
-
-
-def clusters(rows: int, d: int, seed: int = 0) -> np.ndarray:
-    """Vectors that are sums of a few of 3d directions, as embeddings are."""
-    rng = np.random.default_rng(seed)
-    directions = rng.standard_normal((3 * d, d))
-    strengths = rng.exponential(size=(rows, 3 * d)) * (rng.random((rows, 3 * d)) < 4 / (3 * d))
-    return (strengths @ directions + 0.05 * rng.standard_normal((rows, d)) + 1).astype(np.float32)
-
-
-def begun(vectors: np.ndarray, threads: int = 1, **config: object) -> Training:
-    return Training(vectors, Config(**config).resolved(len(vectors), vectors.shape[1], threads))  # type: ignore[arg-type]
-
-
-def trained(vectors: np.ndarray, **config: object) -> Training:
-    training = begun(vectors, **config)
-    while training.step < training.total_steps:
-        training.advance()
-    return training
+from tests.trainer.examples import begun, clusters, trained
 
 
 @pytest.mark.parametrize("architecture", ["top_k", "batch_top_k", "matryoshka"])

@@ -41,7 +41,7 @@ for module in (encoding, products, screening, selecting, stepping):
 
 def test_what_comes_after_warming_compiles_nothing(tmp_path: Path) -> None:
     warm()
-    assert compiling.all_are_kept()
+    assert compiling.all_are_cached()
     paths = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, "-c", TRAININGS], cwd=tmp_path, env=paths, capture_output=True, text=True, check=True

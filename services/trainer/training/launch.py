@@ -126,7 +126,7 @@ class KernelCompilation:
     async def run(self) -> None:
         """Compiles what is missing. A failure is logged: trainings then compile their own kernels."""
         try:
-            if not compiling.all_are_kept() and not await self._compile(niceness=_BACKGROUND_NICENESS):
+            if not compiling.all_are_cached() and not await self._compile(niceness=_BACKGROUND_NICENESS):
                 # A process may not raise its own priority. Kernels that are compiled already are kept.
                 await self._compile(niceness=0)
         finally:

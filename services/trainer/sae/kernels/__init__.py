@@ -1,19 +1,22 @@
 """What a training step is done with: numba on the CPU, Triton on CUDA, torch on MPS. One interface for all.
 
-The dense reference in plain autograd (tests/trainer/reference.py) is the truth that each is held to.
+The mathematics stands in `services/trainer/sae/reference.py`, which each engine is tested against.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+_log = logging.getLogger(__name__)
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 Scope = Literal["row", "batch"]
@@ -85,22 +88,40 @@ BETA1, BETA2 = 0.7, 0.99
 """Decays of the moments. Measured: a latent's own second moment, and only of batches in which it was active."""
 
 
-def device_of(wanted: str = "auto") -> str:
-    """The device to train on: what is wanted, or CUDA, MPS, CPU, the first that is there. Raises ValueError."""
-    if wanted == "cpu":
-        return "cpu"
-    might = sys.platform == "darwin" or any(Path("/dev", each).exists() for each in ("nvidiactl", "dxg", "kfd"))
-    if wanted == "auto" and not might:
-        return "cpu"  # and torch, which takes two seconds to import, is not asked
-    import torch
+TORCH_EXTRA = "pip install 'prisma-suite[trainer-gpu]'"
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    for kind, name in (("cuda", "cuda:0"), ("mps", "mps")):
-        if there[kind] and (wanted == "auto" or wanted.split(":")[0] == kind):
-            return name if wanted == "auto" else wanted
-    if wanted == "auto":
+
+def device_of(requested: str = "auto") -> str:
+    """The device to train on: the requested one; for `auto` CUDA, MPS or the CPU, the first that is there.
+
+    Without torch that is the CPU, with a warning if there seems to be a GPU. Raises ValueError for a device that is not
+    there.
+    """
+    if requested == "cpu":
         return "cpu"
-    raise ValueError(f"expected auto, cpu, or a device that is there, got {wanted!r}; there are {there}")
+    gpu = sys.platform == "darwin" or any(Path("/dev", name).exists() for name in ("nvidiactl", "dxg", "kfd"))
+    if requested == "auto" and not gpu:
+        return "cpu"  # without importing torch, which takes two seconds
+    if not torch_is_installed():
+        if requested == "auto":
+            _log.warning("training on the CPU, since a GPU needs torch: `%s`", TORCH_EXTRA)
+            return "cpu"
+        raise ValueError(f"the device {requested!r} needs torch, which is not installed: `{TORCH_EXTRA}`")
+    from services.trainer.sae.gpu.devices import available_devices
+
+    available = available_devices()
+    if requested == "auto":
+        return next(iter(available.values()), "cpu")
+    if requested.split(":")[0] in available:
+        return requested
+    raise ValueError(
+        f"expected auto, cpu, or a device that is available, got {requested!r}; available: {list(available.values())}"
+    )
+
+
+def torch_is_installed() -> bool:
+    """Whether the extra `trainer-gpu` is there; without it the CPU trains, in one process."""
+    return find_spec("torch") is not None
 
 
 def engine_for(device: str, plan: Plan, state: Mapping[str, NDArray[Any]]) -> Engine:
@@ -109,6 +130,6 @@ def engine_for(device: str, plan: Plan, state: Mapping[str, NDArray[Any]]) -> En
         from services.trainer.sae.kernels.numba_engine import NumbaEngine
 
         return NumbaEngine(plan, state)
-    from services.trainer.sae.kernels.torch_engine import TorchEngine
+    from services.trainer.sae.gpu.torch_engine import TorchEngine
 
     return TorchEngine(device, plan, state)

@@ -26,7 +26,7 @@ class TorchEngine:
         self._plan = plan
         self._kernels: Any = None
         if device.startswith("cuda") if triton is None else triton:
-            from services.trainer.sae.kernels import triton_kernels
+            from services.trainer.sae.gpu import triton_kernels
 
             self._kernels = triton_kernels
         self.name = "triton" if self._kernels else "torch"
