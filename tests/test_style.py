@@ -2,7 +2,12 @@
 
 from tests.style import files, measure
 
-CLEAN: tuple[str, ...] = ("prisma_client",)
+CLEAN: tuple[str, ...] = (
+    "prisma_client",
+    "prisma_common/words.py",
+    "services/interpreter",
+    "tests/interpreter",
+)
 """Packages whose names are nouns and whose calls name their arguments."""
 
 

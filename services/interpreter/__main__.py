@@ -69,13 +69,8 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
     )
-    servicer = InterpreterServicer(
-        explorer=Explorer(cache=cache, upstream=upstream),
-        editor=LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events),
-        labellers=labellers,
-        analyzer=Analyzer(cache=cache, upstream=upstream),
-        jobs=RequestedJobs(starter=starter, cache=cache, labellers=labellers),
-    )
+    editor = LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events)
+    requested_jobs = RequestedJobs(starter=starter, cache=cache, labellers=labellers)
 
     async def close() -> None:
         await upstream.close()
@@ -83,17 +78,28 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         await asyncio.to_thread(database.close)
 
     return Parts(
-        servicers=[
-            Servicer(
-                interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
-                servicer,
-                "prisma.interpreter.v1.InterpreterService",
-            )
-        ],
+        servicers=[_servicer(editor, requested_jobs, cache=cache, upstream=upstream, labellers=labellers)],
         kinds=jobs.kinds(),
         tasks=[follower.run],
         dependencies=[database_dependency(database), ollama.server.dependency(settings, ollama.ids)],
         close=[close],
+    )
+
+
+def _servicer(
+    editor: LabelEditor, jobs: RequestedJobs, *, cache: FeatureCache, upstream: Upstream, labellers: Labellers
+) -> Servicer:
+    servicer = InterpreterServicer(
+        explorer=Explorer(cache=cache, upstream=upstream),
+        editor=editor,
+        labellers=labellers,
+        analyzer=Analyzer(cache=cache, upstream=upstream),
+        jobs=jobs,
+    )
+    return Servicer(
+        interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
+        servicer,
+        "prisma.interpreter.v1.InterpreterService",
     )
 
 
