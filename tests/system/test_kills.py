@@ -8,19 +8,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client import NotFound, Prisma, sample
 from prisma_client.sync.jobs import TERMINAL
-from tests.stack import PRISMA, environment
-
-NAMES = ("nats-server", "services.embedder", "services.trainer", "services.interpreter", "services.search", "gateway")
+from tests.stack import NAMES, PRISMA, environment, processes
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[tuple[Prisma, psutil.Process]]:
+def up(tmp_path: Path) -> Iterator[tuple[Prisma, int]]:
     settings = {**environment(tmp_path), "PRISMA_ACK_WAIT_SECONDS": "3", "PRISMA_EMBED_BATCH": "32"}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([PRISMA, "up"], env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -28,34 +25,25 @@ def up(tmp_path: Path) -> Iterator[tuple[Prisma, psutil.Process]]:
         assert "PRISMA is up" in process.stdout.readline(), (tmp_path / "log").read_text()
         try:
             with Prisma(settings["PRISMA_URL"]) as prisma:
-                yield prisma, psutil.Process(process.pid)
+                yield prisma, process.pid
         finally:
             process.terminate()
             process.wait(30)
 
 
-def kill(stack: psutil.Process, name: str) -> None:
-    """Kills one process with SIGKILL; the stack restarts it."""
-    for child in stack.children():
-        if any(name in word for word in child.cmdline()):
-            child.kill()
-            return
-    raise AssertionError(f"{name} does not run")
-
-
-def kill_each_while_it_runs(prisma: Prisma, stack: psutil.Process, job: str) -> None:
+def kill_each_while_it_runs(prisma: Prisma, stack: int, job: str) -> None:
     """Kills every process in turn, each once it runs, while the job is not done: each kill interrupts it."""
     for name in NAMES:
-        while not any(name in word for child in stack.children() for word in child.cmdline()):
+        while name not in processes(stack):
             time.sleep(0.05)
         state = next(iter(prisma.jobs.watch(job))).state
         assert state not in TERMINAL, f"the job ended before {name} was killed: make it longer"
-        kill(stack, name)
+        processes(stack)[name].kill()
 
 
 @pytest.mark.timeout(600)
 def test_killed_in_every_place_the_work_ends_by_itself_and_nothing_is_lost_or_doubled(
-    up: tuple[Prisma, psutil.Process], tmp_path: Path
+    up: tuple[Prisma, int], tmp_path: Path
 ) -> None:
     prisma, stack = up
     documents = list(sample.documents())[:3000]
@@ -78,13 +66,13 @@ def test_killed_in_every_place_the_work_ends_by_itself_and_nothing_is_lost_or_do
         run.export_weights(tmp_path / run.id)
         digests.append(hashlib.sha256((tmp_path / run.id).read_bytes()).hexdigest())
     assert digests[0] == digests[1], "a killed training ends with other weights"
-    commands = [" ".join(child.cmdline()) for child in stack.children(recursive=True)]
-    assert not any("services.trainer.training" in command for command in commands)
+    trainer = processes(stack)["services.trainer"]
+    assert trainer.children() == [], "no training process is left"
 
     run = disturbed
     run.compute_statistics()
     job = run.label(wait=False)
-    kill(stack, "services.interpreter")
+    processes(stack)["services.interpreter"].kill()
     assert prisma.jobs.wait(job.name).state == Job.STATE_SUCCEEDED
     interpretation = run.interpretation()
     assert interpretation.labelled_count == interpretation.live_count
