@@ -10,9 +10,9 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import search, trainer
+from benchmarks import imports, search, trainer
 
-BENCHMARKS = {"trainer": trainer, "search": search}
+BENCHMARKS = {"import": imports, "trainer": trainer, "search": search}
 
 
 def main() -> None:
