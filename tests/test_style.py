@@ -5,7 +5,10 @@ from tests.style import files, measure
 CLEAN: tuple[str, ...] = (
     "prisma_client",
     "prisma_common/words.py",
+    "services/chassis/providers",
+    "services/embedder",
     "services/interpreter",
+    "tests/embedder",
     "tests/interpreter",
 )
 """Packages whose names are nouns and whose calls name their arguments."""

@@ -1,1 +1,1 @@
-"""Datasets, their documents, and the vectors of these."""
+"""The embedder: datasets, their documents, and the documents' vectors."""

@@ -45,7 +45,13 @@ def read(data: bytes) -> tuple[list[str], list[tuple[int, Reason]]]:
 
 
 @settings(max_examples=50)
-@given(rows, st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]))
+@given(
+    documents=rows,
+    as_lines=st.booleans(),
+    mark=st.booleans(),
+    escaped=st.booleans(),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+)
 def test_what_is_valid_is_taken_as_array_and_as_lines(
     documents: list[tuple[str, str, dict[str, object]]], as_lines: bool, mark: bool, escaped: bool, line_end: str
 ) -> None:
@@ -204,13 +210,13 @@ def test_an_element_beyond_the_limit_is_rejected_alone() -> None:
 def test_the_structure_is_the_same_however_the_text_is_cut(step: int) -> None:
     text = rb'[{"a\\": "x\"]{[,\\\""}, [1, {"b": ["\\\\"]}], "c\\\"d", {}]'
     scanner = StructureScanner()
-    found: list[tuple[int, int]] = []
+    pieces: list[tuple[int, int]] = []
     for start in range(0, len(text), step):
         structure = scanner.scan(text[start : start + step])
         places = (structure.positions + start).tolist()
-        found += zip(places, structure.depths.tolist(), strict=True)
+        pieces += zip(places, structure.depths.tolist(), strict=True)
     whole = StructureScanner().scan(text)
-    assert found == list(zip(whole.positions.tolist(), whole.depths.tolist(), strict=True))
+    assert pieces == list(zip(whole.positions.tolist(), whole.depths.tolist(), strict=True))
     assert scanner.depth == 0
     check_array(io.BytesIO(text))
     assert [json.loads(element or b"") for element in array_elements(io.BytesIO(text), 100)] == json.loads(text)

@@ -325,20 +325,20 @@ async def test_one_hostile_line_is_rejected_alone_and_the_service_goes_on(stub, 
 
 async def test_an_import_whose_client_has_gone_stops(stub, tmp_path: Path) -> None:
     await created(stub)
-    sent = asyncio.Event()
+    file_sent = asyncio.Event()
 
     async def messages() -> AsyncIterator[pb2.ImportDocumentsRequest]:
         yield pb2.ImportDocumentsRequest(config=pb2.ImportDocumentsRequest.Config(dataset="datasets/d"))
         for start in range(0, 400_000, 10_000):
             lines = b"".join(b'{"id": %d, "text": "text %d"}\n' % (n, n) for n in range(start, start + 10_000))
             yield pb2.ImportDocumentsRequest(chunk=lines)
-        sent.set()
+        file_sent.set()
 
     async def count() -> int:
         return (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count
 
     call = asyncio.ensure_future(stub.ImportDocuments(messages()))
-    await sent.wait()
+    await file_sent.wait()
     for _ in range(600):
         if await count():
             break

@@ -374,12 +374,12 @@ def test_metadata_that_cannot_be_sent_is_left_out_named_and_can_be_deleted(sqlit
             statement = text("UPDATE documents SET metadata = :value WHERE row = :row")
             connection.execute(statement, {"value": value, "row": row})
     documents, total = sqlite.store.list_documents("d", [], after_row=-1, limit=10)
-    sent = [messages.document(document, "d") for document in documents]
-    for message in sent:
+    returned = [messages.document(document, "d") for document in documents]
+    for message in returned:
         message.SerializeToString()
     assert total == 4
-    assert [dict(message.metadata) for message in sent] == [{"n": 1}, {"n": 1}, {}, {"n": 3}]
-    names = [list(message.unreadable_metadata) for message in sent]
+    assert [dict(message.metadata) for message in returned] == [{"n": 1}, {"n": 1}, {}, {"n": 3}]
+    names = [list(message.unreadable_metadata) for message in returned]
     assert names == [["size"], ["deep", "half"], ["metadata"], []]
     for document in documents:
         sqlite.store.delete_document("d", document.id)

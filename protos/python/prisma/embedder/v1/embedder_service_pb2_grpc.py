@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class EmbedderServiceStub:
-    """Datasets, their documents, and the vectors of these.
+    """Datasets, their documents, and the documents' vectors.
     """
 
     def __init__(self, channel):
@@ -120,11 +120,12 @@ class EmbedderServiceStub:
 
 
 class EmbedderServiceServicer:
-    """Datasets, their documents, and the vectors of these.
+    """Datasets, their documents, and the documents' vectors.
     """
 
     def CreateDataset(self, request, context):
-        """Makes an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND.
+        """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
+        PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,8 +154,8 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDataset(self, request, context):
-        """Deletes a dataset and, soon after, all that derives from it: vectors, runs, codes, labels, indices.
-        Jobs that work on it are cancelled. Its id may be used again. Errors: DATASET_NOT_FOUND.
+        """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
+        indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,23 +183,23 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDocument(self, request, context):
-        """Returns a document with its text, and its vector if the view asks for it.
-        Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
+        """Returns a document with its text, and with its vector if the view says so.
+        Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetDocuments(self, request, context):
-        """Returns up to 1,000 documents by name or by row, in the order asked for. Those that do not exist are listed
-        in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+        """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
+        in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocument(self, request, context):
-        """Deletes a document; a tombstone stays for those who derive data. Codes of runs trained on it stay as they are.
+        """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
         Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -207,14 +208,16 @@ class EmbedderServiceServicer:
 
     def ReadDocuments(self, request, context):
         """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-        Errors: DATASET_NOT_FOUND.
+        Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EmbedDataset(self, request, context):
-        """Embeds all pending documents, as a job. Answers with the job that does so already, if there is one.
+        """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
+        model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
+        alone; when more than a tenth are refused, the job's message says so.
         Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -222,14 +225,14 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryFailedDocuments(self, request, context):
-        """Sets failed documents back to pending and embeds them, as a job. Errors: as EmbedDataset.
+        """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EmbedTexts(self, request, context):
-        """Embeds texts at once, without storing them: up to 256 texts.
+        """Embeds up to 256 texts immediately, without storing them. A text without a usable vector is INVALID_ARGUMENT.
         Errors: INVALID_ARGUMENT, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, PROVIDER_REFUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -238,15 +241,16 @@ class EmbedderServiceServicer:
 
     def ReadVectors(self, request, context):
         """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-        Over HTTP for small ranges. Errors: DATASET_NOT_FOUND.
+        Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
+        that is named is damaged; EmbedDataset with `again` embeds its documents again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEmbeddingModels(self, request, context):
-        """Lists the models that the providers really offer at this moment. A provider that can't be reached is
-        in `unreachable`, its models are missing, and the rest is there.
+        """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
+        models of the others are returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -344,7 +348,7 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EmbedderService:
-    """Datasets, their documents, and the vectors of these.
+    """Datasets, their documents, and the documents' vectors.
     """
 
     @staticmethod

@@ -29,14 +29,16 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EmbedderServiceStub:
-    """Datasets, their documents, and the vectors of these."""
+    """Datasets, their documents, and the documents' vectors."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EmbedderServiceAsyncStub: ...
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.CreateDatasetRequest, _resources_pb2.Dataset]
-    """Makes an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND."""
+    """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
+    PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     GetDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetRequest, _resources_pb2.Dataset]
     """Returns a dataset with its counts. Errors: DATASET_NOT_FOUND."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDatasetsRequest, _embedder_service_pb2.ListDatasetsResponse]
@@ -46,8 +48,8 @@ class EmbedderServiceStub:
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
     """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDatasetRequest, _resources_pb2.Dataset]
-    """Deletes a dataset and, soon after, all that derives from it: vectors, runs, codes, labels, indices.
-    Jobs that work on it are cancelled. Its id may be used again. Errors: DATASET_NOT_FOUND.
+    """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
+    indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _grpc.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]
     """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
@@ -62,47 +64,52 @@ class EmbedderServiceStub:
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]
     """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN."""
     GetDocument: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDocumentRequest, _resources_pb2.Document]
-    """Returns a document with its text, and its vector if the view asks for it.
-    Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
+    """Returns a document with its text, and with its vector if the view says so.
+    Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
     """
     BatchGetDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.BatchGetDocumentsRequest, _embedder_service_pb2.BatchGetDocumentsResponse]
-    """Returns up to 1,000 documents by name or by row, in the order asked for. Those that do not exist are listed
-    in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+    """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
+    in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
     """
     DeleteDocument: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentRequest, _resources_pb2.Document]
-    """Deletes a document; a tombstone stays for those who derive data. Codes of runs trained on it stay as they are.
+    """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
     """
     ReadDocuments: _grpc.UnaryStreamMultiCallable[_embedder_service_pb2.ReadDocumentsRequest, _embedder_service_pb2.ReadDocumentsResponse]
     """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-    Errors: DATASET_NOT_FOUND.
+    Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
     """
     EmbedDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]
-    """Embeds all pending documents, as a job. Answers with the job that does so already, if there is one.
+    """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
+    model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
+    alone; when more than a tenth are refused, the job's message says so.
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]
-    """Sets failed documents back to pending and embeds them, as a job. Errors: as EmbedDataset."""
+    """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset."""
     EmbedTexts: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedTextsRequest, _embedder_service_pb2.EmbedTextsResponse]
-    """Embeds texts at once, without storing them: up to 256 texts.
+    """Embeds up to 256 texts immediately, without storing them. A text without a usable vector is INVALID_ARGUMENT.
     Errors: INVALID_ARGUMENT, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, PROVIDER_REFUSED.
     """
     ReadVectors: _grpc.UnaryStreamMultiCallable[_embedder_service_pb2.ReadVectorsRequest, _embedder_service_pb2.ReadVectorsResponse]
     """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-    Over HTTP for small ranges. Errors: DATASET_NOT_FOUND.
+    Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
+    that is named is damaged; EmbedDataset with `again` embeds its documents again).
     """
     ListEmbeddingModels: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]
-    """Lists the models that the providers really offer at this moment. A provider that can't be reached is
-    in `unreachable`, its models are missing, and the rest is there.
+    """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
+    models of the others are returned.
     """
 
 @_typing.type_check_only
 class EmbedderServiceAsyncStub(EmbedderServiceStub):
-    """Datasets, their documents, and the vectors of these."""
+    """Datasets, their documents, and the documents' vectors."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.CreateDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
-    """Makes an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND."""
+    """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
+    PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     GetDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
     """Returns a dataset with its counts. Errors: DATASET_NOT_FOUND."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDatasetsRequest, _embedder_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
@@ -112,8 +119,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
     """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
-    """Deletes a dataset and, soon after, all that derives from it: vectors, runs, codes, labels, indices.
-    Jobs that work on it are cancelled. Its id may be used again. Errors: DATASET_NOT_FOUND.
+    """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
+    indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _aio.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]  # type: ignore[assignment]
     """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
@@ -128,42 +135,45 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     ListDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN."""
     GetDocument: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDocumentRequest, _resources_pb2.Document]  # type: ignore[assignment]
-    """Returns a document with its text, and its vector if the view asks for it.
-    Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
+    """Returns a document with its text, and with its vector if the view says so.
+    Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
     """
     BatchGetDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.BatchGetDocumentsRequest, _embedder_service_pb2.BatchGetDocumentsResponse]  # type: ignore[assignment]
-    """Returns up to 1,000 documents by name or by row, in the order asked for. Those that do not exist are listed
-    in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+    """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
+    in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
     """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentRequest, _resources_pb2.Document]  # type: ignore[assignment]
-    """Deletes a document; a tombstone stays for those who derive data. Codes of runs trained on it stay as they are.
+    """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
     """
     ReadDocuments: _aio.UnaryStreamMultiCallable[_embedder_service_pb2.ReadDocumentsRequest, _embedder_service_pb2.ReadDocumentsResponse]  # type: ignore[assignment]
     """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-    Errors: DATASET_NOT_FOUND.
+    Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
     """
     EmbedDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Embeds all pending documents, as a job. Answers with the job that does so already, if there is one.
+    """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
+    model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
+    alone; when more than a tenth are refused, the job's message says so.
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Sets failed documents back to pending and embeds them, as a job. Errors: as EmbedDataset."""
+    """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset."""
     EmbedTexts: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedTextsRequest, _embedder_service_pb2.EmbedTextsResponse]  # type: ignore[assignment]
-    """Embeds texts at once, without storing them: up to 256 texts.
+    """Embeds up to 256 texts immediately, without storing them. A text without a usable vector is INVALID_ARGUMENT.
     Errors: INVALID_ARGUMENT, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, PROVIDER_REFUSED.
     """
     ReadVectors: _aio.UnaryStreamMultiCallable[_embedder_service_pb2.ReadVectorsRequest, _embedder_service_pb2.ReadVectorsResponse]  # type: ignore[assignment]
     """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-    Over HTTP for small ranges. Errors: DATASET_NOT_FOUND.
+    Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
+    that is named is damaged; EmbedDataset with `again` embeds its documents again).
     """
     ListEmbeddingModels: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]  # type: ignore[assignment]
-    """Lists the models that the providers really offer at this moment. A provider that can't be reached is
-    in `unreachable`, its models are missing, and the rest is there.
+    """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
+    models of the others are returned.
     """
 
 class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Datasets, their documents, and the vectors of these."""
+    """Datasets, their documents, and the documents' vectors."""
 
     @_abc_1.abstractmethod
     def CreateDataset(
@@ -171,7 +181,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.CreateDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Dataset, _abc.Awaitable[_resources_pb2.Dataset]]:
-        """Makes an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND."""
+        """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
+        PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def GetDataset(
@@ -205,8 +217,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.DeleteDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Dataset, _abc.Awaitable[_resources_pb2.Dataset]]:
-        """Deletes a dataset and, soon after, all that derives from it: vectors, runs, codes, labels, indices.
-        Jobs that work on it are cancelled. Its id may be used again. Errors: DATASET_NOT_FOUND.
+        """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
+        indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -239,8 +251,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.GetDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Document, _abc.Awaitable[_resources_pb2.Document]]:
-        """Returns a document with its text, and its vector if the view asks for it.
-        Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
+        """Returns a document with its text, and with its vector if the view says so.
+        Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod
@@ -249,8 +261,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.BatchGetDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.BatchGetDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.BatchGetDocumentsResponse]]:
-        """Returns up to 1,000 documents by name or by row, in the order asked for. Those that do not exist are listed
-        in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+        """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
+        in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod
@@ -259,7 +271,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.DeleteDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Document, _abc.Awaitable[_resources_pb2.Document]]:
-        """Deletes a document; a tombstone stays for those who derive data. Codes of runs trained on it stay as they are.
+        """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
         Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
         """
 
@@ -270,7 +282,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_embedder_service_pb2.ReadDocumentsResponse], _abc.AsyncIterator[_embedder_service_pb2.ReadDocumentsResponse]]:
         """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-        Errors: DATASET_NOT_FOUND.
+        Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
         """
 
     @_abc_1.abstractmethod
@@ -279,7 +291,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.EmbedDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Embeds all pending documents, as a job. Answers with the job that does so already, if there is one.
+        """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
+        model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
+        alone; when more than a tenth are refused, the job's message says so.
         Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
@@ -289,7 +303,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.RetryFailedDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Sets failed documents back to pending and embeds them, as a job. Errors: as EmbedDataset."""
+        """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset."""
 
     @_abc_1.abstractmethod
     def EmbedTexts(
@@ -297,7 +311,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.EmbedTextsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.EmbedTextsResponse, _abc.Awaitable[_embedder_service_pb2.EmbedTextsResponse]]:
-        """Embeds texts at once, without storing them: up to 256 texts.
+        """Embeds up to 256 texts immediately, without storing them. A text without a usable vector is INVALID_ARGUMENT.
         Errors: INVALID_ARGUMENT, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, PROVIDER_REFUSED.
         """
 
@@ -308,7 +322,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_embedder_service_pb2.ReadVectorsResponse], _abc.AsyncIterator[_embedder_service_pb2.ReadVectorsResponse]]:
         """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-        Over HTTP for small ranges. Errors: DATASET_NOT_FOUND.
+        Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
+        that is named is damaged; EmbedDataset with `again` embeds its documents again).
         """
 
     @_abc_1.abstractmethod
@@ -317,8 +332,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.ListEmbeddingModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ListEmbeddingModelsResponse, _abc.Awaitable[_embedder_service_pb2.ListEmbeddingModelsResponse]]:
-        """Lists the models that the providers really offer at this moment. A provider that can't be reached is
-        in `unreachable`, its models are missing, and the rest is there.
+        """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
+        models of the others are returned.
         """
 
 def add_EmbedderServiceServicer_to_server(servicer: EmbedderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
