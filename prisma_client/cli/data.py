@@ -105,12 +105,15 @@ def documents(
 def embed(
     dataset: DatasetId,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also retry failed documents.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also embed documents again whose vectors are missing or damaged.")
+    ] = False,
     detach: Detach = False,
 ) -> None:
     """Embed all pending documents."""
     with connected() as prisma:
         data = prisma.datasets.get(dataset)
-        job = data.retry_failed(wait=False) if retry_failed else data.embed(wait=False)
+        job = data.retry_failed(wait=False) if retry_failed else data.embed(again=again, wait=False)
         finish(prisma, job, title="embedding", detach=detach)
         if not detach and (failed := data.refresh().message.failed_count):
             output.warn(f"{failed:,} documents failed: `prisma documents {dataset} --filter 'state = FAILED'` says why")

@@ -185,9 +185,13 @@ class Dataset:
         request = pb2.GetDocumentRequest(name=self._document_name(document), view=view)
         return self._transport.call("EmbedderService/GetDocument", request, resources_pb2.Document)
 
-    def embed(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
-        """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job."""
-        job = self._transport.call("EmbedderService/EmbedDataset", pb2.EmbedDatasetRequest(name=self.name), Job)
+    def embed(self, *, again: bool = False, wait: bool = True, progress: Progress | None = None) -> Job:
+        """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.
+
+        again: also embed documents again whose vectors are in a missing or damaged file.
+        """
+        request = pb2.EmbedDatasetRequest(name=self.name, again=again)
+        job = self._transport.call("EmbedderService/EmbedDataset", request, Job)
         return self._finish(job, wait, progress)
 
     def retry_failed(self, *, wait: bool = True, progress: Progress | None = None) -> Job:

@@ -29,7 +29,8 @@ class Embedding:
         """Starts a job, or returns the one that runs already. Raises DatasetNotFound, EmbeddingModelNotFound."""
         dataset = await asyncio.to_thread(self._store.dataset, dataset_id)
         await self._models.get(dataset.embedding_model)
-        if not request.request_id and (job := await self._jobs.active_for(dataset.name, kind)):
+        repairs = isinstance(request, EmbedDatasetRequest) and request.again
+        if not request.request_id and not repairs and (job := await self._jobs.active_for(dataset.name, kind)):
             return job
         return await self._jobs.submit(SERVICE, kind, request, request_id=request.request_id, resources=[dataset.name])
 
