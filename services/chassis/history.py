@@ -92,7 +92,8 @@ class Histories:
 
     def current(self, connection: Connection, uid: str) -> str:
         """The resource's newest history; empty for a resource that has none."""
-        return self.current_of(connection, [uid]).get(uid, "")
+        entries = select(self.table.c.history).where(self.table.c.resource_uid == uid)
+        return connection.execute(entries.order_by(self.table.c.number.desc()).limit(1)).scalar() or ""
 
     def current_of(self, connection: Connection, uids: Sequence[str]) -> dict[str, str]:
         """The newest history by uid."""

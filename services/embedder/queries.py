@@ -32,9 +32,12 @@ _REVISION = literal_column("+documents.revision", BigInteger)
 Statement = Select[*tuple[Any, ...]]
 
 
+_LIVING_DATASET = select(DATASETS).where(DATASETS.c.id == bindparam("dataset_id"), DATASETS.c.delete_time.is_(None))
+
+
 def living_dataset(dataset_id: str) -> Statement:
     """The dataset that has this id now."""
-    return select(DATASETS).where(DATASETS.c.id == dataset_id, DATASETS.c.delete_time.is_(None))
+    return _LIVING_DATASET.params(dataset_id=dataset_id)
 
 
 def known_keys(uid: str, keys: Sequence[str]) -> Statement:
