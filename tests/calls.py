@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc.aio
@@ -40,14 +40,22 @@ async def ended(jobs: Any, job: Job) -> Job:
 
 
 async def fill(embedder: Any, jobs: Any, count: int) -> None:
-    """A dataset `d` of `count` embedded texts of the sample."""
-    rows = [each for each, _ in zip(sample.documents(), range(count), strict=False)]
-    await embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
+    """A dataset `d` of the first `count` texts of the sample, all embedded; called again with more, it grows."""
+    documents = [document for document, _ in zip(sample.documents(), range(count), strict=False)]
+    try:
+        await embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
+    except grpc.aio.AioRpcError as error:
+        assert error.code() == grpc.StatusCode.ALREADY_EXISTS, error
+    await add(embedder, documents)
+    job = await ended(jobs, await embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name="datasets/d")))
+    assert job.state == Job.STATE_SUCCEEDED, job
+
+
+async def add(embedder: Any, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Imports documents into the dataset `d`."""
 
     async def messages() -> AsyncIterator[embedder_pb2.ImportDocumentsRequest]:
         yield embedder_pb2.ImportDocumentsRequest(config={"dataset": "datasets/d"})
-        yield embedder_pb2.ImportDocumentsRequest(chunk=json.dumps(rows).encode())
+        yield embedder_pb2.ImportDocumentsRequest(chunk=json.dumps(documents).encode())
 
     await embedder.ImportDocuments(messages())
-    job = await ended(jobs, await embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name="datasets/d")))
-    assert job.state == Job.STATE_SUCCEEDED, job

@@ -61,9 +61,11 @@ def down() -> None:
 
 
 @app.command(name="doctor")
-def check() -> None:
+def check(
+    scrub: Annotated[bool, typer.Option("--scrub", help="Also read and verify every stored file.")] = False,
+) -> None:
     """Check what PRISMA needs on this machine, and say what to do about what is missing."""
-    doctor.check(data_dir())
+    doctor.check(data_dir(), scrub_files=scrub)
 
 
 @app.command()

@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from prisma.trainer.v1 import trainer_service_pb2_grpc
-from services.chassis.blobs import Blobs
+from obstore.store import from_url
+
+from prisma.trainer.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
+from prisma_common import names
+from services.chassis.blobs import Blobs, Records
 from services.chassis.channels import open_channel
 from services.chassis.database import Database, database_dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
+from services.trainer.autoencoders import Autoencoders
+from services.trainer.encoding import DatasetEncoder
+from services.trainer.following import DatasetFollower
+from services.trainer.housekeeping import Housekeeping, files_dependency, refuse_lost_database
+from services.trainer.lifecycle import Runs
 from services.trainer.sae.kernels import device_of
 from services.trainer.servicer import TrainerServicer
-from services.trainer.settings import TrainerSettings
+from services.trainer.settings import SERVICE, TrainerSettings
 from services.trainer.store import Store
+from services.trainer.tables import BLOBS
 from services.trainer.upstream import Embedder
-from services.trainer.vector_files import VectorFiles
-from services.trainer.worker import DELETED, SERVICE, TrainerJobs
+from services.trainer.vector_cache import VectorCache
+from services.trainer.weight_import import WeightImports
+from services.trainer.worker import TrainerJobs
 
 
 def main() -> None:
@@ -25,75 +35,77 @@ def main() -> None:
     settings = TrainerSettings()
 
     async def build(chassis: Chassis) -> Parts:
-        database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
-        await asyncio.to_thread(database.migrate)
-        folder = settings.data_of(SERVICE) / "blobs"
-        blobs = Blobs(folder, settings.blob_url)
-        store = Store(database)
-        channel = open_channel(settings.embedder_address, settings)
-        embedder = Embedder(channel)
-        files = VectorFiles(folder)
-        device = await asyncio.to_thread(device_of, settings.trainer_device)
-        jobs = TrainerJobs(
-            store,
-            blobs,
-            folder,
-            files,
-            embedder,
-            chassis.events,
-            device,
-            settings.trainer_group,
-            settings.ack_wait_seconds,
-            settings.trainer_push_url,
-        )
-
-        def sweep() -> None:
-            files.sweep(store.fingerprints())
-            for uid in store.deleted_uids():
-                blobs.delete(f"runs/{uid}")
-
-        servicer = TrainerServicer(
-            store,
-            folder,
-            embedder,
-            chassis.jobs,
-            chassis.events,
-            sweep,
-            settings.trainer_max_weights_bytes,
-            bool(settings.trainer_push_url),
-        )
-
-        async def follow_deletions(_names: frozenset[str] | None) -> None:
-            """Deletes runs of datasets that were deleted: tombstones say so, never absence."""
-            await asyncio.to_thread(sweep)
-            gone = await embedder.deleted_datasets()
-            for run in await asyncio.to_thread(store.runs, None, 1_000_000, [], False):
-                if run.source.dataset_uid in gone:
-                    await asyncio.to_thread(store.delete, run.id)
-                    await chassis.events.publish(DELETED, run.name)
-                    await chassis.jobs.cancel_for(run.name)
-            await asyncio.to_thread(sweep)
-
-        async def close() -> None:
-            await channel.close()
-            await asyncio.to_thread(database.close)
-
-        follower = Follower(chassis.events, ["dataset.deleted"], follow_deletions, every=settings.catch_up_seconds)
-        return Parts(
-            servicers=[
-                Servicer(
-                    trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server,
-                    servicer,
-                    "prisma.trainer.v1.TrainerService",
-                )
-            ],
-            kinds=jobs.kinds(),
-            tasks=[follower.run, jobs.compile_kernels],
-            dependencies=[database_dependency(database)],
-            close=[close],
-        )
+        return await _build(settings, chassis)
 
     run_service(SERVICE, settings, settings.trainer_listen, build)
+
+
+async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
+    data = settings.data_of(SERVICE)
+    database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+    blobs = Blobs(data / "blobs", settings.blob_url, records=Records(database, BLOBS))
+    store = Store(database, blobs)
+    await asyncio.to_thread(lambda: _prepare(database, blobs, store, data))
+    channel = open_channel(settings.embedder_address, settings)
+    embedder = Embedder(channel)
+    cache = VectorCache(data / "vectors")
+    autoencoders = Autoencoders(blobs)
+    housekeeping = Housekeeping(
+        store=store, blobs=blobs, cache=cache, embedder=embedder, events=chassis.events, jobs=chassis.jobs
+    )
+    device, push_url = await asyncio.to_thread(device_of, settings.trainer_device), settings.trainer_push_url
+    jobs = TrainerJobs(
+        store=store,
+        blobs=blobs,
+        cache=cache,
+        embedder=embedder,
+        autoencoders=autoencoders,
+        encoder=DatasetEncoder(store=store, blobs=blobs, embedder=embedder, autoencoders=autoencoders),
+        events=chassis.events,
+        device=device,
+        group=settings.trainer_group,
+        ack_wait=settings.ack_wait_seconds,
+        push_store=None if push_url is None else from_url(push_url),
+        push_url=push_url,
+    )
+    runs = Runs(
+        store=store,
+        blobs=blobs,
+        embedder=embedder,
+        jobs=chassis.jobs,
+        events=chassis.events,
+        imports=WeightImports(folder=data / "imports", max_bytes=settings.trainer_max_weights_bytes),
+        housekeeping=housekeeping,
+        can_push=push_url is not None,
+    )
+
+    async def close() -> None:
+        await channel.close()
+        await asyncio.to_thread(database.close)
+
+    seconds = settings.catch_up_seconds
+    changes = DatasetFollower(store=store, embedder=embedder, jobs=chassis.jobs)
+    tasks = [
+        Follower(chassis.events, [names.DATASET_DELETED], housekeeping.follow_deletions, every=seconds).run,
+        Follower(chassis.events, [names.DATASET_CHANGED, names.RUN_CHANGED], changes.follow, every=seconds).run,
+        jobs.compile_kernels,
+    ]
+    servicer = TrainerServicer(runs=runs, autoencoders=autoencoders, store=store)
+    return Parts(
+        servicers=[Servicer(add_TrainerServiceServicer_to_server, servicer, "prisma.trainer.v1.TrainerService")],
+        kinds=jobs.kinds(),
+        tasks=tasks,
+        dependencies=[database_dependency(database), files_dependency(blobs)],
+        close=[close],
+    )
+
+
+def _prepare(database: Database, blobs: Blobs, store: Store, data: Path) -> None:
+    """Brings the data to this version's form, and begins new histories."""
+    refuse_lost_database(database, data)
+    database.migrate()
+    store.begin_histories()
+    blobs.adopt_unrecorded(store.blobs_of_runs())
 
 
 if __name__ == "__main__":

@@ -3,70 +3,209 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.trainer.sae.codes import CodeShard
+from services.trainer.recipes import Recipe
 from services.trainer.sae.config import Config
+
+MIN_ROWS_PER_LATENT = 5
+"""Below this, most latents are dead or describe single rows."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The vectors that a run is trained on: dataset, revision, and half-open ranges of rows."""
+    """The dataset that a run belongs to."""
 
     dataset: str
+    """`datasets/{dataset}`."""
     dataset_uid: str
-    revision: int
-    ranges: Sequence[tuple[int, int]]
-    row_count: int
     embedding_model: str
     dimension: int
 
 
 @dataclass(frozen=True)
-class Run:
-    """A sparse autoencoder on a dataset. `attempt` is the folder of the committed weights; empty before.
+class Selection:
+    """The rows of a dataset that a run is trained on, fixed when its training starts."""
 
-    With `imported_from`, weights from elsewhere lie under `imported` and are not trained.
-    """
+    ranges: Sequence[tuple[int, int]]
+    """Half-open ranges of row numbers."""
+    row_count: int
+    revision: int
+    """The dataset's, at that moment."""
+    history: str | None = None
+    """That of the revision; None for runs of older versions."""
+    pending_count: int = 0
+    """Documents without a vector at that moment."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """A state of a dataset that codes reflect."""
+
+    revision: int
+    history: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset as the embedder describes it."""
+
+    source: Source
+    revision: int
+    history: str
+    embedded_count: int
+    pending_count: int
+    failed_count: int
+
+
+@dataclass(frozen=True)
+class Import:
+    """Weights that come from elsewhere."""
+
+    layout: str
+    """`prisma`, `sae-lens`, `sparsify`, `hypothesaes` or `prismadb`."""
+    latent_count: int
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to create."""
+
+    source: Source
+    recipe: Recipe
+    run_id: str | None = None
+    """None to choose one."""
+    display_name: str | None = None
+    """None to choose one."""
+    description: str = ""
+    tags: Sequence[str] = ()
+    selection: Selection | None = None
+    """Rows that are fixed already, as those of a clone; None to fix them when the training starts."""
+    imported: Import | None = None
+    uid: str | None = None
+    """None for a new one; set where files were written for it already."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run that a caller asks for."""
+
+    dataset: str
+    """`datasets/{dataset}`."""
+    recipe: Recipe = field(default_factory=Recipe)
+    run_id: str | None = None
+    display_name: str | None = None
+    description: str = ""
+    tags: Sequence[str] = ()
+    allow_pending: bool = False
+    """Whether documents of the dataset may still wait to be embedded."""
+
+
+@dataclass(frozen=True)
+class CloneRequest:
+    """A clone that a caller asks for."""
+
+    original: str
+    """The id of the run to clone."""
+    changes: Recipe
+    run_id: str | None = None
+    display_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sparse autoencoder on a dataset."""
 
     uid: str
     id: str
     display_name: str
     description: str
     source: Source
-    config: Config
-    attempt: str
-    shards: Sequence[CodeShard]
+    selection: Selection | None
+    """None until the training starts."""
+    recipe: Recipe
+    config: Config | None
+    """The complete configuration; None until the training starts."""
+    attempt: str | None
+    """Folder of the committed weights; None before."""
     revision: int
+    history: str
+    code_count: int
+    dead_count: int | None
+    """Latents that no row activates; None before there are codes."""
+    embedded_count: int | None
+    """Embedded documents of the dataset when it was last looked at; None before."""
+    coded_revision: int | None
+    """The dataset's revision that the codes reflect; None before there are codes."""
+    coded_history: str | None
     metrics: Mapping[str, Any] | None
-    job: str
-    fingerprint: str
-    device: str
+    job: str | None
+    """The newest training job."""
+    fingerprint: str | None
+    device: str | None
     create_time: datetime
     update_time: datetime
     train_time: datetime | None
     delete_time: datetime | None
     tags: Sequence[str]
     evaluation: Mapping[str, Any] | None
-    imported_from: str
-    latent_count: int
+    imported_from: str | None
+    """Layout of the imported weights; None for a run that is trained here."""
+    latent_count: int | None
+    """None until it is chosen."""
 
     @property
     def name(self) -> str:
+        """`runs/{run}`."""
         return f"runs/{self.id}"
 
     @property
     def folder(self) -> str:
-        """Of its blobs."""
+        """Path of its blobs."""
         return f"runs/{self.uid}"
 
     @property
-    def imported(self) -> str:
-        """Of the weights that it was made of, in the layout of this suite."""
+    def imported_weights(self) -> str:
+        """Path of the weights that it was imported from, in this suite's layout."""
         return f"{self.folder}/imported.safetensors"
 
     @property
+    def weights(self) -> str:
+        """Path of its weights. Only of a trained run."""
+        assert self.attempt is not None
+        return f"{self.attempt}/weights.safetensors"
+
+    @property
     def trained(self) -> bool:
-        return bool(self.attempt)
+        """Whether it has weights and codes."""
+        return self.attempt is not None
+
+    @property
+    def uncoded_count(self) -> int:
+        """Embedded documents that have no code; 0 for an untrained run."""
+        if not self.trained or self.embedded_count is None:
+            return 0
+        return max(0, self.embedded_count - self.code_count)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to consider when judging the run."""
+        warnings: list[str] = []
+        if self.selection is None:
+            return warnings
+        rows = self.selection.row_count
+        if self.selection.pending_count:
+            warnings.append(
+                f"Trained on {rows:,} of {rows + self.selection.pending_count:,} documents: "
+                f"{self.selection.pending_count:,} were not embedded yet."
+            )
+        if self.latent_count is not None and rows < MIN_ROWS_PER_LATENT * self.latent_count:
+            warnings.append(
+                f"Too little data: {rows:,} rows for {self.latent_count:,} latents. Many latents will be dead or "
+                f"describe single rows; use at least {MIN_ROWS_PER_LATENT} rows per latent, or fewer latents."
+            )
+        if self.uncoded_count:
+            warnings.append(f"{self.uncoded_count:,} embedded documents have no codes yet.")
+        return warnings

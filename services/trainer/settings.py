@@ -13,6 +13,8 @@ from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
 from services.trainer.group import Group
 
+SERVICE = "trainer"
+
 
 class TrainerSettings(ChassisSettings):
     """The trainer's settings, read at start."""

@@ -1,97 +1,110 @@
-"""The trainer's SQL. All calls block; the servicer and the worker call them in threads."""
+"""The trainer's SQL: runs, their metrics and their codes. All calls block; callers use threads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, select, update
 
 from services.chassis import names
+from services.chassis.blobs import Blob, Blobs
 from services.chassis.database import Database, newest_first
 from services.chassis.filters import Term
+from services.chassis.history import Histories
+from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
+from services.trainer.code_index import NEW_FOLLOWER, CodeFile, CodeIndex, Deletion, Follower
 from services.trainer.errors import RunExists, RunNotFound
-from services.trainer.runs import Run, Source
+from services.trainer.recipes import Recipe
+from services.trainer.runs import Coverage, NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
-from services.trainer.tables import METRICS, RUNS
+from services.trainer.tables import BLOBS, CODE_DELETIONS, CODE_SHARDS, HISTORIES, METRICS, REQUESTS, RUNS
+
+_HISTORY = Histories(HISTORIES, uid=RUNS.c.uid, revision=RUNS.c.revision, living=RUNS.c.delete_time.is_(None))
+_ANSWERS = Requests(REQUESTS)
+_SIBLINGS = 1000
+"""Runs of a dataset that are searched for one that differs in its seed only."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training has written."""
+
+    attempt: str
+    """Folder of the weights."""
+    shards: Sequence[CodeShard]
+    dead_count: int
+    blobs: Sequence[Blob]
+
+
+@dataclass(frozen=True)
+class NewCodes:
+    """Codes that follow a change of the dataset."""
+
+    files: Sequence[tuple[str, CodeShard]]
+    """Path and content of each new file."""
+    deleted: Sequence[tuple[int, int]]
+    """Inclusive ranges of rows whose codes are deleted."""
+    code_count: int
+    dead_count: int
+    coded_revision: int
+    """The dataset's revision that the codes reflect now."""
+    coded_history: str
+    blobs: Sequence[Blob]
+    replaces_all: bool = False
+    """Whether all earlier files are dropped."""
 
 
 class Store:
-    """Runs and their metrics."""
+    """Runs, metrics and codes."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
+        self._blobs = blobs
 
-    def create(
-        self,
-        run_id: str,
-        display_name: str,
-        description: str,
-        source: Source,
-        config: Config,
-        request_id: str,
-        *,
-        tags: Sequence[str] = (),
-        imported_from: str = "",
-        latent_count: int = 0,
-        uid: str = "",
-    ) -> Run:
-        """Makes a run; the same request id gives the same one. Raises RunExists."""
-        moment = utc_now()
+    def begin_histories(self) -> None:
+        """Begins a new history for each run; call it once at start."""
         with self._database.write() as connection:
-            if request_id:
-                known = connection.execute(select(RUNS).where(RUNS.c.request_id == request_id)).first()
-                if known is not None:
-                    return _run(connection, known)
-            short = imported_from or f"x{config.expansion}-k{config.k}"
-            chosen = run_id or names.free_id(
-                f"{source.dataset.removeprefix('datasets/')[:80]}-{short}",
-                lambda candidate: _find(connection, candidate) is not None,
-            )
-            if _find(connection, chosen) is not None:
-                raise RunExists(f"a run has the id {chosen!r}; choose another, or leave it out")
-            uid = uid or names.new_uid()
-            values = {
-                "uid": uid,
-                "id": chosen,
-                "display_name": display_name or short,
-                "description": description,
-                "dataset": source.dataset,
-                "dataset_uid": source.dataset_uid,
-                "source": {
-                    "revision": source.revision,
-                    "ranges": [list(each) for each in source.ranges],
-                    "row_count": source.row_count,
-                    "embedding_model": source.embedding_model,
-                    "dimension": source.dimension,
-                },
-                "config": config.to_dict(),
-                "attempt": "",
-                "shards": [],
-                "revision": 1,
-                "job": "",
-                "fingerprint": "",
-                "device": "",
-                "create_time": moment,
-                "update_time": moment,
-                "request_id": request_id or None,
-                "tags": list(tags),
-                "imported_from": imported_from,
-                "latent_count": latent_count or config.expansion * source.dimension,
-            }
-            connection.execute(insert(RUNS).values(values))
-            return _run(connection, _by_uid(connection, uid))
+            _HISTORY.renew(connection)
+
+    def answered(self, call: Call | None) -> Run | None:
+        """The run that an earlier call with this request id created. Raises RequestIdReused, RunNotFound."""
+        if call is None:
+            return None
+        with self._database.read() as connection:
+            return _answered(connection, call)
+
+    def create(self, new: NewRun, call: Call | None = None, *, blobs: Sequence[Blob] = ()) -> Run:
+        """Creates a run, and records its blobs; the same call returns the same run.
+
+        Raises RunExists, RequestIdReused.
+        """
+        with self._database.write() as connection:
+            earlier = _answered(connection, call)
+            if earlier is not None:
+                return earlier
+            run_id = new.run_id or _free_id(connection, new)
+            if _find(connection, run_id) is not None:
+                raise RunExists(
+                    f"a run has the id {run_id!r}; choose another, or leave it out", metadata={"run": f"runs/{run_id}"}
+                )
+            uid = new.uid or names.new_uid()
+            connection.execute(insert(RUNS).values(_values(new, run_id, uid)))
+            _HISTORY.begin(connection, uid)
+            self._blobs.record(connection, blobs)
+            _ANSWERS.store(connection, call, uid.encode(), resource_uid=uid)
+            return _by_uid(connection, uid)
 
     def run(self, run_id: str) -> Run:
-        """A run. Raises RunNotFound."""
+        """A run by id. Raises RunNotFound."""
         with self._database.read() as connection:
             return _run(connection, _need(connection, run_id))
 
-    def runs(self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], show_deleted: bool) -> list[Run]:
-        """Runs, the newest first, after the (create time, uid) given."""
+    def runs(self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], *, show_deleted: bool) -> list[Run]:
+        """Runs, newest first, after the (create time, uid) of a page's last run."""
         query = newest_first(RUNS, after, limit)
         if not show_deleted:
             query = query.where(RUNS.c.delete_time.is_(None))
@@ -102,55 +115,145 @@ class Store:
                 condition = (RUNS.c.attempt != "") if term.value == "TRAINED" else (RUNS.c.attempt == "")
             query = query.where(condition if term.op == "=" else ~condition)
         with self._database.read() as connection:
-            return [_run(connection, row) for row in connection.execute(query)]
+            return _runs(connection, query)
 
-    def change(self, run_id: str, uid: str = "", **values: Any) -> Run:
-        """Changes columns of a run. Raises RunNotFound, also when another run has its name now."""
+    def living_runs(self) -> list[Run]:
+        """All runs that are not deleted."""
+        with self._database.read() as connection:
+            return _living(connection)
+
+    def change(self, run_id: str, *, uid: str | None = None, **values: Any) -> Run:
+        """Changes columns of a run. Raises RunNotFound, also when its name belongs to another run than `uid` now."""
         with self._database.write() as connection:
-            found = _need(connection, run_id, uid)
-            connection.execute(update(RUNS).where(RUNS.c.uid == found.uid).values(**values, update_time=utc_now()))
-            return _run(connection, _by_uid(connection, found.uid))
+            row = _need(connection, run_id, uid)
+            _update(connection, row.uid, values)
+            return _by_uid(connection, row.uid)
 
-    def commit(self, run: Run, attempt: str, shards: Sequence[CodeShard]) -> Run:
-        """Makes an attempt's weights and codes those of the run; repeated, it changes nothing. Raises RunNotFound."""
-        known = self.run(run.id)
-        if known.trained:
-            return known
-        changed = {
-            "attempt": attempt,
-            "shards": [asdict(shard) for shard in shards],
-            "revision": run.revision + 1,
-            "train_time": utc_now(),
-        }
-        return self.change(run.id, run.uid, **changed)
+    def begin_training(self, run: Run, selection: Selection, config: Config, *, job: str, device: str) -> Run:
+        """Fixes the run's rows and configuration, unless an earlier attempt did; notes job and device.
+
+        Raises RunNotFound.
+        """
+        with self._database.write() as connection:
+            row = _need(connection, run.id, run.uid)
+            values: dict[str, Any] = {"job": job, "device": device}
+            if row.source.get("ranges") is None:
+                title = run.recipe.title
+                values["source"] = _source_values(run.source, selection)
+                values["config"] = config.to_dict()
+                if not row.latent_count:
+                    values["latent_count"] = config.expansion * run.source.dimension
+                if row.display_name == title:
+                    values["display_name"] = f"x{config.expansion}-k{config.k}"
+            _update(connection, run.uid, values)
+            return _by_uid(connection, run.uid)
+
+    def commit(self, run: Run, result: TrainingResult) -> Run:
+        """Makes an attempt's weights and codes those of the run; if the run is trained already, changes nothing.
+
+        Raises RunNotFound.
+        """
+        assert run.selection is not None
+        with self._database.write() as connection:
+            row = _need(connection, run.id, run.uid)
+            if row.attempt:
+                return _run(connection, row)
+            revision = row.revision + 1
+            files = [(f"{result.attempt}/{shard.name}", shard) for shard in result.shards]
+            _insert_files(connection, run.uid, revision, files)
+            self._blobs.record(connection, result.blobs)
+            changes = {
+                "attempt": result.attempt,
+                "revision": revision,
+                "train_time": utc_now(),
+                "code_count": run.selection.row_count,
+                "dead_count": result.dead_count,
+                "embedded_count": row.embedded_count or run.selection.row_count,
+                "coded_revision": run.selection.revision,
+                "coded_history": run.selection.history,
+            }
+            _update(connection, run.uid, changes)
+            return _by_uid(connection, run.uid)
+
+    def commit_codes(self, run: Run, codes: NewCodes) -> tuple[Run, bool]:
+        """Adds codes that follow the dataset, unless the run's codes have changed since it was read.
+
+        Returns the run as it is then, and whether the codes were added. Raises RunNotFound.
+        """
+        with self._database.write() as connection:
+            row = _need(connection, run.id, run.uid)
+            if row.revision != run.revision:
+                return _run(connection, row), False
+            changes: dict[str, Any] = {
+                "coded_revision": codes.coded_revision,
+                "coded_history": codes.coded_history,
+                "code_count": codes.code_count,
+                "dead_count": codes.dead_count,
+            }
+            if codes.files or codes.deleted or codes.replaces_all:
+                changes["revision"] = row.revision + 1
+                self._insert_codes(connection, run.uid, codes, row.revision + 1)
+            _update(connection, run.uid, changes)
+            return _by_uid(connection, run.uid), True
+
+    def code_index(self, run: Run, follower: Follower = NEW_FOLLOWER) -> tuple[Run, CodeIndex]:
+        """The run and its files of codes, in one view. Raises HistoryChanged, RunNotFound."""
+        with self._database.read() as connection:
+            row = _need(connection, run.id, run.uid)
+            _HISTORY.check(connection, run.uid, history=follower.history, revision=follower.revision)
+            shards = connection.execute(
+                select(CODE_SHARDS).where(CODE_SHARDS.c.run_uid == run.uid).order_by(CODE_SHARDS.c.first_row)
+            )
+            files = [CodeFile(path=row.path, revision=row.revision, shard=_shard(row)) for row in shards]
+            deletions = connection.execute(
+                select(CODE_DELETIONS).where(CODE_DELETIONS.c.run_uid == run.uid).order_by(CODE_DELETIONS.c.revision)
+            )
+            return _run(connection, row), CodeIndex(
+                files=sorted(files, key=lambda file: (file.shard.first_row or 0, file.path)),
+                deletions=[Deletion(row.revision, row.first_row, row.last_row) for row in deletions],
+            )
+
+    def _insert_codes(self, connection: Connection, uid: str, codes: NewCodes, revision: int) -> None:
+        if codes.replaces_all:
+            connection.execute(delete(CODE_SHARDS).where(CODE_SHARDS.c.run_uid == uid))
+        _insert_files(connection, uid, revision, codes.files)
+        deletions = [
+            {"run_uid": uid, "revision": revision, "first_row": first, "last_row": last}
+            for first, last in codes.deleted
+        ]
+        if deletions:
+            connection.execute(insert(CODE_DELETIONS), deletions)
+        self._blobs.record(connection, codes.blobs)
 
     def delete(self, run_id: str) -> Run:
         """Leaves a tombstone. Raises RunNotFound."""
         with self._database.write() as connection:
             uid = _need(connection, run_id).uid
-            changed = {"delete_time": utc_now(), "update_time": utc_now(), "request_id": None}
-            connection.execute(update(RUNS).where(RUNS.c.uid == uid).values(changed))
-            connection.execute(delete(METRICS).where(METRICS.c.run_uid == uid))
-            return _run(connection, _by_uid(connection, uid))
+            _update(connection, uid, {"delete_time": utc_now()})
+            for table in (METRICS, CODE_SHARDS, CODE_DELETIONS):
+                connection.execute(delete(table).where(table.c.run_uid == uid))
+            _ANSWERS.forget(connection, uid)
+            return _by_uid(connection, uid)
 
-    def seeds_of(self, run: Run) -> Run | None:
-        """The newest other trained run on the run's dataset with the same configuration but for its seed."""
-        query = newest_first(RUNS, None, 1000).where(
+    def other_seed(self, run: Run) -> Run | None:
+        """The newest other trained run on the run's dataset whose configuration differs in its seed only."""
+        query = newest_first(RUNS, None, _SIBLINGS).where(
             RUNS.c.delete_time.is_(None), RUNS.c.attempt != "", RUNS.c.dataset_uid == run.source.dataset_uid
         )
         with self._database.read() as connection:
-            for row in connection.execute(query):
-                other = _run(connection, row)
-                same = replace(other.config, seed=run.config.seed) == run.config
-                if other.uid != run.uid and same and other.imported_from == run.imported_from:
+            for other in _runs(connection, query):
+                if run.config is None or other.config is None or other.uid == run.uid:
+                    continue
+                same_recipe = replace(other.config, seed=run.config.seed) == run.config
+                if same_recipe and other.imported_from == run.imported_from:
                     return other
         return None
 
     def add_metrics(self, uid: str, values: Mapping[str, Any]) -> None:
-        """Keeps metrics of a step; those of a step trained twice are the later ones."""
-        with self._database.write() as connection:
-            here = and_(METRICS.c.run_uid == uid, METRICS.c.step == values["step"])
-            connection.execute(delete(METRICS).where(here))
+        """Keeps the metrics of a step, in place of earlier ones of the same step."""
+        with self._database.write(uid) as connection:
+            same_step = and_(METRICS.c.run_uid == uid, METRICS.c.step == values["step"])
+            connection.execute(delete(METRICS).where(same_step))
             connection.execute(insert(METRICS).values(run_uid=uid, step=values["step"], values=dict(values)))
 
     def metrics(self, uid: str, after_step: int) -> list[Mapping[str, Any]]:
@@ -164,67 +267,251 @@ class Store:
             return list(connection.execute(query).scalars())
 
     def fingerprints(self) -> set[str]:
-        """Of the vectors of all runs that are there."""
-        query = select(RUNS.c.fingerprint).where(RUNS.c.delete_time.is_(None))
+        """Fingerprints of the vectors that living runs are trained on."""
+        query = select(RUNS.c.fingerprint).where(RUNS.c.delete_time.is_(None), RUNS.c.fingerprint != "")
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def deleted_uids(self) -> list[str]:
-        """Uids of all tombstones."""
+    def note_embedded(self, run: Run, embedded_count: int) -> None:
+        """Notes how many embedded documents a run's dataset has, unless the run was deleted."""
+        with self._database.write() as connection:
+            values = {"embedded_count": embedded_count}
+            connection.execute(update(RUNS).where(RUNS.c.uid == run.uid).values(values))
+
+    def note_coded(self, run: Run, coverage: Coverage) -> None:
+        """Notes that a run's codes reflect a later state of the dataset too, unless they have changed meanwhile."""
+        with self._database.write() as connection:
+            values = {"coded_revision": coverage.revision, "coded_history": coverage.history}
+            same = (RUNS.c.uid == run.uid) & (RUNS.c.revision == run.revision)
+            connection.execute(update(RUNS).where(same).values(values))
+
+    def blobs_of_runs(self) -> list[str]:
+        """Paths of the blobs of all trained runs."""
         with self._database.read() as connection:
-            return list(connection.execute(select(RUNS.c.uid).where(RUNS.c.delete_time.is_not(None))).scalars())
+            return _blobs_of(connection, _living(connection))
+
+    def named_blobs(self) -> list[str]:
+        """Paths of blobs, and folders of blobs, that living runs need: read in one transaction."""
+        with self._database.read() as connection:
+            runs = _living(connection)
+            return [*_blobs_of(connection, runs), *(run.folder for run in runs if not run.trained)]
+
+    def deleted_folders(self) -> list[str]:
+        """Folders of all deleted runs, whether there is anything left in them or not."""
+        with self._database.read() as connection:
+            uids = connection.execute(select(RUNS.c.uid).where(RUNS.c.delete_time.is_not(None))).scalars()
+            return [f"runs/{uid}" for uid in uids]
+
+    def recorded_folders(self) -> set[str]:
+        """Folders of runs that have recorded blobs."""
+        with self._database.read() as connection:
+            paths = connection.execute(select(BLOBS.c.path)).scalars()
+            return {"/".join(path.split("/")[:2]) for path in paths}
+
+    def sweep_answers(self) -> None:
+        """Forgets request ids of a month ago."""
+        with self._database.write() as connection:
+            _ANSWERS.sweep(connection)
+
+
+def _answered(connection: Connection, call: Call | None) -> Run | None:
+    answer = _ANSWERS.answer(connection, call)
+    return None if answer is None else _by_uid(connection, answer.decode())
+
+
+def _living(connection: Connection) -> list[Run]:
+    return _runs(connection, select(RUNS).where(RUNS.c.delete_time.is_(None)))
+
+
+def _blobs_of(connection: Connection, runs: Sequence[Run]) -> list[str]:
+    trained = [run for run in runs if run.trained]
+    imported = [run.imported_weights for run in trained if run.imported_from is not None]
+    return [*(run.weights for run in trained), *imported, *connection.execute(select(CODE_SHARDS.c.path)).scalars()]
 
 
 def _find(connection: Connection, run_id: str) -> Row[Any] | None:
     return connection.execute(select(RUNS).where(RUNS.c.id == run_id, RUNS.c.delete_time.is_(None))).first()
 
 
-def _need(connection: Connection, run_id: str, uid: str = "") -> Row[Any]:
-    found = _find(connection, run_id)
-    if found is None or (uid and found.uid != uid):
+def _need(connection: Connection, run_id: str, uid: str | None = None) -> Row[Any]:
+    row = _find(connection, run_id)
+    if row is None or (uid is not None and row.uid != uid):
         raise RunNotFound(f"no run is named runs/{run_id}, or it was deleted", metadata={"run": f"runs/{run_id}"})
-    return found
+    return row
 
 
-def _by_uid(connection: Connection, uid: str) -> Row[Any]:
-    return connection.execute(select(RUNS).where(RUNS.c.uid == uid)).one()
+def _by_uid(connection: Connection, uid: str) -> Run:
+    return _run(connection, connection.execute(select(RUNS).where(RUNS.c.uid == uid)).one())
+
+
+def _update(connection: Connection, uid: str, values: Mapping[str, Any]) -> None:
+    connection.execute(update(RUNS).where(RUNS.c.uid == uid).values(**values, update_time=utc_now()))
+
+
+def _free_id(connection: Connection, new: NewRun) -> str:
+    stem = f"{new.source.dataset.removeprefix('datasets/')[:80]}-{_title(new)}"
+    return names.free_id(stem, lambda candidate: _find(connection, candidate) is not None)
+
+
+def _title(new: NewRun) -> str:
+    return new.recipe.title if new.imported is None else new.imported.layout
+
+
+def _values(new: NewRun, run_id: str, uid: str) -> dict[str, Any]:
+    moment = utc_now()
+    config: dict[str, Any] = {**new.recipe.settings, "auto": new.recipe.auto}
+    if new.selection is not None:
+        resolved = new.recipe.resolve(row_count=new.selection.row_count, dimension=new.source.dimension)
+        config = resolved.to_dict()
+    latent_count = 0
+    if new.imported is not None:
+        latent_count = new.imported.latent_count
+    elif "expansion" in new.recipe.preview():
+        latent_count = int(new.recipe.preview()["expansion"]) * new.source.dimension
+    return {
+        "uid": uid,
+        "id": run_id,
+        "display_name": new.display_name or _title(new),
+        "description": new.description,
+        "dataset": new.source.dataset,
+        "dataset_uid": new.source.dataset_uid,
+        "source": _source_values(new.source, new.selection),
+        "config": config,
+        "attempt": "",
+        "shards": [],
+        "revision": 1,
+        "job": "",
+        "fingerprint": "",
+        "device": "",
+        "create_time": moment,
+        "update_time": moment,
+        "tags": list(new.tags),
+        "imported_from": "" if new.imported is None else new.imported.layout,
+        "latent_count": latent_count,
+    }
+
+
+def _source_values(source: Source, selection: Selection | None) -> dict[str, Any]:
+    values: dict[str, Any] = {"embedding_model": source.embedding_model, "dimension": source.dimension}
+    if selection is None:
+        return {**values, "ranges": None}
+    return {
+        **values,
+        "ranges": [list(bounds) for bounds in selection.ranges],
+        "row_count": selection.row_count,
+        "revision": selection.revision,
+        "history": selection.history,
+        "pending_count": selection.pending_count,
+    }
+
+
+def _insert_files(connection: Connection, uid: str, revision: int, files: Sequence[tuple[str, CodeShard]]) -> None:
+    if not files:
+        return
+    rows = [
+        {
+            "run_uid": uid,
+            "path": path,
+            "revision": revision,
+            "first_row": shard.first_row,
+            "last_row": shard.last_row,
+            "row_count": shard.row_count,
+        }
+        for path, shard in files
+    ]
+    connection.execute(insert(CODE_SHARDS), rows)
+
+
+def _shard(row: Row[Any]) -> CodeShard:
+    name = row.path.rpartition("/")[2]
+    return CodeShard(name=name, first_row=row.first_row, last_row=row.last_row, row_count=row.row_count)
+
+
+def _runs(connection: Connection, query: Select[Any]) -> list[Run]:
+    """The runs of a query, with three statements however many there are."""
+    rows = connection.execute(query).all()
+    uids = [row.uid for row in rows]
+    histories = _HISTORY.current_of(connection, uids)
+    metrics = _latest_metrics(connection, uids)
+    return [_to_run(row, histories.get(row.uid, ""), metrics.get(row.uid)) for row in rows]
 
 
 def _run(connection: Connection, row: Row[Any]) -> Run:
-    latest = select(METRICS.c["values"]).where(METRICS.c.run_uid == row.uid).order_by(METRICS.c.step.desc()).limit(1)
-    source = row.source
+    history = _HISTORY.current(connection, row.uid)
+    return _to_run(row, history, _latest_metrics(connection, [row.uid]).get(row.uid))
+
+
+def _latest_metrics(connection: Connection, uids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    newest = (
+        select(METRICS.c.run_uid, func.max(METRICS.c.step).label("step"))
+        .where(METRICS.c.run_uid.in_(uids))
+        .group_by(METRICS.c.run_uid)
+        .subquery()
+    )
+    query = select(METRICS.c.run_uid, METRICS.c["values"]).join(
+        newest, and_(newest.c.run_uid == METRICS.c.run_uid, newest.c.step == METRICS.c.step)
+    )
+    return {uid: values for uid, values in connection.execute(query)}
+
+
+def _to_run(row: Row[Any], history: str, metrics: Mapping[str, Any] | None) -> Run:
+    settings = dict(row.config)
+    auto = bool(settings.pop("auto", False))
+    selection = _selection(row.source)
     return Run(
         uid=row.uid,
         id=row.id,
         display_name=row.display_name,
         description=row.description,
-        source=Source(
-            row.dataset,
-            row.dataset_uid,
-            source["revision"],
-            [(start, end) for start, end in source["ranges"]],
-            source["row_count"],
-            source["embedding_model"],
-            source["dimension"],
-        ),
-        config=Config.from_dict(row.config),
-        attempt=row.attempt,
-        shards=[_shard(value) for value in row.shards],
+        source=_source(row),
+        selection=selection,
+        recipe=Recipe(settings, auto=auto),
+        config=None if selection is None else Config.from_dict(settings),
+        attempt=row.attempt or None,
         revision=row.revision,
-        metrics=connection.execute(latest).scalar(),
-        job=row.job,
-        fingerprint=row.fingerprint,
-        device=row.device,
+        history=history,
+        code_count=row.code_count,
+        dead_count=row.dead_count,
+        embedded_count=row.embedded_count,
+        coded_revision=row.coded_revision,
+        coded_history=row.coded_history,
+        metrics=metrics,
+        job=row.job or None,
+        fingerprint=row.fingerprint or None,
+        device=row.device or None,
         create_time=row.create_time,
         update_time=row.update_time,
         train_time=row.train_time,
         delete_time=row.delete_time,
         tags=row.tags,
         evaluation=row.evaluation,
-        imported_from=row.imported_from,
-        latent_count=row.latent_count or row.config["expansion"] * source["dimension"],
+        imported_from=row.imported_from or None,
+        latent_count=_latent_count(row, selection),
     )
 
 
-def _shard(value: str | dict[str, Any]) -> CodeShard:
-    return CodeShard(name=value) if isinstance(value, str) else CodeShard(**value)
+def _source(row: Row[Any]) -> Source:
+    return Source(
+        dataset=row.dataset,
+        dataset_uid=row.dataset_uid,
+        embedding_model=row.source["embedding_model"],
+        dimension=row.source["dimension"],
+    )
+
+
+def _selection(source: Mapping[str, Any]) -> Selection | None:
+    if source["ranges"] is None:
+        return None
+    return Selection(
+        ranges=[(start, end) for start, end in source["ranges"]],
+        row_count=source["row_count"],
+        revision=source["revision"],
+        history=source.get("history"),
+        pending_count=source.get("pending_count", 0),
+    )
+
+
+def _latent_count(row: Row[Any], selection: Selection | None) -> int | None:
+    if row.latent_count:
+        return row.latent_count
+    return None if selection is None else row.config["expansion"] * row.source["dimension"]

@@ -10,9 +10,7 @@ from services.chassis.idempotency import requests_table
 
 METADATA = MetaData()
 
-RUNS = Table(
-    "runs",
-    METADATA,
+_RUNS_COLUMNS = (
     Column("uid", String(32), primary_key=True),
     Column("id", String(128), nullable=False),
     Column("display_name", Text, nullable=False),
@@ -22,7 +20,7 @@ RUNS = Table(
     Column("source", JSON, nullable=False),
     Column("config", JSON, nullable=False),
     Column("attempt", Text, nullable=False),
-    Column("shards", JSON, nullable=False),
+    Column("shards", JSON, nullable=False),  # of versions before 0004; now always empty, see CODE_SHARDS
     Column("revision", BigInteger, nullable=False),
     Column("job", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
@@ -31,11 +29,16 @@ RUNS = Table(
     Column("update_time", DateTime, nullable=False),
     Column("train_time", DateTime),
     Column("delete_time", DateTime),
-    Column("request_id", String(128), unique=True),
+    Column("request_id", String(128), unique=True),  # of versions before 0003; now always null, see REQUESTS
     Column("tags", JSON, nullable=False, server_default="[]"),
     Column("evaluation", JSON),
     Column("imported_from", Text, nullable=False, server_default=""),
     Column("latent_count", BigInteger, nullable=False, server_default="0"),
+    Column("code_count", BigInteger, nullable=False, server_default="0"),
+    Column("dead_count", BigInteger),
+    Column("embedded_count", BigInteger),
+    Column("coded_revision", BigInteger),
+    Column("coded_history", String(32)),
     Index(
         "runs_id",
         "id",
@@ -44,14 +47,34 @@ RUNS = Table(
         postgresql_where=text("delete_time IS NULL"),
     ),
 )
+RUNS = Table("runs", METADATA, *_RUNS_COLUMNS)
 
-METRICS = Table(
-    "metrics",
-    METADATA,
+_METRICS_COLUMNS = (
     Column("run_uid", String(32), primary_key=True),
     Column("step", BigInteger, primary_key=True),
     Column("values", JSON, nullable=False),
 )
+METRICS = Table("metrics", METADATA, *_METRICS_COLUMNS)
+
+_CODE_SHARDS_COLUMNS = (
+    Column("run_uid", String(32), primary_key=True),
+    Column("path", String(255), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("first_row", BigInteger),
+    Column("last_row", BigInteger),
+    Column("row_count", BigInteger),
+)
+CODE_SHARDS = Table("code_shards", METADATA, *_CODE_SHARDS_COLUMNS)
+"""Files of codes. `revision` is the run's when the file was added. Rows are null for files of older versions."""
+
+_CODE_DELETIONS_COLUMNS = (
+    Column("run_uid", String(32), primary_key=True),
+    Column("revision", BigInteger, primary_key=True),
+    Column("first_row", BigInteger, primary_key=True),
+    Column("last_row", BigInteger, nullable=False),
+)
+CODE_DELETIONS = Table("code_deletions", METADATA, *_CODE_DELETIONS_COLUMNS)
+"""Rows (first to last, inclusive) whose codes were deleted at a revision of the run, and are ignored in older files."""
 
 HISTORIES = histories_table(METADATA, "trainer")
 """Of runs."""

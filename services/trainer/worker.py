@@ -1,10 +1,10 @@
-"""Jobs of the trainer."""
+"""The trainer's jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
@@ -13,23 +13,33 @@ from typing import Any, TypeAlias
 import numpy as np
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import from_url
+from obstore.store import ObjectStore
 
-from prisma.trainer.v1.trainer_service_pb2 import EvaluateRunRequest, PushRunRequest, SweepRunsRequest, TrainRunRequest
+from prisma.trainer.v1.trainer_service_pb2 import (
+    EncodeDatasetRequest,
+    EvaluateRunRequest,
+    PushRunRequest,
+    SweepRunsRequest,
+    TrainRunRequest,
+)
+from prisma_common import names as resource_names
 from services.chassis import names
 from services.chassis.blobs import Blobs
 from services.chassis.events import Events
+from services.chassis.idempotency import Call
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
-from services.trainer import convert
+from services.trainer import requests
+from services.trainer.autoencoders import Autoencoders
+from services.trainer.encoding import DatasetEncoder
 from services.trainer.errors import NoPushStore, PushFailed, RunNotFound, RunNotTrained
 from services.trainer.group import Group
-from services.trainer.runs import Run
+from services.trainer.model_card import sae_lens_files
+from services.trainer.runs import NewRun, Run, Selection, Source
 from services.trainer.sae import checkpoint, comparing, evaluating
-from services.trainer.sae.codes import CodeShard, load_codes
-from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors
-from services.trainer.sae.weights import Weights
-from services.trainer.store import Store
+from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors, normalization
+from services.trainer.settings import SERVICE
+from services.trainer.store import Store, TrainingResult
 from services.trainer.training import launch
 from services.trainer.training.protocol import (
     CheckpointWritten,
@@ -43,54 +53,58 @@ from services.trainer.training.protocol import (
     Task,
 )
 from services.trainer.upstream import Embedder
-from services.trainer.vector_files import VectorFiles
-from services.trainer.weights_files import sae_lens_files
+from services.trainer.vector_cache import VectorCache
 
-SERVICE = "trainer"
-TRAIN, SWEEP, EVALUATE, PUSH = "train-run", "sweep-runs", "evaluate-run", "push-run"
-CHANGED = "run.changed"
-DELETED = "run.deleted"
 Report: TypeAlias = Callable[[StepMetrics], Awaitable[None]]
-_MEASURING = "measuring what the reconstructions keep"
+_EVALUATING = "measuring what the reconstructions keep"
 
 
 class TrainerJobs:
-    """What the trainer's jobs do."""
+    """The work of each kind of job."""
 
     def __init__(
         self,
+        *,
         store: Store,
         blobs: Blobs,
-        folder: Path,
-        files: VectorFiles,
+        cache: VectorCache,
         embedder: Embedder,
+        autoencoders: Autoencoders,
+        encoder: DatasetEncoder,
         events: Events,
         device: str,
         group: Group,
         ack_wait: float,
+        push_store: ObjectStore | None = None,
         push_url: str | None = None,
     ) -> None:
         self._store = store
-        self._files = files
+        self._blobs = blobs
+        self._cache = cache
+        self._embedder = embedder
+        self._autoencoders = autoencoders
+        self._encoder = encoder
+        self._events = events
         self._device = device
         self._group = group
-        self._blobs = blobs
-        self._folder = folder
-        self._embedder = embedder
-        self._events = events
         self._ack_wait = ack_wait
-        self._push_url = push_url or ""
-        self._push_store = from_url(push_url) if push_url else None
+        self._push_store = push_store
+        self._push_url = push_url
         self._training = asyncio.Lock()
         self._kernels = launch.KernelCompilation()
 
     def kinds(self) -> list[JobKind]:
-        """The kinds, for the worker. One training at a time, the rest wait."""
+        """All kinds. One training runs at a time, the others wait."""
+        work: list[tuple[str, type[Any], Callable[[Any, JobContext], Awaitable[None]]]] = [
+            (resource_names.TRAIN_RUN, TrainRunRequest, self.train),
+            (resource_names.SWEEP_RUNS, SweepRunsRequest, self.sweep),
+            (resource_names.EVALUATE_RUN, EvaluateRunRequest, self.evaluate),
+            (resource_names.PUSH_RUN, PushRunRequest, self.push),
+            (resource_names.ENCODE_DATASET, EncodeDatasetRequest, self.encode_dataset),
+        ]
         return [
-            JobKind(SERVICE, TRAIN, TrainRunRequest, self.train, self._ack_wait),
-            JobKind(SERVICE, SWEEP, SweepRunsRequest, self.sweep, self._ack_wait),
-            JobKind(SERVICE, EVALUATE, EvaluateRunRequest, self.evaluate, self._ack_wait),
-            JobKind(SERVICE, PUSH, PushRunRequest, self.push, self._ack_wait),
+            JobKind(service=SERVICE, name=name, request_type=request, run=run, ack_wait=self._ack_wait)
+            for name, request, run in work
         ]
 
     async def compile_kernels(self) -> None:
@@ -99,154 +113,194 @@ class TrainerJobs:
 
     async def train(self, request: TrainRunRequest, context: JobContext) -> None:
         """Trains a run in a process of its own, from the last checkpoint, and commits weights and codes."""
-        run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
+        run = await asyncio.to_thread(self._store.run, requests.run_id(request.name))
 
         async def report(metrics: StepMetrics) -> None:
             await context.progress(metrics.step, metrics.total_steps, "steps", f"epoch {metrics.epoch:.1f}")
 
-        await self._train(run, context, report)
+        await self._train(run, context, report, allow_pending=request.allow_pending_documents)
 
     async def sweep(self, request: SweepRunsRequest, context: JobContext) -> None:
-        """Makes, trains and evaluates the runs of a grid, one after the other; what is done already stays."""
-        source = await self._embedder.source(request.dataset)
-        configs = [convert.config(each, source) for each in convert.grid(request)]
+        """Creates, trains and evaluates the runs of a grid, one after the other; what is done already stays."""
+        recipes = requests.grid(request)
         tag = f"sweep/{context.job.name.removeprefix('jobs/')}"
-        for place, config in enumerate(configs):
-            run = await asyncio.to_thread(
-                self._store.create,
-                "",
-                convert.place_in_grid(request, config),
-                "",
-                source,
-                config,
-                f"{tag}/{place}",
-                tags=[tag],
-            )
+        source, selection = await self._sweep_source(request, tag)
+        for position, recipe in enumerate(recipes):
+            title = requests.title_in_grid(request, recipe)
+            new = NewRun(source=source, selection=selection, recipe=recipe, display_name=title, tags=[tag])
+            run = await asyncio.to_thread(self._store.create, new, _sweep_call(tag, position))
 
-            async def report(metrics: StepMetrics, at: int = place, name: str = run.display_name) -> None:
-                message = f"{name}: epoch {metrics.epoch:.1f} of {metrics.total_steps} steps"
-                await context.progress(at, len(configs), "runs", message)
+            async def report(metrics: StepMetrics, done: int = position, title: str = run.display_name) -> None:
+                message = f"{title}: epoch {metrics.epoch:.1f} of {metrics.total_steps} steps"
+                await context.progress(done, len(recipes), "runs", message)
 
             try:
-                await self._train(run, context, report)
+                await self._train(run, context, report, allow_pending=True)
                 run = await asyncio.to_thread(self._store.run, run.id)
                 if run.evaluation is None:
-                    await context.progress(place, len(configs), "runs", f"{run.display_name}: {_MEASURING}")
+                    await context.progress(position, len(recipes), "runs", f"{run.display_name}: {_EVALUATING}")
                     await self._evaluate(run, context)
             except RunNotFound:
-                context.log(f"{run.name} was deleted; the sweep goes on without it")
+                context.log(f"{run.name} was deleted; the sweep continues without it")
             await context.checkpoint()
-        await context.progress(len(configs), len(configs), "runs")
+        await context.progress(len(recipes), len(recipes), "runs")
 
     async def evaluate(self, request: EvaluateRunRequest, context: JobContext) -> None:
-        """Measures a run on its held-out rows."""
-        run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
+        """Measures a run on its held-out rows. Raises RunNotTrained."""
+        run = await asyncio.to_thread(self._store.run, requests.run_id(request.name))
         if not run.trained:
             raise RunNotTrained(f"{run.name} has no weights yet; train it first")
-        await context.progress(0, 1, "runs", _MEASURING)
+        await context.progress(0, 1, "runs", _EVALUATING)
         await self._evaluate(run, context)
         await context.progress(1, 1, "runs")
 
     async def push(self, request: PushRunRequest, context: JobContext) -> None:
-        """Copies a run's weights to the operator's object store. Raises PushFailed."""
-        run = await asyncio.to_thread(self._store.run, convert.run_id(request.name))
-        if self._push_store is None:
+        """Copies a run's weights to the configured object store. Raises PushFailed, NoPushStore."""
+        run = await asyncio.to_thread(self._store.run, requests.run_id(request.name))
+        if self._push_store is None or self._push_url is None:
             raise NoPushStore
-        files = await asyncio.to_thread(lambda: sae_lens_files(run, self.weights(run)))
+        files = await asyncio.to_thread(lambda: sae_lens_files(run, self._autoencoders.weights(run)))
         total, done = sum(map(len, files.values())), 0
         await context.progress(0, total, "bytes")
         for name, data in files.items():
             try:
                 await obstore.put_async(self._push_store, f"{run.id}/{name}", data)
             except (BaseError, OSError) as error:
-                raise PushFailed(f"{self._push_url} did not take {run.id}/{name}: {_first_line(error)}") from error
+                raise PushFailed(f"{self._push_url} refused {run.id}/{name}: {_first_line(error)}") from error
             done += len(data)
             await context.progress(done, total, "bytes")
         context.log(f"{run.name} is at {self._push_url.rstrip('/')}/{run.id}/")
 
-    async def _train(self, run: Run, context: JobContext, report: Report) -> None:
+    async def encode_dataset(self, request: EncodeDatasetRequest, context: JobContext) -> None:
+        """Brings a run's codes up to date with its dataset."""
+        run = await asyncio.to_thread(self._store.run, requests.run_id(request.name))
+        if run.trained:
+            run = await self._encoder.update(run, context)
+            await self._events.publish(resource_names.RUN_CHANGED, run.name)
+
+    async def _sweep_source(self, request: SweepRunsRequest, tag: str) -> tuple[Source, Selection]:
+        """Dataset and rows of all runs of a sweep: those of its first run, if an earlier attempt created it."""
+        first = await asyncio.to_thread(self._store.answered, _sweep_call(tag, 0))
+        if first is not None and first.selection is not None:
+            return first.source, first.selection
+        allow_pending = request.allow_pending_documents
+        dataset = await self._embedder.embedded_dataset(request.dataset, allow_pending=allow_pending)
+        return dataset.source, await self._embedder.selection(dataset)
+
+    async def _train(self, run: Run, context: JobContext, report: Report, *, allow_pending: bool) -> None:
         if run.trained:
             return
         if self._training.locked():
-            await context.progress(0, 0, "steps", "waits for another training to end")
+            await context.progress(0, 0, "steps", "waiting for another training to end")
         async with self._training:
             while not self._kernels.finished:
                 await context.progress(0, 0, "steps", "compiling the kernels, once for this machine")
                 await self._kernels.wait(1.0)
+            run = await self._begin(run, context, allow_pending=allow_pending)
             await self._train_now(run, context, report)
 
-    async def _train_now(self, run: Run, context: JobContext, report: Report) -> None:
-        data, fingerprint = await self._data(run, context)
+    async def _begin(self, run: Run, context: JobContext, *, allow_pending: bool) -> Run:
+        """Fixes what the run is trained on, unless an earlier attempt did."""
+        selection, config = run.selection, run.config
+        if selection is None or config is None:
+            is_import = run.imported_from is not None
+            dataset = await self._embedder.embedded_dataset(
+                run.source.dataset, allow_pending=allow_pending or is_import
+            )
+            selection = await self._embedder.selection(dataset)
+            config = run.recipe.resolve(row_count=selection.row_count, dimension=run.source.dimension)
         await context.prove()
-        await asyncio.to_thread(
-            self._store.change, run.id, run.uid, job=context.job.name, fingerprint=fingerprint, device=self._device
+        run = await asyncio.to_thread(
+            lambda: self._store.begin_training(run, selection, config, job=context.job.name, device=self._device)
         )
-        path = f"{run.folder}/{names.new_uid()}"
+        context.log(_describe(run, selection))
+        return run
+
+    async def _train_now(self, run: Run, context: JobContext, report: Report) -> None:
+        data = await self._data(run, context)
+        assert run.config is not None
+        attempt = f"{run.folder}/{names.new_uid()}"
+        folder = self._blobs.folder / attempt
+        is_import = run.imported_from is not None
         task = Task(
             vectors=data,
             config=run.config,
-            folder=self._folder / path,
+            folder=folder,
             checkpoint=await asyncio.to_thread(self._last_checkpoint, run),
             device=self._device,
-            imported_weights=self._folder / run.imported if run.imported_from else None,
+            imported_weights=await asyncio.to_thread(self._blobs.local, run.imported_weights) if is_import else None,
         )
-        (self._folder / path).mkdir(parents=True)
-        shards: Sequence[CodeShard] = []
-        group = Group() if run.imported_from else self._group
+        folder.mkdir(parents=True)
+        group = Group() if is_import else self._group
         if group.hosts > 1:
             await context.progress(0, 0, "steps", f"waiting for {group.hosts} hosts at {group.rendezvous}")
+        finished: Finished | None = None
         # A worker that lost its lease keeps no progress: another attempt resumes from the last checkpoint.
         training = launch.train(task, group, keep_progress=lambda: not context.lost)
         async with aclosing(training) as messages:
             async for message in messages:
                 await self._record(run, message, context, report)
                 if isinstance(message, Finished):
-                    shards = message.shards
+                    finished = message
+        assert finished is not None  # else the process has failed, and `train` raised
+        await self._commit(run, attempt, finished, context)
+
+    async def _commit(self, run: Run, attempt: str, finished: Finished, context: JobContext) -> None:
+        """Makes an attempt the run's, and deletes what is left of others."""
+        files = [f"{attempt}/weights.safetensors", *(f"{attempt}/{shard.name}" for shard in finished.shards)]
+        blobs = await asyncio.to_thread(self._blobs.adopt, *files)
         await context.prove()
-        done = await asyncio.to_thread(self._store.commit, run, path, shards)
-        for old in (self._folder / run.folder).iterdir():
-            if old.is_dir() and f"{run.folder}/{old.name}" != done.attempt:
-                await asyncio.to_thread(self._blobs.delete, f"{run.folder}/{old.name}")
-        await self._events.publish(CHANGED, run.name)
+        result = TrainingResult(attempt=attempt, shards=finished.shards, dead_count=finished.dead_count, blobs=blobs)
+        run = await asyncio.to_thread(self._store.commit, run, result)
+        await asyncio.to_thread(self._delete_leftovers, run)
+        await self._events.publish(resource_names.RUN_CHANGED, run.name)
+
+    def _delete_leftovers(self, run: Run) -> None:
+        """Deletes other attempts and checkpoints of a trained run."""
+        for path in (self._blobs.folder / run.folder).iterdir():
+            folder = f"{run.folder}/{path.name}"
+            if path.is_dir() and folder != run.attempt:
+                self._blobs.delete(folder)
+        self._blobs.delete(f"{run.attempt}/{checkpoint.NAME}")
 
     async def _evaluate(self, run: Run, context: JobContext) -> None:
-        data, _fingerprint = await self._data(run, context)
-        other = await asyncio.to_thread(self._store.seeds_of, run)
-        found = await asyncio.to_thread(self._measure, run, data, other)
+        data = await self._data(run, context)
+        other = await asyncio.to_thread(self._store.other_seed, run)
+        evaluation = await asyncio.to_thread(self._measure, run, data, other)
         await context.prove()
-        await asyncio.to_thread(self._store.change, run.id, run.uid, evaluation=found)
+        await asyncio.to_thread(lambda: self._store.change(run.id, uid=run.uid, evaluation=evaluation))
 
     def _measure(self, run: Run, data: Path, other: Run | None) -> dict[str, Any]:
-        vectors = Vectors(data)
-        config = run.config
-        rows = Batches(vectors, config.batch_size, config.held_out_fraction, config.seed).held_out
-        if run.imported_from or not len(rows):  # all are new to it, or none is
+        assert run.config is not None
+        vectors, config = Vectors(data), run.config
+        batches = Batches(vectors, config.batch_size, config.held_out_fraction, config.seed)
+        rows, training_rows = batches.held_out, batches.train_rows
+        if run.imported_from is not None or not len(rows):  # it was trained on none of them, or on all
             rows = np.sort(np.random.default_rng(config.seed).permutation(vectors.rows)[:MAX_HELD_OUT])
-        weights = self.weights(run)
-        counts = np.zeros(weights.latent_count, dtype=np.int64)
-        for shard in run.shards:
-            codes = load_codes(self._folder / run.attempt / shard.name)
-            counts += np.bincount(codes.indices, minlength=weights.latent_count)
-        found = asdict(evaluating.evaluate(weights, vectors.take(rows), counts / run.source.row_count))
-        found["row_count"] = found.pop("rows")
+            training_rows = np.arange(vectors.rows)
+        weights = self._autoencoders.weights(run)
+        mean = normalization(vectors, training_rows, "standard", config.seed).mean
+        density = self._encoder.latent_counts(run) / max(run.code_count, 1)
+        evaluation = asdict(evaluating.evaluate(weights, vectors.take(rows), density, mean=mean))
+        evaluation["row_count"] = evaluation.pop("rows")
         if other is not None:
-            own, others = comparing.directions(weights), comparing.directions(self.weights(other))
-            found["stability"] = comparing.match(own, others).stability
-        return {**found, "time": time.time()}
+            first, second = (comparing.directions(self._autoencoders.weights(sibling)) for sibling in (run, other))
+            evaluation["stability"] = comparing.match(first, second).stability
+        return {**evaluation, "time": time.time()}
 
-    def weights(self, run: Run) -> Weights:
-        """Of a trained run."""
-        return Weights.load(self._folder / run.attempt / "weights.safetensors")
-
-    async def _data(self, run: Run, context: JobContext) -> tuple[Path, str]:
-        """The folder with the run's vectors, which are pulled if they aren't there, and their fingerprint."""
-        fingerprint = run.fingerprint
-        if self._files.of(fingerprint) is None:
-            await context.progress(0, 0, "vectors", "reading vectors")
-            fingerprint = await self._embedder.pull(run.source, self._files, context.progress)
-        data = self._files.of(fingerprint)
-        assert data is not None
-        return data, fingerprint
+    async def _data(self, run: Run, context: JobContext) -> Path:
+        """The folder with the run's vectors, which are read from the embedder if they are not cached."""
+        assert run.selection is not None
+        folder = self._cache.folder_of(run.fingerprint)
+        if folder is not None:
+            return folder
+        await context.progress(0, 0, "vectors", "reading vectors")
+        fingerprint = await self._embedder.pull(run.source, run.selection, self._cache, context.progress)
+        await context.prove()
+        await asyncio.to_thread(lambda: self._store.change(run.id, uid=run.uid, fingerprint=fingerprint))
+        folder = self._cache.folder_of(fingerprint)
+        assert folder is not None
+        return folder
 
     async def _record(self, run: Run, message: Message, context: JobContext, report: Report) -> None:
         """Keeps what the training process reports."""
@@ -268,8 +322,19 @@ class TrainerJobs:
 
     def _last_checkpoint(self, run: Run) -> Path | None:
         """The newest checkpoint of the run's attempts; each replaces the one before completely."""
-        files = list((self._folder / run.folder).glob(f"*/{checkpoint.NAME}"))
+        files = list((self._blobs.folder / run.folder).glob(f"*/{checkpoint.NAME}"))
         return max(files, key=lambda file: file.stat().st_mtime_ns) if files else None
+
+
+def _sweep_call(tag: str, position: int) -> Call | None:
+    return Call.of_bytes(f"{tag}/{position}", "SweepRuns", b"")
+
+
+def _describe(run: Run, selection: Selection) -> str:
+    """What a run is trained on, for the job's log."""
+    total = selection.row_count + selection.pending_count
+    rows = f"{selection.row_count:,} of {total:,} documents" if selection.pending_count else f"{total:,} documents"
+    return f"{run.name} uses {rows} of {run.source.dataset} at revision {selection.revision}"
 
 
 def _first_line(error: Exception) -> str:

@@ -43,6 +43,11 @@ class Suite:
         """A dataset of `count` embedded texts of the sample."""
         await calls.fill(self.embedder, self.jobs, count)
 
+    async def add(self, count: int) -> None:
+        """Adds documents to the dataset, without embedding them."""
+        documents = [{"id": f"added-{number}", "text": f"an added text, number {number}"} for number in range(count)]
+        await calls.add(self.embedder, documents)
+
 
 @pytest.fixture
 def processes(nats_server: NatsServer, tmp_path: Path) -> Iterator[tuple[ServiceProcess, ServiceProcess]]:

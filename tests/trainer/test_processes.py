@@ -44,8 +44,8 @@ METRICS = StepMetrics(
     fvu=0.5,
     held_out_fvu=None,
     l0=4.0,
-    dead_count=2,
-    dead_share=0.5,
+    silent_count=2,
+    silent_share=0.5,
     gradient_norm=1.0,
     learning_rate=0.01,
     samples_per_second=10.0,
@@ -59,7 +59,7 @@ MESSAGES: Sequence[Message] = [
     CheckpointWritten(5),
     PatienceExhausted(7),
     RowsEncoded(done=1, total=2),
-    Finished([CodeShard(name="codes-00000.npz", first_row=3, last_row=9, row_count=4)]),
+    Finished([CodeShard(name="codes-00000.npz", first_row=3, last_row=9, row_count=4)], dead_count=3),
     Failed(cause="diverged", message="the loss is nan"),
 ]
 

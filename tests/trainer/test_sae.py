@@ -22,7 +22,7 @@ def test_a_training_explains_the_data_with_unit_decoder_rows_and_no_dead_latents
     weights = training.weights
     held_out = vectors[training.held_out]
     assert weights.fvu(held_out) < 0.25
-    assert training.measure() == pytest.approx(weights.fvu(held_out), rel=1e-4)
+    assert training.measure() == pytest.approx(weights.fvu(held_out, training.mean), rel=1e-4)
     np.testing.assert_allclose(np.linalg.norm(weights.W_dec, axis=1), 1, rtol=1e-5)
     assert training.dead.mean() < 0.01
     indices, _values = weights.encode_dense(held_out)

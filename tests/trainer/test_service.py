@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import numpy as np
@@ -73,6 +74,16 @@ async def stepped(suite: Suite, steps: int) -> None:
     raise AssertionError("the training did not begin")
 
 
+async def until(suite: Suite, condition: Callable[[Run], bool]) -> Run:
+    """The run once the condition is true."""
+    for _ in range(600):
+        run = await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))
+        if condition(run):
+            return run
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"never came true: {run}")
+
+
 def children(folder: Path) -> str:
     return subprocess.run(
         ["pgrep", "-f", f"services.trainer.training.*{folder}"], capture_output=True, text=True, check=False
@@ -83,6 +94,7 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
     await suite.fill(1000)
     run = await trained(suite, SMALL)
     assert (run.state, run.row_count, run.code_count) == (Run.STATE_TRAINED, 1000, 1000)
+    assert (run.pending_count, run.uncoded_count) == (0, 0)
     assert run.dimension * 2 == 512
     assert 0 < run.metrics.held_out_fvu < 1
     codes = await codes_of(suite)
@@ -103,9 +115,13 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
             assert found.values.tobytes() == stored.values.tobytes()
             assert found.indices.tobytes() == stored.indices.tobytes()
             assert len(answer.unexplained_fractions) == len(found)
+    assert run.dead_count == len(set(range(512)) - set(codes.indices.tolist()))
     some = await codes_of(suite, row_ranges=[RowRange(start=10, end=20)], start_row=15)
     np.testing.assert_array_equal(some.rows, np.arange(15, 20))
-    assert len(await codes_of(suite, since_revision=run.revision)) == 0
+    assert len(await codes_of(suite, since_revision=run.revision, history=run.history)) == 0
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await codes_of(suite, since_revision=run.revision, history="of another data folder")
+    assert reason(caught.value) == "HISTORY_CHANGED"
     directions = [
         wire.unpack_vectors(block.directions)[1]
         async for block in suite.trainer.ReadDecoder(pb2.ReadDecoderRequest(run=RUN))
@@ -231,9 +247,11 @@ async def test_a_paused_training_goes_on_where_it_was_and_ends_as_if_it_had_not_
 
 async def test_a_clone_has_the_rows_and_the_recipe_but_for_what_is_changed(suite: Suite) -> None:
     await suite.fill(300)
-    first = await suite.trainer.CreateRun(
-        pb2.CreateRunRequest(run_id="r", run=Run(dataset=DATASET, config=SMALL, tags=["a", "b"], description="why"))
-    )
+    described = Run(dataset=DATASET, config=SMALL, tags=["a", "b"], description="why")
+    await suite.trainer.CreateRun(pb2.CreateRunRequest(run_id="r", run=described))
+    job = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    first = await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))
     clone = await suite.trainer.CloneRun(pb2.CloneRunRequest(name=RUN, run_id="c", config=Config(k=4)))
     assert (clone.row_count, clone.row_ranges) == (first.row_count, first.row_ranges)
     assert (list(clone.tags), clone.description) == (["a", "b"], "why")
@@ -331,14 +349,108 @@ async def test_a_run_is_pushed_to_the_operators_store_as_it_is_exported(suite: S
     assert (job.state, reason_of(job.error)) == (Job.STATE_FAILED, "PUSH_FAILED")
 
 
-async def test_auto_chooses_for_the_data_and_keeps_what_is_given(suite: Suite) -> None:
+async def test_rows_and_automatic_settings_are_those_of_the_moment_when_the_training_starts(suite: Suite) -> None:
     await suite.fill(300)
-    run = await made(suite, Config(auto=True, k=12, architecture=Config.ARCHITECTURE_BATCH_TOP_K))
+    created = await made(suite, Config(auto=True, k=12, architecture=Config.ARCHITECTURE_BATCH_TOP_K))
+    assert (created.row_count, created.latent_count, created.config.auto) == (0, 0, True)
+    assert (created.config.k, created.config.HasField("expansion")) == (12, False)
+    await suite.fill(4500)
+    job = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert any("4,500 documents" in line.text for line in job.log)
+    run = await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))
+    assert (run.row_count, run.code_count, run.config.auto) == (4500, 4500, False)
     assert (run.config.k, run.config.architecture) == (12, Config.ARCHITECTURE_BATCH_TOP_K)
-    assert run.config.expansion == 1
+    assert run.config.expansion == 5  # with 300 rows it would be 1
     assert run.config.epochs == 100
     assert run.config.patience > 0
     assert run.config.learning_rate > 0
+
+
+async def test_documents_that_are_not_embedded_yet_are_not_left_out_unnoticed(suite: Suite) -> None:
+    await suite.fill(100)
+    created = await made(suite, SMALL)
+    await suite.add(40)
+    calls: list[Awaitable[Any]] = [
+        suite.trainer.CreateRun(pb2.CreateRunRequest(run=Run(dataset=DATASET))),
+        suite.trainer.TrainRun(pb2.TrainRunRequest(name=created.name)),
+        suite.trainer.SweepRuns(pb2.SweepRunsRequest(dataset=DATASET, ks=[4])),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.aio.AioRpcError, match="40 of 140 documents") as caught:
+            await call
+        assert reason(caught.value) == "DOCUMENTS_PENDING"
+    request = pb2.TrainRunRequest(name=created.name, allow_pending_documents=True)
+    job = await suite.ended(await suite.trainer.TrainRun(request))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert any("100 of 140 documents" in line.text for line in job.log)
+    run = await suite.trainer.GetRun(pb2.GetRunRequest(name=created.name))
+    assert (run.row_count, run.pending_count) == (100, 40)
+    assert any("40 were not embedded yet" in warning for warning in run.warnings)
+    assert any("Too little data" in warning for warning in run.warnings)
+
+
+async def test_codes_follow_the_documents(suite: Suite) -> None:
+    await suite.fill(200)
+    trained_run = await trained(suite, SMALL)
+    before = await codes_of(suite)
+    await suite.fill(230)
+    run = await until(suite, lambda run: run.code_count == 230)
+    assert run.revision > trained_run.revision
+    assert run.row_count == 200
+    after = await codes_of(suite)
+    np.testing.assert_array_equal(after.rows, np.arange(230))
+    assert after.slice(0, 200).values.tobytes() == before.values.tobytes()
+    new = await codes_of(suite, since_revision=trained_run.revision, history=trained_run.history)
+    np.testing.assert_array_equal(new.rows, np.arange(200, 230))
+    listed = await suite.embedder.ListDocuments(embedder_pb2.ListDocumentsRequest(parent=DATASET, page_size=1000))
+    doomed = next(document for document in listed.documents if document.row == 7)
+    await suite.embedder.DeleteDocument(embedder_pb2.DeleteDocumentRequest(name=doomed.name))
+    later = await until(suite, lambda run: run.code_count == 229)
+    assert 7 not in (await codes_of(suite)).rows
+    deleted = [
+        row
+        async for block in suite.trainer.ReadCodes(
+            pb2.ReadCodesRequest(run=RUN, since_revision=run.revision, history=run.history)
+        )
+        for row in block.deleted_rows
+    ]
+    assert deleted == [7]
+    assert later.dead_count == len(set(range(512)) - set((await codes_of(suite)).indices.tolist()))
+
+
+async def test_a_repeated_request_returns_the_same_run_and_another_one_is_refused(suite: Suite) -> None:
+    await suite.fill(60)
+    request = pb2.CreateRunRequest(run=Run(dataset=DATASET, config=SMALL), request_id="one")
+    first = await suite.trainer.CreateRun(request)
+    await suite.add(5)  # that documents are pending now does not matter any more
+    assert (await suite.trainer.CreateRun(request)).uid == first.uid
+    changed = pb2.CreateRunRequest(run_id="other", run=Run(dataset=DATASET, config=SMALL), request_id="one")
+    clone = pb2.CloneRunRequest(name=first.name, request_id="one")
+    for call in (suite.trainer.CreateRun(changed), suite.trainer.CloneRun(clone)):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert reason(caught.value) == "REQUEST_ID_REUSED"
+    assert len((await suite.trainer.ListRuns(pb2.ListRunsRequest())).runs) == 1
+
+
+async def test_damaged_weights_and_codes_are_reported_and_never_sent(suite: Suite) -> None:
+    await suite.fill(60)
+    await trained(suite, SMALL)
+    [weights] = suite.folder.glob("runs/*/*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    [codes] = suite.folder.glob("runs/*/*/codes-*.npz")
+    data = bytearray(codes.read_bytes())
+    data[len(data) // 2] ^= 1
+    codes.write_bytes(data)
+    calls = [
+        suite.trainer.ExportWeights(pb2.ExportWeightsRequest(run=RUN)),
+        suite.trainer.ReadCodes(pb2.ReadCodesRequest(run=RUN)),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            assert [part async for part in call] == []
+        assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.DATA_LOSS, "BLOB_DAMAGED")
 
 
 async def test_a_file_that_is_no_autoencoder_or_not_of_the_datasets_dimension_makes_no_run(suite: Suite) -> None:
@@ -370,6 +482,7 @@ BAD = [
     ("SweepRuns", pb2.SweepRunsRequest(dataset=DATASET, ks=[0]), "INVALID_ARGUMENT"),
     ("SweepRuns", pb2.SweepRunsRequest(dataset=DATASET, seeds=range(101)), "INVALID_ARGUMENT"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, tags=["x" * 65])), "INVALID_ARGUMENT"),
+    ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, display_name="a\0b")), "INVALID_ARGUMENT"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(architecture=9))), "INVALID_ARGUMENT"),
     ("GetRun", pb2.GetRunRequest(name="runs/none"), "RUN_NOT_FOUND"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset="datasets/none")), "DATASET_NOT_FOUND"),

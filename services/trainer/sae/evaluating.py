@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.trainer.sae.kernels import F32
+from services.trainer.sae.vectors import mean_of, variation
 from services.trainer.sae.weights import Weights
 
 DENSE = 0.1
@@ -23,8 +24,8 @@ class Evaluation:
     """Measures on (N, d) vectors, in their own space; densities are those over all vectors that there are codes of."""
 
     rows: int
-    fvu: float
-    """Σ|x − x̂|² / Σ|x − x̄|²."""
+    fvu: float | None
+    """Σ|x − x̂|² / Σ|x − x̄|², with x̄ the mean of the training rows. None for fewer than two vectors."""
     cosine: float
     """Mean cosine of x and x̂, both from the mean."""
     l0: float
@@ -41,15 +42,22 @@ class Evaluation:
     """nDCG@10 of searching reconstructions, the i-th nearest by the vectors themselves being worth 11 − i."""
 
 
-def evaluate(weights: Weights, vectors: F32, density: NDArray[np.float64] | None = None, seed: int = 0) -> Evaluation:
+def evaluate(
+    weights: Weights,
+    vectors: F32,
+    density: NDArray[np.float64] | None = None,
+    seed: int = 0,
+    *,
+    mean: F32 | None = None,
+) -> Evaluation:
     """Measures on vectors (N, d); neighbours on at most 1,000 queries in 20,000 of them. Raises InvalidVectors.
 
     density (n,): the share of all vectors that activate each latent; None for that of these. Few vectors leave latents
-    silent that are not dead.
+    silent that are not dead. mean (d,): that of the training rows; None for that of these.
     """
     counts = np.zeros(weights.latent_count, dtype=np.int64)
-    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    left = total = cosine = 0.0
+    center = mean_of(vectors) if mean is None else mean
+    left = cosine = 0.0
     again = np.empty_like(vectors)
     for begin in range(0, len(vectors), 8192):
         part = vectors[begin : begin + 8192]
@@ -57,15 +65,15 @@ def evaluate(weights: Weights, vectors: F32, density: NDArray[np.float64] | None
         again[begin : begin + 8192] = found = weights.decode_dense(indices, values)
         counts += np.bincount(indices[indices >= 0], minlength=weights.latent_count)
         left += float(np.square(part - found).sum(dtype=np.float64))
-        a, b = part - mean, found - mean
-        total += float(np.square(a).sum(dtype=np.float64))
+        a, b = part - center, found - center
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         cosine += float((np.einsum("ij,ij->i", a, b) / np.maximum(norms, 1e-12)).sum())
     density = counts / max(len(vectors), 1) if density is None else density
+    total = variation(vectors, center)
     overlap, ndcg = _neighbors(vectors, again, np.random.default_rng(seed))
     return Evaluation(
         rows=len(vectors),
-        fvu=left / max(total, 1e-30),
+        fvu=None if total is None else left / total,
         cosine=cosine / max(len(vectors), 1),
         l0=float(counts.sum() / max(len(vectors), 1)),
         dead_share=float((density == 0).mean()),

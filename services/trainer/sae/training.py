@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from services.trainer.sae.config import Config
 from services.trainer.sae.kernels import Factors, engine_for
-from services.trainer.sae.vectors import Batches, Vectors, normalization
+from services.trainer.sae.vectors import Batches, Vectors, normalization, variation
 from services.trainer.sae.weights import F32, Weights
 
 THRESHOLD_RATE = 0.01
@@ -69,6 +69,8 @@ class Training:
             )
         self._device = device
         spread = normalization(self._vectors, self._batches.train_rows, config.normalization, config.seed)
+        self.mean = np.asarray(spread.mean + spread.scale * spread.center, dtype=np.float32)
+        """(d,), that of the training rows."""
         rng = np.random.default_rng([config.seed, 4])
         n, d = self._plan.latents, self._vectors.dimension
         directions = rng.standard_normal((n, d), dtype=np.float32)
@@ -89,7 +91,7 @@ class Training:
         total = self.steps_per_epoch * config.epochs
         self._ends = np.array([total - max(1, round(config.decay_fraction * total)), total], dtype=np.int64)
         self._best = np.array([np.inf, 0.0])
-        self._held_out: tuple[F32, float] | None = None
+        self._held_out: tuple[F32, float | None] | None = None
         self.step = 0
 
     @property
@@ -166,16 +168,18 @@ class Training:
         return self.config.learning_rate * min(1.0, self.step / warmup, left)
 
     def measure(self) -> float | None:
-        """Fraction of variance unexplained on the held-out rows, in the vectors' own space; None without such rows."""
-        if not len(self.held_out):
+        """Fraction of variance unexplained on the held-out rows, in the vectors' own space: Σ|x − x̂|² / Σ|x − x̄|², with
+        x̄ the mean of the training rows. None for fewer than two held-out rows, or without variance."""
+        if len(self.held_out) < 2:
             return None
         if self._held_out is None:
             vectors = self._batches.held_out_vectors()
-            around = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-            self._held_out = vectors, max(float(np.square(around).sum(dtype=np.float64)), 1e-30)
+            self._held_out = vectors, variation(vectors, self.mean)
         vectors, total = self._held_out
+        if total is None:
+            return None
         if self._plan.scope == "batch":
-            return self.weights.fvu(vectors)
+            return self.weights.fvu(vectors, self.mean)
         left = 0.0
         size = self._batches.batch_size
         for begin in range(0, len(vectors), size):

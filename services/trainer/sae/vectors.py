@@ -94,6 +94,23 @@ class Vectors:
         return result
 
 
+MIN_VARIANCE = 1e-12
+"""Smallest Σ|x − mean|² / Σ|x|² of which a fraction can be measured in float32."""
+
+
+def mean_of(vectors: F32) -> F32:
+    """The mean (d,) of (N, d) vectors."""
+    return np.asarray(vectors.mean(axis=0, dtype=np.float64), dtype=np.float32)
+
+
+def variation(vectors: F32, mean: F32) -> float | None:
+    """Σ|x − mean|² of (N, d) vectors; None for fewer than two, and where rounding errors are all that there is."""
+    if len(vectors) < 2:
+        return None
+    around = float(np.square(vectors - mean, dtype=np.float64).sum())
+    return around if around > MIN_VARIANCE * float(np.square(vectors, dtype=np.float64).sum()) else None
+
+
 @dataclass(frozen=True)
 class Spread:
     """Where the vectors lie: mean and scale (d,) that normalise them, (x − mean) / scale, the mean of what comes of it

@@ -18,7 +18,7 @@ from services.trainer.sae.kernels import F32, screening
 from services.trainer.sae.kernels.encoding import BLOCK, decode_rows, encode_above, encode_rows
 from services.trainer.sae.kernels.stepping import Sae
 from services.trainer.sae.kernels.threads import spread, threads
-from services.trainer.sae.vectors import check
+from services.trainer.sae.vectors import check, mean_of, variation
 
 _TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")
 
@@ -106,13 +106,17 @@ class Weights:
         total = np.square(vectors - self.mean).sum(axis=1)
         return np.square(residual).sum(axis=1) / np.maximum(total, np.finfo(np.float32).tiny)
 
-    def fvu(self, vectors: F32) -> float:
-        """Fraction of variance unexplained: Σ|x − x̂|² / Σ|x − x̄|² over these (B, d) vectors, in their own space."""
+    def fvu(self, vectors: F32, mean: F32 | None = None) -> float | None:
+        """Fraction of variance unexplained: Σ|x − x̂|² / Σ|x − mean|² over these (B, d) vectors, in their own space.
+
+        mean: (d,), that of the training rows; by default that of these vectors. None for fewer than two vectors, or
+        without variance.
+        """
+        total = variation(vectors, mean_of(vectors) if mean is None else mean)
+        if total is None:
+            return None
         residual = vectors - self.decode_dense(*self.encode_dense(vectors))
-        around = vectors - vectors.mean(axis=0)
-        return float(
-            np.square(residual, dtype=np.float64).sum() / max(np.square(around, dtype=np.float64).sum(), 1e-30)
-        )
+        return float(np.square(residual, dtype=np.float64).sum()) / total
 
     def to_bytes(self, card: dict[str, Any]) -> bytes:
         """As a safetensors file, with `card` in its metadata."""

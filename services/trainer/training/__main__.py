@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prisma_common.wire import concatenate
 from services.chassis.files import is_full_disk, whole
@@ -85,24 +86,32 @@ def run(task: Task, *, reports: bool) -> None:
     with whole(task.folder / "weights.safetensors") as file:
         file.write(weights.to_bytes({"config": task.config.to_dict()}))
     row_numbers = np.load(task.vectors / "rows.npy", allow_pickle=False)
-    _report(Finished(write_codes(weights, vectors, row_numbers, task.folder)))
+    shards, dead_count = write_codes(weights, vectors, row_numbers, task.folder)
+    _report(Finished(shards=shards, dead_count=dead_count))
 
 
-def write_codes(weights: Weights, vectors: Vectors, row_numbers: np.ndarray, folder: Path) -> list[CodeShard]:
-    """Encodes all vectors into shards in `folder`, reporting progress. `row_numbers` is (N,) uint64, rising."""
+def write_codes(
+    weights: Weights, vectors: Vectors, row_numbers: NDArray[np.uint64], folder: Path
+) -> tuple[list[CodeShard], int]:
+    """Encodes all vectors into shards in `folder`, reporting progress; returns them and the number of dead latents.
+
+    row_numbers: (N,), rising.
+    """
     shards: list[CodeShard] = []
+    is_dead = np.ones(weights.latent_count, dtype=np.bool_)
     for start in range(0, len(row_numbers), SHARD_ROWS):
         end = min(start + SHARD_ROWS, len(row_numbers))
         parts = []
         for first in range(start, end, _PROGRESS_ROWS):
             last = min(first + _PROGRESS_ROWS, end)
             parts.append(weights.encode(vectors.read(first, last), row_numbers[first:last]))
+            is_dead[parts[-1].indices] = False
             _report(RowsEncoded(done=last, total=len(row_numbers)))
         name = f"codes-{len(shards):05d}.npz"
         save_codes(folder / name, concatenate(parts, weights.latent_count))
         first_row, last_row = int(row_numbers[start]), int(row_numbers[end - 1])
         shards.append(CodeShard(name=name, first_row=first_row, last_row=last_row, row_count=end - start))
-    return shards
+    return shards, int(is_dead.sum())
 
 
 def _prepare(task: Task, vectors: Vectors, *, reports: bool) -> Training:
@@ -167,7 +176,7 @@ class _Progress:
 
     def _metrics(self, result: StepResult, held_out_fvu: float | None) -> StepMetrics:
         training = self._training
-        dead_count = int(training.dead.sum())
+        silent_count = int(training.dead.sum())
         elapsed = time.monotonic() - self._start
         batch_size = training.samples / max(training.step, 1)
         return StepMetrics(
@@ -176,8 +185,8 @@ class _Progress:
             total_steps=training.total_steps,
             epoch=training.step / training.steps_per_epoch,
             held_out_fvu=held_out_fvu,
-            dead_count=dead_count,
-            dead_share=dead_count / training.weights.latent_count,
+            silent_count=silent_count,
+            silent_share=silent_count / training.weights.latent_count,
             samples_per_second=(training.step - self._first_step) * batch_size / (elapsed + 1e-9),
             elapsed_seconds=elapsed,
             peak_memory_bytes=_peak_memory_bytes(),

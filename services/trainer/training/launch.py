@@ -43,18 +43,7 @@ async def train(
         raise TrainingFailed(
             f"expected a batch size that {group.size} processes can share, got {task.config.batch_size}"
         )
-    command = ["-m", _MODULE] if group.size == 1 else torchrun_arguments(group)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        task.to_json(),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(),
-        limit=_LINE_BYTES,
-        start_new_session=True,
-    )
+    process = await _start(task, group)
     assert process.stdout is not None and process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())
     try:
@@ -153,6 +142,21 @@ class KernelCompilation:
             if process.returncode is None:
                 process.kill()
             await to_the_end(asyncio.wait([compiled]))
+
+
+async def _start(task: Task, group: Group) -> asyncio.subprocess.Process:
+    command = ["-m", _MODULE] if group.size == 1 else torchrun_arguments(group)
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        task.to_json(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+        limit=_LINE_BYTES,
+        start_new_session=True,
+    )
 
 
 def _error(failure: Failed) -> PrismaError:

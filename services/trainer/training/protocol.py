@@ -75,8 +75,8 @@ class StepMetrics:
     fvu: float
     held_out_fvu: float | None
     l0: float
-    dead_count: int
-    dead_share: float
+    silent_count: int
+    silent_share: float
     gradient_norm: float
     learning_rate: float
     samples_per_second: float
@@ -124,6 +124,8 @@ class Finished:
     """Weights and codes are complete."""
 
     shards: Sequence[CodeShard]
+    dead_count: int
+    """Latents that no row activates."""
 
 
 Cause: TypeAlias = Literal["diverged", "invalid-vectors", "storage-full"]
@@ -155,7 +157,8 @@ def decode(line: bytes | str) -> Message:
     if kind is StepMeasured:
         return StepMeasured(StepMetrics(**values["metrics"]))
     if kind is Finished:
-        return Finished([CodeShard(**shard) for shard in values["shards"]])
+        shards = [CodeShard(**shard) for shard in values["shards"]]
+        return Finished(shards=shards, dead_count=values["dead_count"])
     return kind(**{field.name: values[field.name] for field in fields(kind)})
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history")
+    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history", "pending_count", "dead_count", "uncoded_count", "warnings")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Run.State]
@@ -52,6 +52,10 @@ class Run(_message.Message):
     LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     DATASET_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    PENDING_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNCODED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -81,7 +85,11 @@ class Run(_message.Message):
     latent_count: int
     history: str
     dataset_history: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ...) -> None: ...
+    pending_count: int
+    dead_count: int
+    uncoded_count: int
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ..., pending_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., uncoded_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("row_count", "fvu", "cosine", "l0", "dead_share", "dense_share", "density_histogram", "knn_overlap", "ndcg", "stability", "time")
@@ -170,7 +178,7 @@ class Config(_message.Message):
     def __init__(self, expansion: _Optional[int] = ..., k: _Optional[int] = ..., k_aux: _Optional[int] = ..., aux_coefficient: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., held_out_fraction: _Optional[float] = ..., dead_window: _Optional[int] = ..., gradient_clip: _Optional[float] = ..., seed: _Optional[int] = ..., normalization: _Optional[_Union[Config.Normalization, str]] = ..., threads: _Optional[int] = ..., architecture: _Optional[_Union[Config.Architecture, str]] = ..., patience: _Optional[int] = ..., auto: _Optional[bool] = ...) -> None: ...
 
 class Metrics(_message.Message):
-    __slots__ = ("step", "total_steps", "epoch", "loss", "fvu", "held_out_fvu", "l0", "dead_count", "dead_share", "gradient_norm", "learning_rate", "samples_per_second", "elapsed_seconds", "peak_memory_bytes", "time")
+    __slots__ = ("step", "total_steps", "epoch", "loss", "fvu", "held_out_fvu", "l0", "silent_count", "silent_share", "gradient_norm", "learning_rate", "samples_per_second", "elapsed_seconds", "peak_memory_bytes", "time")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -178,8 +186,8 @@ class Metrics(_message.Message):
     FVU_FIELD_NUMBER: _ClassVar[int]
     HELD_OUT_FVU_FIELD_NUMBER: _ClassVar[int]
     L0_FIELD_NUMBER: _ClassVar[int]
-    DEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
-    DEAD_SHARE_FIELD_NUMBER: _ClassVar[int]
+    SILENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SILENT_SHARE_FIELD_NUMBER: _ClassVar[int]
     GRADIENT_NORM_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
@@ -193,12 +201,12 @@ class Metrics(_message.Message):
     fvu: float
     held_out_fvu: float
     l0: float
-    dead_count: int
-    dead_share: float
+    silent_count: int
+    silent_share: float
     gradient_norm: float
     learning_rate: float
     samples_per_second: float
     elapsed_seconds: float
     peak_memory_bytes: int
     time: _timestamp_pb2.Timestamp
-    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[float] = ..., loss: _Optional[float] = ..., fvu: _Optional[float] = ..., held_out_fvu: _Optional[float] = ..., l0: _Optional[float] = ..., dead_count: _Optional[int] = ..., dead_share: _Optional[float] = ..., gradient_norm: _Optional[float] = ..., learning_rate: _Optional[float] = ..., samples_per_second: _Optional[float] = ..., elapsed_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[float] = ..., loss: _Optional[float] = ..., fvu: _Optional[float] = ..., held_out_fvu: _Optional[float] = ..., l0: _Optional[float] = ..., silent_count: _Optional[int] = ..., silent_share: _Optional[float] = ..., gradient_norm: _Optional[float] = ..., learning_rate: _Optional[float] = ..., samples_per_second: _Optional[float] = ..., elapsed_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

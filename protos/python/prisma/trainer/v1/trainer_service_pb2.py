@@ -32,7 +32,7 @@ from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.trainer.v1 import resources_pb2 as prisma_dot_trainer_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'prisma/trainer/v1/trainer_service.proto\x12\x11prisma.trainer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a google/protobuf/field_mask.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a!prisma/trainer/v1/resources.proto\"m\n\x10\x43reateRunRequest\x12\x14\n\x06run_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12)\n\x03run\x18\x02 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"#\n\rGetRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"v\n\x0fListRunsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.prisma.trainer.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"&\n\x10\x44\x65leteRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"?\n\x0fTrainRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"%\n\x0fPauseRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa2\x01\n\x0f\x43loneRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"\xd3\x01\n\x10SweepRunsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x10\n\x02ks\x18\x03 \x03(\rB\x04\xe2\x41\x01\x01\x12\x18\n\nexpansions\x18\x04 \x03(\rB\x04\xe2\x41\x01\x01\x12\x1c\n\x0elearning_rates\x18\x05 \x03(\x01\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05seeds\x18\x06 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\"B\n\x12\x45valuateRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x0ePushRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"m\n\x12\x43ompareRunsRequest\x12\x13\n\x05\x66irst\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06second\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\nmin_cosine\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_min_cosine\"\xe5\x02\n\x13\x43ompareRunsResponse\x12=\n\x07matches\x18\x01 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Match\x12\x0c\n\x04lost\x18\x02 \x03(\r\x12\x0e\n\x06gained\x18\x03 \x03(\r\x12;\n\x05split\x18\x04 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12<\n\x06merged\x18\x05 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12\x17\n\x0fmean_max_cosine\x18\x06 \x01(\x01\x1a\x36\n\x05Match\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\x0e\n\x06second\x18\x02 \x01(\r\x12\x0e\n\x06\x63osine\x18\x03 \x01(\x02\x1a%\n\x05Parts\x12\r\n\x05whole\x18\x01 \x01(\r\x12\r\n\x05parts\x18\x02 \x03(\r\"\xe1\x01\n\x14ImportWeightsRequest\x12@\n\x06\x63onfig\x18\x01 \x01(\x0b\x32..prisma.trainer.v1.ImportWeightsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1ak\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x42\t\n\x07message\"C\n\x13WatchMetricsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nafter_step\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\"X\n\rEncodeRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07vectors\x18\x02 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlockB\x04\xe2\x41\x01\x02\"[\n\x0e\x45ncodeResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x1d\n\x15unexplained_fractions\x18\x02 \x03(\x02\"\xa9\x01\n\x10ReadCodesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"\x89\x01\n\x11ReadCodesResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07run_uid\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x65leted_rows\x18\x04 \x03(\x04\x12\x0f\n\x07history\x18\x05 \x01(\t\"`\n\x12ReadDecoderRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x37\n\rlatent_ranges\x18\x02 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\"Y\n\x13ReadDecoderResponse\x12\x31\n\ndirections\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x0f\n\x07run_uid\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xportWeightsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x44\n\x06layout\x18\x02 \x01(\x0e\x32..prisma.trainer.v1.ExportWeightsRequest.LayoutB\x04\xe2\x41\x01\x01\"H\n\x06Layout\x12\x16\n\x12LAYOUT_UNSPECIFIED\x10\x00\x12\x11\n\rLAYOUT_PRISMA\x10\x01\x12\x13\n\x0fLAYOUT_SAE_LENS\x10\x02\x32\xc9\x10\n\x0eTrainerService\x12\x63\n\tCreateRun\x12#.prisma.trainer.v1.CreateRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x19\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/runs:\x03run\x12\x61\n\x06GetRun\x12 .prisma.trainer.v1.GetRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x1d\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=runs/*}\x12i\n\x08ListRuns\x12\".prisma.trainer.v1.ListRunsRequest\x1a#.prisma.trainer.v1.ListRunsResponse\"\x14\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/runs\x12p\n\tUpdateRun\x12#.prisma.trainer.v1.UpdateRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\x32\x15/v1/{run.name=runs/*}:\x03run\x12g\n\tDeleteRun\x12#.prisma.trainer.v1.DeleteRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x1d\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=runs/*}\x12m\n\x08TrainRun\x12\".prisma.trainer.v1.TrainRunRequest\x1a\x15.prisma.common.v1.Job\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:train:\x01*\x12n\n\x08PauseRun\x12\".prisma.trainer.v1.PauseRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:pause:\x01*\x12n\n\x08\x43loneRun\x12\".prisma.trainer.v1.CloneRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:clone:\x01*\x12\x66\n\tSweepRuns\x12#.prisma.trainer.v1.SweepRunsRequest\x1a\x15.prisma.common.v1.Job\"\x1d\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/runs:sweep:\x01*\x12v\n\x0b\x45valuateRun\x12%.prisma.trainer.v1.EvaluateRunRequest\x1a\x15.prisma.common.v1.Job\")\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=runs/*}:evaluate:\x01*\x12j\n\x07PushRun\x12!.prisma.trainer.v1.PushRunRequest\x1a\x15.prisma.common.v1.Job\"%\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/{name=runs/*}:push:\x01*\x12\x84\x01\n\x0b\x43ompareRuns\x12%.prisma.trainer.v1.CompareRunsRequest\x1a&.prisma.trainer.v1.CompareRunsResponse\"&\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{first=runs/*}:compare\x12}\n\rImportWeights\x12\'.prisma.trainer.v1.ImportWeightsRequest\x1a\x16.prisma.trainer.v1.Run\")\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1f\"\x16/v1/runs:importWeights:\x05\x63hunk(\x01\x12\x81\x01\n\x0cWatchMetrics\x12&.prisma.trainer.v1.WatchMetricsRequest\x1a\x1a.prisma.trainer.v1.Metrics\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=runs/*}/metrics:watch0\x01\x12u\n\x06\x45ncode\x12 .prisma.trainer.v1.EncodeRequest\x1a!.prisma.trainer.v1.EncodeResponse\"&\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{run=runs/*}:encode:\x01*\x12\x81\x01\n\tReadCodes\x12#.prisma.trainer.v1.ReadCodesRequest\x1a$.prisma.trainer.v1.ReadCodesResponse\"\'\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{run=runs/*}/codes:read0\x01\x12\x89\x01\n\x0bReadDecoder\x12%.prisma.trainer.v1.ReadDecoderRequest\x1a&.prisma.trainer.v1.ReadDecoderResponse\")\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{run=runs/*}/decoder:read0\x01\x12}\n\rExportWeights\x12\'.prisma.trainer.v1.ExportWeightsRequest\x1a\x14.google.api.HttpBody\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{run=runs/*}/weights:export0\x01\x42\xb7\x01\n\x1aorg.prismasuite.trainer.v1B\x13TrainerServiceProtoP\x01Z\x1bprisma/trainer/v1;trainerv1\xa2\x02\x03PRM\xaa\x02\x11Prisma.Trainer.V1\xba\x02\x03PRM\xca\x02\x11Prisma\\Trainer\\V1\xe2\x02\x1aPrisma\\Trainer\\V1\\Metadata\xea\x02\x13Prisma::Trainer::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'prisma/trainer/v1/trainer_service.proto\x12\x11prisma.trainer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a google/protobuf/field_mask.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a!prisma/trainer/v1/resources.proto\"\x94\x01\n\x10\x43reateRunRequest\x12\x14\n\x06run_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12)\n\x03run\x18\x02 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12%\n\x17\x61llow_pending_documents\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"#\n\rGetRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"v\n\x0fListRunsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"Q\n\x10ListRunsResponse\x12$\n\x04runs\x18\x01 \x03(\x0b\x32\x16.prisma.trainer.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"t\n\x10UpdateRunRequest\x12)\n\x03run\x18\x01 \x01(\x0b\x32\x16.prisma.trainer.v1.RunB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"&\n\x10\x44\x65leteRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"f\n\x0fTrainRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12%\n\x17\x61llow_pending_documents\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"*\n\x14\x45ncodeDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"%\n\x0fPauseRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa2\x01\n\x0f\x43loneRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12/\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"\xfa\x01\n\x10SweepRunsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x19.prisma.trainer.v1.ConfigB\x04\xe2\x41\x01\x01\x12\x10\n\x02ks\x18\x03 \x03(\rB\x04\xe2\x41\x01\x01\x12\x18\n\nexpansions\x18\x04 \x03(\rB\x04\xe2\x41\x01\x01\x12\x1c\n\x0elearning_rates\x18\x05 \x03(\x01\x42\x04\xe2\x41\x01\x01\x12\x13\n\x05seeds\x18\x06 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\x12%\n\x17\x61llow_pending_documents\x18\x08 \x01(\x08\x42\x04\xe2\x41\x01\x01\"B\n\x12\x45valuateRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\">\n\x0ePushRunRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"m\n\x12\x43ompareRunsRequest\x12\x13\n\x05\x66irst\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06second\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\nmin_cosine\x18\x03 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_min_cosine\"\xe5\x02\n\x13\x43ompareRunsResponse\x12=\n\x07matches\x18\x01 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Match\x12\x0c\n\x04lost\x18\x02 \x03(\r\x12\x0e\n\x06gained\x18\x03 \x03(\r\x12;\n\x05split\x18\x04 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12<\n\x06merged\x18\x05 \x03(\x0b\x32,.prisma.trainer.v1.CompareRunsResponse.Parts\x12\x17\n\x0fmean_max_cosine\x18\x06 \x01(\x01\x1a\x36\n\x05Match\x12\r\n\x05\x66irst\x18\x01 \x01(\r\x12\x0e\n\x06second\x18\x02 \x01(\r\x12\x0e\n\x06\x63osine\x18\x03 \x01(\x02\x1a%\n\x05Parts\x12\r\n\x05whole\x18\x01 \x01(\r\x12\r\n\x05parts\x18\x02 \x03(\r\"\xe1\x01\n\x14ImportWeightsRequest\x12@\n\x06\x63onfig\x18\x01 \x01(\x0b\x32..prisma.trainer.v1.ImportWeightsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1ak\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06run_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x42\t\n\x07message\"C\n\x13WatchMetricsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nafter_step\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\"X\n\rEncodeRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07vectors\x18\x02 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlockB\x04\xe2\x41\x01\x02\"[\n\x0e\x45ncodeResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x1d\n\x15unexplained_fractions\x18\x02 \x03(\x02\"\xa9\x01\n\x10ReadCodesRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x05 \x01(\tB\x04\xe2\x41\x01\x01\"\x89\x01\n\x11ReadCodesResponse\x12*\n\x05\x63odes\x18\x01 \x01(\x0b\x32\x1b.prisma.common.v1.CodeBlock\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0f\n\x07run_uid\x18\x03 \x01(\t\x12\x14\n\x0c\x64\x65leted_rows\x18\x04 \x03(\x04\x12\x0f\n\x07history\x18\x05 \x01(\t\"`\n\x12ReadDecoderRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x37\n\rlatent_ranges\x18\x02 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\"Y\n\x13ReadDecoderResponse\x12\x31\n\ndirections\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x0f\n\x07run_uid\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xportWeightsRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x44\n\x06layout\x18\x02 \x01(\x0e\x32..prisma.trainer.v1.ExportWeightsRequest.LayoutB\x04\xe2\x41\x01\x01\"H\n\x06Layout\x12\x16\n\x12LAYOUT_UNSPECIFIED\x10\x00\x12\x11\n\rLAYOUT_PRISMA\x10\x01\x12\x13\n\x0fLAYOUT_SAE_LENS\x10\x02\x32\xc9\x10\n\x0eTrainerService\x12\x63\n\tCreateRun\x12#.prisma.trainer.v1.CreateRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x19\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x0f\"\x08/v1/runs:\x03run\x12\x61\n\x06GetRun\x12 .prisma.trainer.v1.GetRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x1d\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=runs/*}\x12i\n\x08ListRuns\x12\".prisma.trainer.v1.ListRunsRequest\x1a#.prisma.trainer.v1.ListRunsResponse\"\x14\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/runs\x12p\n\tUpdateRun\x12#.prisma.trainer.v1.UpdateRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\x32\x15/v1/{run.name=runs/*}:\x03run\x12g\n\tDeleteRun\x12#.prisma.trainer.v1.DeleteRunRequest\x1a\x16.prisma.trainer.v1.Run\"\x1d\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x13*\x11/v1/{name=runs/*}\x12m\n\x08TrainRun\x12\".prisma.trainer.v1.TrainRunRequest\x1a\x15.prisma.common.v1.Job\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:train:\x01*\x12n\n\x08PauseRun\x12\".prisma.trainer.v1.PauseRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:pause:\x01*\x12n\n\x08\x43loneRun\x12\".prisma.trainer.v1.CloneRunRequest\x1a\x16.prisma.trainer.v1.Run\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=runs/*}:clone:\x01*\x12\x66\n\tSweepRuns\x12#.prisma.trainer.v1.SweepRunsRequest\x1a\x15.prisma.common.v1.Job\"\x1d\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/runs:sweep:\x01*\x12v\n\x0b\x45valuateRun\x12%.prisma.trainer.v1.EvaluateRunRequest\x1a\x15.prisma.common.v1.Job\")\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/{name=runs/*}:evaluate:\x01*\x12j\n\x07PushRun\x12!.prisma.trainer.v1.PushRunRequest\x1a\x15.prisma.common.v1.Job\"%\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/{name=runs/*}:push:\x01*\x12\x84\x01\n\x0b\x43ompareRuns\x12%.prisma.trainer.v1.CompareRunsRequest\x1a&.prisma.trainer.v1.CompareRunsResponse\"&\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{first=runs/*}:compare\x12}\n\rImportWeights\x12\'.prisma.trainer.v1.ImportWeightsRequest\x1a\x16.prisma.trainer.v1.Run\")\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1f\"\x16/v1/runs:importWeights:\x05\x63hunk(\x01\x12\x81\x01\n\x0cWatchMetrics\x12&.prisma.trainer.v1.WatchMetricsRequest\x1a\x1a.prisma.trainer.v1.Metrics\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=runs/*}/metrics:watch0\x01\x12u\n\x06\x45ncode\x12 .prisma.trainer.v1.EncodeRequest\x1a!.prisma.trainer.v1.EncodeResponse\"&\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{run=runs/*}:encode:\x01*\x12\x81\x01\n\tReadCodes\x12#.prisma.trainer.v1.ReadCodesRequest\x1a$.prisma.trainer.v1.ReadCodesResponse\"\'\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{run=runs/*}/codes:read0\x01\x12\x89\x01\n\x0bReadDecoder\x12%.prisma.trainer.v1.ReadDecoderRequest\x1a&.prisma.trainer.v1.ReadDecoderResponse\")\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{run=runs/*}/decoder:read0\x01\x12}\n\rExportWeights\x12\'.prisma.trainer.v1.ExportWeightsRequest\x1a\x14.google.api.HttpBody\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{run=runs/*}/weights:export0\x01\x42\xb7\x01\n\x1aorg.prismasuite.trainer.v1B\x13TrainerServiceProtoP\x01Z\x1bprisma/trainer/v1;trainerv1\xa2\x02\x03PRM\xaa\x02\x11Prisma.Trainer.V1\xba\x02\x03PRM\xca\x02\x11Prisma\\Trainer\\V1\xe2\x02\x1aPrisma\\Trainer\\V1\\Metadata\xea\x02\x13Prisma::Trainer::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATERUNREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\002'
   _globals['_CREATERUNREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATERUNREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_CREATERUNREQUEST'].fields_by_name['allow_pending_documents']._loaded_options = None
+  _globals['_CREATERUNREQUEST'].fields_by_name['allow_pending_documents']._serialized_options = b'\342A\001\001'
   _globals['_GETRUNREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETRUNREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_LISTRUNSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -66,6 +68,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINRUNREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_TRAINRUNREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_TRAINRUNREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_TRAINRUNREQUEST'].fields_by_name['allow_pending_documents']._loaded_options = None
+  _globals['_TRAINRUNREQUEST'].fields_by_name['allow_pending_documents']._serialized_options = b'\342A\001\001'
+  _globals['_ENCODEDATASETREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ENCODEDATASETREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_PAUSERUNREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_PAUSERUNREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_CLONERUNREQUEST'].fields_by_name['name']._loaded_options = None
@@ -92,6 +98,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SWEEPRUNSREQUEST'].fields_by_name['seeds']._serialized_options = b'\342A\001\001'
   _globals['_SWEEPRUNSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_SWEEPRUNSREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\001'
+  _globals['_SWEEPRUNSREQUEST'].fields_by_name['allow_pending_documents']._loaded_options = None
+  _globals['_SWEEPRUNSREQUEST'].fields_by_name['allow_pending_documents']._serialized_options = b'\342A\001\001'
   _globals['_EVALUATERUNREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_EVALUATERUNREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_EVALUATERUNREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -176,60 +184,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINERSERVICE'].methods_by_name['ReadDecoder']._serialized_options = b'\210\347\030\001\202\323\344\223\002\037\022\035/v1/{run=runs/*}/decoder:read'
   _globals['_TRAINERSERVICE'].methods_by_name['ExportWeights']._loaded_options = None
   _globals['_TRAINERSERVICE'].methods_by_name['ExportWeights']._serialized_options = b'\210\347\030\001\202\323\344\223\002!\022\037/v1/{run=runs/*}/weights:export'
-  _globals['_CREATERUNREQUEST']._serialized_start=310
-  _globals['_CREATERUNREQUEST']._serialized_end=419
-  _globals['_GETRUNREQUEST']._serialized_start=421
-  _globals['_GETRUNREQUEST']._serialized_end=456
-  _globals['_LISTRUNSREQUEST']._serialized_start=458
-  _globals['_LISTRUNSREQUEST']._serialized_end=576
-  _globals['_LISTRUNSRESPONSE']._serialized_start=578
-  _globals['_LISTRUNSRESPONSE']._serialized_end=659
-  _globals['_UPDATERUNREQUEST']._serialized_start=661
-  _globals['_UPDATERUNREQUEST']._serialized_end=777
-  _globals['_DELETERUNREQUEST']._serialized_start=779
-  _globals['_DELETERUNREQUEST']._serialized_end=817
-  _globals['_TRAINRUNREQUEST']._serialized_start=819
-  _globals['_TRAINRUNREQUEST']._serialized_end=882
-  _globals['_PAUSERUNREQUEST']._serialized_start=884
-  _globals['_PAUSERUNREQUEST']._serialized_end=921
-  _globals['_CLONERUNREQUEST']._serialized_start=924
-  _globals['_CLONERUNREQUEST']._serialized_end=1086
-  _globals['_SWEEPRUNSREQUEST']._serialized_start=1089
-  _globals['_SWEEPRUNSREQUEST']._serialized_end=1300
-  _globals['_EVALUATERUNREQUEST']._serialized_start=1302
-  _globals['_EVALUATERUNREQUEST']._serialized_end=1368
-  _globals['_PUSHRUNREQUEST']._serialized_start=1370
-  _globals['_PUSHRUNREQUEST']._serialized_end=1432
-  _globals['_COMPARERUNSREQUEST']._serialized_start=1434
-  _globals['_COMPARERUNSREQUEST']._serialized_end=1543
-  _globals['_COMPARERUNSRESPONSE']._serialized_start=1546
-  _globals['_COMPARERUNSRESPONSE']._serialized_end=1903
-  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_start=1810
-  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_end=1864
-  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_start=1866
-  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_end=1903
-  _globals['_IMPORTWEIGHTSREQUEST']._serialized_start=1906
-  _globals['_IMPORTWEIGHTSREQUEST']._serialized_end=2131
-  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_start=2013
-  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_end=2120
-  _globals['_WATCHMETRICSREQUEST']._serialized_start=2133
-  _globals['_WATCHMETRICSREQUEST']._serialized_end=2200
-  _globals['_ENCODEREQUEST']._serialized_start=2202
-  _globals['_ENCODEREQUEST']._serialized_end=2290
-  _globals['_ENCODERESPONSE']._serialized_start=2292
-  _globals['_ENCODERESPONSE']._serialized_end=2383
-  _globals['_READCODESREQUEST']._serialized_start=2386
-  _globals['_READCODESREQUEST']._serialized_end=2555
-  _globals['_READCODESRESPONSE']._serialized_start=2558
-  _globals['_READCODESRESPONSE']._serialized_end=2695
-  _globals['_READDECODERREQUEST']._serialized_start=2697
-  _globals['_READDECODERREQUEST']._serialized_end=2793
-  _globals['_READDECODERRESPONSE']._serialized_start=2795
-  _globals['_READDECODERRESPONSE']._serialized_end=2884
-  _globals['_EXPORTWEIGHTSREQUEST']._serialized_start=2887
-  _globals['_EXPORTWEIGHTSREQUEST']._serialized_end=3072
-  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_start=3000
-  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_end=3072
-  _globals['_TRAINERSERVICE']._serialized_start=3075
-  _globals['_TRAINERSERVICE']._serialized_end=5196
+  _globals['_CREATERUNREQUEST']._serialized_start=311
+  _globals['_CREATERUNREQUEST']._serialized_end=459
+  _globals['_GETRUNREQUEST']._serialized_start=461
+  _globals['_GETRUNREQUEST']._serialized_end=496
+  _globals['_LISTRUNSREQUEST']._serialized_start=498
+  _globals['_LISTRUNSREQUEST']._serialized_end=616
+  _globals['_LISTRUNSRESPONSE']._serialized_start=618
+  _globals['_LISTRUNSRESPONSE']._serialized_end=699
+  _globals['_UPDATERUNREQUEST']._serialized_start=701
+  _globals['_UPDATERUNREQUEST']._serialized_end=817
+  _globals['_DELETERUNREQUEST']._serialized_start=819
+  _globals['_DELETERUNREQUEST']._serialized_end=857
+  _globals['_TRAINRUNREQUEST']._serialized_start=859
+  _globals['_TRAINRUNREQUEST']._serialized_end=961
+  _globals['_ENCODEDATASETREQUEST']._serialized_start=963
+  _globals['_ENCODEDATASETREQUEST']._serialized_end=1005
+  _globals['_PAUSERUNREQUEST']._serialized_start=1007
+  _globals['_PAUSERUNREQUEST']._serialized_end=1044
+  _globals['_CLONERUNREQUEST']._serialized_start=1047
+  _globals['_CLONERUNREQUEST']._serialized_end=1209
+  _globals['_SWEEPRUNSREQUEST']._serialized_start=1212
+  _globals['_SWEEPRUNSREQUEST']._serialized_end=1462
+  _globals['_EVALUATERUNREQUEST']._serialized_start=1464
+  _globals['_EVALUATERUNREQUEST']._serialized_end=1530
+  _globals['_PUSHRUNREQUEST']._serialized_start=1532
+  _globals['_PUSHRUNREQUEST']._serialized_end=1594
+  _globals['_COMPARERUNSREQUEST']._serialized_start=1596
+  _globals['_COMPARERUNSREQUEST']._serialized_end=1705
+  _globals['_COMPARERUNSRESPONSE']._serialized_start=1708
+  _globals['_COMPARERUNSRESPONSE']._serialized_end=2065
+  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_start=1972
+  _globals['_COMPARERUNSRESPONSE_MATCH']._serialized_end=2026
+  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_start=2028
+  _globals['_COMPARERUNSRESPONSE_PARTS']._serialized_end=2065
+  _globals['_IMPORTWEIGHTSREQUEST']._serialized_start=2068
+  _globals['_IMPORTWEIGHTSREQUEST']._serialized_end=2293
+  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_start=2175
+  _globals['_IMPORTWEIGHTSREQUEST_CONFIG']._serialized_end=2282
+  _globals['_WATCHMETRICSREQUEST']._serialized_start=2295
+  _globals['_WATCHMETRICSREQUEST']._serialized_end=2362
+  _globals['_ENCODEREQUEST']._serialized_start=2364
+  _globals['_ENCODEREQUEST']._serialized_end=2452
+  _globals['_ENCODERESPONSE']._serialized_start=2454
+  _globals['_ENCODERESPONSE']._serialized_end=2545
+  _globals['_READCODESREQUEST']._serialized_start=2548
+  _globals['_READCODESREQUEST']._serialized_end=2717
+  _globals['_READCODESRESPONSE']._serialized_start=2720
+  _globals['_READCODESRESPONSE']._serialized_end=2857
+  _globals['_READDECODERREQUEST']._serialized_start=2859
+  _globals['_READDECODERREQUEST']._serialized_end=2955
+  _globals['_READDECODERRESPONSE']._serialized_start=2957
+  _globals['_READDECODERRESPONSE']._serialized_end=3046
+  _globals['_EXPORTWEIGHTSREQUEST']._serialized_start=3049
+  _globals['_EXPORTWEIGHTSREQUEST']._serialized_end=3234
+  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_start=3162
+  _globals['_EXPORTWEIGHTSREQUEST_LAYOUT']._serialized_end=3234
+  _globals['_TRAINERSERVICE']._serialized_start=3237
+  _globals['_TRAINERSERVICE']._serialized_end=5358
 # @@protoc_insertion_point(module_scope)

@@ -16,14 +16,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateRunRequest(_message.Message):
-    __slots__ = ("run_id", "run", "request_id")
+    __slots__ = ("run_id", "run", "request_id", "allow_pending_documents")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_PENDING_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     run: _resources_pb2.Run
     request_id: str
-    def __init__(self, run_id: _Optional[str] = ..., run: _Optional[_Union[_resources_pb2.Run, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    allow_pending_documents: bool
+    def __init__(self, run_id: _Optional[str] = ..., run: _Optional[_Union[_resources_pb2.Run, _Mapping]] = ..., request_id: _Optional[str] = ..., allow_pending_documents: _Optional[bool] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("name",)
@@ -66,12 +68,20 @@ class DeleteRunRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class TrainRunRequest(_message.Message):
-    __slots__ = ("name", "request_id")
+    __slots__ = ("name", "request_id", "allow_pending_documents")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_PENDING_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     request_id: str
-    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    allow_pending_documents: bool
+    def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ..., allow_pending_documents: _Optional[bool] = ...) -> None: ...
+
+class EncodeDatasetRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class PauseRunRequest(_message.Message):
     __slots__ = ("name",)
@@ -94,7 +104,7 @@ class CloneRunRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., run_id: _Optional[str] = ..., display_name: _Optional[str] = ..., config: _Optional[_Union[_resources_pb2.Config, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SweepRunsRequest(_message.Message):
-    __slots__ = ("dataset", "config", "ks", "expansions", "learning_rates", "seeds", "request_id")
+    __slots__ = ("dataset", "config", "ks", "expansions", "learning_rates", "seeds", "request_id", "allow_pending_documents")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     KS_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +112,7 @@ class SweepRunsRequest(_message.Message):
     LEARNING_RATES_FIELD_NUMBER: _ClassVar[int]
     SEEDS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_PENDING_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     config: _resources_pb2.Config
     ks: _containers.RepeatedScalarFieldContainer[int]
@@ -109,7 +120,8 @@ class SweepRunsRequest(_message.Message):
     learning_rates: _containers.RepeatedScalarFieldContainer[float]
     seeds: _containers.RepeatedScalarFieldContainer[int]
     request_id: str
-    def __init__(self, dataset: _Optional[str] = ..., config: _Optional[_Union[_resources_pb2.Config, _Mapping]] = ..., ks: _Optional[_Iterable[int]] = ..., expansions: _Optional[_Iterable[int]] = ..., learning_rates: _Optional[_Iterable[float]] = ..., seeds: _Optional[_Iterable[int]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    allow_pending_documents: bool
+    def __init__(self, dataset: _Optional[str] = ..., config: _Optional[_Union[_resources_pb2.Config, _Mapping]] = ..., ks: _Optional[_Iterable[int]] = ..., expansions: _Optional[_Iterable[int]] = ..., learning_rates: _Optional[_Iterable[float]] = ..., seeds: _Optional[_Iterable[int]] = ..., request_id: _Optional[str] = ..., allow_pending_documents: _Optional[bool] = ...) -> None: ...
 
 class EvaluateRunRequest(_message.Message):
     __slots__ = ("name", "request_id")

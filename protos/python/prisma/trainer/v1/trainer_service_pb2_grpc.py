@@ -135,8 +135,8 @@ class TrainerServiceServicer:
     """
 
     def CreateRun(self, request, context):
-        """Makes a run on the vectors a dataset has at this moment. It is trained by TrainRun.
-        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,9 +172,11 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TrainRun(self, request, context):
-        """Trains a run, as a job, then writes the codes of its rows. Goes on from the last checkpoint where there is one.
-        Answers with the job that does so already, if there is one. One training runs at a time, the others wait.
-        Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, TRAINING_DATA_CHANGED, NATS_UNAVAILABLE.
+        """Trains a run, as a job, then writes the codes of its rows. Rows, dataset revision and automatic settings are fixed
+        when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
+        is returned. One training runs at a time, the others wait.
+        Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
+        NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +191,7 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CloneRun(self, request, context):
-        """Makes a run on the same rows as another, with its configuration but for what is given.
+        """Creates a run on the same rows as another, with its configuration except for the values in the request.
         Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -197,8 +199,9 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SweepRuns(self, request, context):
-        """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
-        The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+        """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
+        rows and share the tag `sweep/{job}`.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,7 +261,7 @@ class TrainerServiceServicer:
 
     def ReadCodes(self, request, context):
         """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-        Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,7 +269,7 @@ class TrainerServiceServicer:
 
     def ReadDecoder(self, request, context):
         """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,7 +278,7 @@ class TrainerServiceServicer:
     def ExportWeights(self, request, context):
         """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
         `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,8 +37,8 @@ class TrainerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TrainerServiceAsyncStub: ...
     CreateRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CreateRunRequest, _resources_pb2.Run]
-    """Makes a run on the vectors a dataset has at this moment. It is trained by TrainRun.
-    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.GetRunRequest, _resources_pb2.Run]
     """Returns a run with its configuration and its latest metrics. Errors: RUN_NOT_FOUND."""
@@ -51,21 +51,24 @@ class TrainerServiceStub:
     Jobs that work on it are cancelled. Errors: RUN_NOT_FOUND.
     """
     TrainRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.TrainRunRequest, _job_pb2.Job]
-    """Trains a run, as a job, then writes the codes of its rows. Goes on from the last checkpoint where there is one.
-    Answers with the job that does so already, if there is one. One training runs at a time, the others wait.
-    Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, TRAINING_DATA_CHANGED, NATS_UNAVAILABLE.
+    """Trains a run, as a job, then writes the codes of its rows. Rows, dataset revision and automatic settings are fixed
+    when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
+    is returned. One training runs at a time, the others wait.
+    Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
+    NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
     """
     PauseRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.PauseRunRequest, _resources_pb2.Run]
     """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
     nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CloneRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CloneRunRequest, _resources_pb2.Run]
-    """Makes a run on the same rows as another, with its configuration but for what is given.
+    """Creates a run on the same rows as another, with its configuration except for the values in the request.
     Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
     """
     SweepRuns: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.SweepRunsRequest, _job_pb2.Job]
-    """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
-    The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+    """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
+    rows and share the tag `sweep/{job}`.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
     """
     EvaluateRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.EvaluateRunRequest, _job_pb2.Job]
     """Measures what a run keeps of its vectors, as a job; the result stands in the run.
@@ -97,16 +100,16 @@ class TrainerServiceStub:
     """
     ReadCodes: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ReadCodesRequest, _trainer_service_pb2.ReadCodesResponse]
     """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-    Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
     """
     ReadDecoder: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ReadDecoderRequest, _trainer_service_pb2.ReadDecoderResponse]
     """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
     ExportWeights: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]
     """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
     `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
 
 @_typing.type_check_only
@@ -115,8 +118,8 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CreateRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
-    """Makes a run on the vectors a dataset has at this moment. It is trained by TrainRun.
-    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.GetRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
     """Returns a run with its configuration and its latest metrics. Errors: RUN_NOT_FOUND."""
@@ -129,21 +132,24 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     Jobs that work on it are cancelled. Errors: RUN_NOT_FOUND.
     """
     TrainRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.TrainRunRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Trains a run, as a job, then writes the codes of its rows. Goes on from the last checkpoint where there is one.
-    Answers with the job that does so already, if there is one. One training runs at a time, the others wait.
-    Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, TRAINING_DATA_CHANGED, NATS_UNAVAILABLE.
+    """Trains a run, as a job, then writes the codes of its rows. Rows, dataset revision and automatic settings are fixed
+    when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
+    is returned. One training runs at a time, the others wait.
+    Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
+    NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
     """
     PauseRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.PauseRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
     """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
     nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CloneRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CloneRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
-    """Makes a run on the same rows as another, with its configuration but for what is given.
+    """Creates a run on the same rows as another, with its configuration except for the values in the request.
     Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
     """
     SweepRuns: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.SweepRunsRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
-    The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+    """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
+    rows and share the tag `sweep/{job}`.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
     """
     EvaluateRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.EvaluateRunRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Measures what a run keeps of its vectors, as a job; the result stands in the run.
@@ -175,16 +181,16 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """
     ReadCodes: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ReadCodesRequest, _trainer_service_pb2.ReadCodesResponse]  # type: ignore[assignment]
     """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-    Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
     """
     ReadDecoder: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ReadDecoderRequest, _trainer_service_pb2.ReadDecoderResponse]  # type: ignore[assignment]
     """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
     ExportWeights: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
     `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -196,8 +202,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.CreateRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
-        """Makes a run on the vectors a dataset has at this moment. It is trained by TrainRun.
-        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -240,9 +246,11 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.TrainRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Trains a run, as a job, then writes the codes of its rows. Goes on from the last checkpoint where there is one.
-        Answers with the job that does so already, if there is one. One training runs at a time, the others wait.
-        Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, TRAINING_DATA_CHANGED, NATS_UNAVAILABLE.
+        """Trains a run, as a job, then writes the codes of its rows. Rows, dataset revision and automatic settings are fixed
+        when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
+        is returned. One training runs at a time, the others wait.
+        Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
+        NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -261,7 +269,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.CloneRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
-        """Makes a run on the same rows as another, with its configuration but for what is given.
+        """Creates a run on the same rows as another, with its configuration except for the values in the request.
         Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
         """
 
@@ -271,8 +279,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.SweepRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Makes and trains a run for each combination of the values given, one after the other, as a job; evaluates each.
-        The runs share the tag `sweep/{job}`. Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT.
+        """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
+        rows and share the tag `sweep/{job}`.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -346,7 +355,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.ReadCodesResponse], _abc.AsyncIterator[_trainer_service_pb2.ReadCodesResponse]]:
         """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-        Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod
@@ -356,7 +365,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.ReadDecoderResponse], _abc.AsyncIterator[_trainer_service_pb2.ReadDecoderResponse]]:
         """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod
@@ -367,7 +376,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
         `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED.
+        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

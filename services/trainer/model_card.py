@@ -1,4 +1,4 @@
-"""Weights of runs, as they go out and come in."""
+"""The folder that SAELens loads, with a model card."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from services.trainer.runs import Run
 from services.trainer.sae import exchange
+from services.trainer.sae.config import Config
 from services.trainer.sae.weights import Weights
 
 
@@ -35,18 +36,18 @@ def model_card(run: Run, weights: Weights) -> str:
     active = f"threshold {weights.threshold:.4g}" if weights.threshold else f"Top-K, k {weights.k}"
     rows = {
         "embedding model": run.source.embedding_model,
-        "vectors": f"{run.source.row_count:,} of {weights.dimension} numbers",
+        "vectors": f"{0 if run.selection is None else run.selection.row_count:,} of {weights.dimension} numbers",
         "data fingerprint (SHA-256)": run.fingerprint or "unknown",
         "latents": f"{weights.latent_count:,}, {active}",
         "imported from": run.imported_from,
         "held-out FVU": _number(metrics.get("held_out_fvu")),
         "L0": _number(evaluation.get("l0") or metrics.get("l0")),
-        "dead latents": _number(evaluation.get("dead_share") or metrics.get("dead_share")),
+        "dead latents": _number(None if run.dead_count is None else run.dead_count / weights.latent_count),
         "kNN overlap@10 of reconstructions": _number(evaluation.get("knn_overlap")),
         "nDCG@10 of reconstructions": _number(evaluation.get("ndcg")),
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
-    recipe = "\n".join(f"| `{name}` | {value} |" for name, value in run.config.to_dict().items())
+    recipe = "\n".join(f"| `{name}` | {value} |" for name, value in (run.config or Config()).to_dict().items())
     return f"""---
 library_name: sae_lens
 tags: [sparse-autoencoder, embeddings, prisma]

@@ -1,0 +1,170 @@
+"""Trained autoencoders at work: encoding, comparing, and reading their codes, decoders and weights."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prisma_common import wire
+from prisma_common.wire import Codes
+from services.chassis.blobs import BlobDamaged, Blobs
+from services.chassis.errors import InvalidArgument
+from services.trainer.code_index import CodeFile, CodeIndex, CodeSelection
+from services.trainer.errors import InvalidVector
+from services.trainer.model_card import sae_lens_zip
+from services.trainer.runs import Run
+from services.trainer.sae import comparing
+from services.trainer.sae.codes import load_codes
+from services.trainer.sae.vectors import InvalidVectors
+from services.trainer.sae.weights import Weights
+
+_WEIGHTS_IN_MEMORY = 4
+_DELETED_ROWS_PER_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Codes of vectors, and for each vector |x − x̂|² / |x − mean|², (B,) float32."""
+
+    codes: Codes
+    unexplained_fractions: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CodesPart:
+    """A part of a run's codes, and the state of the run that is reached once all parts are read."""
+
+    codes: Codes | None
+    deleted_rows: Sequence[int]
+    revision: int
+    run_uid: str
+    history: str
+
+
+class Autoencoders:
+    """The weights and codes of trained runs. All calls block."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._load = lru_cache(maxsize=_WEIGHTS_IN_MEMORY)(self._load_weights)
+
+    def weights(self, run: Run) -> Weights:
+        """Weights of a trained run, from memory if they were used lately. Raises BlobDamaged."""
+        return self._load(run.weights)
+
+    def encode(self, run: Run, vectors: wire.Vectors, rows: wire.Rows) -> Encoding:
+        """Encodes vectors (B, d) under these row numbers. Raises InvalidVector, BlobDamaged."""
+        weights = self.weights(run)
+        try:
+            indices, values = weights.encode_dense(vectors)
+        except InvalidVectors as error:
+            raise InvalidVector(f"vectors: {error}", metadata={"row": str(error.row)}) from error
+        unexplained = weights.unexplained(vectors, indices, values)
+        return Encoding(codes=weights.sparse(indices, values, rows), unexplained_fractions=unexplained)
+
+    def compare(self, first: Run, second: Run, *, min_cosine: float) -> comparing.Matching:
+        """Matches the latents of two runs. Raises InvalidArgument for different dimensions, BlobDamaged."""
+        if first.source.dimension != second.source.dimension:
+            raise InvalidArgument.field(
+                "second",
+                f"expected a run on vectors of {first.source.dimension} numbers, got {second.source.dimension}",
+            )
+        one, other = (comparing.directions(self.weights(run)) for run in (first, second))
+        return comparing.match(one, other, same=min_cosine)
+
+    def codes(self, run: Run, index: CodeIndex, selection: CodeSelection) -> Iterator[CodesPart]:
+        """The selected codes in parts of about 1 MiB, at least one part. Opens only files that may hold some.
+
+        Raises BlobDamaged.
+        """
+
+        def part(codes: Codes | None, deleted_rows: Sequence[int] = ()) -> CodesPart:
+            return CodesPart(codes, deleted_rows, revision=run.revision, run_uid=run.uid, history=run.history)
+
+        is_empty = True
+        for file in index.files_of(selection):
+            codes = index.living(self.load(file), file)
+            selected = _within(codes.rows, selection.ranges) & (codes.rows >= np.uint64(selection.start_row))
+            codes = codes.take(np.flatnonzero(selected))
+            for piece in wire.blocks_of(len(codes), 8 * int(np.diff(codes.indptr).max(initial=0)) + 12):
+                is_empty = False
+                yield part(codes.slice(piece.start, piece.stop))
+        if selection.follower.revision:
+            for rows in self._deleted_rows(index, selection.follower.revision):
+                is_empty = False
+                yield part(None, rows)
+        if is_empty:
+            yield part(None)
+
+    def load(self, file: CodeFile) -> Codes:
+        """All codes of a file, deleted ones included. Raises BlobDamaged."""
+        path = self._blobs.local(file.path)
+        try:
+            return load_codes(path)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise BlobDamaged(file.path, f"cannot be read ({error})") from error
+
+    def decoder(self, run: Run, latents: NDArray[np.uint64]) -> Iterator[tuple[wire.Rows, wire.Vectors]]:
+        """Unit decoder rows of the latents, (m, d), in parts of about 1 MiB. Raises BlobDamaged."""
+        weights = self.weights(run)
+        for piece in wire.blocks_of(len(latents), 4 * weights.dimension):
+            some = latents[piece]
+            directions = weights.W_dec[some.astype(np.intp)]
+            norms = np.linalg.norm(directions, axis=1, keepdims=True)
+            yield some, directions / np.maximum(norms, 1e-12)
+
+    def export(self, run: Run) -> Iterator[bytes]:
+        """The weights' file in parts of about 1 MiB, verified before the first and complete after the last.
+
+        Raises BlobDamaged.
+        """
+        path = self._blobs.local(run.weights)
+        missing = path.stat().st_size
+        with path.open("rb") as file:
+            while data := file.read(wire.BLOCK_BYTES):
+                missing -= len(data)
+                yield data
+        if missing:
+            raise BlobDamaged(run.weights, "changed while it was read")
+
+    def export_sae_lens(self, run: Run) -> Iterator[bytes]:
+        """A zip of the folder that SAELens loads, in parts of about 1 MiB. Raises BlobDamaged."""
+        data = sae_lens_zip(run, self.weights(run))
+        for start in range(0, len(data), wire.BLOCK_BYTES):
+            yield data[start : start + wire.BLOCK_BYTES]
+
+    def _deleted_rows(self, index: CodeIndex, since_revision: int) -> Iterator[Sequence[int]]:
+        """Rows whose codes were deleted after a revision and not written again, in blocks."""
+        deletions = index.deleted_since(since_revision)
+        if not deletions:
+            return
+        newer = [file for file in index.files if file.revision > since_revision]
+        parts = [index.living(self.load(file), file).rows for file in newer]
+        present = np.concatenate([np.empty(0, np.uint64), *parts])
+        for deletion in deletions:
+            for start in range(deletion.first_row, deletion.last_row + 1, _DELETED_ROWS_PER_BLOCK):
+                end = min(start + _DELETED_ROWS_PER_BLOCK, deletion.last_row + 1)
+                rows = np.setdiff1d(np.arange(start, end, dtype=np.uint64), present)
+                if len(rows):
+                    yield rows.tolist()
+
+    def _load_weights(self, path: str) -> Weights:
+        file = self._blobs.local(path)
+        try:
+            return Weights.load(file)
+        except Exception as error:
+            raise BlobDamaged(path, f"cannot be read ({error})") from error
+
+
+def _within(rows: wire.Rows, ranges: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    if not ranges:
+        return np.ones(len(rows), dtype=np.bool_)
+    selected = np.zeros(len(rows), dtype=np.bool_)
+    for start, end in ranges:
+        selected |= (rows >= np.uint64(start)) & (rows < np.uint64(end))
+    return selected

@@ -1,0 +1,146 @@
+"""Values of the domain as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prisma.common.v1.block_pb2 import RowRange
+from prisma.trainer.v1 import resources_pb2
+from prisma.trainer.v1 import trainer_service_pb2 as pb2
+from prisma_common import wire
+from services.chassis.moments import stamp
+from services.chassis.paging import Page
+from services.trainer.autoencoders import CodesPart, Encoding
+from services.trainer.requests import ARCHITECTURES, NORMALIZATIONS
+from services.trainer.runs import Run, Selection
+from services.trainer.sae.comparing import Matching
+
+_RENAMED_METRICS = {"dead_count": "silent_count", "dead_share": "silent_share"}
+"""Names in metrics that older versions stored."""
+
+
+def run(value: Run) -> resources_pb2.Run:
+    """A run."""
+    message = resources_pb2.Run(
+        name=value.name,
+        uid=value.uid,
+        display_name=value.display_name,
+        description=value.description,
+        dataset=value.source.dataset,
+        dataset_uid=value.source.dataset_uid,
+        embedding_model=value.source.embedding_model,
+        dimension=value.source.dimension,
+        config=config(value),
+        state=resources_pb2.Run.STATE_TRAINED if value.trained else resources_pb2.Run.STATE_CREATED,
+        revision=value.revision,
+        history=value.history,
+        code_count=value.code_count,
+        uncoded_count=value.uncoded_count,
+        tags=value.tags,
+        warnings=value.warnings,
+        latent_count=value.latent_count or 0,
+        fingerprint=value.fingerprint or "",
+        job=value.job or "",
+        device=value.device or "",
+        imported_from=value.imported_from or "",
+        create_time=stamp(value.create_time),
+        update_time=stamp(value.update_time),
+    )
+    if value.selection is not None:
+        _set_selection(message, value.selection)
+    if value.dead_count is not None:
+        message.dead_count = value.dead_count
+    if value.evaluation is not None:
+        message.evaluation.CopyFrom(_evaluation(value.evaluation))
+    if value.metrics is not None:
+        message.metrics.CopyFrom(metrics(value.metrics))
+    if value.train_time is not None:
+        message.train_time.CopyFrom(stamp(value.train_time))
+    if value.delete_time is not None:
+        message.delete_time.CopyFrom(stamp(value.delete_time))
+    return message
+
+
+def runs(values: Sequence[Run], page: Page) -> pb2.ListRunsResponse:
+    """A page of runs, of one run more than fits it if there is a next one."""
+    response = pb2.ListRunsResponse(runs=[run(value) for value in values[: page.size]])
+    if len(values) > page.size:
+        last = values[page.size - 1]
+        response.next_page_token = page.next_token([last.create_time.isoformat(), last.uid])
+    return response
+
+
+def config(value: Run) -> resources_pb2.Config:
+    """A run's configuration: complete once its training has started, before what is certain."""
+    settings: dict[str, Any] = value.recipe.preview() if value.config is None else value.config.to_dict()
+    for name, numbers in (("architecture", ARCHITECTURES), ("normalization", NORMALIZATIONS)):
+        settings[name] = numbers[settings[name]]
+    return resources_pb2.Config(**settings, auto=value.config is None and value.recipe.auto)
+
+
+def metrics(values: Mapping[str, Any]) -> resources_pb2.Metrics:
+    """Metrics of a step, as they are stored."""
+    fields = {
+        _RENAMED_METRICS.get(name, name): value
+        for name, value in values.items()
+        if name != "time" and value is not None
+    }
+    message = resources_pb2.Metrics(**fields)
+    message.time.FromNanoseconds(int(values["time"] * 1e9))
+    return message
+
+
+def comparison(matching: Matching) -> pb2.CompareRunsResponse:
+    """How the latents of two runs correspond."""
+    first = np.flatnonzero(matching.partner >= 0)
+
+    def parts(groups: Mapping[int, list[int]]) -> list[pb2.CompareRunsResponse.Parts]:
+        return [pb2.CompareRunsResponse.Parts(whole=whole, parts=latents) for whole, latents in groups.items()]
+
+    return pb2.CompareRunsResponse(
+        matches=[
+            pb2.CompareRunsResponse.Match(first=latent, second=matching.partner[latent], cosine=matching.cosine[latent])
+            for latent in first.tolist()
+        ],
+        lost=matching.lost().tolist(),
+        gained=matching.new().tolist(),
+        split=parts(matching.split()),
+        merged=parts(matching.merged()),
+        mean_max_cosine=matching.stability,
+    )
+
+
+def encoding(value: Encoding) -> pb2.EncodeResponse:
+    """Codes of vectors."""
+    return pb2.EncodeResponse(
+        codes=wire.pack_codes(value.codes), unexplained_fractions=value.unexplained_fractions.tolist()
+    )
+
+
+def codes(part: CodesPart) -> pb2.ReadCodesResponse:
+    """A block of a run's codes."""
+    return pb2.ReadCodesResponse(
+        codes=None if part.codes is None else wire.pack_codes(part.codes),
+        deleted_rows=part.deleted_rows,
+        revision=part.revision,
+        run_uid=part.run_uid,
+        history=part.history,
+    )
+
+
+def _set_selection(message: resources_pb2.Run, selection: Selection) -> None:
+    message.dataset_revision = selection.revision
+    message.dataset_history = selection.history or ""
+    message.row_ranges.extend(RowRange(start=start, end=end) for start, end in selection.ranges)
+    message.row_count = selection.row_count
+    message.pending_count = selection.pending_count
+
+
+def _evaluation(values: Mapping[str, Any]) -> resources_pb2.Evaluation:
+    fields = {name: value for name, value in values.items() if name != "time" and value is not None}
+    message = resources_pb2.Evaluation(**fields)
+    message.time.FromNanoseconds(int(values["time"] * 1e9))
+    return message

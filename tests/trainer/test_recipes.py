@@ -1,0 +1,46 @@
+"""What is chosen for a run, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.chassis.errors import InvalidArgument
+from services.trainer.recipes import Recipe
+from services.trainer.sae.config import Config
+
+
+def test_automatic_settings_follow_the_number_of_rows() -> None:
+    recipe = Recipe({"k": 8}, auto=True)
+    small, large = (recipe.resolve(row_count=rows, dimension=256) for rows in (3_000, 20_000))
+    assert (small.expansion, large.expansion) == (1, 25)
+    assert small.k == large.k == 8
+    assert small.epochs > large.epochs
+
+
+def test_before_the_data_is_known_only_what_is_certain_is_shown() -> None:
+    assert {"expansion", "epochs", "learning_rate", "k_aux", "threads"} & Recipe(auto=True).preview().keys() == set()
+    assert Recipe({"expansion": 8}).preview()["expansion"] == 8
+    assert Recipe({"k": 5}, auto=True).title == "auto"
+    assert Recipe({"k": 5}).title == "x4-k5"
+
+
+def test_a_clone_keeps_every_setting_except_for_changes_and_what_follows_from_them() -> None:
+    config = Recipe({"k": 8, "k_aux": 20, "learning_rate": 0.5}).resolve(row_count=1000, dimension=16)
+    same = Recipe.like(config, Recipe()).resolve(row_count=1000, dimension=16)
+    assert same == config
+    changed = Recipe.like(config, Recipe({"k": 4})).resolve(row_count=1000, dimension=16)
+    assert (changed.k, changed.k_aux) == (4, 8)
+    assert changed.learning_rate != 0.5
+    assert changed.epochs == config.epochs
+
+
+@pytest.mark.parametrize("recipe", [Recipe({"k": 65}), Recipe({"expansion": 1, "k": 17})])
+def test_more_active_latents_than_there_are_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(InvalidArgument, match="number of latents"):
+        recipe.check(16)
+    with pytest.raises(InvalidArgument, match="number of latents"):
+        recipe.resolve(row_count=100, dimension=16)
+
+
+def test_what_a_configuration_says_is_what_a_recipe_of_it_gives() -> None:
+    assert Recipe(Config(expansion=2, k=2, seed=5).to_dict()).resolve(row_count=10, dimension=4).seed == 5

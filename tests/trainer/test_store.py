@@ -1,0 +1,263 @@
+"""The trainer's SQL, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+import services.trainer
+from prisma_common.wire import Codes
+from services.chassis.blobs import BlobDamaged, Blobs, Records
+from services.chassis.database import Database
+from services.chassis.history import HistoryChanged
+from services.chassis.idempotency import Call, RequestIdReused
+from services.trainer.autoencoders import Autoencoders
+from services.trainer.code_index import CodeSelection, Follower
+from services.trainer.encoding import CodeWriter
+from services.trainer.errors import RunExists, RunNotFound
+from services.trainer.recipes import Recipe
+from services.trainer.runs import NewRun, Run, Selection, Source
+from services.trainer.sae.codes import CodeShard
+from services.trainer.sae.config import Config
+from services.trainer.store import NewCodes, Store, TrainingResult
+from services.trainer.tables import BLOBS
+from tests.chassis.test_migrations import create_old, open_database
+
+SOURCE = Source(dataset="datasets/d", dataset_uid="u", embedding_model="builtin/x", dimension=4)
+SELECTION = Selection(ranges=[(0, 10)], row_count=10, revision=3, history="h")
+LATENTS = 8
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url, Path(services.trainer.__file__).parent / "migrations")
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def blobs(database: Database, tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs", records=Records(database, BLOBS))
+
+
+@pytest.fixture
+def store(database: Database, blobs: Blobs) -> Store:
+    return Store(database, blobs)
+
+
+def new_run(run_id: str | None = None, **settings: int) -> NewRun:
+    return NewRun(source=SOURCE, recipe=Recipe({"expansion": 2, "k": 2, **settings}), run_id=run_id)
+
+
+def call(request_id: str, content: bytes = b"") -> Call | None:
+    return Call.of_bytes(request_id, "CreateRun", content)
+
+
+def codes_of(rows: list[int]) -> Codes:
+    """Each row activates the latent of its number, modulo 8."""
+    numbers = np.array(rows, np.uint64)
+    return Codes(
+        rows=numbers,
+        indptr=np.arange(len(rows) + 1, dtype=np.uint32),
+        indices=(numbers % LATENTS).astype(np.uint32),
+        values=np.ones(len(rows), np.float32),
+        latent_count=LATENTS,
+    )
+
+
+def write(blobs: Blobs, folder: str, rows: list[int]) -> list[CodeShard]:
+    writer = CodeWriter(blobs.folder / folder, latent_count=LATENTS)
+    writer.add(codes_of(rows))
+    writer.finish()
+    return writer.shards
+
+
+def begin(store: Store, run: Run) -> Run:
+    config = run.recipe.resolve(row_count=SELECTION.row_count, dimension=SOURCE.dimension)
+    return store.begin_training(run, SELECTION, config, job="jobs/j", device="cpu")
+
+
+def trained(store: Store, blobs: Blobs, run_id: str = "r") -> Run:
+    run = begin(store, store.create(new_run(run_id)))
+    attempt = f"{run.folder}/a"
+    shards = write(blobs, attempt, list(range(10)))
+    (blobs.folder / attempt / "weights.safetensors").write_bytes(b"weights")
+    adopted = blobs.adopt(attempt)
+    return store.commit(run, TrainingResult(attempt=attempt, shards=shards, dead_count=0, blobs=adopted))
+
+
+def follow(run: Run, blobs: Blobs, rows: list[int], deleted: list[tuple[int, int]], name: str) -> NewCodes:
+    folder = f"{run.folder}/{name}"
+    shards = write(blobs, folder, rows) if rows else []
+    return NewCodes(
+        files=[(f"{folder}/{shard.name}", shard) for shard in shards],
+        deleted=deleted,
+        code_count=0,
+        dead_count=0,
+        coded_revision=run.revision + 10,
+        coded_history="h",
+        blobs=blobs.adopt(folder) if shards else [],
+    )
+
+
+def read(store: Store, blobs: Blobs, run: Run, selection: CodeSelection) -> tuple[list[int], list[int]]:
+    """Rows with codes, and deleted rows."""
+    run, index = store.code_index(run, selection.follower)
+    parts = list(Autoencoders(blobs).codes(run, index, selection))
+    rows = [row for part in parts if part.codes is not None for row in part.codes.rows.tolist()]
+    return rows, [row for part in parts for row in part.deleted_rows]
+
+
+def test_a_run_is_created_once_for_each_request(store: Store) -> None:
+    first = store.create(new_run(), call("one"))
+    assert first.id == "d-x2-k2"
+    assert (first.trained, first.selection, first.config, first.latent_count) == (False, None, None, 8)
+    assert store.create(new_run(), call("one")).uid == first.uid
+    assert store.answered(call("one")) == first
+    assert store.answered(call("two")) is None
+    assert store.create(new_run()).id == "d-x2-k2-2"
+    with pytest.raises(RequestIdReused):
+        store.create(new_run(), call("one", b"another request"))
+    with pytest.raises(RunExists):
+        store.create(new_run("d-x2-k2"))
+
+
+def test_a_deleted_runs_request_id_and_name_may_be_used_again(store: Store) -> None:
+    first = store.create(new_run("r"), call("one"))
+    store.delete("r")
+    assert store.create(new_run("r"), call("one", b"other")).uid != first.uid
+    with pytest.raises(RunNotFound):
+        store.change("r", uid=first.uid, tags=[])
+
+
+def test_rows_and_configuration_are_fixed_by_the_first_attempt(store: Store) -> None:
+    run = begin(store, store.create(NewRun(source=SOURCE, recipe=Recipe(auto=True), run_id="r")))
+    assert run.selection == SELECTION
+    assert run.config is not None
+    assert run.display_name == f"x{run.config.expansion}-k{run.config.k}"
+    later = Selection(ranges=[(0, 99)], row_count=99, revision=9, history="h")
+    again = store.begin_training(run, later, run.config, job="jobs/k", device="cpu")
+    assert (again.selection, again.job) == (SELECTION, "jobs/k")
+
+
+def test_of_two_attempts_that_end_at_once_one_is_the_runs(store: Store, blobs: Blobs) -> None:
+    run = begin(store, store.create(new_run("r")))
+    results = [TrainingResult(attempt=f"{run.folder}/{name}", shards=[], dead_count=0, blobs=[]) for name in "ab"]
+    with ThreadPoolExecutor() as threads:
+        committed = list(threads.map(lambda result: store.commit(run, result), results))
+    assert committed[0].attempt == committed[1].attempt
+    assert {other.revision for other in committed} == {2}
+
+
+def test_codes_are_read_by_rows_and_since_a_revision(store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    assert read(store, blobs, run, CodeSelection()) == (list(range(10)), [])
+    assert read(store, blobs, run, CodeSelection(start_row=7, ranges=[(2, 9)])) == ([7, 8], [])
+    grown, added = store.commit_codes(run, follow(run, blobs, [10, 11], [(3, 4)], "more"))
+    assert added
+    assert grown.revision == run.revision + 1
+    assert read(store, blobs, grown, CodeSelection()) == ([0, 1, 2, 5, 6, 7, 8, 9, 10, 11], [])
+    since = CodeSelection(follower=Follower(history=run.history, revision=run.revision))
+    assert read(store, blobs, grown, since) == ([10, 11], [3, 4])
+
+
+def test_a_row_that_is_encoded_again_has_its_newer_code_and_is_not_deleted(store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    grown, _added = store.commit_codes(run, follow(run, blobs, [4], [(4, 4)], "more"))
+    assert read(store, blobs, grown, CodeSelection())[0].count(4) == 1
+    since = CodeSelection(follower=Follower(history=run.history, revision=run.revision))
+    assert read(store, blobs, grown, since) == ([4], [])
+
+
+def test_codes_that_another_worker_has_updated_meanwhile_are_left_alone(store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    first, _added = store.commit_codes(run, follow(run, blobs, [10], [], "one"))
+    second, added = store.commit_codes(run, follow(run, blobs, [10], [], "two"))
+    assert (added, second.revision) == (False, first.revision)
+    assert read(store, blobs, second, CodeSelection())[0].count(10) == 1
+
+
+def test_only_files_that_may_hold_the_rows_are_opened(store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    grown, _added = store.commit_codes(run, follow(run, blobs, [10, 11], [], "more"))
+    [newer] = (blobs.folder / grown.folder / "more").iterdir()
+    newer.write_bytes(b"damaged")
+    assert read(store, blobs, grown, CodeSelection(ranges=[(0, 5)]))[0] == [0, 1, 2, 3, 4]
+    with pytest.raises(BlobDamaged):
+        read(store, blobs, grown, CodeSelection(ranges=[(10, 11)]))
+
+
+def test_a_reader_of_another_history_reads_everything_again(store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    with pytest.raises(HistoryChanged):
+        store.code_index(run, Follower(history="unknown", revision=1))
+    store.begin_histories()
+    renewed = store.run("r")
+    assert renewed.history != run.history
+    store.code_index(renewed, Follower(history=run.history, revision=run.revision))
+
+
+def test_orphans_are_files_that_no_living_run_names(store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    orphan = blobs.folder / run.folder / "a/checkpoint.safetensors"
+    orphan.write_bytes(b"")
+    waiting = store.create(new_run("waiting"))
+    checkpoint = blobs.folder / waiting.folder / "b/checkpoint.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"")
+    swept = blobs.sweep(store.named_blobs(), older_than_seconds=-1)
+    assert swept == [f"{run.folder}/a/checkpoint.safetensors"]
+    store.delete("r")
+    assert run.folder in store.deleted_folders()
+    assert run.folder in store.recorded_folders()
+    blobs.delete(run.folder)
+    assert run.folder not in store.recorded_folders()
+
+
+def test_runs_of_the_first_version_keep_their_codes_and_their_metrics(database_url: str, tmp_path: Path) -> None:
+    create_old("trainer", database_url)
+    database = open_database("trainer", database_url)
+    source = {"revision": 3, "ranges": [[0, 10]], "row_count": 10, "embedding_model": "builtin/x", "dimension": 4}
+    columns = {
+        **dict.fromkeys(("display_name", "description", "job", "device", "imported_from"), ""),
+        **dict.fromkeys(("create_time", "update_time"), "2026-01-01 00:00:00"),
+        **{"uid": "u1", "id": "old", "dataset": "datasets/d", "dataset_uid": "u", "fingerprint": "f"},
+        **{"source": json.dumps(source), "config": json.dumps(Config(expansion=2, k=2).to_dict())},
+        **{"attempt": "runs/u1/a", "shards": '["codes-00000.npz"]', "revision": 2, "tags": "[]", "latent_count": 8},
+    }
+    with database.write() as connection:
+        names = ", ".join(columns)
+        values = ", ".join(f":{name}" for name in columns)
+        connection.execute(text(f"INSERT INTO runs ({names}) VALUES ({values})"), columns)
+    database.migrate()
+    blobs = Blobs(tmp_path, records=Records(database, BLOBS))
+    write(blobs, "runs/u1/a", list(range(10)))
+    (blobs.folder / "runs/u1/a/weights.safetensors").write_bytes(b"weights")
+    store = Store(database, blobs)
+    store.begin_histories()
+    assert blobs.adopt_unrecorded(store.blobs_of_runs()) == 2
+    run = store.run("old")
+    assert (run.code_count, run.uncoded_count, run.coded_revision, run.coded_history) == (10, 0, 3, None)
+    assert run.selection == Selection(ranges=[(0, 10)], row_count=10, revision=3)
+    assert read(store, blobs, run, CodeSelection(ranges=[(4, 6)]))[0] == [4, 5]
+    database.close()
+
+
+def test_metrics_of_a_step_that_is_trained_again_are_the_later_ones(store: Store) -> None:
+    run = store.create(new_run("r"))
+    for step, loss in ((1, 1.0), (2, 2.0), (2, 3.0)):
+        store.add_metrics(run.uid, {"step": step, "loss": loss})
+    assert [values["loss"] for values in store.metrics(run.uid, 0)] == [1.0, 3.0]
+    assert store.metrics(run.uid, 2) == []
+    latest = store.run("r").metrics
+    assert latest is not None
+    assert latest["loss"] == 3.0
+    [listed] = store.runs(None, 10, [], show_deleted=False)
+    assert listed == store.run("r")
