@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from prisma_client import Prisma, sample
@@ -35,6 +38,20 @@ class Stack:
         )
 
 
+NAMES = ("nats-server", "services.embedder", "services.trainer", "services.interpreter", "services.search", "gateway")
+"""A word of the command line of each process of the stack."""
+
+
+def processes(pid: int) -> dict[str, psutil.Process]:
+    """The running processes of the stack, by their names; one that has just ended is left out."""
+    running: dict[str, psutil.Process] = {}
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # of which a zombie is one
+            words = child.cmdline()
+            running |= {name: child for name in NAMES if any(name in word for word in words)}
+    return running
+
+
 def environment(folder: Path) -> dict[str, str]:
     """The environment of a stack on free ports and a data folder of its own."""
     http = f"127.0.0.1:{free_port()}"
@@ -54,7 +71,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def fill(prisma: Prisma) -> None:
     """A dataset, a trained and labelled run, families, and a current index."""
-    documents = [each for each, _ in zip(sample.documents(), range(COUNT), strict=False)]
+    documents = list(itertools.islice(sample.documents(), COUNT))
     data = prisma.datasets.create("Standard library", documents, dataset_id=DATASET)
     data.embed()
     run = data.train(run_id=RUN, expansion=1, k=8, epochs=5)
@@ -72,17 +89,17 @@ def fill(prisma: Prisma) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
-    chosen = environment(folder)
+    settings = environment(folder)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [PRISMA, "up"], env=chosen, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
+            [PRISMA, "up"], env=settings, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
         )
         assert process.stdout is not None
         assert "PRISMA is up" in process.stdout.readline(), (folder / "log").read_text()
         try:
-            with Prisma(chosen["PRISMA_URL"]) as prisma:
+            with Prisma(settings["PRISMA_URL"]) as prisma:
                 fill(prisma)
-            yield Stack(chosen["PRISMA_URL"], chosen, folder)
+            yield Stack(settings["PRISMA_URL"], settings, folder)
         finally:
             process.terminate()
             process.wait(30)

@@ -61,11 +61,9 @@ def down() -> None:
 
 
 @app.command(name="doctor")
-def check(
-    scrub: Annotated[bool, typer.Option("--scrub", help="Also read and verify every stored file.")] = False,
-) -> None:
+def check() -> None:
     """Check what PRISMA needs on this machine, and say what to do about what is missing."""
-    doctor.check(data_dir(), scrub_files=scrub)
+    doctor.check(data_dir())
 
 
 @app.command()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from prisma_client.cli import output, scrub
+from prisma_client.cli import output
 from prisma_client.cli.stack import MISSING_SERVER, configured_addresses, find_nats_server, listens
 from prisma_client.errors import PrismaError
 from prisma_client.sync import Prisma
@@ -57,11 +57,9 @@ def findings(data_dir: Path) -> Iterator[Finding]:
     yield from _services()
 
 
-def check(data_dir: Path, *, scrub_files: bool = False) -> None:
-    """Prints all findings; with `scrub_files`, also of every stored file. Exits with 1 where something is wrong."""
+def check(data_dir: Path) -> None:
+    """Prints all findings. Exits with 1 where something is wrong."""
     results = list(findings(data_dir))
-    if scrub_files:
-        results += _stored_files(data_dir)
     columns: output.Columns = {
         "": lambda finding: "ok" if finding["fine"] else "!!",
         "checked": lambda finding: finding["what"],
@@ -71,23 +69,6 @@ def check(data_dir: Path, *, scrub_files: bool = False) -> None:
     output.show([asdict(finding) for finding in results], columns)
     if not all(finding.fine for finding in results):
         raise typer.Exit(1)
-
-
-def _stored_files(data_dir: Path) -> Iterator[Finding]:
-    if setting := scrub.remote_setting():
-        advice = (
-            "`--scrub` reads local data only: services check each file at first use, and `prisma status` shows damage"
-        )
-        yield Finding("stored files", False, f"{setting} is set", advice)
-        return
-    for result in scrub.scrub(data_dir):
-        damage = "; ".join(f"{path} {problem}" for path, problem in result.damaged)
-        yield _finding(
-            f"files of the {result.service}",
-            not result.damaged,
-            f"{result.checked:,} checked, {len(result.damaged):,} damaged",
-            f"restore from a backup: {damage}",
-        )
 
 
 def _finding(what: str, fine: bool, result: str, advice: str) -> Finding:

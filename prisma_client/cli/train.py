@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +18,7 @@ from prisma_client.errors import AlreadyExists, FailedPrecondition
 from prisma_client.sync import Prisma
 from prisma_client.sync.runs import Run
 
+_T = TypeVar("_T")
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -56,8 +57,9 @@ def train(
         "seed": seed,
     }
     with connected() as prisma:
-        created = _create_or_get(prisma, dataset, run, config)
-        finish(prisma, created.train(wait=False), title=created.id, detach=detach)
+        created = _after_embedding(prisma, dataset, lambda: _create_or_get(prisma, dataset, run, config))
+        job = _after_embedding(prisma, dataset, lambda: created.train(wait=False))
+        finish(prisma, job, title=created.id, detach=detach)
         if not detach and output.on_terminal():
             message = created.refresh().message
             metrics = message.metrics
@@ -187,18 +189,13 @@ def export(
 
 
 def _create_or_get(prisma: Prisma, dataset: str, run: str | None, config: Mapping[str, Any]) -> Run:
-    """Creates the run, after the dataset's embedding job if one is running; returns the existing run of the id."""
+    """Creates the run, or returns the existing one of this id."""
     try:
         return prisma.runs.create(dataset, run_id=run, config=config)
     except AlreadyExists:
         if run is None:
             raise
-        return prisma.runs.get(run)
-    except FailedPrecondition as error:
-        if error.reason != "DOCUMENTS_PENDING":
-            raise
-        _wait_for_embedding(prisma, dataset, error)
-    return prisma.runs.create(dataset, run_id=run, config=config)
+    return prisma.runs.get(run)
 
 
 def _export(run: Run, what: ExportKind, file: Path) -> int:
@@ -209,17 +206,29 @@ def _export(run: Run, what: ExportKind, file: Path) -> int:
     return run.export_weights(file, sae_lens=what is ExportKind.SAE_LENS)
 
 
+def _after_embedding(prisma: Prisma, dataset: str, call: Callable[[], _T]) -> _T:
+    """Calls; if documents are still to be embedded, waits for the job that embeds them and calls again."""
+    try:
+        return call()
+    except FailedPrecondition as error:
+        if error.reason != "DOCUMENTS_PENDING":
+            raise
+        _wait_for_embedding(prisma, dataset, error)
+    return call()
+
+
 def _wait_for_embedding(prisma: Prisma, dataset: str, error: FailedPrecondition) -> None:
     """Waits for the dataset's embedding job. Raises FailedPrecondition where none is running."""
-    active = " AND ".join(f"state != {state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED"))
-    jobs = prisma.jobs.list(1, filter=f'resource = "datasets/{dataset}" AND kind = "embed-dataset" AND {active}')
+    conditions = [f'resource = "datasets/{dataset}"', 'kind = "embed-dataset"']
+    conditions += [f"state != {state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED")]
+    jobs = prisma.jobs.list(1, filter=" AND ".join(conditions))
     if not jobs:
         raise FailedPrecondition(
-            f"{error.message}\n  Embed them first: prisma embed {dataset}",
+            f"{error.message}. Embed them first: `prisma embed {dataset}`",
             code=error.code,
             reason=error.reason,
             metadata=error.metadata,
         )
     pending = error.metadata.get("pending_count")
-    output.warn(f"waiting for the embedding job{f' of {pending} documents' if pending else ''} before training")
+    output.warn(f"waiting for {f'{pending} documents' if pending else 'documents'} to be embedded before training")
     finish(prisma, jobs[0], title="embedding", detach=False)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import time
 from pathlib import Path
 
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from prisma_common import names
-from services.chassis.blobs import ORPHAN_SECONDS, Blobs, Records
+from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database, database_dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
-from services.interpreter import statistics_files
 from services.interpreter.analyzer import Analyzer
 from services.interpreter.explorer import Explorer
 from services.interpreter.feature_cache import FeatureCache
@@ -27,6 +24,7 @@ from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.ollama import OllamaChat
 from services.interpreter.servicer import InterpreterServicer
 from services.interpreter.settings import InterpreterSettings
+from services.interpreter.storage import Sweeper, prepare, statistics_dependency
 from services.interpreter.store import Store
 from services.interpreter.tables import BLOBS
 from services.interpreter.upstream import Upstream
@@ -49,8 +47,8 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
     blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
     store = Store(database, blobs)
-    await asyncio.to_thread(database.migrate)
-    await asyncio.to_thread(_prepare, store, blobs, scratch)
+    await asyncio.to_thread(prepare, database, store, blobs)
+    scratch.mkdir(exist_ok=True)
     upstream = Upstream(settings)
     ollama = OllamaChat(settings.ollama_url)
     labellers = Labellers({KEYWORDS: KeywordLabeller(upstream), ollama.name: ModelLabeller(upstream, ollama)})
@@ -69,13 +67,8 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
     )
-    servicer = InterpreterServicer(
-        explorer=Explorer(cache=cache, upstream=upstream),
-        editor=LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events),
-        labellers=labellers,
-        analyzer=Analyzer(cache=cache, upstream=upstream),
-        jobs=RequestedJobs(starter=starter, cache=cache, labellers=labellers),
-    )
+    editor = LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events)
+    requested_jobs = RequestedJobs(starter=starter, cache=cache, labellers=labellers)
 
     async def close() -> None:
         await upstream.close()
@@ -83,31 +76,33 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         await asyncio.to_thread(database.close)
 
     return Parts(
-        servicers=[
-            Servicer(
-                interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
-                servicer,
-                "prisma.interpreter.v1.InterpreterService",
-            )
-        ],
+        servicers=[_servicer(editor, requested_jobs, cache=cache, upstream=upstream, labellers=labellers)],
         kinds=jobs.kinds(),
-        tasks=[follower.run],
-        dependencies=[database_dependency(database), ollama.server.dependency(settings, ollama.ids)],
+        tasks=[follower.run, Sweeper(store=store, blobs=blobs, scratch=scratch).run],
+        dependencies=[
+            database_dependency(database),
+            statistics_dependency(blobs),
+            ollama.server.dependency(settings, ollama.ids),
+        ],
         close=[close],
     )
 
 
-def _prepare(store: Store, blobs: Blobs, scratch: Path) -> None:
-    """Brings stored data up to date, and deletes what killed processes left behind."""
-    store.begin_histories()
-    store.sweep_requests()
-    folders = store.statistics_folders()
-    blobs.adopt_unrecorded(path for uid, attempt in folders for path in statistics_files.paths_of(uid, attempt))
-    blobs.sweep([statistics_files.folder_of(uid, attempt) for uid, attempt in folders])
-    scratch.mkdir(exist_ok=True)
-    for leftover in scratch.iterdir():
-        if leftover.stat().st_mtime < time.time() - ORPHAN_SECONDS:  # a younger one may be in use by another process
-            shutil.rmtree(leftover, ignore_errors=True)
+def _servicer(
+    editor: LabelEditor, jobs: RequestedJobs, *, cache: FeatureCache, upstream: Upstream, labellers: Labellers
+) -> Servicer:
+    servicer = InterpreterServicer(
+        explorer=Explorer(cache=cache, upstream=upstream),
+        editor=editor,
+        labellers=labellers,
+        analyzer=Analyzer(cache=cache, upstream=upstream),
+        jobs=jobs,
+    )
+    return Servicer(
+        interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
+        servicer,
+        "prisma.interpreter.v1.InterpreterService",
+    )
 
 
 if __name__ == "__main__":

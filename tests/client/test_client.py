@@ -46,8 +46,8 @@ def test_documents_come_from_lists_frames_and_files(stack: Stack, tmp_path: Path
             with pytest.warns(SomeDocumentsRejected, match="1 × MISSING_TEXT"):
                 report = data.add(file)
             assert (report.imported_count, report.rejected_count) == (1, 1)
-            assert [each.key for each in data.documents()] == ["0", "1", "a", "b"]
-            assert [each.key for each in data.documents(limit=2)] == ["0", "1"]
+            assert [document.key for document in data.documents()] == ["0", "1", "a", "b"]
+            assert [document.key for document in data.documents(limit=2)] == ["0", "1"]
             data.embed()
             assert data.message.embedded_count == 4
             assert data.document("a", with_vector=True).vector.dimension == 256
@@ -87,11 +87,10 @@ def test_where_every_document_is_rejected_the_import_is_an_error_and_no_dataset_
 def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) -> None:
     with Prisma(stack.url) as prisma:
         data, run = prisma.datasets.get(DATASET), prisma.runs.get(RUN)
-        assert [each.id for each in prisma.runs.list(DATASET)] == [RUN]
-        assert [each.step for each in run.metrics()][-1] == run.message.metrics.total_steps
+        assert [run.id for run in prisma.runs.list(DATASET)] == [RUN]
+        assert [metrics.step for metrics in run.metrics()][-1] == run.message.metrics.total_steps
         text = data.document("argparse.ArgumentParser").text if COUNT > 5000 else next(iter(data.documents())).text
-        found = run.explain(text)
-        assert {each.index for each in found.features}
+        assert run.explain(text).features
         for mode in ("hybrid", "full_text", "semantic", "sparse"):
             answer = data.search(text[:60], mode=mode, run=run, limit=3)
             assert answer.hits, mode
@@ -100,7 +99,7 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         strongest = next(iter(run.features.list(order_by="max_activation desc", limit=1)))
         assert run.feature(strongest.index).decoder_neighbors
         assert run.features.examples(strongest.index, limit=2)
-        assert strongest.index in [each.index for each in run.features.search(strongest.label.text).hits]
+        assert strongest.index in [hit.index for hit in run.features.search(strongest.label.text).hits]
         own = run.features.set_label(strongest.index, "mine")
         assert run.features.labels(strongest.index)[0].text == "mine"
         run.features.activate(own.name)
@@ -124,9 +123,9 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
 async def test_the_asynchronous_client(stack: Stack) -> None:
     async with AsyncPrisma(stack.url) as prisma:
         run = await prisma.runs.get(RUN)
-        assert [each.index async for each in run.features.list(order_by="index", limit=3)] == [0, 1, 2]
+        assert [feature.index async for feature in run.features.list(order_by="index", limit=3)] == [0, 1, 2]
         jobs = await prisma.jobs.list()
-        assert {"embed-dataset", "train-run", "label-features"} <= {each.kind for each in jobs}
+        assert {"embed-dataset", "train-run", "label-features"} <= {job.kind for job in jobs}
 
 
 def test_a_gateway_that_is_away_is_told(stack: Stack) -> None:

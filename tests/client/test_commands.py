@@ -44,14 +44,14 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert len(lines(stack, "compare", "own", "back")[0]["matches"]) == 256
         assert lines(stack, "pause", "back") == [{"paused": "back"}]
         swept = lines(stack, "sweep", "own", "--k", "2", "--k", "3", "--expansion", "1")
-        assert {each["config"]["k"] for each in swept if "config" in each} == {2, 3}
+        assert {run["config"]["k"] for run in swept if "config" in run} == {2, 3}
         assert lines(stack, "stats", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert lines(stack, "label", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert lines(stack, "stats", "back")[-1]["state"] == "STATE_SUCCEEDED"
         carried = lines(stack, "carry-labels", "back", "own")[0]
         assert carried["matchedCount"] == 256
         assert carried["carriedCount"] > 0
-        assert {each["name"] for each in lines(stack, "datasets")} == {"datasets/own", f"datasets/{DATASET}"}
+        assert {dataset["name"] for dataset in lines(stack, "datasets")} == {"datasets/own", f"datasets/{DATASET}"}
         assert len(lines(stack, "documents", "own", "--limit", "5")) == 5
     finally:
         assert lines(stack, "delete", "datasets/own", "--yes")[0]["deleted"] == "datasets/own"
@@ -116,7 +116,7 @@ def test_ctrl_c_says_that_the_job_continues_and_how_to_cancel_it(stack: Stack) -
 def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert lines(stack, "runs", "--dataset", DATASET)[0]["name"] == f"runs/{RUN}"
     listed = lines(stack, "features", RUN, "--order-by", "index", "--limit", "3")
-    assert [each["index"] for each in listed] == [0, 1, 2]
+    assert [feature["index"] for feature in listed] == [0, 1, 2]
     alive = lines(stack, "features", RUN, "--filter", "dead = false", "--limit", "1")[0]["index"]
     assert lines(stack, "feature", RUN, str(alive))[0]["decoderNeighbors"]
     assert lines(stack, "label", RUN, "--feature", str(alive), "--text", "by hand")[0]["text"] == "by hand"
@@ -129,8 +129,8 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert lines(stack, "export", RUN, "activations", str(tmp_path / "a.jsonl"))[0]["bytes"] > 0
     assert {"document", "indices", "activations"} < set(json.loads((tmp_path / "a.jsonl").open().readline()))
     assert lines(stack, "jobs", "--limit", "2")
-    assert {"builtin/wordllama-256", "keywords"} <= {each["id"] for each in lines(stack, "models")}
-    assert {each["service"] for each in lines(stack, "status")} >= {"embedder", "search"}
+    assert {"builtin/wordllama-256", "keywords"} <= {model["id"] for model in lines(stack, "models")}
+    assert {service["service"] for service in lines(stack, "status")} >= {"embedder", "search"}
 
 
 def test_exit_codes_mean_something(stack: Stack) -> None:
@@ -157,12 +157,13 @@ def test_exit_codes_mean_something(stack: Stack) -> None:
 
 def test_the_doctor_says_what_is_not_fine(stack: Stack) -> None:
     ended = stack.command("doctor")
-    found = {each["what"]: each for each in map(json.loads, ended.stdout.splitlines())}
-    assert found["Python"]["fine"]
-    assert found["gateway (running)"]["fine"]
+    findings = {finding["what"]: finding for finding in map(json.loads, ended.stdout.splitlines())}
+    assert findings["Python"]["fine"]
+    assert findings["gateway (running)"]["fine"]
+    assert findings["gateway (running)"]["advice"] is None
     # No Ollama is set up here: what needs it says so.
-    assert not found["interpreter (running)"]["fine"]
-    assert "ollama" in found["interpreter (running)"]["advice"]
+    assert not findings["interpreter (running)"]["fine"]
+    assert "ollama" in findings["interpreter (running)"]["advice"]
     assert ended.returncode == 1
 
 

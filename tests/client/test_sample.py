@@ -6,10 +6,10 @@ from prisma_client import sample
 def test_the_sample_has_thousands_of_texts_each_once() -> None:
     documents = list(sample.documents())
     assert len(documents) > 4000
-    assert len({each["id"] for each in documents}) == len(documents)
-    assert len({each["text"] for each in documents}) == len(documents)
-    assert all(len(each["text"]) >= sample.MIN_CHARACTERS for each in documents)
-    assert {each["kind"] for each in documents} == {"module", "class", "function", "method"}
+    assert len({document["id"] for document in documents}) == len(documents)
+    assert len({document["text"] for document in documents}) == len(documents)
+    assert all(len(document["text"]) >= sample.MIN_CHARACTERS for document in documents)
+    assert {document["kind"] for document in documents} == {"module", "class", "function", "method"}
 
 
 def test_the_sample_is_the_same_every_time() -> None:
@@ -17,6 +17,6 @@ def test_the_sample_is_the_same_every_time() -> None:
 
 
 def test_a_function_knows_its_module() -> None:
-    found = {each["id"]: each for each in sample.documents()}
-    assert found["asyncio.tasks.wait_for"]["module"] == "asyncio.tasks"
-    assert found["asyncio.tasks.wait_for"]["kind"] == "function"
+    by_id = {document["id"]: document for document in sample.documents()}
+    assert by_id["asyncio.tasks.wait_for"]["module"] == "asyncio.tasks"
+    assert by_id["asyncio.tasks.wait_for"]["kind"] == "function"

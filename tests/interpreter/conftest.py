@@ -43,8 +43,8 @@ class Suite:
     async def train(self, run_id: str = "r", count: int = 600) -> None:
         """A trained run of the sample's first texts, each of its latents being one of 256."""
         await calls.fill(self.embedder, self.jobs, count)
-        wanted = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))
-        await self.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=run_id, run=wanted))
+        run = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))
+        await self.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=run_id, run=run))
         job = await self.ended(await self.trainer.TrainRun(trainer_pb2.TrainRunRequest(name=f"runs/{run_id}")))
         assert job.state == Job.STATE_SUCCEEDED, job
 
@@ -68,13 +68,13 @@ async def suite(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactor
         grpc.aio.insecure_channel(interpreter.address, options) as to_interpreter,
     ):
         yield Suite(
-            embedder,
-            trainer,
-            interpreter,
-            embedder_service_pb2_grpc.EmbedderServiceStub(to_embedder),
-            trainer_service_pb2_grpc.TrainerServiceStub(to_trainer),
-            interpreter_service_pb2_grpc.InterpreterServiceStub(to_interpreter),
-            job_pb2_grpc.JobServiceStub(to_embedder),
+            embedder_process=embedder,
+            trainer_process=trainer,
+            interpreter_process=interpreter,
+            embedder=embedder_service_pb2_grpc.EmbedderServiceStub(to_embedder),
+            trainer=trainer_service_pb2_grpc.TrainerServiceStub(to_trainer),
+            interpreter=interpreter_service_pb2_grpc.InterpreterServiceStub(to_interpreter),
+            jobs=job_pb2_grpc.JobServiceStub(to_embedder),
         )
     for process in (interpreter, trainer, embedder):
         process.kill()

@@ -43,7 +43,10 @@ class Owners:
             block = sparse.csr_array(self._codes[part])
             block.sort_indices()
             indptr, indices = block.indptr.astype(np.uint32), block.indices.astype(np.uint32)
-            yield wire.Codes(self._rows[part], indptr, indices, block.data, run.latent_count)
+            rows = self._rows[part]
+            yield wire.Codes(
+                rows=rows, indptr=indptr, indices=indices, values=block.data, latent_count=run.latent_count
+            )
 
     async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
         return self._decoder

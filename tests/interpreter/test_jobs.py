@@ -97,7 +97,16 @@ def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
     )
     any_starter: Any = starter
     follower = RunFollower(store=store, blobs=blobs, upstream=upstream, cache=cache, starter=any_starter)
-    yield Interpreter(upstream, store, blobs, cache, starter, jobs, follower, scratch)
+    yield Interpreter(
+        owners=upstream,
+        store=store,
+        blobs=blobs,
+        cache=cache,
+        starter=starter,
+        jobs=jobs,
+        follower=follower,
+        scratch=scratch,
+    )
     database.close()
 
 

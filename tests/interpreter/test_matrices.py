@@ -45,7 +45,8 @@ class Trainer:
         part = sparse.csr_array(self._codes[picked])
         part.sort_indices()
         indptr, indices = part.indptr.astype(np.uint32), part.indices.astype(np.uint32)
-        return wire.Codes(self._rows[picked], indptr, indices, part.data, LATENTS)
+        rows = self._rows[picked]
+        return wire.Codes(rows=rows, indptr=indptr, indices=indices, values=part.data, latent_count=LATENTS)
 
     async def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:
         inside = [any(start <= row < end for start, end in ranges) for row in self._rows.tolist()]
@@ -56,7 +57,7 @@ class Trainer:
         return self._decoder[list(indices)]
 
 
-def made(seed: int) -> tuple[Features, Trainer, NDArray[np.float32], NDArray[np.float32]]:
+def interpreted(seed: int) -> tuple[Features, Trainer, NDArray[np.float32], NDArray[np.float32]]:
     codes = dense_codes(seed, ROWS, LATENTS, 6)
     decoder = np.random.default_rng(seed).standard_normal((LATENTS, 5)).astype(np.float32)
     trainer = Trainer(codes, decoder)
@@ -73,39 +74,43 @@ def test_rows_are_taken_at_equal_steps(gaps: list[tuple[int, int]], count: int) 
     for gap, length in gaps:
         start = (ranges[-1][1] if ranges else 0) + gap
         ranges.append((start, start + length))
-    every = [row for start, end in ranges for row in range(start, end)]
-    taken = [row for start, end in matrices.spread(ranges, count) for row in range(start, end)]
-    assert taken == [every[place * len(every) // count] for place in range(count)] if len(every) > count else every
+    all_rows = [row for start, end in ranges for row in range(start, end)]
+    spread_rows = [row for start, end in matrices.spread(ranges, count) for row in range(start, end)]
+    assert (
+        spread_rows == [all_rows[place * len(all_rows) // count] for place in range(count)]
+        if len(all_rows) > count
+        else all_rows
+    )
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, ROWS), st.integers(1, LATENTS))
 async def test_a_sample_is_a_part_of_the_codes(seed: int, row_count: int, feature_count: int) -> None:
-    features, trainer, codes, _ = made(seed)
-    found = await matrices.sample(features, trainer, row_count, feature_count)
+    features, trainer, codes, _ = interpreted(seed)
+    sample = await matrices.sample(features, trainer, row_count, feature_count)
     counts = (codes > 0).sum(axis=0)
     expected = [index for index in np.lexsort((np.arange(LATENTS), -counts)).tolist() if counts[index]]
-    assert found.indices.tolist() == expected[:feature_count]
+    assert sample.indices.tolist() == expected[:feature_count]
     places = np.arange(row_count) * ROWS // row_count
-    assert (found.activations.toarray() == codes[places][:, found.indices]).all()
-    assert found.activations.has_sorted_indices
+    assert (sample.activations.toarray() == codes[places][:, sample.indices]).all()
+    assert sample.activations.has_sorted_indices
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32))
 async def test_matrices_equal_the_dense_reference_in_one_order(seed: int) -> None:
-    features, trainer, codes, decoder = made(seed)
-    chosen = features.most_frequent([], 12)
-    found = {kind: await matrices.matrix(features, trainer, kind, chosen) for kind in Kind}
-    order = found[Kind.CO_OCCURRENCE].indices
-    assert sorted(order) == sorted(chosen)
-    assert all((each.indices == order).all() for each in found.values())
+    features, trainer, codes, decoder = interpreted(seed)
+    indices = features.most_frequent([], 12)
+    drawn = {kind: await matrices.matrix(features, trainer, kind, indices) for kind in Kind}
+    order = drawn[Kind.CO_OCCURRENCE].indices
+    assert sorted(order) == sorted(indices)
+    assert all((matrix.indices == order).all() for matrix in drawn.values())
     active = (codes > 0)[:, order].astype(np.float64)
     both, own = active.T @ active, active.sum(axis=0)
-    np.testing.assert_allclose(found[Kind.CO_OCCURRENCE].values, both / np.minimum(own[:, None], own[None, :]), 1e-6)
+    np.testing.assert_allclose(drawn[Kind.CO_OCCURRENCE].values, both / np.minimum(own[:, None], own[None, :]), 1e-6)
     for kind, columns in ((Kind.ACTIVATION_COSINE, codes[:, order]), (Kind.DECODER_COSINE, decoder[order].T)):
         unit = columns / np.linalg.norm(columns, axis=0)
-        np.testing.assert_allclose(found[kind].values, unit.T @ unit, atol=1e-5)
+        np.testing.assert_allclose(drawn[kind].values, unit.T @ unit, atol=1e-5)
 
 
 def test_features_that_activate_together_stand_side_by_side() -> None:

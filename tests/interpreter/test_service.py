@@ -18,6 +18,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
+from prisma_client.sample import documents as sample_documents
 from prisma_common import wire
 from tests.calls import reason
 from tests.interpreter.conftest import DATASET, RUN, Suite
@@ -25,7 +26,7 @@ from tests.interpreter.conftest import DATASET, RUN, Suite
 Label = resources_pb2.Label
 
 
-async def interpreted(suite: Suite) -> resources_pb2.Interpretation:
+async def interpretation_of(suite: Suite) -> resources_pb2.Interpretation:
     return await suite.interpreter.GetInterpretation(pb2.GetInterpretationRequest(name=f"{RUN}/interpretation"))
 
 
@@ -33,48 +34,48 @@ async def with_statistics(suite: Suite) -> None:
     """A trained run's statistics come by themselves."""
     await suite.train()
     for _ in range(300):
-        if (await interpreted(suite)).statistics_revision:
+        if (await interpretation_of(suite)).statistics_revision:
             return
         await asyncio.sleep(0.1)
     raise AssertionError("no statistics came")
 
 
-async def labelled(suite: Suite, **wanted: Any) -> Job:
-    job = await suite.interpreter.LabelFeatures(pb2.LabelFeaturesRequest(run=RUN, **wanted))
+async def labelled(suite: Suite, **options: Any) -> Job:
+    job = await suite.interpreter.LabelFeatures(pb2.LabelFeaturesRequest(run=RUN, **options))
     return await suite.ended(job)
 
 
-async def features(suite: Suite, **wanted: Any) -> pb2.ListFeaturesResponse:
-    return await suite.interpreter.ListFeatures(pb2.ListFeaturesRequest(parent=RUN, page_size=1000, **wanted))
+async def features(suite: Suite, **options: Any) -> pb2.ListFeaturesResponse:
+    return await suite.interpreter.ListFeatures(pb2.ListFeaturesRequest(parent=RUN, page_size=1000, **options))
 
 
 async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> None:
     await with_statistics(suite)
-    found = await interpreted(suite)
-    assert found.latent_count == 256
-    assert found.live_count + found.dead_count == 256
-    assert found.row_count == 600
+    interpretation = await interpretation_of(suite)
+    assert interpretation.latent_count == 256
+    assert interpretation.live_count + interpretation.dead_count == 256
+    assert interpretation.row_count == 600
 
     assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
-    found = await interpreted(suite)
-    assert found.labelled_count == found.live_count
+    interpretation = await interpretation_of(suite)
+    assert interpretation.labelled_count == interpretation.live_count
 
     listed = await features(suite)
-    texts = [each.label.text for each in listed.features if each.HasField("label")]
+    texts = [feature.label.text for feature in listed.features if feature.HasField("label")]
     assert len(texts) == len(set(texts)), "two features have the same label"
-    assert [each.density for each in listed.features] == sorted(
-        (each.density for each in listed.features), reverse=True
+    assert [feature.density for feature in listed.features] == sorted(
+        (feature.density for feature in listed.features), reverse=True
     )
-    assert all(each.dead != each.HasField("label") for each in listed.features)
+    assert all(feature.dead != feature.HasField("label") for feature in listed.features)
 
     # Filters, orders and searches agree with the whole list.
     dense = await features(suite, filter="density > 0.05 AND dead = false", order_by="index")
-    assert [each.index for each in dense.features] == sorted(
-        each.index for each in listed.features if each.density > 0.05
+    assert [feature.index for feature in dense.features] == sorted(
+        feature.index for feature in listed.features if feature.density > 0.05
     )
     word = next(text for text in texts if text.isalpha())
-    assert word in [each.label.text for each in (await features(suite, query=word.upper())).features]
-    assert [each.index for each in (await features(suite, query="17")).features].count(17) == 1
+    assert word in [feature.label.text for feature in (await features(suite, query=word.upper())).features]
+    assert [feature.index for feature in (await features(suite, query="17")).features].count(17) == 1
     assert not (await features(suite, filter="source = HUMAN")).features
 
     # Pages together are the list.
@@ -84,11 +85,11 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
         page = await suite.interpreter.ListFeatures(
             pb2.ListFeaturesRequest(parent=RUN, page_size=100, page_token=token)
         )
-        paged += [each.index for each in page.features]
+        paged += [feature.index for feature in page.features]
         token = page.next_page_token
         if not token:
             break
-    assert paged == [each.index for each in listed.features]
+    assert paged == [feature.index for feature in listed.features]
 
     strongest = (await features(suite, order_by="max_activation desc")).features[0]
     full = await suite.interpreter.GetFeature(pb2.GetFeatureRequest(name=strongest.name))
@@ -96,7 +97,9 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     assert full.decoder_neighbors[0].score >= full.decoder_neighbors[-1].score
     examples = (await suite.interpreter.ListExamples(pb2.ListExamplesRequest(parent=full.name))).examples
     assert examples[0].activation == pytest.approx(full.max_activation)
-    assert [each.activation for each in examples] == sorted((each.activation for each in examples), reverse=True)
+    assert [example.activation for example in examples] == sorted(
+        (example.activation for example in examples), reverse=True
+    )
 
     # The analysis of an example is the code that the trainer holds, bit for bit.
     document = await suite.interpreter.AnalyzeDocument(
@@ -107,13 +110,13 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     )
     (block,) = [block async for block in call]
     indices, values = wire.unpack_codes(block.codes).row(0)
-    assert {each.index: each.activation for each in document.features} == {
+    assert {feature.index: feature.activation for feature in document.features} == {
         index: value for index, value in zip(indices.tolist(), values.tolist(), strict=True)
     }
-    assert full.index in [each.index for each in document.features]
+    assert full.index in [feature.index for feature in document.features]
     same = await suite.interpreter.AnalyzeText(pb2.AnalyzeTextRequest(run=RUN, text=examples[0].text))
-    assert [(each.index, each.activation) for each in same.features] == [
-        (each.index, each.activation) for each in document.features
+    assert [(feature.index, feature.activation) for feature in same.features] == [
+        (feature.index, feature.activation) for feature in document.features
     ]
     assert 0 <= same.unexplained_fraction <= 1.5
     assert same.embedding_norm == pytest.approx(document.embedding_norm)
@@ -125,25 +128,29 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     job = await suite.ended(await suite.interpreter.BuildFamilies(pb2.BuildFamiliesRequest(run=RUN)))
     assert job.state == Job.STATE_SUCCEEDED, job
     families = await suite.interpreter.ListFamilies(pb2.ListFamiliesRequest(parent=RUN, page_size=1000))
-    assert families.total_size == (await interpreted(suite)).family_count > 0
-    densities = {each.index: each.density for each in listed.features}
+    assert families.total_size == (await interpretation_of(suite)).family_count > 0
+    densities = {feature.index: feature.density for feature in listed.features}
     for family in families.families:
         assert family.members[0].index == family.parent_index
         for member in family.members[1:]:
             assert densities[member.parent_index] >= densities[member.index]
     graph = await suite.interpreter.GetGraph(pb2.GetGraphRequest(run=RUN))
-    assert {each.source for each in graph.edges} | {each.target for each in graph.edges} == {
-        each.index for each in graph.nodes
+    assert {edge.source for edge in graph.edges} | {edge.target for edge in graph.edges} == {
+        node.index for node in graph.nodes
     }
     in_family = await features(suite, filter=f"family = {families.families[0].name.rpartition('/')[2]}")
-    assert {each.index for each in in_family.features} == {each.index for each in families.families[0].members}
+    assert {feature.index for feature in in_family.features} == {
+        member.index for member in families.families[0].members
+    }
 
     # The table of all features.
     call = suite.interpreter.ExportFeatures(pb2.ExportFeaturesRequest(run=RUN))
     table = list(csv.DictReader(io.StringIO(b"".join([part.data async for part in call]).decode())))
     assert [int(row["index"]) for row in table] == list(range(256))
+    call = suite.interpreter.ExportFeatures(pb2.ExportFeaturesRequest(run=RUN, byte_order_mark=True))
+    assert b"".join([part.data async for part in call]).startswith(b"\xef\xbb\xbfindex,label,")
     assert {int(row["index"]): row["label"].lstrip("'") for row in table if row["label"]} == {
-        each.index: each.label.text for each in listed.features if each.HasField("label")
+        feature.index: feature.label.text for feature in listed.features if feature.HasField("label")
     }
 
 
@@ -156,7 +163,7 @@ async def test_a_run_is_drawn_and_exported_as_a_whole(suite: Suite) -> None:
         ],
         256,
     )
-    densest = [each.index for each in (await features(suite)).features if not each.dead]
+    densest = [feature.index for feature in (await features(suite)).features if not feature.dead]
 
     sample = await suite.interpreter.SampleActivations(
         pb2.SampleActivationsRequest(run=RUN, row_count=50, feature_count=20)
@@ -166,9 +173,9 @@ async def test_a_run_is_drawn_and_exported_as_a_whole(suite: Suite) -> None:
     for place, row in enumerate(sample.rows):
         part = slice(sample.offsets[place], sample.offsets[place + 1])
         shown = dict(
-            zip((sample.indices[each] for each in sample.columns[part]), sample.activations[part], strict=True)
+            zip((sample.indices[column] for column in sample.columns[part]), sample.activations[part], strict=True)
         )
-        whole = dict(zip(*(each.tolist() for each in codes.row(row)), strict=True))
+        whole = dict(zip(*(array.tolist() for array in codes.row(row)), strict=True))
         assert shown == {index: value for index, value in whole.items() if index in densest[:20]}
 
     kinds = resources_pb2.FeatureMatrix.Kind
@@ -180,16 +187,20 @@ async def test_a_run_is_drawn_and_exported_as_a_whole(suite: Suite) -> None:
     few = await suite.interpreter.GetFeatureMatrix(pb2.GetFeatureMatrixRequest(run=RUN, filter="index < 10"))
     assert all(index < 10 for index in few.indices)
 
-    gone = "datasets/d/documents/" + await _id_of(suite, row=3)
-    await suite.embedder.DeleteDocument(embedder_pb2.DeleteDocumentRequest(name=gone))
-    parts = [each async for each in suite.interpreter.ExportActivations(pb2.ExportActivationsRequest(run=RUN))]
-    lines = [json.loads(line) for line in b"".join(each.data for each in parts).decode().splitlines()]
+    deleted = "datasets/d/documents/" + await _id_of(suite, row=3)
+    await suite.embedder.DeleteDocument(embedder_pb2.DeleteDocumentRequest(name=deleted))
+    parts = [part async for part in suite.interpreter.ExportActivations(pb2.ExportActivationsRequest(run=RUN))]
+    imported = [document for document, _ in zip(sample_documents(), range(600), strict=False)]
+    lines = [json.loads(line) for line in b"".join(part.data for part in parts).decode().splitlines()]
     assert [line["row"] for line in lines] == [row for row in range(600) if row != 3]
     for line in lines:
         indices, values = codes.row(line["row"])
         assert line["indices"] == indices.tolist()
         assert [np.float32(value) for value in line["activations"]] == values.tolist()
         assert line["document"].startswith("datasets/d/documents/")
+        document = imported[line["row"]]
+        metadata = {name: value for name, value in document.items() if name not in ("id", "text")}
+        assert (line["key"], line["metadata"]) == (document["id"], metadata)
         assert 0 < len(line["text"]) <= 200
 
 
@@ -203,17 +214,20 @@ async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> 
     assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
     feature = (await features(suite, order_by="max_activation desc")).features[0]
     first = feature.label
-    revision = (await interpreted(suite)).label_revision
+    revision = (await interpretation_of(suite)).label_revision
 
     own = await suite.interpreter.CreateLabel(
         pb2.CreateLabelRequest(parent=feature.name, label=Label(text="  my  own\nlabel ", description="because"))
     )
     assert (own.text, own.source, own.active) == ("my own label", Label.SOURCE_HUMAN, True)
 
-    # Those who derive data learn of that one alone.
-    call = suite.interpreter.ReadLabels(pb2.ReadLabelsRequest(run=RUN, since_revision=revision))
-    blocks = [block async for block in call]
-    assert [(each.index, each.label.text) for block in blocks for each in block.features] == [
+    # Followers read that one alone.
+    call = suite.interpreter.ReadLabels(pb2.ReadLabelsRequest(run=RUN))
+    history = [block async for block in call][-1].history
+    assert history
+    request = pb2.ReadLabelsRequest(run=RUN, since_revision=revision, history=history)
+    blocks = [block async for block in suite.interpreter.ReadLabels(request)]
+    assert [(feature.index, feature.label.text) for block in blocks for feature in block.features] == [
         (feature.index, "my own label")
     ]
     assert blocks[0].revision == revision + 1
@@ -221,15 +235,15 @@ async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> 
     # A job leaves it alone unless asked, and even then it stays the active one.
     await labelled(suite)
     names = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature.name))
-    assert [each.active for each in names.labels] == [True, False]
+    assert [label.active for label in names.labels] == [True, False]
     assert (await labelled(suite, relabel=True, indices=[feature.index])).state == Job.STATE_SUCCEEDED
     names = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature.name))
-    assert [each.source for each in names.labels] == [
+    assert [label.source for label in names.labels] == [
         Label.SOURCE_KEYWORDS,
         Label.SOURCE_HUMAN,
         Label.SOURCE_KEYWORDS,
     ]
-    assert [each.active for each in names.labels] == [False, True, False]
+    assert [label.active for label in names.labels] == [False, True, False]
 
     # Rollback.
     back = await suite.interpreter.ActivateLabel(pb2.ActivateLabelRequest(name=first.name))
@@ -244,8 +258,8 @@ async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> 
 async def test_labels_are_carried_to_the_same_features_of_another_run(suite: Suite) -> None:
     await with_statistics(suite)
     assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
-    wanted = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))  # of equal weights
-    await suite.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id="twin", run=wanted))
+    twin = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))  # of equal weights
+    await suite.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id="twin", run=twin))
     await suite.ended(await suite.trainer.TrainRun(trainer_pb2.TrainRunRequest(name="runs/twin")))
     await suite.ended(await suite.interpreter.ComputeStatistics(pb2.ComputeStatisticsRequest(run="runs/twin")))
     first, second = (await features(suite, order_by="max_activation desc")).features[:2]
@@ -253,18 +267,56 @@ async def test_labels_are_carried_to_the_same_features_of_another_run(suite: Sui
     await suite.interpreter.CreateLabel(pb2.CreateLabelRequest(parent=f"runs/twin/features/{second.index}", label=own))
 
     request = pb2.CarryLabelsRequest(run="runs/twin", from_run=RUN)
-    found = await suite.interpreter.CarryLabels(request)
-    assert found.matched_count == 256
+    counts = await suite.interpreter.CarryLabels(request)
+    assert counts.matched_count == 256
     count = len((await features(suite, filter="labelled = true")).features)
-    assert found.carried_count == count - 1
+    assert counts.carried_count == count - 1
     carried = (
         await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=f"runs/twin/features/{first.index}"))
     ).labels
-    assert [(each.text, each.active) for each in carried] == [(first.label.text, True)]
+    assert [(label.text, label.active) for label in carried] == [(first.label.text, True)]
     assert carried[0].carried_from == first.label.name
-    kept = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=f"runs/twin/features/{second.index}"))
-    assert [each.text for each in kept.labels] == ["of a person"]
+    history = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=f"runs/twin/features/{second.index}"))
+    assert [label.text for label in history.labels] == ["of a person"]
     assert (await suite.interpreter.CarryLabels(request)).carried_count == 0
+
+
+async def test_a_repeated_call_writes_one_label(suite: Suite) -> None:
+    await with_statistics(suite)
+    feature = (await features(suite, order_by="max_activation desc")).features[0]
+    request = pb2.CreateLabelRequest(parent=feature.name, label=Label(text="mine"), request_id="r")
+    first, second = [await suite.interpreter.CreateLabel(request) for _ in range(2)]
+    assert first == second
+    request.label.text = "another"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await suite.interpreter.CreateLabel(request)
+    assert reason(caught.value) == "REQUEST_ID_REUSED"
+    labelling = pb2.LabelFeatureRequest(name=feature.name, request_id="s")
+    assert len({(await suite.interpreter.LabelFeature(labelling)).name for _ in range(2)}) == 1
+    assert len((await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature.name))).labels) == 2
+
+
+async def test_damaged_statistics_come_back_by_themselves(suite: Suite) -> None:
+    await with_statistics(suite)
+    uid = (await interpretation_of(suite)).run_uid
+    folder = suite.interpreter_process.log.parent / "data/interpreter/blobs/statistics" / uid
+    (file,) = folder.glob("*/density.npy")
+    suite.interpreter_process.kill()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    suite.interpreter_process.start()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await features(suite)
+    assert (caught.value.code(), reason(caught.value)) == (grpc.StatusCode.DATA_LOSS, "BLOB_DAMAGED")
+    for _ in range(300):
+        try:
+            assert len((await features(suite)).features) == 256
+            return
+        except grpc.aio.AioRpcError as error:
+            assert reason(error) == "BLOB_DAMAGED", error
+        await asyncio.sleep(0.1)
+    raise AssertionError("the statistics stay damaged")
 
 
 async def test_labels_and_statistics_are_served_while_the_trainer_is_away(suite: Suite) -> None:
@@ -284,18 +336,18 @@ async def test_a_killed_interpreter_ends_its_jobs_and_a_deleted_run_leaves_nothi
     suite.interpreter_process.kill()
     suite.interpreter_process.start()
     assert (await suite.ended(job)).state == Job.STATE_SUCCEEDED
-    found = await interpreted(suite)
-    assert found.labelled_count == found.live_count
+    interpretation = await interpretation_of(suite)
+    assert interpretation.labelled_count == interpretation.live_count
     feature = (await features(suite)).features[0]
     names = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature.name))
     assert len(names.labels) == 1, "labelled twice"
 
-    blobs = suite.interpreter_process.log.parent / "data/interpreter/blobs/statistics" / found.run_uid
+    blobs = suite.interpreter_process.log.parent / "data/interpreter/blobs/statistics" / interpretation.run_uid
     assert blobs.exists()
     await suite.embedder.DeleteDataset(embedder_pb2.DeleteDatasetRequest(name="datasets/d"))
     for _ in range(300):
         try:
-            await interpreted(suite)
+            await interpretation_of(suite)
         except grpc.aio.AioRpcError as error:
             assert reason(error) == "RUN_NOT_FOUND"
             if not blobs.exists():
@@ -337,6 +389,14 @@ BAD = [
     ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, filter="density >"), "INVALID_FILTER"),
     ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run="runs/none"), "RUN_NOT_FOUND"),
     ("AnalyzeText", pb2.AnalyzeTextRequest(run=RUN, text=" \n"), "INVALID_ARGUMENT"),
+    ("AnalyzeText", pb2.AnalyzeTextRequest(run=RUN, text="x" * (128 * 1024 + 1)), "INVALID_ARGUMENT"),
+    ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, filter="family = 1-7"), "FAMILY_NOT_FOUND"),
+    ("ReadLabels", pb2.ReadLabelsRequest(run=RUN, since_revision=1, history="of another copy"), "HISTORY_CHANGED"),
+    (
+        "LabelFeature",
+        pb2.LabelFeatureRequest(name=f"{RUN}/features/1", options={"model": "a/b"}),
+        "LABEL_MODEL_NOT_FOUND",
+    ),
     ("AnalyzeText", pb2.AnalyzeTextRequest(run="runs/none", text="x"), "RUN_NOT_FOUND"),
     (
         "AnalyzeDocument",
@@ -351,6 +411,7 @@ async def test_bad_requests_are_told_what_is_wrong(suite: Suite) -> None:
     await with_statistics(suite)
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await getattr(suite.interpreter, method)(request)
+            call = getattr(suite.interpreter, method)(request)
+            await (call.read() if method.startswith("Read") else call)
         assert reason(caught.value) == expected, (method, request, caught.value.details())
         assert caught.value.details()

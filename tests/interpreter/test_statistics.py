@@ -40,7 +40,15 @@ def accumulate(codes: np.ndarray, rows: np.ndarray, cuts: list[int], decoder: np
             block = sparse.csr_array(codes[start:stop])
             block.sort_indices()
             indptr, indices = block.indptr.astype(np.uint32), block.indices.astype(np.uint32)
-            accumulator.add(Codes(rows[start:stop], indptr, indices, block.data, codes.shape[1]))
+            accumulator.add(
+                Codes(
+                    rows=rows[start:stop],
+                    indptr=indptr,
+                    indices=indices,
+                    values=block.data,
+                    latent_count=codes.shape[1],
+                )
+            )
         return accumulator.finish(decoder, seed=7)
 
 
@@ -113,13 +121,13 @@ def test_neighbours_equal_the_dense_reference(case: tuple[np.ndarray, np.ndarray
     unit = decoder / np.linalg.norm(decoder, axis=1, keepdims=True)
     cosine = unit @ unit.T
     for latent in range(codes.shape[1]):
-        others = np.array([other for other in range(codes.shape[1]) if other != latent])
-        together = others[jaccard[latent, others] > 0]
+        rest = np.array([other for other in range(codes.shape[1]) if other != latent])
+        together = rest[jaccard[latent, rest] > 0]
         expected = together[np.lexsort((together, -jaccard[latent, together]))][:NEIGHBOR_COUNT]
-        found = result.coactive.indices[latent]
-        assert found[found >= 0].tolist() == expected.tolist()
+        neighbors = result.coactive.indices[latent]
+        assert neighbors[neighbors >= 0].tolist() == expected.tolist()
         assert result.coactive.scores[latent, : len(expected)] == pytest.approx(jaccard[latent, expected])
-        best = np.sort(cosine[latent, others])[::-1][:NEIGHBOR_COUNT]
+        best = np.sort(cosine[latent, rest])[::-1][:NEIGHBOR_COUNT]
         assert result.decoder.scores[latent, : len(best)] == pytest.approx(best, abs=1e-6)
         assert latent not in result.decoder.indices[latent]
 
@@ -133,9 +141,9 @@ def test_variance_keeps_its_digits_where_the_mean_is_large() -> None:
 
 def test_equal_cosines_go_to_the_lower_index() -> None:
     decoder = np.tile(np.eye(3, dtype=np.float32), (8, 1))
-    found = decoder_neighbors(decoder, 4)
-    assert found.indices[0].tolist() == [3, 6, 9, 12]
-    assert found.scores[0].tolist() == [1, 1, 1, 1]
+    neighbors = decoder_neighbors(decoder, 4)
+    assert neighbors.indices[0].tolist() == [3, 6, 9, 12]
+    assert neighbors.scores[0].tolist() == [1, 1, 1, 1]
 
 
 def test_large_and_small_counts_of_latents_are_counted_alike(monkeypatch: pytest.MonkeyPatch) -> None:

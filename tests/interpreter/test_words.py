@@ -177,38 +177,38 @@ def codes(draw: st.DrawFn) -> np.ndarray:
 def test_families_are_trees_from_denser_to_sparser_features(active: np.ndarray) -> None:
     counts = active.T @ active
     density = active.mean(axis=0)
-    found = families.build(sparse.csr_array(counts), density, threshold=0.2)
-    gone: set[int] = set()
+    built = families.build(sparse.csr_array(counts), density, threshold=0.2)
+    removed: set[int] = set()
     for number in (1, 2, 3):
-        these = [family for family in found if family.round == number]
-        for family in these:
+        round_families = [family for family in built if family.round == number]
+        for family in round_families:
             assert len(family.members) > 1
-            seen = set()
+            reached = set()
             for member in family.members:
                 if member.parent is None:
                     assert member.index == family.root
                 else:
-                    assert member.parent in seen, "a parent comes before its children"
+                    assert member.parent in reached, "a parent comes before its children"
                     assert (-density[member.parent], member.parent) < (-density[member.index], member.index)
                     shared = counts[member.parent, member.index]
                     assert shared >= families.MIN_SHARED
                     least = min(counts[member.parent, member.parent], counts[member.index, member.index])
                     assert member.weight == pytest.approx(shared / least)
                     assert member.weight >= 0.2
-                seen.add(member.index)
-            assert not seen & gone, "the roots of earlier rounds are gone"
-        gone |= {family.root for family in these}
+                reached.add(member.index)
+            assert not reached & removed, "the roots of earlier rounds are gone"
+        removed |= {family.root for family in round_families}
 
 
 def test_a_family_is_what_activates_under_a_parent() -> None:
     # 0 is active in all; 1 and 2 in halves of it; 3 within 1; 4 alone.
     active = np.zeros((40, 5), np.int64)
     active[:20, 0] = active[:10, 1] = active[10:20, 2] = active[:5, 3] = active[30:, 4] = 1
-    found = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0))
-    first = found[0]
+    built = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0))
+    first = built[0]
     assert (first.root, first.color, first.id) == (0, 1, "1-0")
     assert {member.index: member.parent for member in first.members} in (
         {0: None, 1: 0, 2: 0, 3: 0},
         {0: None, 1: 0, 2: 0, 3: 1},
     )
-    assert [(family.round, family.root) for family in found[1:]] == [(2, 1)]
+    assert [(family.round, family.root) for family in built[1:]] == [(2, 1)]

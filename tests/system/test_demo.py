@@ -69,9 +69,13 @@ def test_one_word_stops_all_and_a_second_stack_is_refused(environment: dict[str,
 def test_the_demo_runs_on_an_opensearch_cluster_too(
     environment: dict[str, str], tmp_path: Path, opensearch_url: str
 ) -> None:
-    chosen = {**environment, "PRISMA_OPENSEARCH_URL": opensearch_url, "PRISMA_OPENSEARCH_PREFIX": f"demo{os.getpid()}"}
+    settings = {
+        **environment,
+        "PRISMA_OPENSEARCH_URL": opensearch_url,
+        "PRISMA_OPENSEARCH_PREFIX": f"demo{os.getpid()}",
+    }
     ended = subprocess.run(
-        [PRISMA, "demo", "--exit"], env=chosen, capture_output=True, text=True, timeout=170, cwd=tmp_path
+        [PRISMA, "demo", "--exit"], env=settings, capture_output=True, text=True, timeout=170, cwd=tmp_path
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "finds asyncio.tasks.wait_for" in ended.stdout
@@ -79,8 +83,8 @@ def test_the_demo_runs_on_an_opensearch_cluster_too(
 
 def test_a_key_is_made_once_for_a_name(environment: dict[str, str], tmp_path: Path) -> None:
     command = [PRISMA, "keys", "create", "ada", "--file", tmp_path / "keys"]
-    made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert made.returncode == 0, made.stderr
-    assert made.stdout.strip() not in (tmp_path / "keys").read_text()
+    created = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert created.returncode == 0, created.stderr
+    assert created.stdout.strip() not in (tmp_path / "keys").read_text()
     assert (tmp_path / "keys").stat().st_mode & 0o077 == 0
     assert subprocess.run(command, env=environment, capture_output=True, timeout=60).returncode != 0

@@ -13,19 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.stack import PRISMA, environment
-
-NAMES = ("nats-server", "services.embedder", "services.trainer", "services.interpreter", "services.search", "gateway")
-
-
-def processes(stack: subprocess.Popen[str]) -> dict[str, psutil.Process]:
-    """The stack's processes by name."""
-    return {
-        name: child
-        for child in psutil.Process(stack.pid).children()
-        for name in NAMES
-        if name in " ".join(child.cmdline())
-    }
+from tests.stack import NAMES, PRISMA, environment, processes
 
 
 def free_ports(count: int) -> int:
@@ -51,12 +39,12 @@ def test_processes_are_restarted_and_none_outlives_the_stack(tmp_path: Path) -> 
         for position in range(5):
             with urllib.request.urlopen(f"http://127.0.0.1:{metrics + position}/metrics") as response:
                 assert b"python_info" in response.read()
-        first = processes(stack)
+        first = processes(stack.pid)
         assert set(first) == set(NAMES)
         for process in first.values():
             process.kill()
         psutil.wait_procs(first.values())
-        while set(second := processes(stack)) != set(NAMES):
+        while set(second := processes(stack.pid)) != set(NAMES):
             assert stack.poll() is None
             time.sleep(0.1)
         assert not {process.pid for process in first.values()} & {process.pid for process in second.values()}

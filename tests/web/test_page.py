@@ -48,9 +48,9 @@ def test_every_place_is_accessible_and_fits(browser: Browser, stack: Stack, them
         expect(page.locator(".sk")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{place} scrolls sideways"
         page.add_script_tag(content=AXE.read_text())
-        found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})")
-        told = [(each["id"], each["nodes"][0]["html"][:200]) for each in found["violations"]]
-        assert told == [], (place, told)
+        result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})")
+        violations = [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in result["violations"]]
+        assert violations == [], (place, violations)
     context.close()
 
 
@@ -161,8 +161,8 @@ def test_features_are_sorted_filtered_and_kept_in_the_address(page: Page, stack:
     page.get_by_role("columnheader", name="Max").get_by_role("button").click()
     expect(page).to_have_url(re.compile("sort=-max_activation"))
     with Prisma(stack.url) as prisma:
-        (found,) = prisma.runs.get(RUN).features.list(order_by="max_activation desc", limit=1)
-    strongest = str(found.index)
+        (feature,) = prisma.runs.get(RUN).features.list(order_by="max_activation desc", limit=1)
+    strongest = str(feature.index)
     expect(rows.first.locator("td").first).to_have_text(strongest)
     page.get_by_label("Dead").check()
     expect(page).to_have_url(re.compile("state=dead"))
@@ -251,12 +251,12 @@ def test_a_run_is_drawn_as_a_whole(page: Page, tmp_path: Path) -> None:
 
 
 def test_a_heatmap_waits_for_the_statistics_of_a_new_run(page: Page) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
     detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "STATISTICS_NOT_COMPUTED"}
 
     def answer(route: Route) -> None:
-        asked.append(route.request.url)
-        if len(asked) > 1:
+        requests.append(route.request.url)
+        if len(requests) > 1:
             route.continue_()
         else:
             route.fulfill(status=400, json={"error": {"code": 400, "message": "not yet", "details": [detail]}})
@@ -265,7 +265,7 @@ def test_a_heatmap_waits_for_the_statistics_of_a_new_run(page: Page) -> None:
     page.goto(f"/runs/{RUN}")
     expect(page.get_by_text("computed automatically within seconds")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Activations of"))).to_be_visible()
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_families_jobs_and_status(page: Page) -> None:

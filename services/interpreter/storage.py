@@ -1,0 +1,78 @@
+"""Looks after stored files: refuses to start without the database, deletes orphans, reports damage."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.chassis import logs
+from services.chassis.blobs import ORPHAN_SECONDS, BlobDamaged, Blobs
+from services.chassis.database import Database
+from services.chassis.dependency import Dependency
+from services.chassis.errors import PrismaError
+from services.chassis.startup import StartRefused
+from services.interpreter import statistics_files
+from services.interpreter.store import Store
+
+SWEEP_SECONDS = 3600.0
+
+_log = logs.get(__name__)
+
+
+class Sweeper:
+    """Deletes what nothing needs any more, at start and every hour."""
+
+    def __init__(self, *, store: Store, blobs: Blobs, scratch: Path) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._scratch = scratch
+
+    async def run(self) -> None:
+        """Sweeps until cancelled. Errors are logged; the next sweep tries again."""
+        while True:
+            try:
+                await asyncio.to_thread(self.sweep)
+            except (OSError, PrismaError) as error:
+                _log.warning("sweep failed; the next one tries again", error=str(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def sweep(self) -> None:
+        """Deletes answers older than 30 days, and files older than a day that nothing names."""
+        self._store.sweep_requests()
+        folders = self._store.statistics_folders()
+        for path in self._blobs.sweep([statistics_files.folder_of(uid, attempt) for uid, attempt in folders]):
+            _log.info("orphan deleted", path=path)
+        for leftover in self._scratch.iterdir():
+            if leftover.stat().st_mtime < time.time() - ORPHAN_SECONDS:  # a younger one may be in use
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def prepare(database: Database, store: Store, blobs: Blobs) -> None:
+    """Brings stored data to this version's form, and begins new histories.
+
+    Raises StartRefused for statistics without their database: starting with an empty one would lose all labels.
+    """
+    if database.is_new() and any((blobs.folder / "statistics").rglob("*.npy")):
+        raise StartRefused(
+            f"{blobs.folder} holds statistics, but the interpreter's database is missing or empty: restore the "
+            "database from a backup, or move the folder away to begin with an empty one"
+        )
+    database.migrate()
+    store.begin_histories()
+    folders = store.statistics_folders()
+    blobs.adopt_unrecorded(path for uid, attempt in folders for path in statistics_files.paths_of(uid, attempt))
+
+
+def statistics_dependency(blobs: Blobs) -> Dependency:
+    """The entry for stored statistics in this process's status: down while files are damaged, and which."""
+
+    async def facts() -> Mapping[str, str]:
+        if damages := blobs.damages:
+            paths = ", ".join(damage.path for damage in damages[:5])
+            raise BlobDamaged(paths, f"is damaged ({len(damages):,} files); statistics are computed again")
+        return {}
+
+    return Dependency("statistics", str(blobs.folder), facts, essential=False)

@@ -1,0 +1,171 @@
+"""Labels by models that behave and by models that do not."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.chassis.providers.client import ProviderRefused, ProviderUnavailable
+from services.interpreter import prompts
+from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
+from services.interpreter.features import Features
+from services.interpreter.keyword_labeller import KeywordLabeller
+from services.interpreter.labellers import Labellers, Task
+from services.interpreter.labels import Draft, Options, Source, clean_line, clean_text, shorten
+from services.interpreter.model_labeller import ModelLabeller
+from services.interpreter.ollama import OllamaChat
+from services.interpreter.runs import Interpretation
+from services.interpreter.statistics import Accumulator
+from tests.interpreter.broken_chat import BrokenChat, broken_chat
+from tests.interpreter.owners import Owners, owners
+
+LATENTS = 12
+
+
+@pytest.fixture(scope="module")
+def source() -> Owners:
+    return owners(latent_count=LATENTS, row_count=60)
+
+
+@pytest.fixture
+async def features(source: Owners) -> Features:
+    with Accumulator(LATENTS) as accumulator:
+        async for codes in source.codes(source.current_run):
+            accumulator.add(codes)
+        statistics = accumulator.finish(await source.decoder(source.current_run))
+    return Features(Interpretation(run=source.current_run), statistics, {}, [])
+
+
+@pytest.fixture(scope="module")
+def chat() -> Iterator[BrokenChat]:
+    with broken_chat() as server:
+        yield server
+
+
+@pytest.fixture
+async def labellers(source: Owners, chat: BrokenChat) -> AsyncIterator[Labellers]:
+    texts: Any = source
+    ollama = OllamaChat(chat.url)
+    yield Labellers({"keywords": KeywordLabeller(texts), "ollama": ModelLabeller(texts, ollama)})
+    await ollama.close()
+
+
+async def drafts_of(labellers: Labellers, features: Features, model: str, indices: range = range(3)) -> list[Draft]:
+    task = Task(features, indices, Options(model=model))
+    return [draft async for batch in labellers.get(model).drafts(task) for draft in batch]
+
+
+async def test_all_models_are_listed_by_their_ids(labellers: Labellers) -> None:
+    models, unreachable = await labellers.models()
+    assert [model.id for model in models][:2] == ["keywords", "ollama/chatty:latest"]
+    assert [model.id for model in models if model.is_default] == ["keywords"]
+    assert not unreachable
+    await labellers.check("keywords")
+    await labellers.check("ollama/good")
+    for model in ("ollama/none", "openai/gpt", "keywords/more"):
+        with pytest.raises(LabelModelNotFound):
+            await labellers.check(model)
+
+
+async def test_an_unreachable_provider_hides_no_other_model(source: Owners) -> None:
+    texts: Any = source
+    nobody = OllamaChat("http://127.0.0.1:9")
+    labellers = Labellers({"keywords": KeywordLabeller(texts), "ollama": ModelLabeller(texts, nobody)})
+    models, unreachable = await labellers.models()
+    assert [model.id for model in models] == ["keywords"]
+    assert list(unreachable) == ["ollama"]
+    with pytest.raises(ProviderUnavailable):
+        await labellers.check("ollama/good")
+    await nobody.close()
+
+
+async def test_a_model_labels_one_feature_after_the_other(labellers: Labellers, features: Features) -> None:
+    drafts = await drafts_of(labellers, features, "ollama/good")
+    assert [(draft.index, draft.text, draft.source) for draft in drafts] == [
+        (index, "Ferries", Source.MODEL) for index in range(3)
+    ]
+    assert all(len(draft.positive_rows) == 6 and len(draft.negative_rows) == 4 for draft in drafts)
+
+
+async def test_a_models_label_has_no_control_characters(labellers: Labellers, features: Features) -> None:
+    draft = (await drafts_of(labellers, features, "ollama/control"))[0]
+    assert (draft.text, draft.description) == ("Fer ries and ships [31m", "a b")
+
+
+async def test_a_models_label_is_short(labellers: Labellers, features: Features) -> None:
+    draft = (await drafts_of(labellers, features, "ollama/long"))[0]
+    assert draft.text.endswith("word…")
+    assert len(draft.text) <= prompts.MAX_MODEL_LABEL
+    assert len(draft.description) == 2000
+
+
+@pytest.mark.parametrize("model", ["nonsense", "chatty"])
+async def test_answers_without_a_label_fail_the_labelling(labellers: Labellers, features: Features, model: str) -> None:
+    with pytest.raises(UnusableAnswer, match="3 of 3 features"):
+        await drafts_of(labellers, features, f"ollama/{model}")
+
+
+async def test_a_few_features_without_a_usable_answer_do_not_fail_the_rest(
+    labellers: Labellers, features: Features, source: Owners
+) -> None:
+    shown = {index: {*features.top(index, 6)[0].tolist(), *features.negatives(index, 4)} for index in range(LATENTS)}
+    row, failing = min(
+        ((row, [index for index in shown if row in shown[index]]) for row in shown[0]), key=lambda pair: len(pair[1])
+    )
+    assert 1 <= len(failing) <= 3
+    text = source.all_texts[row]
+    source.all_texts[row] = f"{text} ODD"
+    drafts = await drafts_of(labellers, features, "ollama/sometimes", range(LATENTS))
+    source.all_texts[row] = text
+    assert [draft.index for draft in drafts] == [index for index in range(LATENTS) if index not in failing]
+
+
+@pytest.mark.parametrize("model", ["dead", "html"])
+async def test_a_broken_server_is_an_outage(
+    labellers: Labellers, features: Features, chat: BrokenChat, model: str
+) -> None:
+    with pytest.raises(ProviderUnavailable):
+        await drafts_of(labellers, features, f"ollama/{model}")
+    chat.repaired.add(model)
+    assert len(await drafts_of(labellers, features, f"ollama/{model}")) == 3
+
+
+async def test_a_server_that_refuses_says_why(labellers: Labellers, features: Features) -> None:
+    with pytest.raises(ProviderRefused, match="unauthorized"):
+        await drafts_of(labellers, features, "ollama/denied")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.recursive(st.none() | st.floats() | st.text(), st.lists).map(repr)))
+def test_whatever_a_model_writes_is_a_label_or_refused(content: str) -> None:
+    for answer in (content, f'{{"label": {content}}}', f'{{"label": "{content}", "description": {content}}}'):
+        try:
+            label = prompts.read(answer).label
+        except prompts.NotALabel:
+            continue
+        assert 0 < len(label) <= prompts.MAX_MODEL_LABEL
+        assert not [character for character in label if unicodedata.category(character) in ("Cc", "Cs", "Cn")]
+
+
+@pytest.mark.parametrize("answer", ["[" * 200_000, '{"label": ' + "[" * 60_000, '{"a":' * 20_000, "{" + "9" * 60_000])
+def test_deep_and_long_answers_are_refused(answer: str) -> None:
+    with pytest.raises(prompts.NotALabel):
+        prompts.read(answer)
+
+
+@given(st.text(), st.integers(2, 50))
+def test_shortened_texts_fit(text: str, limit: int) -> None:
+    short = shorten(text, limit)
+    assert len(short) <= limit
+    assert short == text or short.endswith("…")
+
+
+def test_texts_are_cleaned_without_loss_of_letters() -> None:
+    assert clean_line(" a\u0000b\n\u202ec \ud800d ") == "a b c d"
+    assert clean_text("one\r\ntwo\x07 ") == "one\ntwo"
+    assert clean_line("می\u200cخواهم 👨\u200d👩\u200d👧 cafe\u0301") == "می\u200cخواهم 👨\u200d👩\u200d👧 café"
