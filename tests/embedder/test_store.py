@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -45,6 +46,8 @@ from services.embedder.vector_store import VectorStore
 from services.embedder.worker import EmbedderJobs
 
 MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
+SCHEMAS = Path(__file__).parents[1] / "chassis/schemas"
+"""The tables of the first version."""
 MODEL = "builtin/wordllama-256"
 EVERYTHING = Selection(history="", since_revision=0, ranges=(), start_row=0)
 
@@ -396,6 +399,51 @@ def test_a_start_without_the_database_of_existing_vectors_is_refused(tmp_path: P
     refuse_lost_database(data.database, folder)
     with pytest.raises(StartRefused, match="restore"):
         refuse_lost_database(Database(f"sqlite:///{tmp_path / 'empty.db'}", MIGRATIONS), folder)
+    data.database.close()
+
+
+def test_data_of_the_first_version_is_counted_and_its_vectors_are_recorded(database_url: str, tmp_path: Path) -> None:
+    database = Database(database_url, MIGRATIONS)
+    kind = "postgresql" if database.shared else "sqlite"
+    shard = tmp_path / "blobs/vectors/u/s.npy"
+    shard.parent.mkdir(parents=True)
+    np.save(shard, np.array([[1, 1], [2, 1]], dtype=np.float32))
+    columns = "id, display_name, description, embedding_model, dimension, revision, next_row, create_time, update_time"
+    dataset = "'d', 'D', '', 'p/a', 2, 7, 4, '2026-01-01', '2026-01-01'"
+    with database.write() as connection:
+        for statement in (SCHEMAS / f"embedder.{kind}.sql").read_text().split(";\n"):
+            if statement.strip():
+                connection.execute(text(statement))
+        connection.execute(text(f"INSERT INTO datasets (uid, request_id, {columns}) VALUES ('u', 'r', {dataset})"))
+        connection.execute(text("INSERT INTO imports VALUES ('r', 'u', ''), ('r2', 'u', '')"))
+        for row, state, position in [(0, "EMBEDDED", 0), (1, "EMBEDDED", 1), (2, "FAILED", None), (3, "PENDING", None)]:
+            document = DOCUMENTS.insert().values(
+                dataset_uid="u",
+                row=row,
+                id=f"{row}",
+                key=f"{row}",
+                text="four",
+                text_bytes=4,
+                metadata={"n": row},
+                state=state,
+                embedding_truncated=False,
+                revision=row,
+                create_time=datetime(2026, 1, 1),
+                update_time=datetime(2026, 1, 1),
+                deleted=row == 1,
+                shard="vectors/u/s.npy" if position is not None else None,
+                position=position,
+            )
+            connection.execute(document)
+    database.close()
+    data = open_data(database_url, tmp_path)
+    data.vectors.adopt_unrecorded()
+    data.store.begin_histories()
+    assert data.store.dataset("d").counts == Counts(pending=1, embedded=1, failed=1, text_bytes=12)
+    assert data.store.dataset("d").history
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(BlobDamaged):
+        data.vectors.vector(data.store.document("d", "0"))
     data.database.close()
 
 
