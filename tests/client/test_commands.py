@@ -58,18 +58,18 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_rejected_documents_are_counted_and_a_file_without_any_is_an_error(stack: Stack, tmp_path: Path) -> None:
-    csv = tmp_path / "x.csv"
+    csv, none, some = tmp_path / "x.csv", tmp_path / "none.jsonl", tmp_path / "some.jsonl"
     csv.write_text("id,text\n1,a text\n")
-    some = tmp_path / "some.jsonl"
+    none.write_text('{"id": "a", "body": "a text"}\n{"id": "b", "body": "another"}\n')
     some.write_text('{"id": "a", "text": "a text"}\n{"id": "b"}\n')
-    ended = stack.command("ingest", "rejected", str(csv))
+    assert stack.command("ingest", "rejected", str(csv)).returncode == 2
+    ended = stack.command("ingest", "rejected", str(none))
     assert (ended.returncode, "0 imported, 2 rejected" in ended.stderr) == (2, True), ended.stderr
     assert stack.command("embed", "rejected").returncode == 3, "the dataset was not kept"
     try:
         ended = stack.command("ingest", "rejected", str(some))
         assert (ended.returncode, "1 imported, 1 rejected" in ended.stderr) == (0, True), ended.stderr
-        ended = stack.command("ingest", "rejected", str(csv))
-        assert ended.returncode == 2
+        assert stack.command("ingest", "rejected", str(none)).returncode == 2
         assert stack.command("documents", "rejected").stdout.count("\n") == 1, "a dataset with documents stays"
     finally:
         assert stack.command("delete", "rejected", "--yes").returncode == 0

@@ -214,7 +214,7 @@ export const en = {
       ARCHITECTURE_MATRYOSHKA: "General features come first and are not split.",
     } as Record<string, string>,
     patience: "Patience",
-    patienceHint: "Stop early after this many epochs without progress.",
+    patienceHint: "Stop early after this many passes without progress.",
     cloneOf: (run: string) => `With the settings of ${run}`,
   },
   run: {
