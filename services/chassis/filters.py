@@ -1,4 +1,7 @@
-"""A documented subset of AIP-160: comparisons joined by AND. `state = FAILED AND text : "heart"`."""
+"""A documented subset of AIP-160: comparisons joined by AND. `state = FAILED AND text : "heart"`.
+
+Parts of a field that are not plain words are quoted: `metadata."publication year" = 1999`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from dataclasses import dataclass
 from services.chassis.errors import InvalidArgument
 
 _TOKEN = re.compile(
-    r"""\s*(?: (?P<field>[A-Za-z_][\w.\-]*) \s* (?P<op><=|>=|!=|=|<|>|:) \s*
+    r"""\s*(?: (?P<field>[A-Za-z_][\w.\-]*(?:"(?:[^"\\]|\\.)*"(?:\.[\w.\-]*)?)*) \s* (?P<op><=|>=|!=|=|<|>|:) \s*
         (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<bare>[^\s"()]+) ) )\s*""",
     re.VERBOSE,
 )
 _AND = re.compile(r"AND\s+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
 class InvalidFilter(InvalidArgument):
@@ -67,11 +71,15 @@ def parse_filter(text: str, fields: Mapping[str, str]) -> list[Term]:
 
 
 def _term(match: re.Match[str], fields: Mapping[str, str]) -> Term:
-    field, op = match["field"], match["op"]
+    field, op = _QUOTED.sub(lambda part: _unescaped(part[1]), match["field"]), match["op"]
     key = next((known for known in fields if field == known or (known[-1] == "." and field.startswith(known))), None)
     if key is None:
         raise InvalidFilter(f"filter: expected one of the fields {', '.join(fields)}; got {field!r}")
     if op not in fields[key].split():
         raise InvalidFilter(f"filter: {field} takes {fields[key]}; got {op!r}")
     quoted = match["quoted"]
-    return Term(field, op, match["bare"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
+    return Term(field, op, match["bare"] if quoted is None else _unescaped(quoted))
+
+
+def _unescaped(quoted: str) -> str:
+    return re.sub(r"\\(.)", r"\1", quoted)

@@ -67,6 +67,21 @@ def test_a_wrong_filter_is_refused(text: str) -> None:
         parse_filter(text, FIELDS)
 
 
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('metadata."publication year" = 1', "metadata.publication year"),
+        ('metadata."a=b" = 1', "metadata.a=b"),
+        ('metadata.outer."inner key".name = 1', "metadata.outer.inner key.name"),
+        ('metadata."say \\"hi\\"" = 1', 'metadata.say "hi"'),
+        ('metadata."größe" = 1', "metadata.größe"),
+    ],
+)
+def test_a_field_that_is_no_plain_word_is_quoted(text: str, field: str) -> None:
+    (term,) = parse_filter(text, FIELDS)
+    assert (term.field, term.value) == (field, "1")
+
+
 def test_numbers_and_flags_are_read_as_such() -> None:
     number, flag = parse_filter("density > .5 AND state = true", FIELDS)
     assert (number.number(), flag.flag()) == (0.5, True)
