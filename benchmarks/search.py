@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -75,31 +76,39 @@ def run(options: argparse.Namespace) -> list[Record]:
     documents = list(islice(sample.documents(), options.documents or None))
     queries = list(islice(_queries(documents), WARM_UP + options.count))
     records: list[Record] = []
+
+    def record(case: str, metric: str, value: float, unit: str) -> None:
+        names = {"benchmark": "search", "subject": options.subject, "case": f"{len(documents)} documents, {case}"}
+        records.append({**names, "metric": metric, "value": value, "unit": unit})
+
     with tempfile.TemporaryDirectory() as folder, _stack(Path(folder), options.command) as stack:
-        load_seconds = _load(stack, documents, options.epochs)
+        record("loading", "seconds", _load(stack, documents, options.epochs), "s")
         _settle(stack)
-        shape = f"{len(documents)} documents"
-        records.append(_record(options.subject, shape, "load", load_seconds, "s"))
         for transport, connect in (("gRPC", _grpc_search), ("HTTP", _http_search)):
             with connect(stack) as search:
-                for mode in MODES:
-                    for features in (False, True) if mode != "sparse" else (True,):
-                        case = f"{shape}, {mode}{' with features' if features else ''}, {transport}"
-                        for metric, value in _measure(stack, search, mode, features, queries).items():
-                            records.append(_record(options.subject, case, metric, value, "ms"))
+                for mode, features in _cases():
+                    measures = _measure(stack, partial(search, mode, features), queries)
+                    for metric, value in measures.items():
+                        case = f"{mode}{' with features' if features else ''}, {transport}"
+                        record(case, metric, value, "ms")
     return records
 
 
-def _measure(stack: Stack, search: Search, mode: str, features: bool, queries: list[str]) -> dict[str, float]:
+def _cases() -> list[tuple[str, bool]]:
+    """Modes, and whether features are shown."""
+    return [(mode, features) for mode in MODES for features in (False, True) if features or mode != "sparse"]
+
+
+def _measure(stack: Stack, search: Callable[[str], None], queries: list[str]) -> dict[str, float]:
     """Wall time percentiles and CPU time by process of one search, in milliseconds."""
     for query in queries[:WARM_UP]:
-        search(mode, features, query)
+        search(query)
     measured = queries[WARM_UP:]
     before = stack.cpu_seconds()
     milliseconds: list[float] = []
     for query in measured:
         start = time.perf_counter()
-        search(mode, features, query)
+        search(query)
         milliseconds.append((time.perf_counter() - start) * 1000)
     after = stack.cpu_seconds()
     cpu = {name: (after[name] - before[name]) * 1000 / len(measured) for name in stack.processes}
@@ -208,14 +217,3 @@ def _http_search(stack: Stack) -> Generator[Search]:
             client.post(f"/v1/datasets/{DATASET}/documents:search", json=body).raise_for_status()
 
         yield search
-
-
-def _record(subject: str, case: str, metric: str, value: float, unit: str) -> Record:
-    return {
-        "benchmark": "search",
-        "subject": subject,
-        "case": case,
-        "metric": metric,
-        "value": value,
-        "unit": unit,
-    }

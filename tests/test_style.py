@@ -8,8 +8,10 @@ CLEAN: tuple[str, ...] = (
     "services/chassis/providers",
     "services/embedder",
     "services/interpreter",
+    "services/search",
     "tests/embedder",
     "tests/interpreter",
+    "tests/search",
 )
 """Packages whose names are nouns and whose calls name their arguments."""
 

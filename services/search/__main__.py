@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prisma.search.v1 import search_service_pb2_grpc
 from services.chassis.dependency import Dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.chassis.threads import in_thread
-from services.search import convert
-from services.search.catalog import Catalog
+from services.search.backend import Index
 from services.search.embedded import EmbeddedIndex
-from services.search.index import Index
-from services.search.indexing import Indexing
+from services.search.follower import IndexFollower
 from services.search.opensearch import OpenSearchIndex
-from services.search.searching import Searching
+from services.search.owners import Catalog
+from services.search.search import Search
 from services.search.servicer import SearchServicer
 from services.search.settings import SearchSettings
 from services.search.upstream import Upstream
@@ -25,14 +26,18 @@ def main() -> None:
     settings = SearchSettings()
 
     async def build(chassis: Chassis) -> Parts:
-        data = settings.data_of(SERVICE)
         index = await in_thread(open_index, settings)
-        catalog = await in_thread(Catalog, data / "catalog.json")
+        catalog = await in_thread(Catalog, settings.data_of(SERVICE) / "catalog.json")
         upstream = Upstream(settings)
-        indexing = Indexing(index, upstream, catalog, convert.streamed)
-        searching = Searching(index, upstream, catalog)
-        jobs = SearchJobs(indexing, upstream, catalog, settings.ack_wait_seconds)
-        follower = Follower(chassis.events, [">"], indexing.catch_up, every=settings.catch_up_seconds)
+        follower = IndexFollower(index, upstream, catalog)
+        jobs = SearchJobs(jobs=chassis.jobs, follower=follower, upstream=upstream, ack_wait=settings.ack_wait_seconds)
+        search = Search(index=index, owners=upstream, catalog=catalog, repair=follower.repair, errors=follower.errors)
+        hints = Follower(chassis.events, [">"], follower.catch_up, every=settings.catch_up_seconds)
+
+        async def scrub() -> None:
+            while True:
+                await asyncio.sleep(settings.search_scrub_seconds)
+                await follower.scrub()
 
         async def check() -> dict[str, str]:
             return {"index": await in_thread(index.check)}
@@ -45,12 +50,12 @@ def main() -> None:
             servicers=[
                 Servicer(
                     search_service_pb2_grpc.add_SearchServiceServicer_to_server,
-                    SearchServicer(index, searching, indexing, upstream, chassis.jobs),
+                    SearchServicer(index=index, search=search, jobs=jobs),
                     "prisma.search.v1.SearchService",
                 )
             ],
             kinds=jobs.kinds(),
-            tasks=[follower.run],
+            tasks=[hints.run, follower.repair_damage, scrub],
             dependencies=[Dependency("index", index.name, check)],
             close=[close],
         )
@@ -59,7 +64,7 @@ def main() -> None:
 
 
 def open_index(settings: SearchSettings) -> Index:
-    """The back end that the settings choose."""
+    """The back end that the settings select."""
     if settings.opensearch_url is not None:
         return OpenSearchIndex(
             settings.opensearch_url.get_secret_value(),

@@ -1,6 +1,8 @@
-"""What can go wrong in search.
+"""Errors of the search service.
 
 PrismaError
+├── InvalidArgument
+│   └── MeaninglessQuery         INVALID_ARGUMENT
 ├── NotFound
 │   ├── DatasetNotFound          DATASET_NOT_FOUND
 │   ├── RunNotFound              RUN_NOT_FOUND
@@ -8,13 +10,21 @@ PrismaError
 ├── FailedPrecondition
 │   ├── DocumentNotEmbedded      DOCUMENT_NOT_EMBEDDED
 │   └── IndexNotReady            INDEX_NOT_READY
+│       └── IndexDamaged         INDEX_NOT_READY
 └── Unavailable
     └── BackendUnavailable       SEARCH_BACKEND_UNAVAILABLE
 """
 
 from __future__ import annotations
 
-from services.chassis.errors import FailedPrecondition, NotFound, Unavailable
+from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from services.search.backend import Stream
+
+
+class MeaninglessQuery(InvalidArgument):
+    """The query holds nothing that the search mode can rank by."""
+
+    reason = "INVALID_ARGUMENT"
 
 
 class DatasetNotFound(NotFound):
@@ -30,7 +40,7 @@ class RunNotFound(NotFound):
 
 
 class DocumentNotFound(NotFound):
-    """The dataset has no such document in the index."""
+    """The dataset has no such document."""
 
     reason = "DOCUMENT_NOT_FOUND"
 
@@ -45,6 +55,18 @@ class IndexNotReady(FailedPrecondition):
     """The index has not reached this dataset or run yet."""
 
     reason = "INDEX_NOT_READY"
+
+
+class IndexDamaged(IndexNotReady):
+    """Files of the index are damaged. They were removed, and the index is being rebuilt from its owners."""
+
+    reason = "INDEX_NOT_READY"
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(
+            f"the index of the {stream.kind} was damaged on disk and is being rebuilt; try again in a moment"
+        )
+        self.stream = stream
 
 
 class BackendUnavailable(Unavailable):

@@ -1,9 +1,9 @@
 """Several rankings of the same documents as one.
 
-Parts are fused over the union of their candidates. A document that only one part has found gets its exact score in
-the other part too, computed from what is stored (0 for a text without any word of the query), so that what the fused
-score says does not hang on where a list was cut; one that cannot be scored there, for want of a vector, gets nothing
-from it. Ranks are not invented: who is not among a part's candidates has none.
+Parts are fused over the union of their candidates. A document that is a candidate of one part only gets its exact score
+in the other part too, computed from what is stored (0 for a text without any word of the query), so that the fused
+score does not depend on where a list was cut; one that cannot be scored there, because it has no vector, gets nothing
+from it. A document that is not among a part's candidates has no rank in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.index import Scores
+from services.search.backend import Scores
 
 RECIPROCAL_RANK_OFFSET = 60
 
@@ -29,15 +29,14 @@ class Fusion(Enum):
 
 @dataclass(frozen=True)
 class Part:
-    """One part's view of C documents.
-
-    name: `text`, `dense` or `sparse`. scores: (C,), NaN where there is none. ranks: (C,) from 1, 0 for none.
-    weight: how much it counts.
-    """
+    """One part's scores of C documents."""
 
     name: str
+    """`text`, `dense` or `sparse`."""
     scores: Scores
+    """(C,), NaN where there is none."""
     ranks: NDArray[np.int64]
+    """(C,) from 1, 0 for none."""
     weight: float
 
 
@@ -49,14 +48,14 @@ def contributions(parts: Sequence[Part], fusion: Fusion) -> Scores:
 
 
 def min_max(scores: Scores) -> Scores:
-    """Scores scaled so that the least is 0 and the most 1; where all are equal, 1 if they are positive, else 0.
+    """Scores scaled so that the lowest is 0 and the highest 1; where all are equal, 1 if they are positive, else 0.
 
-    NaN becomes 0, and bounds nothing.
+    NaN becomes 0, and is ignored otherwise.
     """
-    known = scores[~np.isnan(scores)]
-    if not len(known):
+    finite = scores[~np.isnan(scores)]
+    if not len(finite):
         return np.zeros(len(scores))
-    low, width = float(known.min()), float(known.max()) - float(known.min())
+    low, width = float(finite.min()), float(finite.max()) - float(finite.min())
     flat = width < np.finfo(np.float64).tiny
     scaled = np.where(scores > 0, 1.0, 0.0) if flat else (scores - low) / width
     return np.nan_to_num(scaled, nan=0.0)

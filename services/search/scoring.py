@@ -1,8 +1,8 @@
-"""The scores, computed exactly and in one place, whatever back end found the candidates.
+"""Exact scores, computed in one place for the candidates of both back ends.
 
 Back ends choose candidates with their own arithmetic (quantised lengths, float32, statistics that still count deleted
-texts). What is shown and ranked by is computed here in float64 from stored values, and rounded to ten decimals,
-so that equal documents tie, and both back ends rank alike.
+texts). The scores that documents are ranked by are computed here in float64 from stored values, and rounded to ten
+decimals, so that equal documents tie, and both back ends give the same ranking.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prisma_common.wire import Codes
-from services.search.index import LatentQuery, Rows, Scores, TextProfiles, TextStatistics, Vectors
+from services.search.backend import LatentQuery, Rows, Scores, TextProfiles, TextStatistics, Vectors
 
 BM25_K1 = 1.2
 BM25_B = 0.75
-_DECIMALS = 10
+DECIMALS = 10
 
 
 def bm25(profiles: TextProfiles, statistics: TextStatistics) -> Scores:
-    """(C,) BM25 as Lucene has it: idf · tf / (tf + k1 (1 − b + b · length / mean length)).
+    """(C,) BM25 as in Lucene: idf · tf / (tf + k1 (1 − b + b · length / mean length)).
 
     Robertson and Zaragoza 2009, with idf = ln(1 + (N − n + ½) / (n + ½)), which is never negative.
     """
@@ -33,7 +33,7 @@ def bm25(profiles: TextProfiles, statistics: TextStatistics) -> Scores:
     saturation = BM25_K1 * (1 - BM25_B + BM25_B * profiles.lengths / mean)  # (C,)
     tf = profiles.frequencies
     scores = np.sum(idf * tf / (tf + saturation[:, None]), axis=1)
-    return np.round(np.asarray(scores, dtype=np.float64), _DECIMALS)
+    return np.round(np.asarray(scores, dtype=np.float64), DECIMALS)
 
 
 def combine(parts: Sequence[TextStatistics]) -> TextStatistics:
@@ -47,12 +47,12 @@ def combine(parts: Sequence[TextStatistics]) -> TextStatistics:
 
 def cosines(query: Vectors, vectors: Vectors) -> Scores:
     """(R,) cosines of the (d,) query with (R, d) vectors; 0 where either is zero."""
-    wide, q = vectors.astype(np.float64), query.astype(np.float64)
-    norms = np.sqrt((wide * wide).sum(axis=1)) * np.sqrt((q * q).sum())
-    products: Scores = (wide * q).sum(axis=1)
+    wide, wide_query = vectors.astype(np.float64), query.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide)) * np.sqrt(np.einsum("j,j->", wide_query, wide_query))
+    products: Scores = np.einsum("ij,j->i", wide, wide_query)
     quotients: Scores = np.zeros(len(wide))
     np.divide(products, norms, out=quotients, where=norms > 0)
-    return quotients.round(_DECIMALS)
+    return quotients.round(DECIMALS)
 
 
 def dots(query: LatentQuery, codes: Codes) -> Scores:
@@ -61,34 +61,23 @@ def dots(query: LatentQuery, codes: Codes) -> Scores:
     places[places == len(query.indices)] = 0
     shared = query.indices[places] == codes.indices if len(query.indices) else np.zeros(len(codes.indices), bool)
     terms = np.where(shared, codes.values.astype(np.float64) * _at(query.weights, places), 0.0)
-    owner = np.repeat(np.arange(len(codes)), np.diff(codes.indptr).astype(np.int64))
-    sums = np.bincount(owner, weights=terms, minlength=len(codes)).astype(np.float64)
-    return np.round(sums, _DECIMALS)
+    code_places = np.repeat(np.arange(len(codes)), np.diff(codes.indptr).astype(np.int64))
+    sums = np.bincount(code_places, weights=terms, minlength=len(codes)).astype(np.float64)
+    return np.round(sums, DECIMALS)
 
 
 def order(rows: Rows, scores: Scores) -> NDArray[np.intp]:
-    """Positions, the best score first, ties by the lower row."""
+    """Places, the best score first, ties by the lower row."""
     return np.lexsort((rows, -scores))
 
 
-def pack_tokens(tokens: Sequence[str]) -> str:
-    """Tokens as a back end stores and indexes them: cut at white space, and countable by `count_tokens`."""
-    return f" {'  '.join(tokens)} "
-
-
-def count_tokens(packed: str, terms: Sequence[str]) -> list[int]:
-    """How often each term stands in packed tokens."""
-    return [packed.count(f" {term} ") for term in terms]
-
-
-def profiles(rows: Sequence[int], packed: Sequence[str], lengths: Sequence[int], terms: Sequence[str]) -> TextProfiles:
-    """The profiles of texts from what a back end has stored of them."""
-    counts = [count_tokens(text, terms) for text in packed]
-    return TextProfiles(
-        np.array(rows, dtype=np.uint64),
-        np.array(counts, dtype=np.float64).reshape(len(rows), len(terms)),
-        np.array(lengths, dtype=np.float64),
-    )
+def best(rows: Rows, scores: Scores, count: int) -> NDArray[np.intp]:
+    """The first `count` of `order`, without sorting the rest."""
+    if len(rows) <= 4 * count:
+        return order(rows, scores)[:count]
+    threshold = -np.partition(-scores, count - 1)[count - 1]
+    candidates = np.flatnonzero(scores >= threshold)
+    return candidates[order(rows[candidates], scores[candidates])[:count]]
 
 
 def _at(weights: Scores, places: NDArray[np.intp]) -> Scores:

@@ -12,12 +12,14 @@ class SearchSettings(ChassisSettings):
     """What the search service reads at start."""
 
     search_listen: str = addresses.SEARCH
-    """Where it listens."""
+    """Address that it listens on."""
+    search_scrub_seconds: float = Field(default=86_400.0, gt=0)
+    """Seconds between two verifications of all files of the embedded index."""
     opensearch_url: SecretStr | None = None
-    """An OpenSearch cluster, with user and password where it wants them; none for the embedded index."""
+    """Address of an OpenSearch cluster, with user and password if it needs them; none for the embedded index."""
     opensearch_prefix: str = Field(default="prisma", pattern=r"^[a-z0-9][a-z0-9.]{0,30}$")
-    """What names of our indices in the cluster begin with: another one for each PRISMA that shares it."""
+    """Prefix of the names of our indices in the cluster: a different one for each PRISMA that shares it."""
     opensearch_authority: str | None = None
-    """Path of the PEM certificate that signs the cluster's; none for those that the system trusts."""
+    """Path of the PEM certificate of the authority that signed the cluster's; none for those that the system trusts."""
     opensearch_seconds: float = Field(default=30.0, gt=0)
-    """How long an answer of the cluster may take."""
+    """Seconds that the cluster may take to answer."""

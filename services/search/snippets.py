@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from services.search import analysis
+from services.search import tokens
+from services.search.tokens import Token
 
-MAXIMUM_CHARACTERS = 400
-_LOOKED_AT = 200_000
-"""Characters of a text that are searched for a snippet; further on, only the ranking has read it."""
+MAX_CHARACTERS = 400
+_SCANNED_CHARACTERS = 200_000
+"""Characters of a text that are searched for a snippet; words beyond them count for the ranking alone."""
 
 
 @dataclass(frozen=True)
@@ -20,34 +21,33 @@ class Snippet:
     highlights: list[tuple[int, int]]
 
 
-def make(text: str, terms: Collection[str], length: int = MAXIMUM_CHARACTERS) -> Snippet:
-    """The window with the most distinct terms, the first of equals; the text's start where no term stands in it."""
-    text = analysis.normalize(text[:_LOOKED_AT])
-    wanted = set(terms)
-    found = [token for token in analysis.located_tokens(text) if token.text in wanted] if wanted else []
-    start = _window(found, length)
+def make(text: str, terms: Collection[str], length: int = MAX_CHARACTERS) -> Snippet:
+    """The window of a normalised text with the most distinct terms, the first of equals; its start if it has none."""
+    text = text[:_SCANNED_CHARACTERS]
+    matches = tokens.matching_tokens(text, frozenset(terms)) if terms else []
+    start = _window(matches, length)
     start, end = _at_words(text, start, min(len(text), start + length))
-    inside = _merge(
-        [(token.start - start, token.end - start) for token in found if token.start >= start and token.end <= end]
-    )
-    return Snippet(text[start:end], inside)
+    highlights = [
+        (token.start - start, token.end - start) for token in matches if token.start >= start and token.end <= end
+    ]
+    return Snippet(text[start:end], _merge(highlights))
 
 
-def _window(found: list[analysis.Token], length: int) -> int:
+def _window(matches: list[Token], length: int) -> int:
     """Where the best window starts: a little before its first term."""
     best, best_count, lead = 0, 0, length // 8
     counts: dict[str, int] = {}
     first = 0
-    for last, token in enumerate(found):
+    for last, token in enumerate(matches):
         counts[token.text] = counts.get(token.text, 0) + 1
-        while token.end - found[first].start > length - 2 * lead and first < last:
-            word = found[first].text
+        while token.end - matches[first].start > length - 2 * lead and first < last:
+            word = matches[first].text
             counts[word] -= 1
             if not counts[word]:
                 del counts[word]
             first += 1
         if len(counts) > best_count:
-            best, best_count = found[first].start, len(counts)
+            best, best_count = matches[first].start, len(counts)
     return max(0, best - lead)
 
 

@@ -1,36 +1,74 @@
-"""What search reads of the other services, with their errors as ours."""
+"""What search reads from the other services: their messages as values of ours, their errors as ours."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TypeAlias
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
+from prisma.embedder.v1 import resources_pb2 as embedder_resources
 from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
+from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
+from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma_common import wire
+from prisma_common.wire import Codes
 from services.chassis.channels import ask, errors_of, open_channel, pages
-from services.search import convert
-from services.search.catalog import Dataset, Run
-from services.search.index import Kind, LatentQuery, Vectors
+from services.search import facets, tokens
+from services.search.backend import Fingerprints, Kind, LatentQuery, Position, Rows, TextItem, Vectors
+from services.search.owners import Dataset, Run
 from services.search.settings import SearchSettings
 
-LOOK_SECONDS = 3.0
+LOOKUP_SECONDS = 3.0
 ENCODE_SECONDS = 20.0
-_PAGE = 1000
+_PAGE_SIZE = 1000
 
-Message: TypeAlias = (
+_Message: TypeAlias = (
     embedder_pb2.ReadDocumentsResponse
     | embedder_pb2.ReadVectorsResponse
     | trainer_pb2.ReadCodesResponse
     | interpreter_pb2.ReadLabelsResponse
 )
+
+
+@dataclass(frozen=True)
+class TextBlock:
+    """Texts of a stream, converted one by one, since most of them may be indexed already."""
+
+    rows: Rows
+    fingerprints: Fingerprints
+    item: Callable[[int], TextItem]
+    """The text at a place."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a stream: what changed, and the rows (or features) that were deleted."""
+
+    uid: str
+    position: Position
+    """Reached once the stream has ended."""
+    deleted: Rows
+    content: TextBlock | tuple[Rows, Vectors] | Codes | None
+
+    @property
+    def count(self) -> int:
+        """Items that it changes or deletes."""
+        content = self.content
+        if content is None:
+            return len(self.deleted)
+        if isinstance(content, TextBlock):
+            return len(self.deleted) + len(content.rows)
+        return len(self.deleted) + len(content[0] if isinstance(content, tuple) else content)
 
 
 class Upstream:
@@ -51,72 +89,184 @@ class Upstream:
             await channel.close()
 
     async def datasets(self) -> list[Dataset]:
-        """All datasets, tombstones too."""
-        request = embedder_pb2.ListDatasetsRequest(page_size=_PAGE, show_deleted=True)
+        """All datasets, tombstones included."""
+        request = embedder_pb2.ListDatasetsRequest(page_size=_PAGE_SIZE, show_deleted=True)
         async with errors_of("embedder"):
-            listed = [page async for page in pages(self._embedder.ListDatasets, request)]
-        return [convert.dataset(each) for page in listed for each in page.datasets]
+            responses = [response async for response in pages(self._embedder.ListDatasets, request)]
+        return [_dataset(dataset) for response in responses for dataset in response.datasets]
 
     async def runs(self) -> list[Run]:
-        """All runs, tombstones too."""
-        request = trainer_pb2.ListRunsRequest(page_size=_PAGE, show_deleted=True)
+        """All runs, tombstones included."""
+        request = trainer_pb2.ListRunsRequest(page_size=_PAGE_SIZE, show_deleted=True)
         async with errors_of("trainer"):
-            listed = [page async for page in pages(self._trainer.ListRuns, request)]
-        return [convert.run(each) for page in listed for each in page.runs]
+            responses = [response async for response in pages(self._trainer.ListRuns, request)]
+        return [_run(run) for response in responses for run in response.runs]
 
     async def dataset(self, name: str) -> Dataset:
-        """One dataset, as its owner has it at this moment."""
+        """One dataset, as its owner has it now."""
         request = embedder_pb2.GetDatasetRequest(name=name)
-        return convert.dataset(await ask("embedder", self._embedder.GetDataset(request, timeout=LOOK_SECONDS)))
+        return _dataset(await ask("embedder", self._embedder.GetDataset(request, timeout=LOOKUP_SECONDS)))
 
     async def run(self, name: str) -> Run:
-        """One run, as its owner has it at this moment."""
+        """One run, as its owner has it now."""
         request = trainer_pb2.GetRunRequest(name=name)
-        return convert.run(await ask("trainer", self._trainer.GetRun(request, timeout=LOOK_SECONDS)))
+        return _run(await ask("trainer", self._trainer.GetRun(request, timeout=LOOKUP_SECONDS)))
 
     async def document_row(self, name: str) -> int:
         """A document's row."""
         request = embedder_pb2.GetDocumentRequest(name=name)
-        return (await ask("embedder", self._embedder.GetDocument(request, timeout=LOOK_SECONDS))).row
+        return (await ask("embedder", self._embedder.GetDocument(request, timeout=LOOKUP_SECONDS))).row
 
     async def embed(self, model: str, text: str) -> Vectors:
         """(d,) the vector of a text."""
         request = embedder_pb2.EmbedTextsRequest(embedding_model=model, texts=[text])
-        answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=ENCODE_SECONDS))
-        return wire.unpack_vectors(answer.vectors)[1][0]
+        response = await ask("embedder", self._embedder.EmbedTexts(request, timeout=ENCODE_SECONDS))
+        return wire.unpack_vectors(response.vectors)[1][0]
 
     async def encode(self, run: str, vector: Vectors) -> LatentQuery:
         """The code of a vector: the bits of the trainer's one encode."""
         request = trainer_pb2.EncodeRequest(run=run, vectors=wire.pack_vectors(vector[None, :]))
-        answer = await ask("trainer", self._trainer.Encode(request, timeout=ENCODE_SECONDS))
-        indices, values = wire.unpack_codes(answer.codes).row(0)
+        response = await ask("trainer", self._trainer.Encode(request, timeout=ENCODE_SECONDS))
+        indices, values = wire.unpack_codes(response.codes).row(0)
         return LatentQuery(indices, values.astype(np.float64))
 
-    async def read(self, kind: Kind, resource: str, since: int) -> AsyncIterator[Message]:
-        """The blocks of a stream that changed after a revision."""
-        if kind is Kind.DOCUMENTS:
-            mask = FieldMask(paths=["key", "text", "metadata"])
-            request = embedder_pb2.ReadDocumentsRequest(dataset=resource, since_revision=since, read_mask=mask)
-            call, owner = self._embedder.ReadDocuments(request), "embedder"
-        elif kind is Kind.VECTORS:
-            request = embedder_pb2.ReadVectorsRequest(dataset=resource, since_revision=since)
-            call, owner = self._embedder.ReadVectors(request), "embedder"
-        elif kind is Kind.CODES:
-            request = trainer_pb2.ReadCodesRequest(run=resource, since_revision=since)
-            call, owner = self._trainer.ReadCodes(request), "trainer"
-        else:
-            request = interpreter_pb2.ReadLabelsRequest(run=resource, since_revision=since)
-            call, owner = self._interpreter.ReadLabels(request), "interpreter"
+    async def read(self, kind: Kind, resource: str, since: Position | None) -> AsyncIterator[Block]:
+        """The blocks of a stream that changed since a position; all, from the beginning, for None.
+
+        Raises an error with the reason HISTORY_CHANGED when the owner cannot tell changes since that position.
+        """
+        call, owner = self._open_stream(kind, resource, since or Position("", 0))
         async with errors_of(owner):
             async for message in call:
-                yield message
+                yield _block(message)
 
-    async def label_revision(self, run: str, since: int) -> int:
-        """The revision of a run's labels: what the first block of the stream says, `since` where none comes."""
-        request = interpreter_pb2.ReadLabelsRequest(run=run, since_revision=since)
-        call = self._interpreter.ReadLabels(request, timeout=LOOK_SECONDS)
-        async with errors_of("interpreter"):
+    async def label_position(self, run: str, since: Position | None) -> Position | None:
+        """The position of a run's labels, read from the first block of their stream."""
+        call, owner = self._open_stream(Kind.LABELS, run, since or Position("", 0), seconds=LOOKUP_SECONDS)
+        async with errors_of(owner):
             async for message in call:
                 call.cancel()
-                return message.revision
+                return Position(message.history, message.revision)
         return since
+
+    def _open_stream(
+        self, kind: Kind, resource: str, since: Position, *, seconds: float | None = None
+    ) -> tuple[Any, str]:
+        """The call that reads a stream, and the service that answers it."""
+        revision, history = since.revision, since.history
+        if kind is Kind.DOCUMENTS:
+            mask = FieldMask(paths=["key", "text", "metadata"])
+            request = embedder_pb2.ReadDocumentsRequest(
+                dataset=resource, since_revision=revision, history=history, read_mask=mask
+            )
+            return self._embedder.ReadDocuments(request, timeout=seconds), "embedder"
+        if kind is Kind.VECTORS:
+            request = embedder_pb2.ReadVectorsRequest(dataset=resource, since_revision=revision, history=history)
+            return self._embedder.ReadVectors(request, timeout=seconds), "embedder"
+        if kind is Kind.CODES:
+            request = trainer_pb2.ReadCodesRequest(run=resource, since_revision=revision, history=history)
+            return self._trainer.ReadCodes(request, timeout=seconds), "trainer"
+        request = interpreter_pb2.ReadLabelsRequest(run=resource, since_revision=revision, history=history)
+        return self._interpreter.ReadLabels(request, timeout=seconds), "interpreter"
+
+
+def _dataset(message: embedder_resources.Dataset) -> Dataset:
+    return Dataset(
+        name=message.name,
+        uid=message.uid,
+        embedding_model=message.embedding_model,
+        position=Position(message.history, message.revision),
+        document_count=message.document_count,
+        is_deleted=message.HasField("delete_time"),
+    )
+
+
+def _run(message: trainer_resources.Run) -> Run:
+    return Run(
+        name=message.name,
+        uid=message.uid,
+        dataset=message.dataset,
+        dataset_uid=message.dataset_uid,
+        position=Position(message.history, message.revision),
+        is_trained=message.state == trainer_resources.Run.STATE_TRAINED,
+        is_deleted=message.HasField("delete_time"),
+    )
+
+
+def _block(message: _Message) -> Block:
+    position = Position(message.history, message.revision)
+    if isinstance(message, embedder_pb2.ReadDocumentsResponse):
+        return Block(message.dataset_uid, position, _rows(message.deleted_rows), _documents(message.documents))
+    if isinstance(message, embedder_pb2.ReadVectorsResponse):
+        vectors = wire.unpack_vectors(message.vectors) if message.vectors.data else None
+        return Block(message.dataset_uid, position, _rows(message.deleted_rows), vectors)
+    if isinstance(message, trainer_pb2.ReadCodesResponse):
+        codes = wire.unpack_codes(message.codes) if message.codes.indptr else None
+        return Block(message.run_uid, position, _rows(message.deleted_rows), codes)
+    return Block(message.run_uid, position, _rows(message.unlabelled_indices), _features(message.features))
+
+
+def _documents(messages: Sequence[embedder_resources.Document]) -> TextBlock:
+    fingerprints = [
+        _fingerprint(message.name, message.key, message.text, message.metadata.SerializeToString(deterministic=True))
+        for message in messages
+    ]
+    return TextBlock(
+        rows=_rows([message.row for message in messages]),
+        fingerprints=np.array(fingerprints, dtype=np.uint64),
+        item=lambda place: document_item(messages[place], fingerprints[place]),
+    )
+
+
+def document_item(message: embedder_resources.Document, fingerprint: int) -> TextItem:
+    """A document, to be found by its words and filtered by its metadata."""
+    metadata: dict[str, Any] = json_format.MessageToDict(message.metadata)
+    text = tokens.normalize(message.text)
+    return TextItem(
+        row=message.row,
+        text=text,
+        payload={"name": message.name, "key": message.key, "text": text, "metadata": metadata},
+        fingerprint=fingerprint,
+        name=message.name,
+        facets=facets.facets_of(metadata),
+        keys=facets.keys_of(metadata),
+    )
+
+
+def _features(messages: Sequence[interpreter_resources.Feature]) -> TextBlock:
+    fingerprints = [_fingerprint(message.SerializeToString(deterministic=True)) for message in messages]
+    return TextBlock(
+        rows=_rows([message.index for message in messages]),
+        fingerprints=np.array(fingerprints, dtype=np.uint64),
+        item=lambda place: feature_item(messages[place], fingerprints[place]),
+    )
+
+
+def feature_item(message: interpreter_resources.Feature, fingerprint: int) -> TextItem:
+    """A feature, to be found by label, keywords, description, and its index."""
+    label = message.label
+    return TextItem(
+        row=message.index,
+        text=tokens.normalize("\n".join([label.text, *label.keywords, label.description, str(message.index)])),
+        payload={
+            "label": label.text,
+            "description": label.description,
+            "density": message.density,
+            "max_activation": message.max_activation,
+        },
+        fingerprint=fingerprint,
+    )
+
+
+def _fingerprint(*parts: str | bytes) -> int:
+    """64 bits of a digest."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        content = part if isinstance(part, bytes) else part.encode()
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def _rows(rows: Sequence[int]) -> Rows:
+    return np.array(rows, dtype=np.uint64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import nats
 import pytest
 
 from prisma.common.v1 import job_pb2_grpc
+from prisma.common.v1.event_pb2 import ResourceChanged
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma.interpreter.v1 import interpreter_service_pb2_grpc
 from prisma.search.v1 import search_service_pb2_grpc
@@ -19,18 +20,20 @@ from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 from tests.search.owners import Owners
 
+Hint = Callable[..., Awaitable[None]]
+
 
 @pytest.fixture
 async def owners() -> AsyncIterator[Owners]:
     servicer = Owners()
     server = grpc.aio.server()
-    add: list[Callable[[Any, Any], None]] = [
+    registrations: list[Callable[[Any, Any], None]] = [
         embedder_service_pb2_grpc.add_EmbedderServiceServicer_to_server,
         trainer_service_pb2_grpc.add_TrainerServiceServicer_to_server,
         interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
     ]
-    for each in add:
-        each(servicer, server)
+    for add_servicer in registrations:
+        add_servicer(servicer, server)
     servicer.port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield servicer
@@ -64,8 +67,8 @@ async def service(owners: Owners, nats_server: NatsServer, tmp_path: Path) -> As
 @pytest.fixture
 async def channel(service: ServiceProcess) -> AsyncIterator[grpc.aio.Channel]:
     options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 100)]
-    async with grpc.aio.insecure_channel(service.address, options) as opened:
-        yield opened
+    async with grpc.aio.insecure_channel(service.address, options) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -79,12 +82,13 @@ def jobs(channel: grpc.aio.Channel) -> job_pb2_grpc.JobServiceStub:
 
 
 @pytest.fixture
-async def hint(nats_server: NatsServer) -> AsyncIterator[Callable[[], Any]]:
-    """Publishes a hint that something has changed."""
+async def hint(nats_server: NatsServer) -> AsyncIterator[Hint]:
+    """Publishes a hint that a resource has changed; without a name, that something has."""
     link = await nats.connect(nats_server.url)
 
-    async def publish() -> None:
-        await link.publish("prisma.events.dataset.changed", b"")
+    async def publish(resource: str = "") -> None:
+        event = ResourceChanged(resource=resource)
+        await link.publish("prisma.events.dataset.changed", event.SerializeToString())
         await link.flush()
 
     yield publish

@@ -1,11 +1,12 @@
-"""What every search back end must do: the suite that both are held to.
+"""What every search back end must do: the suite that both run.
 
-A back end's test module subclasses `Contract` and gives the fixtures `index` (an empty one) and `reopened`
-(closes it and opens it again on the same data).
+A back end's test module subclasses `Contract` and provides the fixtures `index` (an empty one) and `reopened` (closes
+it and opens it again on the same data).
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
@@ -13,9 +14,21 @@ import numpy as np
 import pytest
 
 from prisma_common.wire import Codes
-from services.search import analysis, scoring
+from services.search import facets, scoring, tokens
+from services.search.backend import (
+    EVERYTHING,
+    Index,
+    Kind,
+    LatentQuery,
+    Position,
+    Rows,
+    Selection,
+    Stream,
+    TextItem,
+    Vectors,
+    WrongDimension,
+)
 from services.search.errors import IndexNotReady
-from services.search.index import Index, Kind, LatentQuery, Rows, Stream, TextItem
 
 Reopen = Callable[[], Index]
 
@@ -28,29 +41,53 @@ def documents() -> Stream:
     return Stream(Kind.DOCUMENTS, uuid4().hex)
 
 
+def at(revision: int, history: str = "first") -> Position:
+    return Position(history, revision)
+
+
 def item(row: int, text: str, **metadata: object) -> TextItem:
-    payload = {"name": f"datasets/d/documents/{row}", "key": str(row), "text": text, "metadata": metadata}
-    return TextItem(row, analysis.tokens(text), payload, analysis.facets(metadata))
+    text = tokens.normalize(text)
+    name = f"datasets/d/documents/{row}"
+    return TextItem(
+        row=row,
+        text=text,
+        payload={"name": name, "key": str(row), "text": text, "metadata": metadata},
+        fingerprint=zlib.crc32(f"{text}{metadata}".encode()) | 1 << 63,
+        name=name,
+        facets=facets.facets_of(metadata),
+        keys=facets.keys_of(metadata),
+    )
 
 
-def write_texts(index: Index, stream: Stream, items: Sequence[TextItem], revision: int, anew: bool = False) -> None:
-    writer = index.text_writer(stream, revision, anew=anew)
+def write_texts(
+    index: Index, stream: Stream, items: Sequence[TextItem], revision: int, *, rebuild: bool = False
+) -> None:
+    writer = index.text_writer(stream, at(revision), rebuild=rebuild)
     writer.upsert(items)
     writer.commit()
 
 
-def found(index: Index, stream: Stream, query: str, depth: int = 10, allowed: Rows | None = None) -> list[int]:
+def write_vectors(index: Index, stream: Stream, rows: Rows, vectors: Vectors, *, revision: int = 1) -> None:
+    writer = index.vector_writer(stream, at(revision))
+    writer.upsert(rows, vectors)
+    writer.commit()
+
+
+def ranked_rows(
+    index: Index, stream: Stream, query: str, selection: Selection = EVERYTHING, depth: int = 10
+) -> list[int]:
     """Rows by exact score, as the service ranks them."""
-    candidates = index.search_text(stream, analysis.terms(query), depth, allowed)
+    candidates = index.search_text(stream, tokens.terms(query), depth, selection)
     scores = scoring.bm25(candidates.profiles, candidates.statistics)
-    return [int(row) for row in candidates.profiles.rows[scoring.order(candidates.profiles.rows, scores)]]
+    return candidates.profiles.rows[scoring.order(candidates.profiles.rows, scores)].tolist()
 
 
 def random_codes(rows: Rows, latents: int, k: int, seed: int = 0) -> Codes:
     random = np.random.default_rng(seed)
     indices = np.concatenate([np.sort(random.choice(latents, k, replace=False)) for _ in rows]).astype(np.uint32)
     values = random.exponential(1.0, len(indices)).astype(np.float32) + np.float32(1e-7)
-    return Codes(rows, (np.arange(len(rows) + 1) * k).astype(np.uint32), indices, values, latents)
+    indptr = (np.arange(len(rows) + 1) * k).astype(np.uint32)
+    return Codes(rows=rows, indptr=indptr, indices=indices, values=values, latent_count=latents)
 
 
 TEXTS = [
@@ -76,7 +113,7 @@ class Contract:
         stream = documents()
         assert index.state(stream) is None
         with pytest.raises(IndexNotReady):
-            index.search_text(stream, ["file"], 10, None)
+            index.search_text(stream, ["file"], 10, EVERYTHING)
         with pytest.raises(IndexNotReady):
             index.search_vectors(Stream(Kind.VECTORS, stream.uid), np.ones(3, np.float32), 10, None)
         with pytest.raises(IndexNotReady):
@@ -85,105 +122,142 @@ class Contract:
     def test_a_commit_carries_revision_and_count(self, index: Index, texts: Stream, reopened: Reopen) -> None:
         state = index.state(texts)
         assert state is not None
-        assert (state.revision, state.item_count) == (7, len(TEXTS))
+        assert (state.position, state.item_count) == (at(7), len(TEXTS))
         assert state.update_time > 1.7e9
         assert reopened().state(texts) == state
 
     def test_an_aborted_writer_leaves_the_old_revision(self, index: Index, texts: Stream) -> None:
-        writer = index.text_writer(texts, 8)
+        writer = index.text_writer(texts, at(8))
         writer.abort()
         state = index.state(texts)
-        assert state is not None and state.revision == 7
-        assert index.search_text(texts, ["file"], 10, None).total == 3
+        assert state is not None and state.position == at(7)
+        assert index.search_text(texts, ["file"], 10, EVERYTHING).total == 3
 
     def test_writing_again_neither_loses_nor_doubles(self, index: Index, texts: Stream) -> None:
         for revision in (8, 9):
             write_texts(index, texts, [item(row, text) for row, text in enumerate(TEXTS)], revision)
         state = index.state(texts)
         assert state is not None and state.item_count == len(TEXTS)
-        assert index.search_text(texts, ["file"], 10, None).total == 3
+        assert index.search_text(texts, ["file"], 10, EVERYTHING).total == 3
 
-    def test_the_better_text_comes_first_and_what_has_no_word_does_not_come(self, index: Index, texts: Stream) -> None:
-        assert found(index, texts, "file") == [4, 1, 2]
-        assert found(index, texts, "absolute VALUE")[0] == 0
-        assert found(index, texts, "cafe naive") == [4]
-        assert found(index, texts, "東") == [4]
-        assert found(index, texts, "readfile") == [2]
-        assert found(index, texts, "lines read all")[0] == 2
-        assert found(index, texts, "xyzzy") == []
+    def test_the_better_text_comes_first_and_others_do_not_match(self, index: Index, texts: Stream) -> None:
+        assert ranked_rows(index, texts, "file") == [4, 1, 2]
+        assert ranked_rows(index, texts, "absolute VALUE")[0] == 0
+        assert ranked_rows(index, texts, "cafe naive") == [4]
+        assert ranked_rows(index, texts, "東") == [4]
+        assert ranked_rows(index, texts, "readfile") == [2]
+        assert ranked_rows(index, texts, "lines read all")[0] == 2
+        assert ranked_rows(index, texts, "xyzzy") == []
 
     def test_statistics_are_exact_whatever_was_deleted(self, index: Index, texts: Stream) -> None:
-        writer = index.text_writer(texts, 8)
+        writer = index.text_writer(texts, at(8))
         writer.delete(rows_of(1, 99))
         writer.upsert([item(3, "entirely different")])
         writer.commit()
-        candidates = index.search_text(texts, ["file", "differ"], 10, None)
+        candidates = index.search_text(texts, ["file", "differ"], 10, EVERYTHING)
         live = [item(row, text) for row, text in enumerate(TEXTS) if row not in (1, 3)]
         live.append(item(3, "entirely different"))
         assert candidates.statistics.document_count == 5
-        assert candidates.statistics.total_length == sum(len(each.tokens) for each in live)
+        assert candidates.statistics.total_length == sum(len(tokens.tokens(live_item.text)) for live_item in live)
         assert candidates.statistics.document_frequencies.tolist() == [2, 1]
         assert candidates.total == 3
 
     @pytest.mark.parametrize(
-        "query",
-        ["", '"', '"unclosed', "a AND OR NOT (", "file:*", "/[", "field:x^2~", "\\", "\x00", "🙂", "a" * 50_000],
+        "term", ['"', "a AND OR NOT (", "file:*", "/[", "field:x^2~", "\\", "\x00", "👍", "a" * 50_000, "c++", ""]
     )
-    def test_no_query_is_a_parse_error(self, index: Index, texts: Stream, query: str) -> None:
-        terms = analysis.terms(query)
-        if terms:
-            index.search_text(texts, terms, 10, None)
+    def test_no_term_is_a_parse_error(self, index: Index, texts: Stream, term: str) -> None:
+        """Terms reach the back end as they are, even those that the tokenizer would never make."""
+        assert index.search_text(texts, [term, "file"], 10, EVERYTHING).total == 3
 
     def test_a_query_of_the_most_terms_is_answered(self, index: Index, texts: Stream) -> None:
-        terms = analysis.terms("file " + " ".join(f"w{number}x" for number in range(2000)))
-        assert len(terms) == analysis.MAXIMUM_TERMS
-        assert index.search_text(texts, terms, 10, None).total == 3
+        terms = tokens.terms("file " + " ".join(f"w{number}x" for number in range(2000)))
+        assert len(terms) == tokens.MAX_TERMS
+        assert index.search_text(texts, terms, 10, EVERYTHING).total == 3
 
     def test_allowed_rows_bound_texts(self, index: Index, texts: Stream) -> None:
-        assert found(index, texts, "file", allowed=rows_of(1, 2, 77)) == [1, 2]
-        assert found(index, texts, "file", allowed=rows_of()) == []
+        assert ranked_rows(index, texts, "file", Selection(rows=rows_of(1, 2, 77))) == [1, 2]
+        assert ranked_rows(index, texts, "file", Selection(rows=rows_of())) == []
 
     def test_facets_are_exact_values(self, index: Index, texts: Stream) -> None:
         write_texts(index, texts, [item(10, "ten", kind=["a", "b"], module={"name": "os.path"}, deep=1.0)], 8)
-        assert index.rows_with_facets(texts, [analysis.facet("parity", 1)]).tolist() == [1, 3, 5]
-        assert index.rows_with_facets(texts, [analysis.facet("kind", "b"), "module.name=os.path"]).tolist() == [10]
-        assert index.rows_with_facets(texts, [analysis.facet("deep", "1")]).tolist() == [10]
-        assert index.rows_with_facets(texts, [analysis.facet("kind", "B")]).tolist() == []
-        assert index.rows_with_facets(texts, ["kind=b", "parity=1"]).tolist() == []
+
+        def matching(**values: str) -> list[int]:
+            groups = [facets.literal_facets(key.replace("__", "."), literal) for key, literal in values.items()]
+            return index.rows_with_facets(texts, groups).tolist()
+
+        assert matching(parity="1") == [1, 3, 5]
+        assert matching(kind="b", module__name="os.path") == [10]
+        assert matching(deep="1") == [10]
+        assert matching(kind="B") == []
+        assert matching(kind="b", parity="1") == []
+
+    def test_a_number_is_one_value_however_it_is_written(self, index: Index, texts: Stream) -> None:
+        items = [item(20, "a", size=4), item(21, "b", size=4.0), item(22, "c", size="4"), item(23, "d", size="4.0")]
+        write_texts(index, texts, items, 8)
+        for literal, expected in (("4", [20, 21, 22]), ("4.0", [20, 21, 22, 23]), ("4e0", [20, 21, 22]), ("4.5", [])):
+            groups = [facets.literal_facets("size", literal)]
+            assert index.rows_with_facets(texts, groups).tolist() == expected, literal
+            assert sorted(ranked_rows(index, texts, "a b c d", Selection(groups))) == expected, literal
+
+    def test_facets_bound_texts_with_and_without_rows(self, index: Index, texts: Stream) -> None:
+        odd = [facets.literal_facets("parity", "1")]
+        assert ranked_rows(index, texts, "file", Selection(odd)) == [1]
+        assert index.search_text(texts, ["file"], 10, Selection(odd)).total == 1
+        assert ranked_rows(index, texts, "file", Selection(odd, rows_of(2, 4))) == []
+
+    def test_metadata_keys_are_those_of_the_texts_that_are_there(self, index: Index, texts: Stream) -> None:
+        write_texts(index, texts, [item(10, "ten", module={"name": "os.path"}, **{"publication year": 1999})], 8)
+        assert index.metadata_keys(texts) == {"parity", "module.name", "publication year"}
+
+    def test_unchanged_texts_are_told_by_their_fingerprints(self, index: Index, texts: Stream) -> None:
+        same, changed, new = item(4, TEXTS[4], parity=0), item(1, "other"), item(50, TEXTS[1])
+        items = [same, changed, new]
+        rows = rows_of(*(text.row for text in items))
+        fingerprints = np.array([text.fingerprint for text in items], dtype=np.uint64)
+        assert index.unchanged(texts, rows, fingerprints).tolist() == [True, False, False]
+
+    def test_rows_are_listed_checked_and_looked_up_by_name(self, index: Index, texts: Stream) -> None:
+        writer = index.text_writer(texts, at(8))
+        writer.delete(rows_of(2))
+        writer.commit()
+        assert index.rows(texts).tolist() == [0, 1, 3, 4, 5]
+        assert index.existing(texts, rows_of(5, 2, 77, 0)).tolist() == [True, False, False, True]
+        assert index.find_row(texts, "datasets/d/documents/3") == 3
+        assert index.find_row(texts, "datasets/d/documents/2") is None
 
     def test_payloads_come_back_as_they_were(self, index: Index, texts: Stream) -> None:
         odd = {"name": "x", "text": 'é "quoted" \u0000 🙂', "metadata": {"a": [1, 2.5, None, {"b": True}]}}
-        write_texts(index, texts, [TextItem(2**40, ["x"], odd)], 8)
-        assert index.payloads(texts, rows_of(2**40, 0, 999))[2**40] == odd
-        assert set(index.payloads(texts, rows_of(2**40, 0, 999))) == {0, 2**40}
+        write_texts(index, texts, [TextItem(row=2**40, text="x", payload=odd, fingerprint=1)], 8)
+        assert index.payloads(texts, rows_of(0, 999, 2**40))[2**40] == odd
+        assert set(index.payloads(texts, rows_of(0, 999, 2**40))) == {0, 2**40}
         assert index.payloads(texts, rows_of()) == {}
 
     def test_profiles_of_given_rows(self, index: Index, texts: Stream) -> None:
         profiles = index.profile_texts(texts, ["file", "json"], rows_of(1, 3, 5, 42))
         assert profiles.rows.tolist() == [1, 3, 5]
         assert profiles.frequencies.tolist() == [[3, 0], [0, 2], [0, 0]]
-        assert profiles.lengths.tolist() == [len(analysis.tokens(TEXTS[row])) for row in (1, 3, 5)]
+        assert profiles.lengths.tolist() == [len(tokens.tokens(TEXTS[row])) for row in (1, 3, 5)]
 
-    def test_anew_takes_the_place_of_the_old_at_the_commit(self, index: Index, texts: Stream) -> None:
-        writer = index.text_writer(texts, 3, anew=True)
+    def test_a_rebuilt_index_replaces_the_old_one_at_the_commit(self, index: Index, texts: Stream) -> None:
+        writer = index.text_writer(texts, at(3), rebuild=True)
         writer.upsert([item(100, "only this file")])
-        assert len(found(index, texts, "file")) == 3
+        assert len(ranked_rows(index, texts, "file")) == 3
         writer.commit()
-        assert found(index, texts, "file") == [100]
+        assert ranked_rows(index, texts, "file") == [100]
         state = index.state(texts)
-        assert state is not None and (state.revision, state.item_count) == (3, 1)
+        assert state is not None and (state.position, state.item_count) == (at(3), 1)
 
-    def test_anew_aborted_leaves_the_old(self, index: Index, texts: Stream, reopened: Reopen) -> None:
-        writer = index.text_writer(texts, 3, anew=True)
+    def test_an_aborted_rebuild_leaves_the_old_index(self, index: Index, texts: Stream, reopened: Reopen) -> None:
+        writer = index.text_writer(texts, at(3), rebuild=True)
         writer.upsert([item(100, "only this file")])
         writer.abort()
-        assert len(found(index, texts, "file")) == 3
-        assert len(found(reopened(), texts, "file")) == 3
+        assert len(ranked_rows(index, texts, "file")) == 3
+        assert len(ranked_rows(reopened(), texts, "file")) == 3
 
     def test_deleting_a_uid_takes_all_of_it_and_nothing_else(self, index: Index, texts: Stream) -> None:
         other, vectors = documents(), Stream(Kind.VECTORS, texts.uid)
         write_texts(index, other, [item(1, "file")], 1)
-        writer = index.vector_writer(vectors, 1)
+        writer = index.vector_writer(vectors, at(1))
         writer.upsert(rows_of(1), np.ones((1, 4), np.float32))
         writer.commit()
         assert {texts.uid, other.uid} <= index.uids()
@@ -192,9 +266,9 @@ class Contract:
         index.delete(texts.uid)
         assert index.state(texts) is None and index.state(vectors) is None
         assert texts.uid not in index.uids() and other.uid in index.uids()
-        assert found(index, other, "file") == [1]
+        assert ranked_rows(index, other, "file") == [1]
         write_texts(index, texts, [item(5, "file")], 1)
-        assert found(index, texts, "file") == [5]
+        assert ranked_rows(index, texts, "file") == [5]
 
     def test_dense_search_is_exact(self, index: Index) -> None:
         stream, random = Stream(Kind.VECTORS, uuid4().hex), np.random.default_rng(1)
@@ -202,7 +276,7 @@ class Contract:
         vectors = random.normal(size=(700, 24)).astype(np.float32)
         vectors[300] = vectors[20]  # equal vectors tie, the lower row first
         vectors[44] = 0
-        writer = index.vector_writer(stream, 5)
+        writer = index.vector_writer(stream, at(5))
         for start in range(0, 700, 130):
             writer.upsert(rows[start : start + 130], vectors[start : start + 130])
         writer.commit()
@@ -217,18 +291,18 @@ class Contract:
         candidates = index.search_vectors(stream, vectors[7], 5, allowed)
         expected = scoring.order(allowed, scoring.cosines(vectors[7], vectors[::3]))[:5]
         assert candidates.rows.tolist() == allowed[expected].tolist()
-        held, same = index.vectors(stream, np.append(rows[5:9], np.uint64(10_001)))
-        assert held.tolist() == rows[5:9].tolist()
+        stored, same = index.vectors(stream, np.append(rows[5:9], np.uint64(10_001)))
+        assert stored.tolist() == rows[5:9].tolist()
         assert same.tobytes() == vectors[5:9].tobytes()
 
-    def test_a_query_of_another_dimension_is_told(self, index: Index) -> None:
+    def test_a_vector_of_another_dimension_is_rejected(self, index: Index) -> None:
         stream = Stream(Kind.VECTORS, uuid4().hex)
-        writer = index.vector_writer(stream, 5)
+        writer = index.vector_writer(stream, at(5))
         writer.upsert(rows_of(1), np.ones((1, 4), np.float32))
         writer.commit()
-        with pytest.raises(ValueError, match="dimension 4"):
+        with pytest.raises(WrongDimension, match="dimension 4"):
             index.search_vectors(stream, np.ones(5, np.float32), 3, None)
-        writer = index.vector_writer(stream, 6)
+        writer = index.vector_writer(stream, at(6))
         with pytest.raises(ValueError, match="dimension 4"):
             writer.upsert(rows_of(2), np.ones((1, 5), np.float32))
         writer.abort()
@@ -236,22 +310,22 @@ class Contract:
     def test_vectors_change_and_go(self, index: Index, reopened: Reopen) -> None:
         stream = Stream(Kind.VECTORS, uuid4().hex)
         for revision in range(1, 15):  # enough to be compacted
-            writer = index.vector_writer(stream, revision)
+            writer = index.vector_writer(stream, at(revision))
             writer.upsert(rows_of(1, revision + 1), np.full((2, 3), revision, np.float32))
             if revision > 1:
                 writer.delete(rows_of(revision))
             writer.commit()
-        for each in (index, reopened()):
-            state = each.state(stream)
-            assert state is not None and (state.revision, state.item_count) == (14, 2)
-            rows, vectors = each.vectors(stream, rows_of(*range(20)))
+        for opened in (index, reopened()):
+            state = opened.state(stream)
+            assert state is not None and (state.position, state.item_count) == (at(14), 2)
+            rows, vectors = opened.vectors(stream, rows_of(*range(20)))
             assert rows.tolist() == [1, 15]
             assert vectors[:, 0].tolist() == [14, 14]
 
     def test_sparse_search_is_exact_and_keeps_the_bits(self, index: Index, reopened: Reopen) -> None:
         stream, rows = Stream(Kind.CODES, uuid4().hex), np.arange(3, 1503, 3, dtype=np.uint64)
         codes = random_codes(rows, 96, 8)
-        writer = index.code_writer(stream, 2)
+        writer = index.code_writer(stream, at(2))
         writer.upsert(codes.slice(0, 200))
         writer.upsert(codes.slice(200, 500))
         writer.commit()
@@ -259,12 +333,12 @@ class Contract:
         scores = scoring.dots(query, codes)
         sharing = np.array([bool(set(codes.row(i)[0].tolist()) & {3, 40, 77, 95}) for i in range(500)])
         expected = scoring.order(rows[sharing], scores[sharing])
-        for each in (index, reopened()):
-            candidates = each.search_codes(stream, query, 1000, None)
+        for opened in (index, reopened()):
+            candidates = opened.search_codes(stream, query, 1000, None)
             assert candidates.rows.tolist() == rows[sharing][expected].tolist()
             assert candidates.scores.tolist() == scores[sharing][expected].tolist()
             assert candidates.total == int(sharing.sum())
-            same = each.codes(stream, rows)
+            same = opened.codes(stream, rows)
             for name in ("rows", "indptr", "indices", "values"):
                 assert getattr(same, name).tobytes() == getattr(codes, name).tobytes(), name
             assert same.latent_count == 96
@@ -274,24 +348,24 @@ class Contract:
     def test_rows_with_a_latent(self, index: Index) -> None:
         stream, rows = Stream(Kind.CODES, uuid4().hex), np.arange(200, dtype=np.uint64)
         codes = random_codes(rows, 16, 4)
-        writer = index.code_writer(stream, 2)
+        writer = index.code_writer(stream, at(2))
         writer.upsert(codes)
         writer.commit()
-        owner = np.repeat(rows, 4)
+        row_of_code = np.repeat(rows, 4)
         bound = float(codes.values[codes.indices == 9][3])
         for minimum, inclusive in ((0.0, False), (bound, True), (bound, False), (1e9, False)):
             compare = np.greater_equal if inclusive else np.greater
-            expected = owner[(codes.indices == 9) & compare(codes.values.astype(np.float64), minimum)]
+            expected = row_of_code[(codes.indices == 9) & compare(codes.values.astype(np.float64), minimum)]
             assert index.rows_with_latent(stream, 9, minimum, inclusive=inclusive).tolist() == expected.tolist()
         assert index.rows_with_latent(stream, 15_000, 0, inclusive=False).tolist() == []
 
     def test_codes_change_and_go(self, index: Index) -> None:
         stream = Stream(Kind.CODES, uuid4().hex)
         first, second = random_codes(rows_of(1, 2, 3), 16, 4, 1), random_codes(rows_of(2, 5), 16, 4, 2)
-        writer = index.code_writer(stream, 1)
+        writer = index.code_writer(stream, at(1))
         writer.upsert(first)
         writer.commit()
-        writer = index.code_writer(stream, 2)
+        writer = index.code_writer(stream, at(2))
         writer.delete(rows_of(3))
         writer.upsert(second)
         writer.commit()
@@ -308,6 +382,42 @@ class Contract:
             (Kind.CODES, index.code_writer),
         ):
             stream = Stream(kind, uuid4().hex)
-            open_writer(stream, 4).commit()
+            open_writer(stream, at(4)).commit()
             state = index.state(stream)
-            assert state is not None and (state.revision, state.item_count) == (4, 0)
+            assert state is not None and (state.position, state.item_count) == (at(4), 0)
+
+    def test_a_new_history_is_another_position(self, index: Index, texts: Stream, reopened: Reopen) -> None:
+        index.text_writer(texts, at(7, "second")).commit()
+        for opened in (index, reopened()):
+            state = opened.state(texts)
+            assert state is not None and state.position == at(7, "second") and state.item_count == len(TEXTS)
+
+    def test_many_small_commits_give_what_one_large_one_gives(self, index: Index, reopened: Reopen) -> None:
+        """Enough commits to be merged several times, with rows that are replaced and deleted."""
+        stream, random = documents(), np.random.default_rng(5)
+        vectors = Stream(Kind.VECTORS, stream.uid)
+        texts: dict[int, str] = {}
+        for revision in range(1, 40):
+            rows = sorted(set(random.integers(0, 60, 5).tolist()))
+            deleted = sorted(set(random.integers(0, 60, 2).tolist()) - set(rows))
+            texts.update({row: f"file number{revision} word{row}" for row in rows})
+            for row in deleted:
+                texts.pop(row, None)
+            writer = index.text_writer(stream, at(revision))
+            writer.delete(rows_of(*deleted))
+            writer.upsert([item(row, texts[row], parity=row % 2) for row in rows])
+            writer.commit()
+            vector_writer = index.vector_writer(vectors, at(revision))
+            vector_writer.delete(rows_of(*deleted))
+            vector_writer.upsert(rows_of(*rows), np.full((len(rows), 3), revision, np.float32))
+            vector_writer.commit()
+        for opened in (index, reopened()):
+            assert opened.rows(stream).tolist() == opened.rows(vectors).tolist() == sorted(texts)
+            candidates = opened.search_text(stream, ["file"], 100, EVERYTHING)
+            assert candidates.statistics.total_length == sum(len(tokens.tokens(text)) for text in texts.values())
+            assert candidates.statistics.document_frequencies.tolist() == [len(texts)]
+            assert sorted(candidates.profiles.rows.tolist()) == sorted(texts)
+            odd = opened.rows_with_facets(stream, [facets.literal_facets("parity", "1")])
+            assert odd.tolist() == [row for row in sorted(texts) if row % 2]
+            for row, text in texts.items():
+                assert opened.payloads(stream, rows_of(row))[row]["text"] == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -9,10 +10,21 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from services.search.embedded import EmbeddedIndex
-from services.search.errors import BackendUnavailable
-from services.search.index import Kind, Stream
-from tests.search.contract import Contract, Reopen, documents, found, item, random_codes, rows_of, write_texts
+from services.search.backend import EVERYTHING, Kind, LatentQuery, Stream
+from services.search.embedded import EmbeddedIndex, segments
+from services.search.errors import BackendUnavailable, IndexDamaged
+from tests.search.contract import (
+    Contract,
+    Reopen,
+    at,
+    documents,
+    item,
+    random_codes,
+    ranked_rows,
+    rows_of,
+    write_texts,
+    write_vectors,
+)
 
 
 @pytest.fixture
@@ -41,18 +53,32 @@ class TestEmbedded(Contract):
     """The contract."""
 
 
-def fill(index: EmbeddedIndex, uid: str) -> dict[Kind, Stream]:
-    """All kinds of streams of a uid, at revision 1."""
-    streams = {kind: Stream(kind, uid) for kind in Kind}
-    write_texts(index, streams[Kind.DOCUMENTS], [item(1, "a file")], 1)
-    write_texts(index, streams[Kind.LABELS], [item(1, "files")], 1)
-    vectors = index.vector_writer(streams[Kind.VECTORS], 1)
-    vectors.upsert(rows_of(1), np.ones((1, 3), np.float32))
-    vectors.commit()
-    codes = index.code_writer(streams[Kind.CODES], 1)
-    codes.upsert(random_codes(rows_of(1), 8, 2))
-    codes.commit()
+def fill(index: EmbeddedIndex, uid: str, *kinds: Kind) -> dict[Kind, Stream]:
+    """Streams of a uid, of these kinds or of all, at revision 1."""
+    streams = {kind: Stream(kind, uid) for kind in kinds or Kind}
+    for kind, stream in streams.items():
+        if kind is Kind.VECTORS:
+            write_vectors(index, stream, rows_of(1), np.ones((1, 3), np.float32))
+        elif kind is Kind.CODES:
+            codes = index.code_writer(stream, at(1))
+            codes.upsert(random_codes(rows_of(1), 8, 2))
+            codes.commit()
+        else:
+            write_texts(index, stream, [item(1, "a file", kind="x")], 1)
     return streams
+
+
+def flip(path: Path, place: int = -1) -> None:
+    """Changes one bit of a file and nothing else."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """All files of an index that hold data."""
+    locks = (".lock", ".managed.json")
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(locks)]
 
 
 def test_a_second_process_is_refused(index: EmbeddedIndex, tmp_path: Path) -> None:
@@ -60,57 +86,196 @@ def test_a_second_process_is_refused(index: EmbeddedIndex, tmp_path: Path) -> No
         EmbeddedIndex(tmp_path / "index")
 
 
-@pytest.mark.parametrize("damage", ["cut", "remove", "garbage"])
-def test_a_torn_stream_is_gone_and_the_others_are_whole(
+@pytest.mark.parametrize("damage", ["cut", "remove", "flip"])
+def test_damage_of_any_file_is_noticed_at_the_next_start_and_only_that_stream_is_lost(
     index: EmbeddedIndex, tmp_path: Path, reopened: Reopen, damage: str
 ) -> None:
-    streams = fill(index, uuid4().hex)
-    whole = fill(index, uuid4().hex)
-    for path in sorted((tmp_path / "index" / streams[Kind.CODES].uid).rglob("*")):
-        if path.name in ("meta.json", "vectors.npy", "values.npy"):
+    intact, uid = fill(index, uuid4().hex), uuid4().hex
+    fill(index, uid)
+    checked = 0
+    for kind in Kind:
+        folder = tmp_path / "index" / uid / kind.value
+        count = len(files_of(folder)) if damage == "flip" else 1
+        for number in range(count):
+            path = files_of(folder)[number]
             if damage == "remove":
                 path.unlink()
+            elif damage == "flip":
+                flip(path)
             else:
-                path.write_bytes(path.read_bytes()[:-3] if damage == "cut" else b"?" * 7)
-    index = reopened()
-    assert [index.state(stream) for stream in streams.values()] == [None] * 4
-    assert all(index.state(stream) is not None for stream in whole.values())
-    again = fill(index, streams[Kind.CODES].uid)
-    assert all(index.state(stream) is not None for stream in again.values())
+                path.write_bytes(path.read_bytes()[:-3])
+            index = reopened()
+            assert [kind for kind in Kind if index.state(Stream(kind, uid)) is None] == [kind], path
+            fill(index, uid, kind)
+            checked += 1
+    assert checked >= (30 if damage == "flip" else len(Kind))
+    assert all(index.state(stream) is not None for stream in intact.values())
 
 
-def test_a_torn_manifest_is_a_torn_stream(index: EmbeddedIndex, tmp_path: Path, reopened: Reopen) -> None:
+def test_a_query_that_hits_damage_says_so_and_the_stream_is_derived_again(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """Files are memory-mapped: a file that is cut under a reader fails only when it is read."""
+    streams = fill(index, uuid4().hex)
+    for path in (tmp_path / "index" / streams[Kind.DOCUMENTS].uid / "documents").rglob("*.store"):
+        flip(path, place=3)
+    with pytest.raises(IndexDamaged, match="being rebuilt") as caught:
+        index.payloads(streams[Kind.DOCUMENTS], rows_of(1))
+    assert caught.value.stream == streams[Kind.DOCUMENTS]
+    assert index.state(streams[Kind.DOCUMENTS]) is None
+    assert index.state(streams[Kind.VECTORS]) is not None
+    write_texts(index, streams[Kind.DOCUMENTS], [item(1, "a file")], 1)
+    assert ranked_rows(index, streams[Kind.DOCUMENTS], "file") == [1]
+
+
+def test_a_scrub_finds_damage_that_no_query_hits(index: EmbeddedIndex, tmp_path: Path) -> None:
+    damaged, intact = fill(index, uuid4().hex), fill(index, uuid4().hex)
+    assert index.scrub() == []
+    flip(next((tmp_path / "index" / damaged[Kind.CODES].uid / "codes").rglob("values.npy")))
+    assert index.scrub() == [damaged[Kind.CODES]]
+    assert index.state(damaged[Kind.CODES]) is None
+    assert all(index.state(stream) is not None for stream in intact.values())
+
+
+def test_an_index_of_an_older_version_is_derived_again(index: EmbeddedIndex, tmp_path: Path, reopened: Reopen) -> None:
     streams = fill(index, uuid4().hex)
     for path in (tmp_path / "index" / streams[Kind.CODES].uid).rglob("manifest.json"):
-        path.write_text("{")
+        path.write_text(json.dumps({"revision": 1, "format": 1, "parts": []}))
     index = reopened()
     assert [index.state(stream) for stream in streams.values()] == [None] * 4
+
+
+def test_a_manifest_is_verified_too(index: EmbeddedIndex, tmp_path: Path, reopened: Reopen) -> None:
+    stream = fill(index, uuid4().hex, Kind.VECTORS)[Kind.VECTORS]
+    (path,) = (tmp_path / "index" / stream.uid).rglob("manifest.json")
+    path.write_text(path.read_text().replace('"revision": 1', '"revision": 7'))
+    assert reopened().state(stream) is None
 
 
 def test_a_crash_before_the_manifest_leaves_the_old_revision(index: EmbeddedIndex, reopened: Reopen) -> None:
-    """What a killed process leaves: files that no manifest names, and a tantivy commit that is ahead of it."""
+    """What a killed process leaves: files that no manifest refers to, and a tantivy commit that is ahead of it."""
     streams = fill(index, uuid4().hex)
-    documents_writer = index.text_writer(streams[Kind.DOCUMENTS], 2)
-    documents_writer.upsert([item(2, "another file")])
-    documents_writer._writer.commit()  # and here the process ends
-    documents_writer._writer.wait_merging_threads()
-    vectors_writer = index.vector_writer(streams[Kind.VECTORS], 2)
+    documents_writer = index.text_writer(streams[Kind.DOCUMENTS], at(2))
+    documents_writer.upsert([item(1, "a replaced file"), item(2, "another file")])
+    tantivy = documents_writer._open_index()
+    tantivy.commit()  # and here the process ends
+    tantivy.wait_merging_threads()
+    vectors_writer = index.vector_writer(streams[Kind.VECTORS], at(2))
     vectors_writer.upsert(rows_of(1), np.zeros((1, 3), np.float32))
     vectors_writer._flush()
     index = reopened()
     for stream in streams.values():
         state = index.state(stream)
-        assert state is not None and state.revision == 1
+        assert state is not None and state.position == at(1)
     assert index.vectors(streams[Kind.VECTORS], rows_of(1))[1].tolist() == [[1, 1, 1]]
-    write_texts(index, streams[Kind.DOCUMENTS], [item(2, "another file")], 2)
-    assert found(index, streams[Kind.DOCUMENTS], "file") == [1, 2]
+    write_texts(index, streams[Kind.DOCUMENTS], [item(1, "a replaced file"), item(2, "another file")], 2)
+    for opened in (index, reopened()):
+        assert ranked_rows(opened, streams[Kind.DOCUMENTS], "file another") == [2, 1]
+        assert opened.search_text(streams[Kind.DOCUMENTS], ["file"], 10, EVERYTHING).statistics.document_count == 2
 
 
 def test_unknown_folders_of_a_crash_are_removed(index: EmbeddedIndex, tmp_path: Path, reopened: Reopen) -> None:
     stream = documents()
     write_texts(index, stream, [item(1, "file")], 1)
-    left = tmp_path / "index" / stream.uid / "documents" / "00000009"
-    left.mkdir()
-    (left / "vectors.npy").write_bytes(b"x")
+    leftover = tmp_path / "index" / stream.uid / "documents" / "00000009"
+    leftover.mkdir()
+    (leftover / "vectors.npy").write_bytes(b"x")
     reopened().state(stream)
-    assert not left.exists()
+    assert not leftover.exists()
+
+
+class Counted:
+    """Counts the rows that are written to segments."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows: list[int] = []
+        write_segment = segments.write_segment
+
+        def counting(folder: Path, name: str, **arrays: object) -> segments.Segment:
+            self.rows.append(len(arrays["rows"]))  # type: ignore[arg-type]
+            return write_segment(folder, name, **arrays)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(segments, "write_segment", counting)
+
+
+@pytest.mark.parametrize("commits", [16, 64])
+def test_each_row_is_rewritten_once_per_size_tier(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, commits: int
+) -> None:
+    """Growing by small commits: rows written per row stored follow the number of tiers, not that of commits."""
+    monkeypatch.setattr(segments, "SMALLEST_TIER_ROWS", 4)
+    monkeypatch.setattr(segments, "MERGED_SEGMENTS", 4)
+    written = Counted(monkeypatch)
+    stream = Stream(Kind.VECTORS, uuid4().hex)
+    for number in range(commits):
+        rows = np.arange(4 * number, 4 * number + 4, dtype=np.uint64)
+        write_vectors(index, stream, rows, np.ones((4, 2), np.float32), revision=number + 1)
+    tiers = np.log(commits) / np.log(4)
+    assert sum(written.rows) <= 4 * commits * (tiers + 1)
+    assert max(written.rows[-3:]) <= 4 * commits
+    assert sum(count == 4 for count in written.rows) == commits
+    state = index.state(stream)
+    assert state is not None and state.item_count == 4 * commits
+    parts = list((index._folder / stream.uid / "vectors").glob("0*"))
+    assert len(parts) <= 4 * (tiers + 1)
+
+
+def test_a_commit_writes_and_hashes_only_what_is_new(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a stream holds, a small commit costs the same."""
+    from services.search.embedded import manifest as manifests
+
+    hashed: list[Path] = []
+    digest_of = manifests.digest_of
+
+    def counting(path: Path) -> manifests.FileDigest:
+        hashed.append(path)
+        return digest_of(path)
+
+    monkeypatch.setattr(manifests, "digest_of", counting)
+    vectors, texts, random = Stream(Kind.VECTORS, uuid4().hex), documents(), np.random.default_rng(0)
+    sizes: list[tuple[int, int]] = []
+    for number, count in enumerate((50, 5000)):
+        rows = np.arange(100_000 * number, 100_000 * number + count, dtype=np.uint64)
+        write_vectors(index, vectors, rows, random.normal(size=(count, 4)).astype(np.float32), revision=2 * number + 1)
+        write_texts(index, texts, [item(row, f"file {row}") for row in rows.tolist()], 2 * number + 1)
+        hashed.clear()
+        new = rows_of(int(rows[-1]) + 1)
+        write_vectors(index, vectors, new, np.ones((1, 4), np.float32), revision=2 * number + 2)
+        write_texts(index, texts, [item(int(new[0]), "one more file")], 2 * number + 2)
+        sizes.append((len(hashed), sum(path.stat().st_size for path in hashed)))
+    assert sizes[1][0] == sizes[0][0]
+    assert sizes[1][1] < 1.5 * sizes[0][1]
+
+
+def test_segments_that_are_mostly_dead_are_rewritten(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "MAX_DEAD_ROWS", 10)
+    stream = Stream(Kind.CODES, uuid4().hex)
+    rows = np.arange(3000, dtype=np.uint64)
+    for revision in range(1, 4):
+        writer = index.code_writer(stream, at(revision))
+        writer.upsert(random_codes(rows, 16, 4, revision))
+        writer.commit()
+    size = index.size_bytes(stream.uid)
+    writer = index.code_writer(stream, at(4))
+    writer.delete(rows[:2400])
+    writer.commit()
+    assert index.size_bytes(stream.uid) < size / 2
+    query = LatentQuery(np.arange(16, dtype=np.uint32), np.ones(16))
+    assert sorted(index.search_codes(stream, query, 1000, None).rows.tolist()) == list(range(2400, 3000))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], None),
+        ([10] * 7, None),
+        ([10] * 8, slice(0, 8)),
+        ([100_000, *[10] * 8], slice(1, 9)),
+        ([*[9000] * 7, *[10] * 8], slice(7, 15)),
+        ([*[9000] * 8, 10], slice(0, 9)),
+        ([10, *[9000] * 7], None),
+        ([10, *[9000] * 8], slice(0, 9)),
+        ([9000, *[10] * 7], None),
+        ([300_000] * 8, None),
+    ],
+)
+def test_what_is_merged(sizes: list[int], expected: slice | None) -> None:
+    assert segments.tiered_run(sizes, segments.MAX_MERGED_ROWS) == expected

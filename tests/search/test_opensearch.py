@@ -12,13 +12,24 @@ import numpy as np
 import pytest
 
 from prisma_client import sample
-from services.search import analysis
+from services.search import tokens
+from services.search.backend import EVERYTHING, Index, Kind, LatentQuery, Stream
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import BackendUnavailable
-from services.search.index import Index, Kind, LatentQuery, Stream
 from services.search.opensearch import OpenSearchIndex, mappings
-from services.search.retrieval import Condition, LatentCondition, Mode, Query, Retrieval
-from tests.search.contract import Contract, Reopen, documents, found, item, random_codes, write_texts
+from services.search.query import Condition, DocumentQuery, LatentCondition, MetadataCondition, Mode
+from services.search.ranking import Ranker
+from tests.search.contract import (
+    Contract,
+    Reopen,
+    at,
+    documents,
+    item,
+    random_codes,
+    ranked_rows,
+    write_texts,
+    write_vectors,
+)
 
 
 @pytest.fixture
@@ -28,11 +39,11 @@ def prefix() -> str:
 
 @pytest.fixture
 def index(opensearch_url: str, prefix: str) -> Iterator[OpenSearchIndex]:
-    opened = OpenSearchIndex(opensearch_url, prefix=prefix)
-    yield opened
-    for uid in opened.uids():
-        opened.delete(uid)
-    opened.close()
+    index = OpenSearchIndex(opensearch_url, prefix=prefix)
+    yield index
+    for uid in index.uids():
+        index.delete(uid)
+    index.close()
 
 
 @pytest.fixture
@@ -47,10 +58,10 @@ class TestOpenSearch(Contract):
 def test_a_late_writer_of_an_older_revision_changes_nothing(index: OpenSearchIndex) -> None:
     stream = documents()
     write_texts(index, stream, [item(1, "old words"), item(2, "old words")], 1)
-    late = index.text_writer(stream, 2)
+    late = index.text_writer(stream, at(2))
     write_texts(index, stream, [item(1, "new words")], 3)
     late.upsert([item(1, "middling words"), item(2, "middling words")])
-    assert found(index, stream, "new") == [1]
+    assert ranked_rows(index, stream, "new") == [1]
 
 
 def test_an_index_of_another_version_is_not_used(index: OpenSearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,16 +70,16 @@ def test_an_index_of_another_version_is_not_used(index: OpenSearchIndex, monkeyp
     monkeypatch.setattr(mappings, "VERSION", mappings.VERSION + 1)
     assert index.state(stream) is None
     write_texts(index, stream, [item(2, "file")], 1)
-    assert found(index, stream, "file") == [2]
+    assert ranked_rows(index, stream, "file") == [2]
     assert len(index.cluster.client.indices.get(index=f"*{stream.uid}*")) == 1
 
 
-def test_nobody_answers() -> None:
+def test_a_cluster_that_does_not_answer_is_unavailable() -> None:
     index = OpenSearchIndex("http://127.0.0.1:9", seconds=2)
     with pytest.raises(BackendUnavailable, match=r"127\.0\.0\.1:9"):
         index.state(documents())
     with pytest.raises(BackendUnavailable):
-        index.search_text(documents(), ["file"], 10, None)
+        index.search_text(documents(), ["file"], 10, EVERYTHING)
     with pytest.raises(BackendUnavailable):
         index.check()
 
@@ -87,18 +98,20 @@ def corpus() -> list[dict[str, Any]]:
 
 
 def fill(index: Index, corpus: list[dict[str, Any]], uid: str, run: str) -> None:
-    items = [item(row, each["text"], module=each["module"], kind=each["kind"]) for row, each in enumerate(corpus)]
+    items = [
+        item(row, document["text"], module=document["module"], kind=document["kind"])
+        for row, document in enumerate(corpus)
+    ]
     stream = Stream(Kind.DOCUMENTS, uid)
     write_texts(index, stream, [item(row, "to be replaced by a file") for row in range(0, 1500, 7)], 1)
     write_texts(index, stream, items, 2)
     rows = np.arange(len(corpus), dtype=np.uint64)
-    vectors = index.vector_writer(Stream(Kind.VECTORS, uid), 2)
-    vectors.upsert(rows[:-5], np.random.default_rng(3).normal(size=(len(rows) - 5, 48)).astype(np.float32))
-    vectors.commit()
-    codes = index.code_writer(Stream(Kind.CODES, run), 2)
+    vectors = np.random.default_rng(3).normal(size=(len(rows) - 5, 48)).astype(np.float32)
+    write_vectors(index, Stream(Kind.VECTORS, uid), rows[:-5], vectors, revision=2)
+    codes = index.code_writer(Stream(Kind.CODES, run), at(2))
     codes.upsert(random_codes(rows, 192, 16))
     codes.commit()
-    write_texts(index, Stream(Kind.LABELS, run), [item(i, f"label {i}") for i in range(0)], 1)
+    write_texts(index, Stream(Kind.LABELS, run), [item(latent, f"label {latent}") for latent in range(192)], 1)
 
 
 QUERIES = [
@@ -119,31 +132,31 @@ QUERIES = [
 def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str, Any]], tmp_path: Path) -> None:
     uid, run = uuid4().hex, uuid4().hex
     embedded = EmbeddedIndex(tmp_path / "index")
-    for each in (index, embedded):
-        fill(each, corpus, uid, run)
+    for backend in (index, embedded):
+        fill(backend, corpus, uid, run)
     random = np.random.default_rng(11)
-    filters = [
+    conditions = [
         Condition(),
-        Condition(facets=(analysis.facet("kind", "function"),)),
+        Condition(metadata=(MetadataCondition("kind", "function"),)),
         Condition(latents=(LatentCondition(7, 0.5, False),)),
-        Condition((analysis.facet("kind", "method"),), (LatentCondition(7, 0.1, True),)),
+        Condition((MetadataCondition("kind", "method"),), (LatentCondition(7, 0.1, True),)),
     ]
     compared = 0
-    for text, mode, condition in itertools.product(QUERIES, Mode, filters):
+    for text, mode, condition in itertools.product(QUERIES, Mode, conditions):
         latents = np.sort(random.choice(192, 16, replace=False)).astype(np.uint32)
-        query = Query(
-            [uid],
-            mode,
-            analysis.terms(text),
-            random.normal(size=48).astype(np.float32),
-            frozenset([uid]),
-            run,
-            LatentQuery(latents, random.normal(size=16)),
-            condition,
+        query = DocumentQuery(
+            datasets=[uid],
+            mode=mode,
+            terms=tokens.terms(text),
+            vector=random.normal(size=48).astype(np.float32),
+            dense_datasets=frozenset([uid]),
+            run=run,
+            code=LatentQuery(latents, random.normal(size=16)),
+            condition=condition,
             limit=100,
         )
-        ours, theirs = Retrieval(embedded).documents(query), Retrieval(index).documents(query)
-        assert ours == theirs, (text, mode, condition)
-        compared += len(ours.hits)
+        page, other_page = Ranker(embedded).documents(query), Ranker(index).documents(query)
+        assert page == other_page, (text, mode, condition)
+        compared += len(page.hits)
     assert compared > 5000
     embedded.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import copy
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -14,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from prisma.common.v1.job_pb2 import Job, WatchJobRequest
 from prisma.search.v1 import search_service_pb2 as pb2
 from tests.process import ServiceProcess
+from tests.search.conftest import Hint
 from tests.search.owners import Data, Owners, embed, encode
 
 Request = pb2.SearchDocumentsRequest
@@ -28,7 +30,7 @@ TEXTS = {
 
 
 def fill(owners: Owners, name: str = "datasets/a", **fields: Any) -> Data:
-    data = owners.new(name, **fields)
+    data = owners.create(name, **fields)
     for number, (key, text) in enumerate(TEXTS.items()):
         data.add(key, text, module="io" if number < 2 else "net", number=number)
     data.embed_all()
@@ -64,28 +66,30 @@ async def error_of(call: Any) -> tuple[grpc.StatusCode, str, str]:
 
 @pytest.fixture
 async def data(owners: Owners, service: ServiceProcess, stub: Any) -> Data:
-    made = fill(owners)
+    data = fill(owners)
     await asyncio.to_thread(service.start)
     await until_current(stub)
-    return made
+    return data
 
 
 async def test_full_text_says_why(stub: Any, data: Data) -> None:
-    found = await stub.SearchDocuments(
+    response = await stub.SearchDocuments(
         Request(parent="datasets/a", query='opening "files"', mode=Request.MODE_FULL_TEXT, run="runs/a")
     )
-    assert [hit.key for hit in found.hits] == ["open", "close", "socket"]
-    assert found.total_size == 3
-    assert not found.notices and not found.next_page_token
-    first = found.hits[0]
+    assert [hit.key for hit in response.hits] == ["open", "close", "socket"]
+    assert response.total_size == 3
+    assert not response.notices and not response.next_page_token
+    first = response.hits[0]
     assert first.document == "datasets/a/documents/open"
     assert (first.rank, first.row) == (1, 0)
     assert [(part.part, part.rank) for part in first.parts] == [("text", 1)]
     assert first.parts[0].contribution == first.score == first.parts[0].score > 0
-    marked = [first.snippet[each.start : each.end] for each in first.highlights]
-    assert marked == ["Open", "file", "file"]
+    highlighted = [first.snippet[part.start : part.end] for part in first.highlights]
+    assert highlighted == ["Open", "file", "file"]
     assert dict(first.metadata) == {"module": "io", "number": 0}
-    assert all(each.label == f"label {each.index}" for each in found.query_features if each.index in data.labels)
+    assert all(
+        feature.label == f"label {feature.index}" for feature in response.query_features if feature.index in data.labels
+    )
 
 
 async def test_shared_features_are_the_bits_of_the_codes(stub: Any, data: Data) -> None:
@@ -93,40 +97,40 @@ async def test_shared_features_are_the_bits_of_the_codes(stub: Any, data: Data) 
     code = encode([embed(query)], np.zeros(1, np.uint64))
     weights = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
     assert data.codes is not None
-    found = await stub.SearchDocuments(Request(parent="datasets/a", query=query, run="runs/a"))
-    assert {each.index: each.activation for each in found.query_features} == weights
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query=query, run="runs/a"))
+    assert {feature.index: feature.activation for feature in response.query_features} == weights
     shared = 0
-    for hit in found.hits:
+    for hit in response.hits:
         indices, values = data.codes.row(hit.row)
         own = dict(zip(indices.tolist(), values.tolist(), strict=True))
         expected = sorted(set(own) & set(weights), key=lambda index: -own[index] * weights[index])
-        assert [each.index for each in hit.shared_features] == expected
-        for each in hit.shared_features:
-            assert each.document_activation == own[each.index]
-            assert each.query_activation == weights[each.index]
+        assert [feature.index for feature in hit.shared_features] == expected
+        for feature in hit.shared_features:
+            assert feature.document_activation == own[feature.index]
+            assert feature.query_activation == weights[feature.index]
         if expected:
-            assert sum(each.contribution for each in hit.shared_features) == pytest.approx(1)
+            assert sum(feature.contribution for feature in hit.shared_features) == pytest.approx(1)
         shared += len(expected)
     assert shared
 
 
 async def test_semantic_ranks_by_cosine(stub: Any, data: Data) -> None:
-    found = await stub.SearchDocuments(Request(parent="datasets/a", query=TEXTS["json"], mode=Request.MODE_SEMANTIC))
-    assert found.hits[0].key == "json"
-    assert found.hits[0].score == pytest.approx(1, abs=1e-6)
-    assert len(found.hits) == found.total_size == len(TEXTS)
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query=TEXTS["json"], mode=Request.MODE_SEMANTIC))
+    assert response.hits[0].key == "json"
+    assert response.hits[0].score == pytest.approx(1, abs=1e-6)
+    assert len(response.hits) == response.total_size == len(TEXTS)
 
 
 @pytest.mark.parametrize("fusion", [Request.FUSION_MIN_MAX, Request.FUSION_RECIPROCAL_RANK])
 async def test_hybrid_is_the_sum_of_its_parts(stub: Any, data: Data, fusion: Any) -> None:
-    found = await stub.SearchDocuments(Request(parent="datasets/a", query="open file", fusion=fusion))
-    assert found.hits[0].key == "open"
-    for hit in found.hits:
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query="open file", fusion=fusion))
+    assert response.hits[0].key == "open"
+    for hit in response.hits:
         assert {part.part for part in hit.parts} == {"text", "dense"}
         assert sum(part.contribution for part in hit.parts) == pytest.approx(hit.score)
-    assert [hit.score for hit in found.hits] == sorted((hit.score for hit in found.hits), reverse=True)
+    assert [hit.score for hit in response.hits] == sorted((hit.score for hit in response.hits), reverse=True)
     if fusion == Request.FUSION_MIN_MAX:
-        assert found.hits[0].score == pytest.approx(1)
+        assert response.hits[0].score == pytest.approx(1)
     alone = await stub.SearchDocuments(Request(parent="datasets/a", query="open file", text_weight=0, dense_weight=1))
     dense = await stub.SearchDocuments(Request(parent="datasets/a", query="open file", mode=Request.MODE_SEMANTIC))
     assert [hit.key for hit in alone.hits] == [hit.key for hit in dense.hits]
@@ -152,83 +156,83 @@ async def test_filters_by_metadata_and_latent(stub: Any, data: Data) -> None:
     assert data.codes is not None
     latent, bound = int(data.codes.indices[0]), float(data.codes.values[0])
     for mode in (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_HYBRID, Request.MODE_SPARSE):
-        asked = Request(parent="datasets/a", query="open file", mode=mode, run="runs/a")
+        request = Request(parent="datasets/a", query="open file", mode=mode, run="runs/a")
         if mode == Request.MODE_SPARSE:
-            asked.latents.extend(pb2.LatentWeight(index=index, weight=1) for index in range(96))
-        asked.filter = 'metadata.module = "net"'
-        assert {hit.metadata["module"] for hit in (await stub.SearchDocuments(asked)).hits} == {"net"}
-        asked.filter = f"latent.{latent} >= {bound!r} AND metadata.module = io AND metadata.number = 0"
-        assert [hit.row for hit in (await stub.SearchDocuments(asked)).hits] == [0]
-        asked.filter = f"latent.{latent} > {bound!r} AND metadata.number = 0"
-        assert not (await stub.SearchDocuments(asked)).hits
+            request.latents.extend(pb2.LatentWeight(index=index, weight=1) for index in range(96))
+        request.filter = 'metadata.module = "net"'
+        assert {hit.metadata["module"] for hit in (await stub.SearchDocuments(request)).hits} == {"net"}
+        request.filter = f"latent.{latent} >= {bound!r} AND metadata.module = io AND metadata.number = 0"
+        assert [hit.row for hit in (await stub.SearchDocuments(request)).hits] == [0]
+        request.filter = f"latent.{latent} > {bound!r} AND metadata.number = 0"
+        assert not (await stub.SearchDocuments(request)).hits
 
 
-async def test_pages_neither_lose_nor_repeat(stub: Any, owners: Owners, data: Data, hint: Callable[[], Any]) -> None:
+async def test_pages_neither_lose_nor_repeat(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:
     for number in range(240):
-        data.add(f"same{number}", "The same words in each file.")
+        data.add(f"same{number}", "The same words in feature file.")
     data.embed_all()
     await hint()
     await until_current(stub)
     for mode in (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_HYBRID):
         keys: list[str] = []
-        asked = Request(parent="datasets/a", query="file words", mode=mode, page_size=37)
+        request = Request(parent="datasets/a", query="file words", mode=mode, page_size=37)
         while True:
-            page = await stub.SearchDocuments(asked)
+            page = await stub.SearchDocuments(request)
             keys += [hit.key for hit in page.hits]
             if not page.next_page_token:
                 break
-            asked.page_token = page.next_page_token
+            request.page_token = page.next_page_token
         assert len(keys) == len(set(keys))
         assert len(keys) == page.total_size
 
 
-async def test_features_are_found_by_their_words(stub: Any, data: Data, hint: Callable[[], Any]) -> None:
+async def test_features_are_found_by_their_words(stub: Any, data: Data, hint: Hint) -> None:
     data.label(5, "randomised trials")
     data.label(6, "court trial")
     await hint()
     await until_current(stub)
-    found = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="Randomised trial"))
-    assert [(hit.index, hit.label) for hit in found.hits] == [(5, "randomised trials"), (6, "court trial")]
-    assert found.hits[0].feature == "runs/a/features/5"
-    assert found.hits[0].density == 0.25 and found.hits[0].description == "About randomised trials."
-    assert found.total_size == 2
+    response = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="Randomised trial"))
+    assert [(hit.index, hit.label) for hit in response.hits] == [(5, "randomised trials"), (6, "court trial")]
+    assert response.hits[0].feature == "runs/a/features/5"
+    assert response.hits[0].density == 0.25 and response.hits[0].description == "About randomised trials."
+    assert response.total_size == 2
     data.label(5, "")
     await hint()
     await until_current(stub)
-    found = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="trials"))
-    assert [hit.index for hit in found.hits] == [6]
+    response = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="trials"))
+    assert [hit.index for hit in response.hits] == [6]
     assert (await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="6"))).hits[0].index == 6
 
 
 async def test_similar_documents_leave_out_the_document(stub: Any, data: Data) -> None:
-    found = await stub.FindSimilarDocuments(
+    response = await stub.FindSimilarDocuments(
         pb2.FindSimilarDocumentsRequest(document="datasets/a/documents/open", run="runs/a", page_size=3)
     )
-    assert len(found.hits) == 3
-    assert "open" not in [hit.key for hit in found.hits]
-    assert [hit.rank for hit in found.hits] == [1, 2, 3]
-    assert found.hits[0].key == "close"
-    assert found.hits[0].shared_features
+    assert len(response.hits) == 3
+    assert "open" not in [hit.key for hit in response.hits]
+    assert [hit.rank for hit in response.hits] == [1, 2, 3]
+    assert response.hits[0].key == "close"
+    assert response.hits[0].shared_features
 
 
-async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data: Data, hint: Callable[[], Any]) -> None:
-    other = owners.new("datasets/b")
+async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:
+    other = owners.create("datasets/b")
     other.add("far", "An essay on a file, a file and a file.")
     other.embed_all()
-    foreign = owners.new("datasets/c", model="ollama/other")
+    foreign = owners.create("datasets/c", model="ollama/other")
     foreign.add("away", "A file in another space.")
     foreign.embed_all()
     await hint()
     await until_current(stub, "datasets/b")
     await until_current(stub, "datasets/c")
-    found = await stub.SearchDocuments(Request(parent="datasets/-", query="file", mode=Request.MODE_FULL_TEXT))
-    assert {hit.document for hit in found.hits} == {
+    response = await stub.SearchDocuments(Request(parent="datasets/-", query="file", mode=Request.MODE_FULL_TEXT))
+    assert {hit.document for hit in response.hits} == {
         "datasets/a/documents/open",
         "datasets/a/documents/close",
         "datasets/b/documents/far",
         "datasets/c/documents/away",
     }
-    assert found.hits[0].key == "far" and found.total_size == 4
+    assert response.hits[0].key == "far" and response.total_size == 4
     dense = await stub.SearchDocuments(Request(parent="datasets/-", query="file", mode=Request.MODE_SEMANTIC))
     assert len(dense.hits) == len(TEXTS) + 1
     assert "datasets/c" in dense.notices[0]
@@ -246,6 +250,7 @@ async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data:
         (Request(parent="datasets/a", query="x", run="datasets/a"), "run"),
         (Request(parent="datasets/a", query="x", text_weight=1.5), "text_weight"),
         (Request(parent="datasets/a", query="x", dense_weight=float("nan")), "dense_weight"),
+        (Request(parent="datasets/a", query="x", text_weight=0, dense_weight=0), "text_weight"),
         (Request(parent="datasets/a", query="x", page_size=-1), "page_size"),
         (Request(parent="datasets/a", query="x" * 100_001), "query"),
         (Request(parent="datasets/-", query="x", run="runs/a"), "run"),
@@ -262,43 +267,205 @@ async def test_a_wrong_request_names_its_field(stub: Any, data: Data, request_: 
     assert message.startswith(f"{field}: ")
 
 
-async def test_what_is_not_there_is_told(stub: Any, owners: Owners, data: Data, hint: Callable[[], Any]) -> None:
+async def test_what_does_not_exist_is_an_error(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:
     assert (await error_of(stub.SearchDocuments(Request(parent="datasets/x", query="x"))))[1] == "DATASET_NOT_FOUND"
-    asked = Request(parent="datasets/a", query="x", run="runs/x")
-    assert (await error_of(stub.SearchDocuments(asked)))[1] == "RUN_NOT_FOUND"
-    asked = Request(parent="datasets/a", query="x", filter="colour = red")
-    assert (await error_of(stub.SearchDocuments(asked)))[1] == "INVALID_FILTER"
-    asked = Request(parent="datasets/a", query="x", page_token="x")
-    assert (await error_of(stub.SearchDocuments(asked)))[1] == "INVALID_PAGE_TOKEN"
-    bare = owners.new("datasets/bare")
+    request = Request(parent="datasets/a", query="x", run="runs/x")
+    assert (await error_of(stub.SearchDocuments(request)))[1] == "RUN_NOT_FOUND"
+    request = Request(parent="datasets/a", query="x", filter="colour = red")
+    assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_FILTER"
+    request = Request(parent="datasets/a", query="x", page_token="x")
+    assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_PAGE_TOKEN"
+    bare = owners.create("datasets/bare")
+    request = Request(parent="datasets/bare", query="x")
+    response = await stub.SearchDocuments(request)
+    assert not response.hits and response.notices == ["datasets/bare has no documents yet"]
     bare.add("one", "text")
-    asked = Request(parent="datasets/bare", query="x")
-    assert (await error_of(stub.SearchDocuments(asked)))[1] == "INDEX_NOT_READY"
+    code, reason, message = await error_of(stub.SearchDocuments(request))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "INDEX_NOT_READY") and "not indexed yet" in message
 
 
-@pytest.mark.parametrize("query", ['"', "a AND (", "*:*", "\\", "[x TO", "🙂", "!!!", "~^", "\x00"])
+@pytest.mark.parametrize("query", ["a AND (", "file:*", "[file TO", "🙂 file", "file ~^", "\x00 file"])
 async def test_no_query_is_a_parse_error(stub: Any, data: Data, query: str) -> None:
     for mode in (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_HYBRID):
         await stub.SearchDocuments(Request(parent="datasets/a", query=query, mode=mode, run="runs/a"))
 
 
+async def test_a_query_that_means_nothing_ranks_nothing(stub: Any, data: Data) -> None:
+    """The vector of a query without words is zero: its cosine with every document would be 0."""
+    for mode in (Request.MODE_SEMANTIC, Request.MODE_SPARSE):
+        request = Request(parent="datasets/a", query="!!!", mode=mode, run="runs/a")
+        code, reason, message = await error_of(stub.SearchDocuments(request))
+        assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
+        assert message.startswith("query: ") and "zero" in message
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query="!!!", run="runs/a"))
+    assert not response.hits and "by their words alone" in response.notices[0]
+
+
+async def test_owners_are_asked_only_for_what_is_not_known_here(stub: Any, owners: Owners, data: Data) -> None:
+    async def calls(mode: Any, run: str = "", **fields: Any) -> list[str]:
+        owners.calls.clear()
+        await stub.SearchDocuments(Request(parent="datasets/a", query="open file", mode=mode, run=run, **fields))
+        return list(owners.calls)
+
+    assert await calls(Request.MODE_FULL_TEXT) == []
+    assert await calls(Request.MODE_SEMANTIC) == ["EmbedTexts"]
+    assert await calls(Request.MODE_HYBRID) == ["EmbedTexts"]
+    for mode in (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_SPARSE, Request.MODE_HYBRID):
+        assert await calls(mode, "runs/a") == ["EmbedTexts", "Encode"]
+    owners.calls.clear()
+    await stub.FindSimilarDocuments(
+        pb2.FindSimilarDocumentsRequest(document="datasets/a/documents/open", run="runs/a", page_size=3)
+    )
+    await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="label"))
+    assert owners.calls == []
+    owners.calls.clear()
+    await error_of(stub.SearchDocuments(Request(parent="datasets/x", query="x")))
+    assert owners.calls == ["GetDataset"]
+
+
+async def test_a_hint_reads_only_the_resource_that_it_names(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:
+    other = fill(owners, "datasets/b")
+    await hint()
+    await until_current(stub, "datasets/b")
+    data.add("new", "A brand new zebra.")
+    other.add("new", "A brand new quokka.")
+    owners.calls.clear()
+    owners.resources_read.clear()
+    await hint("datasets/a")
+    await until_current(stub)
+    assert "ListDatasets" not in owners.calls and "ListRuns" not in owners.calls
+    assert "datasets/b" not in owners.resources_read
+    status = await stub.GetIndexStatus(pb2.GetIndexStatusRequest(dataset="datasets/b"))
+    assert not status.current
+    await hint("datasets/b")
+    await until_current(stub, "datasets/b")
+
+
+async def test_embedding_a_document_does_not_index_its_text_again(
+    stub: Any, owners: Owners, data: Data, hint: Hint, tmp_path: Path
+) -> None:
+    data.add("new", "A brand new zebra.")
+    await hint("datasets/a")
+    await until_current(stub)
+    folder = tmp_path / "data" / "search" / "index" / data.uid / "documents"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "manifest.json"}
+    data.embed_all()
+    await hint("datasets/a")
+    status = await until_current(stub)
+    assert status.streams[0].indexed_revision == data.revision
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.name != "manifest.json"}
+    assert after == before
+    response = await stub.SearchDocuments(
+        Request(parent="datasets/a", query=data.docs[len(TEXTS)].text, mode=Request.MODE_SEMANTIC)
+    )
+    assert response.hits[0].key == "new"
+
+
+async def test_an_answer_says_how_many_documents_it_does_not_cover(
+    stub: Any, owners: Owners, data: Data, hint: Hint
+) -> None:
+    data.add("late", "A zebra crosses.")
+    data.embed_all()
+    data.add("pending", "A quokka waits.")
+    await hint("datasets/a")
+    await until_current(stub)
+    no_features = "1 of 8 documents has no features of runs/a yet: it was added after the run was trained"
+    no_vector = "1 of 8 documents of datasets/a has no vector yet: it is not embedded, or has failed to be"
+    request = Request(parent="datasets/a", query="zebra file", run="runs/a")
+    for mode, expected in (
+        (Request.MODE_FULL_TEXT, [no_features]),
+        (Request.MODE_SPARSE, [no_features]),
+        (Request.MODE_SEMANTIC, [no_vector, no_features]),
+        (Request.MODE_HYBRID, [no_vector, no_features]),
+    ):
+        request.mode = mode
+        assert (await stub.SearchDocuments(request)).notices == expected
+    similar = pb2.FindSimilarDocumentsRequest(document="datasets/a/documents/open", run="runs/a")
+    assert (await stub.FindSimilarDocuments(similar)).notices == [no_vector, no_features]
+    similar.document = "datasets/a/documents/pending"
+    code, reason, _ = await error_of(stub.FindSimilarDocuments(similar))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "DOCUMENT_NOT_EMBEDDED")
+    data.embed_all()
+    data.train()
+    await hint("datasets/a")
+    await hint("runs/a")
+    await until_current(stub)
+    assert (await stub.SearchDocuments(request)).notices == []
+
+
+async def test_a_filter_on_an_unknown_key_names_the_nearest_one(stub: Any, data: Data) -> None:
+    request = Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT, filter="metadata.modul = io")
+    response = await stub.SearchDocuments(request)
+    assert not response.hits
+    assert response.notices == ["no document has the metadata key 'modul'; did you mean 'module'?"]
+    request.filter = "metadata.module = nothing"
+    assert not (await stub.SearchDocuments(request)).notices
+    for literal in ("0", "0.0", '"0"', "0e3"):
+        request.filter = f"metadata.number = {literal}"
+        assert [hit.row for hit in (await stub.SearchDocuments(request)).hits] == [0], literal
+
+
+async def test_after_a_restore_the_index_is_never_current_before_it_is_rebuilt(
+    stub: Any, owners: Owners, data: Data, hint: Hint
+) -> None:
+    """Six documents are indexed, the owner is put back to before them, and six others bring it to the same revision."""
+    backup = copy.deepcopy(data)
+    for number in range(3):
+        data.add(f"old{number}", f"A zebra of the old history {number}.")
+    data.label(0, "old zebra")
+    await hint("datasets/a")
+    await hint("runs/a")
+    indexed = await until_current(stub)
+    data.restore(backup)
+    for number in range(3):
+        data.add(f"new{number}", f"A quokka of the new history {number}.")
+    data.label(0, "new quokka")
+    status = await stub.GetIndexStatus(pb2.GetIndexStatusRequest(dataset="datasets/a"))
+    assert [stream.owner_revision for stream in status.streams[:2]] == [
+        stream.indexed_revision for stream in indexed.streams[:2]
+    ]
+    assert not status.current and not any(stream.current for stream in status.streams)
+    await hint("datasets/a")
+    await hint("runs/a")
+    status = await until_current(stub)
+    assert status.streams[0].item_count == len(TEXTS) + 3
+    request = Request(parent="datasets/a", query="zebra quokka", mode=Request.MODE_FULL_TEXT)
+    assert {hit.key for hit in (await stub.SearchDocuments(request)).hits} == {"new0", "new1", "new2"}
+    features = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="zebra quokka"))
+    assert [hit.label for hit in features.hits] == ["new quokka"]
+
+
+async def test_damaged_files_are_noticed_by_a_search_and_derived_again(stub: Any, data: Data, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "search" / "index" / data.uid / "documents"
+    for path in folder.rglob("*.store"):
+        with path.open("r+b") as file:  # in place, as a failing disk does: the file is memory-mapped
+            content = file.read()
+            file.seek(0)
+            file.write(bytes(byte ^ 0xFF for byte in content[:64]))
+    request = Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT)
+    code, reason, message = await error_of(stub.SearchDocuments(request))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "INDEX_NOT_READY") and "damaged" in message
+    await until_current(stub)
+    assert [hit.key for hit in (await stub.SearchDocuments(request)).hits] == ["open", "close"]
+
+
 async def test_an_absent_trainer_takes_only_what_needs_it(stub: Any, owners: Owners, data: Data) -> None:
     owners.away = {"trainer"}
     for mode in (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_HYBRID):
-        found = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=mode, run="runs/a"))
-        assert found.hits and "trainer" in found.notices[0]
-    asked = Request(parent="datasets/a", query="file", mode=Request.MODE_SPARSE, run="runs/a")
-    code, reason, message = await error_of(stub.SearchDocuments(asked))
+        response = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=mode, run="runs/a"))
+        assert response.hits and "trainer" in response.notices[0]
+    request = Request(parent="datasets/a", query="file", mode=Request.MODE_SPARSE, run="runs/a")
+    code, reason, message = await error_of(stub.SearchDocuments(request))
     assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE") and "trainer" in message
-    asked = Request(
+    request = Request(
         parent="datasets/a",
         mode=Request.MODE_SPARSE,
         run="runs/a",
         latents=[pb2.LatentWeight(index=i, weight=1) for i in range(96)],
     )
-    assert (await stub.SearchDocuments(asked)).hits
-    found = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="label"))
-    assert found.hits
+    assert (await stub.SearchDocuments(request)).hits
+    response = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="label"))
+    assert response.hits
 
 
 async def test_an_absent_embedder_is_an_error_and_never_an_empty_list(stub: Any, owners: Owners, data: Data) -> None:
@@ -306,8 +473,8 @@ async def test_an_absent_embedder_is_an_error_and_never_an_empty_list(stub: Any,
     for mode in (Request.MODE_SEMANTIC, Request.MODE_HYBRID):
         code, reason, _ = await error_of(stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=mode)))
         assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
-    found = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT))
-    assert len(found.hits) == 2
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT))
+    assert len(response.hits) == 2
     status = await stub.GetIndexStatus(pb2.GetIndexStatusRequest(dataset="datasets/a"))
     assert not status.current
     assert not status.streams[0].HasField("owner_revision")
@@ -316,14 +483,14 @@ async def test_an_absent_embedder_is_an_error_and_never_an_empty_list(stub: Any,
 async def test_status_counts_what_is_there(stub: Any, data: Data) -> None:
     status = await stub.GetIndexStatus(pb2.GetIndexStatusRequest(dataset="datasets/a"))
     assert status.backend == "embedded" and status.current and status.size_bytes > 0
-    counts = {each.kind: (each.resource, each.item_count) for each in status.streams}
+    counts = {stream.kind: (stream.resource, stream.item_count) for stream in status.streams}
     assert counts["documents"] == ("datasets/a", len(TEXTS))
     assert counts["vectors"] == ("datasets/a", len(TEXTS))
     assert counts["codes"] == ("runs/a", len(TEXTS))
     assert counts["labels"] == ("runs/a", len(data.labels))
 
 
-async def test_only_what_changed_is_read_again(stub: Any, owners: Owners, data: Data, hint: Callable[[], Any]) -> None:
+async def test_only_what_changed_is_read_again(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:
     before = data.revision
     owners.reads.clear()
     data.add("new", "A brand new zebra.")
@@ -331,8 +498,8 @@ async def test_only_what_changed_is_read_again(stub: Any, owners: Owners, data: 
     await hint()
     await until_current(stub)
     assert {read for read in owners.reads} == {("documents", before), ("vectors", before)}
-    found = await stub.SearchDocuments(Request(parent="datasets/a", query="zebra open", mode=Request.MODE_FULL_TEXT))
-    assert [hit.key for hit in found.hits] == ["new", "socket"]
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query="zebra open", mode=Request.MODE_FULL_TEXT))
+    assert [hit.key for hit in response.hits] == ["new", "socket"]
     sparse = await stub.SearchDocuments(
         Request(parent="datasets/a", query=TEXTS["open"], mode=Request.MODE_SPARSE, run="runs/a")
     )
@@ -340,16 +507,16 @@ async def test_only_what_changed_is_read_again(stub: Any, owners: Owners, data: 
 
 
 async def test_only_a_tombstone_deletes(
-    stub: Any, owners: Owners, data: Data, service: ServiceProcess, hint: Callable[[], Any], tmp_path: Any
+    stub: Any, owners: Owners, data: Data, service: ServiceProcess, hint: Hint, tmp_path: Any
 ) -> None:
     folder = tmp_path / "data" / "search" / "index"
-    kept = list(owners.data)
-    owners.data = []  # an owner that lost everything, or was set up anew
+    earlier_data = list(owners.data)
+    owners.data = []  # an owner that lost everything, or was set up again
     fill(owners, "datasets/b")
     await hint()
     await until_current(stub, "datasets/b")
     assert (folder / data.uid).exists() and (folder / data.run_uid).exists()
-    owners.data += kept
+    owners.data += earlier_data
     data.deleted = True
     again = fill(owners, "datasets/a")  # the name is used again at once
     await hint()
@@ -359,12 +526,12 @@ async def test_only_a_tombstone_deletes(
 
 
 async def watch(jobs: Any, job: Job) -> Job:
-    async for each in jobs.WatchJob(WatchJobRequest(name=job.name)):
-        job = each
+    async for update in jobs.WatchJob(WatchJobRequest(name=job.name)):
+        job = update
     return job
 
 
-async def test_reindexing_builds_anew_and_searches_go_on(stub: Any, jobs: Any, owners: Owners, data: Data) -> None:
+async def test_reindexing_rebuilds_and_searches_go_on(stub: Any, jobs: Any, owners: Owners, data: Data) -> None:
     owners.block_rows, owners.pause = 1, 0.02
     owners.reads.clear()
     job = await stub.ReindexDataset(pb2.ReindexDatasetRequest(dataset="datasets/a", request_id="once"))
@@ -372,8 +539,8 @@ async def test_reindexing_builds_anew_and_searches_go_on(stub: Any, jobs: Any, o
     assert again.name == job.name
     ended = asyncio.create_task(watch(jobs, job))
     while not ended.done():
-        found = await stub.SearchDocuments(Request(parent="datasets/a", query="file"))
-        assert [hit.key for hit in found.hits[:2]] == ["open", "close"]
+        response = await stub.SearchDocuments(Request(parent="datasets/a", query="file"))
+        assert [hit.key for hit in response.hits[:2]] == ["open", "close"]
         await asyncio.sleep(0.01)
     assert ended.result().state == Job.STATE_SUCCEEDED, ended.result()
     assert {("documents", 0), ("vectors", 0), ("codes", 0)} <= set(owners.reads)
@@ -386,7 +553,7 @@ async def test_reindexing_builds_anew_and_searches_go_on(stub: Any, jobs: Any, o
 async def test_killed_while_catching_up_nothing_is_lost_or_doubled(
     owners: Owners, service: ServiceProcess, stub: Any
 ) -> None:
-    data = owners.new("datasets/a")
+    data = owners.create("datasets/a")
     for number in range(120):
         data.add(f"doc{number}", f"Text number {number} of a file.", number=number)
     data.embed_all()
@@ -404,19 +571,19 @@ async def test_killed_while_catching_up_nothing_is_lost_or_doubled(
     owners.pause = 0
     await asyncio.to_thread(service.start)
     status = await until_current(stub)
-    assert [each.item_count for each in status.streams] == [120, 120, 120, 0]
-    found = await stub.SearchDocuments(
+    assert [stream.item_count for stream in status.streams] == [120, 120, 120, 0]
+    response = await stub.SearchDocuments(
         Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT, page_size=200, run="runs/a")
     )
-    assert sorted(hit.row for hit in found.hits) == list(range(120))
-    for hit in found.hits:
+    assert sorted(hit.row for hit in response.hits) == list(range(120))
+    for hit in response.hits:
         own = dict(zip(codes.row(hit.row)[0].tolist(), codes.row(hit.row)[1].tolist(), strict=True))
-        assert all(own[each.index] == each.document_activation for each in hit.shared_features)
+        assert all(own[feature.index] == feature.document_activation for feature in hit.shared_features)
 
 
 async def test_the_index_outlives_the_owners(owners: Owners, service: ServiceProcess, stub: Any, data: Data) -> None:
     assert await asyncio.to_thread(service.stop) == 0
     owners.away = {"embedder", "trainer", "interpreter"}
     await asyncio.to_thread(service.start)
-    found = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT))
-    assert [hit.key for hit in found.hits] == ["open", "close"]
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT))
+    assert [hit.key for hit in response.hits] == ["open", "close"]

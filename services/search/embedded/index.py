@@ -7,46 +7,63 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prisma_common.wire import Codes
-from services.search.embedded.codes import CodeStore, CodeStoreWriter
-from services.search.embedded.manifest import TornIndex
-from services.search.embedded.texts import TextStore, TextStoreWriter
-from services.search.embedded.vectors import VectorStore, VectorStoreWriter
-from services.search.errors import BackendUnavailable, IndexNotReady
-from services.search.index import (
+from services.chassis.errors import PrismaError
+from services.search.backend import (
     Candidates,
+    Fingerprints,
     Kind,
     LatentQuery,
+    Position,
     Rows,
+    Selection,
     Stream,
     StreamState,
     TextCandidates,
     TextProfiles,
     Vectors,
+    WrongDimension,
 )
+from services.search.embedded.codes import CodeStore, CodeStoreWriter
+from services.search.embedded.manifest import DamagedFiles
+from services.search.embedded.segments import SegmentStore
+from services.search.embedded.texts import TextStore, TextStoreWriter
+from services.search.embedded.vectors import VectorStore, VectorStoreWriter
+from services.search.errors import BackendUnavailable, IndexDamaged, IndexNotReady
 
 _log = logging.getLogger(__name__)
 _Store = TypeVar("_Store", TextStore, VectorStore, CodeStore)
+_AnyStore = TypeVar("_AnyStore", bound=SegmentStore)
 _TRASH = ".trash"
+_STORES: dict[Kind, Callable[[Path], SegmentStore]] = {
+    Kind.DOCUMENTS: TextStore,
+    Kind.LABELS: TextStore,
+    Kind.VECTORS: VectorStore,
+    Kind.CODES: CodeStore,
+}
 
 
 class EmbeddedIndex:
     """Files under one folder, used by one process: a second one is refused.
 
-    A stream that is torn (a damaged disk, a copy cut short) is deleted when it is opened, and so derived again.
+    A stream whose files are damaged is deleted when that is noticed, and so derived again.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._lock = folder, threading.RLock()
-        self._stores: dict[Stream, TextStore | VectorStore | CodeStore] = {}
-        self._held = (folder / "lock").open("w")
+        self._stores: dict[Stream, SegmentStore] = {}
+        self._lock_file = (folder / "lock").open("w")
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BackendUnavailable(f"another process uses the index in {folder}; give each its own folder") from error
         shutil.rmtree(folder / _TRASH, ignore_errors=True)
@@ -58,11 +75,15 @@ class EmbeddedIndex:
     def check(self) -> str:
         return f"files in {self._folder}"
 
+    def scrub(self) -> list[Stream]:
+        streams = [Stream(kind, uid) for uid in sorted(self.uids()) for kind in Kind]
+        return [stream for stream in streams if self._is_damaged(stream)]
+
     def state(self, stream: Stream) -> StreamState | None:
         store = self._store(stream)
         if store is None or store.manifest is None:
             return None
-        return StreamState(store.manifest.revision, store.manifest.item_count, store.manifest.update_time)
+        return StreamState(store.manifest.position, store.manifest.item_count, store.manifest.update_time)
 
     def uids(self) -> set[str]:
         return {path.name for path in self._folder.iterdir() if path.is_dir() and path.name != _TRASH}
@@ -71,86 +92,154 @@ class EmbeddedIndex:
         return sum(_size(path) for path in (self._folder / uid).rglob("*"))
 
     def delete(self, uid: str) -> None:
-        folder = self._folder / uid
         with self._lock:
             for stream in [stream for stream in self._stores if stream.uid == uid]:
                 del self._stores[stream]
-            if folder.exists():  # out of the way in one step, then at leisure
-                trash = self._folder / _TRASH
-                trash.mkdir(exist_ok=True)
-                shutil.rmtree(trash / uid, ignore_errors=True)
-                folder.replace(trash / uid)
-        shutil.rmtree(self._folder / _TRASH / uid, ignore_errors=True)
+            self._discard(self._folder / uid)
 
-    def text_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> TextStoreWriter:
-        return TextStoreWriter(self._open(stream, TextStore), revision, anew=anew)
+    def text_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> TextStoreWriter:
+        return TextStoreWriter(self._open(stream, TextStore), position, rebuild=rebuild)
 
-    def vector_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> VectorStoreWriter:
-        return VectorStoreWriter(self._open(stream, VectorStore), revision, anew=anew)
+    def vector_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> VectorStoreWriter:
+        return VectorStoreWriter(self._open(stream, VectorStore), position, rebuild=rebuild)
 
-    def code_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> CodeStoreWriter:
-        return CodeStoreWriter(self._open(stream, CodeStore), revision, anew=anew)
+    def code_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> CodeStoreWriter:
+        return CodeStoreWriter(self._open(stream, CodeStore), position, rebuild=rebuild)
 
-    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, allowed: Rows | None) -> TextCandidates:
-        return self._ready(stream, TextStore).search(terms, depth, allowed)
+    def unchanged(self, stream: Stream, rows: Rows, fingerprints: Fingerprints) -> NDArray[np.bool_]:
+        with self._reading(stream, TextStore) as store:
+            return store.unchanged(rows, fingerprints)
+
+    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, selection: Selection) -> TextCandidates:
+        with self._reading(stream, TextStore) as store:
+            return store.search(terms, depth, selection)
 
     def profile_texts(self, stream: Stream, terms: Sequence[str], rows: Rows) -> TextProfiles:
-        return self._ready(stream, TextStore).profile(terms, rows)
+        with self._reading(stream, TextStore) as store:
+            return store.profile(terms, rows)
 
     def payloads(self, stream: Stream, rows: Rows) -> dict[int, dict[str, Any]]:
-        return self._ready(stream, TextStore).payloads(rows)
+        with self._reading(stream, TextStore) as store:
+            return store.payloads(rows)
 
-    def rows_with_facets(self, stream: Stream, facets: Sequence[str]) -> Rows:
-        return self._ready(stream, TextStore).rows_with(facets)
+    def rows(self, stream: Stream) -> Rows:
+        with self._reading(stream, SegmentStore) as store:
+            return store.segments.rows()
+
+    def existing(self, stream: Stream, rows: Rows) -> NDArray[np.bool_]:
+        with self._reading(stream, SegmentStore) as store:
+            return store.segments.existing(rows)
+
+    def find_row(self, stream: Stream, name: str) -> int | None:
+        with self._reading(stream, TextStore) as store:
+            return store.find_row(name)
+
+    def metadata_keys(self, stream: Stream) -> set[str]:
+        with self._reading(stream, TextStore) as store:
+            return store.metadata_keys()
+
+    def rows_with_facets(self, stream: Stream, facets: Sequence[Sequence[str]]) -> Rows:
+        with self._reading(stream, TextStore) as store:
+            return store.rows_with(facets)
 
     def search_vectors(self, stream: Stream, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:
-        return self._ready(stream, VectorStore).search(query, depth, allowed)
+        with self._reading(stream, VectorStore) as store:
+            return store.search(query, depth, allowed)
 
     def vectors(self, stream: Stream, rows: Rows) -> tuple[Rows, Vectors]:
-        return self._ready(stream, VectorStore).fetch(rows)
+        with self._reading(stream, VectorStore) as store:
+            return store.fetch(rows)
 
     def search_codes(self, stream: Stream, query: LatentQuery, depth: int, allowed: Rows | None) -> Candidates:
-        return self._ready(stream, CodeStore).search(query, depth, allowed)
+        with self._reading(stream, CodeStore) as store:
+            return store.search(query, depth, allowed)
 
     def codes(self, stream: Stream, rows: Rows) -> Codes:
-        return self._ready(stream, CodeStore).fetch(rows)
+        with self._reading(stream, CodeStore) as store:
+            return store.fetch(rows)
 
     def rows_with_latent(self, stream: Stream, latent: int, minimum: float, *, inclusive: bool) -> Rows:
-        return self._ready(stream, CodeStore).rows_with(latent, minimum, inclusive=inclusive)
+        with self._reading(stream, CodeStore) as store:
+            return store.rows_with(latent, minimum, inclusive=inclusive)
 
     def close(self) -> None:
         with self._lock:
             self._stores.clear()
-            self._held.close()
+            self._lock_file.close()
 
-    def _ready(self, stream: Stream, make: Callable[[Path], _Store]) -> _Store:
+    @contextmanager
+    def _reading(self, stream: Stream, kind: type[_AnyStore]) -> Generator[_AnyStore]:
+        """A committed store to read. An error while reading is taken for damage if a digest confirms it."""
         store = self._store(stream)
         if store is None or store.manifest is None:
             raise IndexNotReady(f"the index has not reached the {stream.kind} yet; try again in a moment")
-        return store  # pyright: ignore[reportReturnType]  # the kind of a stream says which store it has
+        assert isinstance(store, kind), "the kind of a stream decides which store it has"
+        try:
+            yield store
+        except (PrismaError, WrongDimension):
+            raise
+        except BaseException as error:  # tantivy's panics derive from BaseException
+            if not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit) and self._is_damaged(stream):
+                raise IndexDamaged(stream) from error
+            raise
 
-    def _store(self, stream: Stream) -> TextStore | VectorStore | CodeStore | None:
-        """The store of a stream where its folder exists: a question makes no folders."""
-        if stream not in self._stores and not self._path(stream).exists():
-            return None
-        kinds = {Kind.VECTORS: VectorStore, Kind.CODES: CodeStore}
-        return self._open(stream, kinds.get(stream.kind, TextStore))  # pyright: ignore[reportArgumentType]
+    def _is_damaged(self, stream: Stream) -> bool:
+        """Whether a stored file is not what was written; such a stream is deleted.
 
-    def _open(self, stream: Stream, make: Callable[[Path], _Store]) -> _Store:
+        While it is written, files come and go, and nothing is said about it.
+        """
+        store = self._store(stream)
+        if store is None or store.open_writers:
+            return False
+        try:
+            store.verify()
+        except DamagedFiles as error:
+            with self._lock:
+                if self._stores.get(stream) is not store:
+                    return True  # already deleted by another reader
+                del self._stores[stream]
+                self._discard_damaged(self._path(stream), error)
+            return True
+        return False
+
+    def _store(self, stream: Stream) -> SegmentStore | None:
+        """The store of a stream if its folder exists: a question creates no folders."""
+        store = self._stores.get(stream)
+        if store is not None or not self._path(stream).exists():
+            return store
+        return self._load(stream)
+
+    def _open(self, stream: Stream, kind: type[_Store]) -> _Store:
+        store = self._load(stream)
+        assert isinstance(store, kind), "the kind of a stream decides which store it has"
+        return store
+
+    def _load(self, stream: Stream) -> SegmentStore:
         with self._lock:
             store = self._stores.get(stream)
             if store is None:
-                store = self._load(self._path(stream), make)
+                path, make = self._path(stream), _STORES[stream.kind]
+                try:
+                    store = make(path)
+                except DamagedFiles as error:
+                    self._discard_damaged(path, error)
+                    store = make(path)
                 self._stores[stream] = store
-            return store  # pyright: ignore[reportReturnType]  # as in _ready
+            return store
 
-    def _load(self, path: Path, make: Callable[[Path], _Store]) -> _Store:
-        try:
-            return make(path)
-        except TornIndex as error:
-            _log.warning("a torn index is deleted and will be derived again: %s", error)
-            shutil.rmtree(path)
-            return make(path)
+    def _discard_damaged(self, path: Path, error: DamagedFiles) -> None:
+        _log.warning("deleted a damaged index, which will be derived again: %s", error)
+        self._discard(path)
+
+    def _discard(self, path: Path) -> None:
+        """Deletes a folder: renamed away in one step, then removed."""
+        if path.exists():
+            trash = self._folder / _TRASH
+            trash.mkdir(exist_ok=True)
+            target = trash / path.relative_to(self._folder).as_posix().replace("/", ".")
+            shutil.rmtree(target, ignore_errors=True)
+            path.replace(target)
+            shutil.rmtree(target, ignore_errors=True)
 
     def _path(self, stream: Stream) -> Path:
         return self._folder / stream.uid / stream.kind.value

@@ -1,197 +1,521 @@
-"""Texts in a tantivy index: found by BM25, with what exact scoring needs stored beside."""
+"""Texts: found by tantivy, scored exactly from the words of each text, which lie beside it in segments.
+
+Tantivy finds and ranks candidates, and stores payloads. Its scores use quantised lengths and count deleted texts, so
+the exact ones are computed from the segments: for each text its length, its distinct words with their frequencies,
+its facets, and its fingerprint. Words and facets are stored as 64-bit hashes.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from tantivy import Document, Index, Occur, Query, Schema, SchemaBuilder, Searcher
+from numpy.typing import NDArray
+from tantivy import Document, Index, IndexWriter, Occur, Query, Schema, SchemaBuilder, Searcher
 
-from services.chassis.files import sync_folder
-from services.search import scoring
+from services.chassis.files import reporting_full_disk, sync_folder
+from services.search import tokens
+from services.search.backend import (
+    Fingerprints,
+    Position,
+    Rows,
+    Selection,
+    TextCandidates,
+    TextItem,
+    TextProfiles,
+    TextStatistics,
+)
 from services.search.embedded import manifest as manifests
-from services.search.embedded.manifest import Manifest, TornIndex
-from services.search.index import Rows, TextCandidates, TextItem, TextProfiles, TextStatistics
+from services.search.embedded.manifest import DamagedFiles, FileDigest, Manifest
+from services.search.embedded.segments import (
+    Arrays,
+    Segment,
+    SegmentStore,
+    SegmentWriter,
+    concatenated,
+    last_of_each,
+    ranges,
+)
+
+Hashes = NDArray[np.uint64]
 
 _HEAP_BYTES = 64 << 20
+_UNCOMMITTED = (".managed.json", ".tantivy-writer.lock", ".tantivy-meta.lock")
+"""Files of tantivy that change without a commit."""
+_META = "meta.json"
 
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A commit of the index, with its counts: what one search works on."""
+    """A commit of the full-text index: what one search works on."""
 
     index: Index
     searcher: Searcher
-    document_count: int
-    total_length: int
+    has_deletes: bool
+    """Whether document frequencies still count deleted texts."""
+    opstamp: int
+    """Number of the commit."""
 
 
-class TextStore:
+class TextStore(SegmentStore):
     """The texts of one stream: documents of a dataset, or labels of a run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._schema = _schema()
-        folder.mkdir(parents=True, exist_ok=True)
-        self.manifest = manifests.load(folder)
-        parts = self.manifest.parts if self.manifest else []
-        for path in manifests.strangers(folder, parts):
-            shutil.rmtree(path)
-        self._snapshot = self._open(parts[0]) if self.manifest else None
+        super().__init__(folder)
+        self.schema = _schema()
+        self._snapshot = self._open(self.manifest.text_part) if self.manifest and self.manifest.text_part else None
 
-    def search(self, terms: Sequence[str], depth: int, allowed: Rows | None) -> TextCandidates:
-        """The best texts that hold one of the terms, in tantivy's order."""
-        snapshot = self._current()
-        frequencies = np.array(
-            [self._count(snapshot.searcher, self._term("body", term)) for term in terms], dtype=np.float64
-        )
-        statistics = TextStatistics(snapshot.document_count, snapshot.total_length, frequencies)
+    def search(self, terms: Sequence[str], depth: int, selection: Selection) -> TextCandidates:
+        """The best texts that contain one of the terms, in tantivy's order."""
+        snapshot, parts = self._current(), self.segments.parts
         query = Query.boolean_query([(Occur.Should, self._term("body", term)) for term in terms])
-        if allowed is not None:
-            chosen = Query.const_score_query(self._rows(allowed), 0.0)
-            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, chosen)])
+        filters = [(Occur.Must, Query.const_score_query(clause, 0.0)) for clause in self._filters(selection)]
+        if filters:
+            query = Query.boolean_query([(Occur.Must, query), *filters])
         result = cast(Any, snapshot.searcher.search(query, limit=max(depth, 1), count=True))
-        documents = [snapshot.searcher.doc(address) for _, address in result.hits]
+        addresses = [address for _, address in result.hits]
+        rows = np.array(snapshot.searcher.fast_field_values("row", addresses), dtype=np.uint64)
         scores = np.array([score for score, _ in result.hits], dtype=np.float64)
-        return TextCandidates(_profiles(documents, terms), scores, statistics, int(result.count))
+        order = np.argsort(rows)
+        profiles = _profile(parts, terms, rows[order])
+        ranked = _ranked_profiles(profiles, rows)
+        profiled = np.isin(rows, profiles.rows)
+        return TextCandidates(ranked, scores[profiled], self._statistics(snapshot, terms), int(result.count))
 
     def profile(self, terms: Sequence[str], rows: Rows) -> TextProfiles:
-        """Profiles of given rows, those that are there, rising."""
-        documents = sorted(self._documents(rows), key=lambda document: cast(int, document.get_first("row")))
-        return _profiles(documents, terms)
+        """Profiles of those of the ascending rows that are stored."""
+        return _profile(self.segments.parts, terms, rows)
 
     def payloads(self, rows: Rows) -> dict[int, dict[str, Any]]:
         """Payloads by row."""
-        return {
-            cast(int, document.get_first("row")): json.loads(bytes(cast(bytes, document.get_first("payload"))))
-            for document in self._documents(rows)
-        }
-
-    def rows_with(self, facets: Sequence[str]) -> Rows:
-        """Rising rows of the texts that have all facets."""
-        searcher = self._current().searcher
-        query = Query.boolean_query([(Occur.Must, self._term("facets", facet)) for facet in facets])
-        count = self._count(searcher, query)
-        if not count:
-            return np.empty(0, np.uint64)
-        addresses = [address for _, address in searcher.search(query, limit=count).hits]
-        return np.sort(np.array(searcher.fast_field_values("row", addresses), dtype=np.uint64))
-
-    def _documents(self, rows: Rows) -> list[Document]:
         if not len(rows):
-            return []
+            return {}
         searcher = self._current().searcher
-        return [searcher.doc(address) for _, address in searcher.search(self._rows(rows), limit=len(rows)).hits]
+        query = Query.term_set_query(self.schema, "row", rows.tolist())
+        documents = [searcher.doc(address) for _, address in searcher.search(query, limit=len(rows)).hits]
+        return {cast(int, document.get_first("row")): _payload(document) for document in documents}
+
+    def find_row(self, name: str) -> int | None:
+        """The row of the text with this name."""
+        searcher = self._current().searcher
+        hits = searcher.search(self._term("name", name), limit=1).hits
+        rows = searcher.fast_field_values("row", [address for _, address in hits])
+        return int(cast(int, rows[0])) if rows else None
+
+    def metadata_keys(self) -> set[str]:
+        """The metadata keys that some text has."""
+        return {key for key, _ in self._current().searcher.terms_with_prefix("keys", "")}
+
+    def rows_with(self, facets: Sequence[Sequence[str]]) -> Rows:
+        """Ascending rows of the texts that have one facet of each group."""
+        groups = [hashes_of(group) for group in facets]
+        matching = [_rows_with(part, groups) for part in self.segments.parts]
+        return np.sort(concatenated(matching, np.uint64))
+
+    def unchanged(self, rows: Rows, fingerprints: Fingerprints) -> NDArray[np.bool_]:
+        """(R,) whether each text is stored already with this fingerprint."""
+        order = np.argsort(rows)
+        ordered = rows[order]
+        same = np.zeros(len(rows), dtype=bool)
+        for part in self.segments.parts:
+            places = part.find(ordered)
+            targets = order[np.searchsorted(ordered, part.rows[places])]
+            same[targets] = part.arrays["fingerprints"][places] == fingerprints[targets]
+        return same
+
+    def verify(self) -> None:
+        """Raises DamagedFiles when a file is not what was written.
+
+        Tantivy merges by itself, and a crash between its commit and ours leaves it ahead of the manifest. Where its
+        meta.json is not the committed one, only those of its files are compared that it still refers to.
+        """
+        if self.manifest is None or self.manifest.text_part is None:
+            return super().verify()
+        part, digests = self.manifest.text_part, dict(self.manifest.digests)
+        meta = digests.pop(f"{part}/{_META}")
+        if manifests.digest_of(self.folder / part / _META) != meta:
+            names = _tantivy_segments(self.folder / part, self.manifest)
+            digests = {
+                name: digest
+                for name, digest in digests.items()
+                if not name.startswith(f"{part}/") or Path(name).name.partition(".")[0] in names
+            }
+        return manifests.verify(self.folder, digests)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the full-text index may hold texts that the manifest does not know: a crash came between the two."""
+        manifest, snapshot = self.manifest, self._snapshot
+        return manifest is not None and snapshot is not None and snapshot.opstamp != manifest.detail["opstamp"]
+
+    def commit_texts(
+        self, position: Position, writer: TextStoreWriter, *, part: str, detail: Mapping[str, int]
+    ) -> None:
+        """Makes the full-text index of a part, and the writer's segments, the stream at this position."""
+        snapshot = self._open(part)
+        sync_folder(self.folder / part)
+        self.commit(
+            position,
+            writer.segments,
+            detail=detail,
+            text_part=part,
+            text_digests=self._text_digests(part),
+        )
+        self._snapshot = snapshot
+
+    def make_index(self, part: str) -> Index:
+        """Opens or creates the full-text index of a part, to write into."""
+        return Index(self.schema, str(self.folder / part), reuse=True)
+
+    def _text_digests(self, part: str) -> dict[str, FileDigest]:
+        """The digests of tantivy's files. They never change, but for meta.json, so committed ones are reused."""
+        committed = self.manifest.digests if self.manifest else {}
+        digests: dict[str, FileDigest] = {}
+        for path in sorted((self.folder / part).iterdir()):
+            name = f"{part}/{path.name}"
+            if path.name not in _UNCOMMITTED and path.suffix != ".lock":
+                is_same = path.name != _META and name in committed and committed[name].size == path.stat().st_size
+                digests[name] = committed[name] if is_same else manifests.digest_of(path)
+        return digests
+
+    def _open(self, part: str) -> _Snapshot:
+        folder = self.folder / part
+        try:
+            index = Index(self.schema, str(folder), reuse=True)
+            index.reload()
+            meta = _meta(folder)
+            has_deletes = any(segment.get("deletes") for segment in meta["segments"])
+            return _Snapshot(index, index.searcher(), has_deletes, int(meta["opstamp"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise DamagedFiles(f"{folder} cannot be opened: {error}") from error
 
     def _current(self) -> _Snapshot:
         assert self._snapshot is not None, "only committed streams are read"
         return self._snapshot
 
-    def _open(self, part: str) -> _Snapshot:
-        folder = self.folder / part
-        try:
-            stamp = json.loads((folder / "meta.json").read_bytes())["opstamp"]
-            index = Index(self._schema, str(folder), reuse=True)
-            index.reload()
-            searcher = index.searcher()
-            lengths = searcher.aggregate(Query.all_query(), {"length": {"stats": {"field": "length"}}})["length"]
-        except (OSError, ValueError, KeyError) as error:
-            raise TornIndex(f"{folder} cannot be opened: {error}") from error
-        if self.manifest and part in self.manifest.parts and stamp < self.manifest.detail["opstamp"]:
-            raise TornIndex(f"{folder} is older than its manifest")
-        return _Snapshot(index, searcher, int(lengths["count"]), int(lengths["sum"] or 0))
+    def _statistics(self, snapshot: _Snapshot, terms: Sequence[str]) -> TextStatistics:
+        searcher = snapshot.searcher
+        if snapshot.has_deletes:
+            counts = [_count(searcher, self._term("body", term)) for term in terms]
+        else:
+            counts = [searcher.doc_freq("body", term) for term in terms]
+        total_length = self.manifest.detail["total_length"] if self.manifest else 0
+        return TextStatistics(self.segments.live_count, total_length, np.array(counts, dtype=np.float64))
 
-    def commit(self, revision: int, part: str, opstamp: int) -> None:
-        """Makes the folder the stream, at this revision."""
-        snapshot = self._open(part)
-        manifest = Manifest(revision, snapshot.document_count, time.time(), [part], detail={"opstamp": opstamp})
-        sync_folder(self.folder / part)
-        sync_folder(self.folder)
-        manifests.save(self.folder, manifest)
-        self.manifest, self._snapshot = manifest, snapshot
-        for path in manifests.strangers(self.folder, [part]):
-            shutil.rmtree(path)
-
-    def make_index(self, part: str) -> Index:
-        """Opens or makes the tantivy index of a part, to write into."""
-        return Index(self._schema, str(self.folder / part), reuse=True)
-
-    def rows_query(self, rows: Rows) -> Query:
-        """A query for given rows."""
-        return self._rows(rows)
-
-    def _rows(self, rows: Rows) -> Query:
-        return Query.term_set_query(self._schema, "row", rows.tolist())
+    def _filters(self, selection: Selection) -> list[Query]:
+        clauses = [
+            Query.boolean_query([(Occur.Should, self._term("facets", facet)) for facet in group])
+            for group in selection.facets
+        ]
+        if selection.rows is not None:
+            clauses.append(Query.term_set_query(self.schema, "row", selection.rows.tolist()))
+        return clauses
 
     def _term(self, field: str, value: str) -> Query:
-        return Query.term_query(self._schema, field, value, index_option="freq" if field == "body" else "basic")
-
-    @staticmethod
-    def _count(searcher: Searcher, query: Query) -> int:
-        return int(cast(Any, searcher.search(query, limit=1, count=True)).count)
+        return Query.term_query(self.schema, field, value, index_option="freq" if field == "body" else "basic")
 
 
-class TextStoreWriter:
-    """Adds texts to a store; tantivy makes its own commit first, the manifest follows and counts."""
+@dataclass(frozen=True)
+class _Words:
+    """What a segment stores of one text."""
 
-    def __init__(self, store: TextStore, revision: int, *, anew: bool) -> None:
-        self._store, self._revision, self._closed = store, revision, False
-        fresh = anew or store.manifest is None
-        self._part = manifests.new_part(store.folder).name if fresh else cast(Manifest, store.manifest).parts[0]
-        self._writer = store.make_index(self._part).writer(heap_size=_HEAP_BYTES, num_threads=1)
+    row: int
+    length: int
+    fingerprint: int
+    terms: Hashes
+    """Ascending."""
+    counts: NDArray[np.uint32]
+    """(T,) how often each term occurs."""
+    facets: Hashes
+
+
+class TextStoreWriter(SegmentWriter[_Words]):
+    """Adds texts to a store: tantivy commits first, then the manifest, which counts."""
+
+    BUFFER_SIZE = 4 << 20
+    """Distinct words of texts."""
+
+    def __init__(self, store: TextStore, position: Position, *, rebuild: bool) -> None:
+        super().__init__(store, position, rebuild=rebuild)
+        self._texts = store
+        part = None if rebuild or store.manifest is None else store.manifest.text_part
+        self._part = part or manifests.new_part(store.folder)
+        self._deletes_unknown_rows = store.is_ahead
+        self._index: IndexWriter | None = None
+        if part is None:
+            self._open_index()
+        self.detail.setdefault("total_length", 0)
 
     def upsert(self, items: Sequence[TextItem]) -> None:
-        self.delete(np.array([item.row for item in items], dtype=np.uint64))
-        for item in {item.row: item for item in items}.values():
-            document = Document()
-            document.add_unsigned("row", item.row)
-            document.add_text("body", scoring.pack_tokens(item.tokens))
-            document.add_unsigned("length", len(item.tokens))
-            document.add_bytes("payload", json.dumps(item.payload).encode())
-            for facet in item.facets:
-                document.add_text("facets", facet)
-            self._writer.add_document(document)
+        """Adds texts, or replaces those of the same rows."""
+        latest = {item.row: item for item in items}
+        self._delete_texts(np.array(sorted(latest), dtype=np.uint64))
+        with reporting_full_disk(self.store.folder):
+            for item in latest.values():
+                words = tokens.tokens(item.text)
+                self._open_index().add_document(_document(item, words))
+                self.add(_words(item, words))
 
     def delete(self, rows: Rows) -> None:
-        if len(rows):
-            self._writer.delete_documents_by_query(self._store.rows_query(rows))
+        super().delete(rows)
+        self._delete_texts(np.unique(rows).astype(np.uint64))
 
     def commit(self) -> None:
-        opstamp = self._writer.commit()
-        self._writer.wait_merging_threads()
-        self._closed = True
-        self._store.commit(self._revision, self._part, opstamp)
+        with reporting_full_disk(self.store.folder):
+            self._flush()
+            if self._index is not None:
+                self.detail["opstamp"] = self._index.commit()
+                self._index.wait_merging_threads()
+        super().commit()
+
+    def finish(self) -> None:
+        self._texts.commit_texts(self.position, self, part=self._part, detail=self.detail)
 
     def abort(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self._writer.rollback()
-        self._writer.wait_merging_threads()
-        if self._store.manifest is None or self._part not in self._store.manifest.parts:
-            shutil.rmtree(self._store.folder / self._part, ignore_errors=True)
+        if not self._closed:
+            if self._index is not None:
+                self._index.rollback()
+                self._index.wait_merging_threads()
+            if self.store.manifest is None or self._part not in self.store.manifest.folders:
+                shutil.rmtree(self.store.folder / self._part, ignore_errors=True)
+        super().abort()
+
+    def size(self, block: _Words) -> int:
+        return len(block.terms)
+
+    def joined(self, blocks: Sequence[_Words]) -> tuple[Rows, Arrays]:
+        rows = np.array([block.row for block in blocks], dtype=np.uint64)
+        texts = [blocks[place] for place in last_of_each(rows).tolist()]
+        facet_places = np.repeat(np.arange(len(texts), dtype=np.uint32), [len(text.facets) for text in texts])
+        arrays = {
+            "lengths": np.array([text.length for text in texts], dtype=np.uint32),
+            "fingerprints": np.array([text.fingerprint for text in texts], dtype=np.uint64),
+            "indptr": np.concatenate([[0], np.cumsum([len(text.terms) for text in texts])]).astype(np.uint64),
+            "terms": concatenated([text.terms for text in texts], np.uint64),
+            "counts": concatenated([text.counts for text in texts], np.uint32),
+            **_facet_columns(concatenated([text.facets for text in texts], np.uint64), facet_places),
+        }
+        return np.array([text.row for text in texts], dtype=np.uint64), arrays
+
+    def merged(self, parts: Sequence[Segment]) -> tuple[Rows, Arrays]:
+        rows = concatenated([part.rows[part.live] for part in parts], np.uint64)
+        order = np.argsort(rows)
+        lengths = concatenated([part.arrays["lengths"][part.live] for part in parts], np.uint32)
+        fingerprints = concatenated([part.arrays["fingerprints"][part.live] for part in parts], np.uint64)
+        word_counts = concatenated(
+            [np.diff(part.arrays["indptr"].astype(np.int64))[part.live] for part in parts], np.int64
+        )
+        words = [_flat_words(part, np.flatnonzero(part.live)) for part in parts]
+        ends = np.cumsum(word_counts)
+        source = ranges((ends - word_counts)[order], word_counts[order])
+        arrays = {
+            "lengths": lengths[order],
+            "fingerprints": fingerprints[order],
+            "indptr": np.concatenate([[0], np.cumsum(word_counts[order])]).astype(np.uint64),
+            "terms": concatenated(
+                [part.arrays["terms"][flat] for part, flat in zip(parts, words, strict=True)], np.uint64
+            )[source],
+            "counts": concatenated(
+                [part.arrays["counts"][flat] for part, flat in zip(parts, words, strict=True)], np.uint32
+            )[source],
+            **_merged_facets(parts, order),
+        }
+        return rows[order], arrays
+
+    def empty(self) -> Arrays:
+        return self.joined([])[1]
+
+    def appended(self, segment: Segment) -> None:
+        """Keeps the sum of all lengths: the new ones come, those of replaced and deleted texts go."""
+        hidden = np.union1d(segment.rows, segment.deleted)
+        replaced = sum(int(part.arrays["lengths"][part.find(hidden)].sum()) for part in self.segments.parts)
+        self.detail["total_length"] += int(segment.arrays["lengths"].sum()) - replaced
+
+    def _open_index(self) -> IndexWriter:
+        """Tantivy's writer; opened by the first change, because a position often moves without one."""
+        if self._index is None:
+            self._index = self._texts.make_index(self._part).writer(heap_size=_HEAP_BYTES, num_threads=1)
+        return self._index
+
+    def _delete_texts(self, rows: Rows) -> None:
+        """Deletes rows from the full-text index, of those that may be there."""
+        buffered = np.array([block.row for block in self._blocks], dtype=np.uint64)
+        stored = rows[self.segments.existing(rows) | np.isin(rows, buffered) | self._deletes_unknown_rows]
+        if len(stored):
+            self._open_index().delete_documents_by_query(
+                Query.term_set_query(self._texts.schema, "row", stored.tolist())
+            )
 
 
-def _profiles(documents: Sequence[Document], terms: Sequence[str]) -> TextProfiles:
-    return scoring.profiles(
-        [cast(int, document.get_first("row")) for document in documents],
-        [cast(str, document.get_first("body")) for document in documents],
-        [cast(int, document.get_first("length")) for document in documents],
-        terms,
+def hashes_of(words: Sequence[str]) -> Hashes:
+    """(W,) 64-bit hashes of words or facets."""
+    return np.array([_hash(word) for word in words], dtype=np.uint64)
+
+
+@lru_cache(maxsize=1 << 17)
+def _hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+
+
+def _words(item: TextItem, words: Sequence[str]) -> _Words:
+    frequencies = Counter(words)
+    terms = hashes_of(list(frequencies))
+    order = np.argsort(terms)
+    counts = np.fromiter(frequencies.values(), dtype=np.uint32, count=len(frequencies))
+    return _Words(
+        row=item.row,
+        length=len(words),
+        fingerprint=item.fingerprint,
+        terms=terms[order],
+        counts=counts[order],
+        facets=hashes_of(item.facets),
     )
+
+
+def _document(item: TextItem, words: Sequence[str]) -> Document:
+    document = Document()
+    document.add_unsigned("row", item.row)
+    document.add_text("body", " ".join(words))
+    document.add_bytes("payload", json.dumps(item.payload, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if item.name is not None:
+        document.add_text("name", item.name)
+    for facet in item.facets:
+        document.add_text("facets", facet)
+    for key in item.keys:
+        document.add_text("keys", key)
+    return document
+
+
+def _payload(document: Document) -> dict[str, Any]:
+    return json.loads(bytes(cast(bytes, document.get_first("payload"))).decode("utf-8", "surrogatepass"))
+
+
+def _profile(parts: Sequence[Segment], terms: Sequence[str], rows: Rows) -> TextProfiles:
+    """Profiles of those of the ascending rows that are stored, ascending."""
+    hashes = hashes_of(terms)
+    order = np.argsort(hashes)
+    matching: list[tuple[Rows, NDArray[Any], NDArray[Any]]] = []
+    for part in parts:
+        places = part.find(rows)
+        if len(places):
+            frequencies = np.zeros((len(places), len(terms)))
+            if len(terms):
+                flat = _flat_words(part, places)
+                words = part.arrays["terms"][flat]
+                targets = np.minimum(np.searchsorted(hashes[order], words), len(terms) - 1)
+                hits = np.flatnonzero(hashes[order][targets] == words)
+                counts = np.diff(part.arrays["indptr"].astype(np.int64))[places]
+                text_places = np.repeat(np.arange(len(places)), counts)
+                frequencies[text_places[hits], order[targets[hits]]] = part.arrays["counts"][flat[hits]]
+            matching.append((part.rows[places], frequencies, part.arrays["lengths"][places].astype(np.float64)))
+    stored = concatenated([rows for rows, _, _ in matching], np.uint64)
+    ascending = np.argsort(stored)
+    return TextProfiles(
+        stored[ascending],
+        np.concatenate([np.empty((0, len(terms))), *(frequencies for _, frequencies, _ in matching)])[ascending],
+        concatenated([lengths for _, _, lengths in matching], np.float64)[ascending],
+    )
+
+
+def _ranked_profiles(profiles: TextProfiles, rows: Rows) -> TextProfiles:
+    """Profiles in the order of the rows; rows without one are left out."""
+    places = np.searchsorted(profiles.rows, rows)
+    inside = places < len(profiles.rows)
+    places = places[inside]
+    places = places[profiles.rows[places] == rows[inside]]
+    return TextProfiles(profiles.rows[places], profiles.frequencies[places], profiles.lengths[places])
+
+
+def _flat_words(part: Segment, places: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Places of the words of some texts in `terms` and `counts`."""
+    starts = part.arrays["indptr"][places].astype(np.int64)
+    ends = part.arrays["indptr"][places + 1].astype(np.int64)
+    return ranges(starts, ends - starts)
+
+
+def _facet_columns(facets: Hashes, places: NDArray[np.uint32]) -> Arrays:
+    """The places of the texts that have each facet, by facet: `facet_keys` ascending, in CSC form."""
+    order = np.argsort(facets, kind="stable")
+    keys, starts = np.unique(facets[order], return_index=True)
+    return {
+        "facet_keys": keys,
+        "facet_starts": np.append(starts, len(facets)).astype(np.uint64),
+        "facet_places": places[order],
+    }
+
+
+def _merged_facets(parts: Sequence[Segment], order: NDArray[np.intp]) -> Arrays:
+    """The facet columns of a merge whose texts are the live ones of all parts, in this order."""
+    new_places = np.empty(len(order), dtype=np.int64)
+    new_places[order] = np.arange(len(order))
+    facets: list[Hashes] = []
+    places: list[NDArray[np.uint32]] = []
+    offset = 0
+    for part in parts:
+        keys = np.repeat(part.arrays["facet_keys"], np.diff(part.arrays["facet_starts"].astype(np.int64)))
+        texts = part.arrays["facet_places"]
+        live = part.live[texts]
+        live_places = np.cumsum(part.live) - 1
+        facets.append(keys[live])
+        places.append(new_places[offset + live_places[texts[live]]].astype(np.uint32))
+        offset += int(part.live.sum())
+    return _facet_columns(concatenated(facets, np.uint64), concatenated(places, np.uint32))
+
+
+def _rows_with(part: Segment, groups: Sequence[Hashes]) -> Rows:
+    mask = part.live.copy()
+    for group in groups:
+        members = np.zeros(len(mask), dtype=bool)
+        for facet in group:
+            place = int(np.searchsorted(part.arrays["facet_keys"], facet))
+            if place < len(part.arrays["facet_keys"]) and part.arrays["facet_keys"][place] == facet:
+                start, end = part.arrays["facet_starts"][place : place + 2].tolist()
+                members[part.arrays["facet_places"][start:end]] = True
+        mask &= members
+    return part.rows[mask]
+
+
+def _count(searcher: Searcher, query: Query) -> int:
+    return int(cast(Any, searcher.search(query, limit=1, count=True)).count)
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / _META).read_bytes())
+    except (OSError, ValueError) as error:
+        raise DamagedFiles(f"{folder / _META} cannot be read: {error}") from error
+
+
+def _tantivy_segments(folder: Path, manifest: Manifest) -> set[str]:
+    """The names that the files of tantivy's segments begin with. Raises DamagedFiles when it is behind the manifest."""
+    meta = _meta(folder)
+    try:
+        live = sum(
+            segment["max_doc"] - (segment["deletes"] or {"num_deleted_docs": 0})["num_deleted_docs"]
+            for segment in meta["segments"]
+        )
+        committed = manifest.detail["opstamp"]
+        if meta["opstamp"] < committed or (meta["opstamp"] == committed and live != manifest.item_count):
+            raise DamagedFiles(f"{folder / _META} is not what was committed")
+        return {str(segment["segment_id"]).replace("-", "") for segment in meta["segments"]}
+    except (KeyError, TypeError) as error:
+        raise DamagedFiles(f"{folder / _META} is damaged: {error}") from error
 
 
 def _schema() -> Schema:
     builder = SchemaBuilder()
     builder.add_unsigned_field("row", stored=True, indexed=True, fast=True)
-    builder.add_text_field("body", stored=True, tokenizer_name="whitespace", index_option="freq")
-    builder.add_unsigned_field("length", stored=True, fast=True)
+    builder.add_text_field("body", tokenizer_name="whitespace", index_option="freq")
     builder.add_bytes_field("payload", stored=True)
+    builder.add_text_field("name", tokenizer_name="raw", index_option="basic")
     builder.add_text_field("facets", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field("keys", tokenizer_name="raw", index_option="basic")
     return builder.build()

@@ -1,4 +1,4 @@
-"""Calls to an OpenSearch cluster: names, retries, and its outages as errors of ours."""
+"""Calls to an OpenSearch cluster: paging, bulk writes with retries, and its outages as errors of ours."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from opensearchpy.exceptions import ConnectionError as ClusterUnreachable
 from opensearchpy.exceptions import NotFoundError, SerializationError, TransportError
 from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from services.search.backend import Rows
 from services.search.errors import BackendUnavailable
-from services.search.index import Rows
 
 _BULK_BYTES = 8 << 20
 _ROWS_IN_A_CLAUSE = 50_000  # index.max_terms_count is 65,536
@@ -22,14 +22,14 @@ _PAGE = 10_000  # index.max_result_window
 _BUSY = (429, 500, 502, 503, 504)
 
 
-def _told(state: RetryCallState) -> None:
-    """Raises the last error of a call that was tried often enough."""
+def _give_up(state: RetryCallState) -> None:
+    """Raises the last error of a call that was retried often enough."""
     assert state.outcome is not None
-    raise BackendUnavailable(f"OpenSearch does not take what is written: {state.outcome.exception()}")
+    raise BackendUnavailable(f"OpenSearch keeps rejecting what is written: {state.outcome.exception()}")
 
 
 class _Rejected(Exception):
-    """Some items of a bulk were refused for now."""
+    """Some items of a bulk request were rejected for now."""
 
 
 class Cluster:
@@ -52,7 +52,7 @@ class Cluster:
 
     @contextmanager
     def outages(self) -> Generator[None]:
-        """What the cluster does not answer, or cannot at this moment, as BackendUnavailable."""
+        """Raises BackendUnavailable where the cluster does not answer, or cannot at this moment."""
         try:
             yield
         except (ClusterUnreachable, SerializationError) as error:
@@ -77,8 +77,8 @@ class Cluster:
                 return None
 
     def rows(self, index: str, query: Mapping[str, Any]) -> Rows | None:
-        """Rising rows of all that match, page after page."""
-        found: list[int] = []
+        """Ascending rows of all that match, page after page."""
+        rows: list[int] = []
         after: list[Any] | None = None
         while True:
             body: dict[str, Any] = {
@@ -94,34 +94,34 @@ class Cluster:
             if answer is None:
                 return None
             hits = answer["hits"]["hits"]
-            found += [hit["sort"][0] for hit in hits]
+            rows += [hit["sort"][0] for hit in hits]
             if len(hits) < _PAGE:
-                return np.array(found, dtype=np.uint64)
+                return np.array(rows, dtype=np.uint64)
             after = hits[-1]["sort"]
 
     def bulk(self, index: str, actions: Sequence[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
-        """Actions on an index, in requests of some megabytes; what is refused for now is sent again.
+        """Sends actions on an index in requests of some megabytes; items that are rejected for now are sent again.
 
-        A conflict means that somebody has written a later revision: that one stands.
+        A conflict means that another writer has written a later revision: that one stands.
         """
-        held: list[list[bytes]] = []
+        items: list[list[bytes]] = []
         size = 0
         serialize = self.client.transport.serializer.dumps
         for action, source in actions:
             item = [serialize(action).encode()] + ([] if source is None else [serialize(source).encode()])
-            held.append(item)
+            items.append(item)
             size += sum(map(len, item))
             if size >= _BULK_BYTES:
-                self._send(index, held)
-                held, size = [], 0
-        if held:
-            self._send(index, held)
+                self._send(index, items)
+                items, size = [], 0
+        if items:
+            self._send(index, items)
 
     @retry(
         retry=retry_if_exception_type(_Rejected),
         stop=stop_after_attempt(6),
         wait=wait_random_exponential(multiplier=0.2, max=5.0),
-        retry_error_callback=_told,
+        retry_error_callback=_give_up,
     )
     def _send(self, index: str, items: list[list[bytes]]) -> None:
         body = b"\n".join(line for item in items for line in item) + b"\n"
@@ -129,17 +129,17 @@ class Cluster:
             answer = self.client.bulk(index=index, body=body)
         if not answer["errors"]:
             return
-        refused: list[list[bytes]] = []
+        rejected: list[list[bytes]] = []
         for item, result in zip(list(items), answer["items"], strict=True):
             outcome = next(iter(result.values()))
             status = outcome["status"]
             if status in _BUSY:
-                refused.append(item)
+                rejected.append(item)
             elif status not in (404, 409) and status >= 300:
-                raise ValueError(f"OpenSearch refused a document: {outcome['error']}")
-        if refused:
-            items[:] = refused
-            raise _Rejected(f"{len(refused)} items")
+                raise ValueError(f"OpenSearch rejected a document: {outcome['error']}")
+        if rejected:
+            items[:] = rejected
+            raise _Rejected(f"{len(rejected)} items")
 
 
 def among(rows: Rows | None) -> list[dict[str, Any]]:

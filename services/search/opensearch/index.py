@@ -1,4 +1,4 @@
-"""The OpenSearch back end: an index for each stream, reached by an alias, so that a new one takes its place at once.
+"""The OpenSearch back end: an index for each stream, reached by an alias, so that a new one replaces it at once.
 
 Names: alias `<prefix>-<kind>-<uid>`, index `<prefix>-<kind>-<uid>-<number>`. The cluster finds candidates, in full
 where it can (vectors, codes); the exact scores that all back ends share are computed by the service from stored values.
@@ -12,23 +12,28 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 from opensearchpy.exceptions import NotFoundError
 
 from prisma_common.wire import Codes
 from services.search import scoring
-from services.search.errors import BackendUnavailable, IndexNotReady
-from services.search.index import (
-    MAXIMUM_DEPTH,
+from services.search.backend import (
+    MAX_DEPTH,
     Candidates,
+    Fingerprints,
     LatentQuery,
+    Position,
     Rows,
+    Selection,
     Stream,
     StreamState,
     TextCandidates,
     TextProfiles,
     TextStatistics,
     Vectors,
+    WrongDimension,
 )
+from services.search.errors import BackendUnavailable, IndexNotReady
 from services.search.opensearch import mappings, packing
 from services.search.opensearch.cluster import Cluster, among
 from services.search.opensearch.writers import CodeWriter, TextWriter, VectorWriter
@@ -61,15 +66,20 @@ class OpenSearchIndex:
         return f"OpenSearch {version} at {self.cluster.address}, cluster {name}, {status}, nodes: {nodes}"
 
     def state(self, stream: Stream) -> StreamState | None:
-        held = self.current(stream)
-        if held is None or "revision" not in held[1]:
+        current = self.current(stream)
+        if current is None or "revision" not in current[1]:
             return None
+        name, meta = current
         with self.cluster.outages():
             try:
-                items = self.cluster.client.count(index=held[0])["count"]
+                item_count = self.cluster.client.count(index=name)["count"]
             except NotFoundError:
                 return None
-        return StreamState(held[1]["revision"], items, held[1]["update_time"])
+        return StreamState(Position(meta["history"], meta["revision"]), item_count, meta["update_time"])
+
+    def scrub(self) -> list[Stream]:
+        """None: the cluster verifies its own files."""
+        return []
 
     def uids(self) -> set[str]:
         with self.cluster.outages():
@@ -87,21 +97,28 @@ class OpenSearchIndex:
             if names:  # by name: clusters may refuse to delete by pattern
                 self.cluster.client.indices.delete(index=",".join(names), params={"ignore_unavailable": "true"})
 
-    def text_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> TextWriter:
-        return TextWriter(self, stream, revision, anew=anew)
+    def text_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> TextWriter:
+        return TextWriter(self, stream, position, rebuild=rebuild)
 
-    def vector_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> VectorWriter:
-        return VectorWriter(self, stream, revision, anew=anew)
+    def vector_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> VectorWriter:
+        return VectorWriter(self, stream, position, rebuild=rebuild)
 
-    def code_writer(self, stream: Stream, revision: int, *, anew: bool = False) -> CodeWriter:
-        return CodeWriter(self, stream, revision, anew=anew)
+    def code_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> CodeWriter:
+        return CodeWriter(self, stream, position, rebuild=rebuild)
 
-    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, allowed: Rows | None) -> TextCandidates:
+    def unchanged(self, stream: Stream, rows: Rows, fingerprints: Fingerprints) -> NDArray[np.bool_]:
+        hits = self._fetch(stream, np.sort(rows), ["row", "fingerprint"])
+        stored = {hit["_source"]["row"]: hit["_source"]["fingerprint"] for hit in hits}
+        pairs = zip(rows.tolist(), fingerprints.tolist(), strict=True)
+        same = [stored.get(row) == format(value, packing.FINGERPRINT_FORMAT) for row, value in pairs]
+        return np.array(same, dtype=bool)
+
+    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, selection: Selection) -> TextCandidates:
         matches = [{"term": {"body": term}} for term in terms]
         counted = {f"t{place}": {"filter": match} for place, match in enumerate(matches)}
         body = {
-            "query": {"bool": {"should": matches, "minimum_should_match": 1, "filter": among(allowed)}},
-            "size": min(max(depth, 1), MAXIMUM_DEPTH),
+            "query": {"bool": {"should": matches, "minimum_should_match": 1, "filter": _filters(selection)}},
+            "size": min(max(depth, 1), MAX_DEPTH),
             "sort": ["_score", {"row": "asc"}],
             "track_scores": True,
             "track_total_hits": True,
@@ -128,36 +145,53 @@ class OpenSearchIndex:
         hits = self._fetch(stream, rows, ["row", "payload"])
         return {hit["_source"]["row"]: hit["_source"]["payload"] for hit in hits}
 
-    def rows_with_facets(self, stream: Stream, facets: Sequence[str]) -> Rows:
-        return self._rows(stream, {"bool": {"filter": [{"term": {"facets": facet}} for facet in facets]}})
+    def rows(self, stream: Stream) -> Rows:
+        return self._rows(stream, {"match_all": {}})
+
+    def existing(self, stream: Stream, rows: Rows) -> NDArray[np.bool_]:
+        stored = [hit["_source"]["row"] for hit in self._fetch(stream, np.sort(rows), ["row"])]
+        return np.isin(rows, np.array(stored, dtype=np.uint64))
+
+    def find_row(self, stream: Stream, name: str) -> int | None:
+        body = {"query": {"term": {"name": name}}, "size": 1, "_source": ["row"]}
+        hits = self._search(stream, body)["hits"]["hits"]
+        return int(hits[0]["_source"]["row"]) if hits else None
+
+    def metadata_keys(self, stream: Stream) -> set[str]:
+        body = {"size": 0, "aggs": {"keys": {"terms": {"field": "keys", "size": MAX_DEPTH}}}}
+        buckets = self._search(stream, body)["aggregations"]["keys"]["buckets"]
+        return {bucket["key"] for bucket in buckets}
+
+    def rows_with_facets(self, stream: Stream, facets: Sequence[Sequence[str]]) -> Rows:
+        return self._rows(stream, {"bool": {"filter": _filters(Selection(facets))}})
 
     def search_vectors(self, stream: Stream, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:
         """A script over all vectors, in float32; the best and a margin are then scored exactly."""
         _, meta = self._ready(stream)
         dimension = meta.get("dimension", 0)
         if dimension and query.shape != (dimension,):
-            raise ValueError(f"expected a query vector of dimension {dimension}, got {query.shape}")
+            raise WrongDimension(f"expected a query vector of dimension {dimension}, got {query.shape}")
         norm = float(np.sqrt((query.astype(np.float64) ** 2).sum()))
         total = self._count(stream, among(allowed))
-        found: list[int] = []
+        nearest: list[int] = []
         if norm > 0 and dimension:
             unit = (query.astype(np.float64) / norm).astype(np.float32).tolist()
             parameters = {"field": "unit", "query_value": unit, "space_type": "cosinesimil"}
-            chosen = {"bool": {"filter": [{"exists": {"field": "unit"}}, *among(allowed)]}}
+            with_vector = {"bool": {"filter": [{"exists": {"field": "unit"}}, *among(allowed)]}}
             script = {"lang": "knn", "source": "knn_score", "params": parameters}
             body = {
-                "query": {"script_score": {"query": chosen, "script": script}},
-                "size": min(depth + _MARGIN, MAXIMUM_DEPTH),
+                "query": {"script_score": {"query": with_vector, "script": script}},
+                "size": min(depth + _MARGIN, MAX_DEPTH),
                 "sort": ["_score", {"row": "asc"}],
                 "_source": False,
                 "docvalue_fields": ["row"],
                 "track_total_hits": False,
             }
-            found = [hit["fields"]["row"][0] for hit in self._search(stream, body)["hits"]["hits"]]
-        if len(found) < min(depth, total):  # zero vectors have cosine 0 with everything
+            nearest = [hit["fields"]["row"][0] for hit in self._search(stream, body)["hits"]["hits"]]
+        if len(nearest) < min(depth, total):  # zero vectors have cosine 0 with everything
             zero = {"bool": {"must_not": [{"exists": {"field": "unit"}}], "filter": among(allowed)}}
-            found += self._rows(stream, zero)[:depth].tolist()
-        rows, vectors = self.vectors(stream, np.sort(np.array(found, dtype=np.uint64)))
+            nearest += self._rows(stream, zero)[:depth].tolist()
+        rows, vectors = self.vectors(stream, np.sort(np.array(nearest, dtype=np.uint64)))
         scores = scoring.cosines(query, vectors)
         best = scoring.order(rows, scores)[:depth]
         return Candidates(rows[best], scores[best], total)
@@ -165,18 +199,18 @@ class OpenSearchIndex:
     def vectors(self, stream: Stream, rows: Rows) -> tuple[Rows, Vectors]:
         _, meta = self._ready(stream)
         hits = self._fetch(stream, rows, ["row", "bits"])
-        held = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
+        stored = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
         bits = [hit["_source"]["bits"] for hit in hits]
-        return held, packing.unpack_vectors(bits, meta.get("dimension", 0))
+        return stored, packing.unpack_vectors(bits, meta.get("dimension", 0))
 
     def search_codes(self, stream: Stream, query: LatentQuery, depth: int, allowed: Rows | None) -> Candidates:
-        """A script over the rows that share a latent: exact, in double, as ours is."""
+        """A script over the rows that share a latent: exactly, in double, as the embedded back end does."""
         sharing = [{"range": {"codes": packing.latent_range(int(i), 0.0, inclusive=False)}} for i in query.indices]
         parameters = {"indices": query.indices.tolist(), "weights": query.weights.tolist()}
         script = {"lang": "painless", "source": packing.DOT_PRODUCT, "params": parameters}
         body: dict[str, Any] = {
             "query": {"bool": {"filter": [{"bool": {"should": sharing, "minimum_should_match": 1}}, *among(allowed)]}},
-            "size": min(depth, MAXIMUM_DEPTH),
+            "size": min(depth, MAX_DEPTH),
             "sort": [{"_script": {"type": "number", "order": "desc", "script": script}}, {"row": "asc"}],
             "_source": False,
             "docvalue_fields": ["row"],
@@ -187,15 +221,15 @@ class OpenSearchIndex:
         answer = self._search(stream, body)
         hits = answer["hits"]["hits"]
         rows = np.array([hit["fields"]["row"][0] for hit in hits], dtype=np.uint64)
-        scores = np.array([hit["sort"][0] for hit in hits], dtype=np.float64).round(10)
+        scores = np.array([hit["sort"][0] for hit in hits], dtype=np.float64).round(scoring.DECIMALS)
         order = scoring.order(rows, scores)
         return Candidates(rows[order], scores[order], answer["hits"]["total"]["value"])
 
     def codes(self, stream: Stream, rows: Rows) -> Codes:
         _, meta = self._ready(stream)
         hits = self._fetch(stream, rows, ["row", "codes"])
-        held = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
-        return packing.unpack_codes(held, [hit["_source"]["codes"] for hit in hits], meta.get("latent_count", 0))
+        stored = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
+        return packing.unpack_codes(stored, [hit["_source"]["codes"] for hit in hits], meta.get("latent_count", 0))
 
     def rows_with_latent(self, stream: Stream, latent: int, minimum: float, *, inclusive: bool) -> Rows:
         bounds = packing.latent_range(latent, minimum, inclusive=inclusive)
@@ -205,18 +239,18 @@ class OpenSearchIndex:
         self.cluster.client.close()
 
     def current(self, stream: Stream) -> tuple[str, dict[str, Any]] | None:
-        """The index in use and what its mapping says of it; None for none, or one of another version."""
+        """The index in use, and its mapping's `_meta`; None for none, or one of another version."""
         with self.cluster.outages():
             try:
-                found = self.cluster.client.indices.get_mapping(index=self._alias(stream))
+                indices = self.cluster.client.indices.get_mapping(index=self._alias(stream))
             except NotFoundError:
                 return None
-        name, held = next(iter(found.items()))
-        meta = held["mappings"].get("_meta", {})
+        name, index = next(iter(indices.items()))
+        meta = index["mappings"].get("_meta", {})
         return (name, meta) if meta.get("version") == mappings.VERSION else None
 
     def make(self, stream: Stream, meta: dict[str, Any]) -> str:
-        """Makes an empty index that nobody uses yet."""
+        """Creates an empty index that is not in use yet."""
         name = f"{self._alias(stream)}-{uuid4().hex[:12]}"
         body = {"settings": mappings.settings(stream.kind), "mappings": mappings.mapping(stream.kind, 0, meta)}
         with self.cluster.outages():
@@ -224,19 +258,19 @@ class OpenSearchIndex:
         return name
 
     def take(self, stream: Stream, name: str) -> None:
-        """Takes an index in use and deletes the others of the stream, in one step of the cluster."""
+        """Switches the stream to an index and deletes its old_names, in one step of the cluster."""
         alias = self._alias(stream)
         with self.cluster.outages():
-            others = [each for each in self.cluster.client.indices.get_alias(index=f"{alias}-*") if each != name]
+            old_names = [other for other in self.cluster.client.indices.get_alias(index=f"{alias}-*") if other != name]
             actions: list[dict[str, Any]] = [{"add": {"index": name, "alias": alias}}]
-            actions += [{"remove_index": {"index": other}} for other in others]
+            actions += [{"remove_index": {"index": other}} for other in old_names]
             self.cluster.client.indices.update_aliases(body={"actions": actions})
 
     def _ready(self, stream: Stream) -> tuple[str, dict[str, Any]]:
-        held = self.current(stream)
-        if held is None or "revision" not in held[1]:
+        current = self.current(stream)
+        if current is None or "revision" not in current[1]:
             raise _not_ready(stream)
-        return held
+        return current
 
     def _search(self, stream: Stream, body: dict[str, Any]) -> dict[str, Any]:
         answer = self.cluster.search(self._alias(stream), body)
@@ -255,7 +289,7 @@ class OpenSearchIndex:
         return int(self._search(stream, body)["hits"]["total"]["value"])
 
     def _fetch(self, stream: Stream, rows: Rows, fields: list[str]) -> list[dict[str, Any]]:
-        """The documents of some rows, rising."""
+        """The documents of some rows, ascending."""
         hits: list[dict[str, Any]] = []
         for start in count(0, _FETCHED):
             part = rows[start : start + _FETCHED]
@@ -282,11 +316,16 @@ def _not_ready(stream: Stream) -> IndexNotReady:
     return IndexNotReady(f"the index has not reached the {stream.kind} yet; try again in a moment")
 
 
+def _filters(selection: Selection) -> list[dict[str, Any]]:
+    groups = [{"terms": {"facets": list(group)}} for group in selection.facets]
+    return [*groups, *among(selection.rows)]
+
+
 def _profiles(hits: Sequence[dict[str, Any]], terms: Sequence[str]) -> TextProfiles:
     sources = [hit["_source"] for hit in hits]
-    return scoring.profiles(
-        [source["row"] for source in sources],
-        [source["body"] for source in sources],
-        [source["length"] for source in sources],
-        terms,
+    counts = [packing.count_tokens(source["body"], terms) for source in sources]
+    return TextProfiles(
+        np.array([source["row"] for source in sources], dtype=np.uint64),
+        np.array(counts, dtype=np.float64).reshape(len(sources), len(terms)),
+        np.array([source["length"] for source in sources], dtype=np.float64),
     )

@@ -1,13 +1,13 @@
-"""How each kind of stream is mapped. A change here raises VERSION, and indices of another version are built anew."""
+"""How each kind of stream is mapped. A change here raises VERSION, and indices of another version are rebuilt."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from services.search.index import Kind
+from services.search.backend import Kind
 from services.search.scoring import BM25_B, BM25_K1
 
-VERSION = 1
+VERSION = 2
 
 _ROW = {"type": "long"}
 
@@ -17,7 +17,7 @@ def settings(kind: Kind) -> dict[str, Any]:
     shards: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1"}
     if kind in (Kind.DOCUMENTS, Kind.LABELS):
         shards["similarity"] = {"default": {"type": "BM25", "k1": BM25_K1, "b": BM25_B}}
-        # tokens are made by the service; here they are only cut at blanks
+        # tokens come from the service; here they are only split at blanks
         shards["analysis"] = {
             "analyzer": {"tokens": {"type": "custom", "tokenizer": "blanks"}},
             "tokenizer": {"blanks": {"type": "whitespace", "max_token_length": 1000}},
@@ -32,6 +32,8 @@ def mapping(kind: Kind, dimension: int, meta: dict[str, Any]) -> dict[str, Any]:
         properties["body"] = {"type": "text", "analyzer": "tokens", "index_options": "freqs"}
         properties["length"] = {"type": "integer"}
         properties["facets"] = {"type": "keyword", "norms": False}
+        properties["keys"] = {"type": "keyword", "norms": False}
+        properties["name"] = {"type": "keyword", "norms": False}
     elif kind is Kind.VECTORS and dimension:
         properties["unit"] = vector_field(dimension)
     elif kind is Kind.CODES:

@@ -1,7 +1,7 @@
 """Vectors and codes as documents of the cluster hold them, with every bit.
 
 A code is one `long` for each latent: the index in the upper 32 bits, the bits of the float32 activation in the lower.
-The bits of positive floats rise with their values, so that "latent i is at least x" is one range of longs; doc values
+The bits of positive floats ascend with their values, so that "latent i is at least x" is one range of longs; doc values
 come sorted, so that a script adds up a dot product in the order of the latents, in double, as our own code does.
 (`rank_features` would keep nine bits of an activation.)
 """
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from prisma_common import wire
 from prisma_common.wire import Codes
-from services.search.index import Rows, Vectors
+from services.search.backend import Rows, Vectors
 
+FINGERPRINT_FORMAT = "016x"
 DOT_PRODUCT = """
 double sum = 0; int i = 0;
 for (long code : doc['codes']) {
@@ -43,12 +44,12 @@ def pack_vector(vector: Vectors) -> dict[str, Any]:
 
 def unpack_vectors(bits: Sequence[str], dimension: int) -> Vectors:
     """(R, d) vectors of their bits."""
-    data = b"".join(base64.b64decode(each) for each in bits)
+    data = b"".join(base64.b64decode(vector) for vector in bits)
     return np.frombuffer(data, dtype="<f4").reshape(len(bits), dimension).astype(np.float32, copy=False)
 
 
 def pack_code(indices: NDArray[np.uint32], values: NDArray[np.float32]) -> list[int]:
-    """One rising long for each latent."""
+    """One ascending long for each latent."""
     bits = values.astype("<f4").view("<u4").astype(np.uint64)
     return ((indices.astype(np.uint64) << np.uint64(32)) | bits).tolist()
 
@@ -60,7 +61,13 @@ def unpack_codes(rows: Rows, packed: Sequence[Sequence[int]], latent_count: int)
     longs = np.array([long for code in packed for long in code], dtype=np.uint64)
     indptr = np.concatenate([[0], np.cumsum([len(code) for code in packed])]).astype(np.uint32)
     values = (longs & np.uint64(0xFFFFFFFF)).astype("<u4").view("<f4").astype(np.float32, copy=False)
-    return Codes(rows, indptr, (longs >> np.uint64(32)).astype(np.uint32), values, latent_count)
+    return Codes(
+        rows=rows,
+        indptr=indptr,
+        indices=(longs >> np.uint64(32)).astype(np.uint32),
+        values=values,
+        latent_count=latent_count,
+    )
 
 
 def latent_range(latent: int, minimum: float, *, inclusive: bool) -> dict[str, int]:
@@ -72,3 +79,13 @@ def latent_range(latent: int, minimum: float, *, inclusive: bool) -> dict[str, i
     if exact < minimum or (exact == minimum and not inclusive) or not bits:
         bits += 1
     return {"gte": base + bits, "lt": base + (1 << 32)}
+
+
+def pack_tokens(tokens: Sequence[str]) -> str:
+    """Tokens as they are stored and indexed: split at blanks, and countable by `count_tokens`."""
+    return f" {'  '.join(tokens)} "
+
+
+def count_tokens(packed: str, terms: Sequence[str]) -> list[int]:
+    """How often each term occurs in packed tokens."""
+    return [packed.count(f" {term} ") for term in terms]

@@ -1,7 +1,7 @@
 """Writes streams into the cluster.
 
-Each document's version is the revision it was written at: who is late with an older one is refused by the cluster, and
-several search services may follow one owner into one index. The revision that a stream has reached stands in the
+Each document's version is the revision at which it was written: the cluster rejects a late write of an older one, so
+several search services can follow one owner into one index. The position that a stream has reached stands in the
 mapping's `_meta`, written after everything before it is durable.
 """
 
@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from prisma_common.wire import Codes
-from services.search import scoring
-from services.search.index import Rows, Stream, TextItem, Vectors
+from services.search import tokens
+from services.search.backend import Position, Rows, Stream, TextItem, Vectors
 from services.search.opensearch import mappings, packing
 from services.search.opensearch.cluster import Cluster
 
@@ -37,13 +37,13 @@ class Indices(Protocol):
 class StreamWriter:
     """Writes one stream: into the index in use, or into a new one that takes its place at the commit."""
 
-    def __init__(self, indices: Indices, stream: Stream, revision: int, *, anew: bool) -> None:
-        self._indices, self._stream, self._revision = indices, stream, revision
+    def __init__(self, indices: Indices, stream: Stream, position: Position, *, rebuild: bool) -> None:
+        self._indices, self._stream, self._position = indices, stream, position
         self._cluster = indices.cluster
-        held = None if anew else indices.current(stream)
-        self._fresh = held is None
-        self._meta: dict[str, Any] = {"version": mappings.VERSION} if held is None else dict(held[1])
-        self._name = indices.make(stream, self._meta) if held is None else held[0]
+        current = None if rebuild else indices.current(stream)
+        self._fresh = current is None
+        self._meta: dict[str, Any] = {"version": mappings.VERSION} if current is None else dict(current[1])
+        self._name = indices.make(stream, self._meta) if current is None else current[0]
         self._closed = False
 
     def delete(self, rows: Rows) -> None:
@@ -53,7 +53,7 @@ class StreamWriter:
         with self._cluster.outages():
             self._cluster.client.indices.refresh(index=self._name)
             self._cluster.client.indices.flush(index=self._name)
-            self._meta.update(revision=self._revision, update_time=time.time())
+            self._meta.update(history=self._position.history, revision=self._position.revision, update_time=time.time())
             self._cluster.client.indices.put_mapping(index=self._name, body={"_meta": self._meta})
         if self._fresh:
             self._indices.take(self._stream, self._name)
@@ -75,13 +75,13 @@ class StreamWriter:
         return {"index": self._head(row)}, {"row": row, **source}
 
     def _head(self, row: int) -> dict[str, Any]:
-        return {"_id": str(row), "version": self._revision + 1, "version_type": "external_gte"}
+        return {"_id": str(row), "version": self._position.revision + 1, "version_type": "external_gte"}
 
     def _agree(self, key: str, value: int, what: str) -> None:
-        """Holds that a number is the same in all of a stream, and keeps it from the first."""
-        known = self._meta.get(key)
-        if known and known != value:
-            raise ValueError(f"expected {what} {known}, got {value}")
+        """Checks that a number is the same in all of a stream, and remembers the first one."""
+        expected = self._meta.get(key)
+        if expected and expected != value:
+            raise ValueError(f"expected {what} {expected}, got {value}")
         self._meta[key] = value
 
 
@@ -89,20 +89,7 @@ class TextWriter(StreamWriter):
     """Writes documents or labels."""
 
     def upsert(self, items: Sequence[TextItem]) -> None:
-        self._write(
-            [
-                self._put(
-                    item.row,
-                    {
-                        "body": scoring.pack_tokens(item.tokens),
-                        "length": len(item.tokens),
-                        "facets": list(item.facets),
-                        "payload": dict(item.payload),
-                    },
-                )
-                for item in items
-            ]
-        )
+        self._write([self._put(item.row, _source(item)) for item in items])
 
 
 class VectorWriter(StreamWriter):
@@ -132,3 +119,16 @@ class CodeWriter(StreamWriter):
         self._write(
             [self._put(int(row), {"codes": packing.pack_code(*codes.row(place))}) for place, row in enumerate(rows)]
         )
+
+
+def _source(item: TextItem) -> dict[str, Any]:
+    words = tokens.tokens(item.text)
+    return {
+        "body": packing.pack_tokens(words),
+        "length": len(words),
+        "name": item.name,
+        "facets": list(item.facets),
+        "keys": list(item.keys),
+        "fingerprint": format(item.fingerprint, packing.FINGERPRINT_FORMAT),
+        "payload": dict(item.payload),
+    }

@@ -233,7 +233,7 @@ class GetIndexStatusRequest(_message.Message):
 class IndexStatus(_message.Message):
     __slots__ = ("dataset", "backend", "current", "streams", "size_bytes")
     class Stream(_message.Message):
-        __slots__ = ("kind", "resource", "indexed_revision", "owner_revision", "item_count", "update_time", "error")
+        __slots__ = ("kind", "resource", "indexed_revision", "owner_revision", "item_count", "update_time", "error", "current")
         KIND_FIELD_NUMBER: _ClassVar[int]
         RESOURCE_FIELD_NUMBER: _ClassVar[int]
         INDEXED_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -241,6 +241,7 @@ class IndexStatus(_message.Message):
         ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
         UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
         ERROR_FIELD_NUMBER: _ClassVar[int]
+        CURRENT_FIELD_NUMBER: _ClassVar[int]
         kind: str
         resource: str
         indexed_revision: int
@@ -248,7 +249,8 @@ class IndexStatus(_message.Message):
         item_count: int
         update_time: _timestamp_pb2.Timestamp
         error: str
-        def __init__(self, kind: _Optional[str] = ..., resource: _Optional[str] = ..., indexed_revision: _Optional[int] = ..., owner_revision: _Optional[int] = ..., item_count: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[str] = ...) -> None: ...
+        current: bool
+        def __init__(self, kind: _Optional[str] = ..., resource: _Optional[str] = ..., indexed_revision: _Optional[int] = ..., owner_revision: _Optional[int] = ..., item_count: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[str] = ..., current: _Optional[bool] = ...) -> None: ...
     DATASET_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]

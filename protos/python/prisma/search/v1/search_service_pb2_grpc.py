@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class SearchServiceStub:
-    """Search over documents and features. The index is derived: it can be rebuilt from the other services at any time.
+    """Searches documents and features. The index is derived: it can be rebuilt from the other services at any time.
     """
 
     def __init__(self, channel):
@@ -69,13 +69,13 @@ class SearchServiceStub:
 
 
 class SearchServiceServicer:
-    """Search over documents and features. The index is derived: it can be rebuilt from the other services at any time.
+    """Searches documents and features. The index is derived: it can be rebuilt from the other services at any time.
     """
 
     def SearchDocuments(self, request, context):
         """Searches the documents of one dataset, or of all (`datasets/-`).
         Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (what embeds or encodes the query is away).
+        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +90,7 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FindSimilarDocuments(self, request, context):
-        """Finds the documents closest to a document by cosine, itself left out, and says which features they share.
+        """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
         Errors: DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -98,7 +98,7 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReindexDataset(self, request, context):
-        """Builds the index of a dataset and its runs anew beside the old one, then takes it in use, as a job.
+        """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
         Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -106,14 +106,14 @@ class SearchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReindexRun(self, request, context):
-        """Reads codes and labels of a run into the index anew, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+        """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetIndexStatus(self, request, context):
-        """Returns how far the index of a dataset is behind the services it derives from.
+        """Returns how far the index of a dataset is behind the services that it derives from.
         Errors: DATASET_NOT_FOUND, SEARCH_BACKEND_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -162,7 +162,7 @@ def add_SearchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SearchService:
-    """Search over documents and features. The index is derived: it can be rebuilt from the other services at any time.
+    """Searches documents and features. The index is derived: it can be rebuilt from the other services at any time.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SearchServiceStub:
-    """Search over documents and features. The index is derived: it can be rebuilt from the other services at any time."""
+    """Searches documents and features. The index is derived: it can be rebuilt from the other services at any time."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,58 +37,58 @@ class SearchServiceStub:
     SearchDocuments: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchDocumentsRequest, _search_service_pb2.SearchDocumentsResponse]
     """Searches the documents of one dataset, or of all (`datasets/-`).
     Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (what embeds or encodes the query is away).
+    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
     """
     SearchFeatures: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]
     """Searches the features of a run by their labels, keywords and descriptions.
     Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
     """
     FindSimilarDocuments: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.FindSimilarDocumentsRequest, _search_service_pb2.FindSimilarDocumentsResponse]
-    """Finds the documents closest to a document by cosine, itself left out, and says which features they share.
+    """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
     Errors: DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
     """
     ReindexDataset: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ReindexDatasetRequest, _job_pb2.Job]
-    """Builds the index of a dataset and its runs anew beside the old one, then takes it in use, as a job.
+    """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
     Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
     """
     ReindexRun: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ReindexRunRequest, _job_pb2.Job]
-    """Reads codes and labels of a run into the index anew, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
+    """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
     GetIndexStatus: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.GetIndexStatusRequest, _search_service_pb2.IndexStatus]
-    """Returns how far the index of a dataset is behind the services it derives from.
+    """Returns how far the index of a dataset is behind the services that it derives from.
     Errors: DATASET_NOT_FOUND, SEARCH_BACKEND_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class SearchServiceAsyncStub(SearchServiceStub):
-    """Search over documents and features. The index is derived: it can be rebuilt from the other services at any time."""
+    """Searches documents and features. The index is derived: it can be rebuilt from the other services at any time."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SearchDocuments: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchDocumentsRequest, _search_service_pb2.SearchDocumentsResponse]  # type: ignore[assignment]
     """Searches the documents of one dataset, or of all (`datasets/-`).
     Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (what embeds or encodes the query is away).
+    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
     """
     SearchFeatures: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]  # type: ignore[assignment]
     """Searches the features of a run by their labels, keywords and descriptions.
     Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
     """
     FindSimilarDocuments: _aio.UnaryUnaryMultiCallable[_search_service_pb2.FindSimilarDocumentsRequest, _search_service_pb2.FindSimilarDocumentsResponse]  # type: ignore[assignment]
-    """Finds the documents closest to a document by cosine, itself left out, and says which features they share.
+    """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
     Errors: DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
     """
     ReindexDataset: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ReindexDatasetRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Builds the index of a dataset and its runs anew beside the old one, then takes it in use, as a job.
+    """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
     Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
     """
     ReindexRun: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ReindexRunRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Reads codes and labels of a run into the index anew, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
+    """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
     GetIndexStatus: _aio.UnaryUnaryMultiCallable[_search_service_pb2.GetIndexStatusRequest, _search_service_pb2.IndexStatus]  # type: ignore[assignment]
-    """Returns how far the index of a dataset is behind the services it derives from.
+    """Returns how far the index of a dataset is behind the services that it derives from.
     Errors: DATASET_NOT_FOUND, SEARCH_BACKEND_UNAVAILABLE.
     """
 
 class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Search over documents and features. The index is derived: it can be rebuilt from the other services at any time."""
+    """Searches documents and features. The index is derived: it can be rebuilt from the other services at any time."""
 
     @_abc_1.abstractmethod
     def SearchDocuments(
@@ -98,7 +98,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_search_service_pb2.SearchDocumentsResponse, _abc.Awaitable[_search_service_pb2.SearchDocumentsResponse]]:
         """Searches the documents of one dataset, or of all (`datasets/-`).
         Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (what embeds or encodes the query is away).
+        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
         """
 
     @_abc_1.abstractmethod
@@ -117,7 +117,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.FindSimilarDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.FindSimilarDocumentsResponse, _abc.Awaitable[_search_service_pb2.FindSimilarDocumentsResponse]]:
-        """Finds the documents closest to a document by cosine, itself left out, and says which features they share.
+        """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
         Errors: DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
         """
 
@@ -127,7 +127,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.ReindexDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Builds the index of a dataset and its runs anew beside the old one, then takes it in use, as a job.
+        """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
         Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
         """
 
@@ -137,7 +137,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.ReindexRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Reads codes and labels of a run into the index anew, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
+        """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
     def GetIndexStatus(
@@ -145,7 +145,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.GetIndexStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.IndexStatus, _abc.Awaitable[_search_service_pb2.IndexStatus]]:
-        """Returns how far the index of a dataset is behind the services it derives from.
+        """Returns how far the index of a dataset is behind the services that it derives from.
         Errors: DATASET_NOT_FOUND, SEARCH_BACKEND_UNAVAILABLE.
         """
 

@@ -1,0 +1,145 @@
+"""Results as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from prisma.search.v1 import search_service_pb2 as pb2
+from services.chassis.paging import Page
+from services.search.query import (
+    REACHABLE_HITS,
+    Answer,
+    DocumentSearch,
+    FeatureHit,
+    FeaturePage,
+    FeatureSearch,
+    Hit,
+    StreamStatus,
+)
+
+
+def document_page(search: DocumentSearch, page: Page, answer: Answer) -> pb2.SearchDocumentsResponse:
+    """A page of documents, with the token of the next one."""
+    end = search.offset + search.limit
+    return pb2.SearchDocumentsResponse(
+        hits=[document_hit(hit) for hit in answer.page.hits],
+        total_size=answer.page.total,
+        query_features=_query_features(answer),
+        notices=answer.notices,
+        next_page_token=page.next_token(end) if answer.page.has_more and end < REACHABLE_HITS else None,
+    )
+
+
+def feature_page(search: FeatureSearch, page: Page, features: FeaturePage) -> pb2.SearchFeaturesResponse:
+    """A page of features, with the token of the next one."""
+    end = search.offset + search.limit
+    return pb2.SearchFeaturesResponse(
+        hits=[_feature_hit(search.run, hit) for hit in features.hits],
+        total_size=features.total,
+        next_page_token=page.next_token(end) if end < features.total else None,
+    )
+
+
+def document_hit(hit: Hit) -> pb2.DocumentHit:
+    """A document that matches, and why."""
+    return pb2.DocumentHit(
+        document=hit.payload["name"],
+        key=hit.payload["key"],
+        row=hit.row,
+        rank=hit.rank,
+        score=hit.score,
+        parts=[
+            pb2.DocumentHit.ScorePart(part=part.name, score=part.score, rank=part.rank, contribution=part.contribution)
+            for part in hit.parts
+        ],
+        snippet=hit.snippet.text,
+        highlights=[pb2.DocumentHit.Highlight(start=start, end=end) for start, end in hit.snippet.highlights],
+        shared_features=[
+            pb2.DocumentHit.SharedFeature(
+                index=feature.index,
+                label=feature.label,
+                query_activation=feature.query_activation,
+                document_activation=feature.document_activation,
+                contribution=feature.contribution,
+            )
+            for feature in hit.shared
+        ],
+        metadata=_struct(hit.payload["metadata"]),
+    )
+
+
+def index_status(dataset: str, *, backend: str, streams: Sequence[StreamStatus], size_bytes: int) -> pb2.IndexStatus:
+    """How far the index of a dataset is."""
+    return pb2.IndexStatus(
+        dataset=dataset,
+        backend=backend,
+        current=all(stream.is_current for stream in streams),
+        streams=[_stream_status(stream) for stream in streams],
+        size_bytes=size_bytes,
+    )
+
+
+def _stream_status(status: StreamStatus) -> pb2.IndexStatus.Stream:
+    return pb2.IndexStatus.Stream(
+        kind=status.kind.value,
+        resource=status.resource,
+        indexed_revision=status.indexed_revision,
+        owner_revision=status.owner_revision,
+        item_count=status.item_count,
+        update_time=_timestamp(status.update_time) if status.update_time is not None else None,
+        error=status.error,
+        current=status.is_current,
+    )
+
+
+def _query_features(answer: Answer) -> list[pb2.QueryFeature]:
+    """The latents of a query, the strongest first."""
+    if answer.code is None:
+        return []
+    pairs = zip(answer.code.indices.tolist(), answer.code.weights.tolist(), strict=True)
+    return [
+        pb2.QueryFeature(index=index, label=answer.labels.get(index), activation=weight)
+        for index, weight in sorted(pairs, key=lambda pair: (-abs(pair[1]), pair[0]))
+    ]
+
+
+def _feature_hit(run: str, hit: FeatureHit) -> pb2.FeatureHit:
+    return pb2.FeatureHit(feature=f"{run}/features/{hit.index}", index=hit.index, score=hit.score, **hit.payload)
+
+
+def _struct(metadata: Mapping[str, object]) -> Struct:
+    """JSON as a Struct. Built from its messages: three times as fast as `Struct.update`."""
+    struct = Struct()
+    for key, value in metadata.items():
+        _set(struct.fields[key], value)
+    return struct
+
+
+def _set(target: Value, value: object) -> None:
+    if isinstance(value, bool):
+        target.bool_value = value
+    elif isinstance(value, int | float):
+        target.number_value = value
+    elif isinstance(value, str):
+        target.string_value = value
+    elif isinstance(value, Mapping):
+        target.struct_value.SetInParent()
+        for key, item in cast("Mapping[str, object]", value).items():
+            _set(target.struct_value.fields[key], item)
+    elif isinstance(value, list | tuple):
+        target.list_value.SetInParent()
+        for item in cast("Sequence[object]", value):
+            _set(target.list_value.values.add(), item)
+    else:
+        target.null_value = 0  # type: ignore[assignment]  # NULL_VALUE
+
+
+def _timestamp(seconds: float) -> Timestamp:
+    """A moment, from seconds since 1970."""
+    stamp = Timestamp()
+    stamp.FromNanoseconds(int(seconds * 1e9))
+    return stamp

@@ -1,0 +1,231 @@
+"""Searches and their results, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from services.search import facets
+from services.search.backend import Kind, LatentQuery, Vectors
+from services.search.fusion import Fusion
+from services.search.snippets import Snippet
+
+ALL_DATASETS = "datasets/-"
+TEXT_WEIGHT = 0.7
+DENSE_WEIGHT = 0.3
+REACHABLE_HITS = 1000
+"""Hits that can be paged through."""
+
+
+class Mode(Enum):
+    """How documents are ranked."""
+
+    FULL_TEXT = auto()
+    SEMANTIC = auto()
+    SPARSE = auto()
+    HYBRID = auto()
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the query's vector ranks documents."""
+        return self in (Mode.SEMANTIC, Mode.HYBRID)
+
+
+@dataclass(frozen=True)
+class MetadataCondition:
+    """A metadata value that documents must have."""
+
+    key: str
+    literal: str
+    """As the filter has it."""
+
+    @property
+    def facets(self) -> tuple[str, ...]:
+        """The facets of which a document must have one."""
+        return facets.literal_facets(self.key, self.literal)
+
+
+@dataclass(frozen=True)
+class LatentCondition:
+    """A latent that must be active."""
+
+    latent: int
+    minimum: float
+    inclusive: bool
+    """Whether the minimum itself is enough."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What documents must have: all of it."""
+
+    metadata: tuple[MetadataCondition, ...] = ()
+    latents: tuple[LatentCondition, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.metadata or self.latents)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How the parts of a hybrid search are weighed and joined."""
+
+    fusion: Fusion = Fusion.MIN_MAX
+    text_weight: float = TEXT_WEIGHT
+    dense_weight: float = DENSE_WEIGHT
+
+
+@dataclass(frozen=True)
+class DocumentSearch:
+    """A search for documents, by names."""
+
+    dataset: str
+    run: str | None
+    text: str
+    mode: Mode
+    latents: LatentQuery | None = None
+    """Replace the query's code."""
+    condition: Condition = field(default_factory=Condition)
+    scoring: Scoring = field(default_factory=Scoring)
+    offset: int = 0
+    limit: int = 20
+
+
+@dataclass(frozen=True)
+class DocumentQuery:
+    """A search for documents, by uids."""
+
+    datasets: Sequence[str]
+    mode: Mode
+    terms: Sequence[str] = ()
+    vector: Vectors | None = None
+    """(d,) of the query; None where documents are not ranked by it."""
+    dense_datasets: frozenset[str] = frozenset()
+    """Datasets whose vectors can be compared with the query's."""
+    run: str | None = None
+    """The run whose codes are searched, shown and filtered by."""
+    code: LatentQuery | None = None
+    """The query's code, or the latents given instead."""
+    condition: Condition = field(default_factory=Condition)
+    scoring: Scoring = field(default_factory=Scoring)
+    offset: int = 0
+    limit: int = 20
+
+
+@dataclass(frozen=True)
+class FeatureSearch:
+    """A search for features of a run."""
+
+    run: str
+    terms: Sequence[str]
+    offset: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class SimilarSearch:
+    """A search for the documents closest to one."""
+
+    dataset: str
+    document: str
+    run: str | None
+    limit: int
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """One part of a hit's score."""
+
+    name: str
+    score: float | None
+    """None where the document cannot be scored by this part."""
+    rank: int | None
+    """From 1; None where the hit is not among the part's candidates."""
+    contribution: float
+
+
+@dataclass(frozen=True)
+class SharedFeature:
+    """A latent that is active in query and document."""
+
+    index: int
+    label: str | None
+    query_activation: float
+    document_activation: float
+    contribution: float
+    """Its share of the dot product, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that matches."""
+
+    dataset: str
+    row: int
+    rank: int
+    score: float
+    parts: Sequence[ScorePart]
+    payload: dict[str, Any]
+    """As indexed: name, key, text and metadata."""
+    snippet: Snippet
+    shared: Sequence[SharedFeature] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some hits."""
+
+    hits: Sequence[Hit] = ()
+    total: int = 0
+    """Documents that match."""
+    has_more: bool = False
+    """Whether another page follows."""
+
+
+@dataclass(frozen=True)
+class FeatureHit:
+    """A feature whose words match."""
+
+    index: int
+    score: float
+    payload: dict[str, Any]
+    """label, description, density, max_activation."""
+
+
+@dataclass(frozen=True)
+class FeaturePage:
+    """Some features, and how many match."""
+
+    hits: Sequence[FeatureHit]
+    total: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Hits, and what is missing from them."""
+
+    page: Page
+    code: LatentQuery | None
+    """The query's active latents; None where there is no run or no query."""
+    labels: dict[int, str]
+    """Of the code's latents."""
+    notices: list[str]
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """How far a stream of the index is."""
+
+    kind: Kind
+    resource: str
+    indexed_revision: int | None
+    """None before the first commit."""
+    owner_revision: int | None
+    """None while the owner does not answer."""
+    is_current: bool
+    """Whether history and revision are the owner's."""
+    item_count: int
+    update_time: float | None
+    error: str | None

@@ -1,0 +1,219 @@
+"""Requests as searches: everything that a request may contain is checked here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prisma.search.v1 import search_service_pb2 as pb2
+from services.chassis import names
+from services.chassis.errors import InvalidArgument
+from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.paging import InvalidPageToken, Page
+from services.search import tokens
+from services.search.backend import LatentQuery
+from services.search.fusion import Fusion
+from services.search.query import (
+    ALL_DATASETS,
+    DENSE_WEIGHT,
+    REACHABLE_HITS,
+    TEXT_WEIGHT,
+    Condition,
+    DocumentSearch,
+    FeatureSearch,
+    LatentCondition,
+    MetadataCondition,
+    Mode,
+    Scoring,
+    SimilarSearch,
+)
+
+MAX_QUERY_CHARACTERS = 100_000
+MAX_LATENTS = 256
+MAX_CONDITIONS = 100
+MAX_FEATURES_OFFSET = 1 << 31
+_MODES = {
+    pb2.SearchDocumentsRequest.MODE_UNSPECIFIED: Mode.HYBRID,
+    pb2.SearchDocumentsRequest.MODE_FULL_TEXT: Mode.FULL_TEXT,
+    pb2.SearchDocumentsRequest.MODE_SEMANTIC: Mode.SEMANTIC,
+    pb2.SearchDocumentsRequest.MODE_SPARSE: Mode.SPARSE,
+    pb2.SearchDocumentsRequest.MODE_HYBRID: Mode.HYBRID,
+}
+_FUSIONS = {
+    pb2.SearchDocumentsRequest.FUSION_UNSPECIFIED: Fusion.MIN_MAX,
+    pb2.SearchDocumentsRequest.FUSION_MIN_MAX: Fusion.MIN_MAX,
+    pb2.SearchDocumentsRequest.FUSION_RECIPROCAL_RANK: Fusion.RECIPROCAL_RANK,
+}
+_FILTER_FIELDS = {"metadata.": "=", "latent.": "> >="}
+
+
+@dataclass(frozen=True)
+class PagedDocumentSearch:
+    """A search for documents, and the page that tokens of the next one are made from."""
+
+    search: DocumentSearch
+    page: Page
+
+
+@dataclass(frozen=True)
+class PagedFeatureSearch:
+    """A search for features, and the page that tokens of the next one are made from."""
+
+    search: FeatureSearch
+    page: Page
+
+
+def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
+    """Raises InvalidArgument, InvalidFilter, InvalidPageToken."""
+    if request.parent != ALL_DATASETS:
+        names.parse("datasets/{dataset}", request.parent, "parent")
+    run = run_name(request.run, "run") if request.run else None
+    mode, fusion = _MODES.get(request.mode), _FUSIONS.get(request.fusion)
+    if mode is None:
+        raise InvalidArgument.field("mode", f"expected a mode that this server knows, got {request.mode}")
+    if fusion is None:
+        raise InvalidArgument.field("fusion", f"expected a fusion that this server knows, got {request.fusion}")
+    scoring = _scoring(request, mode, fusion)
+    text = _query(request.query, required=not request.latents)
+    condition = _condition(request.filter)
+    latents = _latents(request.latents)
+    if run is None and (mode is Mode.SPARSE or condition.latents or latents):
+        raise InvalidArgument.field("run", "expected a run: latents mean nothing without one")
+    if latents and mode is not Mode.SPARSE:
+        raise InvalidArgument.field("latents", "expected none: only MODE_SPARSE searches by latents")
+    if run is not None and request.parent == ALL_DATASETS:
+        raise InvalidArgument.field("run", "expected none with `datasets/-`: a run belongs to one dataset")
+    page = _page(request, mode, scoring)
+    search = DocumentSearch(
+        dataset=request.parent,
+        run=run,
+        text=text,
+        mode=mode,
+        latents=latents,
+        condition=condition,
+        scoring=scoring,
+        offset=_offset(page, REACHABLE_HITS),
+        limit=page.size,
+    )
+    return PagedDocumentSearch(search, page)
+
+
+def feature_search(request: pb2.SearchFeaturesRequest) -> PagedFeatureSearch:
+    """Raises InvalidArgument, InvalidPageToken."""
+    run = run_name(request.parent, "parent")
+    terms = tokens.terms(_query(request.query, required=True))
+    bound_to = (request.parent, request.query)
+    page = Page.of(request.page_size, request.page_token, bound_to=bound_to, default=50, maximum=1000)
+    return PagedFeatureSearch(FeatureSearch(run, terms, _offset(page, MAX_FEATURES_OFFSET), page.size), page)
+
+
+def similar_search(request: pb2.FindSimilarDocumentsRequest) -> SimilarSearch:
+    """Raises InvalidArgument."""
+    dataset = names.parse("datasets/{dataset}/documents/{document}", request.document, "document")[0]
+    return SimilarSearch(
+        dataset=f"datasets/{dataset}",
+        document=request.document,
+        run=run_name(request.run, "run") if request.run else None,
+        limit=Page.of(request.page_size, "", bound_to=(), default=5, maximum=100).size,
+    )
+
+
+def run_name(name: str, field: str) -> str:
+    """`runs/{run}`, checked. Raises InvalidArgument that names the field."""
+    names.parse("runs/{run}", name, field)
+    return name
+
+
+def dataset_name(name: str, field: str) -> str:
+    """`datasets/{dataset}`, checked. Raises InvalidArgument that names the field."""
+    names.parse("datasets/{dataset}", name, field)
+    return name
+
+
+def _page(request: pb2.SearchDocumentsRequest, mode: Mode, scoring: Scoring) -> Page:
+    bound_to = (
+        request.parent,
+        request.query,
+        mode.value,
+        request.run,
+        request.filter,
+        scoring.fusion.value,
+        scoring.text_weight,
+        scoring.dense_weight,
+        [(latent.index, latent.weight) for latent in request.latents],
+    )
+    return Page.of(request.page_size, request.page_token, bound_to=bound_to, default=20, maximum=200)
+
+
+def _offset(page: Page, end: int) -> int:
+    """How many hits come before the page. Raises InvalidPageToken."""
+    if page.after is None:
+        return 0
+    if not isinstance(page.after, int) or not 0 < page.after < end:
+        raise InvalidPageToken("page_token: it is damaged; start again without a token")
+    return page.after
+
+
+def _query(text: str, *, required: bool) -> str:
+    if required and not text.strip():
+        raise InvalidArgument.field("query", "expected words to search for, got none")
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise InvalidArgument.field("query", f"expected at most {MAX_QUERY_CHARACTERS} characters, got {len(text)}")
+    return text
+
+
+def _scoring(request: pb2.SearchDocumentsRequest, mode: Mode, fusion: Fusion) -> Scoring:
+    text_weight = request.text_weight if request.HasField("text_weight") else TEXT_WEIGHT
+    dense_weight = request.dense_weight if request.HasField("dense_weight") else DENSE_WEIGHT
+    for field, weight in (("text_weight", text_weight), ("dense_weight", dense_weight)):
+        if not 0 <= weight <= 1:
+            raise InvalidArgument.field(field, f"expected 0 to 1, got {weight}")
+    if mode is Mode.HYBRID and not text_weight and not dense_weight:
+        raise InvalidArgument.field(
+            "text_weight", "expected more than 0 for it or for dense_weight: with both 0, every document scores 0"
+        )
+    return Scoring(fusion, text_weight, dense_weight)
+
+
+def _latents(latents: Sequence[pb2.LatentWeight]) -> LatentQuery | None:
+    if not latents:
+        return None
+    if len(latents) > MAX_LATENTS:
+        raise InvalidArgument.field("latents", f"expected at most {MAX_LATENTS}, got {len(latents)}")
+    weights = {latent.index: latent.weight for latent in latents}
+    if len(weights) < len(latents):
+        raise InvalidArgument.field("latents", "expected each latent once")
+    if not all(math.isfinite(weight) for weight in weights.values()):
+        raise InvalidArgument.field("latents", "expected finite weights")
+    if not any(weights.values()):
+        raise InvalidArgument.field("latents", "expected a weight that is not 0: else every document scores 0")
+    indices = sorted(weights)
+    return LatentQuery(
+        np.array(indices, dtype=np.uint32),
+        np.array([weights[index] for index in indices], dtype=np.float64),
+    )
+
+
+def _condition(text: str) -> Condition:
+    terms = parse_filter(text, _FILTER_FIELDS)
+    if len(terms) > MAX_CONDITIONS:
+        raise InvalidFilter(f"filter: expected at most {MAX_CONDITIONS} comparisons, got {len(terms)}")
+    latents = [term for term in terms if term.field.startswith("latent.")]
+    return Condition(
+        metadata=tuple(
+            MetadataCondition(term.field.removeprefix("metadata."), term.value)
+            for term in terms
+            if term.field.startswith("metadata.")
+        ),
+        latents=tuple(_latent_condition(term) for term in latents),
+    )
+
+
+def _latent_condition(term: Term) -> LatentCondition:
+    index = term.field.removeprefix("latent.")
+    if not (index.isascii() and index.isdecimal() and len(index) < 10 and math.isfinite(term.number())):
+        raise InvalidFilter(f"filter: expected latent.<index> and a number, got {term.field} {term.op} {term.value}")
+    return LatentCondition(int(index), term.number(), term.op == ">=")

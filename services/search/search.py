@@ -1,0 +1,407 @@
+"""Answers searches by name: which index to ask, what of the query must be embedded, and what the answer lacks.
+
+No owner is asked for what the catalog knows. Of the query, the embedder makes a vector and the trainer a code, once
+each, and only where the mode or the shown features need them; ranking goes on meanwhile unless it needs the code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from services.chassis.errors import Code, InvalidArgument, PrismaError
+from services.chassis.threads import in_thread
+from services.search import tokens
+from services.search.backend import Index, Kind, LatentQuery, Position, Stream, StreamState, Vectors
+from services.search.errors import (
+    DatasetNotFound,
+    DocumentNotEmbedded,
+    DocumentNotFound,
+    IndexDamaged,
+    IndexNotReady,
+    MeaninglessQuery,
+    RunNotFound,
+)
+from services.search.notices import Notices, States
+from services.search.owners import Catalog, Dataset, Run
+from services.search.query import (
+    ALL_DATASETS,
+    Answer,
+    DocumentQuery,
+    DocumentSearch,
+    FeaturePage,
+    FeatureSearch,
+    Hit,
+    Mode,
+    Page,
+    SimilarSearch,
+    StreamStatus,
+)
+from services.search.ranking import Ranker, Ranking
+
+_Result = TypeVar("_Result")
+
+
+class Owners(Protocol):
+    """What the other services are asked while a search is answered."""
+
+    async def dataset(self, name: str) -> Dataset: ...
+
+    async def run(self, name: str) -> Run: ...
+
+    async def document_row(self, name: str) -> int: ...
+
+    async def embed(self, model: str, text: str) -> Vectors: ...
+
+    async def encode(self, run: str, vector: Vectors) -> LatentQuery: ...
+
+    async def label_position(self, run: str, since: Position | None) -> Position | None: ...
+
+
+@dataclass
+class _Plan:
+    """What a search for documents works on, as it is decided step by step."""
+
+    datasets: list[Dataset]
+    run: Run | None
+    states: States
+    notices: list[str]
+    dense_datasets: frozenset[str] = frozenset()
+    model: str | None = None
+    """The embedding model of the query; None if the query is not embedded."""
+
+    def state(self, kind: Kind, uid: str) -> StreamState | None:
+        """The last commit of a stream."""
+        return self.states.get(Stream(kind, uid))
+
+
+class Search:
+    """Searches by names. All methods raise PrismaError."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        owners: Owners,
+        catalog: Catalog,
+        repair: Callable[[Stream], None],
+        errors: dict[Stream, str],
+    ) -> None:
+        """repair: called for a stream that turned out to be damaged. errors: why streams are not up to date."""
+        self._index = index
+        self._owners = owners
+        self._catalog = catalog
+        self._repair = repair
+        self._errors = errors
+        self._ranker = Ranker(index)
+        self._notices = Notices(index)
+
+    async def documents(self, search: DocumentSearch) -> Answer:
+        """Searches the documents of one dataset, or of all."""
+        datasets = await self._find_datasets(search.dataset)
+        run = await self._find_run_of(search.run, datasets[0]) if search.run else None
+        plan = await self._read(self._plan, search, datasets, run)
+        if not plan.datasets:
+            return Answer(Page(), None, {}, plan.notices)
+        vector = await self._embed(search, plan)
+        encoding = asyncio.ensure_future(self._encode(search, plan, vector))
+        try:
+            return await self._rank(search, plan, vector, encoding)
+        finally:
+            encoding.cancel()
+
+    async def features(self, search: FeatureSearch) -> FeaturePage:
+        """Searches the features of a run."""
+        run = await self._find_run(search.run)
+        return await self._read(self._ranker.features, run.uid, search)
+
+    async def similar(self, search: SimilarSearch) -> tuple[list[Hit], list[str]]:
+        """Searches by a document's own vector; returns the hits, and notices."""
+        dataset = (await self._find_datasets(search.dataset))[0]
+        run = await self._find_run_of(search.run, dataset) if search.run else None
+        row = await self._find_row(dataset, search.document)
+        return await self._read(partial(self._similar, search, dataset=dataset, run=run, row=row))
+
+    async def status(self, name: str) -> tuple[list[StreamStatus], int]:
+        """How far the streams of a dataset and of its runs are, by asking their owners; and their bytes on disk."""
+        dataset = (await self._find_datasets(name))[0]
+        owner = await _or_none(self._owners.dataset(name))
+        runs = self._catalog.runs_of(dataset.uid)
+        statuses = [
+            await self._status(Stream(kind, dataset.uid), name, owner.position if owner else None)
+            for kind in (Kind.DOCUMENTS, Kind.VECTORS)
+        ]
+        for run in runs:
+            current_run = await _or_none(self._owners.run(run.name))
+            codes, labels = Stream(Kind.CODES, run.uid), Stream(Kind.LABELS, run.uid)
+            statuses.append(await self._status(codes, run.name, current_run.position if current_run else None))
+            state = await in_thread(self._index.state, labels)
+            position = await _or_none(self._owners.label_position(run.name, state.position if state else None))
+            statuses.append(await self._status(labels, run.name, position))
+        sizes = [await in_thread(self._index.size_bytes, uid) for uid in (dataset.uid, *(run.uid for run in runs))]
+        return statuses, sum(sizes)
+
+    async def find_dataset(self, name: str) -> Dataset:
+        """The dataset of this name. Raises DatasetNotFound."""
+        return (await self._find_datasets(name))[0]
+
+    async def find_run(self, name: str) -> Run:
+        """The run of this name. Raises RunNotFound."""
+        return await self._find_run(name)
+
+    async def _read(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        """Reads the index in a thread; damage that this meets is repaired in the background."""
+        try:
+            return await in_thread(function, *arguments)
+        except IndexDamaged as error:
+            self._repair(error.stream)
+            raise
+
+    def _plan(self, search: DocumentSearch, datasets: Sequence[Dataset], run: Run | None) -> _Plan:
+        """Which datasets can be searched how, and what is missing. Blocks."""
+        streams = [Stream(kind, dataset.uid) for dataset in datasets for kind in (Kind.DOCUMENTS, Kind.VECTORS)]
+        streams += [Stream(Kind.CODES, run.uid)] if run else []
+        states = {stream: self._index.state(stream) for stream in streams}
+        plan = _Plan(datasets=[], run=run, states=states, notices=[])
+        for dataset in datasets:
+            if plan.state(Kind.DOCUMENTS, dataset.uid) is not None:
+                plan.datasets.append(dataset)
+            elif search.dataset != ALL_DATASETS:
+                plan.notices += self._not_indexed(dataset)
+        if not plan.datasets:
+            return plan
+        self._plan_run(search, plan)
+        self._plan_vectors(search, plan)
+        for dataset in plan.datasets:
+            plan.notices += self._notices.behind(dataset, states)
+            if search.mode.is_dense:
+                plan.notices += self._notices.without_vectors(dataset, states)
+        if plan.run:
+            plan.notices += self._notices.without_features(plan.run, plan.datasets[0], states)
+        if search.mode is Mode.SEMANTIC:
+            plan.datasets = [dataset for dataset in plan.datasets if dataset.uid in plan.dense_datasets]
+        return plan
+
+    def _not_indexed(self, dataset: Dataset) -> list[str]:
+        """What to say of a dataset without an index. Raises IndexNotReady unless it has no documents."""
+        if dataset.document_count:
+            reason = self._errors.get(Stream(Kind.DOCUMENTS, dataset.uid))
+            detail = f": {reason}" if reason else ""
+            raise IndexNotReady(f"the documents of {dataset.name} are not indexed yet{detail}; try again in a moment")
+        return [f"{dataset.name} has no documents yet"]
+
+    def _plan_run(self, search: DocumentSearch, plan: _Plan) -> None:
+        """Leaves the run out if its codes are not indexed. Raises IndexNotReady where nothing works without them."""
+        run = plan.run
+        if run is None or plan.state(Kind.CODES, run.uid) is not None:
+            return
+        if search.mode is Mode.SPARSE or search.condition.latents:
+            raise IndexNotReady(f"the codes of {run.name} are not indexed yet; try again in a moment")
+        plan.notices.append(f"the codes of {run.name} are not indexed yet, so shared features are not shown")
+        plan.run = None
+
+    def _plan_vectors(self, search: DocumentSearch, plan: _Plan) -> None:
+        """Chooses the embedding model of the query, and the datasets whose vectors it can be compared with.
+
+        Of several models, the one that most datasets use; of equals, the first by name.
+        """
+        if not search.mode.is_dense:
+            needs_code = plan.run is not None and search.latents is None and bool(search.text.strip())
+            plan.model = plan.datasets[0].embedding_model if needs_code else None
+            return
+        embedded = [
+            dataset
+            for dataset in plan.datasets
+            if (state := plan.state(Kind.VECTORS, dataset.uid)) is not None and state.item_count
+        ]
+        if not embedded:
+            if search.mode is Mode.SEMANTIC:
+                raise IndexNotReady("no vectors are indexed yet; embed the documents, or try again in a moment")
+            plan.notices.append("no vectors are indexed yet, so documents are ranked by their words alone")
+            return
+        models = Counter(dataset.embedding_model for dataset in embedded)
+        model = min(models, key=lambda name: (-models[name], name))
+        foreign = sorted(dataset.name for dataset in plan.datasets if dataset.embedding_model != model)
+        if foreign:
+            plan.notices.append(f"vectors of {', '.join(foreign)} are not of the model {model} and were not compared")
+        plan.model = model
+        plan.dense_datasets = frozenset(dataset.uid for dataset in embedded if dataset.embedding_model == model)
+
+    async def _embed(self, search: DocumentSearch, plan: _Plan) -> Vectors | None:
+        """The query's vector; None where it is not needed, or where only shared features are lost without it."""
+        if plan.model is None:
+            return None
+        try:
+            vector = await self._owners.embed(plan.model, search.text)
+        except PrismaError as error:
+            if search.mode is not Mode.FULL_TEXT:
+                raise
+            plan.notices.append(f"shared features are not shown: {error.message}")
+            return None
+        if np.any(vector):
+            return vector
+        if search.mode in (Mode.SEMANTIC, Mode.SPARSE):
+            raise MeaninglessQuery.field(
+                "query",
+                f"expected words that {plan.model} knows: the query's vector is zero, which is close to nothing",
+            )
+        plan.notices.append(f"{plan.model} knows no word of the query, so documents are ranked by their words alone")
+        plan.dense_datasets = frozenset()
+        return None
+
+    async def _encode(self, search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> LatentQuery | None:
+        """The query's code. Sparse search needs it; other modes only show less without it."""
+        if search.latents is not None or plan.run is None or vector is None:
+            return search.latents
+        try:
+            return await self._owners.encode(plan.run.name, vector)
+        except PrismaError as error:
+            if search.mode is Mode.SPARSE:
+                raise
+            plan.notices.append(f"shared features are not shown: {error.message}")
+            return None
+
+    async def _rank(
+        self,
+        search: DocumentSearch,
+        plan: _Plan,
+        vector: Vectors | None,
+        encoding: asyncio.Future[LatentQuery | None],
+    ) -> Answer:
+        query = DocumentQuery(
+            datasets=[dataset.uid for dataset in plan.datasets],
+            mode=search.mode,
+            terms=tokens.terms(search.text),
+            vector=vector,
+            dense_datasets=plan.dense_datasets,
+            run=plan.run.uid if plan.run else None,
+            condition=search.condition,
+            scoring=search.scoring,
+            offset=search.offset,
+            limit=search.limit,
+        )
+        if search.mode is Mode.SPARSE:
+            query = replace(query, code=await encoding)
+        ranking = await self._read(self._ranker.rank, query)
+        query = replace(query, code=await encoding)
+        page, labels, unknown_keys = await self._read(self._finish, query, ranking, plan.datasets)
+        return Answer(page, query.code if plan.run else None, labels, plan.notices + unknown_keys)
+
+    def _finish(
+        self, query: DocumentQuery, ranking: Ranking, datasets: Sequence[Dataset]
+    ) -> tuple[Page, dict[int, str], list[str]]:
+        """The page, the labels of the query's code, and notices about the condition. Blocks."""
+        page = self._ranker.page(query, ranking)
+        labels = self._ranker.labels(query.run, query.code.indices.tolist()) if query.run and query.code else {}
+        is_empty = not page.total and bool(query.condition.metadata)
+        return page, labels, self._notices.unknown_keys(query.condition, datasets) if is_empty else []
+
+    def _similar(
+        self, search: SimilarSearch, *, dataset: Dataset, run: Run | None, row: int
+    ) -> tuple[list[Hit], list[str]]:
+        """Blocks."""
+        plan = self._plan(
+            DocumentSearch(dataset=dataset.name, run=search.run, text="", mode=Mode.HYBRID), [dataset], run
+        )
+        vector = self._ranker.vector_of(dataset.uid, row)
+        if vector is None:
+            raise DocumentNotEmbedded(
+                f"{search.document} has no vector in the index: it is not embedded, its embedding failed, or it is "
+                "not indexed yet"
+            )
+        if not np.any(vector):
+            return [], [*plan.notices, f"the vector of {search.document} is zero, which is close to nothing"]
+        query = DocumentQuery(
+            datasets=[dataset.uid],
+            mode=Mode.SEMANTIC,
+            vector=vector,
+            dense_datasets=frozenset([dataset.uid]),
+            run=plan.run.uid if plan.run else None,
+            code=self._ranker.code_of(plan.run.uid, row) if plan.run else None,
+            limit=search.limit,
+        )
+        return self._ranker.similar(query, row), plan.notices
+
+    async def _status(self, stream: Stream, resource: str, owner: Position | None) -> StreamStatus:
+        state = await in_thread(self._index.state, stream)
+        error = self._errors.get(stream)
+        if state is None and error is None:
+            error = "not indexed yet"
+        position = state.position if state else None
+        if error is None and owner and position and owner.history != position.history:
+            error = "its owner restarted or was restored; the index is being compared with it"
+        return StreamStatus(
+            kind=stream.kind,
+            resource=resource,
+            indexed_revision=position.revision if position else None,
+            owner_revision=owner.revision if owner else None,
+            is_current=error is None and position is not None and position == owner,
+            item_count=state.item_count if state else 0,
+            update_time=state.update_time if state else None,
+            error=error,
+        )
+
+    async def _find_datasets(self, name: str) -> list[Dataset]:
+        """The dataset of a name, or all: as the catalog knows them; an unknown or empty one is looked up."""
+        if name == ALL_DATASETS:
+            datasets = [dataset for dataset in self._catalog.datasets if not dataset.is_deleted]
+            return sorted(datasets, key=lambda dataset: dataset.name)
+        dataset = self._catalog.dataset(name)
+        if dataset is not None and dataset.document_count:
+            return [dataset]
+        try:
+            return [await self._owners.dataset(name)]
+        except PrismaError as error:
+            if error.code is Code.NOT_FOUND:
+                raise DatasetNotFound(f"no dataset is named {name!r}") from error
+            if dataset is None:
+                raise
+            return [dataset]
+
+    async def _find_run(self, name: str) -> Run:
+        run = self._catalog.run(name)
+        if run is not None:
+            return run
+        try:
+            return await self._owners.run(name)
+        except PrismaError as error:
+            if error.code is Code.NOT_FOUND:
+                raise RunNotFound(f"no run is named {name!r}") from error
+            raise
+
+    async def _find_run_of(self, name: str, dataset: Dataset) -> Run:
+        run = await self._find_run(name)
+        if run.dataset_uid != dataset.uid:
+            raise InvalidArgument.field("run", f"expected a run of {dataset.name}; {name} is one of {run.dataset}")
+        return run
+
+    async def _find_row(self, dataset: Dataset, document: str) -> int:
+        """A document's row, from the index; the owner is asked for a document that is not indexed yet."""
+        try:
+            row = await self._read(self._index.find_row, Stream(Kind.DOCUMENTS, dataset.uid), document)
+        except IndexDamaged:
+            raise
+        except IndexNotReady:
+            row = None
+        if row is not None:
+            return row
+        try:
+            return await self._owners.document_row(document)
+        except PrismaError as error:
+            if error.code is Code.NOT_FOUND:
+                raise DocumentNotFound(f"{dataset.name} has no document named {document!r}") from error
+            raise
+
+
+async def _or_none(request: Awaitable[_Result]) -> _Result | None:
+    """What an owner answers; None while it does not."""
+    try:
+        return await request
+    except PrismaError:
+        return None

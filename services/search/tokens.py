@@ -1,0 +1,129 @@
+"""How text becomes tokens: once, here, for both back ends, so that both see the same.
+
+Words are those of `prisma_common.words`. A word is split where an identifier is: at `_`, at CamelCase humps, and
+between letters and digits; such a word also counts as a whole (`readFile` gives `read`, `file` and `readfile`). In
+scripts without spaces each character is a token, as is each emoji. Tokens are folded to ASCII where possible,
+lower-cased, and stemmed by Snowball's English stemmer (tantivy's; most words of other languages pass unchanged).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import pairwise
+
+from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
+
+from prisma_common import words
+
+MAX_TERMS = 256
+"""Distinct tokens of a query that count; the rest of a longer query is ignored."""
+
+_MAX_TOKEN_CHARACTERS = 200
+_MAX_CACHED_CHARACTERS = 64
+_PART = re.compile(r"\d+|[^\d_]+")
+_NAME = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)")
+_ASCII_WORD = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)(?![^\W\d]|[+#])|\w+", re.ASCII)
+"""The words of `prisma_common.words` in ASCII text: most texts are, and one regular expression finds all of them."""
+_Part = tuple[str, int, int]
+"""A token, and the half-open range of characters within its word that it stands for."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token and the characters of the normalised text that it stands for."""
+
+    text: str
+    start: int
+    end: int
+
+
+def normalize(text: str) -> str:
+    """Text in NFC: what is indexed, and what snippets and their offsets refer to."""
+    return unicodedata.normalize("NFC", text)
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of a normalised text, in its order."""
+    if text.isascii():
+        return [part[0] for word in _ASCII_WORD.findall(text) for part in _parts_of(word)]
+    return [part[0] for _, parts in _words(text) for part in parts]
+
+
+def matching_tokens(text: str, terms: frozenset[str]) -> list[Token]:
+    """The tokens of a normalised text that are among the terms, with their locations."""
+    words_with_parts = _matching_ascii_words(text, terms) if text.isascii() else _words(text)
+    return [
+        Token(part[0], start + part[1], start + part[2])
+        for start, parts in words_with_parts
+        for part in parts
+        if part[0] in terms
+    ]
+
+
+def terms(query: str) -> list[str]:
+    """The distinct tokens of a query, at most MAX_TERMS. Any query is valid; one without words has no terms."""
+    return list(dict.fromkeys(tokens(normalize(query))))[:MAX_TERMS]
+
+
+def _words(text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
+    """Each word or character run with its start and its parts."""
+    for start, end, kind in words.segments(text):
+        if kind is words.Kind.UNSPACED:
+            for first, last in words.clusters(text, start, end):
+                yield first, _parts(text[first:last])
+        else:
+            yield start, _parts_of(text[start:end])
+
+
+def _matching_ascii_words(text: str, terms: frozenset[str]) -> list[tuple[int, tuple[_Part, ...]]]:
+    """The words of an ASCII text that have a token among the terms. Looks at each distinct word once."""
+    parts_of_words = {word: _parts_of(word) for word in set(_ASCII_WORD.findall(text))}
+    matching = {
+        word: parts for word, parts in parts_of_words.items() if not terms.isdisjoint([part[0] for part in parts])
+    }
+    if not matching:
+        return []
+    return [
+        (match.start(), matching[match.group()]) for match in _ASCII_WORD.finditer(text) if match.group() in matching
+    ]
+
+
+def _parts_of(word: str) -> tuple[_Part, ...]:
+    return _parts(word) if len(word) <= _MAX_CACHED_CHARACTERS else _parts.__wrapped__(word)
+
+
+@lru_cache(maxsize=1 << 16)
+def _parts(word: str) -> tuple[_Part, ...]:
+    """The tokens of one word; the whole follows its parts."""
+    spans = [(0, len(word))] if _NAME.fullmatch(word) else _spans(word)
+    if len(spans) > 1:
+        spans.append((spans[0][0], spans[-1][1]))
+    texts = [words.visible(word[start:end]).replace("_", "")[:_MAX_TOKEN_CHARACTERS] for start, end in spans]
+    stems = _analyzer().analyze(" ".join(text for text in texts if text))
+    visible_spans = [span for text, span in zip(texts, spans, strict=True) if text]
+    assert len(stems) == len(visible_spans), "the analyzer neither splits nor drops words"
+    return tuple((stem, start, end) for stem, (start, end) in zip(stems, visible_spans, strict=True))
+
+
+def _spans(word: str) -> list[tuple[int, int]]:
+    """The parts of an identifier; one for an ordinary word, none for underscores."""
+    spans: list[tuple[int, int]] = []
+    for piece in _PART.finditer(word):
+        start, end = piece.span()
+        humps = [
+            place
+            for place in range(start + 1, end)
+            if word[place].isupper() and (word[place - 1].islower() or (place + 1 < end and word[place + 1].islower()))
+        ]
+        spans.extend(pairwise([start, *humps, end]))
+    return spans
+
+
+@cache
+def _analyzer() -> TextAnalyzer:
+    chain = TextAnalyzerBuilder(Tokenizer.whitespace())
+    return chain.filter(Filter.ascii_fold()).filter(Filter.lowercase()).filter(Filter.stemmer("english")).build()

@@ -1,0 +1,86 @@
+"""How text becomes tokens, and metadata facets."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given
+
+from prisma_common import words
+from services.search import facets, snippets, tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Opening files", ["open", "file"]),
+        ("readFile", ["read", "file", "readfil"]),
+        ("read_all_lines", ["read", "all", "line", "readalllin"]),
+        ("utf8", ["utf", "8", "utf8"]),
+        ("naïve café", ["naiv", "cafe"]),
+        ("東京", ["東", "京"]),
+        ("हिन्दी", ["हिन्दी"]),
+        ("C++ and C# and C", ["c++", "and", "c#", "and", "c"]),
+        ("pass\u200bword", ["password"]),
+        ("👍 great", ["👍", "great"]),
+        ("__init__", ["init"]),
+        ("1\u200b_2", ["1", "2", "12"]),
+        ("___ !!!", []),
+    ],
+)
+def test_words_and_their_parts_are_tokens(text: str, expected: list[str]) -> None:
+    assert tokens.tokens(tokens.normalize(text)) == expected
+
+
+@given(st.text())
+@example("1\u0301 _\u200b_ a\u0301_\u0301")
+def test_no_text_fails_and_each_token_can_be_located(text: str) -> None:
+    text = tokens.normalize(text)
+    found_tokens = tokens.tokens(text)
+    located = tokens.matching_tokens(text, frozenset(found_tokens))
+    assert [token.text for token in located] == found_tokens
+    assert all(0 <= token.start < token.end <= len(text) for token in located)
+    assert snippets.make(text, found_tokens).text in text
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+@example("a++b C++17 c#x f##")
+def test_ascii_words_are_the_words_of_all_scripts(text: str) -> None:
+    expected = [text[start:end] for start, end, _ in words.segments(text)]
+    assert tokens._ASCII_WORD.findall(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("literal", "values"),
+    [
+        ("4", [4, 4.0, "4"]),
+        ("4.0", [4, 4.0, "4", "4.0"]),
+        ("0.50", [0.5, "0.5", "0.50"]),
+        ("-0", [0, "0", "-0"]),
+        ("true", [True, "true"]),
+        ("null", [None, "null"]),
+        ("007", [7, "7", "007"]),
+        ("9007199254740993", [9007199254740993]),
+        ("1e400", ["1e400"]),
+        ("nan", ["nan"]),
+    ],
+)
+def test_a_literal_matches_each_way_to_write_its_value(literal: str, values: list[object]) -> None:
+    matching = set(facets.literal_facets("key", literal))
+    for value in values:
+        assert matching & set(facets.facets_of({"key": value})), value
+    assert not matching & set(facets.facets_of({"key": [5, 9007199254740992, "4 ", False], "other": values}))
+
+
+def test_keys_and_values_cannot_be_mixed_up() -> None:
+    assert not set(facets.facets_of({"a=b": "c"})) & set(facets.facets_of({"a": "b=c"}))
+    long_values = {"key": "x" * 1000}, {"key": "x" * 1001}
+    assert facets.facets_of(long_values[0]) != facets.facets_of(long_values[1])
+
+
+def test_the_nearest_key_is_named() -> None:
+    keys = {"category", "Publication Year", "metadata.rating"}
+    assert facets.nearest_key("categry", keys) == "category"
+    assert facets.nearest_key("publication year", keys) == "Publication Year"
+    assert facets.nearest_key("rating", keys) == "metadata.rating"
+    assert facets.nearest_key("zzz", keys) is None
