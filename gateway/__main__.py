@@ -2,101 +2,92 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import Generator
+from collections.abc import Mapping
+from typing import Any
 
-import uvicorn
+import grpc
+from grpc import aio
 
 from gateway import app
 from gateway.doors import Doors
+from gateway.http_server import http_server, listening_socket
+from gateway.local import LocalServices
 from gateway.overview import Overview
+from gateway.passthrough import Passthrough
 from gateway.settings import GatewaySettings
 from gateway.transcoder import Transcoder
-from services.chassis.auth import refuse_open_door
+from prisma.common.v1 import job_pb2, status_pb2
+from services.chassis.auth import check_keys, refuse_open_listener
 from services.chassis.channels import open_channel
-from services.chassis.server import Chassis, Parts, run_service
+from services.chassis.job_service import JobServicer
+from services.chassis.limits import CallLimit
+from services.chassis.server import Chassis, Parts, Servicer, nats_dependency, run_service
+from services.chassis.status import StatusServicer
 
 SERVICE = "gateway"
-_CLOSE_SECONDS = 3
-
-
-class Server(uvicorn.Server):
-    """A server whose signals are the process's own affair."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leaves signals alone."""
-        yield
 
 
 def main() -> None:
     """Runs until SIGTERM."""
     settings = GatewaySettings()
-    refuse_open_door(settings, settings.http_listen)
-    listening = _bind(settings.http_listen)
+    check_keys(settings)
+    refuse_open_listener(settings, settings.http_listen)
+    listener = listening_socket(settings.http_listen)
 
     async def build(chassis: Chassis) -> Parts:
-        own = settings.gateway_listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104
         addresses = {
             "embedder": settings.embedder_address,
             "trainer": settings.trainer_address,
             "interpreter": settings.interpreter_address,
             "search": settings.search_address,
-            SERVICE: own,
         }
         channels = {name: open_channel(address, settings) for name, address in addresses.items()}
-        everywhere = {**channels, "common": channels[SERVICE]}
-
-        async def ready() -> bool:
-            return chassis.link.connected
-
+        folder = settings.data_of(SERVICE)
+        own_status = StatusServicer(SERVICE, folder, [nats_dependency(chassis.link)], lambda: 0)
+        local = LocalServices(
+            {
+                job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name: JobServicer(chassis.jobs),
+                status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name: own_status,
+            }
+        )
         application = app.build(
-            Transcoder(everywhere, settings.max_body_bytes),
-            Doors(settings, settings.http_listen),
-            Overview(channels, addresses),
-            ready,
+            transcoder=Transcoder(channels, local, settings.max_body_bytes),
+            doors=Doors(settings, folder),
+            overview=Overview(channels, addresses, own_status),
+            limit=CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller),
+            ready=lambda: _any_reachable(channels),
         )
-        server = Server(
-            uvicorn.Config(
-                application,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_CLOSE_SECONDS,
-                ssl_certfile=settings.tls_certificate,
-                ssl_keyfile=settings.tls_key,
-            )
-        )
+        server = http_server(application, settings)
 
         async def serve() -> None:
-            serving = asyncio.create_task(server.serve(sockets=[listening]))
-            try:
-                await asyncio.shield(serving)
-            except asyncio.CancelledError:
-                server.should_exit = True
-                await serving
+            await server.serve_on(listener)
 
         async def close() -> None:
             for channel in channels.values():
                 await channel.close()
 
-        return Parts(servicers=[], tasks=[serve], close=[close])
+        return Parts(servicers=_passed_through(channels), tasks=[serve], close=[close], status=own_status)
 
     run_service(SERVICE, settings, settings.gateway_listen, build)
 
 
-def _bind(listen: str) -> socket.socket:
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    try:
-        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, ValueError) as error:
-        raise SystemExit(
-            f"the gateway can't listen on {listen}: {error}. Is one running already? "
-            "PRISMA_HTTP_LISTEN chooses another address."
-        ) from error
+def _passed_through(channels: Mapping[str, aio.Channel]) -> list[Servicer]:
+    handler = Passthrough(channels)
+    first, *others = handler.service_names()
+
+    def add(_servicer: Any, server: Any) -> None:
+        server.add_generic_rpc_handlers((handler,))
+
+    def add_nothing(_servicer: Any, _server: Any) -> None:
+        """The handler of the first name answers for all."""
+
+    return [Servicer(add, handler, first), *(Servicer(add_nothing, handler, name) for name in others)]
+
+
+def _any_reachable(channels: Mapping[str, aio.Channel]) -> bool:
+    """Whether some requests can be answered: the page shows which service is missing."""
+    away = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
+    return any(channel.get_state(try_to_connect=True) not in away for channel in channels.values())
 
 
 if __name__ == "__main__":

@@ -6,38 +6,45 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from contextlib import nullcontext
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import pages, problems
-from gateway.doors import Doors
+from gateway.doors import Doors, SessionEndpoint
 from gateway.openapi import FILE as OPENAPI
 from gateway.overview import Overview
 from gateway.transcoder import Transcoder
 from services.chassis import context, logs
-from services.chassis.errors import Internal, PrismaError
+from services.chassis.auth import Caller
+from services.chassis.errors import PrismaError
+from services.chassis.interceptors import as_prisma_error
+from services.chassis.limits import CallLimit
 
 _REQUESTS = Counter("prisma_http_total", "HTTP requests answered", ["method", "code"])
-_SECONDS = Histogram("prisma_http_seconds", "How long HTTP requests took to their first byte, in seconds", ["method"])
-_VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_ID = re.compile(r"[\w.:-]{1,128}")
+_SECONDS = Histogram("prisma_http_seconds", "Duration of HTTP requests, in seconds", ["method"])
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_READING = ("GET", "HEAD")
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
+_CLIENT_GONE = 499
 _log = logs.get(__name__)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build(transcoder: Transcoder, doors: Doors, overview: Overview, ready: Callable[[], Awaitable[bool]]) -> Starlette:
+def build(
+    *, transcoder: Transcoder, doors: Doors, overview: Overview, limit: CallLimit, ready: Callable[[], bool]
+) -> Starlette:
     """The application. `ready` says whether requests can be answered."""
 
-    async def api(request: Request) -> Response:
-        return await transcoder.answer(request)
-
     async def status(_request: Request) -> Response:
-        return JSONResponse(await overview.look())
+        return JSONResponse(await overview.status())
 
     async def openapi(_request: Request) -> Response:
         return Response(OPENAPI.read_bytes(), media_type="application/json")
@@ -49,75 +56,120 @@ def build(transcoder: Transcoder, doors: Doors, overview: Overview, ready: Calla
         return PlainTextResponse("ok\n")
 
     async def readiness(_request: Request) -> Response:
-        fine = await ready()
-        return PlainTextResponse("ready\n" if fine else "not ready\n", status_code=200 if fine else 503)
+        return PlainTextResponse("ready\n") if ready() else PlainTextResponse("not ready\n", status_code=503)
 
-    return Starlette(
+    async def nothing(request: Request) -> Response:
+        raise problems.no_such_path(request.url.path)
+
+    def api(path: str, handler: Handler, methods: Sequence[str] = _READING) -> Route:
+        return Route(path, _Endpoint(_as_app(handler), methods=methods, doors=doors, limit=limit))
+
+    def open_to_all(path: str, handler: Handler) -> Route:
+        return Route(path, _Endpoint(_as_app(handler), methods=_READING))
+
+    application = Starlette(
         routes=[
-            _at("/healthz", healthy, None),
-            _at("/readyz", readiness, None),
-            _at("/session", doors.session, None, ["GET", "POST", "DELETE"]),
-            _at("/metrics", metrics, doors),
-            _at("/v1/status", status, doors),
-            _at("/v1/openapi.json", openapi, doors),
-            _at("/v1", api, doors, _VERBS),
-            _at("/v1/{path:path}", api, doors, _VERBS),
-            # The page and the documents are the same for all, and hold nothing of anybody.
-            _at("/docs", pages.docs, None),
-            _at("/docs/{file}", pages.docs, None),
-            _at("/{path:path}", pages.page, None),
+            open_to_all("/healthz", healthy),
+            open_to_all("/readyz", readiness),
+            Route("/session", _Endpoint(SessionEndpoint, methods=("GET", "POST", "DELETE"), limit=limit)),
+            api("/metrics", metrics),
+            api("/v1/status", status),
+            api("/v1/openapi.json", openapi),
+            api("/v1", transcoder.answer, _METHODS),
+            api("/v1/{path:path}", transcoder.answer, _METHODS),
+            # The page and the documentation are the same for everyone, and hold nobody's data.
+            open_to_all("/docs", pages.docs),
+            open_to_all("/docs/{file}", pages.docs),
+            open_to_all("/{path:path}", pages.page),
         ]
     )
+    application.state.doors = doors
+    application.router.default = _Endpoint(_as_app(nothing), methods=_METHODS)
+    return application
 
 
-def _at(path: str, handler: Handler, doors: Doors | None, methods: Sequence[str] = ("GET", "HEAD")) -> Route:
-    """A route that answers other methods itself: an error in the API's form, and no path falls to a later route."""
+def _as_app(handler: Handler) -> ASGIApp:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
 
-    async def answer(request: Request) -> Response:
-        if request.method not in methods:
-            raise problems.wrong_method(request.method, sorted(methods))
-        return await handler(request)
-
-    return Route(path, _surrounded(answer, doors), methods=_VERBS)
+    return application
 
 
-def _surrounded(handler: Handler, doors: Doors | None) -> Handler:
-    """A handler with who calls, a request id, errors made readable, headers, a line in the log."""
+class _Endpoint:
+    """What surrounds a request: request id, caller, limits, errors in the API's form, headers, metrics, a log entry.
 
-    async def answer(request: Request) -> Response:
-        began = time.perf_counter()
-        sent = request.headers.get("x-request-id", "")
-        context.request_id.set(sent if _ID.fullmatch(sent) else uuid.uuid4().hex)
-        context.user.set("")
+    doors: who may call; None for everyone. limit: counts the request until its response has been sent.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, methods: Sequence[str], doors: Doors | None = None, limit: CallLimit | None = None
+    ) -> None:
+        self._app = app
+        self._methods = methods
+        self._doors = doors
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        request, start, status = Request(scope, receive, send), time.perf_counter(), 0
+        _enter_context(request)
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message)
+            await send(message)
+
         try:
-            if doors is not None:
-                context.user.set(doors.caller(request))
-            response = await handler(request)
-        except PrismaError as error:
-            response = problems.response(error)
-        except ClientDisconnect:
-            response = Response(status_code=499)
-        except Exception as error:  # noqa: BLE001 - a defect is told with its id; the log keeps the trace
-            _log.error("request failed", path=request.url.path, exc_info=error)
-            told = f"a defect of PRISMA; the log has the details under request id {context.request_id.get()}"
-            response = problems.response(Internal(told))
-        response.headers["x-request-id"] = context.request_id.get()
-        for name, value in pages.HEADERS.items():
-            response.headers.setdefault(name, value)
-        seconds = time.perf_counter() - began
-        _REQUESTS.labels(request.method, str(response.status_code)).inc()
-        _SECONDS.labels(request.method).observe(seconds)
-        _note(request, response, seconds)
-        return response
+            with self._counted(self._admitted(request)):
+                await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            if status:
+                raise  # the response has begun: the server closes the connection
+            await _error_response(error, request)(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - start
+            _REQUESTS.labels(request.method, str(status)).inc()
+            _SECONDS.labels(request.method).observe(seconds)
+            facts = {"path": request.url.path, "status": status, "milliseconds": round(seconds * 1000, 1)}
+            _log.debug("request", method=request.method, **facts)
 
-    return answer
+    def _admitted(self, request: Request) -> Caller | None:
+        if request.method not in self._methods:
+            raise problems.wrong_method(request.method, sorted(self._methods))
+        if self._doors is None:
+            return None
+        caller = self._doors.caller(request)
+        context.user.set(caller.name or "")
+        request.state.caller = caller
+        return caller
+
+    def _counted(self, caller: Caller | None) -> nullcontext[None]:
+        if self._limit is None:
+            return nullcontext()
+        return self._limit.call(None if caller is None else caller.name)  # pyright: ignore[reportReturnType]
 
 
-def _note(request: Request, response: Response, seconds: float) -> None:
-    facts: dict[str, Any] = {
-        "method": request.method,
-        "path": request.url.path,
-        "status": response.status_code,
-        "milliseconds": round(seconds * 1000, 1),
-    }
-    _log.debug("request", **facts)
+def _enter_context(request: Request) -> None:
+    sent_id = request.headers.get("x-request-id", "")
+    context.request_id.set(sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex)
+    context.user.set("")
+
+
+def _add_headers(message: Message) -> None:
+    headers = MutableHeaders(scope=message)
+    headers["x-request-id"] = context.request_id.get()
+    for name, value in pages.HEADERS.items():
+        headers.setdefault(name, value)
+
+
+def _error_response(error: Exception, request: Request) -> Response:
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=_CLIENT_GONE)
+    if isinstance(error, HTTPException):
+        return problems.response(problems.wrong_method(request.method, []))
+    if isinstance(error, PrismaError):
+        return problems.response(error)
+    return problems.response(as_prisma_error(error, method=f"{request.method} {request.url.path[:300]}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import grpc
@@ -12,8 +13,16 @@ from starlette.responses import JSONResponse
 
 from services.chassis import context
 from services.chassis.channels import translate
-from services.chassis.errors import Cancelled, Code, InvalidArgument, PrismaError, ResourceExhausted, Unimplemented
+from services.chassis.errors import (
+    Cancelled,
+    Code,
+    InvalidArgument,
+    PrismaError,
+    ResourceExhausted,
+    Unimplemented,
+)
 
+_RETRY_SECONDS = 2
 HTTP_CODES = {
     Code.CANCELLED: 499,
     Code.UNKNOWN: 500,
@@ -107,8 +116,8 @@ def response(error: PrismaError) -> JSONResponse:
     code = http_code(error)
     if code == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if code == 503:
-        headers["Retry-After"] = "2"
+    if code in (429, 503):
+        headers["Retry-After"] = str(math.ceil(error.retry_seconds or _RETRY_SECONDS))
     return JSONResponse(body(error), status_code=code, headers=headers)
 
 

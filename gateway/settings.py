@@ -12,8 +12,10 @@ class GatewaySettings(ChassisSettings):
     """What the gateway reads at start."""
 
     gateway_listen: str = addresses.GATEWAY
-    """Where it listens for gRPC: health, jobs, its own status."""
+    """`host:port` for gRPC: all services, jobs, health."""
     http_listen: str = addresses.HTTP
-    """Where it listens for HTTP: the API and the page."""
+    """`host:port` for HTTP: the API and the page."""
     max_body_bytes: int = Field(default=16 << 20, gt=0)
-    """The largest body of a request, in bytes; files that are imported have no limit here."""
+    """Size limit of a request's body, in bytes; imported files have no limit here."""
+    trust_forwarded: bool = False
+    """Whether X-Forwarded-Proto is believed: set it only behind a proxy that ends TLS and overwrites the header."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from google.api.httpbody_pb2 import HttpBody
@@ -17,12 +18,18 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway import binding, problems
 from gateway.drops import answer_or_drop
+from gateway.local import LocalServices
 from gateway.routes import Route, routes
 from gateway.uploads import Upload, chunks, whole_body
-from services.chassis.errors import InvalidArgument, PrismaError
+from prisma_common import contract
+from prisma_common.keys import Scope
+from services.chassis import audit
+from services.chassis.auth import Caller
+from services.chassis.errors import Code, DeadlineExceeded, InvalidArgument, PermissionDenied, PrismaError
 
 UNARY_SECONDS = 120.0
 MAX_SECONDS = 600.0
+_OWN = "gateway"
 _PING_SECONDS = 15.0
 _LARGE_BYTES = 64 << 10
 _DRAINED_BYTES = 64 << 20
@@ -34,151 +41,196 @@ _SUFFIXES = {
 }
 
 
-class Transcoder:
-    """Answers the API's paths. channels: by service, `embedder` …; `common` is the gateway's own."""
+@dataclass(frozen=True)
+class _Call:
+    """A request as an RPC. service: the process that answers, for messages about it."""
 
-    def __init__(self, channels: Mapping[str, aio.Channel], max_body_bytes: int) -> None:
+    request: Request
+    route: Route
+    fields: Mapping[str, str]
+    service: str
+    seconds: float | None
+
+
+class Transcoder:
+    """Answers the API's paths.
+
+    channels: of the other processes, by service: `embedder` … local: the services that this process answers itself.
+    """
+
+    def __init__(self, channels: Mapping[str, aio.Channel], local: LocalServices, max_body_bytes: int) -> None:
         self._channels = channels
+        self._local = local
         self._max_body_bytes = max_body_bytes
 
     async def answer(self, request: Request) -> Response:
-        """The RPC's answer. Raises PrismaError."""
-        route, fields = self._route(request)
-        service = self._service(route, fields)
-        seconds = _seconds(request)
+        """The RPC's response. Raises PrismaError."""
+        route, fields = _find_route(request)
+        call = _Call(request, route, fields, self._service(route, fields), _seconds(request))
+        caller: Caller = request.state.caller
+        scope = contract.required_scope(route.method)
+        changes_here = call.service == _OWN and scope > Scope.READ
+        outcome = Code.OK.name
         try:
-            if route.method.client_streaming:
-                return await self._upload(request, route, fields, service)
-            message = await self._message(request, route, fields)
-            if route.method.server_streaming:
-                return await self._stream(request, route, fields, service, message, seconds)
-            call = self._call(route, service)(message, timeout=seconds or UNARY_SECONDS)
-            answered = await answer_or_drop(request, call, call)
-            return Response(await _json(answered), media_type="application/json")
-        except aio.AioRpcError as error:
-            raise problems.of_call(error, service) from error
+            caller.require(scope)
+            return await self._answer(call)
+        except PrismaError as error:
+            outcome = error.code.name
+            changes_here = changes_here or isinstance(error, PermissionDenied)
+            raise
+        finally:
+            if changes_here:  # other changes are recorded by the service that makes them
+                resource = next(iter(fields.values()), None)
+                audit.record(method=route.full_name, resource=resource, outcome=outcome)
 
-    def _route(self, request: Request) -> tuple[Route, Mapping[str, str]]:
-        # As sent, so that an encoded slash splits no segment; some clients encode the colon of a verb.
-        path = re.sub("%3[aA]", ":", request.scope["raw_path"].decode("latin-1"))
-        allowed: list[str] = []
-        for route in routes():
-            fields = route.match(path)
-            if fields is not None:
-                verb = "GET" if request.method == "HEAD" else request.method
-                if route.verb == verb:
-                    return route, fields
-                allowed.append(route.verb)
-        raise problems.wrong_method(request.method, sorted(set(allowed))) if allowed else problems.no_such_path(path)
+    async def _answer(self, call: _Call) -> Response:
+        try:
+            if call.route.method.client_streaming:
+                return await self._upload(call)
+            message = await self._message(call)
+            if call.route.method.server_streaming:
+                return await self._stream(call, message)
+            response = self._rpc(call)(message, timeout=call.seconds or UNARY_SECONDS)
+            return Response(
+                await _json(await answer_or_drop(call.request, response, response)), media_type="application/json"
+            )
+        except aio.AioRpcError as error:
+            raise problems.of_call(error, call.service) from error
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"took longer than {call.seconds or UNARY_SECONDS:g} s") from error
 
     def _service(self, route: Route, fields: Mapping[str, str]) -> str:
         service = route.package.split(".")[1]
-        if service == "common" and fields.get("service") in self._channels:
-            return fields["service"]
-        return service
+        if service != "common":
+            return service
+        return fields["service"] if fields.get("service") in self._channels else _OWN
 
-    def _call(self, route: Route, service: str) -> Any:
+    def _rpc(self, call: _Call) -> Callable[..., Any]:
+        route = call.route
+        if call.service == _OWN:
+            method = self._local.method(route.full_name)
+            assert method is not None, route.full_name
+            return method
         kind = ("stream" if route.method.client_streaming else "unary") + (
             "_stream" if route.method.server_streaming else "_unary"
         )
-        return getattr(self._channels[service], kind)(
+        return getattr(self._channels[call.service], kind)(
             route.full_name,
             request_serializer=message_factory.GetMessageClass(route.method.input_type).SerializeToString,
             response_deserializer=message_factory.GetMessageClass(route.method.output_type).FromString,
         )
 
-    async def _message(self, request: Request, route: Route, fields: Mapping[str, str]) -> Message:
+    async def _message(self, call: _Call) -> Message:
+        request, route = call.request, call.route
         body = None
         if route.body:
             body = binding.parse_json(await self._body(request))
-        elif int(request.headers.get("content-length") or 0):
+        elif request.headers.get("content-length", "0") != "0":
             raise InvalidArgument.field("body", f"{request.method} takes no body here; use the query")
-        return binding.message(route.method.input_type, fields, request.query_params.multi_items(), body, route.body)
+        return binding.message(
+            route.method.input_type,
+            path=call.fields,
+            query=request.query_params.multi_items(),
+            body=body,
+            body_field=route.body,
+        )
 
     async def _body(self, request: Request) -> bytes:
         data = await whole_body(request, self._max_body_bytes)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         # `curl -d` says form, whatever it sends; a foreign page's form is refused by its Origin before it comes here.
-        if data and kind not in ("application/json", "application/x-www-form-urlencoded", ""):
-            raise problems.wrong_type(kind, "application/json")
+        if data and media_type not in ("application/json", "application/x-www-form-urlencoded", ""):
+            raise problems.wrong_type(media_type, "application/json")
         return data
 
-    async def _upload(self, request: Request, route: Route, fields: Mapping[str, str], service: str) -> Response:
-        upload = Upload(request)
-        failed: list[PrismaError | ClientDisconnect] = []
-        sent = asyncio.Event()
+    async def _upload(self, call: _Call) -> Response:
+        upload = Upload(call.request)
+        failures: list[PrismaError | ClientDisconnect] = []
+        body_read = asyncio.Event()
 
         async def messages() -> AsyncIterator[Message]:
-            assert route.body
-            made = message_factory.GetMessageClass(route.method.input_type)
-            first = True
             try:
-                async for chunk in chunks(upload.file()):
-                    if first:
-                        yield self._config(request, route, fields, upload)
-                        first = False
-                    yield made(**{route.body: chunk})
-                if first:
-                    yield self._config(request, route, fields, upload)
-                sent.set()
+                async for message in self._upload_messages(call, upload):
+                    yield message
+                body_read.set()
             except (PrismaError, ClientDisconnect) as error:
-                failed.append(error)
+                failures.append(error)
                 raise
 
-        call = self._call(route, service)(messages())
+        response = self._rpc(call)(messages(), timeout=call.seconds)
         try:
-            answered = await answer_or_drop(request, call, call, sent)
+            message = await answer_or_drop(call.request, response, response, body_read)
         except aio.AioRpcError as error:
-            await _drain(request)
-            raise failed[0] if failed else problems.of_call(error, service) from error
+            await _drain(call.request)
+            raise failures[0] if failures else problems.of_call(error, call.service) from error
         except asyncio.CancelledError:
-            if failed:  # grpc cancels a call whose messages raise
-                await _drain(request)
-                raise failed[0] from None
+            if failures:  # grpc cancels a call whose messages raise
+                await _drain(call.request)
+                raise failures[0] from None
             raise
-        return Response(await _json(answered), media_type="application/json")
+        return Response(await _json(message), media_type="application/json")
 
-    def _config(self, request: Request, route: Route, fields: Mapping[str, str], upload: Upload) -> Message:
-        """The first message. Its fields may be written without `config.` in front."""
-        given = [*request.query_params.multi_items(), *upload.fields]
-        named = [(name if name.startswith("config.") else f"config.{name}", value) for name, value in given]
-        return binding.message(route.method.input_type, fields, named)
+    async def _upload_messages(self, call: _Call, upload: Upload) -> AsyncIterator[Message]:
+        """The config, then the file in chunks. The config comes once the form's fields are known."""
+        request_class = message_factory.GetMessageClass(call.route.method.input_type)
+        assert call.route.body is not None
+        configured = False
+        async for chunk in chunks(upload.file()):
+            if not configured:
+                yield _config(call, upload)
+                configured = True
+            yield request_class(**{call.route.body: chunk})
+        if not configured:
+            yield _config(call, upload)
 
-    async def _stream(
-        self,
-        request: Request,
-        route: Route,
-        fields: Mapping[str, str],
-        service: str,
-        message: Message,
-        seconds: float | None,
-    ) -> Response:
-        call = self._call(route, service)(message, timeout=seconds)
-        first = await answer_or_drop(
-            request, call, call.read()
-        )  # an error before the first message is an answer of its own
+    async def _stream(self, call: _Call, message: Message) -> Response:
+        rpc = self._rpc(call)(message, timeout=call.seconds)
+        # An error before the first message is a response of its own.
+        first = await answer_or_drop(call.request, rpc, rpc.read())
         if first is not aio.EOF and isinstance(first, HttpBody):
-            name = _file_name(fields, route, first.content_type)
+            name = _file_name(call.fields, call.route, first.content_type)
             headers = {"content-disposition": f'attachment; filename="{name}"'}
-            return StreamingResponse(_raw(call, first), media_type=first.content_type, headers=headers)
-        if "text/event-stream" in request.headers.get("accept", ""):
-            return StreamingResponse(
-                _events(call, first, service), media_type="text/event-stream", headers={"cache-control": "no-store"}
-            )
-        return StreamingResponse(
-            _lines(call, first, service), media_type="application/x-ndjson", headers={"cache-control": "no-store"}
-        )
+            return StreamingResponse(_raw(rpc, first), media_type=first.content_type, headers=headers)
+        headers = {"cache-control": "no-store"}
+        if "text/event-stream" in call.request.headers.get("accept", ""):
+            events = _events(rpc, first, call.service)
+            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        lines = _lines(rpc, first, call.service)
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+
+
+def _find_route(request: Request) -> tuple[Route, Mapping[str, str]]:
+    # As sent, so that an encoded slash splits no segment; some clients encode the colon of a verb.
+    path = re.sub("%3[aA]", ":", request.scope["raw_path"].decode("latin-1"))
+    allowed_methods: set[str] = set()
+    for route in routes():
+        fields = route.match(path)
+        if fields is not None:
+            method = "GET" if request.method == "HEAD" else request.method
+            if route.verb == method:
+                return route, fields
+            allowed_methods.add(route.verb)
+    if allowed_methods:
+        raise problems.wrong_method(request.method, sorted(allowed_methods))
+    raise problems.no_such_path(path)
+
+
+def _config(call: _Call, upload: Upload) -> Message:
+    """The first message of an upload. Its fields may be written without `config.` in front."""
+    values = [*call.request.query_params.multi_items(), *upload.fields]
+    query = [(name if name.startswith("config.") else f"config.{name}", value) for name, value in values]
+    return binding.message(call.route.method.input_type, path=call.fields, query=query)
 
 
 async def _lines(call: Any, first: Any, service: str) -> AsyncGenerator[bytes]:
-    """Newline-delimited JSON; an error in mid-stream is the last line."""
+    """Newline-delimited JSON; an error in the middle of the stream is the last line."""
     async for kind, text in _messages(call, first, service, None):
         if kind:
             yield text + b"\n"
 
 
 async def _events(call: Any, first: Any, service: str) -> AsyncGenerator[bytes]:
-    """Server-sent events; an error in mid-stream is an event `error`."""
+    """Server-sent events; an error in the middle of the stream is an event `error`."""
     async for kind, text in _messages(call, first, service, _PING_SECONDS):
         yield b"event: %s\ndata: %s\n\n" % (kind, text) if kind else b": \n\n"
     yield b"event: end\ndata: {}\n\n"
@@ -187,7 +239,7 @@ async def _events(call: Any, first: Any, service: str) -> AsyncGenerator[bytes]:
 async def _messages(
     call: Any, first: Any, service: str, ping_seconds: float | None
 ) -> AsyncGenerator[tuple[bytes, bytes]]:
-    """(what it is, JSON) of each message; an empty pair where none came for a while. A dropped client cancels."""
+    """(kind, JSON) of each message; an empty pair when none came for a while. A client that disconnects cancels."""
     message = first
     try:
         while message is not aio.EOF:
@@ -198,12 +250,14 @@ async def _messages(
             message = reading.result()
     except aio.AioRpcError as error:
         yield b"error", json.dumps(problems.body(problems.of_call(error, service))).encode()
+    except PrismaError as error:
+        yield b"error", json.dumps(problems.body(error)).encode()
     finally:
         call.cancel()
 
 
 async def _raw(call: Any, first: HttpBody) -> AsyncGenerator[bytes]:
-    """The bytes of a download. An error in mid-stream breaks the connection: a cut file must not look whole."""
+    """The bytes of a download. An error in its middle breaks the connection: a cut file must not look complete."""
     message = first
     try:
         while message is not aio.EOF:
@@ -227,13 +281,13 @@ def _dump(message: Message) -> bytes:
 
 
 def _seconds(request: Request) -> float | None:
-    """The deadline that the caller wants."""
-    wanted = request.headers.get("x-prisma-timeout")
-    if wanted is None:
+    """The deadline that the caller sets, in seconds."""
+    text = request.headers.get("x-prisma-timeout")
+    if text is None:
         return None
-    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", wanted) or not 0 < float(wanted) <= MAX_SECONDS:
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text) or not 0 < float(text) <= MAX_SECONDS:
         raise InvalidArgument.field("X-Prisma-Timeout", f"expected seconds, more than 0, at most {MAX_SECONDS:g}")
-    return float(wanted)
+    return float(text)
 
 
 def _file_name(fields: Mapping[str, str], route: Route, content_type: str) -> str:
@@ -245,12 +299,12 @@ def _file_name(fields: Mapping[str, str], route: Route, content_type: str) -> st
 
 
 async def _drain(request: Request) -> None:
-    """Takes in a little of what a client still sends, so that it comes to read the answer."""
-    taken = 0
+    """Reads a part of what a client still sends, so that it comes to read the response."""
+    byte_count = 0
     try:
         async for part in request.stream():
-            taken += len(part)
-            if taken > _DRAINED_BYTES:
+            byte_count += len(part)
+            if byte_count > _DRAINED_BYTES:
                 return
     except (ClientDisconnect, RuntimeError):
         return  # gone, or read to its end

@@ -1,4 +1,4 @@
-"""What is sent: bodies within a limit, and files cut into chunks as they arrive, never held whole."""
+"""Request bodies: small ones in memory within a limit, files in chunks as they arrive, never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MAX_FIELD_BYTES = 64 << 10
 
 
 async def chunks(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in parts of at most CHUNK_BYTES, small ones gathered."""
-    gathered = bytearray()
+    """The same bytes in chunks of CHUNK_BYTES; the last one may be smaller."""
+    buffer = bytearray()
     async for part in parts:
-        gathered += part
-        while len(gathered) >= CHUNK_BYTES:
-            yield bytes(gathered[:CHUNK_BYTES])
-            del gathered[:CHUNK_BYTES]
-    if gathered:
-        yield bytes(gathered)
+        buffer += part
+        while len(buffer) >= CHUNK_BYTES:
+            yield bytes(buffer[:CHUNK_BYTES])
+            del buffer[:CHUNK_BYTES]
+    if buffer:
+        yield bytes(buffer)
 
 
 async def whole_body(request: Request, limit: int) -> bytes:
-    """A request's body, held whole. Raises HttpError (413) beyond `limit` bytes."""
+    """A request's body. Raises HttpError (413) beyond `limit` bytes."""
     data = bytearray()
     async for part in request.stream():
         data += part
@@ -39,7 +39,7 @@ async def whole_body(request: Request, limit: int) -> bytes:
 
 
 class Upload:
-    """The body of a request that brings a file: the file itself, or a form with fields and then the file."""
+    """The body of a request that uploads a file: the file itself, or a form with fields and then the file."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -49,9 +49,9 @@ class Upload:
         self._ready: list[bytes] = []
 
     async def file(self) -> AsyncIterator[bytes]:
-        """The file's bytes. `fields` has all form fields once the first of them have come, or none came.
+        """The file's bytes. `fields` is complete once the first of them, or the end, was reached.
 
-        Raises InvalidArgument for a damaged form, or one whose fields come behind its file.
+        Raises InvalidArgument for a damaged or incomplete form, or one with fields after its file.
         """
         if self._boundary is None:
             async for part in self._request.stream():
@@ -62,25 +62,28 @@ class Upload:
             parser = MultipartParser(self._boundary, form.callbacks())  # pyright: ignore[reportArgumentType]
             async for part in self._request.stream():
                 parser.write(part)
-                if form.failed:
-                    raise form.failed
+                if form.error:
+                    raise form.error
                 if form.data:
                     yield bytes(form.data)
                     form.data.clear()
             parser.finalize()
         except FormParserError as error:
-            raise InvalidArgument(f"the form is damaged: {error}; was it sent whole?") from error
-        if not form.file_seen:
+            raise InvalidArgument(f"the form is damaged: {error}; was all of it sent?") from error
+        if not form.complete:
+            raise InvalidArgument("the form ends without its closing boundary; was all of it sent?")
+        if not form.has_file:
             raise InvalidArgument.field("file", "expected a form with a file in it, got none")
 
 
 class _Form:
-    """What a multipart parser calls back."""
+    """The callbacks of a multipart parser."""
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
         self.data = bytearray()
-        self.file_seen = False
-        self.failed: InvalidArgument | None = None
+        self.has_file = False
+        self.complete = False
+        self.error: InvalidArgument | None = None
         self._fields = fields
         self._header = b""
         self._value = b""
@@ -98,7 +101,11 @@ class _Form:
             "on_headers_finished": self._headers_finished,
             "on_part_data": self._part_data,
             "on_part_end": self._end,
+            "on_end": self._finish,
         }
+
+    def _finish(self) -> None:
+        self.complete = True
 
     def _begin(self) -> None:
         self._headers = {}
@@ -119,10 +126,10 @@ class _Form:
         header["content-disposition"] = self._headers.get("content-disposition", "")
         self._name = str(header.get_param("name", "", "content-disposition"))
         self._in_file = header.get_param("filename", None, "content-disposition") is not None
-        if self.file_seen:
-            what = "a second file" if self._in_file else f"the field {self._name!r} behind the file"
-            self.failed = InvalidArgument.field("file", f"expected one file as the last part of the form, got {what}")
-        self.file_seen = self.file_seen or self._in_file
+        if self.has_file:
+            part = "a second file" if self._in_file else f"the field {self._name!r} after the file"
+            self.error = InvalidArgument.field("file", f"expected one file as the last part of the form, got {part}")
+        self.has_file = self.has_file or self._in_file
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
@@ -130,7 +137,7 @@ class _Form:
             return
         self._text += data[start:end]
         if len(self._text) > MAX_FIELD_BYTES:
-            self.failed = InvalidArgument.field(self._name, f"expected at most {MAX_FIELD_BYTES:,} bytes")
+            self.error = InvalidArgument.field(self._name, f"expected at most {MAX_FIELD_BYTES:,} bytes")
 
     def _end(self) -> None:
         if not self._in_file:

@@ -1,9 +1,16 @@
-"""Calls between services: bounded retries, keepalive, deadlines, and the caller's request id and user sent on."""
+"""Calls between PRISMA's processes: keepalive, deadlines, waiting for a service that restarts, the caller's identity.
+
+A call waits for a service that is not reachable, up to its own deadline and to RESTART_SECONDS since the service went
+away, so that a restart fails no call. Once a service has been away for longer, calls fail at once. Methods that only
+read are also repeated when a connection breaks during the call.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,66 +19,117 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
+from prisma_common import contract
+from prisma_common.keys import Scope
+from prisma_common.reasons import DOMAIN, Code
 from services.chassis import context
-from services.chassis.errors import DOMAIN, Code, PrismaError, Unavailable, Violation
-from services.chassis.interceptors import REQUEST_ID, USER
+from services.chassis.errors import PrismaError, Unavailable, Violation
 from services.chassis.settings import ChassisSettings
 
 _Answer = TypeVar("_Answer")
 
+REQUEST_ID = "x-request-id"
+USER = "x-prisma-user"
 MAX_MESSAGE_BYTES = 64 << 20
 UNARY_SECONDS = 60.0
-OPTIONS: list[tuple[str, Any]] = [
+RESTART_SECONDS = 30.0
+"""How long after a service went away calls still wait for it."""
+KEEPALIVE_MS = 30_000
+MINIMUM_PING_MS = 10_000
+"""Servers accept pings this far apart; it must be less than any client's keepalive, Go's and Java's included."""
+CONNECTION_AGE_MS = 30 * 60_000
+"""Connections are renewed after this time, so that clients find servers that were added. Calls in progress go on …"""
+CONNECTION_GRACE_MS = 24 * 3600_000
+"""… for up to this time: a watched training may take hours."""
+HANDSHAKE_MS = 10_000
+
+_SHARED_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
+    *_SHARED_OPTIONS,
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 3_000),
-]
-_SERVICE_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            "name": [{}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-}
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
+    *_SHARED_OPTIONS,
+    ("grpc.keepalive_time_ms", 2 * KEEPALIVE_MS),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", MINIMUM_PING_MS),
+    ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
+    ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+    ("grpc.so_reuseport", 0),
+)
 
 
 class RemoteError(PrismaError, dynamic=True):
-    """An error of another service, told on as it came."""
+    """An error of another service, passed on with its code and reason."""
 
     def __init__(self, status: Status, reason: str, metadata: dict[str, str], violations: list[Violation]) -> None:
         super().__init__(status.message, metadata=metadata, violations=violations)
-        self.code = Code(status.code)
+        self.code = Code(status.code) if status.code in set(Code) else Code.UNKNOWN
         self.reason = reason
 
 
 def open_channel(address: str, settings: ChassisSettings) -> aio.Channel:
-    """A channel to another service; it connects when it is first used, and again whenever it must."""
-    options = [*OPTIONS, ("grpc.service_config", json.dumps(_SERVICE_CONFIG))]
-    interceptors = [_UnaryUnary(settings), _UnaryStream(settings), _StreamUnary(settings)]
+    """A channel to another process; it connects when it is first used, and reconnects by itself."""
+    options = [*CHANNEL_OPTIONS, ("grpc.service_config", json.dumps(_service_config()))]
+    caller = _Caller(settings)
+    interceptors = [_UnaryUnary(caller), _UnaryStream(caller), _StreamUnary(caller), _StreamStream(caller)]
     if settings.tls_authority is None:
-        return aio.insecure_channel(address, options, interceptors=interceptors)
-    credentials = grpc.ssl_channel_credentials(
-        settings.tls_authority.read_bytes(),
-        settings.tls_key.read_bytes() if settings.tls_key else None,
-        settings.tls_certificate.read_bytes() if settings.tls_certificate else None,
-    )
-    return aio.secure_channel(address, credentials, options, interceptors=interceptors)
+        channel = aio.insecure_channel(address, options, interceptors=interceptors)
+    else:
+        credentials = grpc.ssl_channel_credentials(
+            settings.tls_authority.read_bytes(),
+            settings.tls_key.read_bytes() if settings.tls_key else None,
+            settings.tls_certificate.read_bytes() if settings.tls_certificate else None,
+        )
+        channel = aio.secure_channel(address, credentials, options, interceptors=interceptors)
+    caller.reachability = Reachability(channel)
+    return channel
+
+
+class Reachability:
+    """Whether the other end of a channel is reachable, and since when it has not been."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self._channel = channel
+        self._away_since: float | None = None
+
+    @property
+    def restarting(self) -> bool:
+        """Whether the other end is reachable, or went away so recently that it may be restarting."""
+        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            self._away_since = None
+            return True
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+        return time.monotonic() - self._away_since < RESTART_SECONDS
+
+    async def wait(self, seconds: float | None) -> None:
+        """Returns once the other end is reachable, or has been away too long, or after `seconds`."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while self.restarting:
+            state = self._channel.get_state(try_to_connect=True)
+            if state is grpc.ChannelConnectivity.READY:
+                return
+            remaining = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
+            if remaining <= 0:
+                return
+            try:
+                async with asyncio.timeout(remaining):
+                    await self._channel.wait_for_state_change(state)
+            except TimeoutError:
+                continue
 
 
 async def pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncGenerator[Any]:
-    """All pages of a list: asks again with the token of the page before, until there is none. Changes `request`."""
+    """All pages of a list, each requested with the token of the one before. Changes `request`."""
     while True:
         page = await ask(request)
         yield page
@@ -82,72 +140,183 @@ async def pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncGene
 
 @asynccontextmanager
 async def errors_of(service: str) -> AsyncGenerator[None]:
-    """What another service answers within, as errors of ours (see `translate`)."""
+    """Raises what another service responds within as PrismaError (see `translate`).
+
+    A service that has too many calls in progress is unavailable to a service, which retries.
+    """
     try:
         yield
     except aio.AioRpcError as error:
-        raise translate(error, service) from error
+        translated = translate(error, service)
+        if translated.reason == "TOO_MANY_REQUESTS":
+            raise Unavailable(f"the {service} is busy: {translated.message}", metadata={"service": service}) from error
+        raise translated from error
 
 
 async def ask(service: str, call: Awaitable[_Answer]) -> _Answer:
-    """The answer of another service, its errors as ours."""
+    """The response of another service, its errors as PrismaError."""
     async with errors_of(service):
         return await call
 
 
 def translate(error: aio.AioRpcError, service: str) -> PrismaError:
-    """Another service's error as one of ours: its own words where it has some, else that it does not answer."""
+    """Another service's error as PrismaError: its own where it is one, else SERVICE_UNAVAILABLE or INTERNAL."""
     for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            assert isinstance(value, bytes)
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return _remote(Status.FromString(value))
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-        return Unavailable(f"the {service} does not answer: {error.details()}", metadata={"service": service})
+        return Unavailable(f"the {service} does not respond: {error.details()}", metadata={"service": service})
     status = Status(code=error.code().value[0], message=f"the {service}: {error.details()}")
     return RemoteError(status, "INTERNAL", {"service": service}, [])
 
 
 def _remote(status: Status) -> RemoteError:
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     reason, metadata, violations = "INTERNAL", dict[str, str](), list[Violation]()
+    seconds: float | None = None
     for detail in status.details:
         if detail.Unpack(info) and info.domain == DOMAIN:
             reason, metadata = info.reason, dict(info.metadata)
-        elif detail.Unpack(bad):
-            violations = [Violation(each.field, each.description) for each in bad.field_violations]
-    return RemoteError(status, reason, metadata, violations)
+        elif detail.Unpack(bad_request):
+            violations = [Violation(part.field, part.description) for part in bad_request.field_violations]
+        elif detail.Unpack(retry):
+            seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    error = RemoteError(status, reason, metadata, violations)
+    error.retry_seconds = seconds
+    return error
 
 
-class _Sender:
+def _service_config() -> Mapping[str, Any]:
+    """Round robin over all addresses; methods that only read are retried on UNAVAILABLE."""
+    reading = [
+        {"service": method.containing_service.full_name, "method": method.name}
+        for method in contract.methods()
+        if contract.required_scope(method) == Scope.READ
+    ]
+    retry = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.1s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return {"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [{"name": reading, "retryPolicy": retry}]}
+
+
+class _Caller:
+    """What is added to every call of a channel: the service key, the request id, the user, and patience."""
+
+    reachability: Reachability
+
     def __init__(self, settings: ChassisSettings) -> None:
-        self._key = settings.service_key.get_secret_value() if settings.service_key else ""
+        self._key = settings.service_key.get_secret_value() if settings.service_key else None
+        self._reading = frozenset(
+            contract.full_name(method) for method in contract.methods() if contract.required_scope(method) == Scope.READ
+        )
 
-    def details(self, details: Any, timeout: float | None) -> aio.ClientCallDetails:
+    def details(self, details: Any, *, seconds: float | None, wait_for_ready: bool) -> aio.ClientCallDetails:
+        """The details of a call with identity and deadline."""
         metadata = aio.Metadata(*(details.metadata or ()))
-        if self._key:
+        if self._key is not None:
             metadata.add("authorization", f"Bearer {self._key}")
         for key, value in ((REQUEST_ID, context.request_id.get()), (USER, context.user.get())):
             if value:
                 metadata.add(key, value)
-        limit = details.timeout if details.timeout is not None else timeout
-        return aio.ClientCallDetails(details.method, limit, metadata, details.credentials, details.wait_for_ready)
+        return aio.ClientCallDetails(details.method, seconds, metadata, details.credentials, wait_for_ready)
+
+    def only_reads(self, details: Any) -> bool:
+        """Whether a call may be repeated without harm."""
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        return method in self._reading
 
 
 Continuation = Callable[[aio.ClientCallDetails, Any], Any]
 
 
-class _UnaryUnary(_Sender, aio.UnaryUnaryClientInterceptor):
+class _UnaryUnary(aio.UnaryUnaryClientInterceptor):
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
     async def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
-        return await continuation(self.details(client_call_details, UNARY_SECONDS), request)
+        """Sends the request; waits and repeats as the module says."""
+        reachability = self._caller.reachability
+        seconds = client_call_details.timeout if client_call_details.timeout is not None else UNARY_SECONDS
+        deadline = time.monotonic() + seconds
+        repeatable = self._caller.only_reads(client_call_details)
+        while True:
+            await reachability.wait(deadline - time.monotonic())
+            remaining = max(0.001, deadline - time.monotonic())
+            details = self._caller.details(
+                client_call_details, seconds=remaining, wait_for_ready=reachability.restarting
+            )
+            call = await continuation(details, request)
+            await _watch(call, reachability)
+            if not (repeatable and remaining > 1 and reachability.restarting and await _broke(call)):
+                return call
+            await asyncio.sleep(0.2)
 
 
-class _UnaryStream(_Sender, aio.UnaryStreamClientInterceptor):
+class _UnaryStream(aio.UnaryStreamClientInterceptor):
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
     async def intercept_unary_stream(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
-        return await continuation(self.details(client_call_details, None), request)
+        """Sends the request once the service is reachable."""
+        return await _open_stream(self._caller, continuation, client_call_details, request)
 
 
-class _StreamUnary(_Sender, aio.StreamUnaryClientInterceptor):
+class _StreamUnary(aio.StreamUnaryClientInterceptor):
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
     async def intercept_stream_unary(
         self, continuation: Continuation, client_call_details: Any, request_iterator: Any
     ) -> Any:
-        return await continuation(self.details(client_call_details, None), request_iterator)
+        """Sends the messages once the service is reachable."""
+        return await _open_stream(self._caller, continuation, client_call_details, request_iterator)
+
+
+class _StreamStream(aio.StreamStreamClientInterceptor):
+    def __init__(self, caller: _Caller) -> None:
+        self._caller = caller
+
+    async def intercept_stream_stream(
+        self, continuation: Continuation, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        """Sends the messages once the service is reachable."""
+        return await _open_stream(self._caller, continuation, client_call_details, request_iterator)
+
+
+async def _open_stream(caller: _Caller, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
+    await caller.reachability.wait(client_call_details.timeout)
+    return await continuation(
+        caller.details(client_call_details, seconds=client_call_details.timeout, wait_for_ready=False), request
+    )
+
+
+async def _watch(call: Any, reachability: Reachability) -> None:
+    """Returns when a call has ended; raises UNAVAILABLE when its service stays away while the call waits for it."""
+    ended = asyncio.ensure_future(call.code())
+    try:
+        while not (await asyncio.wait([ended], timeout=1.0))[0]:
+            if not reachability.restarting:
+                call.cancel()
+                raise aio.AioRpcError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    aio.Metadata(),
+                    aio.Metadata(),
+                    details=f"not reachable for more than {RESTART_SECONDS:.0f} s",
+                )
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    finally:
+        ended.cancel()
+
+
+async def _broke(call: Any) -> bool:
+    """Whether a call ended because its connection broke, rather than by the service's own answer."""
+    if await call.code() is not grpc.StatusCode.UNAVAILABLE:
+        return False
+    return all(key != "grpc-status-details-bin" for key, _ in await call.trailing_metadata() or ())

@@ -1,144 +1,265 @@
-"""What surrounds each call: who calls, its request id, its deadline, its line in the log, and errors made readable."""
+"""What surrounds each call: the caller's key and scope, limits, the request id, the deadline, errors, log and audit.
+
+A call is authenticated before its first message is received. Order: key, scope, limits, parsing, method.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from grpc import aio
 from grpc_status import rpc_status
 
-from services.chassis import context, logs, metrics
-from services.chassis.auth import Keys
-from services.chassis.errors import DeadlineExceeded, Internal, PrismaError, StorageFull
+from prisma_common import contract
+from prisma_common.keys import Scope
+from prisma_common.wire import WireError
+from services.chassis import audit, context, logs, metrics
+from services.chassis.auth import Caller, Keys
+from services.chassis.channels import REQUEST_ID, USER
+from services.chassis.decoding import Decoder, decode
+from services.chassis.errors import (
+    Cancelled,
+    Code,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    PrismaError,
+    StorageFull,
+)
 from services.chassis.files import is_full_disk
+from services.chassis.limits import CallLimit
 
 UNARY_SECONDS = 300.0
-"""The longest a call may take that has no deadline of its own and sends no stream."""
-REQUEST_ID = "x-request-id"
-USER = "x-prisma-user"
-_OPEN = ("/grpc.health.v1.Health/",)
+"""The longest that a call may take which has no deadline of its own and no stream."""
+MESSAGE_SECONDS = 120.0
+"""The longest wait for the next message of a client's stream."""
+MAXIMUM_HEADER = 128
+_OPEN = "/grpc.health.v1.Health/"
+"""Health needs no key: load balancers have none."""
 
 _log = logs.get("services.chassis.calls")
 Details = grpc.HandlerCallDetails
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a generic for type checkers alone
+ServicerContext: TypeAlias = "aio.ServicerContext[Any, Any]"
+
+
+@dataclass
+class _Call:
+    """One call while it is in progress.
+
+    message: the first message of the request, or the response; names the resource.
+    """
+
+    method: str
+    scope: Scope
+    caller: Caller
+    request_id: str
+    user: str
+    message: Message | None = None
+    outcome: str = "OK"
+    start: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def of(cls, method: str, caller: Caller, headers: Mapping[str, str]) -> _Call:
+        """A call as its headers describe it; what they say of user and request id counts for trusted callers only."""
+        request_id, user = uuid.uuid4().hex, caller.name or ""
+        if caller.trusted:
+            request_id = headers.get(REQUEST_ID, "")[:MAXIMUM_HEADER] or request_id
+            user = headers.get(USER, "")[:MAXIMUM_HEADER]
+        return cls(method, scope_of(method), caller, request_id, user)
+
+    def enter_context(self) -> None:
+        """Makes this the call that log entries and calls to other services belong to."""
+        context.request_id.set(self.request_id)
+        context.user.set(self.user)
 
 
 class CallInterceptor(aio.ServerInterceptor):
-    """Surrounds all calls of one server."""
+    """Surrounds all calls of one server, health excepted."""
 
-    def __init__(self, service: str, keys: Keys) -> None:
+    def __init__(self, service: str, keys: Keys, limit: CallLimit) -> None:
         self._service = service
         self._keys = keys
+        self._limit = limit
 
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable[Handler | None]], handler_call_details: Details
     ) -> Any:
-        """Gives the method's handler, surrounded."""
+        """Returns the method's handler, surrounded; for a caller that is refused, one that receives no message."""
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return handler
         method = handler_call_details.method
-        if handler.response_streaming:
-            behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else (grpc.unary_stream_rpc_method_handler)
-            )
-            surrounded: Any = self._streaming(method, behavior)
-        else:
-            behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else (grpc.unary_unary_rpc_method_handler)
-            )
-            surrounded = self._single(method, behavior, None if handler.request_streaming else UNARY_SECONDS)
-        return make(surrounded, handler.request_deserializer, handler.response_serializer)
+        if handler is None or method.startswith(_OPEN):
+            return handler
+        headers = {
+            key: value for key, value in handler_call_details.invocation_metadata or () if isinstance(value, str)
+        }
+        try:
+            call = _Call.of(method, self._keys.caller(headers.get("authorization", "")), headers)
+            call.enter_context()
+            self._admit(call)
+        except PrismaError as error:
+            return grpc.stream_stream_rpc_method_handler(self._refusal(method, error))
+        return self._surround(handler, call)
 
-    def _single(self, method: str, behavior: Any, seconds: float | None) -> Any:
-        async def call(request: Any, servicer_context: aio.ServicerContext[Any, Any]) -> Any:
-            async with self._around(method, servicer_context):
-                # Without a deadline grpc answers None, whatever its types say.
+    def _admit(self, call: _Call) -> None:
+        try:
+            call.caller.require(call.scope)
+        except PrismaError as error:
+            audit.record(method=call.method, resource=None, outcome=error.code.name)
+            raise
+        self._limit.check(_limited_name(call.caller))
+
+    def _refusal(self, method: str, error: PrismaError) -> Any:
+        async def refuse(_requests: AsyncIterator[bytes], servicer_context: ServicerContext) -> AsyncIterator[bytes]:
+            metrics.CALLS.labels(self._service, method, error.code.name).inc()
+            await _abort(servicer_context, error.to_status())
+            yield b""  # never reached: makes this a stream
+
+        return refuse
+
+    def _surround(self, handler: Handler, call: _Call) -> Handler:
+        decoder = cast("Decoder | None", handler.request_deserializer)
+        encoder = handler.response_serializer
+        if handler.request_streaming and handler.response_streaming:
+            streaming = self._stream(call, cast(Any, handler.stream_stream), _messages_of(call, decoder))
+            return grpc.stream_stream_rpc_method_handler(streaming, None, encoder)
+        if handler.response_streaming:
+            streaming = self._stream(call, cast(Any, handler.unary_stream), _message_of(call, decoder))
+            return grpc.unary_stream_rpc_method_handler(streaming, None, encoder)
+        if handler.request_streaming:
+            single = self._single(call, cast(Any, handler.stream_unary), _messages_of(call, decoder), seconds=None)
+            return grpc.stream_unary_rpc_method_handler(single, None, encoder)
+        single = self._single(call, cast(Any, handler.unary_unary), _message_of(call, decoder), seconds=UNARY_SECONDS)
+        return grpc.unary_unary_rpc_method_handler(single, None, encoder)
+
+    def _single(self, call: _Call, behavior: Any, read: Callable[[Any], Any], *, seconds: float | None) -> Any:
+        async def respond(request: Any, servicer_context: ServicerContext) -> Any:
+            async with self._around(call, servicer_context):
+                # Without a deadline grpc returns None, whatever its types say.
                 remaining = cast("float | None", servicer_context.time_remaining())
                 limit = seconds if remaining is None else None
                 try:
                     async with asyncio.timeout(limit):
-                        return await behavior(request, servicer_context)
+                        response = await behavior(read(request), servicer_context)
                 except TimeoutError as error:
                     if limit is None:
                         raise
-                    raise DeadlineExceeded(f"took longer than {limit:.0f} s, the longest here") from error
+                    raise DeadlineExceeded(f"took longer than {limit:.0f} s, the longest a call may take") from error
+                if audit.resource_of(call.message) is None:
+                    call.message = response
+                return response
 
-        return call
+        return respond
 
-    def _streaming(self, method: str, behavior: Any) -> Any:
-        async def call(request: Any, servicer_context: aio.ServicerContext[Any, Any]) -> Any:
-            async with self._around(method, servicer_context):
-                responses = behavior(request, servicer_context)
-                if not hasattr(responses, "__aiter__"):
-                    await responses
-                    return
-                async for response in responses:
+    def _stream(self, call: _Call, behavior: Any, read: Callable[[Any], Any]) -> Any:
+        async def respond(request: Any, servicer_context: ServicerContext) -> AsyncIterator[Any]:
+            async with self._around(call, servicer_context):
+                async for response in behavior(read(request), servicer_context):
                     yield response
 
-        return call
+        return respond
 
     @asynccontextmanager
-    async def _around(self, method: str, servicer_context: aio.ServicerContext[Any, Any]) -> AsyncGenerator[None]:
-        began, code = time.perf_counter(), "OK"
+    async def _around(self, call: _Call, servicer_context: ServicerContext) -> AsyncGenerator[None]:
+        call.enter_context()
         metrics.IN_FLIGHT.labels(self._service).inc()
         try:
-            self._identify(method, servicer_context)
-            yield
-        except PrismaError as error:
-            code = error.code.name
-            await self._abort(servicer_context, error.to_status())
+            with self._limit.call(_limited_name(call.caller)):
+                yield
         except (asyncio.CancelledError, GeneratorExit):
-            code = "CANCELLED"
+            call.outcome = Code.CANCELLED.name
             raise
         except aio.AbortError:
-            code = "ABORTED_BY_METHOD"
+            call.outcome = "ABORTED_BY_METHOD"
             raise
-        except Exception as error:  # noqa: BLE001 - a defect becomes INTERNAL with its id; the log keeps the trace
-            told = _told(error)
-            code = told.code.name
-            _log.error("call failed", method=method, exc_info=error)
-            await self._abort(servicer_context, told.to_status())
+        except Exception as error:  # noqa: BLE001 - whatever a method raises, its caller gets a status
+            answer = as_prisma_error(error, method=call.method)
+            call.outcome = answer.code.name
+            await _abort(servicer_context, answer.to_status())
         finally:
-            seconds = time.perf_counter() - began
             metrics.IN_FLIGHT.labels(self._service).dec()
-            metrics.CALLS.labels(self._service, method, code).inc()
-            metrics.SECONDS.labels(self._service, method).observe(seconds)
-            _log.debug("call", method=method, code=code, milliseconds=round(seconds * 1000, 1))
+            self._record(call)
 
-    def _identify(self, method: str, servicer_context: aio.ServicerContext[Any, Any]) -> None:
-        sent = {key: value for key, value in servicer_context.invocation_metadata() or () if isinstance(value, str)}
-        context.request_id.set(uuid.uuid4().hex)
-        context.user.set("")
-        if method.startswith(_OPEN):
-            return
-        caller = self._keys.caller(sent.get("authorization", ""))
-        if caller.trusted:
-            context.request_id.set(sent.get(REQUEST_ID, "")[:128] or context.request_id.get())
-            context.user.set(sent.get(USER, "")[:128])
-        else:
-            context.user.set(caller.name)
-
-    @staticmethod
-    async def _abort(servicer_context: aio.ServicerContext[Any, Any], status: Status) -> None:
-        servicer_context.set_trailing_metadata(((REQUEST_ID, context.request_id.get()),))
-        await servicer_context.abort_with_status(rpc_status.to_status(status))
+    def _record(self, call: _Call) -> None:
+        seconds = time.perf_counter() - call.start
+        metrics.CALLS.labels(self._service, call.method, call.outcome).inc()
+        metrics.SECONDS.labels(self._service, call.method).observe(seconds)
+        _log.debug("call", method=call.method, code=call.outcome, milliseconds=round(seconds * 1000, 1))
+        if call.scope > Scope.READ:
+            audit.record(method=call.method, resource=audit.resource_of(call.message), outcome=call.outcome)
 
 
-def _told(error: Exception) -> PrismaError:
+def scope_of(method: str) -> Scope:
+    """The scope that `/package.Service/Method` requires; reflection requires READ, what declares none ADMIN."""
+    if method.startswith("/grpc.reflection."):
+        return Scope.READ
+    try:
+        descriptor = descriptor_pool.Default().FindMethodByName(method.strip("/").replace("/", "."))
+        return contract.required_scope(descriptor)
+    except (KeyError, ValueError):
+        return Scope.ADMIN
+
+
+def as_prisma_error(error: Exception, *, method: str) -> PrismaError:
+    """What the caller receives for any error. Only a defect is logged with its traceback."""
+    if isinstance(error, PrismaError):
+        return error
+    if isinstance(error, WireError):
+        return InvalidArgument(str(error))
     if is_full_disk(error):
-        return StorageFull("no space left where this service keeps its data: free some, then retry")
+        _log.warning("no space left", method=method)
+        return StorageFull("no space left where this service stores its data: free some, then retry")
+    if isinstance(error, (BrokenPipeError, ConnectionResetError)):
+        return Cancelled("the connection was closed")
+    _log.error("call failed", method=method, exc_info=error)
     return Internal(f"a defect of PRISMA; the log has the details under request id {context.request_id.get()}")
+
+
+def _limited_name(caller: Caller) -> str | None:
+    """Who counts against the limit per caller: holders of API keys; the gateway counts those whom it serves itself."""
+    return None if caller.trusted else caller.name
+
+
+def _message_of(call: _Call, decoder: Decoder | None) -> Callable[[bytes], Message | bytes]:
+    def read(data: bytes) -> Message | bytes:
+        return data if decoder is None else _noted(call, decode(decoder, data))
+
+    return read
+
+
+def _noted(call: _Call, message: Message) -> Message:
+    if call.message is None:
+        call.message = message
+    return message
+
+
+def _messages_of(
+    call: _Call, decoder: Decoder | None
+) -> Callable[[AsyncIterator[bytes]], AsyncIterator[Message | bytes]]:
+    async def read(stream: AsyncIterator[bytes]) -> AsyncIterator[Message | bytes]:
+        while True:
+            try:
+                async with asyncio.timeout(MESSAGE_SECONDS):
+                    data = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise DeadlineExceeded(f"no message came for {MESSAGE_SECONDS:.0f} s") from error
+            yield data if decoder is None else _noted(call, decode(decoder, data))
+
+    return read
+
+
+async def _abort(servicer_context: ServicerContext, status: Status) -> None:
+    servicer_context.set_trailing_metadata(((REQUEST_ID, context.request_id.get()),))
+    await servicer_context.abort_with_status(rpc_status.to_status(status))

@@ -1,6 +1,7 @@
 """Starts a service's gRPC server, runs its jobs and followers beside it, and ends it in order.
 
-At SIGTERM: health says NOT_SERVING, jobs are handed back, open calls get five seconds, then the process ends.
+At SIGTERM: health says NOT_SERVING, new calls are refused so that clients wait for the next process, jobs are handed
+back, calls in progress get five seconds, then the process ends.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
+from prisma_common.addresses import listen_variable
 from services.chassis import logs, metrics
-from services.chassis.auth import Keys, refuse_open_door
-from services.chassis.channels import OPTIONS
+from services.chassis.auth import Keys, check_keys, refuse_open_listener
+from services.chassis.channels import SERVER_OPTIONS
 from services.chassis.dependency import Dependency
 from services.chassis.events import Events
 from services.chassis.interceptors import CallInterceptor
@@ -29,11 +31,15 @@ from services.chassis.job_service import JobServicer
 from services.chassis.job_sweeper import Sweeper
 from services.chassis.job_worker import JobKind, Worker
 from services.chassis.jobs import Jobs
+from services.chassis.limits import CallLimit
 from services.chassis.nats import NatsLink, NatsUnavailable
 from services.chassis.settings import ChassisSettings
+from services.chassis.startup import StartRefused
 from services.chassis.status import StatusServicer
 
 DRAIN_SECONDS = 5.0
+_STREAMS_FACTOR = 4
+"""gRPC itself refuses calls beyond this multiple of the limit, before their key is looked at."""
 
 _log = logs.get(__name__)
 
@@ -50,7 +56,7 @@ class Chassis:
 
 @dataclass(frozen=True)
 class Servicer:
-    """A gRPC service: how it is added to a server, and its full name for reflection."""
+    """A gRPC service: how it is added to a server, and its full name for reflection and health."""
 
     add: Callable[[Any, Any], None]
     servicer: Any
@@ -59,7 +65,7 @@ class Servicer:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a service is made of."""
+    """What a service consists of. status: a StatusServicer of its own; None for the usual one."""
 
     servicers: Sequence[Servicer]
     kinds: Sequence[JobKind] = ()
@@ -68,15 +74,28 @@ class Parts:
     dependencies: Sequence[Dependency] = ()
     close: Sequence[Callable[[], Awaitable[None]]] = field(default=())
     """Called at the end, the last first."""
+    status: StatusServicer | None = None
 
 
 def run_service(
     name: str, settings: ChassisSettings, listen: str, build: Callable[[Chassis], Awaitable[Parts]]
 ) -> None:
-    """Runs a service until SIGTERM or SIGINT."""
+    """Runs a service until SIGTERM or SIGINT. Raises StartRefused."""
     logs.set_up(settings, name)
-    refuse_open_door(settings, listen)
+    check_keys(settings)
+    refuse_open_listener(settings, listen)
     asyncio.run(_run(name, settings, listen, build))
+
+
+def nats_dependency(link: NatsLink) -> Dependency:
+    """The message server as a dependency that a process's status shows."""
+
+    async def check() -> dict[str, str]:
+        if not link.connected:
+            raise NatsUnavailable("the message server does not respond: no job can start or end; everything else works")
+        return {"version": link.version}
+
+    return Dependency("nats", link.address, check)
 
 
 async def _run(name: str, settings: ChassisSettings, listen: str, build: Callable[[Chassis], Awaitable[Parts]]) -> None:
@@ -92,76 +111,88 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         for close in parts.close:
             stack.push_async_callback(close)
         worker = Worker(link, jobs, parts.kinds)
-        server, healthy = await _serve(name, settings, listen, parts, link, jobs, worker)
+        keys = Keys(settings)
+        status = parts.status or StatusServicer(
+            name, settings.data_of(name), [nats_dependency(link), *parts.dependencies], lambda: worker.running_count
+        )
+        server = _Server(name, settings, listen=listen, keys=keys)
+        server.add(*_common_servicers(jobs, status), *parts.servicers)
+        await server.start()
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(task()) for task in parts.tasks]
+            tasks = [group.create_task(task()) for task in parts.tasks]
             if parts.kinds:
                 journal = JobJournal(settings.data_of(name) / "jobs")
                 sweeper = Sweeper(link, jobs, name, journal=journal, running=lambda: worker.running_jobs)
-                beside += [group.create_task(worker.run()), group.create_task(sweeper.run())]
+                tasks += [group.create_task(worker.run()), group.create_task(sweeper.run())]
             if settings.metrics_listen:
-                metrics.listen(settings.metrics_listen)
+                metrics.listen(settings.metrics_address(name), keys)
             _log.info("serving", address=listen)
             await stop.wait()
             _log.info("stopping")
-            await healthy.enter_graceful_shutdown()
-            await asyncio.gather(server.stop(DRAIN_SECONDS), worker.stop())
-            for task in beside:
+            await asyncio.gather(server.stop(), worker.stop())
+            for task in tasks:
                 task.cancel()
 
 
-async def _serve(
-    name: str,
-    settings: ChassisSettings,
-    listen: str,
-    parts: Parts,
-    link: NatsLink,
-    jobs: Jobs,
-    worker: Worker,
-) -> tuple[aio.Server, Any]:
-    server = aio.server(
-        interceptors=[CallInterceptor(name, Keys(settings))], options=[*OPTIONS, ("grpc.so_reuseport", 0)]
-    )
-    healthy = health.aio.HealthServicer()
-    dependencies = [Dependency("nats", link.address, lambda: _check_nats(link)), *parts.dependencies]
-    status = StatusServicer(name, settings.data_of(name), dependencies, lambda: worker.running_count)
-    servicers = [
-        Servicer(health_pb2_grpc.add_HealthServicer_to_server, healthy, health.SERVICE_NAME),
+def _common_servicers(jobs: Jobs, status: StatusServicer) -> list[Servicer]:
+    """What every process serves."""
+    return [
         Servicer(job_pb2_grpc.add_JobServiceServicer_to_server, JobServicer(jobs), _name(job_pb2, "JobService")),
         Servicer(status_pb2_grpc.add_StatusServiceServicer_to_server, status, _name(status_pb2, "StatusService")),
-        *parts.servicers,
     ]
-    for each in servicers:
-        each.add(each.servicer, server)
-    reflection.enable_server_reflection([reflection.SERVICE_NAME, *(each.full_name for each in servicers)], server)
-    try:
-        _bind(server, settings, listen)
-    except RuntimeError as error:
-        raise SystemExit(
-            f"the {name} can't listen on {listen}: {error}. Is one running already? "
-            f"PRISMA_{name.upper()}_LISTEN chooses another address."
-        ) from error
-    await server.start()
-    for each in servicers:
-        await healthy.set(each.full_name, health_pb2.HealthCheckResponse.SERVING)
-    await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
-    return server, healthy
 
 
-def _bind(server: aio.Server, settings: ChassisSettings, listen: str) -> None:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        server.add_insecure_port(listen)
-        return
-    authority = settings.tls_authority.read_bytes() if settings.tls_authority else None
-    pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
-    credentials = grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
-    server.add_secure_port(listen, credentials)
+class _Server:
+    """A gRPC server with health and reflection."""
 
+    def __init__(self, name: str, settings: ChassisSettings, *, listen: str, keys: Keys) -> None:
+        self._name = name
+        self._settings = settings
+        self._listen = listen
+        self._health = health.aio.HealthServicer()
+        self._names = [health.SERVICE_NAME]
+        limit = CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller)
+        self._server = aio.server(
+            interceptors=[CallInterceptor(name, keys, limit)],
+            options=[*SERVER_OPTIONS],
+            maximum_concurrent_rpcs=_STREAMS_FACTOR * settings.max_calls,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
-async def _check_nats(link: NatsLink) -> dict[str, str]:
-    if not link.connected:
-        raise NatsUnavailable("the message server does not answer: no job can start or end, the rest goes on")
-    return {"version": link.version}
+    def add(self, *servicers: Servicer) -> None:
+        """Adds services, before the start."""
+        for servicer in servicers:
+            servicer.add(servicer.servicer, self._server)
+            self._names.append(servicer.full_name)
+
+    async def start(self) -> None:
+        """Listens. Raises StartRefused."""
+        reflection.enable_server_reflection([reflection.SERVICE_NAME, *self._names], self._server)
+        try:
+            self._bind()
+        except RuntimeError as error:
+            raise StartRefused(
+                f"the {self._name} cannot listen on {self._listen}: {error}. Is another one running? "
+                f"{listen_variable(self._name)} sets another address."
+            ) from error
+        await self._server.start()
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self) -> None:
+        """Refuses new calls; those in progress get DRAIN_SECONDS."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(DRAIN_SECONDS)
+
+    def _bind(self) -> None:
+        settings = self._settings
+        if settings.tls_certificate is None or settings.tls_key is None:
+            self._server.add_insecure_port(self._listen)
+            return
+        authority = settings.tls_authority.read_bytes() if settings.tls_authority else None
+        pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
+        credentials = grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+        self._server.add_secure_port(self._listen, credentials)
 
 
 def _name(module: Any, service: str) -> str:

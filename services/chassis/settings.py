@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -52,17 +53,32 @@ class ChassisSettings(BaseSettings):
     audit_log: bool = True
     """Whether each change writes an entry to the log (logger `prisma.audit`), whatever the log level."""
     metrics_listen: str | None = None
-    """`host:port` of Prometheus metrics; none for no listener."""
+    """`host:port` of Prometheus metrics, None for no listener. The embedder uses this port, the trainer the next one,
+    then the interpreter, search and the gateway. Beyond loopback, scrapers need an API key."""
+    max_calls: int = Field(default=256, gt=0)
+    """Calls that a process answers at the same time, watched streams included; more get TOO_MANY_REQUESTS."""
+    max_calls_per_caller: int = Field(default=64, gt=0)
+    """Of these, the calls of one API key."""
     catch_up_seconds: float = Field(default=60.0, gt=0)
     """How often those who derive data ask for changes without a hint."""
     ack_wait_seconds: float = Field(default=30.0, gt=0)
     """How long a worker may be silent before its job is given to another."""
 
     def data_of(self, service: str) -> Path:
-        """The service's own folder, made if it isn't there."""
+        """The service's own folder, readable by the process's user only; created if absent."""
         folder = self.data_dir / service
-        folder.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        if folder.stat().st_mode & 0o077:
+            with suppress(PermissionError):  # another user's folder, which that user shares
+                folder.chmod(0o700)
         return folder
+
+    def metrics_address(self, service: str) -> str:
+        """Where a service serves its metrics. Raises ValueError where metrics_listen is no host:port."""
+        host, _, _ = (self.metrics_listen or "").rpartition(":")
+        _, port = addresses.host_and_port(self.metrics_listen or "")
+        return f"{host}:{port + list(addresses.PROCESSES).index(service)}"
 
     def database_of(self, service: str) -> str:
         """The service's database URL."""

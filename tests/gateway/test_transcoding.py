@@ -56,7 +56,7 @@ def test_a_verb_is_not_part_of_an_id(name: str) -> None:
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=5))
 def test_any_query_is_a_message_or_a_clear_error(query: list[tuple[str, str]]) -> None:
     try:
-        binding.message(SEARCH, {"parent": "datasets/d"}, query)
+        binding.message(SEARCH, path={"parent": "datasets/d"}, query=query)
     except InvalidArgument as error:
         assert error.violations
 
@@ -72,7 +72,7 @@ names = st.sampled_from([field.json_name for field in SEARCH.fields])
 @given(st.dictionaries(names, json_values, max_size=4))
 def test_any_body_is_a_message_or_a_clear_error(body: dict[str, object]) -> None:
     try:
-        binding.message(SEARCH, {"parent": "datasets/d"}, [], body, "*")
+        binding.message(SEARCH, path={"parent": "datasets/d"}, body=body, body_field="*")
     except InvalidArgument as error:
         assert error.violations
 
@@ -92,14 +92,14 @@ def test_queries_take_nested_repeated_and_enum_fields() -> None:
         ("latents", '{"index": 3, "weight": -1.5}'),
         ("page_size", "7"),
     ]
-    message = binding.message(SEARCH, {"parent": "datasets/d"}, query)
+    message = binding.message(SEARCH, path={"parent": "datasets/d"}, query=query)
     assert message == search_pb2.SearchDocumentsRequest(
         parent="datasets/d", mode="MODE_SPARSE", text_weight=0.5, latents=[{"index": 3, "weight": -1.5}], page_size=7
     )
     config = binding.message(
         embedder_pb2.ImportDocumentsRequest.DESCRIPTOR,
-        {"config.dataset": "datasets/d"},
-        [("config.validateOnly", "true"), ("config.id_field", "key")],
+        path={"config.dataset": "datasets/d"},
+        query=[("config.validateOnly", "true"), ("config.id_field", "key")],
     )
     assert config == embedder_pb2.ImportDocumentsRequest(
         config={"dataset": "datasets/d", "validate_only": True, "id_field": "key"}
@@ -109,10 +109,10 @@ def test_queries_take_nested_repeated_and_enum_fields() -> None:
 def test_the_path_says_which_resource_is_meant_whatever_the_body_says() -> None:
     message = binding.message(
         embedder_pb2.UpdateDatasetRequest.DESCRIPTOR,
-        {"dataset.name": "datasets/d"},
-        [("updateMask", "displayName,description")],
-        {"name": "datasets/other", "displayName": "x"},
-        "dataset",
+        path={"dataset.name": "datasets/d"},
+        query=[("updateMask", "displayName,description")],
+        body={"name": "datasets/other", "displayName": "x"},
+        body_field="dataset",
     )
     assert message == embedder_pb2.UpdateDatasetRequest(
         dataset={"name": "datasets/d", "display_name": "x"}, update_mask={"paths": ["display_name", "description"]}
@@ -125,7 +125,7 @@ def test_the_path_says_which_resource_is_meant_whatever_the_body_says() -> None:
 )
 def test_an_error_names_the_field(body: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        binding.message(SEARCH, {"parent": "datasets/d"}, [], body, "*")
+        binding.message(SEARCH, path={"parent": "datasets/d"}, body=body, body_field="*")
     assert field in caught.value.violations[0].field
 
 

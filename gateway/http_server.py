@@ -1,0 +1,143 @@
+"""The HTTP listener: its socket, and clients that send too slowly to be served."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gateway.settings import GatewaySettings
+from prisma_common.addresses import host_and_port
+from services.chassis.startup import StartRefused
+
+CLOSE_SECONDS = 3
+HEADER_SECONDS = 10.0
+"""A connection must send a whole request header within this time."""
+BODY_SECONDS = 30.0
+MINIMUM_BODY_BYTES = 4 << 10
+"""A body must bring this many bytes in every BODY_SECONDS that the server waits for it."""
+MAXIMUM_CONNECTIONS = 4096
+BACKLOG = 1024
+
+
+def listening_socket(listen: str) -> socket.socket:
+    """A socket that listens on `host:port`. Raises StartRefused.
+
+    Its protocol is TCP by number, not 0: asyncio sets TCP_NODELAY only on accepted sockets that say so, and without it
+    each response waits 40 ms for the client's delayed acknowledgement.
+    """
+    try:
+        host, port = host_and_port(listen)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except (OSError, ValueError) as error:
+        raise StartRefused(
+            f"the gateway cannot listen on {listen}: {error}. Is another one running? "
+            "PRISMA_HTTP_LISTEN sets another address."
+        ) from error
+    return listener
+
+
+def http_server(application: ASGIApp, settings: GatewaySettings) -> HttpServer:
+    """The server of an application."""
+    return HttpServer(
+        uvicorn.Config(
+            application,
+            http=PatientProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            limit_concurrency=MAXIMUM_CONNECTIONS,
+            timeout_graceful_shutdown=CLOSE_SECONDS,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+        )
+    )
+
+
+class HttpServer(uvicorn.Server):
+    """A server that leaves the process's signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Captures none."""
+        yield
+
+    async def serve_on(self, listener: socket.socket) -> None:
+        """Serves until cancelled; then requests in progress get CLOSE_SECONDS."""
+        serving = asyncio.create_task(self.serve(sockets=[listener]))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            self.should_exit = True
+            await serving
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 whose patience with slow senders ends: their connections are closed."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _received = 0
+    _has_served = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the time for the first header."""
+        super().connection_made(transport)
+        self._restart(HEADER_SECONDS)
+
+    def data_received(self, data: bytes) -> None:
+        """Restarts the timer where a header or a body is complete, and only there."""
+        waited_for_header = self._waits_for_header
+        super().data_received(data)
+        self._received += len(data)
+        self._has_served = self._has_served or not self._waits_for_header
+        if self._timer is None or waited_for_header != self._waits_for_header:
+            self._restart(HEADER_SECONDS if self._waits_for_header else BODY_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    @property
+    def _waits_for_header(self) -> bool:
+        return self.conn.their_state is h11.IDLE
+
+    @property
+    def _waits_for_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused
+
+    def _restart(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._received = 0
+        self._timer = self.loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._waits_for_header:
+            idle = self._has_served and not self.conn.trailing_data[0]
+            if not idle:  # between two requests, uvicorn's own keep-alive timeout applies
+                self.transport.abort()
+        elif self._waits_for_body and self._received < MINIMUM_BODY_BYTES:
+            self.transport.abort()
+        elif self.conn.their_state is h11.SEND_BODY:
+            self._restart(BODY_SECONDS)
