@@ -32,7 +32,7 @@ REQUEST_ID = "x-request-id"
 USER = "x-prisma-user"
 MAX_MESSAGE_BYTES = 64 << 20
 UNARY_SECONDS = 60.0
-RESTART_SECONDS = 30.0
+RESTART_SECONDS = 20.0
 """How long after a service went away calls still wait for it."""
 KEEPALIVE_MS = 30_000
 MINIMUM_PING_MS = 10_000

@@ -44,7 +44,7 @@ async def suite(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactor
         },
     )
     start_all(embedder, trainer, gateway)
-    async with httpx.AsyncClient(base_url=f"http://{http}", timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=f"http://{http}", timeout=60, trust_env=False) as client:
         yield Suite(embedder, trainer, gateway, client, f"http://{http}")
     for process in (gateway, trainer, embedder):
         process.kill()

@@ -1,0 +1,82 @@
+"""A service that restarts fails no request; one that stays away is reported."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc.aio
+import httpx
+import pytest
+
+from prisma.embedder.v1 import embedder_service_pb2 as pb2
+from prisma.embedder.v1 import embedder_service_pb2_grpc
+from services.chassis import channels
+from services.chassis.settings import ChassisSettings
+from tests.nats_server import NatsServer, free_port
+from tests.process import ServiceProcess, start_all
+
+CLIENTS = 8
+
+
+@pytest.fixture
+async def gateway(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, ServiceProcess]]:
+    """A client of a gateway, and the embedder behind it."""
+    common = {"PRISMA_NATS_URL": nats_server.url}
+    embedder = ServiceProcess("embedder", tmp_path, common)
+    http = f"127.0.0.1:{free_port()}"
+    own = {"PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_HTTP_LISTEN": http}
+    process = ServiceProcess("gateway", tmp_path, {**common, **own})
+    start_all(embedder, process)
+    async with httpx.AsyncClient(base_url=f"http://{http}", timeout=120, trust_env=False) as client:
+        yield client, embedder
+    process.kill()
+    embedder.kill()
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL"])
+async def test_a_restart_fails_no_request(gateway: tuple[httpx.AsyncClient, ServiceProcess], end: str) -> None:
+    client, embedder = gateway
+    statuses: list[int] = []
+    stop = asyncio.Event()
+
+    async def read() -> None:
+        while not stop.is_set():
+            statuses.append((await client.get("/v1/datasets")).status_code)
+
+    async def create() -> None:
+        """Writes are not repeated: only an orderly end must fail none of them."""
+        while not stop.is_set() and end == "SIGTERM":
+            statuses.append((await client.post("/v1/datasets", json={"displayName": "d"})).status_code)
+
+    readers = [asyncio.create_task(read()) for _ in range(CLIENTS)] + [asyncio.create_task(create())]
+    while len(statuses) < 3 * CLIENTS:  # noqa: ASYNC110 - requests are in progress
+        await asyncio.sleep(0.05)
+    await asyncio.to_thread(embedder.stop if end == "SIGTERM" else embedder.kill)
+    before = len(statuses)
+    await asyncio.to_thread(embedder.start)
+    while len(statuses) < before + 3 * CLIENTS:  # noqa: ASYNC110 - requests after the restart
+        await asyncio.sleep(0.05)
+    stop.set()
+    await asyncio.gather(*readers)
+    assert set(statuses) == {200}, {status: statuses.count(status) for status in set(statuses)}
+
+
+async def test_a_service_that_stays_away_is_reported_within_the_callers_deadline() -> None:
+    channel = channels.open_channel(f"127.0.0.1:{free_port()}", ChassisSettings())
+    stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ListDatasets(pb2.ListDatasetsRequest(), timeout=0.5)
+    error = channels.translate(caught.value, "embedder")
+    assert error.reason == "SERVICE_UNAVAILABLE"
+    await channel.close()
+
+
+def test_keepalive_is_agreed_on_by_both_sides() -> None:
+    server, client = dict(channels.SERVER_OPTIONS), dict(channels.CHANNEL_OPTIONS)
+    accepted = server["grpc.http2.min_recv_ping_interval_without_data_ms"]
+    assert accepted <= client["grpc.keepalive_time_ms"] / 2
+    for options in (server, client):
+        assert options["grpc.keepalive_permit_without_calls"] == 1
+        assert options["grpc.http2.max_pings_without_data"] == 0
