@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.sae_data import F32, sample_vectors, synthetic
 from benchmarks.sae_subjects import BATCH, Prisma, Subject
-from services.trainer.sae.kernels import torch_is_installed
+from services.trainer.sae.devices import torch_is_installed
 from services.trainer.sae.warming import warm
 
 Record = dict[str, Any]

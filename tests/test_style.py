@@ -9,6 +9,7 @@ CLEAN: tuple[str, ...] = (
     "services/embedder",
     "services/interpreter",
     "services/search",
+    "services/trainer/sae",
     "tests/embedder",
     "tests/interpreter",
     "tests/search",

@@ -19,7 +19,7 @@ from services.trainer.encoding import DatasetEncoder
 from services.trainer.following import DatasetFollower
 from services.trainer.housekeeping import Housekeeping, files_dependency, refuse_lost_database
 from services.trainer.lifecycle import Runs
-from services.trainer.sae.kernels import device_of
+from services.trainer.sae.devices import device_of
 from services.trainer.servicer import TrainerServicer
 from services.trainer.settings import SERVICE, TrainerSettings
 from services.trainer.store import Store

@@ -27,7 +27,7 @@ class Recipe:
 
     def resolve(self, *, row_count: int, dimension: int) -> Config:
         """The complete configuration for vectors (row_count, dimension). Raises InvalidArgument for a k beyond n."""
-        automatic = Config.chosen(row_count, dimension) if self.auto else {}
+        automatic = Config.for_data(row_count, dimension) if self.auto else {}
         values: dict[str, Any] = {**automatic, **self.settings}
         config = Config(**values).resolved(row_count, dimension, os.cpu_count() or 1)
         _check_k(k=config.k, latent_count=config.expansion * dimension)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from services.trainer.sae.kernels import Plan
+from services.trainer.sae.engines import Plan
 from services.trainer.sae.reference import PARAMETERS, Reference
 from tests.trainer.examples import example
 
@@ -18,7 +18,7 @@ def autograd(plan: Plan, state: dict[str, np.ndarray], vectors: np.ndarray, dead
     p = {name: torch.tensor(state[name], dtype=torch.float64, requires_grad=True) for name in PARAMETERS}
     x = (torch.tensor(vectors, dtype=torch.float64) - torch.tensor(state["mean"])) / torch.tensor(state["scale"])
     pre = (x - p["b_dec"]) @ p["W_enc"].T + p["b_enc"]
-    rows = 1 if plan.scope == "batch" else len(pre)
+    rows = len(pre) if plan.activation.rowwise else 1
     codes = keep_largest(pre.reshape(rows, -1), plan.k * len(pre) // rows).reshape(pre.shape)
     loss = torch.zeros((), dtype=torch.float64)
     for end, weight in zip(plan.ends, plan.weights, strict=True):
@@ -40,7 +40,7 @@ def keep_largest(pre: torch.Tensor, k: int) -> torch.Tensor:
     return active * torch.zeros_like(active, dtype=torch.bool).scatter(1, order, True)
 
 
-@pytest.mark.parametrize("scope", ["row", "batch"])
+@pytest.mark.parametrize("batch", [False, True], ids=["rows", "batch"])
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.integers(1, 12),
@@ -50,9 +50,9 @@ def keep_largest(pre: torch.Tensor, k: int) -> torch.Tensor:
     levels=st.integers(1, 3),
     seed=st.integers(0, 9999),
 )
-def test_gradients_equal_autograd(scope: str, rows: int, d: int, n: int, k: int, levels: int, seed: int) -> None:
+def test_gradients_equal_autograd(batch: bool, rows: int, d: int, n: int, k: int, levels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    plan, state, vectors = example(rng, rows, d, n, k, levels, scope)
+    plan, state, vectors = example(rng, rows=rows, d=d, n=n, k=k, levels=levels, batch=batch)
     if rows > 1:
         vectors[1:] += 0.01 * rng.standard_normal((rows - 1, d))  # equal rows tie, which torch breaks by their last bit
     dead = np.flatnonzero(rng.random(n) < 0.4)

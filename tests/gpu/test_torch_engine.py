@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from services.trainer.sae.devices import device_of
+from services.trainer.sae.engines import Plan
 from services.trainer.sae.gpu.torch_engine import TorchEngine
-from services.trainer.sae.kernels import Plan, device_of
 from tests.trainer.engine_contract import EngineContract, MakeEngine
 
 DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"

@@ -8,19 +8,30 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from services.trainer.sae.activations import BatchTopK, RowTopK
 from services.trainer.sae.config import Config
-from services.trainer.sae.kernels import Plan
+from services.trainer.sae.engines import Plan
 from services.trainer.sae.training import Training
 from services.trainer.sae.weights import Weights
 
 
 def example(
-    rng: np.random.Generator, rows: int, d: int, n: int, k: int, levels: int, scope: str
+    rng: np.random.Generator, *, rows: int, d: int, n: int, k: int, levels: int = 1, batch: bool = False
 ) -> tuple[Plan, dict[str, np.ndarray], np.ndarray]:
     """A plan, a state with biases, and vectors, some of them equal, zero, or constant in a dimension."""
     ends = tuple(sorted({max(1, n >> level) for level in range(levels)}))
     weights = tuple(float(weight) for weight in rng.random(len(ends)) + 0.5)
-    plan = Plan(n, min(k, n), scope, ends, weights, min(2 * k, n), 0.5, 1e3, 1)  # type: ignore[arg-type]
+    plan = Plan(
+        latents=n,
+        k=min(k, n),
+        activation=BatchTopK() if batch else RowTopK(),
+        ends=ends,
+        weights=weights,
+        k_aux=min(2 * k, n),
+        aux_coefficient=0.5,
+        gradient_clip=1e3,
+        threads=1,
+    )
 
     def noise(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape).astype(np.float32)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from services.trainer.sae.reference import PARAMETERS, Reference, keep_largest
+from services.trainer.sae.activations import keep_largest
+from services.trainer.sae.engines import NO_LATENTS
+from services.trainer.sae.reference import PARAMETERS, Reference
 from tests.trainer.examples import example
 
 STEP = 1e-5
@@ -32,7 +34,7 @@ def differences(function: Callable[[], float], parameter: np.ndarray) -> tuple[n
     return narrow, np.isclose(wide, narrow, rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("scope", ["row", "batch"])
+@pytest.mark.parametrize("batch", [False, True], ids=["rows", "batch"])
 @settings(max_examples=15, deadline=None)
 @given(
     rows=st.integers(1, 6),
@@ -43,10 +45,10 @@ def differences(function: Callable[[], float], parameter: np.ndarray) -> tuple[n
     seed=st.integers(0, 9999),
 )
 def test_gradients_are_derivatives_of_the_loss(
-    scope: str, rows: int, d: int, n: int, k: int, levels: int, seed: int
+    batch: bool, rows: int, d: int, n: int, k: int, levels: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    plan, state, vectors = example(rng, rows, d, n, k, levels, scope)
+    plan, state, vectors = example(rng, rows=rows, d=d, n=n, k=k, levels=levels, batch=batch)
     dead = np.flatnonzero(rng.random(n) < 0.5)
     reference = Reference(plan, state)
     forward = reference.forward(vectors, dead)
@@ -60,9 +62,9 @@ def test_gradients_are_derivatives_of_the_loss(
 
 
 def test_the_decoder_loses_the_part_of_its_gradient_along_its_rows() -> None:
-    plan, state, vectors = example(np.random.default_rng(0), 8, 6, 12, 3, 1, "row")
+    plan, state, vectors = example(np.random.default_rng(0), rows=8, d=6, n=12, k=3)
     reference = Reference(plan, state)
-    gradients = reference.gradients(reference.forward(vectors, np.empty(0, dtype=np.int32)))
+    gradients = reference.gradients(reference.forward(vectors, NO_LATENTS))
     np.testing.assert_allclose((gradients["W_dec"] * reference.parameters["W_dec"]).sum(axis=1), 0, atol=1e-6)
 
 

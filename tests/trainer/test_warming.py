@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from services.trainer.sae.config import Config
-from services.trainer.sae.kernels import encoding, products, screening, selecting, stepping
+from services.trainer.sae.kernels import encoding, forward, products, screening, selecting, update, vnni
 from services.trainer.sae.training import Training
 from services.trainer.sae.weights import Weights
 
@@ -32,7 +32,7 @@ for architecture in ("top_k", "batch_top_k", "matryoshka"):
         served = Weights.load(Path("weights"))
         sent = np.frombuffer(vectors[:7].tobytes(), np.float32).reshape(7, -1)  # read-only, as from a request
         served.unexplained(sent, *served.encode_dense(sent))
-for module in (encoding, products, screening, selecting, stepping):
+for module in (encoding, forward, products, screening, selecting, update, vnni):
     for name, value in vars(module).items():
         if hasattr(value, "stats") and value.stats.cache_misses:
             print(module.__name__, name, *value.stats.cache_misses)

@@ -32,7 +32,7 @@ import pytest
 from services.trainer.sae import checkpoint, comparing, exchange
 from services.trainer.sae.codes import load_codes, save_codes
 from services.trainer.sae.evaluating import evaluate
-from services.trainer.sae.kernels import device_of
+from services.trainer.sae.devices import device_of
 from services.trainer.sae.tensor_files import TorchMissing
 from services.trainer.sae.weights import Weights
 from tests.trainer.examples import begun, clusters, zipped

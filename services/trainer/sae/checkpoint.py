@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on, bit for bit. Tensors and a step, no pickle."""
+"""Checkpoints: all that a training needs to resume bit for bit. Tensors and a step, no pickle."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def write(training: Training, folder: Path) -> None:
 
 
 def restore(training: Training, file: Path) -> None:
-    """Takes the state of a checkpoint up again."""
+    """Resumes a training from a checkpoint."""
     training.restore(load_file(file))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.trainer.sae.kernels import F32
+from services.trainer.sae.kernels.dtypes import F32, I64
 from services.trainer.sae.weights import Weights
 
-I64 = NDArray[np.int64]
 EXACT_LATENTS = 4096
-"""Up to so many latents the one-to-one matching is the best there is (Jonker and Volgenant 1987), beyond it greedy."""
+"""Up to so many latents the one-to-one matching is optimal (Jonker and Volgenant 1987), beyond them greedy."""
 SAME = 0.7
 """Cosine from which two latents count as the same (Bricken et al. 2023 match features across runs so)."""
 PART = 0.5
@@ -21,18 +19,20 @@ PART = 0.5
 
 @dataclass(frozen=True)
 class Matching:
-    """How the n latents of a first autoencoder meet the m of a second.
-
-    partner (n,) is the second's latent or −1, cosine (n,) of the two; nearest and nearest_cosine (n,) the second's most
-    similar latent, whether or not it is the partner; other (m,) and other_cosine (m,) the first's for the second's.
-    """
+    """How the n latents of a first autoencoder correspond to the m of a second."""
 
     partner: I64
+    """The second's latent that matches each of the first's, or −1: (n,)."""
     cosine: F32
+    """Of the two, 0 without a partner: (n,)."""
     nearest: I64
+    """The second's most similar latent, whether or not it is the partner: (n,)."""
     nearest_cosine: F32
+    """(n,)."""
     other: I64
+    """The first's most similar latent for each of the second's: (m,)."""
     other_cosine: F32
+    """(m,)."""
 
     @property
     def stability(self) -> float:
@@ -45,16 +45,16 @@ class Matching:
 
     def new(self) -> I64:
         """The second's latents that resemble nothing of the first."""
-        taken = np.zeros(len(self.other), dtype=bool)
-        taken[self.partner[self.partner >= 0]] = True
-        return np.flatnonzero(~taken & (self.other_cosine < PART))
+        matched = np.zeros(len(self.other), dtype=bool)
+        matched[self.partner[self.partner >= 0]] = True
+        return np.flatnonzero(~matched & (self.other_cosine < PART))
 
     def split(self) -> dict[int, list[int]]:
-        """The first's latents that are the nearest of several of the second's, and these."""
+        """The first's latents that are most similar to several of the second's, with these."""
         return _shared(self.other, self.other_cosine)
 
     def merged(self) -> dict[int, list[int]]:
-        """The second's latents that are the nearest of several of the first's, and these."""
+        """The second's latents that are most similar to several of the first's, with these."""
         return _shared(self.nearest, self.nearest_cosine)
 
 
@@ -85,9 +85,9 @@ def match(first: F32, second: F32, same: float = SAME) -> Matching:
             row, column = np.nonzero(part >= same)
             pairs.append((row + begin, column, part[row, column]))
     if exact:
-        from scipy.optimize import linear_sum_assignment  # 0.8 s to import, and few services ever compare
+        from scipy.optimize import linear_sum_assignment  # takes 0.8 s to import, and comparisons are rare
 
-        # What is below the bar is worth nothing, so that it takes no good partner away.
+        # A pair below the threshold is worth nothing, so that it takes no good partner away.
         row, column = linear_sum_assignment(np.where(whole >= same, whole, 0), maximize=True)
         keep = whole[row, column] >= same
         row, column = row[keep], column[keep]
@@ -96,21 +96,28 @@ def match(first: F32, second: F32, same: float = SAME) -> Matching:
     partner, cosine = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=np.float32)
     partner[row] = column
     cosine[row] = np.einsum("ij,ij->i", first[row], second[column])
-    return Matching(partner, cosine, nearest, nearest_cosine, other, other_cosine)
+    return Matching(
+        partner=partner,
+        cosine=cosine,
+        nearest=nearest,
+        nearest_cosine=nearest_cosine,
+        other=other,
+        other_cosine=other_cosine,
+    )
 
 
 def _greedy(pairs: list[tuple[I64, I64, F32]], n: int, m: int) -> tuple[I64, I64]:
-    """Takes the most similar pair of two free latents, again and again."""
-    row, column, cosine = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    """Matches the most similar pair of free latents, until none is left."""
+    row, column, cosine = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     free_row, free_column = np.ones(n, dtype=bool), np.ones(m, dtype=bool)
-    taken: list[tuple[int, int]] = []
+    matches: list[tuple[int, int]] = []
     for place in np.argsort(-cosine, kind="stable").tolist():
         i, j = int(row[place]), int(column[place])
         if free_row[i] and free_column[j]:
             free_row[i] = free_column[j] = False
-            taken.append((i, j))
-    found = np.array(taken, dtype=np.int64).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+            matches.append((i, j))
+    array = np.array(matches, dtype=np.int64).reshape(-1, 2)
+    return array[:, 0], array[:, 1]
 
 
 def _shared(nearest: I64, cosine: F32) -> dict[int, list[int]]:

@@ -6,14 +6,14 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from services.trainer.sae.architectures import ARCHITECTURES, Name, TopK
-from services.trainer.sae.kernels import Plan
+from services.trainer.sae.architectures import ARCHITECTURES, Name
+from services.trainer.sae.engines import Plan
 from services.trainer.sae.vectors import Normalization
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that shapes a training. What is 0 is chosen for the data by `resolved`."""
+    """Everything that shapes a training. `resolved` replaces zeros by values for the data."""
 
     architecture: Name = "top_k"
     """Which latents are active."""
@@ -42,7 +42,7 @@ class Config:
     dead_window: int = 0
     """Vectors after which a silent latent counts as dead; 0 for a 20th of the training, within 4,096 and 10,000,000."""
     gradient_clip: float = 1.0
-    """Largest norm of the gradient by encoder and decoder."""
+    """Largest norm of a latent's gradient, by encoder row, decoder row and bias; a longer one is scaled to it."""
     seed: int = 0
     """Starts all random numbers."""
     normalization: Normalization = "standard"
@@ -51,19 +51,21 @@ class Config:
     """Threads on the CPU; 0 for all cores."""
 
     def resolved(self, rows: int, dimension: int, cores: int) -> Config:
-        """With all zeros that stand for "by itself" filled in, for so many vectors (rows, dimension)."""
-        kept = 1 - self.held_out_fraction
+        """With values in place of all zeros that mean "by itself", for so many vectors (rows, dimension)."""
+        train_rows = round(rows * (1 - self.held_out_fraction))
         return replace(
             self,
             learning_rate=self.learning_rate
-            or learning_rate_for(dimension, self.k, self.batch_size, round(rows * kept), self.epochs),
+            or learning_rate_for(
+                dimension=dimension, k=self.k, batch_size=self.batch_size, rows=train_rows, epochs=self.epochs
+            ),
             k_aux=self.k_aux or 2 * self.k,
             dead_window=self.dead_window or min(max(rows * self.epochs // 20, 4096), 10_000_000),
             threads=self.threads or cores,
         )
 
     @classmethod
-    def chosen(cls, rows: int, dimension: int) -> dict[str, int]:
+    def for_data(cls, rows: int, dimension: int) -> dict[str, int]:
         """Expansion, k, epochs and patience for so many vectors (rows, dimension)."""
         # A latent needs some hundred rows in which it is active to be worth having: n such that rows · k / n ≥ 100.
         k = 32 if rows >= 4096 else 16
@@ -77,12 +79,12 @@ class Config:
         latents = self.expansion * dimension
         if self.k > latents:
             raise ValueError(f"k is {self.k}, but there are only {latents} latents")
-        kind: TopK = ARCHITECTURES[self.architecture]
-        ends = kind.ends(latents, self.k)
+        architecture = ARCHITECTURES[self.architecture]
+        ends = architecture.ends(latents, self.k)
         return Plan(
             latents=latents,
             k=self.k,
-            scope=kind.scope,
+            activation=architecture.activation,
             ends=ends,
             weights=(1 / len(ends),) * len(ends),
             k_aux=self.k_aux,
@@ -97,18 +99,18 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
-        """From JSON values; what is unknown is left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        """From JSON values; unknown names are left out."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in names})
 
 
-def learning_rate_for(dimension: int, k: int, batch_size: int, rows: int, epochs: int) -> float:
+def learning_rate_for(*, dimension: int, k: int, batch_size: int, rows: int, epochs: int) -> float:
     """A peak learning rate near the best for so many training rows (rows, dimension); docs/explanation/recipe.md.
 
     A step moves each number of a unit decoder row by about the learning rate, the row by √d times that: so the rule is
-    for rate · √d. Sizes beyond those that it was fitted on count as the nearest that were.
+    for rate · √d. Sizes beyond those that it was fitted on count as the nearest of them.
     """
     steps = min(max(epochs * max(rows // batch_size, 1), 160), 5000)
-    known = min(max(rows, 4000), 64_000)
-    scaled = 0.14 * (k / 32) ** 0.335 * (steps / 640) ** -0.268 * (known / 16_589) ** -0.316
+    fitted_rows = min(max(rows, 4000), 64_000)
+    scaled = 0.14 * (k / 32) ** 0.335 * (steps / 640) ** -0.268 * (fitted_rows / 16_589) ** -0.316
     return min(max(scaled, 0.03), 0.32) / math.sqrt(dimension)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.trainer.sae.kernels import F32
+from services.trainer.sae.kernels.dtypes import F32
 from services.trainer.sae.vectors import mean_of, variation
 from services.trainer.sae.weights import Weights
 
@@ -52,47 +52,47 @@ def evaluate(
 ) -> Evaluation:
     """Measures on vectors (N, d); neighbours on at most 1,000 queries in 20,000 of them. Raises InvalidVectors.
 
-    density (n,): the share of all vectors that activate each latent; None for that of these. Few vectors leave latents
-    silent that are not dead. mean (d,): that of the training rows; None for that of these.
+    density (n,) is the share of all vectors that activate each latent, None for that of these vectors: few vectors
+    leave latents silent that are not dead. mean (d,) is that of the training rows, None for that of these vectors.
     """
     counts = np.zeros(weights.latent_count, dtype=np.int64)
     center = mean_of(vectors) if mean is None else mean
-    left = cosine = 0.0
-    again = np.empty_like(vectors)
+    unexplained = cosine = 0.0
+    reconstructions = np.empty_like(vectors)
     for begin in range(0, len(vectors), 8192):
         part = vectors[begin : begin + 8192]
         indices, values = weights.encode_dense(part)
-        again[begin : begin + 8192] = found = weights.decode_dense(indices, values)
+        reconstructions[begin : begin + 8192] = reconstruction = weights.decode_dense(indices, values)
         counts += np.bincount(indices[indices >= 0], minlength=weights.latent_count)
-        left += float(np.square(part - found).sum(dtype=np.float64))
-        a, b = part - center, found - center
+        unexplained += float(np.square(part - reconstruction).sum(dtype=np.float64))
+        a, b = part - center, reconstruction - center
         norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
         cosine += float((np.einsum("ij,ij->i", a, b) / np.maximum(norms, 1e-12)).sum())
     density = counts / max(len(vectors), 1) if density is None else density
     total = variation(vectors, center)
-    overlap, ndcg = _neighbors(vectors, again, np.random.default_rng(seed))
+    overlap, ndcg = _neighbors(vectors, reconstructions, np.random.default_rng(seed))
     return Evaluation(
         rows=len(vectors),
-        fvu=None if total is None else left / total,
+        fvu=None if total is None else unexplained / total,
         cosine=cosine / max(len(vectors), 1),
         l0=float(counts.sum() / max(len(vectors), 1)),
         dead_share=float((density == 0).mean()),
         dense_share=float((density > DENSE).mean()),
-        density_histogram=tuple(int(each) for each in np.histogram(density, DENSITY_BINS)[0]),
+        density_histogram=tuple(int(count) for count in np.histogram(density, DENSITY_BINS)[0]),
         knn_overlap=overlap,
         ndcg=ndcg,
     )
 
 
-def _neighbors(vectors: F32, again: F32, rng: np.random.Generator) -> tuple[float, float]:
-    """kNN overlap@10 and nDCG@10 of reconstructions against the vectors they are of."""
+def _neighbors(vectors: F32, reconstructions: F32, rng: np.random.Generator) -> tuple[float, float]:
+    """kNN overlap@10 and nDCG@10 of reconstructions against their vectors."""
     corpus = np.sort(rng.permutation(len(vectors))[:CORPUS])
     queries = rng.permutation(len(corpus))[:QUERIES]
     k = min(NEIGHBORS, len(corpus) - 1)
     if k < 1:
         return 1.0, 1.0
-    true, found = _nearest(vectors[corpus], queries, k), _nearest(again[corpus], queries, k)
-    worth = (found[:, :, None] == true[:, None, :]) @ np.arange(k, 0, -1.0)  # (Q, k)
+    true, nearest = _nearest(vectors[corpus], queries, k), _nearest(reconstructions[corpus], queries, k)
+    worth = (nearest[:, :, None] == true[:, None, :]) @ np.arange(k, 0, -1.0)  # (Q, k)
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = float(np.arange(k, 0, -1.0) @ discount)
     return float((worth > 0).mean()), float((worth @ discount).mean() / ideal)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from services.trainer.sae.kernels import F32
+from services.trainer.sae.kernels.dtypes import F32
 from services.trainer.sae.tensor_files import Safetensors, UnreadableFile, first_line, read_torch
 from services.trainer.sae.weights import Weights
 

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.trainer.sae.kernels import BETA1, BETA2, Plan
+from services.trainer.sae.activations import keep_largest
+from services.trainer.sae.engines import BETA1, BETA2, Plan
+from services.trainer.sae.kernels.dtypes import F64
 
-F64 = NDArray[np.float64]
 PARAMETERS = ("W_enc", "b_enc", "W_dec", "b_dec")
 
 
@@ -67,7 +68,7 @@ class Reference:
         plan, W_dec, b_dec = self.plan, self.parameters["W_dec"], self.parameters["b_dec"]
         x = (vectors.astype(np.float64) - self.mean) / self.scale
         pre = self.pre_activations(x)
-        codes = self.select(pre)
+        codes = plan.activation.select(pre, plan.k)
         loss, gradients = 0.0, np.zeros((len(plan.ends), *x.shape))
         for prefix, (end, weight) in enumerate(zip(plan.ends, plan.weights, strict=True)):
             difference = codes[:, :end] @ W_dec[:end] + b_dec - x
@@ -94,12 +95,6 @@ class Reference:
         """(B, d) normalised vectors → (B, n). Equal rows give equal bits, which a matrix product does not promise."""
         return np.einsum("bd,nd->bn", x - self.parameters["b_dec"], self.parameters["W_enc"]) + self.parameters["b_enc"]
 
-    def select(self, pre: F64) -> F64:
-        """The active latents' pre-activations, 0 elsewhere: k of each row, or B·k of all rows together."""
-        if self.plan.scope == "row":
-            return keep_largest(pre, self.plan.k)
-        return keep_largest(pre.reshape(1, -1), self.plan.k * len(pre)).reshape(pre.shape)
-
     def full_gradients(self, forward: Forward) -> dict[str, F64]:
         """The loss's gradients by all parameters."""
         W_enc, W_dec = self.parameters["W_enc"], self.parameters["W_dec"]
@@ -108,8 +103,7 @@ class Reference:
         for end, gradient in zip(self.plan.ends, forward.reconstruction_gradients, strict=True):
             by_W_dec[:end] += forward.codes[:, :end].T @ gradient
             by_codes[:, :end] += gradient @ W_dec[:end].T
-        # Only through active latents does the loss see a pre-activation.
-        by_pre = np.where(forward.codes > 0, by_codes, 0)
+        by_pre = self.plan.activation.backward(by_codes, forward.codes)
         by_pre += np.where(forward.auxiliary_codes > 0, forward.auxiliary_gradient @ W_dec.T, 0)
         by_b_enc = by_pre.sum(axis=0)
         return {
@@ -168,12 +162,3 @@ class Reference:
         if gradient.ndim == 2:
             root = root[:, None]
         self.parameters[name][rows] -= scaled_rate * first[rows] / root
-
-
-def keep_largest(pre: F64, k: int) -> F64:
-    """ReLU, then the k largest of each row (B, n), 0 elsewhere; ties go to the lower index."""
-    active = np.maximum(pre, 0)
-    order = np.argsort(-active, axis=1, kind="stable")[:, :k]
-    codes = np.zeros_like(active)
-    np.put_along_axis(codes, order, np.take_along_axis(active, order, axis=1), axis=1)
-    return codes

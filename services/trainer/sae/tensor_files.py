@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from safetensors import deserialize
 
-from services.trainer.sae.kernels import F32, TORCH_EXTRA, torch_is_installed
+from services.trainer.sae.devices import TORCH_EXTRA, torch_is_installed
+from services.trainer.sae.kernels.dtypes import F32
 
 HEADER_BYTES = 1 << 20
 """Longest header of a safetensors file that is read: some thousand tensors."""

@@ -15,29 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.trainer.sae.config import Config
-from services.trainer.sae.kernels import Factors, engine_for
+from services.trainer.sae.engines import NO_LATENTS, Factors, engine_for, join
+from services.trainer.sae.kernels.dtypes import F32, I64
 from services.trainer.sae.vectors import Batches, Vectors, normalization, variation
-from services.trainer.sae.weights import F32, Weights
+from services.trainer.sae.weights import Weights
 
-THRESHOLD_RATE = 0.01
-"""Of the running mean of the least value taken, which becomes BatchTopK's threshold."""
-_NOBODY = np.empty(0, dtype=np.int32)
 Exchange = Callable[[Factors], list[Factors]]
 """Gives the factors of all processes, in order, for those of this one."""
 
 
 class Diverged(ArithmeticError):
-    """The loss is no number any more: the learning rate is too high, or the data too wild."""
+    """The loss is NaN or infinite: the learning rate is too high for the data."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step saw."""
+    """Measures of one step."""
 
     loss: float
     fvu: float
+    """Fraction of the batch's variance that is unexplained."""
     l0: float
+    """Mean number of active latents."""
     gradient_norm: float
+    """Of W_enc, b_enc and W_dec together, before clipping."""
     learning_rate: float
 
 
@@ -54,8 +55,10 @@ class Training:
     """A training at some step. `state` and `restore` carry it over a crash, bit for bit."""
 
     def __init__(self, vectors: F32 | Vectors, config: Config, device: str = "cpu", share: Share | None = None) -> None:
-        """`config` must be resolved. Raises InvalidVectors, ValueError for no rows, a k beyond n, or a batch that the
-        processes can't share evenly."""
+        """`config` must be resolved.
+
+        Raises InvalidVectors; ValueError for no rows, a k beyond n, or a batch that the processes can't share evenly.
+        """
         self._vectors = vectors if isinstance(vectors, Vectors) else Vectors(vectors)
         if not self._vectors.rows:
             raise ValueError("expected at least one vector")
@@ -74,9 +77,9 @@ class Training:
         rng = np.random.default_rng([config.seed, 4])
         n, d = self._plan.latents, self._vectors.dimension
         directions = rng.standard_normal((n, d), dtype=np.float32)
-        directions[:, spread.constant] = 0  # and so they stay: what is constant needs no latent
+        directions[:, spread.constant] = 0  # and they stay 0: a constant dimension needs no latent
         directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), np.float32(1e-30))
-        start: dict[str, NDArray[Any]] = {
+        state: dict[str, NDArray[Any]] = {
             "W_enc": directions,
             "b_enc": np.zeros(n, dtype=np.float32),
             "W_dec": directions,
@@ -84,7 +87,7 @@ class Training:
             "mean": spread.mean,
             "scale": spread.scale,
         }
-        self.engine = engine_for(device, self._plan, start)
+        self.engine = engine_for(device, self._plan, state)
         self._last_active = np.zeros(n, dtype=np.int64)
         self._threshold = np.zeros(1, dtype=np.float64)
         # When the learning rate begins to fall, and when the training ends; patience may bring both forward.
@@ -95,17 +98,18 @@ class Training:
         self.step = 0
 
     @property
-    def held_out(self) -> NDArray[np.int64]:
+    def held_out(self) -> I64:
         """The rows that are kept from training."""
         return self._batches.held_out
 
     @property
-    def train_rows(self) -> NDArray[np.int64]:
+    def train_rows(self) -> I64:
         """The rows that are trained on."""
         return self._batches.train_rows
 
     @property
     def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
         return self._batches.steps_per_epoch
 
     @property
@@ -128,8 +132,7 @@ class Training:
         """The autoencoder as it is now, on the host; its arrays may move with the next step."""
         state = self.engine.state()
         arrays = (state[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale"))
-        threshold = float(self._threshold[0]) if self._plan.scope == "batch" else 0.0
-        return Weights(*arrays, k=self._plan.k, threshold=threshold)
+        return Weights(*arrays, k=self._plan.k, threshold=float(self._threshold[0]))
 
     def advance(self) -> StepResult:
         """One step. Raises Diverged, InvalidVectors."""
@@ -138,27 +141,25 @@ class Training:
             raise Diverged(f"the loss is {factors.loss} at step {self.step}; lower the learning rate")
         self.step += 1
         rate = self._rate()
-        norm = self.engine.update(factors, rate, self.step, self._last_active, self.samples)
-        if self._plan.scope == "batch" and factors.bar > 0:
-            rate_of_bar = THRESHOLD_RATE if self._threshold[0] > 0 else 1.0
-            self._threshold += rate_of_bar * (factors.bar - self._threshold)
+        norm = self.engine.update(factors, rate, self.step, last_active=self._last_active, samples=self.samples)
+        self._threshold[0] = self._plan.activation.threshold(float(self._threshold[0]), factors.least)
         return StepResult(
-            factors.loss,
-            factors.unexplained / max(factors.total, 1e-30),
-            factors.active / factors.rows,
-            norm,
-            rate,
+            loss=factors.loss,
+            fvu=factors.unexplained / max(factors.total, 1e-30),
+            l0=factors.active / factors.rows,
+            gradient_norm=norm,
+            learning_rate=rate,
         )
 
     def _factors(self) -> Factors:
         pool, picked = self._batches.batch(self.step)
         size = len(picked) // self._share.processes
         own = picked[self._share.rank * size : (self._share.rank + 1) * size]
-        dead = _NOBODY
+        dead = NO_LATENTS
         if self.samples - int(self._last_active.min()) >= self.config.dead_window:
             dead = np.flatnonzero(self.dead).astype(np.int32)
         parts = self._share.exchange(self.engine.forward(pool, own, len(picked), dead))
-        return parts[0] if len(parts) == 1 else self.engine.join(parts)
+        return parts[0] if len(parts) == 1 else join(parts, self._plan.k, self.engine.concatenate)
 
     def _rate(self) -> float:
         """The learning rate of the step just counted: linear warm-up, plateau, linear fall to zero."""
@@ -178,17 +179,17 @@ class Training:
         vectors, total = self._held_out
         if total is None:
             return None
-        if self._plan.scope == "batch":
+        if not self._plan.activation.rowwise:  # a batch would select differently than inference does
             return self.weights.fvu(vectors, self.mean)
         left = 0.0
         size = self._batches.batch_size
         for begin in range(0, len(vectors), size):
             picked = np.arange(begin, min(begin + size, len(vectors)))
-            left += self.engine.forward(vectors, picked, len(picked), _NOBODY).unexplained
+            left += self.engine.forward(vectors, picked, len(picked), NO_LATENTS).unexplained
         return left / total
 
     def consider(self, held_out_fvu: float) -> bool:
-        """Takes a held-out FVU, at an epoch's end; says whether patience has run out now, so that the end begins."""
+        """Takes a held-out FVU at an epoch's end; whether patience has run out with it, so that the end begins."""
         if not self.config.patience or self.step >= self._ends[0]:
             return False
         if held_out_fvu < 0.995 * self._best[0]:
@@ -211,7 +212,7 @@ class Training:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes a state up again, on any device and any number of processes."""
+        """Resumes from a state, on any device and with any number of processes."""
         self.engine = engine_for(self._device, self._plan, state)
         for name in ("last_active", "threshold", "ends", "best"):
             getattr(self, f"_{name}")[...] = state[name]

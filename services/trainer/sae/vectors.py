@@ -1,4 +1,4 @@
-"""Vectors to train on, in memory or in files that are larger than it, and the order in which they come."""
+"""Vectors to train on, in memory or in files larger than it, and the order in which batches take them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from services.trainer.sae.kernels import F32, I64
+from services.trainer.sae.kernels.dtypes import F32, I64
 
 Normalization = Literal["standard", "scale", "none"]
 CHUNK = 4096
@@ -44,7 +44,7 @@ def check(vectors: F32, dimension: int, first: int = 0) -> None:
 class Vectors:
     """(N, d) float32 vectors: an array, or the `.npy` shards of a folder, in the order of their names.
 
-    Files are read, not mapped: what was read and let go does not count as this process's memory.
+    Files are read, not mapped: so vectors that are not in use don't count as this process's memory.
     """
 
     def __init__(self, source: F32 | Path) -> None:
@@ -74,17 +74,17 @@ class Vectors:
                     raw.seek(offset + 4 * self.dimension * (low - start))
                     part = memoryview(result[low - begin : high - begin].data).cast("B")
                     while len(part):
-                        taken = raw.readinto(part)
-                        if not taken:
+                        size = raw.readinto(part)
+                        if not size:
                             raise EOFError(f"{file.name} ends before its vectors do")
-                        part = part[taken:]
+                        part = part[size:]
         return result
 
     def take(self, rows: I64) -> F32:
-        """These rows, which rise, (len(rows), d)."""
+        """These rows, in rising order, (len(rows), d)."""
         if self._array is not None:
             return np.ascontiguousarray(self._array[rows], dtype=np.float32)
-        if 16 * len(rows) < self.rows:  # few: not worth reading all
+        if 16 * len(rows) < self.rows:  # few: cheaper than reading all
             return np.concatenate([self.read(row, row + 1) for row in rows.tolist()])
         result = np.empty((len(rows), self.dimension), dtype=np.float32)
         for begin in range(0, self.rows, CHUNK):
@@ -113,13 +113,16 @@ def variation(vectors: F32, mean: F32) -> float | None:
 
 @dataclass(frozen=True)
 class Spread:
-    """Where the vectors lie: mean and scale (d,) that normalise them, (x − mean) / scale, the mean of what comes of it
-    (d,), and which dimensions are constant (d,): these are left alone."""
+    """How vectors are normalised: (x − mean) / scale."""
 
     mean: F32
+    """(d,)."""
     scale: F32
+    """(d,)."""
     center: F32
+    """Mean of the normalised vectors, (d,)."""
     constant: NDArray[np.bool_]
+    """Dimensions that hardly vary, (d,): they are not scaled."""
 
 
 def normalization(vectors: Vectors, rows: I64, how: Normalization, seed: int) -> Spread:
@@ -146,7 +149,7 @@ def normalization(vectors: Vectors, rows: I64, how: Normalization, seed: int) ->
     constant = deviation < 1e-6 * max(float(np.abs(mean).max()), float(deviation.max()), 1e-30)
     zeros, ones = np.zeros(vectors.dimension, dtype=np.float32), np.ones(vectors.dimension, dtype=np.float32)
     if how == "none":
-        return Spread(zeros, ones, mean.astype(np.float32), constant)
+        return Spread(mean=zeros, scale=ones, center=mean.astype(np.float32), constant=constant)
     if how == "scale":
         deviation = np.full_like(deviation, np.sqrt(np.square(deviation).mean()))
         return Spread(mean.astype(np.float32), np.where(deviation, deviation, 1).astype(np.float32), zeros, constant)
@@ -170,9 +173,9 @@ class Batches:
         self, vectors: Vectors, batch_size: int, held_out_fraction: float, seed: int, window_bytes: int = WINDOW_BYTES
     ) -> None:
         rows = vectors.rows
-        held = min(round(held_out_fraction * rows), MAX_HELD_OUT) if rows > 1 else 0
+        held_out_rows = min(round(held_out_fraction * rows), MAX_HELD_OUT) if rows > 1 else 0
         order = np.random.default_rng([seed, 0]).permutation(rows)
-        self.held_out, self.train_rows = np.sort(order[:held]), np.sort(order[held:])
+        self.held_out, self.train_rows = np.sort(order[:held_out_rows]), np.sort(order[held_out_rows:])
         self.batch_size = min(batch_size, len(self.train_rows))
         self.steps_per_epoch = len(self.train_rows) // self.batch_size
         self._vectors = vectors
@@ -182,7 +185,7 @@ class Batches:
         self._whole = chunks <= self._window_chunks
         self._bounds = np.searchsorted(self.train_rows, np.minimum(np.arange(chunks + 1) * CHUNK, rows))
         self._windows = lru_cache(maxsize=4)(self._lay_out)
-        self._held: dict[tuple[int, int], Future[_Window]] = {}
+        self._loading: dict[tuple[int, int], Future[_Window]] = {}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="windows")
         self._pool: F32 | None = None
 
@@ -211,21 +214,21 @@ class Batches:
             return [np.arange(chunks)], np.zeros(1, dtype=np.int64)
         order = np.random.default_rng([self._seed, 3, epoch]).permutation(chunks)
         windows = [order[i : i + self._window_chunks] for i in range(0, chunks, self._window_chunks)]
-        sizes = [int((self._bounds[each + 1] - self._bounds[each]).sum()) for each in windows]
+        sizes = [int((self._bounds[chunks + 1] - self._bounds[chunks]).sum()) for chunks in windows]
         return windows, np.concatenate([[0], np.cumsum(sizes[:-1])])
 
     def _window(self, epoch: int, number: int) -> _Window:
         windows, _starts = self._windows(epoch)
-        wanted = (epoch, number)
+        current = (epoch, number)
         following = (epoch, number + 1) if number + 1 < len(windows) else (epoch + 1, 0)
-        ahead = [wanted] if self._whole else [wanted, following]
-        for key in ahead:
-            if key not in self._held:
-                self._held[key] = self._reader.submit(self._load, *key)
-        result = self._held[wanted].result()
-        for key in [each for each in self._held if each not in ahead]:
-            del self._held[key]
-        return result
+        windows_in_use = [current] if self._whole else [current, following]
+        for key in windows_in_use:
+            if key not in self._loading:
+                self._loading[key] = self._reader.submit(self._load, *key)
+        window = self._loading[current].result()
+        for key in [key for key in self._loading if key not in windows_in_use]:
+            del self._loading[key]
+        return window
 
     def _load(self, epoch: int, number: int) -> _Window:
         rng = np.random.default_rng([self._seed, 1, epoch, number])

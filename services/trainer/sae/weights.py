@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from prisma_common.wire import Codes
-from services.trainer.sae.kernels import F32, screening
-from services.trainer.sae.kernels.encoding import BLOCK, decode_rows, encode_above, encode_rows
-from services.trainer.sae.kernels.stepping import Sae
-from services.trainer.sae.kernels.threads import spread, threads
+from services.trainer.sae.kernels import encoding
+from services.trainer.sae.kernels.dtypes import F32, I32
+from services.trainer.sae.kernels.forward import Sae
+from services.trainer.sae.kernels.screening import Screen
 from services.trainer.sae.vectors import check, mean_of, variation
 
 _TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")
@@ -25,82 +25,82 @@ _TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")
 
 @dataclass(frozen=True)
 class Weights:
-    """A sparse autoencoder.
-
-    W_enc (n, d), b_enc (n,), W_dec (n, d) with unit rows, b_dec (d,); mean and scale (d,) normalise a vector:
-    (x − mean) / scale. All float32. Active are the k largest positive pre-activations, or with a threshold, as
-    BatchTopK learns one, all above it.
-    """
+    """A sparse autoencoder of n latents for vectors of d numbers. `reference.py` says what is computed with it."""
 
     W_enc: F32
+    """(n, d)."""
     b_enc: F32
+    """(n,)."""
     W_dec: F32
+    """(n, d). Trained rows are of norm 1."""
     b_dec: F32
+    """(d,)."""
     mean: F32
+    """(d,): a vector v is normalised to (v − mean) / scale."""
     scale: F32
+    """(d,)."""
     k: int
+    """Active are the k largest positive pre-activations."""
     threshold: float = 0.0
+    """If not 0, active are instead all pre-activations above it, as BatchTopK learns it."""
 
     @property
     def latent_count(self) -> int:
+        """n."""
         return self.W_enc.shape[0]
 
     @property
     def dimension(self) -> int:
+        """d."""
         return self.W_enc.shape[1]
 
-    def encode_dense(self, vectors: F32) -> tuple[NDArray[np.int32], F32]:
-        """Indices (B, w), rising, -1 where fewer are active, and values (B, w), 0 there; w is k, or with a threshold
-        the largest number of active latents. Raises InvalidVectors."""
+    def encode_dense(self, vectors: F32) -> tuple[I32, F32]:
+        """The active latents of (B, d) vectors: indices (B, w), rising, −1 where fewer are active, and values, 0 there.
+
+        w is k, or with a threshold the largest number of active latents, at least k. Raises InvalidVectors.
+        """
         check(vectors, self.dimension)
-        vectors = np.require(vectors, np.float32, ["C", "W"])  # of one type for the kernel: one is compiled
-        sae = Sae(self.W_enc, self.b_enc, self.W_dec, self.b_dec, self.mean, self.scale)
-        workspace = np.empty((threads(), BLOCK * screening.padded(self.latent_count)), dtype=np.float32)
-        counts = np.empty(len(vectors), dtype=np.int64)
-        width, blocks = self.k, -(-len(vectors) // BLOCK)
-        if not self.threshold:
-            indices, values = _room(len(vectors), width)
-            desk = screening.desk_for(threads(), BLOCK, self.latent_count, self.dimension)
-            spread(
-                encode_rows, blocks, vectors, sae, self._screen, desk, self.k, workspace, indices.reshape(-1),
-                values.reshape(-1), counts,
-            )  # fmt: skip
-            return indices, values
-        while True:
-            indices, values = _room(len(vectors), width)
-            spread(encode_above, blocks, vectors, sae, np.float32(self.threshold), workspace, indices, values, counts)
-            most = int(counts.max(initial=0))
-            if most <= width:
-                return indices, values
-            width = most
+        vectors = np.require(vectors, np.float32, ["C", "W"])  # of one type: the kernel is compiled once
+        sae = Sae(
+            W_enc=self.W_enc,
+            b_enc=self.b_enc,
+            W_dec=self.W_dec,
+            b_dec=self.b_dec,
+            mean=self.mean,
+            scale=self.scale,
+        )
+        if self.threshold:
+            return encoding.encode_with_threshold(sae, vectors, self.threshold, width=self.k)
+        return encoding.encode(sae, self._screen, vectors, self.k)
 
     @cached_property
-    def _screen(self) -> screening.Screen:
-        n, d = self.W_enc.shape
-        screen = screening.screen_for(n, d, screening.pays(n, d))
-        spread(screening.take_tiles, len(screen.panels), self.W_enc, screen)
-        return screen
+    def _screen(self) -> Screen:
+        return encoding.screen_of(self.W_enc)
 
     def encode(self, vectors: F32, rows: NDArray[np.uint64]) -> Codes:
         """The activations of (B, d) vectors, under these row numbers. Raises InvalidVectors.
 
-        The same vector gives the same bits in any batch, on one machine, with any number of threads.
+        The same vector has the same bits in any batch, on one machine, with any number of threads.
         """
         return self.sparse(*self.encode_dense(vectors), rows)
 
-    def sparse(self, indices: NDArray[np.int32], values: F32, rows: NDArray[np.uint64]) -> Codes:
-        """What `encode_dense` gave, (B, k), as codes under these row numbers."""
+    def sparse(self, indices: I32, values: F32, rows: NDArray[np.uint64]) -> Codes:
+        """The result of `encode_dense`, (B, w), as codes under these row numbers."""
         active = indices >= 0
         indptr = np.concatenate([[0], np.cumsum(active.sum(axis=1))]).astype(np.uint32)
-        return Codes(rows, indptr, indices[active].astype(np.uint32), values[active], self.latent_count)
+        return Codes(
+            rows=rows,
+            indptr=indptr,
+            indices=indices[active].astype(np.uint32),
+            values=values[active],
+            latent_count=self.latent_count,
+        )
 
-    def decode_dense(self, indices: NDArray[np.int32], values: F32) -> F32:
+    def decode_dense(self, indices: I32, values: F32) -> F32:
         """(B, d) vectors of codes, in the vectors' own space."""
-        result = np.empty((len(indices), self.dimension), dtype=np.float32)
-        spread(decode_rows, len(indices), indices, values, self.W_dec, self.b_dec, result)
-        return result * self.scale + self.mean
+        return encoding.decode(self.W_dec, self.b_dec, indices, values) * self.scale + self.mean
 
-    def unexplained(self, vectors: F32, indices: NDArray[np.int32], values: F32) -> F32:
+    def unexplained(self, vectors: F32, indices: I32, values: F32) -> F32:
         """For each (B, d) vector |x − x̂|² / |x − mean|², x̂ from its code (B, k); the mean is the training rows'."""
         residual = vectors - self.decode_dense(indices, values)
         total = np.square(vectors - self.mean).sum(axis=1)
@@ -131,7 +131,3 @@ class Weights:
         with safe_open(path, framework="numpy") as file:
             card = json.loads(file.metadata()["prisma"])
             return cls(*(file.get_tensor(name) for name in _TENSORS), k=card["k"], threshold=card.get("threshold", 0.0))
-
-
-def _room(rows: int, width: int) -> tuple[NDArray[np.int32], F32]:
-    return np.empty((rows, width), dtype=np.int32), np.zeros((rows, width), dtype=np.float32)

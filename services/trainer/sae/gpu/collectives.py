@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from services.trainer.sae.kernels import Factors
+from services.trainer.sae.engines import Factors
 from services.trainer.sae.training import Share
 
 _ARRAYS = ("indices", "values", "sources", "gradients", "residuals", "centered")
@@ -35,8 +35,8 @@ def share() -> Share:
     processes = dist.get_world_size()
 
     def exchange(own: Factors) -> list[Factors]:
-        sums = torch.tensor([own.loss, own.unexplained, own.total, float(own.active), own.bar], dtype=torch.float64)
-        arrays = [torch.as_tensor(own.arrays[name]) for name in _ARRAYS]
+        sums = torch.tensor([own.loss, own.unexplained, own.total, float(own.active), own.least], dtype=torch.float64)
+        arrays = [torch.as_tensor(getattr(own, name)) for name in _ARRAYS]
         shapes = [array.shape for array in arrays]
         # Integers travel as the bits of floats: one message for all.
         flat = [
@@ -58,12 +58,12 @@ def _join() -> None:
 
 def _unpack(packed: Tensor, shapes: list[torch.Size], own: Factors) -> Factors:
     arrays: dict[str, Any] = {}
-    on_host = isinstance(own.arrays["values"], np.ndarray)
+    on_host = isinstance(own.values, np.ndarray)
     for name, shape in zip(_ARRAYS, shapes, strict=True):
         array, packed = packed[: shape.numel()], packed[shape.numel() :]
         array = array.reshape(shape)
         if name in _INTEGERS:
             array = array.contiguous().view(torch.int32)
-        arrays[name] = array.numpy() if on_host else array.to(own.arrays[name].dtype)
-    loss, unexplained, total, active, bar = packed.clone().view(torch.float64).tolist()
-    return replace(own, arrays=arrays, loss=loss, unexplained=unexplained, total=total, active=int(active), bar=bar)
+        arrays[name] = array.numpy() if on_host else array.to(getattr(own, name).dtype)
+    loss, unexplained, total, active, least = packed.clone().view(torch.float64).tolist()
+    return replace(own, **arrays, loss=loss, unexplained=unexplained, total=total, active=int(active), least=least)

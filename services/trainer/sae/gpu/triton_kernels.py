@@ -9,7 +9,7 @@ import triton  # pyright: ignore[reportMissingTypeStubs]
 import triton.language as tl
 from torch import Tensor
 
-from services.trainer.sae.kernels import BETA1, BETA2
+from services.trainer.sae.engines import BETA1, BETA2
 
 
 @triton.jit
@@ -31,7 +31,15 @@ def decode(indices: Tensor, values: Tensor, W_dec: Tensor) -> Tensor:
     d = W_dec.shape[1]
     result = torch.empty(rows, d, device=W_dec.device)
     launch: Any = _decode[(rows,)]
-    launch(indices.contiguous(), values.contiguous(), W_dec, result, k, d, BLOCK=triton.next_power_of_2(d))
+    launch(
+        indices=indices.contiguous(),
+        values=values.contiguous(),
+        W_dec=W_dec,
+        result=result,
+        k=k,
+        d=d,
+        BLOCK=triton.next_power_of_2(d),
+    )
     return result
 
 
@@ -90,22 +98,43 @@ def _update(  # noqa: ANN202
 
 
 def update(
-    indices: Tensor, values: Tensor, sources: Tensor, gradients: Tensor, residuals: Tensor, centered: Tensor,
-    tensors: dict[str, Tensor], fast: float, correction: float, limit: float,
-) -> Tensor:  # fmt: skip
+    *,
+    indices: Tensor,
+    values: Tensor,
+    sources: Tensor,
+    gradients: Tensor,
+    residuals: Tensor,
+    centered: Tensor,
+    tensors: dict[str, Tensor],
+    fast: float,
+    correction: float,
+    limit: float,
+) -> Tensor:
     """Sums each latent's gradients from its slots (S,) and moves its weights; returns the gradients' squared norm."""
     n, d = tensors["W_enc"].shape
     order = indices.argsort(stable=True)
     starts = torch.zeros(n + 1, dtype=torch.int64, device=indices.device)
     starts[1:] = torch.bincount(indices, minlength=n).cumsum(0)
     squares = torch.zeros(n, device=indices.device)
-    names = ("W_enc", "b_enc", "W_dec")
+    weights = ("W_enc", "b_enc", "W_dec")
+    names = [*weights, *(f"first_{name}" for name in weights), *(f"second_{name}" for name in weights)]
     launch: Any = _update[(n,)]
     launch(
-        starts, values[order], sources[order], gradients[order], residuals.contiguous(), centered,
-        *(tensors[name] for name in names),
-        *(tensors[f"first_{name}"] for name in names),
-        *(tensors[f"second_{name}"] for name in names),
-        squares, len(centered), d, fast, correction, limit, BETA1, BETA2, BLOCK=triton.next_power_of_2(d),
-    )  # fmt: skip
+        starts=starts,
+        values=values[order],
+        sources=sources[order],
+        gradients=gradients[order],
+        residuals=residuals.contiguous(),
+        centered=centered,
+        **{name: tensors[name] for name in names},
+        squares=squares,
+        batch=len(centered),
+        d=d,
+        fast=fast,
+        correction=correction,
+        limit=limit,
+        beta1=BETA1,
+        beta2=BETA2,
+        BLOCK=triton.next_power_of_2(d),
+    )
     return squares.sum()

@@ -99,12 +99,12 @@ def _compiled(**options: Any) -> Callable[[Function], Function]:
     settings: Any = config
 
     def register(function: Function) -> Function:
-        others = settings.CACHE_LOCATOR_CLASSES
+        configured = settings.CACHE_LOCATOR_CLASSES
         settings.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
         try:
             compiled = compiler(function)
         finally:
-            settings.CACHE_LOCATOR_CLASSES = others
+            settings.CACHE_LOCATOR_CLASSES = configured
         _functions.append(compiled)
         return compiled
 

@@ -3,20 +3,76 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from services.trainer.sae.kernels import screening
 from services.trainer.sae.kernels.compiling import inner, kernel
+from services.trainer.sae.kernels.dtypes import F32, I32, I64, Real
+from services.trainer.sae.kernels.forward import Sae, select_rows
 from services.trainer.sae.kernels.products import add_rows
-from services.trainer.sae.kernels.screening import Desk, Screen
-from services.trainer.sae.kernels.selecting import F32, I32, Real, space_for
-from services.trainer.sae.kernels.stepping import Sae, choose_rows
+from services.trainer.sae.kernels.screening import Scratch, Screen
+from services.trainer.sae.kernels.selecting import space_for
+from services.trainer.sae.kernels.threads import spread, threads
 
 BLOCK = 64
 """Rows of a block; zero-padded for BLAS, which gives other bits for other shapes."""
 
 
+def screen_of(W_enc: F32) -> Screen:
+    """The encoder (n, d) in bytes, where screening pays; otherwise a screen without tiles."""
+    n, d = W_enc.shape
+    screen = screening.screen_for(n, d, screening.pays(n, d))
+    spread(screening.quantise_tiles, len(screen.panels), W_enc, screen)
+    return screen
+
+
+def encode(sae: Sae, screen: Screen, vectors: F32, k: int) -> tuple[I32, F32]:
+    """Exact Top-K of vectors (B, d): indices (B, k), rising, −1 where fewer are positive, and values, 0 there."""
+    n, d = sae.W_enc.shape
+    indices, values = _empty_codes(len(vectors), k)
+    counts = np.empty(len(vectors), dtype=np.int64)
+    scratch = screening.scratch_for(threads(), BLOCK, n, d)
+    spread(
+        encode_rows, _blocks(vectors), vectors, sae, screen, scratch, k, _workspace(n), indices.reshape(-1),
+        values.reshape(-1), counts,
+    )  # fmt: skip
+    return indices, values
+
+
+def encode_with_threshold(sae: Sae, vectors: F32, threshold: float, width: int) -> tuple[I32, F32]:
+    """All latents above a threshold: indices and values (B, w), as `encode`'s; w is `width`, or more if needed."""
+    counts = np.empty(len(vectors), dtype=np.int64)
+    workspace = _workspace(len(sae.b_enc))
+    while True:
+        indices, values = _empty_codes(len(vectors), width)
+        spread(encode_above, _blocks(vectors), vectors, sae, np.float32(threshold), workspace, indices, values, counts)
+        most = int(counts.max(initial=0))
+        if most <= width:
+            return indices, values
+        width = most
+
+
+def decode(W_dec: F32, b_dec: F32, indices: I32, values: F32) -> F32:
+    """Reconstructions (B, d) of codes (B, k)."""
+    result = np.empty((len(indices), len(b_dec)), dtype=np.float32)
+    spread(decode_rows, len(indices), indices, values, W_dec, b_dec, result)
+    return result
+
+
+def _blocks(vectors: F32) -> int:
+    return -(-len(vectors) // BLOCK)
+
+
+def _workspace(n: int) -> F32:
+    return np.empty((threads(), BLOCK * screening.padded(n)), dtype=np.float32)
+
+
+def _empty_codes(rows: int, width: int) -> tuple[I32, F32]:
+    return np.empty((rows, width), dtype=np.int32), np.zeros((rows, width), dtype=np.float32)
+
+
 @inner()
 def _center(vectors: F32, begin: int, end: int, sae: Sae, centered: F32) -> None:
+    """x − b_dec of these rows, zero-padded; in plain arithmetic, unlike the training's."""
     centered[:] = 0.0
     for row in range(begin, end):
         for column in range(vectors.shape[1]):
@@ -26,8 +82,8 @@ def _center(vectors: F32, begin: int, end: int, sae: Sae, centered: F32) -> None
 
 @kernel()
 def encode_rows(
-    thread: int, first: int, last: int, vectors: F32, sae: Sae, screen: Screen, desk: Desk, k: int, workspace: F32,
-    indices: I32, values: F32, counts: NDArray[np.int64],
+    thread: int, first: int, last: int, vectors: F32, sae: Sae, screen: Screen, scratch: Scratch, k: int,
+    workspace: F32, indices: I32, values: F32, counts: I64,
 ) -> None:  # fmt: skip
     """Exact Top-K of these blocks of (B, d) vectors: indices (B·k,), rising, −1 where fewer are positive, values
     (B·k,), zeroed, and counts (B,). workspace is (threads, BLOCK · n or more)."""
@@ -38,8 +94,8 @@ def encode_rows(
         centered = np.empty((size, vectors.shape[1]), dtype=np.float32)
         _center(vectors, begin, end, sae, centered)
         space = space_for(len(sae.b_enc), k)
-        choose_rows(
-            centered, end - begin, sae, screen, desk, np.inf, thread, workspace[thread], k, space,
+        select_rows(
+            centered, end - begin, sae, screen, scratch, np.inf, thread, workspace[thread], k, space,
             indices[begin * k :], values[begin * k :], counts[begin:end],
         )  # fmt: skip
 
@@ -47,10 +103,10 @@ def encode_rows(
 @kernel()
 def encode_above(
     thread: int, first: int, last: int, vectors: F32, sae: Sae, threshold: Real, workspace: F32, indices: I32,
-    values: F32, counts: NDArray[np.int64],
+    values: F32, counts: I64,
 ) -> None:  # fmt: skip
-    """All latents above a threshold, the first of them as far as there is room; counts (B,) says how many there are."""
-    rows, room = indices.shape
+    """All latents above a threshold into indices and values (B, w), of a row the first w; how many into counts (B,)."""
+    rows, width = indices.shape
     n = len(sae.b_enc)
     for part in range(first, last):
         begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
@@ -63,12 +119,12 @@ def encode_above(
             for latent in range(n):
                 value = pre[row - begin, latent] + sae.b_enc[latent]
                 if value > threshold:
-                    if count < room:
+                    if count < width:
                         indices[row, count] = latent
                         values[row, count] = value
                     count += 1
             counts[row] = count
-            for slot in range(count, room):
+            for slot in range(count, width):
                 indices[row, slot] = -1
 
 

@@ -1,18 +1,18 @@
-"""Products of few rows of a matrix with a vector, in numba: where decode, gradients and screening spend their time."""
+"""Products of a few rows of a matrix with a vector: where decode, gradients and screening spend their time."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from services.trainer.sae.kernels.compiling import inner
-from services.trainer.sae.kernels.selecting import F32, I32, Whole
+from services.trainer.sae.kernels.dtypes import F32, I32, Integer, Real
 
 # Sums may be split into vector lanes, always in the same way; NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
 @inner(fastmath=FAST)
-def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: Whole, last: Whole) -> None:
+def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: Integer, last: Integer) -> None:
     """target (d,) += Σ weights · matrix[rows], over places first to last; eight rows at a time."""
     d = len(target)
     place = first
@@ -35,7 +35,7 @@ def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: Whole, la
 
 
 @inner(fastmath=FAST)
-def dots(result: F32, matrix: F32, rows: I32, vector: F32, first: Whole, last: Whole) -> None:
+def dots(result: F32, matrix: F32, rows: I32, vector: F32, first: Integer, last: Integer) -> None:
     """result = matrix[rows] · vector (d,), over places first to last; eight rows at a time."""
     d = len(vector)
     zero = np.float32(0.0)
@@ -64,3 +64,12 @@ def dots(result: F32, matrix: F32, rows: I32, vector: F32, first: Whole, last: W
             p += a[column] * vector[column]
         result[place] = p
         place += 1
+
+
+@inner(fastmath=FAST)
+def squared_norm(vector: F32) -> Real:
+    """|vector|², of (d,)."""
+    total = np.float32(0.0)
+    for column in range(len(vector)):
+        total += vector[column] * vector[column]
+    return total

@@ -1,48 +1,49 @@
 """Exact Top-K of positive pre-activations on the CPU, ties to the lower index.
 
-A row is first reduced to the maxima of a few lanes, strided over it. A bar under which k lanes' maxima lie at most is a
-bar under which at least k values lie: only the lanes above it are looked at again, and of what they hold the k largest
-are taken exactly. Nearly all of the work is one pass of vector maxima.
+A row is first reduced to the maxima of a few lanes, strided over it. A threshold that at least k lanes' maxima reach is
+one that at least k values reach: only the lanes that reach it are read again, and the k largest of their values that
+reach it are selected exactly. Nearly all of the work is one pass of vector maxima.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.trainer.sae.kernels.compiling import inner, kernel
+from services.trainer.sae.kernels.dtypes import F32, I32, U32, Integer, Real
 
-F32 = NDArray[np.float32]
-I32 = NDArray[np.int32]
-Real: TypeAlias = "float | np.floating[Any]"
-Whole: TypeAlias = "int | np.integer[Any]"
 TINY = np.float32(1e-45)
 """The smallest positive float32."""
 
 
 class Space(NamedTuple):
-    """Working space of `select_row`."""
+    """Working space of `select_row`, for rows of at most n values."""
 
     maxima: F32
-    lanes: NDArray[np.uint32]
-    found: F32
+    """The largest value of each lane, (lanes,)."""
+    lanes: U32
+    """Lanes whose maximum reaches the threshold, (lanes + 1,)."""
+    values: F32
+    """Candidates: values that reach the threshold, (n + 8,)."""
     places: I32
+    """Where in the row they are, (n + 8,)."""
     scratch: F32
+    """Values that are reordered to find the k-th largest, (n + 1,)."""
 
 
 @inner()
 def lane_count(n: int, k: int) -> int:
     """Lanes that a row of n is strided into: about eight for each of k, in whole vector registers."""
-    wanted = max(64, 8 * k // 16 * 16)
-    return wanted if wanted < n else n
+    lanes = max(64, 8 * k // 16 * 16)
+    return lanes if lanes < n else n
 
 
 @inner()
-def kth_largest(values: F32, size: Whole, k: int) -> Real:
+def kth_largest(values: F32, size: Integer, k: int) -> Real:
     """The k-th largest of values[:size], which it reorders (Hoare's quickselect). Values hold no NaN."""
-    low, high, wanted = 0, size - 1, k - 1
+    low, high, place = 0, size - 1, k - 1
     while low < high:
         pivot = values[(low + high) >> 1]
         left, right = low, high
@@ -55,44 +56,44 @@ def kth_largest(values: F32, size: Whole, k: int) -> Real:
                 values[left], values[right] = values[right], values[left]
                 left += 1
                 right -= 1
-        if wanted <= right:
+        if place <= right:
             high = right
-        elif wanted >= left:
+        elif place >= left:
             low = left
         else:
             break
-    return values[wanted]
+    return values[place]
 
 
 @inner(fastmath={"reassoc", "nsz"})
-def _above(values: F32, bar: Real) -> Real:
+def _count_reaching(values: F32, threshold: Real) -> Real:
     count = np.float32(0.0)
     for place in range(len(values)):
-        count += np.float32(1.0) if values[place] >= bar else np.float32(0.0)
+        count += np.float32(1.0) if values[place] >= threshold else np.float32(0.0)
     return count
 
 
 @inner()
-def _bar(maxima: F32, k: int, guess: Real) -> Real:
+def _threshold_of_maxima(maxima: F32, k: int, guess: Real) -> Real:
     """A positive number that at least k of the maxima reach, near the highest such; the smallest if fewer are."""
-    if _above(maxima, TINY) <= k:
+    if _count_reaching(maxima, TINY) <= k:
         return TINY
     low, high = np.float32(0.0), np.float32(0.0)
     for lane in range(len(maxima)):
         high = max(high, maxima[lane])
     enough = k + k // 8 + 2
-    bar = np.float32(guess)
+    threshold = np.float32(guess)
     for _ in range(20):
-        if not low < bar < high:
-            bar = np.float32(0.5) * (low + high)
-        count = _above(maxima, bar)
+        if not low < threshold < high:
+            threshold = np.float32(0.5) * (low + high)
+        count = _count_reaching(maxima, threshold)
         if count >= k:
-            low = bar
+            low = threshold
             if count <= enough:
                 break
         else:
-            high = bar
-        bar = np.float32(0.5) * (low + high)
+            high = threshold
+        threshold = np.float32(0.5) * (low + high)
     return max(low, TINY)
 
 
@@ -110,7 +111,7 @@ def space_for(n: int, k: int) -> Space:
 
 
 @inner()
-def bar_of(row: F32, k: int, guess: Real, space: Space) -> Real:
+def lower_threshold(row: F32, k: int, guess: Real, space: Space) -> Real:
     """A positive number that at least k of a row (n,) reach, if so many are positive; leaves the lanes' maxima.
 
     `guess` is where it may lie, from the row before; it changes the time, and which number it is.
@@ -131,74 +132,76 @@ def bar_of(row: F32, k: int, guess: Real, space: Space) -> Real:
         value = tail[lane]
         top = tops[lane]
         tops[lane] = value if value > top else top
-    return _bar(tops, k, guess)
+    return _threshold_of_maxima(tops, k, guess)
 
 
 @inner()
-def reaching(row: F32, bar: Real, size: int, space: Space) -> Whole:
-    """All of a row (n,) that reach the bar, into space.found and space.places, by rising place; how many there are.
+def collect(row: F32, threshold: Real, size: int, space: Space) -> Integer:
+    """All values of a row (n,) that reach the threshold, into space.values and space.places, by rising place.
 
-    `size` lanes' maxima stand in the space, from `bar_of`.
+    Returns how many there are. `size` lanes' maxima stand in the space, from `lower_threshold`.
     """
     n = len(row)
     chunks = n // size
     rest = n - chunks * size
     grid = row[: chunks * size].reshape((chunks, size))
     tail = row[chunks * size :]
-    tops, lanes, found, places = space.maxima, space.lanes, space.found, space.places
+    tops, lanes, values, places = space.maxima, space.lanes, space.values, space.places
     used = np.uint32(0)
     for lane in range(size):
         lanes[used] = lane
-        used += np.uint32(tops[lane] >= bar)
+        used += np.uint32(tops[lane] >= threshold)
     count = np.uint32(0)
     for chunk in range(chunks):
         for place in range(used):
             lane = lanes[place]
             value = grid[chunk, lane]
-            found[count] = value
+            values[count] = value
             places[count] = chunk * size + lane
-            count += np.uint32(value >= bar)
+            count += np.uint32(value >= threshold)
     for place in range(used):
         lane = lanes[place]
         if lane < rest:
             value = tail[lane]
-            found[count] = value
+            values[count] = value
             places[count] = chunks * size + lane
-            count += np.uint32(value >= bar)
+            count += np.uint32(value >= threshold)
     return np.int64(count)
 
 
 @kernel()
-def select_row(row: F32, k: int, guess: Real, space: Space, indices: I32, values: F32) -> tuple[Whole, Real]:
+def select_row(row: F32, k: int, guess: Real, space: Space, indices: I32, values: F32) -> tuple[Integer, Real]:
     """The k largest positive of a row (n,), into indices and values (k,), by rising index.
 
-    Returns how many are positive, at most k, and the bar, for the next row's guess.
+    Returns how many are positive, at most k, and the threshold, as the next row's guess.
     """
-    bar = bar_of(row, k, guess, space)
-    count = reaching(row, bar, lane_count(len(row), k), space)
-    return keep(space.found, space.places, count, k, space.scratch, indices, values), bar
+    threshold = lower_threshold(row, k, guess, space)
+    count = collect(row, threshold, lane_count(len(row), k), space)
+    return keep_largest(space.values, space.places, count, k, space.scratch, indices, values), threshold
 
 
 @inner()
-def keep(found: F32, places: I32, count: Whole, k: int, scratch: F32, indices: I32, values: F32) -> Whole:
+def keep_largest(
+    candidates: F32, places: I32, count: Integer, k: int, scratch: F32, indices: I32, values: F32
+) -> Integer:
     """Of count candidates by rising place, the k largest, ties to the lower place."""
     if count <= k:
         for place in range(count):
             indices[place] = places[place]
-            values[place] = found[place]
+            values[place] = candidates[place]
         return count
     for place in range(count):
-        scratch[place] = found[place]
-    bar = kth_largest(scratch, count, k)
+        scratch[place] = candidates[place]
+    least = kth_largest(scratch, count, k)
     equal = k
     for place in range(count):
-        equal -= 1 if found[place] > bar else 0
-    kept = 0
+        equal -= 1 if candidates[place] > least else 0
+    size = 0
     for place in range(count):
-        value = found[place]
-        if value > bar or (value == bar and equal > 0):
-            equal -= 1 if value == bar else 0
-            indices[kept] = places[place]
-            values[kept] = value
-            kept += 1
-    return kept
+        value = candidates[place]
+        if value > least or (value == least and equal > 0):
+            equal -= 1 if value == least else 0
+            indices[size] = places[place]
+            values[size] = value
+            size += 1
+    return size

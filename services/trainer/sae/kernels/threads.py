@@ -20,19 +20,19 @@ from threadpoolctl import threadpool_limits
 
 assert scipy.linalg.cython_blas
 _CORES = os.cpu_count() or 1
-_wanted = [_CORES]
+_threads = [_CORES]
 
 
 def set_threads(count: int) -> None:
-    """Threads of the kernels in this process; all cores if nobody calls it."""
-    _wanted[0] = min(count, _CORES)
-    numba.set_num_threads(_wanted[0])
+    """Sets the threads of the kernels in this process; without it, they use all cores."""
+    _threads[0] = min(count, _CORES)
+    numba.set_num_threads(_threads[0])
     _pool()  # BLAS has one thread from now on
 
 
 def threads() -> int:
-    """How many there are."""
-    return _wanted[0]
+    """Threads of the kernels in this process."""
+    return _threads[0]
 
 
 def spread(kernel: Callable[..., None], parts: int, *arguments: Any) -> None:
@@ -43,15 +43,15 @@ def spread(kernel: Callable[..., None], parts: int, *arguments: Any) -> None:
     if not parts:
         return
     pool, count = _pool(), min(threads(), parts)
-    others = [
-        pool.submit(kernel, each, parts * each // count, parts * (each + 1) // count, *arguments)
-        for each in range(1, count)
+    futures = [
+        pool.submit(kernel, thread, parts * thread // count, parts * (thread + 1) // count, *arguments)
+        for thread in range(1, count)
     ]
     try:
         kernel(0, 0, parts // count, *arguments)
     finally:
-        for each in others:
-            each.result()
+        for future in futures:
+            future.result()
 
 
 @cache
