@@ -206,15 +206,19 @@ class Dataset:
         name: str | None = None,
         wait: bool = True,
         progress: Progress | None = None,
+        allow_pending_documents: bool = False,
         **config: Any,
     ) -> Run:
         """Trains a sparse autoencoder on its vectors.
 
         config: fields of prisma.trainer.v1.Config: `expansion` (4), `k` (32), `epochs` (20), `architecture`
-        (`top-k`, `batch-top-k`, `matryoshka`) … Raises ValueError for unknown ones.
+        (`top-k`, `batch-top-k`, `matryoshka`) … allow_pending_documents: also train while documents are still to be
+        embedded; they are then left out. Raises ValueError for unknown fields; FailedPrecondition (DOCUMENTS_PENDING).
         """
-        run = await self._runs.create(self.id, run_id=run_id, name=name, config=config)
-        await run.train(wait=wait, progress=progress)
+        run = await self._runs.create(
+            self.id, run_id=run_id, name=name, config=config, allow_pending_documents=allow_pending_documents
+        )
+        await run.train(wait=wait, progress=progress, allow_pending_documents=allow_pending_documents)
         return run
 
     async def sweep(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -43,6 +44,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.")] = None,
     architecture: Annotated[Architecture | None, typer.Option(help="Default: top-k.")] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Choose unset options for the dataset's size.")] = False,
+    allow_pending: Annotated[
+        bool, typer.Option("--allow-pending", help="Leave out documents that are not embedded yet.")
+    ] = False,
     detach: Detach = False,
 ) -> None:
     """Train a sparse autoencoder on a dataset's vectors. Waits for an embedding job that is running."""
@@ -57,8 +61,11 @@ def train(
         "seed": seed,
     }
     with connected() as prisma:
-        created = _after_embedding(prisma, dataset, lambda: _create_or_get(prisma, dataset, run, config))
-        job = _after_embedding(prisma, dataset, lambda: created.train(wait=False))
+        new = _NewRun(dataset, run, config, allow_pending)
+        created = _after_embedding(prisma, dataset, lambda: _create_or_get(prisma, new))
+        job = _after_embedding(
+            prisma, dataset, lambda: created.train(wait=False, allow_pending_documents=allow_pending)
+        )
         finish(prisma, job, title=created.id, detach=detach)
         if not detach and output.on_terminal():
             message = created.refresh().message
@@ -188,14 +195,24 @@ def export(
         output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
 
 
-def _create_or_get(prisma: Prisma, dataset: str, run: str | None, config: Mapping[str, Any]) -> Run:
+@dataclass(frozen=True)
+class _NewRun:
+    dataset: str
+    run_id: str | None
+    config: Mapping[str, Any]
+    allow_pending: bool
+
+
+def _create_or_get(prisma: Prisma, new: _NewRun) -> Run:
     """Creates the run, or returns the existing one of this id."""
     try:
-        return prisma.runs.create(dataset, run_id=run, config=config)
+        return prisma.runs.create(
+            new.dataset, run_id=new.run_id, config=new.config, allow_pending_documents=new.allow_pending
+        )
     except AlreadyExists:
-        if run is None:
+        if new.run_id is None:
             raise
-    return prisma.runs.get(run)
+    return prisma.runs.get(new.run_id)
 
 
 def _export(run: Run, what: ExportKind, file: Path) -> int:
@@ -224,7 +241,7 @@ def _wait_for_embedding(prisma: Prisma, dataset: str, error: FailedPrecondition)
     jobs = prisma.jobs.list(1, filter=" AND ".join(conditions))
     if not jobs:
         raise FailedPrecondition(
-            f"{error.message}. Embed them first: `prisma embed {dataset}`",
+            f"{error.message}. Embed them first with `prisma embed {dataset}`, or leave them out with --allow-pending",
             code=error.code,
             reason=error.reason,
             metadata=error.metadata,

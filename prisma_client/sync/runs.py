@@ -32,18 +32,20 @@ class Runs:
         run_id: str | None = None,
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
+        allow_pending_documents: bool = False,
     ) -> Run:
-        """Creates a run on the vectors that a dataset has at this moment; `Run.train` trains it.
+        """Creates a run on a dataset; `Run.train` trains it on the vectors that the dataset has then.
 
         config: fields of prisma.trainer.v1.Config: `expansion` (4), `k` (32), `epochs` (20) … Raises
-        FailedPrecondition where nothing is embedded, InvalidArgument, ValueError for unknown fields.
+        FailedPrecondition where nothing is embedded, or documents are still to be embedded (DOCUMENTS_PENDING) and
+        `allow_pending_documents` is not set; InvalidArgument; ValueError for unknown fields.
         """
         run = trainer_resources.Run(
             dataset=f"datasets/{dataset.removeprefix('datasets/')}",
             display_name=name,
             config=choices.training_config(config or {}),
         )
-        request = trainer_pb2.CreateRunRequest(run_id=run_id, run=run)
+        request = trainer_pb2.CreateRunRequest(run_id=run_id, run=run, allow_pending_documents=allow_pending_documents)
         return self._run(self._transport.call("TrainerService/CreateRun", request, trainer_resources.Run))
 
     def get(self, run: str) -> Run:
@@ -115,9 +117,12 @@ class Run:
         request = trainer_pb2.DeleteRunRequest(name=self.name)
         self._transport.call("TrainerService/DeleteRun", request, trainer_resources.Run)
 
-    def train(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
-        """Trains it, or resumes from its last checkpoint. Raises JobFailed."""
-        return self._start("TrainerService/TrainRun", trainer_pb2.TrainRunRequest(name=self.name), wait, progress)
+    def train(
+        self, *, wait: bool = True, progress: Progress | None = None, allow_pending_documents: bool = False
+    ) -> Job:
+        """Trains it, or resumes from its last checkpoint. Raises JobFailed; FailedPrecondition as `Runs.create`."""
+        request = trainer_pb2.TrainRunRequest(name=self.name, allow_pending_documents=allow_pending_documents)
+        return self._start("TrainerService/TrainRun", request, wait, progress)
 
     def pause(self) -> None:
         """Stops its training after a checkpoint; `train` resumes from there."""

@@ -19,6 +19,7 @@ class Gateway:
 
     url: str
     requests: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
 
 
 def error(status: int, code: str, reason: str, message: str = "a message") -> Answer:
@@ -77,7 +78,7 @@ def scripted(answers: Sequence[Answer]) -> Iterator[Gateway]:
 
         def do_GET(self) -> None:
             gateway.requests.append(f"{self.command} {self.path}")
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            gateway.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
             (remaining.pop(0) if len(remaining) > 1 else remaining[0])(self)
 
         do_POST = do_GET

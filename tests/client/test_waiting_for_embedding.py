@@ -14,9 +14,13 @@ EMBEDDING: dict[str, Any] = {"name": "jobs/e", "kind": "embed-dataset", "state":
 TRAINING: dict[str, Any] = {"name": "jobs/t", "kind": "train-run", "state": "STATE_SUCCEEDED"}
 
 
-def train(url: str) -> subprocess.CompletedProcess[str]:
+def train(url: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PRISMA, "train", "d"], env={**os.environ, "PRISMA_URL": url}, capture_output=True, text=True, timeout=60
+        [PRISMA, "train", "d", *options],
+        env={**os.environ, "PRISMA_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -50,3 +54,14 @@ def test_train_says_what_to_do_where_nothing_embeds_the_documents() -> None:
     assert ended.returncode == 4
     assert "50 documents are not embedded yet" in ended.stderr
     assert "prisma embed d" in ended.stderr
+    assert "--allow-pending" in ended.stderr
+
+
+def test_pending_documents_are_left_out_on_request() -> None:
+    answers = [reply(200, {"name": "runs/r"}), reply(200, TRAINING), stream(TRAINING)]
+    with scripted(answers) as gateway:
+        ended = train(gateway.url, "--allow-pending")
+    assert ended.returncode == 0, ended.stderr
+    create, start, _ = gateway.bodies
+    assert '"allow_pending_documents": true' in start
+    assert "allow_pending_documents=true" in gateway.requests[0] or '"allow_pending_documents": true' in create
