@@ -77,12 +77,12 @@ async def suite(
         grpc.aio.insecure_channel(trainer.address, options) as to_trainer,
     ):
         yield Suite(
-            nats_server,
-            embedder,
-            trainer,
-            embedder_service_pb2_grpc.EmbedderServiceStub(to_embedder),
-            trainer_service_pb2_grpc.TrainerServiceStub(to_trainer),
-            job_pb2_grpc.JobServiceStub(to_embedder),
-            tmp_path / "elsewhere/data/trainer/blobs",
-            tmp_path / "pushed",
+            nats=nats_server,
+            embedder_process=embedder,
+            trainer_process=trainer,
+            embedder=embedder_service_pb2_grpc.EmbedderServiceStub(to_embedder),
+            trainer=trainer_service_pb2_grpc.TrainerServiceStub(to_trainer),
+            jobs=job_pb2_grpc.JobServiceStub(to_embedder),
+            folder=tmp_path / "elsewhere/data/trainer/blobs",
+            pushed=tmp_path / "pushed",
         )

@@ -37,12 +37,12 @@ SMALL = Config(expansion=2, k=8, batch_size=64, epochs=3)
 LONG = Config(expansion=8, k=16, batch_size=32, epochs=120)
 
 
-async def made(suite: Suite, config: Config, run_id: str = "r") -> Run:
+async def created(suite: Suite, config: Config, run_id: str = "r") -> Run:
     return await suite.trainer.CreateRun(pb2.CreateRunRequest(run_id=run_id, run=Run(dataset=DATASET, config=config)))
 
 
 async def trained(suite: Suite, config: Config, run_id: str = "r") -> Run:
-    run = await made(suite, config, run_id)
+    run = await created(suite, config, run_id)
     job = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=run.name)))
     assert job.state == Job.STATE_SUCCEEDED, job
     return await suite.trainer.GetRun(pb2.GetRunRequest(name=run.name))
@@ -111,10 +111,10 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
             part = slice(start, start + size)
             packed = wire.pack_vectors(vectors[part], np.concatenate(rows)[part])
             answer = await suite.trainer.Encode(pb2.EncodeRequest(run=RUN, vectors=packed))
-            found, stored = wire.unpack_codes(answer.codes), codes.slice(start, min(start + size, 1000))
-            assert found.values.tobytes() == stored.values.tobytes()
-            assert found.indices.tobytes() == stored.indices.tobytes()
-            assert len(answer.unexplained_fractions) == len(found)
+            encoded, stored = wire.unpack_codes(answer.codes), codes.slice(start, min(start + size, 1000))
+            assert encoded.values.tobytes() == stored.values.tobytes()
+            assert encoded.indices.tobytes() == stored.indices.tobytes()
+            assert len(answer.unexplained_fractions) == len(encoded)
     assert run.dead_count == len(set(range(512)) - set(codes.indices.tolist()))
     some = await codes_of(suite, row_ranges=[RowRange(start=10, end=20)], start_row=15)
     np.testing.assert_array_equal(some.rows, np.arange(15, 20))
@@ -127,7 +127,7 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
         async for block in suite.trainer.ReadDecoder(pb2.ReadDecoderRequest(run=RUN))
     ]
     np.testing.assert_allclose(np.linalg.norm(np.concatenate(directions), axis=1), 1, rtol=1e-5)
-    steps = [each.step async for each in suite.trainer.WatchMetrics(pb2.WatchMetricsRequest(name=RUN))]
+    steps = [metrics.step async for metrics in suite.trainer.WatchMetrics(pb2.WatchMetricsRequest(name=RUN))]
     assert steps == sorted(set(steps))
     assert steps[-1] == run.metrics.total_steps
 
@@ -137,7 +137,7 @@ async def test_kill_9_of_trainer_and_message_server_and_a_lost_lease_leave_the_w
 ) -> None:
     await suite.fill(600)
     undisturbed = await trained(suite, LONG, "undisturbed")
-    await made(suite, LONG)
+    await created(suite, LONG)
     job = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
     await stepped(suite, 50)
     suite.trainer_process.kill()
@@ -162,7 +162,7 @@ async def test_kill_9_of_trainer_and_message_server_and_a_lost_lease_leave_the_w
 
 async def test_a_cancelled_training_leaves_no_process_and_can_be_taken_up_again(suite: Suite) -> None:
     await suite.fill(600)
-    await made(suite, LONG)
+    await created(suite, LONG)
     job = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
     await stepped(suite, 20)
     again = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
@@ -177,7 +177,7 @@ async def test_a_cancelled_training_leaves_no_process_and_can_be_taken_up_again(
 async def test_deleting_the_dataset_deletes_runs_and_files_and_stops_the_training(suite: Suite) -> None:
     await suite.fill(600)
     await trained(suite, SMALL, "done")
-    run = await made(suite, LONG)
+    run = await created(suite, LONG)
     job = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
     await stepped(suite, 10)
     await suite.embedder.DeleteDataset(embedder_pb2.DeleteDatasetRequest(name=DATASET))
@@ -190,16 +190,16 @@ async def test_deleting_the_dataset_deletes_runs_and_files_and_stops_the_trainin
     assert not listed.runs
     assert not list((suite.folder / "runs").glob("*"))
     assert children(suite.folder) == ""
-    gone = await suite.trainer.ListRuns(pb2.ListRunsRequest(show_deleted=True))
-    assert run.uid in {each.uid for each in gone.runs}
+    all_runs = await suite.trainer.ListRuns(pb2.ListRunsRequest(show_deleted=True))
+    assert run.uid in {other.uid for other in all_runs.runs}
 
 
 def test_the_training_process_imports_neither_grpc_nor_nats() -> None:
     code = (
         "import sys, services.trainer.training; print([m for m in ('grpc', 'nats', 'sqlalchemy') if m in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"
 
 
 def test_the_training_process_ends_when_its_parents_pipe_does(tmp_path: Path) -> None:
@@ -207,14 +207,14 @@ def test_the_training_process_ends_when_its_parents_pipe_does(tmp_path: Path) ->
     np.save(tmp_path / "rows.npy", np.arange(500, dtype=np.uint64))
     config = SaeConfig(batch_size=8, epochs=1_000_000).resolved(500, 16, 1)
     task = Task(vectors=tmp_path, config=config, folder=tmp_path / "attempt")
-    with (tmp_path / "said").open("wb") as said:  # a file: what it says can't end it, only the pipe can
+    with (tmp_path / "output").open("wb") as output:  # a file: only the pipe can end the process
         child = subprocess.Popen(
             [sys.executable, "-m", "services.trainer.training", task.to_json()],
             stdin=subprocess.PIPE,
-            stdout=said,
+            stdout=output,
         )
     try:
-        while not (tmp_path / "said").stat().st_size:
+        while not (tmp_path / "output").stat().st_size:
             assert child.poll() is None
         assert child.stdin is not None
         child.stdin.close()
@@ -230,7 +230,7 @@ def vectors(numbers: np.ndarray) -> VectorBlock:
 async def test_a_paused_training_goes_on_where_it_was_and_ends_as_if_it_had_not_been(suite: Suite) -> None:
     await suite.fill(600)
     undisturbed = await trained(suite, LONG, "undisturbed")
-    await made(suite, LONG)
+    await created(suite, LONG)
     job = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
     await stepped(suite, 40)
     await suite.trainer.PauseRun(pb2.PauseRunRequest(name=RUN))
@@ -289,11 +289,11 @@ async def test_a_sweep_trains_and_evaluates_a_run_for_each_combination(suite: Su
     silent = set(range(512)) - set((await codes_of(suite, run=second.name)).indices.tolist())
     assert second.evaluation.dead_share == pytest.approx(len(silent) / 512)  # of all rows, not the 40 held out
     seeds = sorted((run for run in runs if run.config.k == 8), key=lambda run: run.config.seed)
-    found = await suite.trainer.CompareRuns(pb2.CompareRunsRequest(first=seeds[0].name, second=seeds[1].name))
-    assert 0.2 < found.mean_max_cosine < 1
-    matched = {match.first for match in found.matches}
-    assert all(match.cosine >= 0.7 for match in found.matches)
-    assert not matched & set(found.lost)
+    comparison = await suite.trainer.CompareRuns(pb2.CompareRunsRequest(first=seeds[0].name, second=seeds[1].name))
+    assert 0.2 < comparison.mean_max_cosine < 1
+    matched = {match.first for match in comparison.matches}
+    assert all(match.cosine >= 0.7 for match in comparison.matches)
+    assert not matched & set(comparison.lost)
     same = await suite.trainer.CompareRuns(pb2.CompareRunsRequest(first=seeds[0].name, second=seeds[0].name))
     assert [(match.first, match.second) for match in same.matches] == [(i, i) for i in range(512)]
 
@@ -351,9 +351,9 @@ async def test_a_run_is_pushed_to_the_operators_store_as_it_is_exported(suite: S
 
 async def test_rows_and_automatic_settings_are_those_of_the_moment_when_the_training_starts(suite: Suite) -> None:
     await suite.fill(300)
-    created = await made(suite, Config(auto=True, k=12, architecture=Config.ARCHITECTURE_BATCH_TOP_K))
-    assert (created.row_count, created.latent_count, created.config.auto) == (0, 0, True)
-    assert (created.config.k, created.config.HasField("expansion")) == (12, False)
+    run = await created(suite, Config(auto=True, k=12, architecture=Config.ARCHITECTURE_BATCH_TOP_K))
+    assert (run.row_count, run.latent_count, run.config.auto) == (0, 0, True)
+    assert (run.config.k, run.config.HasField("expansion")) == (12, False)
     await suite.fill(4500)
     job = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN)))
     assert job.state == Job.STATE_SUCCEEDED, job
@@ -369,22 +369,22 @@ async def test_rows_and_automatic_settings_are_those_of_the_moment_when_the_trai
 
 async def test_documents_that_are_not_embedded_yet_are_not_left_out_unnoticed(suite: Suite) -> None:
     await suite.fill(100)
-    created = await made(suite, SMALL)
+    run = await created(suite, SMALL)
     await suite.add(40)
     calls: list[Awaitable[Any]] = [
         suite.trainer.CreateRun(pb2.CreateRunRequest(run=Run(dataset=DATASET))),
-        suite.trainer.TrainRun(pb2.TrainRunRequest(name=created.name)),
+        suite.trainer.TrainRun(pb2.TrainRunRequest(name=run.name)),
         suite.trainer.SweepRuns(pb2.SweepRunsRequest(dataset=DATASET, ks=[4])),
     ]
     for call in calls:
         with pytest.raises(grpc.aio.AioRpcError, match="40 of 140 documents") as caught:
             await call
         assert reason(caught.value) == "DOCUMENTS_PENDING"
-    request = pb2.TrainRunRequest(name=created.name, allow_pending_documents=True)
+    request = pb2.TrainRunRequest(name=run.name, allow_pending_documents=True)
     job = await suite.ended(await suite.trainer.TrainRun(request))
     assert job.state == Job.STATE_SUCCEEDED, job
     assert any("100 of 140 documents" in line.text for line in job.log)
-    run = await suite.trainer.GetRun(pb2.GetRunRequest(name=created.name))
+    run = await suite.trainer.GetRun(pb2.GetRunRequest(name=run.name))
     assert (run.row_count, run.pending_count) == (100, 40)
     assert any("40 were not embedded yet" in warning for warning in run.warnings)
     assert any("Too little data" in warning for warning in run.warnings)
@@ -458,13 +458,13 @@ async def test_a_file_that_is_no_autoencoder_or_not_of_the_datasets_dimension_ma
     other = {"W_enc": (8, 4), "b_enc": (8,), "W_dec": (8, 4), "b_dec": (4,), "mean": (4,), "scale": (4,)}
     tensors = {name: np.ones(shape, np.float32) for name, shape in other.items()}
     files = {b"no weights": "safetensors", save(tensors, metadata={"prisma": '{"k": 2}'}): "4 numbers"}
-    for data, told in files.items():
+    for data, message in files.items():
 
         async def messages(chunk: bytes = data) -> AsyncIterator[pb2.ImportWeightsRequest]:
             yield pb2.ImportWeightsRequest(config={"dataset": DATASET})
             yield pb2.ImportWeightsRequest(chunk=chunk)
 
-        with pytest.raises(grpc.aio.AioRpcError, match=told) as caught:
+        with pytest.raises(grpc.aio.AioRpcError, match=message) as caught:
             await suite.trainer.ImportWeights(messages())
         assert reason(caught.value) == "INVALID_WEIGHTS"
     assert not (await suite.trainer.ListRuns(pb2.ListRunsRequest())).runs
@@ -513,7 +513,7 @@ async def test_bad_input_gets_an_error_with_its_reason(suite: Suite) -> None:
     await suite.fill(100)
     await suite.embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="empty"))
     await trained(suite, SMALL)
-    await made(suite, SMALL, "untrained")
+    await created(suite, SMALL, "untrained")
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(suite.trainer, method)(request)
@@ -525,7 +525,7 @@ async def test_without_the_embedder_the_trainer_says_so_and_goes_on_with_what_it
     await trained(suite, SMALL)
     suite.embedder_process.kill()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await made(suite, SMALL, "other")
+        await created(suite, SMALL, "other")
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
     assert reason(caught.value) == "SERVICE_UNAVAILABLE"
     assert len(await codes_of(suite)) == 100

@@ -93,7 +93,7 @@ def trained(store: Store, blobs: Blobs, run_id: str = "r") -> Run:
     return store.commit(run, TrainingResult(attempt=attempt, shards=shards, dead_count=0, blobs=adopted))
 
 
-def follow(run: Run, blobs: Blobs, rows: list[int], deleted: list[tuple[int, int]], name: str) -> NewCodes:
+def follow(run: Run, blobs: Blobs, *, rows: list[int], deleted: list[tuple[int, int]], name: str) -> NewCodes:
     folder = f"{run.folder}/{name}"
     shards = write(blobs, folder, rows) if rows else []
     return NewCodes(
@@ -160,7 +160,7 @@ def test_codes_are_read_by_rows_and_since_a_revision(store: Store, blobs: Blobs)
     run = trained(store, blobs)
     assert read(store, blobs, run, CodeSelection()) == (list(range(10)), [])
     assert read(store, blobs, run, CodeSelection(start_row=7, ranges=[(2, 9)])) == ([7, 8], [])
-    grown, added = store.commit_codes(run, follow(run, blobs, [10, 11], [(3, 4)], "more"))
+    grown, added = store.commit_codes(run, follow(run, blobs, rows=[10, 11], deleted=[(3, 4)], name="more"))
     assert added
     assert grown.revision == run.revision + 1
     assert read(store, blobs, grown, CodeSelection()) == ([0, 1, 2, 5, 6, 7, 8, 9, 10, 11], [])
@@ -170,7 +170,7 @@ def test_codes_are_read_by_rows_and_since_a_revision(store: Store, blobs: Blobs)
 
 def test_a_row_that_is_encoded_again_has_its_newer_code_and_is_not_deleted(store: Store, blobs: Blobs) -> None:
     run = trained(store, blobs)
-    grown, _added = store.commit_codes(run, follow(run, blobs, [4], [(4, 4)], "more"))
+    grown, _added = store.commit_codes(run, follow(run, blobs, rows=[4], deleted=[(4, 4)], name="more"))
     assert read(store, blobs, grown, CodeSelection())[0].count(4) == 1
     since = CodeSelection(follower=Follower(history=run.history, revision=run.revision))
     assert read(store, blobs, grown, since) == ([4], [])
@@ -178,15 +178,15 @@ def test_a_row_that_is_encoded_again_has_its_newer_code_and_is_not_deleted(store
 
 def test_codes_that_another_worker_has_updated_meanwhile_are_left_alone(store: Store, blobs: Blobs) -> None:
     run = trained(store, blobs)
-    first, _added = store.commit_codes(run, follow(run, blobs, [10], [], "one"))
-    second, added = store.commit_codes(run, follow(run, blobs, [10], [], "two"))
+    first, _added = store.commit_codes(run, follow(run, blobs, rows=[10], deleted=[], name="one"))
+    second, added = store.commit_codes(run, follow(run, blobs, rows=[10], deleted=[], name="two"))
     assert (added, second.revision) == (False, first.revision)
     assert read(store, blobs, second, CodeSelection())[0].count(10) == 1
 
 
 def test_only_files_that_may_hold_the_rows_are_opened(store: Store, blobs: Blobs) -> None:
     run = trained(store, blobs)
-    grown, _added = store.commit_codes(run, follow(run, blobs, [10, 11], [], "more"))
+    grown, _added = store.commit_codes(run, follow(run, blobs, rows=[10, 11], deleted=[], name="more"))
     [newer] = (blobs.folder / grown.folder / "more").iterdir()
     newer.write_bytes(b"damaged")
     assert read(store, blobs, grown, CodeSelection(ranges=[(0, 5)]))[0] == [0, 1, 2, 3, 4]
@@ -202,6 +202,16 @@ def test_a_reader_of_another_history_reads_everything_again(store: Store, blobs:
     renewed = store.run("r")
     assert renewed.history != run.history
     store.code_index(renewed, Follower(history=run.history, revision=run.revision))
+
+
+def test_what_a_training_wrote_is_in_the_object_store_and_read_from_there(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    url = (tmp_path / "store").as_uri()
+    blobs = Blobs(tmp_path / "one host", url, records=Records(database, BLOBS))
+    run = trained(Store(database, blobs), blobs)
+    elsewhere = Blobs(tmp_path / "another host", url, records=Records(database, BLOBS))
+    assert elsewhere.local(run.weights).read_bytes() == b"weights"
+    assert read(Store(database, elsewhere), elsewhere, run, CodeSelection())[0] == list(range(10))
 
 
 def test_orphans_are_files_that_no_living_run_names(store: Store, blobs: Blobs) -> None:

@@ -35,16 +35,8 @@ def upgrade() -> None:
 
 def _move_shards(shards: sa.Table) -> None:
     """Names in the runs' own rows become rows of the new table; the old column stays, and is no longer read."""
-    runs = sa.table(
-        "runs",
-        sa.column("uid"),
-        sa.column("attempt"),
-        sa.column("shards", sa.JSON),
-        sa.column("source", sa.JSON),
-        sa.column("revision"),
-        sa.column("code_count"),
-        sa.column("coded_revision"),
-    )
+    plain = [sa.column(name) for name in ("uid", "attempt", "revision", "code_count", "coded_revision")]
+    runs = sa.table("runs", *plain, sa.column("shards", sa.JSON), sa.column("source", sa.JSON))
     connection = op.get_bind()
     for run in connection.execute(sa.select(runs).where(runs.c.attempt != "")).all():
         rows = [
