@@ -19,3 +19,8 @@ class GatewaySettings(ChassisSettings):
     """Size limit of a request's body, in bytes; imported files have no limit here."""
     trust_forwarded: bool = False
     """Whether X-Forwarded-Proto is believed: set it only behind a proxy that ends TLS and overwrites the header."""
+
+    @property
+    def shares_data(self) -> bool:
+        """Whether several processes may use one data folder: the gateway stores nothing."""
+        return True

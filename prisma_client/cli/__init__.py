@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
-from prisma_client.cli import data, demonstration, doctor, explore, keys, operate, output, stack, train
+from prisma_client.cli import backup, data, demonstration, doctor, explore, keys, operate, output, stack, train
 
 app = typer.Typer(
     help="Embeddings made interpretable. PRISMA_URL is the gateway's address, PRISMA_API_KEY the key to call it with.",
@@ -61,9 +61,35 @@ def down() -> None:
 
 
 @app.command(name="doctor")
-def check() -> None:
+def check(
+    scrub: Annotated[
+        bool, typer.Option("--scrub", help="Verify all stored files instead, and list those that are damaged.")
+    ] = False,
+) -> None:
     """Check what PRISMA needs on this machine, and say what to do about what is missing."""
-    doctor.check(data_dir())
+    if scrub:
+        backup.show_scrub(data_dir())
+    else:
+        doctor.check(data_dir())
+
+
+@app.command(name="backup")
+def write_backup(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to: a new or an empty one.")],
+) -> None:
+    """Write a backup of all data of the local stack, which may be running."""
+    backup.write_backup(data_dir(), folder)
+
+
+@app.command(name="restore")
+def restore_backup(
+    folder: Annotated[Path, typer.Argument(help="Folder of the backup.")],
+    verify_only: Annotated[
+        bool, typer.Option("--verify", help="Only compare the backup's files with its manifest.")
+    ] = False,
+) -> None:
+    """Restore a backup to an empty data folder (PRISMA_DATA_DIR). The search index is rebuilt at the next start."""
+    backup.restore_backup(folder, data_dir(), verify_only=verify_only)
 
 
 @app.command()

@@ -7,21 +7,26 @@ is an orphan and is deleted after a day.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, String, Table, Text, delete, insert, select
 
+from services.chassis import logs
 from services.chassis.database import Database
+from services.chassis.dependency import Dependency
 from services.chassis.errors import Code, PrismaError
 from services.chassis.files import reporting_full_disk, whole
 from services.chassis.moments import utc_now
@@ -30,6 +35,8 @@ ORPHAN_SECONDS = 24 * 3600
 _CHUNK_BYTES = 1 << 20
 _RECORDS_AT_ONCE = 500
 _T = TypeVar("_T")
+
+_log = logs.get(__name__)
 
 
 class BlobDamaged(PrismaError):
@@ -94,10 +101,12 @@ class Blobs:
     def __init__(self, folder: Path, url: str | None = None, *, records: Records | None = None) -> None:
         """Blobs in `folder`; with `url`, in that object store, and `folder` is the cache they are mapped from.
 
+        Services share a store: each has its own prefix. Objects that earlier versions wrote without it are still read.
         Without `records` nothing is verified (tools and tests).
         """
         self.folder = folder
         self._store: ObjectStore | None = from_url(url) if url else None
+        self._prefix = f"{records.database.service}/" if records is not None else ""
         self._records = records
         self._verified: dict[str, tuple[int, int, int]] = {}
         self._damages: dict[str, BlobDamaged] = {}
@@ -126,7 +135,7 @@ class Blobs:
                     size += memoryview(chunk).nbytes
                 if self._store is not None:
                     file.flush()
-                    obstore.put(self._store, path, Path(file.name))
+                    obstore.put(self._store, f"{self._prefix}{path}", Path(file.name))
         self._mark_verified(path)
         return Blob(path, size, digest.hexdigest())
 
@@ -185,10 +194,7 @@ class Blobs:
             self._verified.pop(path, None)
             self._damages.pop(path, None)
         if self._store is not None:
-            paths = [path for path, _time in self._stored(prefix)]  # a store lists what is below, not the blob itself
-            if self._is_stored(prefix):
-                paths.append(prefix)
-            obstore.delete(self._store, paths)
+            obstore.delete(self._store, sorted(self._keys_at(prefix)))
 
     def sweep(self, named: Collection[str], older_than_seconds: float = ORPHAN_SECONDS) -> list[str]:
         """Deletes files and stored objects that are not named and are older than a day; returns their paths.
@@ -202,8 +208,8 @@ class Blobs:
             for file in self.folder.rglob("*")
             if file.is_file() and _modified(file) < limit
         }
-        if self._store is not None:
-            old |= {path for path, modified in self._stored("") if modified < limit}
+        if self._store is not None and self._prefix:  # without a prefix, objects may be another service's
+            old |= {path for path, modified in self._stored() if modified < limit}
         orphans = sorted(path for path in old if not _is_named(path, named))
         for path in orphans:
             self.delete(path)
@@ -260,7 +266,7 @@ class Blobs:
         size, digest = _digest(file)
         if self._store is not None:
             with reporting_full_disk(self.folder):
-                obstore.put(self._store, path, file)
+                obstore.put(self._store, f"{self._prefix}{path}", file)
         self._mark_verified(path)
         return Blob(path, size, digest)
 
@@ -308,7 +314,7 @@ class Blobs:
             raise self._damaged(path, "is missing")
         target = self.folder / path
         try:
-            chunks = obstore.get(self._store, path).stream()
+            chunks = self._stored_chunks(path)
         except FileNotFoundError:
             raise self._damaged(path, "is missing in the object store") from None
         with reporting_full_disk(self.folder):
@@ -322,26 +328,35 @@ class Blobs:
         self._mark_verified(path)
         self._damages.pop(path, None)
 
-    def _stored(self, prefix: str) -> Iterator[tuple[str, float]]:
-        """Path and time of modification of the objects in the store."""
+    def _stored(self) -> Iterator[tuple[str, float]]:
+        """Path and time of modification of this service's objects in the store."""
         assert self._store is not None
-        for batch in obstore.list(self._store, prefix=prefix or None):
+        for batch in obstore.list(self._store, prefix=self._prefix or None):
             for item in batch:
-                yield item["path"], item["last_modified"].timestamp()
+                yield item["path"].removeprefix(self._prefix), item["last_modified"].timestamp()
 
-    def _is_stored(self, path: str) -> bool:
+    def _stored_chunks(self, path: str) -> Iterable[bytes | memoryview]:
+        """The content of an object. Raises FileNotFoundError."""
         assert self._store is not None
         try:
-            obstore.head(self._store, path)
+            return obstore.get(self._store, f"{self._prefix}{path}").stream()
         except FileNotFoundError:
-            return False
-        return True
+            return obstore.get(self._store, path).stream()
+
+    def _keys_at(self, path: str) -> Iterator[str]:
+        """The keys of an object and of all below it, in the store."""
+        assert self._store is not None
+        for key in {f"{self._prefix}{path}", path}:
+            for batch in obstore.list(self._store, prefix=key):  # lists what is below, not the object itself
+                yield from (item["path"] for item in batch)
+            with suppress(FileNotFoundError):
+                yield obstore.head(self._store, key)["path"]
 
     def _stored_difference(self, blob: Blob) -> str | None:
         assert self._store is not None
         size, digest = 0, hashlib.sha256()
         try:
-            for chunk in obstore.get(self._store, blob.path).stream():
+            for chunk in self._stored_chunks(blob.path):
                 size += len(chunk)
                 digest.update(chunk)
         except FileNotFoundError:
@@ -412,3 +427,35 @@ def _is_named(path: str, named: Collection[str]) -> bool:
 def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
     for start in range(0, len(items), _RECORDS_AT_ONCE):
         yield items[start : start + _RECORDS_AT_ONCE]
+
+
+def blobs_dependency(blobs: Blobs) -> Dependency:
+    """A service's stored files as a dependency that its status shows: degraded once damage was found."""
+
+    async def check() -> Mapping[str, str]:
+        if damages := blobs.damages:
+            raise damages[0]
+        return {}
+
+    return Dependency("stored files", str(blobs.folder), check, essential=False)
+
+
+class Scrubber:
+    """Reads all blobs of a service regularly, so that damage is found before a backup of it replaces good ones."""
+
+    def __init__(self, blobs: Blobs, *, every: timedelta = timedelta(days=1)) -> None:
+        self._blobs = blobs
+        self._every = every
+
+    async def run(self) -> None:
+        """Scrubs until cancelled; damage is logged, and shown by the status."""
+        while True:
+            await asyncio.sleep(self._every.total_seconds())
+            try:
+                report = await asyncio.to_thread(self._blobs.scrub)
+            except (OSError, PrismaError, BaseError) as error:
+                _log.warning("stored files cannot be checked; retried later", error=str(error))
+                continue
+            for damage in report.damages:
+                _log.error("stored file is damaged", blob=damage.path, problem=damage.problem)
+            _log.info("stored files checked", count=report.checked, damaged=len(report.damages))

@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 
+from services.chassis.data_folder import files_in
 from services.chassis.dependency import Dependency
 from services.chassis.errors import StorageFull, Unavailable
 from services.chassis.files import is_full_disk
@@ -73,11 +74,19 @@ class Database:
         """Whether processes on several hosts can use this database at once."""
         return self._engine.dialect.name != "sqlite"
 
-    def migrate(self) -> None:
+    def migrate(self, *, beside: Path | None = None) -> None:
         """Brings the tables to this version's schema, in one transaction; processes that start together take turns.
 
-        Raises StartRefused for a database of a newer version, DatabaseUnavailable.
+        beside: the folder of the service's stored files.
+        Raises StartRefused for a database of a newer version and for an empty one beside stored files, and
+        DatabaseUnavailable.
         """
+        if beside is not None and self.is_new() and (file := next(files_in(beside), None)) is not None:
+            raise StartRefused(
+                f"the {self.service}'s database {address_of(self)} is empty, but {beside} holds files of an earlier "
+                f"one ({file.relative_to(beside)} …): restore the database with them (`prisma restore`), correct "
+                "PRISMA_DATA_DIR or PRISMA_DATABASE_URL, or move that folder away to start with nothing"
+            )
         config = Config()
         config.set_main_option("script_location", str(self._migrations))
         with self.write() as connection:

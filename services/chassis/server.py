@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
 from prisma_common.addresses import listen_variable
-from services.chassis import logs, metrics
+from services.chassis import data_folder, logs, metrics
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
 from services.chassis.channels import SERVER_OPTIONS
 from services.chassis.dependency import Dependency
@@ -84,7 +84,8 @@ def run_service(
     logs.set_up(settings, name)
     check_keys(settings)
     refuse_open_listener(settings, listen)
-    asyncio.run(_run(name, settings, listen, build))
+    with data_folder.opened(settings.data_of(name), name, shared=settings.shares_data):
+        asyncio.run(_run(name, settings, listen, build))
 
 
 def nats_dependency(link: NatsLink) -> Dependency:

@@ -64,6 +64,11 @@ class ChassisSettings(BaseSettings):
     ack_wait_seconds: float = Field(default=30.0, gt=0)
     """How long a worker may be silent before its job is given to another."""
 
+    @property
+    def shares_data(self) -> bool:
+        """Whether several processes of a service may use one data folder: all that they store is elsewhere."""
+        return bool(self.database_url and not self.database_url.startswith("sqlite") and self.blob_url)
+
     def data_of(self, service: str) -> Path:
         """The service's own folder, readable by the process's user only; created if absent."""
         folder = self.data_dir / service

@@ -19,7 +19,7 @@ from services.embedder.servicer import EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.embedder.store import Store
 from services.embedder.streams import Streams
-from services.embedder.sweeping import Sweeper, blobs_dependency, refuse_lost_database
+from services.embedder.sweeping import Sweeper, blobs_dependency
 from services.embedder.tables import BLOBS
 from services.embedder.vector_store import VectorStore
 from services.embedder.worker import SERVICE, EmbedderJobs
@@ -89,8 +89,7 @@ def main() -> None:
 
 def _prepare(database: Database, store: Store, vectors: VectorStore, folder: Path) -> None:
     """Brings the data to this version's form, and begins new histories."""
-    refuse_lost_database(database, folder)
-    database.migrate()
+    database.migrate(beside=folder / "blobs")
     vectors.adopt_unrecorded()
     store.begin_histories()
 

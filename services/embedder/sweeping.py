@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.chassis import logs
 from services.chassis.blobs import BlobDamaged, Blobs
-from services.chassis.database import Database
 from services.chassis.dependency import Dependency
 from services.chassis.errors import PrismaError
-from services.chassis.startup import StartRefused
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 
@@ -52,15 +49,6 @@ class Sweeper:
         self._store.sweep_answers()
         for path in self._vectors.sweep_orphans():
             _log.info("orphan deleted", path=path)
-
-
-def refuse_lost_database(database: Database, folder: Path) -> None:
-    """Raises StartRefused for a folder with vectors whose database is missing: starting would orphan them."""
-    if database.is_new() and any((folder / "blobs").rglob("*.npy")):
-        raise StartRefused(
-            f"{folder} holds vectors, but its database is missing or empty: restore the database from a backup, or "
-            "move the folder away to begin with an empty one"
-        )
 
 
 def blobs_dependency(blobs: Blobs) -> Dependency:

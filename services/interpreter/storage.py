@@ -1,4 +1,4 @@
-"""Looks after stored files: refuses to start without the database, deletes orphans, reports damage."""
+"""Looks after stored files: prepares them at start, deletes orphans, reports damage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from services.chassis.blobs import ORPHAN_SECONDS, BlobDamaged, Blobs
 from services.chassis.database import Database
 from services.chassis.dependency import Dependency
 from services.chassis.errors import PrismaError
-from services.chassis.startup import StartRefused
 from services.interpreter import statistics_files
 from services.interpreter.store import Store
 
@@ -53,14 +52,9 @@ class Sweeper:
 def prepare(database: Database, store: Store, blobs: Blobs) -> None:
     """Brings stored data to this version's form, and begins new histories.
 
-    Raises StartRefused for statistics without their database: starting with an empty one would lose all labels.
+    Raises StartRefused, among others for statistics without their database: with an empty one all labels would be lost.
     """
-    if database.is_new() and any((blobs.folder / "statistics").rglob("*.npy")):
-        raise StartRefused(
-            f"{blobs.folder} holds statistics, but the interpreter's database is missing or empty: restore the "
-            "database from a backup, or move the folder away to begin with an empty one"
-        )
-    database.migrate()
+    database.migrate(beside=blobs.folder)
     store.begin_histories()
     folders = store.statistics_folders()
     blobs.adopt_unrecorded(path for uid, attempt in folders for path in statistics_files.paths_of(uid, attempt))

@@ -23,3 +23,8 @@ class SearchSettings(ChassisSettings):
     """Path of the PEM certificate of the authority that signed the cluster's; none for those that the system trusts."""
     opensearch_seconds: float = Field(default=30.0, gt=0)
     """Seconds that the cluster may take to answer."""
+
+    @property
+    def shares_data(self) -> bool:
+        """Whether several processes may use one data folder: with an OpenSearch cluster."""
+        return self.opensearch_url is not None

@@ -17,7 +17,7 @@ from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.trainer.autoencoders import Autoencoders
 from services.trainer.encoding import DatasetEncoder
 from services.trainer.following import DatasetFollower
-from services.trainer.housekeeping import Housekeeping, files_dependency, refuse_lost_database
+from services.trainer.housekeeping import Housekeeping, files_dependency
 from services.trainer.lifecycle import Runs
 from services.trainer.sae.devices import device_of
 from services.trainer.servicer import TrainerServicer
@@ -102,8 +102,7 @@ async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
 
 def _prepare(database: Database, blobs: Blobs, store: Store, data: Path) -> None:
     """Brings the data to this version's form, and begins new histories."""
-    refuse_lost_database(database, data)
-    database.migrate()
+    database.migrate(beside=data / "blobs" / "runs")
     store.begin_histories()
     blobs.adopt_unrecorded(store.blobs_of_runs())
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from prisma_common import names as resource_names
 from services.chassis.blobs import BlobDamaged, Blobs
-from services.chassis.database import Database
 from services.chassis.dependency import Dependency
 from services.chassis.events import Events
 from services.chassis.jobs import Jobs
-from services.chassis.startup import StartRefused
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
 from services.trainer.vector_cache import VectorCache
@@ -67,15 +64,6 @@ class Housekeeping:
     def _folders_of_deleted_runs(self) -> list[str]:
         recorded, deleted = self._store.recorded_folders(), self._store.deleted_folders()
         return [folder for folder in deleted if folder in recorded or (self._blobs.folder / folder).exists()]
-
-
-def refuse_lost_database(database: Database, folder: Path) -> None:
-    """Raises StartRefused if there are files of runs, but no database: an empty one would have them deleted."""
-    if database.is_new() and any((folder / "blobs" / "runs").glob("*")):
-        raise StartRefused(
-            f"{folder} holds weights, but its database is missing or empty: restore the database from a backup, or "
-            "move the folder away to begin with an empty one"
-        )
 
 
 def files_dependency(blobs: Blobs) -> Dependency:

@@ -124,7 +124,7 @@ def test_damage_in_the_object_store_is_noticed(
 ) -> None:
     blobs = open_stored()
     record(database, blobs, blobs.put("a/b.bin", [b"x" * 1000]))
-    damage(tmp_path / "store/a/b.bin")
+    damage(tmp_path / "store/test/a/b.bin")
     (blobs.folder / "a/b.bin").unlink()
     with pytest.raises(BlobDamaged, match="in the object store"):
         open_stored().local("a/b.bin")
@@ -157,7 +157,7 @@ def test_a_deletion_takes_files_objects_and_records(
     record(database, blobs, *(blobs.put(path, [b"1"]) for path in ("a/1", "a/2", "ab/3", "a_/4")))
     blobs.delete("a")
     assert recorded(database) == ["a_/4", "ab/3"]
-    left = {file.relative_to(tmp_path).parts[1:] for file in tmp_path.rglob("[0-9]") if file.is_file()}
+    left = {file.relative_to(tmp_path).parts[-2:] for file in tmp_path.rglob("[0-9]") if file.is_file()}
     assert left == {("a_", "4"), ("ab", "3")}
 
 
@@ -179,7 +179,7 @@ def test_orphans_in_the_object_store_are_swept_though_the_cache_is_empty(
         record(database, blobs, blobs.put(path, [b"1"]))
         (blobs.folder / path).unlink()
     assert blobs.sweep({"named"}, older_than_seconds=-1) == ["orphan"]
-    assert [file.name for file in (tmp_path / "store").iterdir()] == ["named"]
+    assert [file.name for file in (tmp_path / "store/test").iterdir()] == ["named"]
     assert recorded(database) == ["named"]
 
 
@@ -213,8 +213,30 @@ def test_a_scrub_repairs_the_cache_and_reads_the_object_store(
     blobs = open_stored()
     record(database, blobs, *(blobs.put(f"a/{number}", [b"x" * 100]) for number in range(4)))
     flip_a_bit(blobs.folder / "a/1")
-    flip_a_bit(tmp_path / "store/a/2")
+    flip_a_bit(tmp_path / "store/test/a/2")
     (blobs.folder / "a/3").unlink()
     report = open_stored().scrub()
     assert report.repaired == ["a/1"]
     assert [found.path for found in report.damages] == ["a/2"]
+
+
+def test_services_share_an_object_store_and_sweep_only_their_own_objects(
+    database: Database, open_stored: Open, tmp_path: Path
+) -> None:
+    blobs = open_stored()
+    record(database, blobs, blobs.put("mine", [b"1"]))
+    (tmp_path / "store/other").mkdir()
+    (tmp_path / "store/other/theirs").write_bytes(b"2")
+    assert blobs.sweep({"mine"}, older_than_seconds=-1) == []
+    assert (tmp_path / "store/other/theirs").exists()
+
+
+def test_objects_that_an_earlier_version_wrote_without_a_prefix_are_read_and_deleted(
+    open_stored: Open, tmp_path: Path
+) -> None:
+    (tmp_path / "store/vectors").mkdir()
+    (tmp_path / "store/vectors/1.npy").write_bytes(b"old")
+    blobs = open_stored()
+    assert blobs.local("vectors/1.npy").read_bytes() == b"old"
+    blobs.delete("vectors")
+    assert not (tmp_path / "store/vectors/1.npy").exists()

@@ -40,7 +40,6 @@ from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.store import BATCH_ROWS, Store
 from services.embedder.streams import Selection, Streams
-from services.embedder.sweeping import refuse_lost_database
 from services.embedder.tables import BLOBS, DOCUMENTS, LIVING
 from services.embedder.vector_store import VectorStore
 from services.embedder.worker import EmbedderJobs
@@ -391,14 +390,14 @@ def test_metadata_that_cannot_be_sent_is_left_out_named_and_can_be_deleted(sqlit
 
 def test_a_start_without_the_database_of_existing_vectors_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "embedder"
-    refuse_lost_database(Database(f"sqlite:///{tmp_path / 'new.db'}", MIGRATIONS), folder)
+    Database(f"sqlite:///{tmp_path / 'new.db'}", MIGRATIONS).migrate(beside=folder / "blobs")
     data = open_data(f"sqlite:///{tmp_path / 'd.db'}", folder)
     dataset = data.create()
     data.add(dataset, 1)
     data.embed(dataset, range(1))
-    refuse_lost_database(data.database, folder)
+    data.database.migrate(beside=folder / "blobs")
     with pytest.raises(StartRefused, match="restore"):
-        refuse_lost_database(Database(f"sqlite:///{tmp_path / 'empty.db'}", MIGRATIONS), folder)
+        Database(f"sqlite:///{tmp_path / 'empty.db'}", MIGRATIONS).migrate(beside=folder / "blobs")
     data.database.close()
 
 
