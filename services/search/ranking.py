@@ -40,6 +40,7 @@ from services.search.query import (
     ScorePart,
     SharedFeature,
 )
+from services.search.tokens import TermMatcher
 
 MARGIN = 100
 """Extra candidates, so that exact scoring can reorder them."""
@@ -276,6 +277,7 @@ class Ranker:
         documents = ranking.documents
         payloads = self._payloads(query, _Ranked(documents.datasets[places], documents.rows[places]))
         shared = self._shared(query, documents.rows[places])
+        matcher = TermMatcher(query.terms)
         hits: list[Hit] = []
         for place in places.tolist():
             dataset, row = int(documents.datasets[place]), int(documents.rows[place])
@@ -289,7 +291,7 @@ class Ranker:
                         score=float(ranking.scores[place]),
                         parts=_score_parts(ranking, place),
                         payload=payload,
-                        snippet=snippets.make(str(payload["text"]), query.terms),
+                        snippet=snippets.make(str(payload["text"]), matcher),
                         shared=shared.get(row, ()),
                     )
                 )

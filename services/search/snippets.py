@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from services.search import tokens
-from services.search.tokens import Token
+from services.search.tokens import TermMatcher, Token
 
 MAX_CHARACTERS = 400
 _SCANNED_CHARACTERS = 200_000
@@ -21,10 +19,10 @@ class Snippet:
     highlights: list[tuple[int, int]]
 
 
-def make(text: str, terms: Collection[str], length: int = MAX_CHARACTERS) -> Snippet:
+def make(text: str, matcher: TermMatcher, length: int = MAX_CHARACTERS) -> Snippet:
     """The window of a normalised text with the most distinct terms, the first of equals; its start if it has none."""
     text = text[:_SCANNED_CHARACTERS]
-    matches = tokens.matching_tokens(text, frozenset(terms)) if terms else []
+    matches = matcher.tokens(text)
     start = _window(matches, length)
     start, end = _at_words(text, start, min(len(text), start + length))
     highlights = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -53,15 +53,34 @@ def tokens(text: str) -> list[str]:
     return [part[0] for _, parts in _words(text) for part in parts]
 
 
-def matching_tokens(text: str, terms: frozenset[str]) -> list[Token]:
-    """The tokens of a normalised text that are among the terms, with their locations."""
-    words_with_parts = _matching_ascii_words(text, terms) if text.isascii() else _words(text)
-    return [
-        Token(part[0], start + part[1], start + part[2])
-        for start, parts in words_with_parts
-        for part in parts
-        if part[0] in terms
-    ]
+class TermMatcher:
+    """Finds terms in texts. Remembers what each word gives, because texts share most of their words."""
+
+    def __init__(self, terms: Iterable[str]) -> None:
+        self._terms = frozenset(terms)
+        self._words: dict[str, tuple[_Part, ...]] = {}
+
+    def tokens(self, text: str) -> list[Token]:
+        """The tokens of a normalised text that are among the terms, with their locations."""
+        if not self._terms:
+            return []
+        return [
+            Token(stem, start + first, start + last)
+            for start, parts in (self._ascii_words(text) if text.isascii() else _words(text))
+            for stem, first, last in parts
+            if stem in self._terms
+        ]
+
+    def _ascii_words(self, text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
+        """The words of an ASCII text that give a term."""
+        for match in _ASCII_WORD.finditer(text):
+            word = match.group()
+            parts = self._words.get(word)
+            if parts is None:
+                parts = tuple(part for part in _parts_of(word) if part[0] in self._terms)
+                self._words[word] = parts
+            if parts:
+                yield match.start(), parts
 
 
 def terms(query: str) -> list[str]:
@@ -77,19 +96,6 @@ def _words(text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
                 yield first, _parts(text[first:last])
         else:
             yield start, _parts_of(text[start:end])
-
-
-def _matching_ascii_words(text: str, terms: frozenset[str]) -> list[tuple[int, tuple[_Part, ...]]]:
-    """The words of an ASCII text that have a token among the terms. Looks at each distinct word once."""
-    parts_of_words = {word: _parts_of(word) for word in set(_ASCII_WORD.findall(text))}
-    matching = {
-        word: parts for word, parts in parts_of_words.items() if not terms.isdisjoint([part[0] for part in parts])
-    }
-    if not matching:
-        return []
-    return [
-        (match.start(), matching[match.group()]) for match in _ASCII_WORD.finditer(text) if match.group() in matching
-    ]
 
 
 def _parts_of(word: str) -> tuple[_Part, ...]:

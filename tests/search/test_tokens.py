@@ -36,11 +36,12 @@ def test_words_and_their_parts_are_tokens(text: str, expected: list[str]) -> Non
 @example("1\u0301 _\u200b_ a\u0301_\u0301")
 def test_no_text_fails_and_each_token_can_be_located(text: str) -> None:
     text = tokens.normalize(text)
-    found_tokens = tokens.tokens(text)
-    located = tokens.matching_tokens(text, frozenset(found_tokens))
-    assert [token.text for token in located] == found_tokens
+    all_tokens = tokens.tokens(text)
+    matcher = tokens.TermMatcher(all_tokens)
+    located = matcher.tokens(text)
+    assert [token.text for token in located] == all_tokens
     assert all(0 <= token.start < token.end <= len(text) for token in located)
-    assert snippets.make(text, found_tokens).text in text
+    assert snippets.make(text, matcher).text in text
 
 
 @given(st.text(st.characters(max_codepoint=127)))
