@@ -30,7 +30,14 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         return await self._jobs.get(request.name)
 
     async def ListJobs(self, request: job_pb2.ListJobsRequest, context: Context) -> job_pb2.ListJobsResponse:
-        page = Page.of(request.page_size, request.page_token, bound_to=(request.filter,), default=50, maximum=1000)
+        page = Page.keyset(
+            request.page_size,
+            request.page_token,
+            columns=(int, str),
+            bound_to=(request.filter,),
+            default=50,
+            maximum=1000,
+        )
         query = parse_query(request.filter)
         after = None if page.after is None else Cursor(*page.after)
         jobs = await self._jobs.list(query, after=after, limit=page.size + 1)

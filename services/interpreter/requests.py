@@ -127,7 +127,7 @@ def feature_listing(request: pb2.ListFeaturesRequest) -> FeatureListing:
         terms=parse_filter(request.filter, FILTERS),
         query=request.query,
         order=_order(request.order_by),
-        page=Page.of(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000),
+        page=Page.offset(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000),
         full=request.view == resources_pb2.FEATURE_VIEW_FULL,
     )
 
@@ -136,7 +136,7 @@ def example_listing(request: pb2.ListExamplesRequest) -> FeaturePage:
     """Whose examples to list. Raises InvalidPageToken."""
     run, index = feature_name(request.parent, "parent")
     binding = (request.parent,)
-    page = Page.of(request.page_size, request.page_token, bound_to=binding, default=10, maximum=MAX_EXAMPLES)
+    page = Page.offset(request.page_size, request.page_token, bound_to=binding, default=10, maximum=MAX_EXAMPLES)
     return FeaturePage(run=run, index=index, page=page)
 
 
@@ -144,14 +144,14 @@ def label_listing(request: pb2.ListLabelsRequest) -> FeaturePage:
     """Whose labels to list. Raises InvalidPageToken."""
     run, index = feature_name(request.parent, "parent")
     binding = (request.parent,)
-    page = Page.of(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000)
+    page = Page.offset(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000)
     return FeaturePage(run=run, index=index, page=page)
 
 
 def family_listing(request: pb2.ListFamiliesRequest) -> FamilyListing:
     """Which families to list. Raises InvalidPageToken."""
     binding = (request.parent, request.query)
-    page = Page.of(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000)
+    page = Page.offset(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000)
     return FamilyListing(run=run_name(request.parent, "parent"), query=request.query, page=page)
 
 

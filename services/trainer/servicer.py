@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
 import grpc.aio
@@ -54,7 +55,9 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def ListRuns(self, request: pb2.ListRunsRequest, context: Context) -> pb2.ListRunsResponse:
         terms, show_deleted = requests.filter_terms(request.filter), request.show_deleted
         bound_to = (request.filter, show_deleted)
-        page = Page.of(request.page_size, request.page_token, bound_to=bound_to, default=50, maximum=1000)
+        page = Page.keyset(
+            request.page_size, request.page_token, columns=(datetime, str), bound_to=bound_to, default=50, maximum=1000
+        )
         runs = await self._runs.list(page.after, page.size + 1, terms, show_deleted=show_deleted)
         return messages.runs(runs, page)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import datetime
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma_common.names import SEGMENT
 from services.chassis import names
+from services.chassis.decoding import MAXIMUM_UNSIGNED, decode
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, parse_filter
 from services.chassis.paging import InvalidPageToken, Page
 
-cursors = st.recursive(
-    st.booleans() | st.integers(-(2**53), 2**53) | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
-)
+scalars = st.integers(-(2**53), 2**53) | st.text(max_size=100)
+cursors = scalars | st.lists(scalars, max_size=3)
 
 
 @given(cursors, st.text(), st.integers(1, 5000))
@@ -24,6 +28,53 @@ def test_a_token_brings_its_cursor_back(cursor: object, bound: str, size: int) -
     assert first.size == min(size, 1000)
     again = Page.of(0, first.next_token(cursor), bound_to=(bound,), default=50, maximum=1000)
     assert (again.after, again.size) == (cursor, 50)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(json_values | st.tuples(st.datetimes().map(str), st.text()) | st.tuples(st.text(), st.text()))
+def test_an_invented_cursor_is_of_the_columns_types_or_refused(cursor: object) -> None:
+    token = Page.of(0, "", bound_to=(), default=50, maximum=1000).next_token(cursor)
+    try:
+        page = Page.keyset(0, token, columns=(datetime, str), bound_to=(), default=50, maximum=1000)
+        moment, name = page.after
+        assert datetime.fromisoformat(moment)
+        assert isinstance(name, str)
+    except InvalidPageToken:
+        pass
+    try:
+        assert Page.offset(0, token, bound_to=(), default=50, maximum=1000).after >= 0
+    except InvalidPageToken:
+        pass
+
+
+@pytest.mark.parametrize("data", [b"[" * 3000, b"[" * 100_000, b"\xff", b"{}", b"[1]", b"[1,2,3]", b"1"])
+def test_damaged_tokens_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidPageToken):
+        Page.of(0, base64.urlsafe_b64encode(data).decode(), bound_to=(), default=50, maximum=1000)
+
+
+def test_long_filters_are_refused() -> None:
+    for text in ("state = x AND " * 200 + "state = x", 'state = "' + "x" * 10_000 + '"'):
+        with pytest.raises(InvalidFilter):
+            parse_filter(text, FIELDS)
+
+
+def test_bytes_that_are_no_message_are_invalid_and_large_unsigned_numbers_are_clamped() -> None:
+    decoder = embedder_pb2.ReadDocumentsRequest.FromString
+    with pytest.raises(InvalidArgument):
+        decode(decoder, b"\xff\xff\xff")
+    request = embedder_pb2.ReadDocumentsRequest(since_revision=2**64 - 1)
+    request.row_ranges.add(start=2**63, end=5)
+    message = decode(decoder, request.SerializeToString())
+    assert isinstance(message, embedder_pb2.ReadDocumentsRequest)
+    assert message.since_revision == MAXIMUM_UNSIGNED
+    assert (message.row_ranges[0].start, message.row_ranges[0].end) == (MAXIMUM_UNSIGNED, 5)
 
 
 @given(st.text(max_size=60))
