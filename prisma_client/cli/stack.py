@@ -123,10 +123,9 @@ class Stack:
             environment[f"PRISMA_{name.upper()}_ADDRESS"] = self.addresses[name]
             environment[addresses.listen_variable(name)] = self.addresses[name]
         environment[addresses.listen_variable("http")] = self.http
-        for position, name in enumerate(addresses.PROCESSES):
+        for name in addresses.PROCESSES:
             module = name if name == "gateway" else f"services.{name}"
-            command = [sys.executable, "-P", "-m", module]
-            yield Part(name, command, {**environment, **_metrics_setting(position)})
+            yield Part(name, [sys.executable, "-P", "-m", module], environment)
 
     def _message_server(self, password: str) -> Part:
         """NATS, with a password for this start that only the stack's own processes know."""
@@ -280,17 +279,6 @@ def _start_limit() -> float | None:
         return float(text) if text else None
     except ValueError:
         raise StackError(f"expected a number of seconds in {START_SECONDS_VARIABLE}, got {text!r}") from None
-
-
-def _metrics_setting(position: int) -> dict[str, str]:
-    """Gives each process its own port for metrics: PRISMA_METRICS_LISTEN is that of the first, the others follow."""
-    address = os.environ.get("PRISMA_METRICS_LISTEN")
-    if not address:
-        return {}
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        raise StackError(f"expected host:port in PRISMA_METRICS_LISTEN, got {address!r}")
-    return {"PRISMA_METRICS_LISTEN": f"{host}:{int(port) + position}"}
 
 
 async def _check_free(name: str, address: str) -> None:
