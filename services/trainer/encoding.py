@@ -23,6 +23,8 @@ from services.trainer.store import NewCodes, Store
 from services.trainer.upstream import HISTORY_CHANGED, Embedder
 
 FILE_ROWS = 1 << 16
+CODES_FOLDER = "codes-"
+"""How the names of folders of later codes begin, beside the folder of the weights."""
 Rows = NDArray[np.uint64]
 
 
@@ -53,7 +55,7 @@ class DatasetEncoder:
 
         After a restore of the dataset, all rows are encoded again. Raises RunNotFound, StorageFull.
         """
-        folder = f"{run.folder}/codes-{names.new_uid()}"
+        folder = f"{run.folder}/{CODES_FOLDER}{names.new_uid()}"
         committed = False
         try:
             changes = await self._read_changes(run, folder, context)

@@ -31,7 +31,7 @@ from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.trainer import requests
 from services.trainer.autoencoders import Autoencoders
-from services.trainer.encoding import DatasetEncoder
+from services.trainer.encoding import CODES_FOLDER, DatasetEncoder
 from services.trainer.errors import NoPushStore, PushFailed, RunNotFound, RunNotTrained
 from services.trainer.group import Group
 from services.trainer.model_card import sae_lens_files
@@ -256,10 +256,10 @@ class TrainerJobs:
         await self._events.publish(resource_names.RUN_CHANGED, run.name)
 
     def _delete_leftovers(self, run: Run) -> None:
-        """Deletes other attempts and checkpoints of a trained run."""
+        """Deletes other attempts and checkpoints of a trained run; not codes that followed the dataset since."""
         for path in (self._blobs.folder / run.folder).iterdir():
             folder = f"{run.folder}/{path.name}"
-            if path.is_dir() and folder != run.attempt:
+            if path.is_dir() and folder != run.attempt and not path.name.startswith(CODES_FOLDER):
                 self._blobs.delete(folder)
         self._blobs.delete(f"{run.attempt}/{checkpoint.NAME}")
 

@@ -16,8 +16,8 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma_client import Prisma
 from prisma_common import wire
+from services.search.backend import Kind, Stream
 from services.search.embedded import EmbeddedIndex
-from services.search.index import Kind, Stream
 from tests.stack import COUNT, DATASET, RUN, Stack
 
 Code = tuple[bytes, bytes]
