@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.children import tied
+
 
 def free_port() -> int:
     """A port that nothing listens on at this moment."""
@@ -48,7 +50,7 @@ class NatsServer:
     def start(self) -> None:
         binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([binary, "-c", self._config], stdout=log, stderr=log)
+            self._process = subprocess.Popen(tied(binary, "-c", self._config), stdout=log, stderr=log)
         wait_for_port(self.port, self._process)
 
     def kill(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.children import tied
 from tests.nats_server import free_port, wait_for_port
 
 HOW = "no PostgreSQL: apt-get install postgresql"
@@ -54,7 +55,7 @@ class PostgresServer:
         options = ("-h", "127.0.0.1", "-p", str(self.port), "-k", self._folder, "-c", "fsync=off")
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data, *options],
+                tied(self._programs / "postgres", "-D", self._data, *options),
                 stdout=log,
                 stderr=log,
                 user=self._user,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.children import tied
 from tests.nats_server import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[1]
@@ -36,9 +37,10 @@ class ServiceProcess:
         start_all(self)
 
     def launch(self) -> None:
+        module = "gateway" if self._service == "gateway" else f"services.{self._service}"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gateway" if self._service == "gateway" else f"services.{self._service}"],
+                tied(sys.executable, "-P", "-m", module),
                 env=self.environment,
                 stdout=log,
                 stderr=log,

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from prisma_client import Prisma, sample
+from tests.children import tied
 from tests.nats_server import free_port
 
 PRISMA = Path(sys.executable).parent / "prisma"
@@ -92,7 +93,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = environment(folder)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [PRISMA, "up"], env=settings, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
+            tied(PRISMA, "up"), env=settings, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
         )
         assert process.stdout is not None
         assert "PRISMA is up" in process.stdout.readline(), (folder / "log").read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import tied
 from tests.nats_server import free_port
 
 
@@ -46,7 +47,7 @@ def test_the_demo_ends_with_a_labelled_searchable_sample_and_leaves_nothing_runn
 @pytest.mark.parametrize("by", ["interrupt", "down"])
 def test_one_word_stops_all_and_a_second_stack_is_refused(environment: dict[str, str], tmp_path: Path, by: str) -> None:
     first = subprocess.Popen(
-        [PRISMA, "up"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
+        tied(PRISMA, "up"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
     )
     assert first.stdout is not None
     try:

@@ -13,6 +13,7 @@ import pytest
 from prisma.common.v1.job_pb2 import Job
 from prisma_client import NotFound, Prisma, sample
 from prisma_client.sync.jobs import TERMINAL
+from tests.children import tied
 from tests.stack import NAMES, PRISMA, environment, processes
 
 
@@ -20,7 +21,7 @@ from tests.stack import NAMES, PRISMA, environment, processes
 def up(tmp_path: Path) -> Iterator[tuple[Prisma, int]]:
     settings = {**environment(tmp_path), "PRISMA_ACK_WAIT_SECONDS": "3", "PRISMA_EMBED_BATCH": "32"}
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([PRISMA, "up"], env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(tied(PRISMA, "up"), env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None
         assert "PRISMA is up" in process.stdout.readline(), (tmp_path / "log").read_text()
         try:

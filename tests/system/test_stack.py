@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.children import tied
 from tests.stack import NAMES, PRISMA, environment, processes
 
 
@@ -31,7 +32,7 @@ def test_processes_are_restarted_and_none_outlives_the_stack(tmp_path: Path) -> 
     metrics = free_ports(5)
     settings = {**environment(tmp_path), "PRISMA_METRICS_LISTEN": f"127.0.0.1:{metrics}"}
     with (tmp_path / "log").open("wb") as log:
-        stack = subprocess.Popen([PRISMA, "up"], env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
+        stack = subprocess.Popen(tied(PRISMA, "up"), env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
     children: list[psutil.Process] = []
     try:
         assert stack.stdout is not None
