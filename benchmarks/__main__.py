@@ -10,9 +10,9 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import imports, search, trainer
+from benchmarks import imports, load, search, trainer
 
-BENCHMARKS = {"import": imports, "trainer": trainer, "search": search}
+BENCHMARKS = {"import": imports, "load": load, "search": search, "trainer": trainer}
 
 
 def main() -> None:
