@@ -221,6 +221,7 @@ export const en = {
     training: "Training",
     waiting: "Queued",
     inactive: "Inactive latents",
+    inactiveUnit: "latents without an activation in the last vectors",
     epoch: (now: string, all: string) => `Epoch ${now} of ${all}`,
     pause: "Pause",
     pausing: "Writing a checkpoint",
