@@ -13,7 +13,7 @@ import pytest
 
 from prisma_client import sample
 from services.search import tokens
-from services.search.backend import EVERYTHING, Index, Kind, LatentQuery, Stream
+from services.search.backend import EVERYTHING, Index, Kind, LatentQuery, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import BackendUnavailable
 from services.search.opensearch import OpenSearchIndex, mappings
@@ -111,7 +111,11 @@ def fill(index: Index, corpus: list[dict[str, Any]], uid: str, run: str) -> None
     codes = index.code_writer(Stream(Kind.CODES, run), at(2))
     codes.upsert(random_codes(rows, 192, 16))
     codes.commit()
-    write_texts(index, Stream(Kind.LABELS, run), [item(latent, f"label {latent}") for latent in range(192)], 1)
+    labels = [
+        TextItem(row=latent, text=f"label {latent}", payload={"label": f"label {latent}"}, fingerprint=latent)
+        for latent in range(192)
+    ]
+    write_texts(index, Stream(Kind.LABELS, run), labels, 1)
 
 
 QUERIES = [
