@@ -73,7 +73,7 @@ def main() -> None:
 
 def _passed_through(channels: Mapping[str, aio.Channel]) -> list[Servicer]:
     handler = Passthrough(channels)
-    first, *others = handler.service_names()
+    first, *further_names = handler.service_names()
 
     def add(_servicer: Any, server: Any) -> None:
         server.add_generic_rpc_handlers((handler,))
@@ -81,7 +81,7 @@ def _passed_through(channels: Mapping[str, aio.Channel]) -> list[Servicer]:
     def add_nothing(_servicer: Any, _server: Any) -> None:
         """The handler of the first name answers for all."""
 
-    return [Servicer(add, handler, first), *(Servicer(add_nothing, handler, name) for name in others)]
+    return [Servicer(add, handler, first), *(Servicer(add_nothing, handler, name) for name in further_names)]
 
 
 def _any_reachable(channels: Mapping[str, aio.Channel]) -> bool:

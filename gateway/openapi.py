@@ -42,7 +42,7 @@ _PLAIN: Mapping[int, Mapping[str, Any]] = {
     FieldDescriptorProto.TYPE_STRING: {"type": "string"},
     FieldDescriptorProto.TYPE_BYTES: {"type": "string", "contentEncoding": "base64"},
 }
-_KNOWN: Mapping[str, Mapping[str, Any]] = {
+_WELL_KNOWN: Mapping[str, Mapping[str, Any]] = {
     ".google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     ".google.protobuf.Duration": {"type": "string", "pattern": r"^-?\d+(\.\d+)?s$"},
     ".google.protobuf.FieldMask": {"type": "string", "description": "Names of fields, separated by commas."},
@@ -215,25 +215,25 @@ class _Writer:
             return {"required": True, "content": {"application/json": {"schema": schema}}}
         name = method.input_type.lstrip(".")
         self._schemas[name] = self._message(method.input_type, without=bound)  # the path has these
-        needed = bool(self._schemas[name].get("required"))
+        is_required = bool(self._schemas[name].get("required"))
         schema = {"$ref": f"#/components/schemas/{name}"}
-        return {"required": needed, "content": {"application/json": {"schema": schema}}}
+        return {"required": is_required, "content": {"application/json": {"schema": schema}}}
 
     def _response(self, method: MethodDescriptorProto) -> dict[str, Any]:
         if method.output_type == ".google.api.HttpBody":
             return {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
         schema = self._reference(method.output_type)
         if method.server_streaming:
-            told = "One message a line; an error in mid-stream is a last line of its own. As events by Accept."
+            description = "One message a line; an error in mid-stream is a last line of its own. As events by Accept."
             return {
-                "description": told,
+                "description": description,
                 "content": {"application/x-ndjson": {"schema": schema}, "text/event-stream": {"schema": schema}},
             }
         return {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
 
     def _reference(self, name: str) -> dict[str, Any]:
-        if name in _KNOWN:
-            return dict(_KNOWN[name])
+        if name in _WELL_KNOWN:
+            return dict(_WELL_KNOWN[name])
         plain = name.lstrip(".")
         if plain not in self._schemas:
             self._schemas[plain] = {}  # first, as messages may hold themselves
@@ -259,13 +259,13 @@ class _Writer:
         return result
 
     def _enum(self, name: str) -> dict[str, Any]:
-        told = [
+        description = [
             f"- `{value.name}`: {self._comments.get(f'{name}.{value.name}', '')}" for value in self._enums[name].value
         ]
         return {
             "type": "string",
             "enum": [value.name for value in self._enums[name].value],
-            "description": "\n".join([self._comments.get(name, ""), *told]).strip(),
+            "description": "\n".join([self._comments.get(name, ""), *description]).strip(),
         }
 
     def _field(self, field: FieldDescriptorProto) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The web page's files. What is built has its hash in its name and may be kept; the page itself is asked for anew."""
+"""The web page's files. What is built has its hash in its name and may be cached; the page itself is asked for anew."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def page(request: Request) -> Response:
     path = request.url.path.lstrip("/")
     file = _inside(FOLDER, path)
     if path and file is not None:
-        kept = "public, max-age=31536000, immutable" if path.startswith("assets/") else "no-cache"
-        return FileResponse(file, headers={"cache-control": kept})
+        caching = "public, max-age=31536000, immutable" if path.startswith("assets/") else "no-cache"
+        return FileResponse(file, headers={"cache-control": caching})
     index = FOLDER / "index.html"
     if not index.is_file():
         return HTMLResponse(_MISSING, status_code=503)

@@ -77,13 +77,15 @@ def wrong_type(got: str, expected: str) -> HttpError:
 
 
 def of_call(error: aio.AioRpcError, service: str) -> PrismaError:
-    """A service's error as it is told over HTTP."""
+    """A service's error as it is translated over HTTP."""
     if error.code() is grpc.StatusCode.CANCELLED:
         return Cancelled("the call was cancelled")
-    told = translate(error, service)
-    if told.code == Code.UNAVAILABLE and told.reason == "SERVICE_UNAVAILABLE":
-        told.message = f"{told.message}. What does not need the {service} goes on; /v1/status says how all are."
-    return told
+    translated = translate(error, service)
+    if translated.code == Code.UNAVAILABLE and translated.reason == "SERVICE_UNAVAILABLE":
+        translated.message = (
+            f"{translated.message}. What does not need the {service} goes on; /v1/status says how all are."
+        )
+    return translated
 
 
 def body(error: PrismaError) -> dict[str, Any]:

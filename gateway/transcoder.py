@@ -66,7 +66,7 @@ class Transcoder:
     async def answer(self, request: Request) -> Response:
         """The RPC's response. Raises PrismaError."""
         route, fields = _find_route(request)
-        call = _Call(request, route, fields, self._service(route, fields), _seconds(request))
+        call = _Call(request, route, fields, service=self._service(route, fields), seconds=_seconds(request))
         caller: Caller = request.state.caller
         scope = contract.required_scope(route.method)
         changes_here = call.service == _OWN and scope > Scope.READ

@@ -66,20 +66,7 @@ def test_every_error_class_has_a_reason_of_the_contract_and_its_code() -> None:
 
 def test_every_reason_is_raised_by_some_class() -> None:
     raised = {error.reason for error in error_classes() if not error.abstract and hasattr(error, "reason")}
-    planned = set(CODES) - raised
-    assert planned <= NOT_YET_RAISED, planned - NOT_YET_RAISED
-
-
-NOT_YET_RAISED = frozenset(
-    {
-        "API_KEY_EXPIRED",
-        "API_KEYS_UNREADABLE",
-        "BLOB_DAMAGED",
-        "DOCUMENTS_PENDING",
-        "FAMILY_NOT_FOUND",
-        "HISTORY_CHANGED",
-    }
-)
+    assert raised == set(CODES)
 
 
 def test_a_class_without_a_reason_or_with_one_of_another_code_cannot_be_defined() -> None:
