@@ -194,7 +194,8 @@ class TrainerJobs:
             await context.progress(0, 0, "steps", "waiting for another training to end")
         async with self._training:
             while not self._kernels.finished:
-                await context.progress(0, 0, "steps", "compiling the kernels, once for this machine")
+                compiled, functions = self._kernels.progress
+                await context.progress(compiled, functions, "kernels", "compiling the kernels, once for this machine")
                 await self._kernels.wait(1.0)
             run = await self._begin(run, context, allow_pending=allow_pending)
             await self._train_now(run, context, report)

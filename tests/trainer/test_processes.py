@@ -225,3 +225,16 @@ async def test_kernels_that_a_training_waits_for_are_compiled_without_delay() ->
     while not compilation.finished:
         await compilation.wait(seconds=60)
     await running
+
+
+async def test_the_compilation_of_kernels_shows_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))  # an empty one
+    monkeypatch.setattr(launch.compiling, "all_are_cached", lambda: False)
+    compilation = launch.KernelCompilation()
+    running = asyncio.create_task(compilation.run())
+    while not compilation.progress[0]:
+        await asyncio.sleep(0.05)
+        assert not running.done()
+    assert compilation.progress[0] <= compilation.progress[1]
+    running.cancel()
+    await asyncio.wait([running])

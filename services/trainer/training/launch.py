@@ -100,6 +100,8 @@ class KernelCompilation:
     def __init__(self) -> None:
         self._finished = asyncio.Event()
         self._urgent = asyncio.Event()
+        self.progress = (0, 0)
+        """Functions compiled so far, and functions in all."""
 
     @property
     def finished(self) -> bool:
@@ -124,24 +126,39 @@ class KernelCompilation:
     async def _compile(self, *, niceness: int) -> bool:
         """False if it was interrupted because a training waits."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.trainer.sae.warming", env=environment(), stderr=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            "services.trainer.sae.warming",
+            env=environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         with suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
-        compiled = asyncio.create_task(process.communicate())
+        compiled = asyncio.create_task(self._follow(process))
         urgent = asyncio.create_task(self._urgent.wait())
         try:
             await asyncio.wait([compiled, urgent] if niceness else [compiled], return_when=asyncio.FIRST_COMPLETED)
             if not compiled.done():
                 return False
             if process.returncode:
-                _log.warning("kernels were not compiled", error=_tail(compiled.result()[1]))
+                _log.warning("kernels were not compiled", error=_tail(compiled.result()))
             return True
         finally:
             urgent.cancel()
             if process.returncode is None:
                 process.kill()
             await to_the_end(asyncio.wait([compiled]))
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> bytes:
+        """Reads the process's progress until it ends; returns its standard error."""
+        assert process.stdout is not None and process.stderr is not None
+        errors = asyncio.create_task(process.stderr.read())
+        async for line in process.stdout:
+            done, total = line.split()
+            self.progress = int(done), int(total)
+        await process.wait()
+        return await errors
 
 
 async def _start(task: Task, group: Group) -> asyncio.subprocess.Process:
