@@ -8,6 +8,7 @@ CLEAN: tuple[str, ...] = (
     "services/chassis/providers",
     "services/embedder",
     "services/interpreter",
+    "services/trainer",
     "services/search",
     "services/trainer/sae",
     "tests/embedder",
