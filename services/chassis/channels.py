@@ -59,7 +59,7 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     *_SHARED_OPTIONS,
     ("grpc.keepalive_time_ms", 2 * KEEPALIVE_MS),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", MINIMUM_PING_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", MINIMUM_PING_MS),
     ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),

@@ -10,6 +10,7 @@ import grpc.aio
 import httpx
 import pytest
 
+from prisma.common.v1 import job_pb2, job_pb2_grpc
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from services.chassis import channels
@@ -73,10 +74,24 @@ async def test_a_service_that_stays_away_is_reported_within_the_callers_deadline
     await channel.close()
 
 
-def test_keepalive_is_agreed_on_by_both_sides() -> None:
-    server, client = dict(channels.SERVER_OPTIONS), dict(channels.CHANNEL_OPTIONS)
-    accepted = server["grpc.http2.min_recv_ping_interval_without_data_ms"]
-    assert accepted <= client["grpc.keepalive_time_ms"] / 2
-    for options in (server, client):
-        assert options["grpc.keepalive_permit_without_calls"] == 1
-        assert options["grpc.http2.max_pings_without_data"] == 0
+class Silent(job_pb2_grpc.JobServiceServicer):
+    """Sends a job, stays silent for longer than a server with gRPC's own limits would accept pings, sends another."""
+
+    async def WatchJob(self, request: job_pb2.WatchJobRequest, context: object) -> AsyncIterator[job_pb2.Job]:
+        yield job_pb2.Job(name="jobs/first")
+        await asyncio.sleep(40)
+        yield job_pb2.Job(name="jobs/last")
+
+
+async def test_a_silent_stream_is_not_cut_by_pings() -> None:
+    """With pings at the shortest interval that servers accept; by gRPC's own limit the stream is cut after 32 s."""
+    server = grpc.aio.server(options=[*channels.SERVER_OPTIONS])
+    job_pb2_grpc.add_JobServiceServicer_to_server(Silent(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    options = {**dict(channels.CHANNEL_OPTIONS), "grpc.keepalive_time_ms": channels.MINIMUM_PING_MS + 500}
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[*options.items()]) as channel:
+        watch = job_pb2_grpc.JobServiceStub(channel).WatchJob(job_pb2.WatchJobRequest(name="jobs/first"))
+        assert [job.name async for job in watch] == ["jobs/first", "jobs/last"]
+    await server.stop(0)
+    assert channels.KEEPALIVE_MS > channels.MINIMUM_PING_MS
