@@ -58,8 +58,9 @@ def words(text: str) -> list[Word]:
             end = segment.end
         else:
             adjacent = end >= 0 and _BETWEEN.fullmatch(text, end, segment.start) is not None
-            result += _identifier_words(segmenter.visible(part), adjacent=adjacent)
-            end = segment.end
+            identifier_words = list(_identifier_words(segmenter.visible(part), adjacent=adjacent))
+            result += identifier_words
+            end = segment.end if identifier_words else -1  # nothing is left of an identifier such as `_`
     return result
 
 

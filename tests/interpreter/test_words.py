@@ -212,3 +212,7 @@ def test_a_family_is_what_activates_under_a_parent() -> None:
         {0: None, 1: 0, 2: 0, 3: 1},
     )
     assert [(family.round, family.root) for family in built[1:]] == [(2, 1)]
+
+
+def test_an_identifier_without_letters_is_no_word() -> None:
+    assert [word.text for word in tokens.words("_:0 _'s name")] == ["", "s", "name"]
