@@ -44,7 +44,7 @@ def error_classes() -> list[type[PrismaError]]:
     """All PrismaError classes that the services and the gateway define."""
     for package in (services, gateway):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not re.search(r"\.(__main__|migrations)", module.name) and "triton" not in module.name:
+            if not re.search(r"\.(__main__|migrations|gpu)", module.name):  # gpu needs torch
                 importlib.import_module(module.name)
     unvisited, classes = [PrismaError], list[type[PrismaError]]()
     while unvisited:
