@@ -211,7 +211,7 @@ class _Writer:
                 },
             }
         if body != "*":
-            schema = self._field(next(each for each in self._messages[method.input_type].field if each.name == body))
+            schema = self._field(next(field for field in self._messages[method.input_type].field if field.name == body))
             return {"required": True, "content": {"application/json": {"schema": schema}}}
         name = method.input_type.lstrip(".")
         self._schemas[name] = self._message(method.input_type, without=bound)  # the path has these

@@ -68,7 +68,11 @@ class Codes:
         first, last = int(self.indptr[start]), int(self.indptr[stop])
         indptr = self.indptr[start : stop + 1] - self.indptr[start]
         return Codes(
-            self.rows[start:stop], indptr, self.indices[first:last], self.values[first:last], self.latent_count
+            rows=self.rows[start:stop],
+            indptr=indptr,
+            indices=self.indices[first:last],
+            values=self.values[first:last],
+            latent_count=self.latent_count,
         )
 
     def take(self, positions: NDArray[np.intp]) -> Codes:
@@ -77,11 +81,11 @@ class Codes:
         indptr = np.concatenate([[0], np.cumsum(counts)])
         source = np.repeat(self.indptr[:-1][positions].astype(np.int64) - indptr[:-1], counts) + np.arange(indptr[-1])
         return Codes(
-            self.rows[positions],
-            indptr.astype(np.uint32),
-            self.indices[source],
-            self.values[source],
-            self.latent_count,
+            rows=self.rows[positions],
+            indptr=indptr.astype(np.uint32),
+            indices=self.indices[source],
+            values=self.values[source],
+            latent_count=self.latent_count,
         )
 
 
@@ -89,19 +93,19 @@ def concatenate(parts: Sequence[Codes], latent_count: int) -> Codes:
     """One Codes of several, one behind the other; none gives an empty one."""
     if not parts:
         return Codes(
-            np.empty(0, np.uint64),
-            np.zeros(1, np.uint32),
-            np.empty(0, np.uint32),
-            np.empty(0, np.float32),
-            latent_count,
+            rows=np.empty(0, np.uint64),
+            indptr=np.zeros(1, np.uint32),
+            indices=np.empty(0, np.uint32),
+            values=np.empty(0, np.float32),
+            latent_count=latent_count,
         )
     counts = np.concatenate([np.diff(part.indptr) for part in parts])
     return Codes(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([[0], np.cumsum(counts, dtype=np.uint64)]).astype(np.uint32),
-        np.concatenate([part.indices for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        latent_count,
+        rows=np.concatenate([part.rows for part in parts]),
+        indptr=np.concatenate([[0], np.cumsum(counts, dtype=np.uint64)]).astype(np.uint32),
+        indices=np.concatenate([part.indices for part in parts]),
+        values=np.concatenate([part.values for part in parts]),
+        latent_count=latent_count,
     )
 
 
@@ -162,7 +166,9 @@ def unpack_codes(block: CodeBlock) -> Codes:
         raise WireError("a code block's indptr must rise from 0 to the number of indices and values")
     if len(indices) and int(indices.max()) >= block.latent_count:
         raise WireError(f"a code block has the index {int(indices.max())}, but only {block.latent_count} latents")
-    return Codes(_rows(block.rows, count), indptr, indices, values, block.latent_count)
+    return Codes(
+        rows=_rows(block.rows, count), indptr=indptr, indices=indices, values=values, latent_count=block.latent_count
+    )
 
 
 def blocks_of(row_count: int, bytes_per_row: int) -> Iterator[slice]:

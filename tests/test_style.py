@@ -3,14 +3,10 @@
 from tests.style import files, measure
 
 CLEAN: tuple[str, ...] = (
+    "prisma_common",
+    "services",
+    "gateway",
     "prisma_client",
-    "prisma_common/words.py",
-    "services/chassis/providers",
-    "services/embedder",
-    "services/interpreter",
-    "services/trainer",
-    "services/search",
-    "services/trainer/sae",
     "tests/embedder",
     "tests/interpreter",
     "tests/search",

@@ -223,7 +223,13 @@ class _Caller:
         for key, value in ((REQUEST_ID, context.request_id.get()), (USER, context.user.get())):
             if value:
                 metadata.add(key, value)
-        return aio.ClientCallDetails(details.method, seconds, metadata, details.credentials, wait_for_ready)
+        return aio.ClientCallDetails(
+            method=details.method,
+            timeout=seconds,
+            metadata=metadata,
+            credentials=details.credentials,
+            wait_for_ready=wait_for_ready,
+        )
 
     def only_reads(self, details: Any) -> bool:
         """Whether a call may be repeated without harm."""

@@ -81,7 +81,7 @@ def parse_filter(text: str, fields: Mapping[str, str]) -> list[Term]:
 
 def _term(match: re.Match[str], fields: Mapping[str, str]) -> Term:
     field, op = _QUOTED.sub(lambda part: _unescaped(part[1]), match["field"]), match["op"]
-    key = next((known for known in fields if field == known or (known[-1] == "." and field.startswith(known))), None)
+    key = next((name for name in fields if field == name or (name[-1] == "." and field.startswith(name))), None)
     if key is None:
         raise InvalidFilter(f"filter: expected one of the fields {', '.join(fields)}; got {field!r}")
     if op not in fields[key].split():

@@ -76,7 +76,7 @@ class _Call:
         if caller.trusted:
             request_id = headers.get(REQUEST_ID, "")[:MAXIMUM_HEADER] or request_id
             user = headers.get(USER, "")[:MAXIMUM_HEADER]
-        return cls(method, scope_of(method), caller, request_id, user)
+        return cls(method=method, scope=scope_of(method), caller=caller, request_id=request_id, user=user)
 
     def enter_context(self) -> None:
         """Makes this the call that log entries and calls to other services belong to."""

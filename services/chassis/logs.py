@@ -129,7 +129,11 @@ def _write(records: queue.Queue[logging.LogRecord | None], handler: _Enqueue, fo
         if handler.dropped:
             count, handler.dropped = handler.dropped, 0
             message = f"{count} log entries were dropped: they came faster than they could be written"
-            write(logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None))
+            write(
+                logging.makeLogRecord(
+                    {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": message}
+                )
+            )
 
 
 def _add_context(service: str) -> structlog.typing.Processor:

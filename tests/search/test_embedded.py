@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -69,10 +70,19 @@ def fill(index: EmbeddedIndex, uid: str, *kinds: Kind) -> dict[Kind, Stream]:
 
 
 def flip(path: Path, place: int = -1) -> None:
-    """Changes one bit of a file and nothing else."""
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
+    """Changes one bit of a file in place. It is never shorter meanwhile: who has mapped it would die of SIGBUS."""
+    with path.open("r+b") as file:
+        file.seek(place, os.SEEK_SET if place >= 0 else os.SEEK_END)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
+def cut(path: Path) -> None:
+    """Puts a shorter file in a file's place; who has mapped the old one keeps it."""
+    shorter = path.with_name(f"{path.name}.cut")
+    shorter.write_bytes(path.read_bytes()[:-3])
+    shorter.replace(path)
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -103,7 +113,7 @@ def test_damage_of_any_file_is_noticed_at_the_next_start_and_only_that_stream_is
             elif damage == "flip":
                 flip(path)
             else:
-                path.write_bytes(path.read_bytes()[:-3])
+                cut(path)
             index = reopened()
             assert [kind for kind in Kind if index.state(Stream(kind, uid)) is None] == [kind], path
             fill(index, uid, kind)
