@@ -34,6 +34,8 @@ MAX_MESSAGE_BYTES = 64 << 20
 UNARY_SECONDS = 60.0
 RESTART_SECONDS = 20.0
 """How long after a service went away calls still wait for it."""
+DRAIN_SECONDS = 5.0
+"""How long a server that stops lets calls in progress go on."""
 KEEPALIVE_MS = 30_000
 MINIMUM_PING_MS = 10_000
 """Servers accept pings this far apart; it must be less than any client's keepalive, Go's and Java's included."""
@@ -247,8 +249,8 @@ class _UnaryUnary(aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
         """Sends the request; waits and repeats as the module says."""
         reachability = self._caller.reachability
-        seconds = client_call_details.timeout if client_call_details.timeout is not None else UNARY_SECONDS
-        deadline = time.monotonic() + seconds
+        timeout = client_call_details.timeout if client_call_details.timeout is not None else UNARY_SECONDS
+        deadline = time.monotonic() + timeout
         repeatable = self._caller.only_reads(client_call_details)
         while True:
             await reachability.wait(deadline - time.monotonic())
@@ -256,9 +258,11 @@ class _UnaryUnary(aio.UnaryUnaryClientInterceptor):
             details = self._caller.details(
                 client_call_details, seconds=remaining, wait_for_ready=reachability.restarting
             )
+            start = time.monotonic()
             call = await continuation(details, request)
             await _watch(call, reachability)
-            if not (repeatable and remaining > 1 and reachability.restarting and await _broke(call)):
+            seconds = time.monotonic() - start
+            if remaining <= 1 or not reachability.restarting or not await _may_repeat(call, repeatable, seconds):
                 return call
             await asyncio.sleep(0.2)
 
@@ -321,8 +325,15 @@ async def _watch(call: Any, reachability: Reachability) -> None:
         ended.cancel()
 
 
-async def _broke(call: Any) -> bool:
-    """Whether a call ended because its connection broke, rather than by the service's own answer."""
-    if await call.code() is not grpc.StatusCode.UNAVAILABLE:
+async def _may_repeat(call: Any, only_reads: bool, seconds: float) -> bool:
+    """Whether a call failed without the service's own answer, and repeating it does no harm.
+
+    A server that stops cancels the calls that it has not begun at once, and those that it has begun after DRAIN_SECONDS
+    only: one that was cancelled sooner was never begun.
+    """
+    code = await call.code()
+    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return False
-    return all(key != "grpc-status-details-bin" for key, _ in await call.trailing_metadata() or ())
+    if any(key == "grpc-status-details-bin" for key, _ in await call.trailing_metadata() or ()):
+        return False
+    return only_reads or (code is grpc.StatusCode.CANCELLED and seconds < DRAIN_SECONDS / 2)

@@ -22,7 +22,7 @@ from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
 from prisma_common.addresses import listen_variable
 from services.chassis import data_folder, logs, metrics
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
-from services.chassis.channels import SERVER_OPTIONS
+from services.chassis.channels import DRAIN_SECONDS, SERVER_OPTIONS
 from services.chassis.dependency import Dependency
 from services.chassis.events import Events
 from services.chassis.interceptors import CallInterceptor
@@ -37,7 +37,6 @@ from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 from services.chassis.status import StatusServicer
 
-DRAIN_SECONDS = 5.0
 _STREAMS_FACTOR = 4
 """gRPC itself refuses calls beyond this multiple of the limit, before their key is looked at."""
 
