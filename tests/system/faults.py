@@ -334,7 +334,11 @@ def no_fault(_work: Work, _outcome: Outcome, _step: str) -> None:
 
 
 class Killer(threading.Thread):
-    """Kills and freezes processes at random moments until it is stopped."""
+    """Kills and freezes processes at random moments until it is stopped.
+
+    The thread itself lives until `close`: the kernel kills what a thread has started when that thread ends (see
+    tests/children.py).
+    """
 
     def __init__(self, installation: Installation, chance: random.Random, outcome: Outcome) -> None:
         super().__init__(daemon=True)
@@ -342,6 +346,8 @@ class Killer(threading.Thread):
         self._chance = chance
         self._outcome = outcome
         self._stopped = threading.Event()
+        self._idle = threading.Event()
+        self._closed = threading.Event()
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -350,9 +356,17 @@ class Killer(threading.Thread):
                 self._fault()
         except BaseException as error:  # noqa: BLE001 - raised by the thread that waits for this one
             self.error = error
+        self._idle.set()
+        self._closed.wait()
 
     def stop(self) -> None:
+        """Ends the faults; what was started goes on."""
         self._stopped.set()
+        self._idle.wait()
+
+    def close(self) -> None:
+        self.stop()
+        self._closed.set()
         self.join()
 
     def _fault(self) -> None:
@@ -409,26 +423,39 @@ def _run(outcome: Outcome, chance: random.Random, expected: dict[str, Any], fold
         faults = {"restore": Restore, "full disk": FullDisk, "damage": Damage}
         fault = faults[outcome.kind](chance) if outcome.kind in faults else no_fault
         killer = Killer(installation, chance, outcome) if outcome.kind == "kills" else None
-        if killer is not None:
-            killer.start()
+        if killer is None:
+            _work(work, outcome, fault, expected, killer)
+            return
+        killer.start()
         try:
-            for name, step in work.steps():
-                fault(work, outcome, name)
-                step()
+            _work(work, outcome, fault, expected, killer)
         finally:
-            if killer is not None:
-                killer.stop()
-        if killer is not None and killer.error is not None:
+            killer.close()
+
+
+def _work(
+    work: Work,
+    outcome: Outcome,
+    fault: Callable[[Work, Outcome, str], None],
+    expected: dict[str, Any],
+    killer: Killer | None,
+) -> None:
+    for name, step in work.steps():
+        fault(work, outcome, name)
+        step()
+    if killer is not None:
+        killer.stop()
+        if killer.error is not None:
             raise killer.error
-        fault(work, outcome, "end")
-        work.index()
-        difference = differences(expected, work.snapshot())
-        assert not difference, f"differs from the undisturbed installation: {difference}"
-        running = [job.name for job in work.call(lambda: list(prisma.jobs.list())) if job.state not in END]
-        assert not running, f"jobs still run: {running}"
-        work.delete()
-        extra = extra_processes(installation)
-        assert not extra, f"processes are left: {extra}"
+    fault(work, outcome, "end")
+    work.index()
+    difference = differences(expected, work.snapshot())
+    assert not difference, f"differs from the undisturbed installation: {difference}"
+    running = [job.name for job in work.call(lambda: list(work.prisma.jobs.list())) if job.state not in END]
+    assert not running, f"jobs still run: {running}"
+    work.delete()
+    extra = extra_processes(work.installation)
+    assert not extra, f"processes are left: {extra}"
 
 
 def extra_processes(installation: Installation) -> list[str]:
