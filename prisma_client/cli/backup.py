@@ -18,7 +18,7 @@ import re
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -35,7 +35,6 @@ FORMAT = 1
 """The version of the backup's layout."""
 CACHES = {"trainer": "vectors"}
 """Folders among a service's stored files that it fills again by itself."""
-_ATTEMPTS = 3
 _CHUNK_BYTES = 1 << 20
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -188,36 +187,44 @@ def scrub(data_dir: Path) -> tuple[int, list[Damage]]:
 
 
 def _copy_service(data_dir: Path, target: Path, service: str) -> list[StoredFile]:
-    """Copies a service's database and stored files. Repeated if a file was deleted before it could be copied."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with _pinned(data_dir, service) as pins:
-                return _copy_pinned(data_dir, target, service=service, pins=pins)
-        except _FileGone as gone:
-            shutil.rmtree(target / service)
-            if attempt == _ATTEMPTS:
-                raise BackupError(
-                    f"the {service}'s stored file {gone} is missing: `prisma doctor --scrub` lists all damage"
-                ) from None
-    raise AssertionError("the last attempt returns or raises")
-
-
-class _FileGone(Exception):
-    """A file that the database names is missing."""
-
-
-@contextmanager
-def _pinned(data_dir: Path, service: str) -> Generator[Path]:
-    """Hard links to all stored files of a service, so that those that are deleted meanwhile can still be copied."""
+    """Copies a service's database and its stored files, all as of one moment."""
     pins = data_dir / f".backup-{uuid.uuid4().hex}"
+    database = f"{service}/{service}.db"
     try:
-        _pin(data_dir / service / "blobs", pins, service)
-        yield pins
+        with _unchanging(
+            _database(data_dir, service), pin=lambda: _pin(data_dir / service / "blobs", pins, service)
+        ) as live:
+            _copy_database(live, target / database)
+        return _copy_pinned(target, service=service, database=database, pins=pins)
     finally:
         shutil.rmtree(pins, ignore_errors=True)
 
 
+@contextmanager
+def _unchanging(database: Path, *, pin: Callable[[], None]) -> Generator[sqlite3.Connection]:
+    """A connection that reads a database as of one moment, at which the files that it names are pinned.
+
+    A service deletes a stored file after its record. So while the database cannot be written, which is as long as the
+    second `pin` takes, all files that it names are there.
+    """
+    pin()  # most files, while others write
+    try:
+        with (
+            closing(sqlite3.connect(database, timeout=30)) as live,
+            closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as writer,
+        ):
+            writer.execute("BEGIN IMMEDIATE")
+            live.execute("BEGIN")
+            live.execute("SELECT count(*) FROM sqlite_master")  # its snapshot begins with the first read
+            pin()
+            writer.execute("ROLLBACK")
+            yield live
+    except sqlite3.DatabaseError as error:
+        raise _database_error(database, error) from error
+
+
 def _pin(blobs: Path, pins: Path, service: str) -> None:
+    """Hard links to all stored files, so that those that are deleted meanwhile can still be copied."""
     for path in _stored_paths(blobs, service):
         link = pins / path
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -227,10 +234,7 @@ def _pin(blobs: Path, pins: Path, service: str) -> None:
             continue  # deleted meanwhile, or pinned already
 
 
-def _copy_pinned(data_dir: Path, target: Path, *, service: str, pins: Path) -> list[StoredFile]:
-    database = f"{service}/{service}.db"
-    _copy_database(_database(data_dir, service), target / database)
-    _pin(data_dir / service / "blobs", pins, service)  # what was written before the database was copied
+def _copy_pinned(target: Path, *, service: str, database: str, pins: Path) -> list[StoredFile]:
     recorded = {path: (size, digest) for path, size, digest in _recorded(target / database, service)}
     files = [StoredFile(database, *_size_and_digest(target / database))]
     for path in sorted(_stored_paths(pins, service)):
@@ -245,25 +249,20 @@ def _copy_pinned(data_dir: Path, target: Path, *, service: str, pins: Path) -> l
     copied = {file.path for file in files}
     for path in recorded:
         if f"{service}/blobs/{path}" not in copied and not _is_cache(path, service):
-            raise _FileGone(path)
+            raise BackupError(
+                f"the {service}'s stored file {path} is missing: `prisma doctor --scrub` lists all damage"
+            )
     return files
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    """Copies a SQLite database as of one moment, while others write to it."""
+def _copy_database(live: sqlite3.Connection, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with (
-            closing(sqlite3.connect(source, timeout=30)) as live,
-            closing(sqlite3.connect(target, timeout=30)) as copy,
-        ):
-            live.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")
-            problem = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise _database_error(source, error) from error
+    with closing(sqlite3.connect(target, timeout=30)) as copy:
+        live.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")
+        problem = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
     if problem != "ok":
-        raise BackupError(f"the database {source} is damaged ({problem}): restore an earlier backup")
+        raise BackupError(f"the database {target.name} is damaged ({problem}): restore an earlier backup")
 
 
 def _database_error(source: Path, error: sqlite3.DatabaseError) -> Exception:

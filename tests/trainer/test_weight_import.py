@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from services.trainer.errors import FileTooLarge, InvalidWeights
 from services.trainer.sae import exchange
 from services.trainer.sae.weights import Weights
-from services.trainer.weight_import import WeightImports, read_weights
+from services.trainer.weight_import import IMPORTS_AT_ONCE, WeightImports, read_weights
 
 LIMIT = 1 << 20
 D, N = 4, 8
@@ -123,14 +123,16 @@ async def test_a_file_that_is_too_large_is_refused_while_it_is_received(tmp_path
 async def test_only_a_few_imports_are_in_memory_at_once(tmp_path: Path) -> None:
     imports = WeightImports(folder=tmp_path, max_bytes=LIMIT)
     in_memory, most = 0, 0
+    pair = asyncio.Barrier(IMPORTS_AT_ONCE)
 
     async def load() -> None:
         nonlocal in_memory, most
         async with imports.receive(chunks(weights().to_bytes({}))) as upload, imports.read(upload, dimension=D):
             in_memory += 1
             most = max(most, in_memory)
-            await asyncio.sleep(0)
+            await pair.wait()  # the test would never end if fewer were let in
+            await asyncio.sleep(0.05)  # time for others to come in, if they are let in
             in_memory -= 1
 
     await asyncio.gather(*(load() for _ in range(8)))
-    assert most == 2
+    assert most == IMPORTS_AT_ONCE

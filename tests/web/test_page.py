@@ -312,7 +312,7 @@ def test_what_is_away_is_told_and_not_empty(page: Page) -> None:
     page.get_by_role("button", name="Try again").last.click()
     expect(page.locator("tbody tr").first).to_be_visible()
     page.goto("/datasets/none")
-    expect(page.get_by_role("alert").first).to_contain_text("no dataset is named datasets/none")
+    expect(page.get_by_role("alert").first).to_contain_text("there is no dataset datasets/none")
 
 
 _AWAY = {
