@@ -2,8 +2,9 @@
 
 Words are those of `prisma_common.words`. A word is split where an identifier is: at `_`, at CamelCase humps, and
 between letters and digits; such a word also counts as a whole (`readFile` gives `read`, `file` and `readfile`). In
-scripts without spaces each character is a token, as is each emoji. Tokens are folded to ASCII where possible,
-lower-cased, and stemmed by Snowball's English stemmer (tantivy's; most words of other languages pass unchanged).
+scripts without spaces each character is a token, as is each emoji. A Korean word gives its syllables and itself,
+because particles are attached to nouns. Tokens are folded to ASCII where possible, lower-cased, and stemmed by
+Snowball's English stemmer (tantivy's; most words of other languages pass unchanged).
 """
 
 from __future__ import annotations
@@ -116,17 +117,21 @@ def _parts(word: str) -> tuple[_Part, ...]:
 
 
 def _spans(word: str) -> list[tuple[int, int]]:
-    """The parts of an identifier; one for an ordinary word, none for underscores."""
+    """The parts of an identifier, the syllables of Hangul; one for an ordinary word, none for underscores."""
     spans: list[tuple[int, int]] = []
     for piece in _PART.finditer(word):
         start, end = piece.span()
-        humps = [
-            place
-            for place in range(start + 1, end)
-            if word[place].isupper() and (word[place - 1].islower() or (place + 1 < end and word[place + 1].islower()))
-        ]
-        spans.extend(pairwise([start, *humps, end]))
+        borders = [place for place in range(start + 1, end) if _is_border(word, place, end)]
+        spans.extend(pairwise([start, *borders, end]))
     return spans
+
+
+def _is_border(word: str, place: int, end: int) -> bool:
+    """Whether a hump or a Hangul syllable begins here, or another letter behind a syllable."""
+    character, before = word[place], word[place - 1]
+    if words.is_hangul(character) or words.is_hangul(before):
+        return character.isalpha()
+    return character.isupper() and (before.islower() or (place + 1 < end and word[place + 1].islower()))
 
 
 @cache

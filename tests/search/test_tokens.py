@@ -19,6 +19,8 @@ from services.search import facets, snippets, tokens
         ("utf8", ["utf", "8", "utf8"]),
         ("naïve café", ["naiv", "cafe"]),
         ("東京", ["東", "京"]),
+        ("부산항의", ["부", "산", "항", "의", "부산항의"]),
+        ("서울 GPU칩", ["서", "울", "서울", "gpu", "칩", "gpu칩"]),
         ("हिन्दी", ["हिन्दी"]),
         ("C++ and C# and C", ["c++", "and", "c#", "and", "c"]),
         ("pass\u200bword", ["password"]),
