@@ -14,7 +14,7 @@ from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from services.chassis.decoding import clamp
+from services.chassis.decoding import MAX_UNSIGNED
 from services.chassis.errors import InvalidArgument
 
 _WELL_KNOWN = "google.protobuf."
@@ -23,7 +23,7 @@ _BOUNDS: Mapping[int, tuple[int, int]] = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, MAX_UNSIGNED),
 }
 MAXIMUM_DEPTH = 64
 
@@ -58,7 +58,6 @@ def message(
         json_format.ParseDict(values, request)
     except (json_format.ParseError, RecursionError, OverflowError, TypeError, AttributeError, ValueError):
         _refuse("body", f"expected a JSON form of {request_type.full_name}")
-    clamp(request)
     return request
 
 

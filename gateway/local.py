@@ -9,8 +9,6 @@ from typing import Any
 from google.protobuf.message import Message
 from grpc import aio
 
-from services.chassis.decoding import clamp
-
 
 class LocalCall:
     """A call in progress: await it for its single response, or `read` its stream."""
@@ -55,7 +53,6 @@ class LocalServices:
         method = getattr(servicer, name)
 
         def call(message: Message, timeout: float | None = None) -> LocalCall:
-            clamp(message)
             return LocalCall(method(message, None), timeout)
 
         return call

@@ -10,46 +10,43 @@ from google.protobuf.message import DecodeError, Message
 
 from services.chassis.errors import InvalidArgument
 
-MAXIMUM_UNSIGNED = 2**63 - 1
+MAX_UNSIGNED = 2**63 - 1
 """Databases hold signed 64-bit integers; no row or revision comes near this."""
 
 Decoder = Callable[[bytes], Message]
 
 
 def decode(decoder: Decoder, data: bytes) -> Message:
-    """The message of a request's bytes, its unsigned fields clamped. Raises InvalidArgument."""
+    """The message of a request's bytes. Raises InvalidArgument, also for a number above MAX_UNSIGNED."""
     try:
         message = decoder(data)
     except (DecodeError, ValueError, RecursionError) as error:
         raise InvalidArgument("the request's bytes are not a message of this method's request type") from error
-    clamp(message)
+    _check_numbers(message, "")
     return message
 
 
-def clamp(message: Message) -> None:
-    """Limits all uint64 fields of a message, also in nested ones, to MAXIMUM_UNSIGNED."""
+def _check_numbers(message: Message, path: str) -> None:
+    """Raises InvalidArgument for a uint64 field above MAX_UNSIGNED, also in nested messages; path: of `message`."""
     for field in _relevant_fields(message.DESCRIPTOR):
         value = getattr(message, field.name)
+        field_path = f"{path}{field.name}"
         if field.message_type is None:
-            _clamp_numbers(message, field)
+            _check_number(max(value, default=0) if field.is_repeated else value, field_path)
         elif field.is_repeated:
-            _clamp_all(value.values() if field.message_type.GetOptions().map_entry else value)
+            _check_all(value.values() if field.message_type.GetOptions().map_entry else value, field_path)
         elif message.HasField(field.name):
-            clamp(value)
+            _check_numbers(value, f"{field_path}.")
 
 
-def _clamp_all(messages: Iterable[Message]) -> None:
-    for message in messages:
-        clamp(message)
+def _check_all(messages: Iterable[Message], path: str) -> None:
+    for index, message in enumerate(messages):
+        _check_numbers(message, f"{path}[{index}].")
 
 
-def _clamp_numbers(message: Message, field: FieldDescriptor) -> None:
-    value = getattr(message, field.name)
-    if not field.is_repeated:
-        if value > MAXIMUM_UNSIGNED:
-            setattr(message, field.name, MAXIMUM_UNSIGNED)
-    elif value and max(value) > MAXIMUM_UNSIGNED:
-        value[:] = [min(number, MAXIMUM_UNSIGNED) for number in value]
+def _check_number(number: int, path: str) -> None:
+    if number > MAX_UNSIGNED:
+        raise InvalidArgument.field(path, f"expected at most 2^63 - 1 ({MAX_UNSIGNED}), got {number}")
 
 
 @cache

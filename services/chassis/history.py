@@ -30,7 +30,7 @@ from sqlalchemy import (
     true,
 )
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, InvalidArgument
 from services.chassis.moments import utc_now
 
 MAX_ENTRIES = 200
@@ -41,6 +41,15 @@ class HistoryChanged(FailedPrecondition):
     """The caller's revision belongs to another history of the data: read everything again, from revision 0."""
 
     reason = "HISTORY_CHANGED"
+
+
+def check_position(*, history: str, revision: int) -> None:
+    """Raises InvalidArgument for a revision above 0 without its history, of which nobody can tell what it is worth."""
+    if revision and not history:
+        raise InvalidArgument.field(
+            "history",
+            "expected the history that since_revision belongs to, as the stream returned it with the revision",
+        )
 
 
 def histories_table(metadata: MetaData, service: str) -> Table:

@@ -11,6 +11,7 @@ from prisma.embedder.v1 import resources_pb2
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.paging import InvalidPageToken, Page
 from services.embedder.documents import NewDataset, State
@@ -148,6 +149,7 @@ def selection(request: pb2.ReadDocumentsRequest | pb2.ReadVectorsRequest) -> Sel
     """What a stream is to return. Raises InvalidArgument."""
     if isinstance(request, pb2.ReadVectorsRequest) and request.rows_only and request.since_revision:
         raise InvalidArgument.field("since_revision", "expected 0 together with rows_only")
+    check_position(history=request.history, revision=request.since_revision)
     return Selection(
         history=request.history,
         since_revision=request.since_revision,

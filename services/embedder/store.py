@@ -111,8 +111,7 @@ class Store:
         """A dataset, to read its changes since a revision of a history. Raises DatasetNotFound, HistoryChanged."""
         with self._database.read() as connection:
             row = _need(connection, dataset_id)
-            if history:  # a caller that sends none takes what it gets
-                _HISTORY.check(connection, row.uid, history=history, revision=since_revision)
+            _HISTORY.check(connection, row.uid, history=history, revision=since_revision)
             return _dataset(connection, row)
 
     def datasets(self, after: Sequence[Any] | None, limit: int, *, show_deleted: bool) -> list[Dataset]:

@@ -115,8 +115,11 @@ class LabelEditor:
         labels = await asyncio.to_thread(lambda: self._store.label_history(uid, index, before=before, limit=limit))
         return [RunLabel(features.run, label) for label in labels]
 
-    async def changes(self, run_name: str, *, since: int, history: str | None) -> AsyncIterator[LabelBlock]:
-        """The active labels that changed after (history, revision), in blocks; at least one. Raises HistoryChanged."""
+    async def changes(self, run_name: str, *, since: int, history: str) -> AsyncIterator[LabelBlock]:
+        """The active labels that changed after a revision of a history, in blocks; at least one.
+
+        Raises HistoryChanged.
+        """
         run = await self._cache.run(run_name)
         if run.deleted:
             raise RunNotFound(f"{run.name} was deleted", metadata={"run": run.name})

@@ -14,6 +14,7 @@ from services.chassis import context as call_context
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import Term, parse_filter
+from services.chassis.history import check_position
 from services.chassis.idempotency import Call
 from services.chassis.paging import Page
 from services.interpreter import families
@@ -153,6 +154,12 @@ def family_listing(request: pb2.ListFamiliesRequest) -> FamilyListing:
     binding = (request.parent, request.query)
     page = Page.offset(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000)
     return FamilyListing(run=run_name(request.parent, "parent"), query=request.query, page=page)
+
+
+def label_stream(request: pb2.ReadLabelsRequest) -> tuple[str, int, str]:
+    """The run's name, and the revision and its history since which labels are read."""
+    check_position(history=request.history, revision=request.since_revision)
+    return run_name(request.run), request.since_revision, request.history
 
 
 def sample(request: pb2.SampleActivationsRequest) -> SampleRequest:

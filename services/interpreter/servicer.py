@@ -113,8 +113,8 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     async def ReadLabels(
         self, request: pb2.ReadLabelsRequest, context: Context
     ) -> AsyncIterator[pb2.ReadLabelsResponse]:
-        run, history = requests.run_name(request.run), request.history or None
-        async for block in self._editor.changes(run, since=request.since_revision, history=history):
+        run, since, history = requests.label_stream(request)
+        async for block in self._editor.changes(run, since=since, history=history):
             yield messages.label_block(block)
 
     async def ListLabelModels(

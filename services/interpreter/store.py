@@ -222,16 +222,10 @@ class Store:
         with self._database.read() as connection:
             return _active_labels(connection, uid, since)
 
-    def label_changes(self, uid: str, *, since: int, history: str | None) -> LabelChanges:
-        """The active labels that changed after (history, revision). Without a history, none is checked.
-
-        Raises HistoryChanged.
-        """
+    def label_changes(self, uid: str, *, since: int, history: str) -> LabelChanges:
+        """The active labels that changed after a revision of a history; after revision 0 all. Raises HistoryChanged."""
         with self._database.read() as connection:
-            if history is None:
-                current = HISTORY.current(connection, uid)
-            else:
-                current = HISTORY.check(connection, uid, history=history, revision=since)
+            current = HISTORY.check(connection, uid, history=history, revision=since)
             query = select(INTERPRETATIONS.c.label_revision).where(INTERPRETATIONS.c.run_uid == uid)
             revision = connection.execute(query).scalar() or 0
             return LabelChanges(_active_labels(connection, uid, since), revision, current)

@@ -12,6 +12,7 @@ from prisma_common import wire
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.trainer.code_index import CodeSelection, Follower
 from services.trainer.recipes import Recipe, Setting
@@ -217,7 +218,8 @@ def min_cosine(request: pb2.CompareRunsRequest) -> float:
 
 
 def code_selection(request: pb2.ReadCodesRequest) -> CodeSelection:
-    """Which codes to read."""
+    """Which codes to read. Raises InvalidArgument."""
+    check_position(history=request.history, revision=request.since_revision)
     return CodeSelection(
         follower=Follower(history=request.history, revision=request.since_revision),
         start_row=request.start_row,

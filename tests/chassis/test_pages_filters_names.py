@@ -7,12 +7,15 @@ from datetime import datetime
 
 import hypothesis.strategies as st
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
+from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_common.names import SEGMENT
 from services.chassis import names
-from services.chassis.decoding import MAXIMUM_UNSIGNED, decode
+from services.chassis.decoding import MAX_UNSIGNED, decode
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, parse_filter
 from services.chassis.paging import InvalidPageToken, Page
@@ -65,16 +68,28 @@ def test_long_filters_are_refused() -> None:
             parse_filter(text, FIELDS)
 
 
-def test_bytes_that_are_no_message_are_invalid_and_large_unsigned_numbers_are_clamped() -> None:
-    decoder = embedder_pb2.ReadDocumentsRequest.FromString
+def test_bytes_that_are_no_message_are_invalid() -> None:
     with pytest.raises(InvalidArgument):
-        decode(decoder, b"\xff\xff\xff")
-    request = embedder_pb2.ReadDocumentsRequest(since_revision=2**64 - 1)
-    request.row_ranges.add(start=2**63, end=5)
-    message = decode(decoder, request.SerializeToString())
-    assert isinstance(message, embedder_pb2.ReadDocumentsRequest)
-    assert message.since_revision == MAXIMUM_UNSIGNED
-    assert (message.row_ranges[0].start, message.row_ranges[0].end) == (MAXIMUM_UNSIGNED, 5)
+        decode(embedder_pb2.ReadDocumentsRequest.FromString, b"\xff\xff\xff")
+
+
+def test_unsigned_numbers_that_no_database_holds_are_refused_by_field() -> None:
+    """Of every request of every service, and at any depth."""
+    allowed = embedder_pb2.ReadDocumentsRequest(since_revision=MAX_UNSIGNED, row_ranges=[{"start": 1, "end": 2}])
+    assert decode(embedder_pb2.ReadDocumentsRequest.FromString, allowed.SerializeToString()) == allowed
+    too_large: list[tuple[Message, str]] = [
+        (embedder_pb2.ReadDocumentsRequest(since_revision=2**63), "since_revision"),
+        (embedder_pb2.ReadVectorsRequest(start_row=2**64 - 1), "start_row"),
+        (embedder_pb2.BatchGetDocumentsRequest(rows=[1, 2**63]), "rows"),
+        (trainer_pb2.ReadCodesRequest(row_ranges=[{"end": 5}, {"end": 2**63}]), "row_ranges[1].end"),
+        (trainer_pb2.WatchMetricsRequest(after_step=2**63), "after_step"),
+        (trainer_pb2.CreateRunRequest(run={"config": {"seed": 2**63}}), "run.config.seed"),
+        (interpreter_pb2.ReadLabelsRequest(since_revision=2**63), "since_revision"),
+    ]
+    for request, field in too_large:
+        with pytest.raises(InvalidArgument) as refusal:
+            decode(type(request).FromString, request.SerializeToString())
+        assert [violation.field for violation in refusal.value.violations] == [field]
 
 
 @given(st.text(max_size=60))

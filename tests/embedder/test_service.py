@@ -140,6 +140,18 @@ async def test_streams_give_what_changed_since_a_revision_and_tombstones(stub, j
     assert [row for block in blocks for row in block.deleted_rows] == [3]
 
 
+async def test_a_position_without_its_history_is_refused(stub) -> None:
+    await created(stub)
+    for call, request in [
+        (stub.ReadDocuments, pb2.ReadDocumentsRequest(dataset="datasets/d", since_revision=1)),
+        (stub.ReadVectors, pb2.ReadVectorsRequest(dataset="datasets/d", since_revision=1)),
+        (stub.ReadVectors, pb2.ReadVectorsRequest(dataset="datasets/d", since_revision=2**63, history="any")),
+    ]:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(request).read()
+        assert reason(caught.value) == "INVALID_ARGUMENT", request
+
+
 async def test_kill_9_in_the_middle_of_embedding_loses_and_doubles_nothing(
     stub, jobs, embedder: ServiceProcess
 ) -> None:

@@ -392,6 +392,8 @@ BAD = [
     ("AnalyzeText", pb2.AnalyzeTextRequest(run=RUN, text="x" * (128 * 1024 + 1)), "INVALID_ARGUMENT"),
     ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, filter="family = 1-7"), "FAMILY_NOT_FOUND"),
     ("ReadLabels", pb2.ReadLabelsRequest(run=RUN, since_revision=1, history="of another copy"), "HISTORY_CHANGED"),
+    ("ReadLabels", pb2.ReadLabelsRequest(run=RUN, since_revision=1), "INVALID_ARGUMENT"),
+    ("ReadLabels", pb2.ReadLabelsRequest(run=RUN, since_revision=2**63, history="any"), "INVALID_ARGUMENT"),
     (
         "LabelFeature",
         pb2.LabelFeatureRequest(name=f"{RUN}/features/1", options={"model": "a/b"}),

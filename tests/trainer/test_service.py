@@ -504,6 +504,7 @@ BAD = [
     ("Encode", pb2.EncodeRequest(run=RUN, vectors=vectors(np.full((2, 256), np.nan))), "INVALID_VECTOR"),
     ("Encode", pb2.EncodeRequest(run=RUN), "INVALID_ARGUMENT"),
     ("Encode", pb2.EncodeRequest(run=RUN, vectors=VectorBlock(dimension=256, data=b"123")), "INVALID_ARGUMENT"),
+    ("ReadCodes", pb2.ReadCodesRequest(run=RUN, since_revision=1), "INVALID_ARGUMENT"),
     ("TrainRun", pb2.TrainRunRequest(name=RUN), "RUN_ALREADY_TRAINED"),
     ("DeleteRun", pb2.DeleteRunRequest(name="runs/none"), "RUN_NOT_FOUND"),
 ]
@@ -516,7 +517,8 @@ async def test_bad_input_gets_an_error_with_its_reason(suite: Suite) -> None:
     await created(suite, SMALL, "untrained")
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await getattr(suite.trainer, method)(request)
+            call = getattr(suite.trainer, method)(request)
+            await (call.read() if method.startswith("Read") else call)
         assert reason(caught.value) == expected, (method, request)
 
 
