@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
@@ -13,7 +14,7 @@ from prisma.common.v1.block_pb2 import RowRange, VectorBlock, VectorEncoding
 from prisma.embedder.v1 import embedder_service_pb2 as service_pb2
 from prisma.embedder.v1 import resources_pb2
 from prisma_common import wire
-from services.chassis.errors import PrismaError
+from prisma_common.reasons import DOMAIN
 from services.chassis.moments import stamp
 from services.embedder import metadata
 from services.embedder.documents import DEFAULT_MODEL, Dataset, Document, Failure, State
@@ -94,10 +95,8 @@ def document(
 
 def failure(value: Failure) -> Status:
     """The reason for which a document has no vector, as a status."""
-    error = PrismaError(value.message)
-    error.reason = value.reason
-    status = error.to_status()
-    status.code = value.code
+    status = Status(code=value.code, message=value.message)
+    status.details.add().Pack(ErrorInfo(reason=value.reason, domain=DOMAIN))
     return status
 
 

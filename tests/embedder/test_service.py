@@ -19,6 +19,8 @@ from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
 from prisma_client import sample
 from prisma_common import wire
+from prisma_common.reasons import Code
+from services.chassis.errors import reason_of
 from services.chassis.job_store import TERMINAL
 from tests.calls import reason
 from tests.embedder.broken_ollama import broken_ollama
@@ -394,6 +396,12 @@ async def test_a_broken_provider_leaves_documents_pending_and_the_job_unfinished
                 assert (await ended(jobs, job)).state == Job.STATE_SUCCEEDED
                 counts = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
                 assert (counts.embedded_count, counts.failed_count) == (11, 1)
+                page = await stub.ListDocuments(pb2.ListDocumentsRequest(parent="datasets/d", filter="state = FAILED"))
+                assert [document.key for document in page.documents] == ["3"]
+                failure = page.documents[0].error
+                assert (failure.code, reason_of(failure)) == (Code.INVALID_ARGUMENT, "INVALID_VECTOR")
+                assert "zeros" in failure.message
+                assert (await stub.GetDocument(pb2.GetDocumentRequest(name=page.documents[0].name))).error == failure
         finally:
             process.kill()
 
