@@ -8,28 +8,41 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 CHUNK_BYTES = 1 << 20
+TextId = Callable[[int, str], str]
+"""The id of a plain text, from its position in the source and the text."""
 _MISSING_TYPES = ("NAType", "NaTType")
 """The types of pandas.NA and pandas.NaT, by name: neither pandas nor numpy is imported here, which takes long."""
 
 
-def chunks(source: Any) -> Iterator[bytes]:
+def position_id(position: int, text: str) -> str:
+    """The id of a plain text in a new dataset: its position."""
+    return str(position)
+
+
+def digest_id(position: int, text: str) -> str:
+    """The id of a plain text that is added to a dataset: half of its SHA-256, so that only the same text has it."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def chunks(source: Any, *, text_id: TextId = digest_id) -> Iterator[bytes]:
     """Returns the bytes of a file of documents, or of documents as JSON lines, in parts of about 1 MiB.
 
     source: the path of a JSON or JSONL file; a data frame with `to_dict`; or documents: dictionaries
-    `{"id", "text", …}`, or plain texts, whose ids are their positions. A file is opened, and the first document
+    `{"id", "text", …}`, or plain texts, whose ids `text_id` gives. A file is opened, and the first document
     converted, before anything is returned. Raises OSError, TypeError.
     """
     if isinstance(source, str | Path):
         return _file_chunks(Path(source))
     rows: Iterable[Any] = source.to_dict("records") if hasattr(source, "to_dict") else source
-    return _line_chunks(rows)
+    return _line_chunks(_line(position, row, text_id) for position, row in enumerate(rows))
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
@@ -43,8 +56,7 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
     return read()
 
 
-def _line_chunks(rows: Iterable[Any]) -> Iterator[bytes]:
-    lines = (_line(position, row) for position, row in enumerate(rows))
+def _line_chunks(lines: Iterator[bytes]) -> Iterator[bytes]:
     first = next(lines, b"")
 
     def gather() -> Iterator[bytes]:
@@ -59,9 +71,9 @@ def _line_chunks(rows: Iterable[Any]) -> Iterator[bytes]:
     return gather()
 
 
-def _line(position: int, row: Any) -> bytes:
+def _line(position: int, row: Any, text_id: TextId) -> bytes:
     if isinstance(row, str):
-        row = {"id": str(position), "text": row}
+        row = {"id": text_id(position, row), "text": row}
     if not isinstance(row, Mapping):
         raise TypeError(f"document {position}: expected a dictionary or a text, got {type(row).__name__}")
     try:

@@ -38,12 +38,12 @@ class Datasets:
         id_field: str | None = None,
         text_field: str | None = None,
     ) -> Dataset:
-        """Creates a dataset, with documents if any are passed (see `Dataset.add`).
+        """Creates a dataset, with documents if any are passed (see `Dataset.add`; plain texts: by position).
 
         embedding_model: `builtin`, or `ollama/<model>`. Where no document can be imported, no dataset is left behind.
         Raises AlreadyExists, InvalidArgument, DocumentsRejected, OSError, TypeError.
         """
-        chunks = None if documents is None else sources.chunks(documents)
+        chunks = None if documents is None else sources.chunks(documents, text_id=sources.position_id)
         message = self._transport.call(
             "EmbedderService/CreateDataset",
             pb2.CreateDatasetRequest(
@@ -132,6 +132,8 @@ class Dataset:
     ) -> pb2.ImportDocumentsResponse:
         """Imports documents: the path of a JSON or JSONL file, a data frame, dictionaries, or plain texts.
 
+        The ids of plain texts are digests of them, so that a text is never taken for another one that is there already;
+        in a new dataset (`create`) they are the positions.
         Other fields become metadata; missing values (None, NaN, NaT, pandas.NA) and infinities are left out. Returns
         the report, which is also kept in `report`: what was rejected, by item and reason. Documents that the dataset
         already has are rejected without being an error. Warns SomeDocumentsRejected where others were rejected.

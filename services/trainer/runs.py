@@ -199,7 +199,7 @@ class Run:
         if self.selection.pending_count:
             warnings.append(
                 f"Trained on {rows:,} of {rows + self.selection.pending_count:,} documents: "
-                f"{self.selection.pending_count:,} were not embedded yet."
+                "the others were not embedded yet."
             )
         if self.latent_count is not None and rows < MIN_ROWS_PER_LATENT * self.latent_count:
             warnings.append(

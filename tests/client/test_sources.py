@@ -20,6 +20,14 @@ def lines(source: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in b"".join(sources.chunks(source)).splitlines()]
 
 
+def test_plain_texts_that_are_added_later_do_not_take_the_ids_of_earlier_ones() -> None:
+    first = list(sources.chunks(["a", "b"], text_id=sources.position_id))
+    assert [json.loads(line)["id"] for line in b"".join(first).splitlines()] == ["0", "1"]
+    later = {row["text"]: row["id"] for row in lines(["c", "d", "\ud800"])}
+    assert len(set(later.values()) | {"0", "1"}) == 5
+    assert {row["text"]: row["id"] for row in lines(["d", "c"])} == {text: later[text] for text in "cd"}
+
+
 def test_missing_values_of_a_frame_are_absent_and_all_others_are_kept() -> None:
     frame = pd.DataFrame(
         {

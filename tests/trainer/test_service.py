@@ -386,7 +386,7 @@ async def test_documents_that_are_not_embedded_yet_are_not_left_out_unnoticed(su
     assert any("100 of 140 documents" in line.text for line in job.log)
     run = await suite.trainer.GetRun(pb2.GetRunRequest(name=run.name))
     assert (run.row_count, run.pending_count) == (100, 40)
-    assert any("40 were not embedded yet" in warning for warning in run.warnings)
+    assert any("the others were not embedded yet" in warning for warning in run.warnings)
     assert any("Too little data" in warning for warning in run.warnings)
 
 

@@ -121,6 +121,23 @@ def test_runs_are_compared_only_with_runs_on_the_same_dataset_and_model(page: Pa
     expect(chart.locator("polyline")).to_have_count(3)
 
 
+def test_a_run_says_which_documents_it_leaves_out(page: Page, stack: Stack) -> None:
+    prisma = Prisma(stack.url)
+    data = prisma.datasets.create("partly", [f"a text about topic {row % 5}, number {row}" for row in range(40)])
+    try:
+        data.embed()
+        data.add(["a document that is not embedded yet"])
+        page.goto(f"/runs/new?dataset={data.id}")
+        page.get_by_label("Epochs").fill("1")
+        page.get_by_role("button", name="Train", exact=True).press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("1 of 41 documents")
+        page.get_by_role("button", name="Train without these documents").press("Enter")
+        expect(page.get_by_role("link", name="See features")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("Trained on 40 of 41 documents")).to_be_visible()
+    finally:
+        data.delete()
+
+
 def test_a_bar_is_as_long_as_the_score(page: Page) -> None:
     page.goto(f"/runs/{RUN}/search?q=abstract+base+class")
     expect(page.locator("li.hit").first).to_be_visible()

@@ -17,13 +17,16 @@ export class Followed {
     return !isEnded(this.job);
   }
 
-  /** Starts a job by a POST, and follows it. */
-  async start(path: string, body: unknown = {}): Promise<void> {
+  /** Starts a job by a POST, and follows it; `failed` shows why it was not started. */
+  async start(path: string, body: unknown = {}, failed: (error: unknown) => void = (error) => app.fail(error)): Promise<void> {
+    let job: Job;
     try {
-      await this.#follow(await post<Job>(path, body));
+      job = await post<Job>(path, body);
     } catch (error) {
-      app.fail(error);
+      failed(error);
+      return;
     }
+    await this.#follow(job);
   }
 
   async #follow(started: Job): Promise<void> {

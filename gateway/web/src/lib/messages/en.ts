@@ -186,6 +186,7 @@ export const en = {
     queued: "queued",
     trainingShare: (part: string) => `training ${part}`,
     start: "Train",
+    trainAnyway: "Train without these documents",
     expansion: "Expansion",
     expansionHint: (n: string) => `Latents for each dimension: ${n} latents.`,
     k: "k",
@@ -285,6 +286,7 @@ export const en = {
     data: "Data",
     device: "Device",
     rows: "Rows",
+    uncoded: "Documents without a code",
     architecture: "Architecture",
   },
   compare: {
