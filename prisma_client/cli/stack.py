@@ -118,6 +118,8 @@ class Stack:
             environment.setdefault("PRISMA_LOG_LEVEL", "warning")
         password = secrets.token_hex(16)
         yield self._message_server(password)
+        if "PRISMA_API_KEYS_FILE" in environment:
+            environment.setdefault("PRISMA_SERVICE_KEY", secrets.token_hex(32))
         environment["PRISMA_NATS_URL"] = f"nats://prisma:{password}@{self.addresses['nats']}"
         for name in addresses.PROCESSES:
             environment[f"PRISMA_{name.upper()}_ADDRESS"] = self.addresses[name]

@@ -139,6 +139,11 @@ def check_keys(settings: ChassisSettings) -> None:
                 "`openssl rand -hex 32` creates one."
             )
     if settings.api_keys_file is not None:
+        if settings.service_key is None:
+            raise StartRefused(
+                "PRISMA_API_KEYS_FILE needs PRISMA_SERVICE_KEY, by which services call each other: set it to the same\n"
+                "key for all services (`openssl rand -hex 32`)."
+            )
         try:
             keys.read_keys(settings.api_keys_file)
         except KeysFileError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -30,11 +32,12 @@ def test_a_process_serves_health_reflection_and_status_and_ends_in_order(
     process = embedder(tmp_path, nats_server.url)
     process.start()
     with grpc.insecure_channel(process.address) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)  # its types have no methods
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
-        asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        answer = next(iter(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))))
-        listed = {each.name for each in answer.list_services_response.service}
+        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        answer = next(iter(reflection.ServerReflectionInfo(iter([request]))))
+        listed = {service.name for service in answer.list_services_response.service}
         assert {"prisma.embedder.v1.EmbedderService", "prisma.common.v1.JobService"} <= listed
         status = status_pb2_grpc.StatusServiceStub(channel).GetStatus(status_pb2.GetStatusRequest())
         assert status.service == "embedder"
@@ -89,13 +92,22 @@ def test_with_keys_only_those_who_show_one_get_in_and_health_is_open(tmp_path: P
             keys.write_text(f"bob {hashlib.sha256(b'other').hexdigest()}\n")
             assert list_with(("authorization", "Bearer secret")) == grpc.StatusCode.UNAUTHENTICATED
             assert list_with(("authorization", "Bearer other")) == grpc.StatusCode.OK
-            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            health.Check(health_pb2.HealthCheckRequest())
     finally:
         process.kill()
 
 
-def test_listening_beyond_loopback_without_keys_is_refused(tmp_path: Path) -> None:
-    process = embedder(tmp_path, "nats://127.0.0.1:1", PRISMA_EMBEDDER_LISTEN="0.0.0.0:0")
+@pytest.mark.parametrize(
+    ("setting", "value", "advice"),
+    [
+        ("PRISMA_EMBEDDER_LISTEN", "0.0.0.0:0", "prisma keys create"),
+        ("PRISMA_API_KEYS_FILE", os.devnull, "PRISMA_SERVICE_KEY"),
+        ("PRISMA_SERVICE_KEY", "short", "openssl rand"),
+    ],
+)
+def test_a_start_without_usable_keys_is_refused(tmp_path: Path, setting: str, value: str, advice: str) -> None:
+    process = embedder(tmp_path, "nats://127.0.0.1:1", **{setting: value})
     ended = subprocess.run(
         [sys.executable, "-P", "-m", "services.embedder"],
         env=process.environment,
@@ -105,7 +117,8 @@ def test_listening_beyond_loopback_without_keys_is_refused(tmp_path: Path) -> No
         check=False,
     )
     assert ended.returncode != 0
-    assert "prisma keys create" in ended.stderr
+    assert advice in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_port_in_use_is_said_so(tmp_path: Path, nats_server: NatsServer) -> None:

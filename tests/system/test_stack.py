@@ -30,7 +30,15 @@ def free_ports(count: int) -> int:
 @pytest.mark.timeout(300)
 def test_processes_are_restarted_and_none_outlives_the_stack(tmp_path: Path) -> None:
     metrics = free_ports(5)
-    settings = {**environment(tmp_path), "PRISMA_METRICS_LISTEN": f"127.0.0.1:{metrics}"}
+    keys = tmp_path / "keys"
+    settings = {
+        **environment(tmp_path),
+        "PRISMA_METRICS_LISTEN": f"127.0.0.1:{metrics}",
+        "PRISMA_API_KEYS_FILE": str(keys),
+    }
+    created = subprocess.run(
+        [PRISMA, "keys", "create", "ada"], env=settings, capture_output=True, text=True, check=True
+    )
     with (tmp_path / "log").open("wb") as log:
         stack = subprocess.Popen(tied(PRISMA, "up"), env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
     children: list[psutil.Process] = []
@@ -40,6 +48,10 @@ def test_processes_are_restarted_and_none_outlives_the_stack(tmp_path: Path) -> 
         for position in range(5):
             with urllib.request.urlopen(f"http://127.0.0.1:{metrics + position}/metrics") as response:
                 assert b"python_info" in response.read()
+        headers = {"Authorization": f"Bearer {created.stdout.strip()}"}
+        request = urllib.request.Request(f"{settings['PRISMA_URL']}/v1/datasets", headers=headers)
+        with urllib.request.urlopen(request) as response:  # the gateway's calls carry a key that the stack made
+            assert response.status == 200
         first = processes(stack.pid)
         assert set(first) == set(NAMES)
         for process in first.values():
