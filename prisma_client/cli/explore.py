@@ -88,18 +88,18 @@ def feature(
     """Show a feature: label, statistics, neighbours, strongest documents."""
     with connected() as prisma:
         owner = prisma.runs.get(run)
-        shown = owner.features.get(index)
+        details = owner.features.get(index)
         lines = [
-            f"{shown.name}  {shown.label.text or '(no label)'}",
-            shown.label.description,
-            f"density {shown.density:.2%}   max {shown.max_activation:.3g}   mean {shown.mean_activation:.3g}",
-            "similar direction: " + ", ".join(f"{near.index} {near.label}" for near in shown.decoder_neighbors[:5]),
-            "active together:   " + ", ".join(f"{near.index} {near.label}" for near in shown.coactive_neighbors[:5]),
+            f"{details.name}  {details.label.text or '(no label)'}",
+            details.label.description,
+            f"density {details.density:.2%}   max {details.max_activation:.3g}   mean {details.mean_activation:.3g}",
+            "similar direction: " + ", ".join(f"{near.index} {near.label}" for near in details.decoder_neighbors[:5]),
+            "active together:   " + ", ".join(f"{near.index} {near.label}" for near in details.coactive_neighbors[:5]),
         ]
         if output.on_terminal():
             examples = owner.features.examples(index, limit=limit)
             lines += [f"{example.activation:6.2f}  {example.key}" for example in examples]
-        output.show_one(shown, lines)
+        output.show_one(details, lines)
 
 
 @app.command()

@@ -154,11 +154,11 @@ class Keywords:
         keywords = _distinct(self._keywords(counts, documents.weights))
         if not keywords:
             return None
-        shown = [self._spelled(keyword.term) for keyword in keywords]
+        spellings = [self._spelled(keyword.term) for keyword in keywords]
         columns = [self._counts.columns[keyword.term] for keyword in keywords]
         contains = documents.terms[:, columns].toarray() > 0
-        text = _joined(keywords, shown, contains, documents.weights)
-        return Name(text, _description(latent, keywords, shown), shown)
+        text = _joined(keywords, spellings, contains, documents.weights)
+        return Name(text, _description(latent, keywords, spellings), spellings)
 
     def _keywords(self, counts: _Counts, weights: Floats) -> list[Keyword]:
         """The terms that speak for one latent, the strongest first; ties by the alphabet."""
@@ -211,22 +211,22 @@ class UniqueNames:
         return Name(text, name.description, name.keywords)
 
 
-def _joined(keywords: Sequence[Keyword], shown: Sequence[str], contains: NDArray[np.bool_], weights: Floats) -> str:
+def _joined(keywords: Sequence[Keyword], spellings: Sequence[str], contains: NDArray[np.bool_], weights: Floats) -> str:
     """Up to three keywords, as many as fit into a name. contains: (m, keywords). weights: (m,)."""
     scores = np.array([keyword.score for keyword in keywords])
     other_shares = np.array([keyword.other_share for keyword in keywords])
-    text, picked, uncovered = shown[0], [0], weights / weights.sum() * ~contains[:, 0]
+    text, selected, uncovered = spellings[0], [0], weights / weights.sum() * ~contains[:, 0]
     for _ in range(1, _NAME_TERMS):
-        fits = np.array([len(f"{text}, {term}") <= _NAME_CHARACTERS for term in shown])
-        fits[picked] = False
+        fits = np.array([len(f"{text}, {term}") <= _NAME_CHARACTERS for term in spellings])
+        fits[selected] = False
         gains = (uncovered @ contains - _LOSS * other_shares) * fits
         best = int(gains.argmax())
         if gains[best] < _MIN_GAIN:
             best = int((scores * fits).argmax())
             if (scores * fits)[best] < _STRONG_SCORE * scores[0]:
                 break
-        picked.append(best)
-        text, uncovered = f"{text}, {shown[best]}", uncovered * ~contains[:, best]
+        selected.append(best)
+        text, uncovered = f"{text}, {spellings[best]}", uncovered * ~contains[:, best]
     return text[:200]
 
 
@@ -269,9 +269,9 @@ def _distinct(keywords: Sequence[Keyword]) -> list[Keyword]:
     return distinct
 
 
-def _description(latent: Evidence, keywords: Sequence[Keyword], shown: Sequence[str]) -> str:
+def _description(latent: Evidence, keywords: Sequence[Keyword], spellings: Sequence[str]) -> str:
     parts: list[str] = []
-    for term, keyword in list(zip(shown, keywords, strict=True))[:_NAME_TERMS]:
+    for term, keyword in list(zip(spellings, keywords, strict=True))[:_NAME_TERMS]:
         own, other = _percent(keyword.share), _percent(keyword.other_share)
         parts.append(f"“{term}” in {own} of its strongest documents and {other} of others")
     return f"Active in {_percent(latent.density)} of documents. {'; '.join(parts)}."

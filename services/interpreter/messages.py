@@ -85,9 +85,9 @@ def feature(features: Features, index: int, *, full: bool = False) -> resources_
     return message
 
 
-def examples(shown: Sequence[Example], token: str) -> pb2.ListExamplesResponse:
+def examples(page: Sequence[Example], token: str) -> pb2.ListExamplesResponse:
     """A page of examples."""
-    return pb2.ListExamplesResponse(examples=[_example(example) for example in shown], next_page_token=token)
+    return pb2.ListExamplesResponse(examples=[_example(example) for example in page], next_page_token=token)
 
 
 def label(value: RunLabel) -> resources_pb2.Label:

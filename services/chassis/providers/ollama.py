@@ -68,7 +68,7 @@ class OllamaServer(ProviderClient):
         return Dependency(NAME, settings.ollama_url, facts, essential=False, configured=configured)
 
     async def _details(self, name: str, digest: str, capability: Capability) -> OllamaModel | None:
-        shown = await self.post("/api/show", {"model": name}, attempts=1)
-        if capability not in (shown.get("capabilities") or ()):
+        description = await self.post("/api/show", {"model": name}, attempts=1)
+        if capability not in (description.get("capabilities") or ()):
             return None
-        return OllamaModel(name=name, digest=digest, details=shown.get("model_info") or {})
+        return OllamaModel(name=name, digest=digest, details=description.get("model_info") or {})

@@ -84,8 +84,8 @@ class Engine(Protocol):
     device: str
     """`cpu`, `cuda:0`, `mps`."""
 
-    def forward(self, pool: F32, picked: I64, batch_rows: int, dead: I32) -> Factors:
-        """Factors of the rows of pool (M, d) that are picked; losses are means over batch_rows. dead: for AuxK."""
+    def forward(self, pool: F32, positions: I64, batch_rows: int, dead: I32) -> Factors:
+        """Factors of the rows of pool (M, d) at `positions`; losses are means over batch_rows. dead: for AuxK."""
         ...
 
     def concatenate(self, arrays: Sequence[Any], axis: int, /) -> Any:

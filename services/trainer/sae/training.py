@@ -152,13 +152,13 @@ class Training:
         )
 
     def _factors(self) -> Factors:
-        pool, picked = self._batches.batch(self.step)
-        size = len(picked) // self._share.processes
-        own = picked[self._share.rank * size : (self._share.rank + 1) * size]
+        pool, positions = self._batches.batch(self.step)
+        size = len(positions) // self._share.processes
+        own = positions[self._share.rank * size : (self._share.rank + 1) * size]
         dead = NO_LATENTS
         if self.samples - int(self._last_active.min()) >= self.config.dead_window:
             dead = np.flatnonzero(self.dead).astype(np.int32)
-        parts = self._share.exchange(self.engine.forward(pool, own, len(picked), dead))
+        parts = self._share.exchange(self.engine.forward(pool, own, len(positions), dead))
         return parts[0] if len(parts) == 1 else join(parts, self._plan.k, self.engine.concatenate)
 
     def _rate(self) -> float:
@@ -184,8 +184,8 @@ class Training:
         left = 0.0
         size = self._batches.batch_size
         for begin in range(0, len(vectors), size):
-            picked = np.arange(begin, min(begin + size, len(vectors)))
-            left += self.engine.forward(vectors, picked, len(picked), NO_LATENTS).unexplained
+            positions = np.arange(begin, min(begin + size, len(vectors)))
+            left += self.engine.forward(vectors, positions, len(positions), NO_LATENTS).unexplained
         return left / total
 
     def consider(self, held_out_fvu: float) -> bool:

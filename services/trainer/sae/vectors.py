@@ -197,10 +197,10 @@ class Batches:
         number = int(np.searchsorted(starts, first, side="right")) - 1
         window = self._window(epoch, number)
         begin = first - int(starts[number])
-        picked = window.order[begin : begin + self.batch_size]
-        if len(picked) == self.batch_size:
-            return window.pool, picked
-        parts = [window.pool[picked]]
+        positions = window.order[begin : begin + self.batch_size]
+        if len(positions) == self.batch_size:
+            return window.pool, positions
+        parts = [window.pool[positions]]
         while (missing := self.batch_size - sum(map(len, parts))) > 0:
             number += 1
             window = self._window(epoch, number)

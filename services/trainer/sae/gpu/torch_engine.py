@@ -74,9 +74,9 @@ class TorchEngine:
         self._tensors[name] = torch.tensor(array, dtype=torch.float32, device=self.device)
 
     @torch.no_grad()
-    def forward(self, pool: F32, picked: I64, batch_rows: int, dead: I32) -> Factors:
-        plan, t, rows, d = self._plan, self._tensors, len(picked), pool.shape[1]
-        raw = torch.from_numpy(np.ascontiguousarray(pool[picked])).to(self.device)
+    def forward(self, pool: F32, positions: I64, batch_rows: int, dead: I32) -> Factors:
+        plan, t, rows, d = self._plan, self._tensors, len(positions), pool.shape[1]
+        raw = torch.from_numpy(np.ascontiguousarray(pool[positions])).to(self.device)
         normalized = (raw - t["mean"]) / t["scale"]
         centered = normalized - t["b_dec"]
         pre = torch.addmm(t["b_enc"], centered, t["W_enc"].T)

@@ -186,9 +186,9 @@ def _forward_block(
 
 
 @inner(fastmath=FAST)
-def _center(pool: F32, picked: I64, begin: int, end: int, sae: Sae, centered: F32) -> None:
+def _center(pool: F32, positions: I64, begin: int, end: int, sae: Sae, centered: F32) -> None:
     for row in range(begin, end):
-        vector = pool[picked[row]]
+        vector = pool[positions[row]]
         for column in range(len(vector)):
             centered[row, column] = (vector[column] - sae.mean[column]) / sae.scale[column] - sae.b_dec[column]
 
@@ -232,21 +232,21 @@ def block_for(rows: int, threads: int, screen: Screen) -> int:
 
 @kernel(parallel=True, fastmath=FAST)
 def forward_rows(
-    pool: F32, picked: I64, sae: Sae, screen: Screen, scratch: Scratch, k: int, losses: Losses, block: int,
+    pool: F32, positions: I64, sae: Sae, screen: Screen, scratch: Scratch, k: int, losses: Losses, block: int,
     workspace: F32, slots: Slots, begins: I64, counts: I64, centered: F32, residuals: F32, sums: F64,
 ) -> None:  # fmt: skip
     """Codes of a batch by exact Top-K of each row, its loss, and all that the gradients are made of.
 
-    pool (M, d) holds raw vectors, picked (B,) says which are the batch. Of the slots the first B·k are the rows', the
-    next B·k_aux AuxK's; begins (B,) says where each row's begin, counts (B,) gets how many are filled. centered (B, d)
-    gets x − b_dec, residuals (P + 1, B, d) the gradients by the reconstructions. sums (blocks, 4) gets loss,
-    Σ|s(x̂ − x)|², Σ|s·x|² and Σ|ê − e|² of each block; workspace is (threads, block · n or more).
+    pool (M, d) holds raw vectors, positions (B,) where those of the batch are. Of the slots the first B·k are the
+    rows', the next B·k_aux AuxK's; begins (B,) says where each row's begin, counts (B,) gets how many are filled.
+    centered (B, d) gets x − b_dec, residuals (P + 1, B, d) the gradients by the reconstructions. sums (blocks, 4) gets
+    loss, Σ|s(x̂ − x)|², Σ|s·x|² and Σ|ê − e|² of each block; workspace is (threads, block · n or more).
     """
-    batch = len(picked)
+    batch = len(positions)
     for part in prange((batch + block - 1) // block):
         begin, end = part * block, min(batch, (part + 1) * block)
         thread = get_thread_id()
-        _center(pool, picked, begin, end, sae, centered)
+        _center(pool, positions, begin, end, sae, centered)
         space = space_for(len(sae.b_enc), max(k, losses.k_aux))
         select_rows(
             centered[begin:end], end - begin, sae, screen, scratch, screening.WIDEST_MARGIN, thread,
@@ -258,12 +258,12 @@ def forward_rows(
 
 
 @kernel(parallel=True, fastmath=FAST)
-def pre_activations(pool: F32, picked: I64, sae: Sae, block: int, centered: F32, pre: F32) -> None:
+def pre_activations(pool: F32, positions: I64, sae: Sae, block: int, centered: F32, pre: F32) -> None:
     """Pre-activations (B, n) of a batch, without b_enc, for codes that are selected among all rows."""
-    batch = len(picked)
+    batch = len(positions)
     for part in prange((batch + block - 1) // block):
         begin, end = part * block, min(batch, (part + 1) * block)
-        _center(pool, picked, begin, end, sae, centered)
+        _center(pool, positions, begin, end, sae, centered)
         np.dot(centered[begin:end], sae.W_enc.T, pre[begin:end])
 
 

@@ -72,7 +72,7 @@ class _Buffers:
 class _Selection(Protocol):
     """The kernels of an activation: codes of a batch, their loss and gradients, into buffers."""
 
-    def forward(self, pool: F32, picked: I64, losses: Losses, buffers: _Buffers, sums: F64) -> float:
+    def forward(self, pool: F32, positions: I64, losses: Losses, buffers: _Buffers, sums: F64) -> float:
         """Fills buffers, and sums (blocks, 4) as `forward.forward_rows` does; returns the least active value or 0."""
         ...
 
@@ -85,10 +85,10 @@ class _RowSelection:
         self._screen = screen
         self._k = k
 
-    def forward(self, pool: F32, picked: I64, losses: Losses, buffers: _Buffers, sums: F64) -> float:
+    def forward(self, pool: F32, positions: I64, losses: Losses, buffers: _Buffers, sums: F64) -> float:
         forward.forward_rows(
-            pool, picked, self._sae, self._screen, buffers.scratch, self._k, losses, buffers.block, buffers.workspace,
-            buffers.slots, buffers.begins, buffers.counts, buffers.centered, buffers.residuals, sums,
+            pool, positions, self._sae, self._screen, buffers.scratch, self._k, losses, buffers.block,
+            buffers.workspace, buffers.slots, buffers.begins, buffers.counts, buffers.centered, buffers.residuals, sums,
         )  # fmt: skip
         return 0.0
 
@@ -102,10 +102,10 @@ class _BatchSelection:
         self._floor = 0.0
         """Values below it are not looked at: they were far from active in the batch before."""
 
-    def forward(self, pool: F32, picked: I64, losses: Losses, buffers: _Buffers, sums: F64) -> float:
-        rows = len(picked)
+    def forward(self, pool: F32, positions: I64, losses: Losses, buffers: _Buffers, sums: F64) -> float:
+        rows = len(positions)
         pre = np.empty((rows, len(self._sae.b_enc)), dtype=np.float32)
-        forward.pre_activations(pool, picked, self._sae, buffers.block, buffers.centered, pre)
+        forward.pre_activations(pool, positions, self._sae, buffers.block, buffers.centered, pre)
         begins, least = self._select(pre, buffers.slots)
         forward.forward_selected(
             begins[:-1], np.diff(begins), rows * self._k, self._sae, losses, buffers.block, buffers.slots,
@@ -173,8 +173,8 @@ class NumbaEngine:
         self._buffers: _Buffers | None = None
         self._buffers_shape: tuple[int, int] | None = None
 
-    def forward(self, pool: F32, picked: I64, batch_rows: int, dead: I32) -> Factors:
-        plan, rows, d = self._plan, len(picked), pool.shape[1]
+    def forward(self, pool: F32, positions: I64, batch_rows: int, dead: I32) -> Factors:
+        plan, rows, d = self._plan, len(positions), pool.shape[1]
         k_aux = min(plan.k_aux, len(dead)) if plan.aux_coefficient > 0 else 0
         dead = dead if k_aux else NO_LATENTS
         losses = Losses(
@@ -191,7 +191,7 @@ class NumbaEngine:
             self._buffers_shape = rows, k_aux
         buffers = self._buffers
         sums = np.empty((-(-rows // buffers.block), 4), dtype=np.float64)
-        least = self._selection.forward(pool, picked, losses, buffers, sums)
+        least = self._selection.forward(pool, positions, losses, buffers, sums)
         loss, unexplained, total, revived = sums.sum(axis=0)
         return Factors(
             **buffers.slots._asdict(),
