@@ -64,8 +64,8 @@ interface Detail {
   fieldViolations?: { field: string; description: string }[];
 }
 
-function told(error: { code: number; message: string; details?: Detail[] }): ApiError {
-  const find = (kind: string) => error.details?.find((each) => each["@type"].endsWith(kind));
+function errorOf(error: { code: number; message: string; details?: Detail[] }): ApiError {
+  const find = (kind: string) => error.details?.find((detail) => detail["@type"].endsWith(kind));
   return new ApiError(
     error.message,
     error.code,
@@ -85,8 +85,8 @@ async function answered(path: string, init: RequestInit): Promise<Response> {
   }
   if (response.ok) return response;
   if (response.status === 401) window.dispatchEvent(new Event("prisma:signed-out"));
-  const held = await response.json().catch(() => null);
-  throw held?.error ? told(held.error) : new ApiError(`HTTP ${response.status}`, response.status, "");
+  const body = await response.json().catch(() => null);
+  throw body?.error ? errorOf(body.error) : new ApiError(`HTTP ${response.status}`, response.status, "");
 }
 
 function address(path: string, query: Query = {}): string {
@@ -116,9 +116,9 @@ export function upload<T>(path: string, file: File, query: Query, progress: (par
     request.onerror = () => reject(new ApiError("The upload was interrupted. Send the file again: documents that arrived are not imported twice.", 0, "OFFLINE"));
     request.onload = () => {
       try {
-        const held = JSON.parse(request.responseText);
-        if (request.status < 400) resolve(held);
-        else reject(told(held.error));
+        const body = JSON.parse(request.responseText);
+        if (request.status < 400) resolve(body);
+        else reject(errorOf(body.error));
       } catch {
         reject(new ApiError(`HTTP ${request.status}`, request.status, ""));
       }
@@ -141,9 +141,9 @@ export async function* lines<T>(path: string, query: Query, signal: AbortSignal)
     const parts = rest.split("\n");
     rest = parts.pop() ?? "";
     for (const part of parts) {
-      const held = JSON.parse(part);
-      if (held.error?.details) throw told(held.error);
-      yield held as T;
+      const message = JSON.parse(part);
+      if (message.error?.details) throw errorOf(message.error);
+      yield message as T;
     }
     if (done) return;
   }
@@ -151,12 +151,12 @@ export async function* lines<T>(path: string, query: Query, signal: AbortSignal)
 
 /** All pages of a list, at most `most` items. */
 export async function all<T>(path: string, field: string, query: Query = {}, most = 5000): Promise<T[]> {
-  const found: T[] = [];
+  const items: T[] = [];
   let pageToken = "";
   do {
     const page: Record<string, unknown> = await get(path, { ...query, pageSize: Math.min(1000, most), pageToken });
-    found.push(...(page[field] as T[]));
+    items.push(...(page[field] as T[]));
     pageToken = page["nextPageToken"] as string;
-  } while (pageToken && found.length < most);
-  return found;
+  } while (pageToken && items.length < most);
+  return items;
 }

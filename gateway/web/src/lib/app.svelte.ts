@@ -27,30 +27,30 @@ class App {
   user = $state("");
   remembered = $state(localStorage.getItem("run") ?? "");
   #next = 0;
-  #told = new Set<string>();
+  #announced = new Set<string>();
 
   /** The run that the address names, or the last one that was looked at, or the newest trained one. */
   get run(): Run | undefined {
     const [kind, id] = router.segments;
     const named = kind === "runs" && id && id !== "new" ? `runs/${id}` : "";
-    const find = (name: string) => this.runs.find((each) => each.name === name);
+    const find = (name: string) => this.runs.find((run) => run.name === name);
     const inAddress = find(named);
     if (inAddress) return inAddress;
     const dataset = this.#datasetInAddress();
-    const able = this.runs.filter((each) => !dataset || each.dataset === dataset);
-    return able.find((each) => each.name === this.remembered) ?? able.find((each) => each.state === "STATE_TRAINED") ?? able[0];
+    const able = this.runs.filter((run) => !dataset || run.dataset === dataset);
+    return able.find((run) => run.name === this.remembered) ?? able.find((run) => run.state === "STATE_TRAINED") ?? able[0];
   }
 
   get dataset(): Dataset | undefined {
     const name = this.#datasetInAddress() || this.run?.dataset;
-    return this.datasets.find((each) => each.name === name) ?? this.datasets[0];
+    return this.datasets.find((dataset) => dataset.name === name) ?? this.datasets[0];
   }
 
   #datasetInAddress(): string {
     const [kind, id] = router.segments;
     if (kind === "datasets" && id) return `datasets/${id}`;
-    const asked = ["/runs", "/runs/new"].includes(router.path) && router.query.get("dataset");
-    return asked ? `datasets/${asked}` : "";
+    const requested = ["/runs", "/runs/new"].includes(router.path) && router.query.get("dataset");
+    return requested ? `datasets/${requested}` : "";
   }
 
   remember(run: string): void {
@@ -92,15 +92,15 @@ class App {
   async follow(job: Job, changed?: (job: Job) => void, signal = new AbortController().signal): Promise<boolean> {
     void this.refreshJobs();
     let last = job;
-    for await (const each of watchJob(job.name, signal)) {
-      last = each;
-      changed?.(each);
+    for await (const update of watchJob(job.name, signal)) {
+      last = update;
+      changed?.(update);
     }
     void this.refreshJobs();
     const good = last.state === "STATE_SUCCEEDED";
     const text = good ? m.jobs.ended(m.jobs.kind(last.kind)) : m.jobs.broke(m.jobs.kind(last.kind), last.error?.message ?? "");
-    if (!this.#told.has(last.name)) this.say(text, good ? "done" : "failed");
-    this.#told.add(last.name);
+    if (!this.#announced.has(last.name)) this.say(text, good ? "done" : "failed");
+    this.#announced.add(last.name);
     return good;
   }
 
@@ -132,7 +132,7 @@ class App {
   }
 
   dismiss(id: number): void {
-    this.toasts = this.toasts.filter((each) => each.id !== id);
+    this.toasts = this.toasts.filter((toast) => toast.id !== id);
   }
 
   turn(): void {

@@ -11,7 +11,7 @@ export interface Checked {
 export class UnreadableFile extends Error {}
 
 /** Reads the start of a file. Raises UnreadableFile for anything but a JSON array of objects or JSON lines. */
-export async function check(file: File, expected: (found: string) => string): Promise<Checked> {
+export async function check(file: File, expected: (content: string) => string): Promise<Checked> {
   const head = (await file.slice(0, HEAD_BYTES).text()).replace(/^\uFEFF/, "").trimStart();
   const start = head.startsWith("[") ? head.indexOf("{") : 0;
   const item = start >= 0 && head[start] === "{" ? firstObject(head.slice(start)) : undefined;

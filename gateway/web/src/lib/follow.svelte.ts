@@ -8,8 +8,8 @@ export class Followed {
   /** `belongs` says which running jobs are this page's; `ended` is called after each one's end. Call it in a page's set-up. */
   constructor(belongs: (job: Job) => boolean, private readonly ended: () => void) {
     $effect(() => {
-      const found = app.running.find(belongs);
-      if (found && found.name !== this.job?.name && !this.busy) void this.#follow(found);
+      const job = app.running.find(belongs);
+      if (job && job.name !== this.job?.name && !this.busy) void this.#follow(job);
     });
   }
 
@@ -32,7 +32,7 @@ export class Followed {
   async #follow(started: Job): Promise<void> {
     this.job = started;
     try {
-      await app.follow(started, (each) => (this.job = each));
+      await app.follow(started, (job) => (this.job = job));
     } catch (error) {
       app.fail(error);
     }

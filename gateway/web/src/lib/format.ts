@@ -55,10 +55,10 @@ export const clock = (time: string): string => new Date(time).toLocaleTimeString
 export const flowing = (text: string): string => text.replace(/([^\n])\n(?=[\p{L}\p{N}"'(`])/gu, "$1 ");
 /** The last segment of a resource's name. */
 /** Round numbers over a range, a few; the range that they span. */
-export function ticks(low: number, high: number, wanted = 3): number[] {
-  const rough = Math.max(high - low, 1e-12) / wanted;
+export function ticks(low: number, high: number, count = 3): number[] {
+  const rough = Math.max(high - low, 1e-12) / count;
   const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((each) => each * unit).find((each) => each >= rough * 0.999)!;
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * unit).find((candidate) => candidate >= rough * 0.999)!;
   const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
   return Array.from({ length: Math.max(1, last - first) + 1 }, (_, index) => Number(((first + index) * step).toPrecision(12)));
 }

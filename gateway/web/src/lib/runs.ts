@@ -11,7 +11,7 @@ export interface RunState {
 
 /** The state of a run, given the jobs that are in progress. */
 export function stateOf(run: Run, running: Job[]): RunState {
-  const job = running.find((each) => each.kind === "train-run" && each.resources.includes(run.name));
+  const job = running.find((job) => job.kind === "train-run" && job.resources.includes(run.name));
   if (!job) return run.state === "STATE_TRAINED" ? { text: m.runs.trained, kind: "trained" } : { text: m.runs.untrained, kind: "untrained" };
   if (job.state === "STATE_WAITING") return { text: m.jobs.states[job.state]!, kind: "waiting", job };
   if (job.state === "STATE_SUBMITTED") return { text: m.runs.queued, kind: "waiting", job };

@@ -59,7 +59,7 @@ export const en = {
     requestId: "Request",
     unlabelled: "no label",
     dead: "dead",
-    of: (shown: string, total: string) => `${shown} of ${total}`,
+    of: (count: string, total: string) => `${count} of ${total}`,
     notFound: "This page does not exist",
     notFoundHint: "The address may be wrong, or what it named was deleted.",
     toHome: "Go home",
