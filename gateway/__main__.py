@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -33,42 +35,43 @@ def main() -> None:
     check_keys(settings)
     refuse_open_listener(settings, settings.http_listen)
     listener = listening_socket(settings.http_listen)
+    run_service(SERVICE, settings, settings.gateway_listen, partial(_build, settings, listener))
 
-    async def build(chassis: Chassis) -> Parts:
-        addresses = {
-            "embedder": settings.embedder_address,
-            "trainer": settings.trainer_address,
-            "interpreter": settings.interpreter_address,
-            "search": settings.search_address,
+
+async def _build(settings: GatewaySettings, listener: socket.socket, chassis: Chassis) -> Parts:
+    addresses = {
+        "embedder": settings.embedder_address,
+        "trainer": settings.trainer_address,
+        "interpreter": settings.interpreter_address,
+        "search": settings.search_address,
+    }
+    channels = {name: open_channel(address, settings) for name, address in addresses.items()}
+    folder = settings.data_of(SERVICE)
+    own_status = StatusServicer(SERVICE, folder, [nats_dependency(chassis.link)], lambda: 0)
+    local = LocalServices(
+        {
+            job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name: JobServicer(chassis.jobs),
+            status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name: own_status,
         }
-        channels = {name: open_channel(address, settings) for name, address in addresses.items()}
-        folder = settings.data_of(SERVICE)
-        own_status = StatusServicer(SERVICE, folder, [nats_dependency(chassis.link)], lambda: 0)
-        local = LocalServices(
-            {
-                job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name: JobServicer(chassis.jobs),
-                status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name: own_status,
-            }
-        )
-        application = app.build(
-            transcoder=Transcoder(channels, local, settings.max_body_bytes),
-            doors=Doors(settings, folder),
-            overview=Overview(channels, addresses, own_status),
-            limit=CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller),
-            ready=lambda: _any_reachable(channels),
-        )
-        server = http_server(application, settings)
+    )
+    application = app.build(
+        transcoder=Transcoder(channels, local, settings.max_body_bytes),
+        doors=Doors(settings, folder),
+        overview=Overview(channels, addresses, own_status),
+        limit=CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller),
+        ready=lambda: _any_reachable(channels),
+    )
 
-        async def serve() -> None:
-            await server.serve_on(listener)
+    async def close() -> None:
+        for channel in channels.values():
+            await channel.close()
 
-        async def close() -> None:
-            for channel in channels.values():
-                await channel.close()
-
-        return Parts(servicers=_passed_through(channels), tasks=[serve], close=[close], status=own_status)
-
-    run_service(SERVICE, settings, settings.gateway_listen, build)
+    return Parts(
+        servicers=_passed_through(channels),
+        tasks=[partial(http_server(application, settings).serve_on, listener)],
+        close=[close],
+        status=own_status,
+    )
 
 
 def _passed_through(channels: Mapping[str, aio.Channel]) -> list[Servicer]:

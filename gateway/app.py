@@ -46,20 +46,8 @@ def build(
     async def status(_request: Request) -> Response:
         return JSONResponse(await overview.status())
 
-    async def openapi(_request: Request) -> Response:
-        return Response(OPENAPI.read_bytes(), media_type="application/json")
-
-    async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-    async def healthy(_request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
     async def readiness(_request: Request) -> Response:
         return PlainTextResponse("ready\n") if ready() else PlainTextResponse("not ready\n", status_code=503)
-
-    async def nothing(request: Request) -> Response:
-        raise problems.no_such_path(request.url.path)
 
     def api(path: str, handler: Handler, methods: Sequence[str] = _READING) -> Route:
         return Route(path, _Endpoint(_as_app(handler), methods=methods, doors=doors, limit=limit))
@@ -69,12 +57,12 @@ def build(
 
     application = Starlette(
         routes=[
-            open_to_all("/healthz", healthy),
+            open_to_all("/healthz", _healthy),
             open_to_all("/readyz", readiness),
             Route("/session", _Endpoint(SessionEndpoint, methods=("GET", "POST", "DELETE"), limit=limit)),
-            api("/metrics", metrics),
+            api("/metrics", _metrics),
             api("/v1/status", status),
-            api("/v1/openapi.json", openapi),
+            api("/v1/openapi.json", _openapi),
             api("/v1", transcoder.answer, _METHODS),
             api("/v1/{path:path}", transcoder.answer, _METHODS),
             # The page and the documentation are the same for everyone, and hold nobody's data.
@@ -84,8 +72,24 @@ def build(
         ]
     )
     application.state.doors = doors
-    application.router.default = _Endpoint(_as_app(nothing), methods=_METHODS)
+    application.router.default = _Endpoint(_as_app(_no_such_path), methods=_METHODS)
     return application
+
+
+async def _healthy(_request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def _metrics(_request: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _openapi(_request: Request) -> Response:
+    return Response(OPENAPI.read_bytes(), media_type="application/json")
+
+
+async def _no_such_path(request: Request) -> Response:
+    raise problems.no_such_path(request.url.path)
 
 
 def _as_app(handler: Handler) -> ASGIApp:

@@ -68,12 +68,7 @@ def train(
         )
         finish(prisma, job, title=created.id, detach=detach)
         if not detach and output.on_terminal():
-            message = created.refresh().message
-            metrics = message.metrics
-            typer.echo(
-                f"{created.name}: held-out FVU {metrics.held_out_fvu:.3f}, L0 {metrics.l0:.1f}, "
-                f"{message.dead_count} dead, {metrics.samples_per_second:,.0f} samples/s"
-            )
+            typer.echo(_summary(created.refresh()))
 
 
 @app.command()
@@ -213,6 +208,14 @@ def _create_or_get(prisma: Prisma, new: _NewRun) -> Run:
         if new.run_id is None:
             raise
     return prisma.runs.get(new.run_id)
+
+
+def _summary(run: Run) -> str:
+    metrics = run.message.metrics
+    return (
+        f"{run.name}: held-out FVU {metrics.held_out_fvu:.3f}, L0 {metrics.l0:.1f}, "
+        f"{run.message.dead_count} dead, {metrics.samples_per_second:,.0f} samples/s"
+    )
 
 
 def _export(run: Run, what: ExportKind, file: Path) -> int:

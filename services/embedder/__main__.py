@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
-from prisma.embedder.v1 import embedder_service_pb2_grpc
+from prisma.embedder.v1.embedder_service_pb2_grpc import add_EmbedderServiceServicer_to_server
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database, database_dependency
 from services.chassis.server import Chassis, Parts, Servicer, run_service
@@ -28,63 +29,50 @@ from services.embedder.worker import SERVICE, EmbedderJobs
 def main() -> None:
     """Runs until SIGTERM."""
     settings = EmbedderSettings()
+    run_service(SERVICE, settings, settings.embedder_listen, partial(_build, settings))
 
-    async def build(chassis: Chassis) -> Parts:
-        folder = settings.data_of(SERVICE)
-        database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
-        blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
-        store, vectors = Store(database, blobs), VectorStore(database, blobs)
-        await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
-        ollama = OllamaProvider(settings.ollama_url)
-        models = EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama})
-        sweeper = Sweeper(store, vectors)
-        servicer = EmbedderServicer(
-            datasets=Datasets(
-                store=store,
-                vectors=vectors,
-                models=models,
-                jobs=chassis.jobs,
-                events=chassis.events,
-                sweep=sweeper.wake,
-            ),
-            imports=Imports(store=store, folder=folder, max_bytes=settings.max_import_bytes),
-            streams=Streams(store, vectors),
-            embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
-            models=models,
-            settings=settings,
-        )
-        jobs = EmbedderJobs(
-            store=store,
-            vectors=vectors,
-            models=models,
-            events=chassis.events,
-            batch_size=settings.embed_batch,
-            ack_wait_seconds=settings.ack_wait_seconds,
-        )
 
-        async def close() -> None:
-            await ollama.close()
-            await asyncio.to_thread(database.close)
+async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
+    folder = settings.data_of(SERVICE)
+    database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+    blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
+    store, vectors = Store(database, blobs), VectorStore(database, blobs)
+    await asyncio.to_thread(_prepare, database, store, vectors, folder)
+    ollama = OllamaProvider(settings.ollama_url)
+    models = EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama})
+    sweeper = Sweeper(store, vectors)
+    datasets = Datasets(
+        store=store, vectors=vectors, models=models, jobs=chassis.jobs, events=chassis.events, sweep=sweeper.wake
+    )
+    servicer = EmbedderServicer(
+        datasets=datasets,
+        imports=Imports(store=store, folder=folder, max_bytes=settings.max_import_bytes),
+        streams=Streams(store, vectors),
+        embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
+        models=models,
+        settings=settings,
+    )
+    jobs = EmbedderJobs(
+        store=store,
+        vectors=vectors,
+        models=models,
+        events=chassis.events,
+        batch_size=settings.embed_batch,
+        ack_wait_seconds=settings.ack_wait_seconds,
+    )
 
-        return Parts(
-            servicers=[
-                Servicer(
-                    embedder_service_pb2_grpc.add_EmbedderServiceServicer_to_server,
-                    servicer,
-                    "prisma.embedder.v1.EmbedderService",
-                )
-            ],
-            kinds=jobs.kinds(),
-            tasks=[sweeper.run],
-            dependencies=[
-                database_dependency(database),
-                blobs_dependency(blobs),
-                ollama.server.dependency(settings, ollama.names),
-            ],
-            close=[close],
-        )
+    async def close() -> None:
+        await ollama.close()
+        await asyncio.to_thread(database.close)
 
-    run_service(SERVICE, settings, settings.embedder_listen, build)
+    ollama_dependency = ollama.server.dependency(settings, ollama.names)
+    return Parts(
+        servicers=[Servicer(add_EmbedderServiceServicer_to_server, servicer, "prisma.embedder.v1.EmbedderService")],
+        kinds=jobs.kinds(),
+        tasks=[sweeper.run],
+        dependencies=[database_dependency(database), blobs_dependency(blobs), ollama_dependency],
+        close=[close],
+    )
 
 
 def _prepare(database: Database, store: Store, vectors: VectorStore, folder: Path) -> None:

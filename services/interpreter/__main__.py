@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
-from prisma.interpreter.v1 import interpreter_service_pb2_grpc
+from prisma.interpreter.v1.interpreter_service_pb2_grpc import add_InterpreterServiceServicer_to_server
 from prisma_common import names
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database, database_dependency
@@ -34,11 +35,7 @@ from services.interpreter.worker import InterpreterJobs
 def main() -> None:
     """Runs until SIGTERM."""
     settings = InterpreterSettings()
-
-    async def build(chassis: Chassis) -> Parts:
-        return await _build(settings, chassis)
-
-    run_service(SERVICE, settings, settings.interpreter_listen, build)
+    run_service(SERVICE, settings, settings.interpreter_listen, partial(_build, settings))
 
 
 async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
@@ -67,41 +64,28 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
     )
-    editor = LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events)
-    requested_jobs = RequestedJobs(starter=starter, cache=cache, labellers=labellers)
+    servicer = InterpreterServicer(
+        explorer=Explorer(cache=cache, upstream=upstream),
+        editor=LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events),
+        labellers=labellers,
+        analyzer=Analyzer(cache=cache, upstream=upstream),
+        jobs=RequestedJobs(starter=starter, cache=cache, labellers=labellers),
+    )
 
     async def close() -> None:
         await upstream.close()
         await ollama.close()
         await asyncio.to_thread(database.close)
 
+    ollama_dependency = ollama.server.dependency(settings, ollama.ids)
     return Parts(
-        servicers=[_servicer(editor, requested_jobs, cache=cache, upstream=upstream, labellers=labellers)],
+        servicers=[
+            Servicer(add_InterpreterServiceServicer_to_server, servicer, "prisma.interpreter.v1.InterpreterService")
+        ],
         kinds=jobs.kinds(),
         tasks=[follower.run, Sweeper(store=store, blobs=blobs, scratch=scratch).run],
-        dependencies=[
-            database_dependency(database),
-            statistics_dependency(blobs),
-            ollama.server.dependency(settings, ollama.ids),
-        ],
+        dependencies=[database_dependency(database), statistics_dependency(blobs), ollama_dependency],
         close=[close],
-    )
-
-
-def _servicer(
-    editor: LabelEditor, jobs: RequestedJobs, *, cache: FeatureCache, upstream: Upstream, labellers: Labellers
-) -> Servicer:
-    servicer = InterpreterServicer(
-        explorer=Explorer(cache=cache, upstream=upstream),
-        editor=editor,
-        labellers=labellers,
-        analyzer=Analyzer(cache=cache, upstream=upstream),
-        jobs=jobs,
-    )
-    return Servicer(
-        interpreter_service_pb2_grpc.add_InterpreterServiceServicer_to_server,
-        servicer,
-        "prisma.interpreter.v1.InterpreterService",
     )
 
 

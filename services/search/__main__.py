@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
-from prisma.search.v1 import search_service_pb2_grpc
+from prisma.search.v1.search_service_pb2_grpc import add_SearchServiceServicer_to_server
 from services.chassis.dependency import Dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
@@ -24,43 +25,38 @@ from services.search.worker import SERVICE, SearchJobs
 def main() -> None:
     """Runs until SIGTERM."""
     settings = SearchSettings()
+    run_service(SERVICE, settings, settings.search_listen, partial(_build, settings))
 
-    async def build(chassis: Chassis) -> Parts:
-        index = await in_thread(open_index, settings)
-        catalog = await in_thread(Catalog, settings.data_of(SERVICE) / "catalog.json")
-        upstream = Upstream(settings)
-        follower = IndexFollower(index, upstream, catalog)
-        jobs = SearchJobs(jobs=chassis.jobs, follower=follower, upstream=upstream, ack_wait=settings.ack_wait_seconds)
-        search = Search(index=index, owners=upstream, catalog=catalog, repair=follower.repair, errors=follower.errors)
-        hints = Follower(chassis.events, [">"], follower.catch_up, every=settings.catch_up_seconds)
 
-        async def scrub() -> None:
-            while True:
-                await asyncio.sleep(settings.search_scrub_seconds)
-                await follower.scrub()
+async def _build(settings: SearchSettings, chassis: Chassis) -> Parts:
+    index = await in_thread(open_index, settings)
+    catalog = await in_thread(Catalog, settings.data_of(SERVICE) / "catalog.json")
+    upstream = Upstream(settings)
+    follower = IndexFollower(index, upstream, catalog)
+    jobs = SearchJobs(jobs=chassis.jobs, follower=follower, upstream=upstream, ack_wait=settings.ack_wait_seconds)
+    search = Search(index=index, owners=upstream, catalog=catalog, repair=follower.repair, errors=follower.errors)
+    servicer = SearchServicer(index=index, search=search, jobs=jobs)
+    hints = Follower(chassis.events, [">"], follower.catch_up, every=settings.catch_up_seconds)
 
-        async def check() -> dict[str, str]:
-            return {"index": await in_thread(index.check)}
+    async def scrub() -> None:
+        while True:
+            await asyncio.sleep(settings.search_scrub_seconds)
+            await follower.scrub()
 
-        async def close() -> None:
-            await upstream.close()
-            await in_thread(index.close)
+    async def check() -> dict[str, str]:
+        return {"index": await in_thread(index.check)}
 
-        return Parts(
-            servicers=[
-                Servicer(
-                    search_service_pb2_grpc.add_SearchServiceServicer_to_server,
-                    SearchServicer(index=index, search=search, jobs=jobs),
-                    "prisma.search.v1.SearchService",
-                )
-            ],
-            kinds=jobs.kinds(),
-            tasks=[hints.run, follower.repair_damage, scrub],
-            dependencies=[Dependency("index", index.name, check)],
-            close=[close],
-        )
+    async def close() -> None:
+        await upstream.close()
+        await in_thread(index.close)
 
-    run_service(SERVICE, settings, settings.search_listen, build)
+    return Parts(
+        servicers=[Servicer(add_SearchServiceServicer_to_server, servicer, "prisma.search.v1.SearchService")],
+        kinds=jobs.kinds(),
+        tasks=[hints.run, follower.repair_damage, scrub],
+        dependencies=[Dependency("index", index.name, check)],
+        close=[close],
+    )
 
 
 def open_index(settings: SearchSettings) -> Index:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from obstore.store import from_url
@@ -33,11 +34,7 @@ from services.trainer.worker import TrainerJobs
 def main() -> None:
     """Runs until SIGTERM."""
     settings = TrainerSettings()
-
-    async def build(chassis: Chassis) -> Parts:
-        return await _build(settings, chassis)
-
-    run_service(SERVICE, settings, settings.trainer_listen, build)
+    run_service(SERVICE, settings, settings.trainer_listen, partial(_build, settings))
 
 
 async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:

@@ -31,22 +31,7 @@ def sae_lens_zip(run: Run, weights: Weights) -> bytes:
 
 def model_card(run: Run, weights: Weights) -> str:
     """What the autoencoder is, what it was trained on and how, and what it reaches; Markdown."""
-    metrics: Mapping[str, Any] = run.metrics or {}
-    evaluation: Mapping[str, Any] = run.evaluation or {}
-    active = f"threshold {weights.threshold:.4g}" if weights.threshold else f"Top-K, k {weights.k}"
-    rows = {
-        "embedding model": run.source.embedding_model,
-        "vectors": f"{0 if run.selection is None else run.selection.row_count:,} of {weights.dimension} numbers",
-        "data fingerprint (SHA-256)": run.fingerprint or "unknown",
-        "latents": f"{weights.latent_count:,}, {active}",
-        "imported from": run.imported_from,
-        "held-out FVU": _number(metrics.get("held_out_fvu")),
-        "L0": _number(evaluation.get("l0") or metrics.get("l0")),
-        "dead latents": _number(None if run.dead_count is None else run.dead_count / weights.latent_count),
-        "kNN overlap@10 of reconstructions": _number(evaluation.get("knn_overlap")),
-        "nDCG@10 of reconstructions": _number(evaluation.get("ndcg")),
-    }
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
+    table = "\n".join(f"| {name} | {value} |" for name, value in _facts(run, weights).items() if value)
     recipe = "\n".join(f"| `{name}` | {value} |" for name, value in (run.config or Config()).to_dict().items())
     return f"""---
 library_name: sae_lens
@@ -70,6 +55,25 @@ vectors as the embedding model gives them.
 |---|---|
 {recipe}
 """
+
+
+def _facts(run: Run, weights: Weights) -> dict[str, str | None]:
+    """What the card's first table says, by name; empty where it is not known."""
+    metrics: Mapping[str, Any] = run.metrics or {}
+    evaluation: Mapping[str, Any] = run.evaluation or {}
+    active = f"threshold {weights.threshold:.4g}" if weights.threshold else f"Top-K, k {weights.k}"
+    return {
+        "embedding model": run.source.embedding_model,
+        "vectors": f"{0 if run.selection is None else run.selection.row_count:,} of {weights.dimension} numbers",
+        "data fingerprint (SHA-256)": run.fingerprint or "unknown",
+        "latents": f"{weights.latent_count:,}, {active}",
+        "imported from": run.imported_from,
+        "held-out FVU": _number(metrics.get("held_out_fvu")),
+        "L0": _number(evaluation.get("l0") or metrics.get("l0")),
+        "dead latents": _number(None if run.dead_count is None else run.dead_count / weights.latent_count),
+        "kNN overlap@10 of reconstructions": _number(evaluation.get("knn_overlap")),
+        "nDCG@10 of reconstructions": _number(evaluation.get("ndcg")),
+    }
 
 
 def _number(value: Any) -> str:

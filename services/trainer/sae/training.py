@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from services.trainer.sae.config import Config
 from services.trainer.sae.engines import NO_LATENTS, Factors, engine_for, join
 from services.trainer.sae.kernels.dtypes import F32, I64
-from services.trainer.sae.vectors import Batches, Vectors, normalization, variation
+from services.trainer.sae.vectors import Batches, Spread, Vectors, normalization, variation
 from services.trainer.sae.weights import Weights
 
 Exchange = Callable[[Factors], list[Factors]]
@@ -74,21 +74,8 @@ class Training:
         spread = normalization(self._vectors, self._batches.train_rows, config.normalization, config.seed)
         self.mean = np.asarray(spread.mean + spread.scale * spread.center, dtype=np.float32)
         """(d,), that of the training rows."""
-        rng = np.random.default_rng([config.seed, 4])
-        n, d = self._plan.latents, self._vectors.dimension
-        directions = rng.standard_normal((n, d), dtype=np.float32)
-        directions[:, spread.constant] = 0  # and they stay 0: a constant dimension needs no latent
-        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), np.float32(1e-30))
-        state: dict[str, NDArray[Any]] = {
-            "W_enc": directions,
-            "b_enc": np.zeros(n, dtype=np.float32),
-            "W_dec": directions,
-            "b_dec": spread.center,
-            "mean": spread.mean,
-            "scale": spread.scale,
-        }
-        self.engine = engine_for(device, self._plan, state)
-        self._last_active = np.zeros(n, dtype=np.int64)
+        self.engine = engine_for(device, self._plan, _initial_state(self._plan.latents, spread, config.seed))
+        self._last_active = np.zeros(self._plan.latents, dtype=np.int64)
         self._threshold = np.zeros(1, dtype=np.float64)
         # When the learning rate begins to fall, and when the training ends; patience may bring both forward.
         total = self.steps_per_epoch * config.epochs
@@ -217,3 +204,19 @@ class Training:
         for name in ("last_active", "threshold", "ends", "best"):
             getattr(self, f"_{name}")[...] = state[name]
         self.step = int(state["step"][0])
+
+
+def _initial_state(latents: int, spread: Spread, seed: int) -> dict[str, NDArray[Any]]:
+    """The parameters before the first step: random directions of norm 1, the same for encoder and decoder."""
+    rng = np.random.default_rng([seed, 4])
+    directions = rng.standard_normal((latents, len(spread.mean)), dtype=np.float32)
+    directions[:, spread.constant] = 0  # and they stay 0: a constant dimension needs no latent
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), np.float32(1e-30))
+    return {
+        "W_enc": directions,
+        "b_enc": np.zeros(latents, dtype=np.float32),
+        "W_dec": directions,
+        "b_dec": spread.center,
+        "mean": spread.mean,
+        "scale": spread.scale,
+    }
