@@ -68,6 +68,7 @@ class NatsLink:
         self._client = Client()
         self._declared = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
+        self._attempted = asyncio.Event()
         self._bucket: KeyValue | None = None
         self._closing = False
         self._bucket_created: str | None = None
@@ -95,6 +96,11 @@ class NatsLink:
         if not self._client.is_closed:
             with suppress(NatsError, OSError, asyncio.TimeoutError):
                 await self._client.close()
+
+    async def attempted(self, *, seconds: float) -> None:
+        """Waits until all is declared or an attempt to connect has failed, at most `seconds`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._attempted.wait(), seconds)
 
     async def ready(self) -> None:
         """Waits until the server is there and all is declared."""
@@ -203,6 +209,7 @@ class NatsLink:
                 await asyncio.sleep(_RECONNECT_SECONDS)
         async with self._declared:
             self.generation += 1
+            self._attempted.set()
             self._declared.notify_all()
 
     async def _declare_bucket(self, stream: JetStreamContext) -> KeyValue:
@@ -240,6 +247,7 @@ class NatsLink:
                 )
 
     async def _on_error(self, error: Exception) -> None:
+        self._attempted.set()
         _log.debug("nats", error=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:

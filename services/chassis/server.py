@@ -39,6 +39,8 @@ from services.chassis.status import StatusServicer
 
 _STREAMS_FACTOR = 4
 """gRPC itself refuses calls beyond this multiple of the limit, before their key is looked at."""
+_MESSAGE_SERVER_SECONDS = 10.0
+"""How long the first call waits for a message server that accepts connections: until then no job can start."""
 
 _log = logs.get(__name__)
 
@@ -117,6 +119,7 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         )
         server = _Server(name, settings, listen=listen, keys=keys)
         server.add(*_common_servicers(jobs, status), *parts.servicers)
+        await link.attempted(seconds=_MESSAGE_SERVER_SECONDS)
         await server.start()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(task()) for task in parts.tasks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -66,6 +67,30 @@ def test_without_its_message_server_a_process_serves_and_says_what_it_cannot(tmp
             assert "nats" in status.message
     finally:
         process.kill()
+
+
+async def test_the_first_call_can_start_a_job_though_the_message_server_is_slow(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            await asyncio.sleep(0.1)
+            writer.write(data)
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
+        await asyncio.gather(forward(reader, server_writer), forward(server_reader, writer))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as proxy:
+        process = embedder(tmp_path, f"nats://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        await asyncio.to_thread(process.start)
+        try:
+            async with grpc.aio.insecure_channel(process.address) as channel:
+                jobs = job_pb2_grpc.JobServiceStub(channel)
+                assert (await jobs.ListJobs(job_pb2.ListJobsRequest())).jobs == []
+        finally:
+            process.kill()
 
 
 def test_with_keys_only_those_who_show_one_get_in_and_health_is_open(tmp_path: Path, nats_server: NatsServer) -> None:
