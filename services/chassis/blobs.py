@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -231,10 +232,15 @@ class Blobs:
                 self.record(connection, blobs)
         return len(missing)
 
-    def scrub(self) -> ScrubReport:
-        """Reads every recorded blob, locally and in the object store, and compares it with its record."""
+    def scrub(self, stop: threading.Event | None = None) -> ScrubReport:
+        """Reads every recorded blob, locally and in the object store, and compares it with its record.
+
+        stop: ends the scrub early once it is set.
+        """
         checked, damages, repaired = 0, list[BlobDamaged](), list[str]()
         for blob in self._all_recorded():
+            if stop is not None and stop.is_set():
+                break
             checked += 1
             try:
                 if self._scrub_one(blob):
@@ -429,33 +435,50 @@ def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
         yield items[start : start + _RECORDS_AT_ONCE]
 
 
-def blobs_dependency(blobs: Blobs) -> Dependency:
-    """A service's stored files as a dependency that its status shows: degraded once damage was found."""
+def blobs_dependency(blobs: Blobs, name: str, advice: str) -> Dependency:
+    """A service's stored files as a dependency that its status shows: degraded once damage was found.
+
+    name: what the files hold. advice: what repairs them.
+    """
 
     async def check() -> Mapping[str, str]:
         if damages := blobs.damages:
-            raise damages[0]
+            paths = ", ".join(damage.path for damage in damages[:5])
+            raise BlobDamaged(paths, f"is damaged ({len(damages):,} files); {advice}")
         return {}
 
-    return Dependency("stored files", str(blobs.folder), check, essential=False)
+    return Dependency(name, str(blobs.folder), check, essential=False)
 
 
 class Scrubber:
-    """Reads all blobs of a service regularly, so that damage is found before a backup of it replaces good ones."""
+    """Reads all blobs of a service regularly, so that damage is found before a backup of it replaces good ones.
 
-    def __init__(self, blobs: Blobs, *, every: timedelta = timedelta(days=1)) -> None:
+    When it did so last is stored beside the blobs: restarts neither repeat a scrub nor put it off for ever.
+    """
+
+    def __init__(self, blobs: Blobs, *, every_seconds: float) -> None:
         self._blobs = blobs
-        self._every = every
+        self._every_seconds = every_seconds
+        self._last = blobs.folder.parent / "last-scrub"
 
     async def run(self) -> None:
         """Scrubs until cancelled; damage is logged, and shown by the status."""
+        if not self._last.exists():
+            self._last.touch()
         while True:
-            await asyncio.sleep(self._every.total_seconds())
+            await asyncio.sleep(max(0.0, self._last.stat().st_mtime + self._every_seconds - time.time()))
+            self._last.touch()
             try:
-                report = await asyncio.to_thread(self._blobs.scrub)
+                await self._scrub()
             except (OSError, PrismaError, BaseError) as error:
                 _log.warning("stored files cannot be checked; retried later", error=str(error))
-                continue
-            for damage in report.damages:
-                _log.error("stored file is damaged", blob=damage.path, problem=damage.problem)
-            _log.info("stored files checked", count=report.checked, damaged=len(report.damages))
+
+    async def _scrub(self) -> None:
+        stop = threading.Event()
+        try:
+            report = await asyncio.to_thread(self._blobs.scrub, stop)
+        finally:
+            stop.set()
+        for damage in report.damages:
+            _log.error("stored file is damaged", blob=damage.path, problem=damage.problem)
+        _log.info("stored files checked", count=report.checked, damaged=len(report.damages))

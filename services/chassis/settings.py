@@ -61,6 +61,8 @@ class ChassisSettings(BaseSettings):
     """Of these, the calls of one API key."""
     catch_up_seconds: float = Field(default=60.0, gt=0)
     """How often those who derive data ask for changes without a hint."""
+    scrub_seconds: float = Field(default=86_400.0, gt=0)
+    """How often a service reads all its stored files, to find damage."""
     ack_wait_seconds: float = Field(default=30.0, gt=0)
     """How long a worker may be silent before its job is given to another."""
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from prisma.embedder.v1.embedder_service_pb2_grpc import add_EmbedderServiceServicer_to_server
-from services.chassis.blobs import Blobs, Records
+from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database, database_dependency
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.embedder.datasets import Datasets
@@ -20,10 +20,12 @@ from services.embedder.servicer import EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.embedder.store import Store
 from services.embedder.streams import Streams
-from services.embedder.sweeping import Sweeper, blobs_dependency
+from services.embedder.sweeping import Sweeper
 from services.embedder.tables import BLOBS
 from services.embedder.vector_store import VectorStore
 from services.embedder.worker import SERVICE, EmbedderJobs
+
+_ADVICE = "`prisma embed --again` embeds their documents again"
 
 
 def main() -> None:
@@ -69,8 +71,8 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     return Parts(
         servicers=[Servicer(add_EmbedderServiceServicer_to_server, servicer, "prisma.embedder.v1.EmbedderService")],
         kinds=jobs.kinds(),
-        tasks=[sweeper.run],
-        dependencies=[database_dependency(database), blobs_dependency(blobs), ollama_dependency],
+        tasks=[sweeper.run, Scrubber(blobs, every_seconds=settings.scrub_seconds).run],
+        dependencies=[database_dependency(database), blobs_dependency(blobs, "vectors", _ADVICE), ollama_dependency],
         close=[close],
     )
 

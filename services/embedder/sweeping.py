@@ -1,15 +1,12 @@
-"""Looks after stored data: finishes deletions, deletes orphaned files, and reports damage."""
+"""Looks after stored data: finishes deletions and deletes orphaned files."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.chassis import logs
-from services.chassis.blobs import BlobDamaged, Blobs
-from services.chassis.dependency import Dependency
 from services.chassis.errors import PrismaError
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
@@ -49,15 +46,3 @@ class Sweeper:
         self._store.sweep_answers()
         for path in self._vectors.sweep_orphans():
             _log.info("orphan deleted", path=path)
-
-
-def blobs_dependency(blobs: Blobs) -> Dependency:
-    """The entry for stored files in this process's status: down when files are damaged, and which."""
-
-    async def facts() -> Mapping[str, str]:
-        if damages := blobs.damages:
-            paths = ", ".join(damage.path for damage in damages[:5])
-            raise BlobDamaged(paths, f"is damaged ({len(damages):,} files); `prisma embed --again` embeds again")
-        return {}
-
-    return Dependency("vectors", str(blobs.folder), facts, essential=False)

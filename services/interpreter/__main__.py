@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prisma.interpreter.v1.interpreter_service_pb2_grpc import add_InterpreterServiceServicer_to_server
 from prisma_common import names
-from services.chassis.blobs import Blobs, Records
+from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database, database_dependency
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
@@ -25,7 +25,7 @@ from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.ollama import OllamaChat
 from services.interpreter.servicer import InterpreterServicer
 from services.interpreter.settings import InterpreterSettings
-from services.interpreter.storage import Sweeper, prepare, statistics_dependency
+from services.interpreter.storage import Sweeper, prepare
 from services.interpreter.store import Store
 from services.interpreter.tables import BLOBS
 from services.interpreter.upstream import Upstream
@@ -83,8 +83,16 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
             Servicer(add_InterpreterServiceServicer_to_server, servicer, "prisma.interpreter.v1.InterpreterService")
         ],
         kinds=jobs.kinds(),
-        tasks=[follower.run, Sweeper(store=store, blobs=blobs, scratch=scratch).run],
-        dependencies=[database_dependency(database), statistics_dependency(blobs), ollama_dependency],
+        tasks=[
+            follower.run,
+            Sweeper(store=store, blobs=blobs, scratch=scratch).run,
+            Scrubber(blobs, every_seconds=settings.scrub_seconds).run,
+        ],
+        dependencies=[
+            database_dependency(database),
+            blobs_dependency(blobs, "statistics", "statistics are computed again"),
+            ollama_dependency,
+        ],
         close=[close],
     )
 

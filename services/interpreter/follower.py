@@ -55,14 +55,20 @@ class RunFollower:
             await asyncio.to_thread(self._blobs.delete, statistics_files.run_folder(run.uid))
 
     async def _update(self, run: Run) -> None:
-        """Starts the computation of a run's statistics where there are none of its current codes."""
+        """Starts the computation of a run's statistics where there are no intact ones of its current codes."""
         version = (await self._cache.interpretation(run)).statistics
         if version is None:
             await self._starter.compute_statistics(run)
-        elif version.revision > run.revision or not await self._continues(run, version):
+        elif (
+            self._is_damaged(run, version) or version.revision > run.revision or not await self._continues(run, version)
+        ):
             await self._starter.recompute_statistics(run, version.attempt)
         elif version.revision < run.revision:
             await self._starter.compute_statistics(run)
+
+    def _is_damaged(self, run: Run, version: StatisticsVersion) -> bool:
+        folder = statistics_files.folder_of(run.uid, version.attempt)
+        return any(damage.path.startswith(f"{folder}/") for damage in self._blobs.damages)
 
     async def _continues(self, run: Run, version: StatisticsVersion) -> bool:
         """Whether the codes that statistics were computed from are still the run's: false after a restore."""

@@ -1,17 +1,15 @@
-"""Looks after stored files: prepares them at start, deletes orphans, reports damage."""
+"""Looks after stored files: prepares them at start, deletes orphans."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from services.chassis import logs
-from services.chassis.blobs import ORPHAN_SECONDS, BlobDamaged, Blobs
+from services.chassis.blobs import ORPHAN_SECONDS, Blobs
 from services.chassis.database import Database
-from services.chassis.dependency import Dependency
 from services.chassis.errors import PrismaError
 from services.interpreter import statistics_files
 from services.interpreter.store import Store
@@ -58,15 +56,3 @@ def prepare(database: Database, store: Store, blobs: Blobs) -> None:
     store.begin_histories()
     folders = store.statistics_folders()
     blobs.adopt_unrecorded(path for uid, attempt in folders for path in statistics_files.paths_of(uid, attempt))
-
-
-def statistics_dependency(blobs: Blobs) -> Dependency:
-    """The entry for stored statistics in this process's status: down while files are damaged, and which."""
-
-    async def facts() -> Mapping[str, str]:
-        if damages := blobs.damages:
-            paths = ", ".join(damage.path for damage in damages[:5])
-            raise BlobDamaged(paths, f"is damaged ({len(damages):,} files); statistics are computed again")
-        return {}
-
-    return Dependency("statistics", str(blobs.folder), facts, essential=False)

@@ -40,7 +40,7 @@ async def _build(settings: SearchSettings, chassis: Chassis) -> Parts:
 
     async def scrub() -> None:
         while True:
-            await asyncio.sleep(settings.search_scrub_seconds)
+            await asyncio.sleep(settings.scrub_seconds)
             await follower.scrub()
 
     async def check() -> dict[str, str]:

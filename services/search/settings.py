@@ -13,8 +13,6 @@ class SearchSettings(ChassisSettings):
 
     search_listen: str = addresses.SEARCH
     """Address that it listens on."""
-    search_scrub_seconds: float = Field(default=86_400.0, gt=0)
-    """Seconds between two verifications of all files of the embedded index."""
     opensearch_url: SecretStr | None = None
     """Address of an OpenSearch cluster, with user and password if it needs them; none for the embedded index."""
     opensearch_prefix: str = Field(default="prisma", pattern=r"^[a-z0-9][a-z0-9.]{0,30}$")

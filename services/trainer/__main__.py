@@ -10,7 +10,7 @@ from obstore.store import from_url
 
 from prisma.trainer.v1.trainer_service_pb2_grpc import add_TrainerServiceServicer_to_server
 from prisma_common import names
-from services.chassis.blobs import Blobs, Records
+from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.channels import open_channel
 from services.chassis.database import Database, database_dependency
 from services.chassis.events import Follower
@@ -18,7 +18,7 @@ from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.trainer.autoencoders import Autoencoders
 from services.trainer.encoding import DatasetEncoder
 from services.trainer.following import DatasetFollower
-from services.trainer.housekeeping import Housekeeping, files_dependency
+from services.trainer.housekeeping import Housekeeping
 from services.trainer.lifecycle import Runs
 from services.trainer.sae.devices import device_of
 from services.trainer.servicer import TrainerServicer
@@ -29,6 +29,8 @@ from services.trainer.upstream import Embedder
 from services.trainer.vector_cache import VectorCache
 from services.trainer.weight_import import WeightImports
 from services.trainer.worker import TrainerJobs
+
+_ADVICE = "codes are written again, weights come back from a backup (`prisma restore`)"
 
 
 def main() -> None:
@@ -81,18 +83,19 @@ async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
         await asyncio.to_thread(database.close)
 
     seconds = settings.catch_up_seconds
-    changes = DatasetFollower(store=store, embedder=embedder, jobs=chassis.jobs)
+    changes = DatasetFollower(store=store, blobs=blobs, embedder=embedder, jobs=chassis.jobs)
     tasks = [
         Follower(chassis.events, [names.DATASET_DELETED], housekeeping.follow_deletions, every=seconds).run,
         Follower(chassis.events, [names.DATASET_CHANGED, names.RUN_CHANGED], changes.follow, every=seconds).run,
         jobs.compile_kernels,
+        Scrubber(blobs, every_seconds=settings.scrub_seconds).run,
     ]
     servicer = TrainerServicer(runs=runs, autoencoders=autoencoders, store=store)
     return Parts(
         servicers=[Servicer(add_TrainerServiceServicer_to_server, servicer, "prisma.trainer.v1.TrainerService")],
         kinds=jobs.kinds(),
         tasks=tasks,
-        dependencies=[database_dependency(database), files_dependency(blobs)],
+        dependencies=[database_dependency(database), blobs_dependency(blobs, "weights and codes", _ADVICE)],
         close=[close],
     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prisma_common.wire import Codes, concatenate
 from services.chassis import names
-from services.chassis.blobs import Blobs
+from services.chassis.blobs import BlobDamaged, Blobs
 from services.chassis.errors import PrismaError
 from services.chassis.job_context import JobContext
 from services.trainer.autoencoders import Autoencoders
@@ -53,7 +53,8 @@ class DatasetEncoder:
     async def update(self, run: Run, context: JobContext) -> Run:
         """Encodes what has changed since the run's codes were written, in one commit; returns the run as it is then.
 
-        After a restore of the dataset, all rows are encoded again. Raises RunNotFound, StorageFull.
+        After a restore of the dataset, and where codes are damaged, all rows are encoded again. Raises RunNotFound,
+        StorageFull.
         """
         folder = f"{run.folder}/{CODES_FOLDER}{names.new_uid()}"
         committed = False
@@ -62,6 +63,8 @@ class DatasetEncoder:
             codes = await asyncio.to_thread(self._new_codes, run, changes)
             await context.prove()
             updated, committed = await asyncio.to_thread(self._store.commit_codes, run, codes)
+            if committed and codes.replaces_all:
+                await asyncio.to_thread(self._delete_damaged, run)
             return updated
         finally:
             if not committed:
@@ -73,7 +76,7 @@ class DatasetEncoder:
         return self._latent_counts(run, index, np.empty(0, np.uint64))
 
     async def _read_changes(self, run: Run, folder: str, context: JobContext) -> _Changes:
-        if run.coded_history is None:  # written by a version without histories
+        if run.coded_history is None:  # damaged, or written by a version without histories
             return await self._encode(run, folder, context, replaces_all=True)
         try:
             return await self._encode(run, folder, context, replaces_all=False)
@@ -112,7 +115,7 @@ class DatasetEncoder:
     def _new_codes(self, run: Run, changes: _Changes) -> NewCodes:
         run, index = self._store.code_index(run)
         writer = changes.writer
-        present, added = self._rows(index), writer.rows
+        present, added = self._rows(index, replaces_all=changes.replaces_all), writer.rows
         if changes.replaces_all:
             hidden, remaining = np.setdiff1d(present, added), added
             counts = writer.latent_counts
@@ -132,9 +135,24 @@ class DatasetEncoder:
             replaces_all=changes.replaces_all,
         )
 
-    def _rows(self, index: CodeIndex) -> Rows:
-        parts = [index.living(self._autoencoders.load(file), file).rows for file in index.files]
-        return np.concatenate([np.empty(0, np.uint64), *parts])
+    def _delete_damaged(self, run: Run) -> None:
+        """Deletes damaged files of codes, which nothing names any more."""
+        for damage in self._blobs.damages:
+            if damage.path.startswith(f"{run.folder}/") and damage.path != run.weights:
+                self._blobs.delete(damage.path)
+
+    def _rows(self, index: CodeIndex, *, replaces_all: bool) -> Rows:
+        """The rows that have codes; if all are replaced, a damaged file counts as having all rows of its range."""
+        parts = [np.empty(0, np.uint64)]
+        for file in index.files:
+            try:
+                parts.append(index.living(self._autoencoders.load(file), file).rows)
+            except BlobDamaged:
+                first_row, last_row = file.shard.first_row, file.shard.last_row
+                if not replaces_all or first_row is None or last_row is None:
+                    raise
+                parts.append(np.arange(first_row, last_row + 1, dtype=np.uint64))
+        return np.concatenate(parts)
 
     def _latent_counts(self, run: Run, index: CodeIndex, without: Rows) -> NDArray[np.int64]:
         counts = np.zeros(run.latent_count or 0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Notices that documents were embedded or deleted after runs were trained, and starts jobs that update the codes."""
+"""Notices damaged codes and documents that were embedded or deleted after a training, and starts jobs that encode."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from prisma.trainer.v1.trainer_service_pb2 import EncodeDatasetRequest
 from prisma_common import names as resource_names
+from services.chassis.blobs import Blobs
 from services.chassis.errors import Code, PrismaError
 from services.chassis.jobs import Jobs
 from services.trainer.runs import Coverage, Dataset, Run
@@ -19,16 +20,20 @@ from services.trainer.upstream import HISTORY_CHANGED, Embedder
 class DatasetFollower:
     """Compares what runs have codes of with what their datasets have."""
 
-    def __init__(self, *, store: Store, embedder: Embedder, jobs: Jobs) -> None:
+    def __init__(self, *, store: Store, blobs: Blobs, embedder: Embedder, jobs: Jobs) -> None:
         self._store = store
+        self._blobs = blobs
         self._embedder = embedder
         self._jobs = jobs
 
     async def follow(self, names: frozenset[str] | None) -> None:
-        """Starts a job for each trained run whose dataset has changed. Raises Unavailable.
+        """Starts a job for each trained run whose dataset has changed or whose codes are damaged. Raises Unavailable.
 
         names: datasets and runs to look at; None for all.
         """
+        damaged = {damage.path for damage in self._blobs.damages}
+        if damaged:
+            await asyncio.to_thread(self._store.forget_damaged_codes, damaged)
         by_dataset: dict[str, list[Run]] = defaultdict(list)
         for run in await asyncio.to_thread(self._store.living_runs):
             if run.trained and (names is None or names & {run.name, run.source.dataset}):
@@ -41,7 +46,8 @@ class DatasetFollower:
                     continue  # its tombstone deletes the runs
                 raise
             for run in runs:
-                if run.source.dataset_uid == dataset.source.dataset_uid:
+                can_encode = run.weights not in damaged
+                if can_encode and run.source.dataset_uid == dataset.source.dataset_uid:
                     await self._follow(run, dataset)
 
     async def _follow(self, run: Run, dataset: Dataset) -> None:

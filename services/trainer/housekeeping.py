@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from prisma_common import names as resource_names
-from services.chassis.blobs import BlobDamaged, Blobs
-from services.chassis.dependency import Dependency
+from services.chassis.blobs import Blobs
 from services.chassis.events import Events
 from services.chassis.jobs import Jobs
 from services.trainer.store import Store
@@ -64,16 +63,3 @@ class Housekeeping:
     def _folders_of_deleted_runs(self) -> list[str]:
         recorded, deleted = self._store.recorded_folders(), self._store.deleted_folders()
         return [folder for folder in deleted if folder in recorded or (self._blobs.folder / folder).exists()]
-
-
-def files_dependency(blobs: Blobs) -> Dependency:
-    """Stored files in the process's status: down if some are damaged, and which."""
-
-    async def check() -> Mapping[str, str]:
-        damages = blobs.damages
-        if damages:
-            paths = ", ".join(damage.path for damage in damages[:5])
-            raise BlobDamaged(paths, f"is damaged ({len(damages):,} files)")
-        return {}
-
-    return Dependency("weights and codes", str(blobs.folder), check, essential=False)

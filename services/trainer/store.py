@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -284,6 +284,13 @@ class Store:
             values = {"coded_revision": coverage.revision, "coded_history": coverage.history}
             same = (RUNS.c.uid == run.uid) & (RUNS.c.revision == run.revision)
             connection.execute(update(RUNS).where(same).values(values))
+
+    def forget_damaged_codes(self, paths: Collection[str]) -> None:
+        """Has all codes of the runs with codes in these files written again: they count as those of no dataset."""
+        damaged = select(CODE_SHARDS.c.run_uid).where(CODE_SHARDS.c.path.in_(paths))
+        with self._database.write() as connection:
+            forgotten = {"coded_revision": None, "coded_history": None}
+            connection.execute(update(RUNS).where(RUNS.c.uid.in_(damaged)).values(forgotten))
 
     def blobs_of_runs(self) -> list[str]:
         """Paths of the blobs of all trained runs."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
+from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database
 from services.chassis.errors import Code
 from tests.chassis.owner import BLOBS
@@ -205,6 +207,38 @@ def test_a_scrub_finds_all_damage(database: Database, open_blobs: Open, damage: 
     report = open_blobs().scrub()
     assert report.checked == 5
     assert [found.path for found in report.damages] == ["a/1", "a/3"]
+
+
+async def test_the_scrubber_finds_damage_that_nothing_reads_and_the_status_names_it(
+    database: Database, open_blobs: Open
+) -> None:
+    blobs = open_blobs()
+    record(database, blobs, *(blobs.put(f"a/{number}", [b"x" * 100]) for number in range(3)))
+    flip_a_bit(blobs.folder / "a/1")
+    last = blobs.folder.parent / "last-scrub"
+    last.touch()
+    os.utime(last, (0, 0))  # by an earlier process, long ago: the next one does not wait another hour
+    status = blobs_dependency(blobs, "files", "restore them")
+    assert not (await status.state()).message
+    scrubber = asyncio.create_task(Scrubber(blobs, every_seconds=3600).run())
+    for _ in range(1000):
+        if blobs.damages:
+            break
+        await asyncio.sleep(0.01)
+    scrubber.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scrubber
+    assert last.stat().st_mtime > 0
+    state = await status.state()
+    assert "a/1" in state.message
+    assert "restore them" in state.message
+
+
+def test_a_scrub_ends_early_when_its_process_stops(database: Database, open_blobs: Open) -> None:
+    blobs, stop = open_blobs(), threading.Event()
+    record(database, blobs, blobs.put("a/1", [b"x"]))
+    stop.set()
+    assert blobs.scrub(stop).checked == 0
 
 
 def test_a_scrub_repairs_the_cache_and_reads_the_object_store(

@@ -17,7 +17,12 @@ def embedder(nats_server: NatsServer, tmp_path: Path) -> Iterator[ServiceProcess
     process = ServiceProcess(
         "embedder",
         tmp_path,
-        {"PRISMA_NATS_URL": nats_server.url, "PRISMA_EMBED_BATCH": "16", "PRISMA_ACK_WAIT_SECONDS": "2"},
+        {
+            "PRISMA_NATS_URL": nats_server.url,
+            "PRISMA_EMBED_BATCH": "16",
+            "PRISMA_ACK_WAIT_SECONDS": "2",
+            "PRISMA_SCRUB_SECONDS": "1",
+        },
     )
     process.start()
     yield process

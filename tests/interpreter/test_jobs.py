@@ -230,6 +230,17 @@ async def test_damaged_statistics_are_told_and_computed_again(interpreter: Inter
     assert (await interpreter.cache.features("runs/r")).count == LATENTS
 
 
+async def test_damage_that_a_scrub_finds_is_computed_again(interpreter: Interpreter) -> None:
+    await run_statistics(interpreter)
+    ((uid, attempt),) = interpreter.store.statistics_folders()
+    await interpreter.follower.catch_up(None)
+    assert interpreter.starter.requested == []
+    (interpreter.blobs.folder / statistics_files.folder_of(uid, attempt) / "density.npy").unlink()
+    interpreter.blobs.scrub()
+    await interpreter.follower.catch_up(None)
+    assert interpreter.starter.requested == [attempt]
+
+
 async def test_statistics_follow_new_codes_and_restored_ones(interpreter: Interpreter) -> None:
     await interpreter.follower.catch_up(None)
     assert interpreter.starter.requested == ["revision 1"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.blobs import BlobDamaged, Blobs, Records
+from services.chassis.blobs import BlobDamaged, Blobs, Records, blobs_dependency
 from services.chassis.database import Database
 from services.chassis.startup import StartRefused
 from services.interpreter import storage
@@ -73,7 +73,7 @@ async def test_damage_is_in_the_status_until_statistics_are_computed_again(
     compute_statistics(store, blobs)
     path = f"statistics/{RUN.uid}/first/density.npy"
     (blobs.folder / path).unlink()
-    status = storage.statistics_dependency(blobs)
+    status = blobs_dependency(blobs, "statistics", "statistics are computed again")
     with pytest.raises(BlobDamaged):
         blobs.local(path)
     assert "damaged" in (await status.state()).message
