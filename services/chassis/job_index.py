@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nats.js.errors import NotFoundError
 
 from prisma.common.v1.job_pb2 import Job
+from services.chassis.job_transitions import TERMINAL
 from services.chassis.nats import BUCKET, NatsLink
 
 _PREFIX = f"$KV.{BUCKET}.index"
@@ -81,7 +83,7 @@ def day_of(milliseconds: int) -> int:
 
 
 class JobIndex:
-    """The indexes. All methods raise nats.errors.Error, TimeoutError and NatsUnavailable in an outage."""
+    """The indexes. All methods raise NatsUnavailable in an outage."""
 
     def __init__(self, link: NatsLink) -> None:
         self._link = link
@@ -90,12 +92,15 @@ class JobIndex:
         """Enters a job that has not ended in all indexes. Repeating it changes nothing."""
         await self._put([_time_subject(entry_of(job)), *_resource_subjects(job), *_active_subjects(job)])
 
-    async def add_ended(self, job: Job) -> None:
-        """Enters a job that has ended."""
-        await self._put([_time_subject(entry_of(job)), *_resource_subjects(job)])
+    async def enter(self, job: Job) -> None:
+        """Enters a job that an index lacks, as one of an older version."""
+        if job.state not in TERMINAL:
+            await self.add(job)
+        else:
+            await self._put([_time_subject(entry_of(job)), *_resource_subjects(job)])
 
     async def activate(self, job: Job) -> None:
-        """Enters a job that is started again among the active ones."""
+        """Enters a job that is started again among the active ones, before its record says so."""
         await self._put(_active_subjects(job))
 
     async def deactivate(self, job: Job) -> None:
@@ -107,7 +112,7 @@ class JobIndex:
         await self._remove([*_active_subjects(job), *_resource_subjects(job), _time_subject(entry_of(job))])
 
     async def remove_entry(self, entry: IndexEntry) -> None:
-        """Removes an entry that no record stands behind from all indexes."""
+        """Removes an entry that has no record from all indexes."""
         await self._remove([f"{_PREFIX}.{index}.*.{entry}" for index in ("active", "resource", "time")])
 
     async def all(self, *, service: str = "*") -> list[IndexEntry]:
@@ -123,25 +128,27 @@ class JobIndex:
         return await self._entries(f"resource.{_hash(resource)}.*.*.*.*")
 
     async def active(self, *, resource: str | None = None, service: str = "*", kind: str = "*") -> list[IndexEntry]:
-        """The jobs that have not ended, the newest first."""
+        """The jobs that have not ended, the newest first; a job that ended just now may be among them."""
         return await self._entries(f"active.{'*' if resource is None else _hash(resource)}.*.{service}.{kind}.*")
 
     async def _entries(self, pattern: str) -> list[IndexEntry]:
-        subjects = await self._link.subjects(f"KV_{BUCKET}", f"{_PREFIX}.{pattern}")
+        subjects = await self._link.call(lambda: self._link.subjects(f"KV_{BUCKET}", f"{_PREFIX}.{pattern}"))
         entries = {IndexEntry.of_subject(subject) for subject in subjects}
         return sorted(entries, key=lambda entry: entry.newest_first)
 
     async def _put(self, subjects: Iterable[str]) -> None:
-        await asyncio.gather(*(self._link.stream.publish(subject, b"") for subject in subjects))
+        await self._link.call(
+            lambda: asyncio.gather(*(self._link.stream.publish(subject, b"") for subject in subjects))
+        )
 
     async def _remove(self, subjects: Iterable[str]) -> None:
         """Removes the keys and leaves no markers: those of a KV deletion would be listed as keys."""
-        try:
-            await asyncio.gather(
-                *(self._link.stream.purge_stream(f"KV_{BUCKET}", subject=subject) for subject in subjects)
+        with suppress(NotFoundError):
+            await self._link.call(
+                lambda: asyncio.gather(
+                    *(self._link.stream.purge_stream(f"KV_{BUCKET}", subject=subject) for subject in subjects)
+                )
             )
-        except NotFoundError:
-            return
 
 
 def _time_subject(entry: IndexEntry) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from nats.errors import Error as NatsError
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NotFoundError
 
 from prisma.common.v1.job_pb2 import Job, JobMessage, JobRecord
@@ -19,7 +17,6 @@ from services.chassis.nats import BUCKET, DEAD, JOBS, NatsLink, NatsUnavailable
 
 __all__ = ["TERMINAL", "JobNotFound", "JobStore", "StoredJob"]
 _READS_AT_ONCE = 64
-_T = TypeVar("_T")
 
 
 class JobNotFound(NotFound):
@@ -42,20 +39,20 @@ class StoredJob:
 
 
 class JobStore:
-    """Records of jobs, their indexes, and their messages. All methods raise NatsUnavailable in an outage."""
+    """Records of jobs, and their messages. All methods raise NatsUnavailable in an outage."""
 
     def __init__(self, link: NatsLink) -> None:
         self._link = link
-        self._index = JobIndex(link)
+        self.index = JobIndex(link)
 
     # Records
 
     async def create(self, record: JobRecord) -> StoredJob | None:
         """Stores a new record; None if there is one of this name."""
-        await self._call(lambda: self._index.add(record.job))
+        await self.index.add(record.job)
         key = _key(record.job.name)
         try:
-            revision = await self._call(lambda: self._link.bucket.create(key, record.SerializeToString()))
+            revision = await self._link.call(lambda: self._link.bucket.create(key, record.SerializeToString()))
         except KeyWrongLastSequenceError:
             await self._remove_if_stale(record.job)
             return None
@@ -78,7 +75,7 @@ class JobStore:
     async def find(self, name: str) -> StoredJob | None:
         """The record of a job, if there is one."""
         try:
-            entry = await self._call(lambda: self._link.bucket.get(_key(name)))
+            entry = await self._link.call(lambda: self._link.bucket.get(_key(name)))
         except (KeyNotFoundError, NotFoundError):
             return None
         assert entry.revision is not None
@@ -101,14 +98,14 @@ class JobStore:
         record.job.update_time.CopyFrom(now())
         data = record.SerializeToString()
         try:
-            revision = await self._call(
+            revision = await self._link.call(
                 lambda: self._link.bucket.update(_key(record.job.name), data, last=stored.revision)
             )
         except KeyWrongLastSequenceError:
             return None
         if record.job.state in TERMINAL:
             with contextlib.suppress(NatsUnavailable):  # the sweeper does it later
-                await self.deactivate(record.job)
+                await self.index.deactivate(record.job)
         return StoredJob(record, revision)
 
     async def change(self, name: str, change: Callable[[JobRecord], bool]) -> StoredJob:
@@ -127,51 +124,14 @@ class JobStore:
     async def delete(self, job: Job) -> None:
         """Deletes a job's record, then its index entries."""
         subject = f"$KV.{BUCKET}.{_key(job.name)}"
-        await self._call(lambda: self._link.stream.purge_stream(f"KV_{BUCKET}", subject=subject))
-        await self._call(lambda: self._index.remove(job))
+        await self._link.call(lambda: self._link.stream.purge_stream(f"KV_{BUCKET}", subject=subject))
+        await self.index.remove(job)
 
     async def names(self, service: str) -> set[str]:
         """The names of all records of a service."""
         prefix = f"$KV.{BUCKET}."
-        subjects = await self._call(lambda: self._link.subjects(f"KV_{BUCKET}", f"{prefix}{service}.*"))
+        subjects = await self._link.call(lambda: self._link.subjects(f"KV_{BUCKET}", f"{prefix}{service}.*"))
         return {f"jobs/{subject.removeprefix(prefix)}" for subject in subjects}
-
-    # Indexes
-
-    async def all_entries(self, service: str = "*") -> list[IndexEntry]:
-        """All jobs, the newest first."""
-        return await self._call(lambda: self._index.all(service=service))
-
-    async def entries_of_day(self, day: int) -> list[IndexEntry]:
-        """The jobs submitted on a day (days since 1970, UTC), the newest first."""
-        return await self._call(lambda: self._index.of_day(day))
-
-    async def entries_of_resource(self, resource: str) -> list[IndexEntry]:
-        """The jobs on a resource, the newest first."""
-        return await self._call(lambda: self._index.of_resource(resource))
-
-    async def active_entries(
-        self, *, resource: str | None = None, service: str = "*", kind: str = "*"
-    ) -> list[IndexEntry]:
-        """The jobs that have not ended, the newest first; a job that ended just now may be among them."""
-        return await self._call(lambda: self._index.active(resource=resource, service=service, kind=kind))
-
-    async def activate(self, job: Job) -> None:
-        """Enters a job among the active ones, before its record says so."""
-        await self._call(lambda: self._index.activate(job))
-
-    async def deactivate(self, job: Job) -> None:
-        """Removes a job that has ended from the active ones."""
-        await self._call(lambda: self._index.deactivate(job))
-
-    async def enter(self, job: Job) -> None:
-        """Enters a job that an index lacks, as one of an older version."""
-        add = self._index.add_ended if job.state in TERMINAL else self._index.add
-        await self._call(lambda: add(job))
-
-    async def remove_entry(self, entry: IndexEntry) -> None:
-        """Removes an index entry that has no record."""
-        await self._call(lambda: self._index.remove_entry(entry))
 
     # Messages
 
@@ -186,7 +146,7 @@ class JobStore:
         stored = await self.change(name, count)
         message = JobMessage(name=name, publish_count=stored.record.publish_count)
         headers = {"Nats-Msg-Id": f"{_key(name)}/{stored.record.publish_count}"}
-        await self._call(
+        await self._link.call(
             lambda: self._link.stream.publish(subject_of(stored.job), message.SerializeToString(), headers=headers)
         )
         return stored
@@ -194,21 +154,21 @@ class JobStore:
     async def has_message(self, job: Job) -> bool:
         """Whether the queue holds a message of this job."""
         try:
-            await self._call(lambda: self._link.stream.get_last_msg(JOBS, subject_of(job)))
+            await self._link.call(lambda: self._link.stream.get_last_msg(JOBS, subject_of(job)))
         except NotFoundError:
             return False
         return True
 
     async def queued(self, service: str) -> set[str]:
         """The names of a service's jobs that have a message in the queue."""
-        subjects = await self._call(lambda: self._link.subjects(JOBS, f"prisma.jobs.{service}.>"))
+        subjects = await self._link.call(lambda: self._link.subjects(JOBS, f"prisma.jobs.{service}.>"))
         return {f"jobs/{service}.{subject.rpartition('.')[2]}" for subject in subjects}
 
     async def bury(self, record: JobRecord) -> None:
         """Copies a job that is given up to the dead letters (stream PRISMA_DEAD), once per attempt."""
         subject = f"prisma.dead.{record.job.service}.{record.job.kind}"
         headers = {"Nats-Msg-Id": f"{_key(record.job.name)}/{record.job.attempt}/{record.publish_count}"}
-        await self._call(
+        await self._link.call(
             lambda: self._link.stream.publish(subject, record.SerializeToString(), stream=DEAD, headers=headers)
         )
 
@@ -216,17 +176,7 @@ class JobStore:
         """Removes the index entries of a submission that lost a race, unless they are those of the winner."""
         winner = await self.find(job.name)
         if winner is not None and winner.job.create_time.ToMilliseconds() != job.create_time.ToMilliseconds():
-            await self._call(lambda: self._index.remove(job))
-
-    async def _call(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        try:
-            return await call()
-        except (NotFoundError, KeyWrongLastSequenceError):
-            raise
-        except (TimeoutError, NatsError, OSError) as error:
-            raise NatsUnavailable(
-                f"the message server at {self._link.address} does not answer: {str(error) or type(error).__name__}"
-            ) from error
+            await self.index.remove(job)
 
 
 def subject_of(job: Job) -> str:

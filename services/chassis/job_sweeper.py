@@ -74,7 +74,7 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One pass: two requests, and one read for each job that is not in order."""
-        entries = await self._store.active_entries(service=self._service)
+        entries = await self._store.index.active(service=self._service)
         queued = await self._store.queued(self._service)
         for entry in entries:
             if entry.name not in queued:
@@ -82,18 +82,18 @@ class Sweeper:
         for name in queued - {entry.name for entry in entries}:
             stored = await self._store.find(name)
             if stored is not None and stored.job.state not in TERMINAL:
-                await self._store.enter(stored.job)
+                await self._store.index.enter(stored.job)
         if self._journal is not None:
             await self._update_journal(self._journal, entries)
 
     async def tidy(self) -> None:
         """Deletes jobs that ended 30 days ago, and makes the indexes agree with the records."""
         names = await self._store.names(self._service)
-        entries = await self._store.all_entries(self._service)
+        entries = await self._store.index.all(service=self._service)
         for name in names - {entry.name for entry in entries}:
             stored = await self._store.find(name)
             if stored is not None:
-                await self._store.enter(stored.job)
+                await self._store.index.enter(stored.job)
         oldest = time.time() - self.KEEP_SECONDS
         old = [entry for entry in entries if entry.created_milliseconds / 1000 < oldest]
         for stored in await self._store.read(old):
@@ -106,9 +106,9 @@ class Sweeper:
         if stored is None or not entry.describes(stored.job):
             lost = self._journal is not None and entry.name in self._journal.records
             if not lost and time.time() - entry.created_milliseconds / 1000 > self._grace + self._every:
-                await self._store.remove_entry(entry)
+                await self._store.index.remove_entry(entry)
         elif stored.job.state in TERMINAL:
-            await self._store.deactivate(stored.job)
+            await self._store.index.deactivate(stored.job)
         elif self._is_overdue(stored.record):
             _log.warning("job had no message; sent again", job=entry.name)
             with suppress(JobNotFound):

@@ -155,28 +155,28 @@ class Jobs:
             resubmit(record)
             return True
 
-        await self.store.activate((await self.store.get(name)).job)
+        await self.store.index.activate((await self.store.get(name)).job)
         await self.store.change(name, change)
         return (await self.store.publish(name)).job
 
     async def _active(self, resource: str, kind: str = "*") -> Sequence[Job]:
-        entries = await self.store.active_entries(resource=resource, kind=kind)
+        entries = await self.store.index.active(resource=resource, kind=kind)
         jobs = [stored.job for stored in await self.store.read(entries)]
         return [job for job in jobs if resource in job.resources and job.state not in TERMINAL]
 
     async def _candidates(self, query: JobQuery, after: Cursor | None) -> AsyncIterator[Sequence[IndexEntry]]:
         """Index entries in the order of the list, in parts: the newest days first, so that a page needs few of them."""
         if query.active:
-            yield await self.store.active_entries(resource=query.resource)
+            yield await self.store.index.active(resource=query.resource)
         elif query.resource is not None:
-            yield await self.store.entries_of_resource(query.resource)
+            yield await self.store.index.of_resource(query.resource)
         else:
             today = day_of(now().ToMilliseconds()) + 1  # clocks of other hosts may be ahead
             newest = today if after is None else day_of(after.created_milliseconds)
             days = range(newest, newest - 3, -1)
             for day in days:
-                yield await self.store.entries_of_day(day)
-            yield [entry for entry in await self.store.all_entries() if entry.day < days[-1]]
+                yield await self.store.index.of_day(day)
+            yield [entry for entry in await self.store.index.all() if entry.day < days[-1]]
 
 
 def _check_retryable(job: Job) -> None:

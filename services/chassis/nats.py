@@ -11,13 +11,14 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext, api
-from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
+from nats.js.errors import APIError, BucketNotFoundError, KeyWrongLastSequenceError, NotFoundError
 from nats.js.kv import KeyValue
 
 from services.chassis import logs
@@ -32,6 +33,7 @@ _NAME_IN_USE = 10058
 _DAY = 24 * 3600.0
 _RECONNECT_SECONDS = 1
 _CALL_SECONDS = 5.0
+_T = TypeVar("_T")
 
 _log = logs.get(__name__)
 
@@ -138,6 +140,17 @@ class NatsLink:
         self._need()
         assert self._bucket is not None
         return self._bucket
+
+    async def call(self, request: Callable[[], Awaitable[_T]]) -> _T:
+        """What a request returns; NotFoundError and KeyWrongLastSequenceError are answers. Raises NatsUnavailable."""
+        try:
+            return await request()
+        except (NotFoundError, KeyWrongLastSequenceError):
+            raise
+        except (TimeoutError, NatsError, OSError) as error:
+            raise NatsUnavailable(
+                f"the message server at {self.address} does not answer: {str(error) or type(error).__name__}"
+            ) from error
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Publishes a message that nothing stores. Raises NatsUnavailable, nats.errors.Error."""

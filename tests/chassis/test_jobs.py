@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def spawn(nats_server: NatsServer, tmp_path: Path) -> Iterator[Spawn]:
 
 
 @asynccontextmanager
-async def working(link: NatsLink, jobs: Jobs, *kinds: JobKind) -> AsyncIterator[Worker]:
+async def working(link: NatsLink, jobs: Jobs, *kinds: JobKind) -> AsyncGenerator[Worker]:
     worker = Worker(link, jobs, kinds)
     task = asyncio.create_task(worker.run())
     try:
@@ -521,7 +521,7 @@ async def many(jobs: Jobs) -> Jobs:
         job.resources.append(f"datasets/{number % 300}")
         job.create_time.FromMilliseconds(int(time.time() * 1000) - number * 60_000)  # over two days
         await jobs.store.create(JobRecord(job=job))
-        await jobs.store.deactivate(job)
+        await jobs.store.index.deactivate(job)
 
     for start in range(0, 3000, 200):
         await asyncio.gather(*(submit(number) for number in range(start, start + 200)))
@@ -564,7 +564,7 @@ async def check_pages(many: Jobs) -> None:
 
 async def test_jobs_of_an_older_version_are_entered_in_the_indexes(link: NatsLink, jobs: Jobs) -> None:
     job = await jobs.submit("test", "count", StringValue(), resources=["datasets/a"])
-    await jobs.store.remove_entry(IndexEntry.of_subject(str(entry_of(job))))
+    await jobs.store.index.remove_entry(IndexEntry.of_subject(str(entry_of(job))))
     assert await jobs.list() == []
     await Sweeper(link, jobs, "test").tidy()
     active = await jobs.active_for("datasets/a", "count")
@@ -575,16 +575,16 @@ async def test_jobs_of_an_older_version_are_entered_in_the_indexes(link: NatsLin
 async def test_what_a_crash_leaves_in_the_indexes_is_ignored_and_swept(link: NatsLink, jobs: Jobs) -> None:
     job = await jobs.submit("test", "count", StringValue(), resources=["datasets/a"])
     await jobs.cancel(job.name)
-    await jobs.store.activate(job)  # as if the worker died before it removed it
+    await jobs.store.index.activate(job)  # as if the worker died before it removed it
     orphan = Job(name="jobs/test.0abc", service="test", kind="count", resources=["datasets/a"])
     orphan.create_time.FromSeconds(1)
-    await jobs.store.enter(orphan)  # as if its submitter died before the record was written
+    await jobs.store.index.enter(orphan)  # as if its submitter died before the record was written
     assert await jobs.active_for("datasets/a", "count") is None
     assert [listed.name for listed in await jobs.list()] == [job.name]
     await link.stream.purge_stream(JOBS)
     await Sweeper(link, jobs, "test").sweep()
-    assert await jobs.store.active_entries() == []
-    assert [entry.name for entry in await jobs.store.all_entries()] == [job.name]
+    assert await jobs.store.index.active() == []
+    assert [entry.name for entry in await jobs.store.index.all()] == [job.name]
 
 
 async def test_settings_of_an_operator_survive_a_restart(link: NatsLink, nats_server: NatsServer) -> None:
