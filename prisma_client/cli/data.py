@@ -106,7 +106,7 @@ def embed(
     dataset: DatasetId,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also retry failed documents.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Also embed documents again whose vectors are missing or damaged.")
+        bool, typer.Option("--again", help="Also embed documents whose vectors are missing or damaged.")
     ] = False,
     detach: Detach = False,
 ) -> None:

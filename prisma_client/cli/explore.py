@@ -108,7 +108,9 @@ def families(
     query: Annotated[str | None, typer.Argument(help="Words of a label.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build them again.")] = False,
     threshold: Annotated[float | None, typer.Option(help="Minimum co-activation of an edge. Default: 0.1.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="How often parents are removed. Default: 3.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of grouping; each leaves out the parents of the one before. Default: 3.")
+    ] = None,
     limit: Limit = 20,
 ) -> None:
     """List families of features; they are built first if there are none."""
@@ -130,7 +132,7 @@ def families(
 def search(
     dataset: DatasetId,
     query: Annotated[str, typer.Argument(help="Text to search for.")],
-    mode: Annotated[SearchMode, typer.Option(help="How to search.")] = SearchMode.HYBRID,
+    mode: Annotated[SearchMode, typer.Option(help="How documents are ranked.")] = SearchMode.HYBRID,
     run: Annotated[str | None, typer.Option(help="Run whose features explain the hits.")] = None,
     filter: Annotated[str | None, typer.Option(help='For example `metadata.module = "asyncio"`.')] = None,
     limit: Limit = 10,

@@ -42,7 +42,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of Adam.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Vectors per step. Default: 512.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.")] = None,
-    architecture: Annotated[Architecture | None, typer.Option(help="Default: top-k.")] = None,
+    architecture: Annotated[
+        Architecture | None, typer.Option(help="How active latents are chosen. Default: top-k.")
+    ] = None,
     auto: Annotated[bool, typer.Option("--auto", help="Choose unset options for the dataset's size.")] = False,
     allow_pending: Annotated[
         bool, typer.Option("--allow-pending", help="Leave out documents that are not embedded yet.")
@@ -97,10 +99,12 @@ def pause(run: RunId) -> None:
 @app.command()
 def sweep(
     dataset: DatasetId,
-    k: Annotated[list[int] | None, typer.Option(help="Values of k; repeat the option.")] = None,
-    expansion: Annotated[list[int] | None, typer.Option(help="Values of the expansion.")] = None,
-    learning_rate: Annotated[list[float] | None, typer.Option(help="Values of the learning rate.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Values of the seed.")] = None,
+    k: Annotated[list[int] | None, typer.Option(help="A value of k; repeat the option for more.")] = None,
+    expansion: Annotated[list[int] | None, typer.Option(help="A value of the expansion; may be repeated.")] = None,
+    learning_rate: Annotated[
+        list[float] | None, typer.Option(help="A value of the learning rate; may be repeated.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="A value of the seed; may be repeated.")] = None,
 ) -> None:
     """Train and evaluate a run for each combination of values."""
     columns: output.Columns = {
@@ -149,7 +153,7 @@ def push(run: RunId) -> None:
 
 @app.command()
 def compare(first: RunId, second: RunId) -> None:
-    """Say which latents of a run another run also has, and which are lost, gained, split and merged there."""
+    """Compare the latents of two runs: how many match, and which are lost, gained, split or merged in the second."""
     with connected() as prisma:
         comparison = prisma.runs.get(first).compare(second)
     lines = [
@@ -181,7 +185,7 @@ def import_weights(
 @app.command()
 def export(
     run: RunId,
-    what: Annotated[ExportKind, typer.Argument(help="What to write.")],
+    what: Annotated[ExportKind, typer.Argument(help="What to export.")],
     file: OutputFile,
 ) -> None:
     """Write features (CSV), activations (JSON lines) or weights (safetensors; a zip for SAELens) to a file."""
