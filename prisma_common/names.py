@@ -1,4 +1,4 @@
-"""Names that cross process boundaries: resources (AIP-122), kinds of jobs, events."""
+"""Names that cross process boundaries: kinds of jobs, events, and how resource names are matched (AIP-122)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,6 @@ import re
 
 SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 """One segment of a resource name: an id."""
-
-DATASET = "datasets/{dataset}"
-DOCUMENT = "datasets/{dataset}/documents/{document}"
-RUN = "runs/{run}"
-INTERPRETATION = "runs/{run}/interpretation"
-FEATURE = "runs/{run}/features/{index}"
-LABEL = "runs/{run}/features/{index}/labels/{revision}"
-FAMILY = "runs/{run}/families/{family}"
-JOB = "jobs/{job}"
 
 EMBED_DATASET = "embed-dataset"
 RETRY_FAILED_DOCUMENTS = "retry-failed-documents"

@@ -56,10 +56,6 @@ class LabelEditor:
         self._labellers = labellers
         self._events = events
 
-    async def check_model(self, model: str) -> None:
-        """Raises LabelModelNotFound, PROVIDER_UNAVAILABLE."""
-        await self._labellers.check(model)
-
     async def write(self, run_name: str, index: int, options: Options, call: Call | None) -> RunLabel:
         """Labels one feature by a model and makes that label the active one.
 

@@ -50,6 +50,7 @@ def test_an_address_has_a_host_and_a_port() -> None:
 
 
 def test_names_give_their_variable_segments() -> None:
-    assert names.match(names.LABEL, "runs/r/features/7/labels/3") == ("r", "7", "3")
+    pattern = "runs/{run}/features/{index}/labels/{revision}"
+    assert names.match(pattern, "runs/r/features/7/labels/3") == ("r", "7", "3")
     for wrong in ("", "runs/r", "runs//features/7/labels/3", "runs/a b/features/7/labels/3", "datasets/r"):
-        assert names.match(names.LABEL, wrong) is None
+        assert names.match(pattern, wrong) is None

@@ -20,7 +20,6 @@ from services.trainer.sae.kernels.dtypes import F32
 from services.trainer.sae.tensor_files import Safetensors, UnreadableFile, first_line, read_torch
 from services.trainer.sae.weights import Weights
 
-SAE_LENS_FILES = ("cfg.json", "sae_weights.safetensors")
 MAX_BYTES = 4 << 30
 """Most bytes that an archive may unpack to."""
 MAX_CONFIG_BYTES = 1 << 20
