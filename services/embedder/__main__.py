@@ -39,7 +39,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
     blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
     store, vectors = Store(database, blobs), VectorStore(database, blobs)
-    await asyncio.to_thread(_prepare, database, store, vectors, folder)
+    await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
     ollama = OllamaProvider(settings.ollama_url)
     models = EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama})
     sweeper = Sweeper(store, vectors)

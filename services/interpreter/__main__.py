@@ -77,7 +77,6 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         await ollama.close()
         await asyncio.to_thread(database.close)
 
-    ollama_dependency = ollama.server.dependency(settings, ollama.ids)
     return Parts(
         servicers=[
             Servicer(add_InterpreterServiceServicer_to_server, servicer, "prisma.interpreter.v1.InterpreterService")
@@ -91,7 +90,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         dependencies=[
             database_dependency(database),
             blobs_dependency(blobs, "statistics", "statistics are computed again"),
-            ollama_dependency,
+            ollama.server.dependency(settings, ollama.ids),
         ],
         close=[close],
     )
