@@ -11,4 +11,7 @@ DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dat
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1)]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the job and return; `prisma jobs ID` follows it.")]
+RequestId = Annotated[
+    str | None, typer.Option(help="Repeated with the same id, the command does its work once.", show_default=False)
+]
 OutputFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", dir_okay=False, writable=True)]

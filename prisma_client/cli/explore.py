@@ -10,7 +10,7 @@ import typer
 
 from prisma_client.choices import SearchMode
 from prisma_client.cli import output
-from prisma_client.cli.arguments import DatasetId, Detach, Limit, RunId
+from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
 from prisma_client.cli.connection import connected, finish, following
 
 app = typer.Typer(rich_markup_mode=None)
@@ -38,6 +38,7 @@ def label(
     limit: Annotated[int | None, typer.Option(help="Maximum number of features. Default: all.", min=1)] = None,
     relabel: Annotated[bool, typer.Option("--relabel", help="Also relabel labelled features.")] = False,
     text: Annotated[str | None, typer.Option(help="Write this label; needs exactly one --feature.")] = None,
+    request_id: RequestId = None,
     detach: Detach = False,
 ) -> None:
     """Label features by keywords or a language model, or one by hand. Earlier labels stay in the history."""
@@ -47,10 +48,10 @@ def label(
     with connected() as prisma:
         owner = prisma.runs.get(run)
         if text is not None:
-            created = owner.features.set_label(indices[0], text)
+            created = owner.features.set_label(indices[0], text, request_id=request_id)
             output.show_one(created, [f"{created.name}: {created.text}"])
             return
-        job = owner.label(model, indices=indices, limit=limit, relabel=relabel, wait=False)
+        job = owner.label(model, indices=indices, limit=limit, relabel=relabel, request_id=request_id, wait=False)
         finish(prisma, job, title=model, detach=detach)
 
 
@@ -59,10 +60,11 @@ def carry_labels(
     run: RunId,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the run to copy labels from.")],
     min_cosine: Annotated[float, typer.Option(help="Minimum cosine at which two features match.")] = 0.9,
+    request_id: RequestId = None,
 ) -> None:
     """Copy labels to a run from matching features of another; labels written by people stay."""
     with connected() as prisma:
-        carried = prisma.runs.get(run).carry_labels(source, min_cosine)
+        carried = prisma.runs.get(run).carry_labels(source, min_cosine, request_id=request_id)
     lines = [f"{carried.carried_count:,} labels copied; {carried.matched_count:,} features match"]
     output.show_one(carried, lines)
 

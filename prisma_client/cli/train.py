@@ -187,10 +187,15 @@ def export(
     run: RunId,
     what: Annotated[ExportKind, typer.Argument(help="What to export.")],
     file: OutputFile,
+    byte_order_mark: Annotated[
+        bool, typer.Option("--byte-order-mark", help="Begin the CSV with one, which Excel needs to read UTF-8.")
+    ] = False,
 ) -> None:
     """Write features (CSV), activations (JSON lines) or weights (safetensors; a zip for SAELens) to a file."""
+    if byte_order_mark and what is not ExportKind.FEATURES:
+        raise typer.BadParameter("--byte-order-mark is for features, which are written as CSV")
     with connected() as prisma:
-        size = _export(prisma.runs.get(run), what, file)
+        size = _export(prisma.runs.get(run), what, file, byte_order_mark=byte_order_mark)
         output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
 
 
@@ -222,9 +227,9 @@ def _summary(run: Run) -> str:
     )
 
 
-def _export(run: Run, what: ExportKind, file: Path) -> int:
+def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool) -> int:
     if what is ExportKind.FEATURES:
-        return run.export_features(file)
+        return run.export_features(file, byte_order_mark=byte_order_mark)
     if what is ExportKind.ACTIVATIONS:
         return run.export_activations(file)
     return run.export_weights(file, sae_lens=what is ExportKind.SAE_LENS)

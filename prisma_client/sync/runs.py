@@ -152,9 +152,16 @@ class Run:
         request = trainer_pb2.CompareRunsRequest(first=self.name, second=_name_of(other), min_cosine=min_cosine)
         return self._transport.call("TrainerService/CompareRuns", request, trainer_pb2.CompareRunsResponse)
 
-    def carry_labels(self, source: Run | str, min_cosine: float = 0.9) -> pb2.CarryLabelsResponse:
-        """Copies labels from the features of another run that its own resemble; labels written by people stay."""
-        request = pb2.CarryLabelsRequest(run=self.name, from_run=_name_of(source), min_cosine=min_cosine)
+    def carry_labels(
+        self, source: Run | str, min_cosine: float = 0.9, *, request_id: str | None = None
+    ) -> pb2.CarryLabelsResponse:
+        """Copies labels from the features of another run that its own resemble; labels written by people stay.
+
+        request_id: repeated calls with the same one copy once and return the first result.
+        """
+        request = pb2.CarryLabelsRequest(
+            run=self.name, from_run=_name_of(source), min_cosine=min_cosine, request_id=request_id
+        )
         return self._transport.call("InterpreterService/CarryLabels", request, pb2.CarryLabelsResponse)
 
     def metrics(self, after_step: int = 0) -> Iterator[trainer_resources.Metrics]:
@@ -175,12 +182,14 @@ class Run:
         indices: Sequence[int] = (),
         limit: int | None = None,
         relabel: bool = False,
+        request_id: str | None = None,
         wait: bool = True,
         progress: Progress | None = None,
         **options: Any,
     ) -> Job:
         """Labels features without a label, or all with `relabel`. model: `keywords`, or `ollama/<model>`.
 
+        request_id: repeated calls with the same one return the first call's job.
         options: fields of LabelOptions: `positive_count`, `negative_count`, `temperature`, `system_prompt`.
         """
         request = pb2.LabelFeaturesRequest(
@@ -189,6 +198,7 @@ class Run:
             indices=indices,
             limit=limit,
             relabel=relabel,
+            request_id=request_id,
         )
         return self._start("InterpreterService/LabelFeatures", request, wait, progress)
 
@@ -254,9 +264,13 @@ class Run:
             resources_pb2.Analysis,
         )
 
-    def export_features(self, path: str | Path) -> int:
-        """Writes statistics and labels of all features as a CSV file; returns its size in bytes."""
-        return self._save("InterpreterService/ExportFeatures", pb2.ExportFeaturesRequest(run=self.name), path)
+    def export_features(self, path: str | Path, *, byte_order_mark: bool = False) -> int:
+        """Writes statistics and labels of all features as a CSV file; returns its size in bytes.
+
+        byte_order_mark: begins the file with one, which Excel needs to read UTF-8.
+        """
+        request = pb2.ExportFeaturesRequest(run=self.name, byte_order_mark=byte_order_mark)
+        return self._save("InterpreterService/ExportFeatures", request, path)
 
     def export_activations(self, path: str | Path) -> int:
         """Writes the active features of each document as JSON lines; returns its size in bytes."""
@@ -348,15 +362,27 @@ class Features:
         page = self._transport.call("InterpreterService/ListLabels", request, pb2.ListLabelsResponse)
         return list(page.labels)
 
-    def set_label(self, index: int, text: str, description: str | None = None) -> resources_pb2.Label:
-        """Writes a label; earlier ones stay in the history."""
+    def set_label(
+        self, index: int, text: str, description: str | None = None, *, request_id: str | None = None
+    ) -> resources_pb2.Label:
+        """Writes a label; earlier ones stay in the history.
+
+        request_id: repeated calls with the same one write once and return the first label.
+        """
         label = resources_pb2.Label(text=text, description=description)
-        request = pb2.CreateLabelRequest(parent=self._name(index), label=label)
+        request = pb2.CreateLabelRequest(parent=self._name(index), label=label, request_id=request_id)
         return self._transport.call("InterpreterService/CreateLabel", request, resources_pb2.Label)
 
-    def relabel(self, index: int, model: str = "keywords", **options: Any) -> resources_pb2.Label:
-        """Labels one feature by a model, and waits for the label."""
-        request = pb2.LabelFeatureRequest(name=self._name(index), options=_label_options(model, options))
+    def relabel(
+        self, index: int, model: str = "keywords", *, request_id: str | None = None, **options: Any
+    ) -> resources_pb2.Label:
+        """Labels one feature by a model, and waits for the label.
+
+        request_id: repeated calls with the same one label once and return the first label.
+        """
+        request = pb2.LabelFeatureRequest(
+            name=self._name(index), options=_label_options(model, options), request_id=request_id
+        )
         return self._transport.call("InterpreterService/LabelFeature", request, resources_pb2.Label)
 
     def activate(self, label: str) -> resources_pb2.Label:

@@ -100,12 +100,16 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         assert run.feature(strongest.index).decoder_neighbors
         assert run.features.examples(strongest.index, limit=2)
         assert strongest.index in [hit.index for hit in run.features.search(strongest.label.text).hits]
-        own = run.features.set_label(strongest.index, "mine")
+        own = run.features.set_label(strongest.index, "mine", request_id="mine")
+        assert run.features.set_label(strongest.index, "mine", request_id="mine").name == own.name
         assert run.features.labels(strongest.index)[0].text == "mine"
         run.features.activate(own.name)
         assert next(iter(run.families())).members
         assert run.graph().nodes
         assert run.export_features(tmp_path / "f.csv") == (tmp_path / "f.csv").stat().st_size > 1000
+        plain = (tmp_path / "f.csv").read_bytes()
+        run.export_features(tmp_path / "f.csv", byte_order_mark=True)
+        assert (tmp_path / "f.csv").read_bytes() == b"\xef\xbb\xbf" + plain
         assert run.export_weights(tmp_path / "w") == (tmp_path / "w").stat().st_size > 1000
         assert run.export_activations(tmp_path / "a.jsonl") == (tmp_path / "a.jsonl").stat().st_size > 1000
         assert {path.name for path in tmp_path.iterdir()} == {"f.csv", "w", "a.jsonl"}
