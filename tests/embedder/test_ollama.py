@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,12 +18,12 @@ from services.embedder.outcomes import collect
 from services.embedder.providers import Embedding, EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
-from tests.embedder.broken_ollama import DIMENSION, MODELS, BrokenOllama, broken_ollama
+from tests.broken_ollama import DIMENSION, EMBEDDING_MODELS, BrokenOllama, broken_ollama
 from tests.ollama_server import CHATS, EMBEDS
 
 
 @asynccontextmanager
-async def provider(url: str) -> AsyncIterator[OllamaProvider]:
+async def provider(url: str) -> AsyncGenerator[OllamaProvider]:
     opened = OllamaProvider(url)
     try:
         yield opened
@@ -75,8 +75,8 @@ def broken() -> Iterator[BrokenOllama]:
 async def test_a_model_that_does_not_run_is_listed_beside_the_others(broken: BrokenOllama) -> None:
     async with provider(broken.url) as ollama:
         models = {model.id: model for model in await ollama.models()}
-    assert set(models) == {f"ollama/{name}" for name in MODELS}
-    assert models["ollama/good"].dimension == DIMENSION
+    assert set(models) == {f"ollama/{name}:latest" for name in EMBEDDING_MODELS}
+    assert models["ollama/good:latest"].dimension == DIMENSION
 
 
 @pytest.mark.parametrize("model", ["dead", "busy", "html", "list"])
@@ -140,7 +140,7 @@ Answer = Callable[[str, Any], tuple[int, Any]]
 
 
 @asynccontextmanager
-async def server(answer: Answer) -> AsyncIterator[str]:
+async def server(answer: Answer) -> AsyncGenerator[str]:
     """A server with one given answer for each path and body."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import grpc.aio
 import numpy as np
@@ -22,15 +23,17 @@ from prisma_common import wire
 from prisma_common.reasons import Code
 from services.chassis.errors import reason_of
 from services.chassis.job_store import TERMINAL
+from tests.broken_ollama import broken_ollama
 from tests.calls import reason
-from tests.embedder.broken_ollama import broken_ollama
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
-Rows = Iterable[dict[str, object]]
+Rows = Iterable[Mapping[str, Any]]
 
 
-async def imported(stub, rows: Rows | bytes, dataset: str = "datasets/d", **config: object):
+async def imported(
+    stub: Any, rows: Rows | bytes, dataset: str = "datasets/d", **config: Any
+) -> pb2.ImportDocumentsResponse:
     data = rows if isinstance(rows, bytes) else json.dumps(list(rows)).encode()
 
     async def messages() -> AsyncIterator[pb2.ImportDocumentsRequest]:
@@ -41,7 +44,7 @@ async def imported(stub, rows: Rows | bytes, dataset: str = "datasets/d", **conf
     return await stub.ImportDocuments(messages())
 
 
-async def created(stub, dataset_id: str = "d") -> resources_pb2.Dataset:
+async def created(stub: Any, dataset_id: str = "d") -> resources_pb2.Dataset:
     return await stub.CreateDataset(
         pb2.CreateDatasetRequest(dataset_id=dataset_id, dataset=resources_pb2.Dataset(display_name="D"))
     )
@@ -51,7 +54,7 @@ def numbered(count: int) -> Rows:
     return ({"id": f"doc-{n}", "text": f"the text number {n} of a dataset", "n": n} for n in range(count))
 
 
-async def ended(jobs, job: Job) -> Job:
+async def ended(jobs: Any, job: Job) -> Job:
     for _ in range(600):
         try:
             job = await jobs.GetJob(GetJobRequest(name=job.name))
@@ -63,13 +66,13 @@ async def ended(jobs, job: Job) -> Job:
     raise AssertionError(f"the job did not end: {job}")
 
 
-async def embedded(stub, jobs, name: str = "datasets/d") -> Job:
+async def embedded(stub: Any, jobs: Any, name: str = "datasets/d") -> Job:
     job = await ended(jobs, await stub.EmbedDataset(pb2.EmbedDatasetRequest(name=name)))
     assert job.state == Job.STATE_SUCCEEDED, job
     return job
 
 
-async def vectors_of(stub, **request: object) -> tuple[dict[int, bytes], list[int], pb2.ReadVectorsResponse]:
+async def vectors_of(stub: Any, **request: Any) -> tuple[dict[int, bytes], list[int], pb2.ReadVectorsResponse]:
     """Vectors by row, tombstones, and the last block, which says what was reached."""
     by_row: dict[int, bytes] = {}
     tombstones: list[int] = []
@@ -84,7 +87,7 @@ async def vectors_of(stub, **request: object) -> tuple[dict[int, bytes], list[in
     return by_row, tombstones, block
 
 
-async def test_documents_are_imported_embedded_and_read_back(stub, jobs) -> None:
+async def test_documents_are_imported_embedded_and_read_back(stub: Any, jobs: Any) -> None:
     await created(stub)
     report = await imported(stub, numbered(50))
     assert (report.imported_count, report.rejected_count) == (50, 0)
@@ -102,7 +105,7 @@ async def test_documents_are_imported_embedded_and_read_back(stub, jobs) -> None
     assert document.vector.data == vectors[7]
 
 
-async def test_a_text_has_the_same_bits_in_every_batch(stub, jobs) -> None:
+async def test_a_text_has_the_same_bits_in_every_batch(stub: Any, jobs: Any) -> None:
     await created(stub)
     texts = [document["text"] for document, _ in zip(sample.documents(), range(60), strict=False)]
     await imported(stub, ({"id": n, "text": text} for n, text in enumerate(texts)))
@@ -117,12 +120,12 @@ async def test_a_text_has_the_same_bits_in_every_batch(stub, jobs) -> None:
             np.testing.assert_allclose(np.linalg.norm(embedded_alone, axis=1), 1, rtol=1e-5)
 
 
-async def test_streams_give_what_changed_since_a_revision_and_tombstones(stub, jobs) -> None:
+async def test_streams_give_what_changed_since_a_revision_and_tombstones(stub: Any, jobs: Any) -> None:
     await created(stub)
     await imported(stub, numbered(20))
     await embedded(stub, jobs)
     _all, _tombstones, first = await vectors_of(stub)
-    since = {"since_revision": first.revision, "history": first.history}
+    since: dict[str, Any] = {"since_revision": first.revision, "history": first.history}
     await stub.DeleteDocument(pb2.DeleteDocumentRequest(name="datasets/d/documents/doc-3"))
     await imported(stub, [{"id": "late", "text": "a text that came late"}])
     await embedded(stub, jobs)
@@ -142,7 +145,7 @@ async def test_streams_give_what_changed_since_a_revision_and_tombstones(stub, j
     assert [row for block in blocks for row in block.deleted_rows] == [3]
 
 
-async def test_a_position_without_its_history_is_refused(stub) -> None:
+async def test_a_position_without_its_history_is_refused(stub: Any) -> None:
     await created(stub)
     for call, request in [
         (stub.ReadDocuments, pb2.ReadDocumentsRequest(dataset="datasets/d", since_revision=1)),
@@ -155,7 +158,7 @@ async def test_a_position_without_its_history_is_refused(stub) -> None:
 
 
 async def test_kill_9_in_the_middle_of_embedding_loses_and_doubles_nothing(
-    stub, jobs, embedder: ServiceProcess
+    stub: Any, jobs: Any, embedder: ServiceProcess
 ) -> None:
     await created(stub)
     await imported(stub, numbered(3000))
@@ -180,7 +183,7 @@ async def test_kill_9_in_the_middle_of_embedding_loses_and_doubles_nothing(
 
 
 async def test_kill_9_of_the_message_server_in_the_middle_of_embedding_loses_nothing(
-    stub, jobs, nats_server: NatsServer
+    stub: Any, jobs: Any, nats_server: NatsServer
 ) -> None:
     await created(stub)
     await imported(stub, numbered(3000))
@@ -192,7 +195,9 @@ async def test_kill_9_of_the_message_server_in_the_middle_of_embedding_loses_not
     assert sorted(vectors) == list(range(3000))
 
 
-async def test_a_dataset_deleted_while_its_job_runs_is_gone_and_nothing_comes_back(stub, jobs, tmp_path: Path) -> None:
+async def test_a_dataset_deleted_while_its_job_runs_is_gone_and_nothing_comes_back(
+    stub: Any, jobs: Any, tmp_path: Path
+) -> None:
     await created(stub)
     await imported(stub, numbered(3000))
     job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
@@ -214,7 +219,7 @@ async def test_a_dataset_deleted_while_its_job_runs_is_gone_and_nothing_comes_ba
     raise AssertionError("the vectors of a deleted dataset stay")
 
 
-async def test_an_import_repeated_under_its_request_id_gives_the_first_report(stub) -> None:
+async def test_an_import_repeated_under_its_request_id_gives_the_first_report(stub: Any) -> None:
     await created(stub)
     first = await imported(stub, numbered(5), request_id="r1")
     again = await imported(stub, numbered(5), request_id="r1")
@@ -234,7 +239,7 @@ async def test_an_import_repeated_under_its_request_id_gives_the_first_report(st
     assert (checked.imported_count, checked.dataset.document_count) == (3, 6)
 
 
-async def test_lists_come_in_pages_and_filtered(stub) -> None:
+async def test_lists_come_in_pages_and_filtered(stub: Any) -> None:
     await created(stub)
     await imported(stub, numbered(25))
     names: list[str] = []
@@ -277,7 +282,11 @@ BAD = [
         "INVALID_FILTER",
     ),
     ("EmbedTexts", pb2.EmbedTextsRequest(embedding_model="builtin", texts=["\u200b"]), "INVALID_ARGUMENT"),
-    ("EmbedTexts", pb2.EmbedTextsRequest(embedding_model="builtin", texts=["a"], encoding=77), "INVALID_ARGUMENT"),
+    (
+        "EmbedTexts",
+        pb2.EmbedTextsRequest(embedding_model="builtin", texts=["a"], encoding=cast(Any, 77)),
+        "INVALID_ARGUMENT",
+    ),
     ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="state = WRONG"), "INVALID_FILTER"),
     ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="colour = red"), "INVALID_FILTER"),
     ("ListDocuments", pb2.ListDocumentsRequest(parent="datasets/d", filter="state PENDING"), "INVALID_FILTER"),
@@ -307,7 +316,7 @@ BAD = [
 ]
 
 
-async def test_bad_input_gets_an_error_with_its_reason(stub) -> None:
+async def test_bad_input_gets_an_error_with_its_reason(stub: Any) -> None:
     await created(stub)
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -326,7 +335,7 @@ async def test_bad_input_gets_an_error_with_its_reason(stub) -> None:
     assert (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count == 0
 
 
-async def test_one_hostile_line_is_rejected_alone_and_the_service_goes_on(stub, embedder: ServiceProcess) -> None:
+async def test_one_hostile_line_is_rejected_alone_and_the_service_goes_on(stub: Any, embedder: ServiceProcess) -> None:
     await created(stub)
     deep = b'{"id": "deep", "text": "t", "m": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     half = b'{"id": "\\ud800", "text": "t", "\\udfff": 1}'
@@ -337,7 +346,7 @@ async def test_one_hostile_line_is_rejected_alone_and_the_service_goes_on(stub, 
     assert "Traceback" not in embedder.log.read_text()
 
 
-async def test_an_import_whose_client_has_gone_stops(stub, tmp_path: Path) -> None:
+async def test_an_import_whose_client_has_gone_stops(stub: Any, tmp_path: Path) -> None:
     await created(stub)
     file_sent = asyncio.Event()
 
@@ -406,7 +415,7 @@ async def test_a_broken_provider_leaves_documents_pending_and_the_job_unfinished
             process.kill()
 
 
-async def test_vectors_in_a_damaged_file_are_embedded_again_on_request(stub, jobs, tmp_path: Path) -> None:
+async def test_vectors_in_a_damaged_file_are_embedded_again_on_request(stub: Any, jobs: Any, tmp_path: Path) -> None:
     await created(stub)
     await imported(stub, numbered(40))
     await embedded(stub, jobs)

@@ -21,7 +21,7 @@ from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.ollama import OllamaChat
 from services.interpreter.runs import Interpretation
 from services.interpreter.statistics import Accumulator
-from tests.interpreter.broken_chat import BrokenChat, broken_chat
+from tests.broken_ollama import BrokenOllama, broken_ollama
 from tests.interpreter.owners import Owners, owners
 
 LATENTS = 12
@@ -42,13 +42,13 @@ async def features(source: Owners) -> Features:
 
 
 @pytest.fixture(scope="module")
-def chat() -> Iterator[BrokenChat]:
-    with broken_chat() as server:
+def chat() -> Iterator[BrokenOllama]:
+    with broken_ollama() as server:
         yield server
 
 
 @pytest.fixture
-async def labellers(source: Owners, chat: BrokenChat) -> AsyncIterator[Labellers]:
+async def labellers(source: Owners, chat: BrokenOllama) -> AsyncIterator[Labellers]:
     texts: Any = source
     ollama = OllamaChat(chat.url)
     yield Labellers({"keywords": KeywordLabeller(texts), "ollama": ModelLabeller(texts, ollama)})
@@ -113,9 +113,12 @@ async def test_answers_without_a_label_fail_the_labelling(labellers: Labellers, 
 async def test_a_few_features_without_a_usable_answer_do_not_fail_the_rest(
     labellers: Labellers, features: Features, source: Owners
 ) -> None:
-    shown = {index: {*features.top(index, 6)[0].tolist(), *features.negatives(index, 4)} for index in range(LATENTS)}
+    prompt_rows = {
+        index: {*features.top(index, 6)[0].tolist(), *features.negatives(index, 4)} for index in range(LATENTS)
+    }
     row, failing = min(
-        ((row, [index for index in shown if row in shown[index]]) for row in shown[0]), key=lambda pair: len(pair[1])
+        ((row, [index for index in prompt_rows if row in prompt_rows[index]]) for row in prompt_rows[0]),
+        key=lambda pair: len(pair[1]),
     )
     assert 1 <= len(failing) <= 3
     text = source.all_texts[row]
@@ -127,7 +130,7 @@ async def test_a_few_features_without_a_usable_answer_do_not_fail_the_rest(
 
 @pytest.mark.parametrize("model", ["dead", "html"])
 async def test_a_broken_server_is_an_outage(
-    labellers: Labellers, features: Features, chat: BrokenChat, model: str
+    labellers: Labellers, features: Features, chat: BrokenOllama, model: str
 ) -> None:
     with pytest.raises(ProviderUnavailable):
         await drafts_of(labellers, features, f"ollama/{model}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 
 DIMENSION = 32
-MODELS = ("good", "nan", "short", "dims", "null", "huge", "dead", "busy", "gone", "flaky", "html", "list", "denied")
+EMBEDDING_MODELS = (
+    "good", "nan", "short", "dims", "null", "huge", "dead", "busy", "gone", "flaky", "html", "list", "denied",
+)  # fmt: skip
+CHAT_MODELS = ("good", "control", "long", "chatty", "nonsense", "sometimes", "dead", "html", "denied")
 PROBE = ["dimension"]
+"""The texts of the embedder's own request for a model's dimension, which all models answer."""
 Response = tuple[int, Any]
 
 _ERRORS: dict[str, Response] = {
@@ -25,16 +29,17 @@ _ERRORS: dict[str, Response] = {
     "list": (200, []),
     "denied": (401, {"error": "unauthorized"}),
 }
-
-
-def vector(text: str, dimension: int = DIMENSION) -> list[float]:
-    """The stand-in's vector of a text: random numbers that depend on the text alone."""
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
-    return np.random.default_rng(seed).standard_normal(dimension).tolist()
+_LABELS = {
+    "good": '{"label": "Ferries", "description": "Ships that carry people."}',
+    "control": json.dumps({"label": "Fer\x00ries\u202e \ud800\tand\nships\x1b[31m", "description": "a\x07b"}),
+    "long": json.dumps({"label": "word " * 500, "description": "x" * 5000}),
+    "chatty": 'Sure! ```json\n{"label": "Ferries", "description": 7}\n``` {"label": "Ferries"}',
+    "nonsense": "[" * 100_000,
+}
 
 
 class BrokenOllama(ThreadingHTTPServer):
-    """Counts its requests; `repaired` models behave well."""
+    """Counts the requests to embed; `repaired` models behave well."""
 
     daemon_threads = True
 
@@ -60,6 +65,22 @@ class BrokenOllama(ThreadingHTTPServer):
             return 400, {"error": "the input length exceeds the context length"}
         return 200, {"embeddings": [_odd(model, text) for text in texts]}
 
+    def chat(self, model: str, content: str) -> Response:
+        """What `/api/chat` answers; `sometimes` fails where the documents speak of an ODD thing."""
+        if model in self.repaired:
+            model = "good"
+        if model in _ERRORS:
+            return _ERRORS[model]
+        if model == "sometimes":
+            model = "nonsense" if "ODD" in content else "good"
+        return 200, {"message": {"content": _LABELS[model]}}
+
+
+def vector(text: str, dimension: int = DIMENSION) -> list[float]:
+    """The stand-in's vector of a text: random numbers that depend on the text alone."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).standard_normal(dimension).tolist()
+
 
 def _odd(model: str, text: str) -> list[float] | list[None]:
     if "ZERO" in text:
@@ -84,14 +105,20 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/api/version":
             self._respond((200, {"version": "0.0.broken"}))
         else:
-            self._respond((200, {"models": [{"name": name, "digest": name} for name in MODELS]}))
+            names = dict.fromkeys((*EMBEDDING_MODELS, *CHAT_MODELS))
+            self._respond((200, {"models": [{"name": f"{name}:latest", "digest": name} for name in names]}))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        model = body["model"].removesuffix(":latest")
         if self.path == "/api/show":
-            self._respond((200, {"capabilities": ["embedding"], "model_info": {"x.context_length": 64}}))
+            embeds = ["embedding"] * (model in EMBEDDING_MODELS)
+            chats = ["completion"] * (model in CHAT_MODELS)
+            self._respond((200, {"capabilities": embeds + chats, "model_info": {"x.context_length": 64}}))
+        elif self.path == "/api/embed":
+            self._respond(self.server.embed(model, body["input"], body["truncate"]))
         else:
-            self._respond(self.server.embed(body["model"], body["input"], body["truncate"]))
+            self._respond(self.server.chat(model, body["messages"][-1]["content"]))
 
     def _respond(self, response: Response) -> None:
         status, value = response
@@ -103,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def broken_ollama() -> Iterator[BrokenOllama]:
+def broken_ollama() -> Generator[BrokenOllama]:
     """A running stand-in."""
     with BrokenOllama() as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
