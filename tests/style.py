@@ -20,7 +20,7 @@ KERNELS = "/kernels/"
 """Kernels take their arrays by position: numba passes no keywords."""
 PRONOUNS = frozenset(
     """each found held wanted known told made chosen given those these taken asked kept seen sent gone said meant needed
-    another others somebody whoever""".split()  # noqa: SIM905 - reads better than a list of strings
+    another others somebody whoever shown picked""".split()  # noqa: SIM905 - reads better than a list of strings
 )
 SCOPE_LINES = 3
 """A pronoun is no name, except in a scope that is read at a glance."""

@@ -1,22 +1,26 @@
 """How the code reads is measured, and does not get worse."""
 
-from tests.style import files, measure
+import re
 
-CLEAN: tuple[str, ...] = (
-    "prisma_common",
-    "services",
-    "gateway",
-    "prisma_client",
-    "tests/embedder",
-    "tests/interpreter",
-    "tests/search",
-)
-"""Packages whose names are nouns and whose calls name their arguments."""
+from tests.style import PACKAGES, PRONOUNS, ROOT, files, measure
+
+GENERATED_TYPES = "schema.d.ts"
 
 
-def test_names_are_nouns_and_calls_name_their_arguments() -> None:
-    for package in CLEAN:
-        measures = measure(*files(package))
-        assert not measures.pronouns
-        assert not measures.pronouns_in_any_scope, package
-        assert not measures.positional
+def test_names_are_nouns() -> None:
+    measures = measure(*files(*PACKAGES, "tests", "benchmarks", "deploy"))
+    assert not measures.pronouns
+    assert not measures.pronouns_in_any_scope
+
+
+def test_calls_name_their_arguments() -> None:
+    assert not measure(*files(*PACKAGES, "tests/embedder", "tests/interpreter", "tests/search")).positional
+
+
+def test_the_pages_names_are_nouns() -> None:
+    pronouns = "|".join(sorted(PRONOUNS))
+    declared = re.compile(rf"\b(?:const|let|as) (?:{pronouns})\b|\((?:{pronouns})\b(?:, \w+)*\) =>|\((?:{pronouns}): ")
+    files_of_the_page = (ROOT / "gateway/web/src").rglob("*.*")
+    sources = [path for path in files_of_the_page if path.suffix in (".svelte", ".ts") and path.name != GENERATED_TYPES]
+    assert sources
+    assert not [(path.name, match[0]) for path in sources for match in declared.finditer(path.read_text())]

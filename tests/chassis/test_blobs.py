@@ -94,7 +94,7 @@ def test_damage_is_noticed_by_the_next_process_and_named(
         restarted.local("a/b.bin")
     assert error.value.code == Code.DATA_LOSS
     assert error.value.metadata == {"blob": "a/b.bin"}
-    assert [shown.path for shown in restarted.damages] == ["a/b.bin"]
+    assert [damage.path for damage in restarted.damages] == ["a/b.bin"]
     assert restarted.local("a/c.bin").read_bytes() == b"y" * 1000
 
 
@@ -206,7 +206,7 @@ def test_a_scrub_finds_all_damage(database: Database, open_blobs: Open, damage: 
         damage(blobs.folder / f"a/{number}")
     report = open_blobs().scrub()
     assert report.checked == 5
-    assert [found.path for found in report.damages] == ["a/1", "a/3"]
+    assert [damage.path for damage in report.damages] == ["a/1", "a/3"]
 
 
 async def test_the_scrubber_finds_damage_that_nothing_reads_and_the_status_names_it(
@@ -251,7 +251,7 @@ def test_a_scrub_repairs_the_cache_and_reads_the_object_store(
     (blobs.folder / "a/3").unlink()
     report = open_stored().scrub()
     assert report.repaired == ["a/1"]
-    assert [found.path for found in report.damages] == ["a/2"]
+    assert [damage.path for damage in report.damages] == ["a/2"]
 
 
 def test_services_share_an_object_store_and_sweep_only_their_own_objects(

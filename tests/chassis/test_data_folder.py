@@ -76,7 +76,7 @@ def write_leftovers(folder: Path) -> None:
         (folder / path).write_bytes(b"1")
 
 
-KEPT = {".lock", "embedder.db", "blobs/shard.npy", "blobs/.hidden", "blobs/import.npy"}
+OWN_FILES = {".lock", "embedder.db", "blobs/shard.npy", "blobs/.hidden", "blobs/import.npy"}
 
 
 def files(folder: Path) -> set[str]:
@@ -86,7 +86,7 @@ def files(folder: Path) -> set[str]:
 def test_what_a_killed_process_left_is_deleted_at_start_and_nothing_else(tmp_path: Path) -> None:
     write_leftovers(tmp_path)
     with data_folder.opened(tmp_path, "embedder", shared=False):
-        assert files(tmp_path) == KEPT
+        assert files(tmp_path) == OWN_FILES
 
 
 def test_in_a_shared_folder_only_old_leftovers_are_deleted(tmp_path: Path) -> None:
@@ -98,10 +98,11 @@ def test_in_a_shared_folder_only_old_leftovers_are_deleted(tmp_path: Path) -> No
     for path in tmp_path.rglob("*"):
         os.utime(path, (day_ago, day_ago))
     with data_folder.opened(tmp_path, "embedder", shared=True):
-        assert files(tmp_path) == KEPT - {".lock"}
+        assert files(tmp_path) == OWN_FILES - {".lock"}
 
 
 def test_a_temporary_file_of_an_interrupted_write_is_recognised(tmp_path: Path) -> None:
+    copy: Path | None = None
     with pytest.raises(KeyboardInterrupt), whole(tmp_path / "weights.safetensors") as file:
         temporary = Path(file.name)
         copy = temporary.with_name(temporary.name.replace("weights", "copied"))

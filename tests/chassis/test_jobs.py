@@ -80,8 +80,8 @@ async def working(link: NatsLink, jobs: Jobs, *kinds: JobKind) -> AsyncGenerator
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = condition()
-        if found if isinstance(found, bool) else await found:
+        outcome = condition()
+        if outcome if isinstance(outcome, bool) else await outcome:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("waited in vain")
@@ -135,16 +135,16 @@ async def test_the_same_request_id_gives_the_same_job_and_another_request_is_ref
 
 
 async def test_two_workers_share_the_jobs_and_run_none_twice(link: NatsLink, jobs: Jobs, tmp_path: Path) -> None:
-    seen: list[str] = []
+    values: list[str] = []
 
     async def note(request: StringValue, _context: JobContext) -> None:
-        seen.append(request.value)
+        values.append(request.value)
 
     async with working(link, jobs, doing(note)), working(link, jobs, doing(note)):
         names = [(await jobs.submit("test", "count", StringValue(value=str(n)))).name for n in range(20)]
         for name in names:
             assert (await ended(jobs, name)).state == Job.STATE_SUCCEEDED
-    assert sorted(seen) == sorted(str(n) for n in range(20))
+    assert sorted(values) == sorted(str(n) for n in range(20))
 
 
 async def test_a_killed_workers_job_goes_on_with_another_from_its_last_checkpoint(
@@ -309,11 +309,11 @@ async def test_a_crash_between_the_jobs_end_and_its_acknowledgement_repeats_noth
 
 async def test_nothing_is_written_without_the_lease(link: NatsLink, jobs: Jobs) -> None:
     job = await jobs.submit("test", "count", StringValue())
-    held = await jobs.store.get(job.name)
+    stored = await jobs.store.get(job.name)
     record = JobRecord()
-    record.CopyFrom(held.record)
+    record.CopyFrom(stored.record)
     job_transitions.begin(record, 30.0)
-    mine = await jobs.store.replace(held, record)
+    mine = await jobs.store.replace(stored, record)
     assert mine is not None
     context = JobContext(jobs.store, mine, 30.0)
     await context.prove()
@@ -352,9 +352,9 @@ async def test_a_list_holds_every_job_though_one_changes_all_the_time_and_leaves
 async def test_watching_sends_each_state_until_the_end(link: NatsLink, jobs: Jobs, tmp_path: Path) -> None:
     job = await jobs.submit("test", "count", StringValue(value="steps"))
     async with working(link, jobs, counting(tmp_path, "one", 2.0, total=12, pause=0.1)):
-        seen = [(each.state, each.progress.done) async for each in jobs.watch(job.name)]
-    assert seen[-1] == (Job.STATE_SUCCEEDED, 12)
-    assert [done for _state, done in seen] == sorted(done for _state, done in seen)
+        updates = [(update.state, update.progress.done) async for update in jobs.watch(job.name)]
+    assert updates[-1] == (Job.STATE_SUCCEEDED, 12)
+    assert [done for _state, done in updates] == sorted(done for _state, done in updates)
 
 
 async def state_is(jobs: Jobs, name: str, state: Job.State) -> bool:
@@ -591,8 +591,8 @@ async def test_settings_of_an_operator_survive_a_restart(link: NatsLink, nats_se
     config = (await link.stream.stream_info(JOBS)).config
     await link.stream.update_stream(config.evolve(max_msgs=12345, description="ours"))
     again = await connect(nats_server.url)
-    kept = (await again.stream.stream_info(JOBS)).config
-    assert (kept.max_msgs, kept.description) == (12345, "ours")
+    updated = (await again.stream.stream_info(JOBS)).config
+    assert (updated.max_msgs, updated.description) == (12345, "ours")
     await again.close()
 
 

@@ -43,7 +43,7 @@ def test_a_process_serves_health_reflection_and_status_and_ends_in_order(
         status = status_pb2_grpc.StatusServiceStub(channel).GetStatus(status_pb2.GetStatusRequest())
         assert status.service == "embedder"
         assert status.health == status_pb2.ServiceStatus.HEALTH_OK, status
-        assert {each.name for each in status.dependencies} >= {"nats", "database", "ollama"}
+        assert {dependency.name for dependency in status.dependencies} >= {"nats", "database", "ollama"}
     began = time.monotonic()
     assert process.stop() == 0
     assert time.monotonic() - began < 10  # the promise of an orderly end, not a speed

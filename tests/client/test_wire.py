@@ -58,9 +58,9 @@ def test_cut_and_joined_codes_are_the_same(value: wire.Codes, data: st.DataObjec
 def test_taken_codes_are_those_of_their_rows(value: wire.Codes, data: st.DataObject) -> None:
     places = st.lists(st.integers(0, len(value) - 1), max_size=6) if len(value) else st.just([])
     positions = np.array(data.draw(places), dtype=np.intp)
-    taken = value.take(positions)
+    rows = value.take(positions)
     for place, position in enumerate(positions):
-        for left, right in zip(taken.row(place), value.row(int(position)), strict=True):
+        for left, right in zip(rows.row(place), value.row(int(position)), strict=True):
             np.testing.assert_array_equal(left, right)
 
 

@@ -19,7 +19,7 @@ def reason(response: httpx.Response) -> str:
     error = response.json()["error"]
     assert error["code"] == response.status_code
     assert error["message"]
-    details = {each["@type"].rpartition(".")[2]: each for each in error["details"]}
+    details = {detail["@type"].rpartition(".")[2]: detail for detail in error["details"]}
     assert details["RequestInfo"]["requestId"] == response.headers["x-request-id"]
     assert details["ErrorInfo"]["domain"] == "prisma"
     return details["ErrorInfo"]["reason"]
@@ -40,32 +40,32 @@ async def _lines(suite: Suite, path: str, **options: Any) -> AsyncIterator[str]:
 
 async def filled(suite: Suite, count: int = 30) -> None:
     """A dataset `d` of some embedded documents."""
-    made = await suite.http.post("/v1/datasets", params={"datasetId": "d"}, json={"displayName": "D"})
-    assert made.json()["name"] == "datasets/d"
+    created = await suite.http.post("/v1/datasets", params={"datasetId": "d"}, json={"displayName": "D"})
+    assert created.json()["name"] == "datasets/d"
     rows = [{"id": f"k{row}", "text": f"text number {row} about topic {row % 5}", "row": row} for row in range(count)]
-    sent = await suite.http.post("/v1/datasets/d/documents:import", content=json.dumps(rows))
-    assert sent.json()["importedCount"] == str(count), sent.text
+    report = await suite.http.post("/v1/datasets/d/documents:import", content=json.dumps(rows))
+    assert report.json()["importedCount"] == str(count), report.text
     await ended(suite, (await suite.http.post("/v1/datasets/d:embed", json={})).json())
 
 
 async def test_a_dataset_is_made_filled_read_changed_and_deleted(suite: Suite) -> None:
     await filled(suite)
-    held = (await suite.http.get("/v1/datasets/d")).json()
-    assert (held["embeddedCount"], held["pendingCount"], held["failedCount"]) == ("30", "0", "0")
+    dataset = (await suite.http.get("/v1/datasets/d")).json()
+    assert (dataset["embeddedCount"], dataset["pendingCount"], dataset["failedCount"]) == ("30", "0", "0")
 
     page = (await suite.http.get("/v1/datasets/d/documents", params={"pageSize": 20})).json()
     rest = (
         await suite.http.get("/v1/datasets/d/documents", params={"page_size": 20, "page_token": page["nextPageToken"]})
     ).json()
-    assert [each["key"] for each in page["documents"] + rest["documents"]] == [f"k{row}" for row in range(30)]
+    assert [document["key"] for document in page["documents"] + rest["documents"]] == [f"k{row}" for row in range(30)]
 
     full = (await suite.http.get("/v1/datasets/d/documents/k7", params={"view": "DOCUMENT_VIEW_FULL"})).json()
     assert full["metadata"] == {"row": 7}
     vector = np.frombuffer(base64.b64decode(full["vector"]["data"]), "<f4")
-    assert len(vector) == full["vector"]["dimension"] == held["dimension"]
+    assert len(vector) == full["vector"]["dimension"] == dataset["dimension"]
 
     some = await suite.http.get("/v1/datasets/d/documents:batchGet", params=[("rows", 3), ("rows", 5), ("rows", 99)])
-    assert [each["key"] for each in some.json()["documents"]] == ["k3", "k5"]
+    assert [document["key"] for document in some.json()["documents"]] == ["k3", "k5"]
     assert some.json()["missing"] == ["99"]
 
     changed = await suite.http.patch("/v1/datasets/d", params={"updateMask": "description"}, json={"description": "x"})
@@ -73,8 +73,8 @@ async def test_a_dataset_is_made_filled_read_changed_and_deleted(suite: Suite) -
     assert changed.json()["displayName"] == "D"
 
     assert (await suite.http.delete("/v1/datasets/d")).status_code == 200
-    gone = await suite.http.get("/v1/datasets/d")
-    assert (gone.status_code, reason(gone)) == (404, "DATASET_NOT_FOUND")
+    missing = await suite.http.get("/v1/datasets/d")
+    assert (missing.status_code, reason(missing)) == (404, "DATASET_NOT_FOUND")
 
 
 async def test_a_file_is_imported_as_a_body_or_as_a_form_and_rejected_items_are_told(suite: Suite) -> None:
@@ -87,7 +87,7 @@ async def test_a_file_is_imported_as_a_body_or_as_a_form_and_rejected_items_are_
     )
     report = form.json()
     assert (report["importedCount"], report["rejectedCount"]) == ("2", "2"), report
-    assert [each["item"] for each in report["rejections"]] == ["2", "3"]
+    assert [rejection["item"] for rejection in report["rejections"]] == ["2", "3"]
 
     again = await suite.http.post(
         "/v1/datasets/d/documents:import",
@@ -111,7 +111,7 @@ async def test_a_file_is_imported_as_a_body_or_as_a_form_and_rejected_items_are_
 async def test_streams_are_lines_or_events_and_downloads_are_files(suite: Suite) -> None:
     await filled(suite)
     lines = [json.loads(line) async for line in _lines(suite, "/v1/datasets/d/documents:read?readMask=key")]
-    assert [each["key"] for block in lines for each in block["documents"]] == [f"k{row}" for row in range(30)]
+    assert [document["key"] for block in lines for document in block["documents"]] == [f"k{row}" for row in range(30)]
 
     events = [
         line async for line in _lines(suite, "/v1/datasets/d/documents:read", headers={"accept": "text/event-stream"})
@@ -130,7 +130,7 @@ async def test_streams_are_lines_or_events_and_downloads_are_files(suite: Suite)
     assert (not_yet.status_code, reason(not_yet)) == (400, "RUN_NOT_TRAINED")
     await ended(suite, (await suite.http.post("/v1/runs/r:train")).json())
     metrics = [json.loads(line) async for line in _lines(suite, "/v1/runs/r/metrics:watch")]
-    assert [int(each["step"]) for each in metrics] == sorted(int(each["step"]) for each in metrics)
+    assert [int(metric["step"]) for metric in metrics] == sorted(int(metric["step"]) for metric in metrics)
     weights = await suite.http.get("/v1/runs/r/weights:export")
     assert weights.headers["content-disposition"] == 'attachment; filename="r-weights.safetensors"'
     assert b"W_dec" in weights.content[:2000]
@@ -154,7 +154,7 @@ async def test_what_is_away_is_told_and_the_rest_goes_on(suite: Suite) -> None:
     assert (await suite.http.get("/v1/datasets")).status_code == 200
     status = (await suite.http.get("/v1/status")).json()
     assert status["health"] == "HEALTH_DOWN"
-    health = {each["service"]: each["health"] for each in status["services"]}
+    health = {service["service"]: service["health"] for service in status["services"]}
     assert health == {
         "embedder": "HEALTH_OK",  # with or without an Ollama on this machine: nobody has set one up
         "trainer": "HEALTH_OK",
@@ -162,7 +162,7 @@ async def test_what_is_away_is_told_and_the_rest_goes_on(suite: Suite) -> None:
         "search": "HEALTH_DOWN",
         "gateway": "HEALTH_OK",
     }
-    down = next(each for each in status["services"] if each["service"] == "search")
+    down = next(service for service in status["services"] if service["service"] == "search")
     assert "127.0.0.1:9" in down["message"]
     assert (await suite.http.get("/v1/services/trainer/status")).json()["service"] == "trainer"
     assert (await suite.http.get("/readyz")).text == "ready\n"
@@ -248,7 +248,7 @@ async def test_bad_requests_are_told_what_is_wrong(suite: Suite) -> None:
         answer = await suite.http.request(verb, path, **options)
         assert (answer.status_code, reason(answer)) == (code, expected), (verb, path, options, answer.text)
     listed = (await suite.http.get("/v1/datasets")).json()["datasets"]
-    assert [each["name"] for each in listed] == ["datasets/d"], "a bad request has made something"
+    assert [dataset["name"] for dataset in listed] == ["datasets/d"], "a bad request has made something"
     assert listed[0]["documentCount"] == "0"
 
 
@@ -262,8 +262,8 @@ async def test_the_page_its_documents_and_headers(suite: Suite) -> None:
         assert b"prisma-suite" not in (await suite.http.get(path)).content
     assert (await suite.http.get("/v1/openapi.json")).json()["openapi"] == "3.1.0"
     assert "prisma_http_total" in (await suite.http.get("/metrics")).text
-    sent = await suite.http.get("/v1/datasets", headers={"X-Request-Id": "my-own-id"})
-    assert sent.headers["x-request-id"] == "my-own-id"
+    answer = await suite.http.get("/v1/datasets", headers={"X-Request-Id": "my-own-id"})
+    assert answer.headers["x-request-id"] == "my-own-id"
 
 
 async def test_the_gateway_ends_in_order_while_a_stream_is_open(suite: Suite) -> None:

@@ -71,11 +71,11 @@ def test_an_address_in_use_refuses_the_start_in_words() -> None:
     ],
     ids=["nothing", "half a header", "half a body", "half a second header"],
 )
-async def test_slow_senders_are_disconnected(port: int, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_senders_are_disconnected(port: int, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "HEADER_SECONDS", 0.2)
     monkeypatch.setattr(http_server, "BODY_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(sent)
+    writer.write(head)
     with contextlib.suppress(ConnectionResetError):
         await asyncio.wait_for(reader.read(), 20)
     writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -18,7 +19,9 @@ from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma_common.http_rule import PathTemplate
 from services.chassis.errors import InvalidArgument
 
-SEARCH = search_pb2.SearchDocumentsRequest.DESCRIPTOR
+SEARCH: Any = search_pb2.SearchDocumentsRequest.DESCRIPTOR  # in its stub a union of two implementations' types
+IMPORT: Any = embedder_pb2.ImportDocumentsRequest.DESCRIPTOR
+UPDATE: Any = embedder_pb2.UpdateDatasetRequest.DESCRIPTOR
 segment = st.text("ABCxyz0189._~-", min_size=1, max_size=20)
 
 
@@ -39,9 +42,9 @@ def test_a_path_gives_the_fields_of_its_template_and_of_no_other(one: str, other
     template = PathTemplate.parse("/v1/{name=datasets/*/documents/*}")
     assert [variable.field for variable in template.variables] == ["name"]
     pattern = template.regular_expression("[^/:]+")
-    found = pattern.fullmatch(f"/v1/datasets/{one}/documents/{other}")
-    assert found
-    assert found[1] == f"datasets/{one}/documents/{other}"
+    match = pattern.fullmatch(f"/v1/datasets/{one}/documents/{other}")
+    assert match
+    assert match[1] == f"datasets/{one}/documents/{other}"
     for path in (f"/v1/datasets/{one}", f"/v1/runs/{one}/documents/{other}", f"/v1/datasets/{one}/documents/{other}/x"):
         assert not pattern.fullmatch(path)
 
@@ -97,7 +100,7 @@ def test_queries_take_nested_repeated_and_enum_fields() -> None:
         parent="datasets/d", mode="MODE_SPARSE", text_weight=0.5, latents=[{"index": 3, "weight": -1.5}], page_size=7
     )
     config = binding.message(
-        embedder_pb2.ImportDocumentsRequest.DESCRIPTOR,
+        IMPORT,
         path={"config.dataset": "datasets/d"},
         query=[("config.validateOnly", "true"), ("config.id_field", "key")],
     )
@@ -108,7 +111,7 @@ def test_queries_take_nested_repeated_and_enum_fields() -> None:
 
 def test_the_path_says_which_resource_is_meant_whatever_the_body_says() -> None:
     message = binding.message(
-        embedder_pb2.UpdateDatasetRequest.DESCRIPTOR,
+        UPDATE,
         path={"dataset.name": "datasets/d"},
         query=[("updateMask", "displayName,description")],
         body={"name": "datasets/other", "displayName": "x"},
@@ -130,21 +133,21 @@ def test_an_error_names_the_field(body: dict[str, object], field: str) -> None:
 
 
 def test_the_openapi_document_is_valid_and_as_the_protos_say() -> None:
-    held = openapi.FILE.read_text(encoding="utf-8")
-    assert held == openapi.text(), "run `make protos`: gateway/web/openapi.json is not what the protos say"
-    document = json.loads(held)
+    text = openapi.FILE.read_text(encoding="utf-8")
+    assert text == openapi.text(), "run `make protos`: gateway/web/openapi.json is not what the protos say"
+    document = json.loads(text)
     validate(document)
-    described = [each for path in document["paths"].values() for each in path.values()]
-    assert all(each["description"] for each in described)
-    assert len({each["operationId"] for each in described}) == len(described)
+    described = [operation for path in document["paths"].values() for operation in path.values()]
+    assert all(operation["description"] for operation in described)
+    assert len({operation["operationId"] for operation in described}) == len(described)
 
 
 def test_a_body_asks_for_nothing_that_the_path_has() -> None:
     schemas = openapi.document()["components"]["schemas"]
     for route in routes():
         if route.body == "*":
-            held = schemas[route.method.input_type.full_name]
-            assert not {each.json_name for each in route.method.input_type.fields if each.name in route.fields} & set(
-                held["properties"]
-            ), route.template
+            schema = schemas[route.method.input_type.full_name]
+            assert not {
+                field.json_name for field in route.method.input_type.fields if field.name in route.fields
+            } & set(schema["properties"]), route.template
     assert schemas["prisma.interpreter.v1.AnalyzeTextRequest"]["required"] == ["text"]

@@ -41,11 +41,11 @@ class Trainer:
         self._codes = codes
         self._decoder = decoder
 
-    def block(self, picked: NDArray[np.intp]) -> wire.Codes:
-        part = sparse.csr_array(self._codes[picked])
+    def block(self, positions: NDArray[np.intp]) -> wire.Codes:
+        part = sparse.csr_array(self._codes[positions])
         part.sort_indices()
         indptr, indices = part.indptr.astype(np.uint32), part.indices.astype(np.uint32)
-        rows = self._rows[picked]
+        rows = self._rows[positions]
         return wire.Codes(rows=rows, indptr=indptr, indices=indices, values=part.data, latent_count=LATENTS)
 
     async def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:

@@ -32,8 +32,8 @@ async def test_a_real_model_writes_a_label(ollama: OllamaChat) -> None:
     with pytest.raises(LabelModelNotFound, match=f"can chat.*`ollama pull {EMBEDS}`"):
         await labeller.check(f"ollama/{EMBEDS}")
 
-    shown = [prompts.ShownDocument(row, f"The cat number {row} sleeps on the sofa.", 3.0 - row) for row in range(3)]
+    documents = [prompts.ShownDocument(row, f"The cat number {row} sleeps on the sofa.", 3.0 - row) for row in range(3)]
     beside = [prompts.ShownDocument(9, "Interest rates rose by half a percent.", 0.0)]
-    messages = prompts.messages(shown, beside, None)
+    messages = prompts.messages(documents, beside, None)
     content = await ollama.chat(CHATS, messages, schema=prompts.SCHEMA, temperature=0.0)
     assert prompts.read(content).label

@@ -172,15 +172,15 @@ async def test_a_run_is_drawn_and_exported_as_a_whole(suite: Suite) -> None:
     assert (list(sample.rows), sample.total_rows) == ([place * 12 for place in range(50)], 600)
     for place, row in enumerate(sample.rows):
         part = slice(sample.offsets[place], sample.offsets[place + 1])
-        shown = dict(
+        cells = dict(
             zip((sample.indices[column] for column in sample.columns[part]), sample.activations[part], strict=True)
         )
         whole = dict(zip(*(array.tolist() for array in codes.row(row)), strict=True))
-        assert shown == {index: value for index, value in whole.items() if index in densest[:20]}
+        assert cells == {index: value for index, value in whole.items() if index in densest[:20]}
 
     kinds = resources_pb2.FeatureMatrix.Kind
     for kind in kinds.values():
-        matrix = await suite.interpreter.GetFeatureMatrix(pb2.GetFeatureMatrixRequest(run=RUN, kind=kind))
+        matrix = await suite.interpreter.GetFeatureMatrix(pb2.GetFeatureMatrixRequest(run=RUN, kind=kinds.Name(kind)))
         assert (sorted(matrix.indices), len(matrix.values)) == (sorted(densest[:100]), len(matrix.indices) ** 2)
         assert matrix.kind == (kind or kinds.Value("KIND_CO_OCCURRENCE"))
         assert matrix.values[:: len(matrix.indices) + 1] == pytest.approx([1] * len(matrix.indices))

@@ -57,9 +57,9 @@ def test_training_encode_read_codes_analyzer_and_index_agree_on_every_bit(stack:
             uid = prisma.runs.get(RUN).message.uid
         for document in documents:
             request = interpreter_pb2.AnalyzeDocumentRequest(run=run, document=document.name)
-            active = sorted(interpreter.AnalyzeDocument(request).features, key=lambda each: each.index)
-            indices = np.array([each.index for each in active], np.uint32)
-            values = np.array([each.activation for each in active], np.float32)
+            active = sorted(interpreter.AnalyzeDocument(request).features, key=lambda feature: feature.index)
+            indices = np.array([feature.index for feature in active], np.uint32)
+            values = np.array([feature.activation for feature in active], np.float32)
             assert (indices.tobytes(), values.tobytes()) == truth[document.row], document.name
 
     copied = tmp_path / "index"  # the one in use takes no second reader
@@ -71,8 +71,8 @@ def test_training_encode_read_codes_analyzer_and_index_agree_on_every_bit(stack:
 
 def codes_of(codes: wire.Codes) -> dict[int, Code]:
     """The bits of each row's code."""
-    found: dict[int, Code] = {}
+    bits: dict[int, Code] = {}
     for place, row in enumerate(codes.rows.tolist()):
         indices, values = codes.row(place)
-        found[row] = (indices.astype(np.uint32).tobytes(), values.astype(np.float32).tobytes())
-    return found
+        bits[row] = (indices.astype(np.uint32).tobytes(), values.astype(np.float32).tobytes())
+    return bits

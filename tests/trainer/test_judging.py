@@ -12,8 +12,8 @@ from tests.trainer.examples import clusters, trained
 
 
 def units(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
-    found = rng.standard_normal((n, d)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = rng.standard_normal((n, d)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -33,13 +33,13 @@ def test_latents_that_were_shuffled_lost_split_and_added_are_found(
 
     halves = np.stack([near(first[36], aside[0], 0.75), near(first[36], aside[1], 0.74)])
     second = np.concatenate([first[order], halves, aside[2:]]).astype(np.float32)
-    found = match(first, second)
-    np.testing.assert_array_equal(found.partner[order], np.arange(36))
-    np.testing.assert_allclose(found.cosine[order], 1, atol=1e-5)
-    assert found.partner[36] == 36
-    assert list(found.lost()) == [37, 38, 39]
-    assert list(found.new()) == [38, 39]
-    assert found.split() == {36: [36, 37]}
+    matching = match(first, second)
+    np.testing.assert_array_equal(matching.partner[order], np.arange(36))
+    np.testing.assert_allclose(matching.cosine[order], 1, atol=1e-5)
+    assert matching.partner[36] == 36
+    assert list(matching.lost()) == [37, 38, 39]
+    assert list(matching.new()) == [38, 39]
+    assert matching.split() == {36: [36, 37]}
     back = match(second, first)
     assert back.merged() == {36: [36, 37]}
     assert list(back.lost()) == [38, 39]
@@ -49,8 +49,8 @@ def test_latents_that_were_shuffled_lost_split_and_added_are_found(
 def test_the_best_matching_gives_no_good_pair_away_for_a_bad_one() -> None:
     first = np.eye(3, dtype=np.float32)[:2]
     second = np.array([[1, 0, 0], [0.8, 0.6, 0]], dtype=np.float32)
-    found = match(first, second)
-    assert found.partner.tolist() == [0, -1]  # 0.6 is below the bar, though both would have a partner then
+    matching = match(first, second)
+    assert matching.partner.tolist() == [0, -1]  # 0.6 is below the bar, though both would have a partner then
     assert match(first, second, same=0.55).partner.tolist() == [0, 1]
 
 
@@ -58,17 +58,17 @@ def test_an_evaluation_says_what_is_kept() -> None:
     vectors = clusters(1500, 32)
     training = trained(vectors, expansion=4, k=8, batch_size=128, epochs=10)
     weights, held_out = training.weights, vectors[training.held_out]
-    found = evaluate(weights, held_out)
-    assert found.rows == 150
-    assert found.fvu == pytest.approx(weights.fvu(held_out), rel=1e-5)
-    assert 0.8 < found.cosine < 1
+    evaluation = evaluate(weights, held_out)
+    assert evaluation.rows == 150
+    assert evaluation.fvu == pytest.approx(weights.fvu(held_out), rel=1e-5)
+    assert 0.8 < evaluation.cosine < 1
     indices, values = weights.encode_dense(held_out)
-    assert found.l0 == pytest.approx((indices >= 0).sum() / 150)
+    assert evaluation.l0 == pytest.approx((indices >= 0).sum() / 150)
     active = np.bincount(indices[indices >= 0], minlength=128)
-    assert found.dead_share == pytest.approx((active == 0).mean())
-    assert found.dense_share == pytest.approx((active > 15).mean())
-    assert sum(found.density_histogram) == 128
-    assert found.density_histogram[0] == (active == 0).sum()
+    assert evaluation.dead_share == pytest.approx((active == 0).mean())
+    assert evaluation.dense_share == pytest.approx((active > 15).mean())
+    assert sum(evaluation.density_histogram) == 128
+    assert evaluation.density_histogram[0] == (active == 0).sum()
 
     def nearest(all_: np.ndarray) -> list[list[int]]:
         unit = all_ / np.linalg.norm(all_, axis=1, keepdims=True)
@@ -76,10 +76,10 @@ def test_an_evaluation_says_what_is_kept() -> None:
 
     true, again = nearest(held_out), nearest(weights.decode_dense(indices, values))
     overlap = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(true, again, strict=True)])
-    assert found.knn_overlap == pytest.approx(overlap, abs=0.01)
+    assert evaluation.knn_overlap == pytest.approx(overlap, abs=0.01)
     gain = [
         sum((10 - a.index(j)) / np.log2(i + 2) for i, j in enumerate(b) if j in a)
         for a, b in zip(true, again, strict=True)
     ]
     ideal = sum((10 - i) / np.log2(i + 2) for i in range(10))
-    assert found.ndcg == pytest.approx(np.mean(gain) / ideal, abs=0.01)
+    assert evaluation.ndcg == pytest.approx(np.mean(gain) / ideal, abs=0.01)

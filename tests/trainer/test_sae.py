@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ def test_a_training_explains_the_data_with_unit_decoder_rows_and_no_dead_latents
     training = trained(vectors, architecture=architecture, expansion=2, k=8, batch_size=128, epochs=15)
     weights = training.weights
     held_out = vectors[training.held_out]
-    assert weights.fvu(held_out) < 0.25
+    fvu = weights.fvu(held_out)
+    assert fvu is not None
+    assert fvu < 0.25
     assert training.measure() == pytest.approx(weights.fvu(held_out, training.mean), rel=1e-4)
     np.testing.assert_allclose(np.linalg.norm(weights.W_dec, axis=1), 1, rtol=1e-5)
     assert training.dead.mean() < 0.01
@@ -33,8 +36,8 @@ def test_a_training_explains_the_data_with_unit_decoder_rows_and_no_dead_latents
 
 @pytest.fixture(scope="module", params=[0.0, 1.0])
 def weights(request: pytest.FixtureRequest) -> Weights:
-    found = trained(clusters(600, 48), expansion=4, k=8, batch_size=64, epochs=3).weights
-    return Weights(**{**vars(found), "threshold": request.param})
+    weights = trained(clusters(600, 48), expansion=4, k=8, batch_size=64, epochs=3).weights
+    return Weights(**{**vars(weights), "threshold": request.param})
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 100, 1000])
@@ -98,7 +101,7 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
 @pytest.mark.parametrize("stop", [1, 13, 29])
 def test_a_resumed_training_ends_with_the_same_bits(architecture: str, stop: int, tmp_path: Path) -> None:
     vectors = clusters(400, 16)
-    config = {
+    config: dict[str, Any] = {
         "architecture": architecture, "expansion": 4, "k": 4, "batch_size": 32, "epochs": 3, "dead_window": 256,
     }  # fmt: skip
     unbroken = trained(vectors, **config)
@@ -165,12 +168,12 @@ def test_an_epoch_goes_once_over_the_training_rows_in_an_order_of_its_own(tmp_pa
 
     def epoch(number: int) -> list[int]:
         first = number * batches.steps_per_epoch
-        seen: list[int] = []
+        rows: list[int] = []
         for step in range(first, first + batches.steps_per_epoch):
-            pool, picked = batches.batch(step)
-            assert len(picked) == 100
-            seen.extend(pool[picked, 0].astype(int))
-        return seen
+            pool, positions = batches.batch(step)
+            assert len(positions) == 100
+            rows.extend(pool[positions, 0].astype(int))
+        return rows
 
     one, two = epoch(0), epoch(1)
     for order in (one, two):
@@ -179,13 +182,13 @@ def test_an_epoch_goes_once_over_the_training_rows_in_an_order_of_its_own(tmp_pa
     assert one != two
     # Any step may be asked for first: that is how a training resumes.
     step = batches.steps_per_epoch + 17
-    pool, picked = Batches(source, 100, 0.1, seed=3, window_bytes=size).batch(step)
-    assert pool[picked, 0].astype(int).tolist() == two[1700:1800]
+    pool, positions = Batches(source, 100, 0.1, seed=3, window_bytes=size).batch(step)
+    assert pool[positions, 0].astype(int).tolist() == two[1700:1800]
 
 
 def test_normalization_of_files_equals_that_of_their_rows(tmp_path: Path) -> None:
     vectors = clusters(2 * CHUNK + 50, 4)
     rows = np.arange(0, len(vectors), 3)
-    found = normalization(shards(tmp_path, vectors, 5000), rows, "standard", 0)
-    np.testing.assert_allclose(found.mean, vectors[rows].mean(axis=0, dtype=np.float64), rtol=1e-5)
-    np.testing.assert_allclose(found.scale, vectors[rows].std(axis=0, dtype=np.float64), rtol=1e-5)
+    normalized = normalization(shards(tmp_path, vectors, 5000), rows, "standard", 0)
+    np.testing.assert_allclose(normalized.mean, vectors[rows].mean(axis=0, dtype=np.float64), rtol=1e-5)
+    np.testing.assert_allclose(normalized.scale, vectors[rows].std(axis=0, dtype=np.float64), rtol=1e-5)
