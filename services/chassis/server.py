@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
@@ -33,6 +33,7 @@ from services.chassis.job_worker import JobKind, Worker
 from services.chassis.jobs import Jobs
 from services.chassis.limits import CallLimit
 from services.chassis.nats import NatsLink, NatsUnavailable
+from services.chassis.probes import Probes
 from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 from services.chassis.status import StatusServicer
@@ -114,15 +115,19 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
             stack.push_async_callback(close)
         worker = Worker(link, jobs, parts.kinds)
         keys = Keys(settings)
+        nats = nats_dependency(link)
         status = parts.status or StatusServicer(
-            name, settings.data_of(name), [nats_dependency(link), *parts.dependencies], lambda: worker.running_count
+            name, settings.data_of(name), [nats, *parts.dependencies], lambda: worker.running_count
         )
-        server = _Server(name, settings, listen=listen, keys=keys)
-        server.add(*_common_servicers(jobs, status), *parts.servicers)
+        servicers = [*_common_servicers(jobs, status), *parts.servicers]
+        needs = {servicer.full_name: parts.dependencies for servicer in servicers}
+        probes = Probes({**needs, "": parts.dependencies, _name(job_pb2, "JobService"): [nats]})
+        server = _Server(name, settings, listen=listen, keys=keys, probes=probes)
+        server.add(*servicers)
         await link.attempted(seconds=_MESSAGE_SERVER_SECONDS)
         await server.start()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(task()) for task in parts.tasks]
+            tasks = [group.create_task(task()) for task in (probes.run, *parts.tasks)]
             if parts.kinds:
                 journal = JobJournal(settings.data_of(name) / "jobs")
                 sweeper = Sweeper(link, jobs, name, journal=journal, running=lambda: worker.running_jobs)
@@ -148,11 +153,11 @@ def _common_servicers(jobs: Jobs, status: StatusServicer) -> list[Servicer]:
 class _Server:
     """A gRPC server with health and reflection."""
 
-    def __init__(self, name: str, settings: ChassisSettings, *, listen: str, keys: Keys) -> None:
+    def __init__(self, name: str, settings: ChassisSettings, *, listen: str, keys: Keys, probes: Probes) -> None:
         self._name = name
         self._settings = settings
         self._listen = listen
-        self._health = health.aio.HealthServicer()
+        self._probes = probes
         self._names = [health.SERVICE_NAME]
         limit = CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller)
         self._server = aio.server(
@@ -160,7 +165,7 @@ class _Server:
             options=[*SERVER_OPTIONS],
             maximum_concurrent_rpcs=_STREAMS_FACTOR * settings.max_calls,
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(probes.servicer, self._server)
 
     def add(self, *servicers: Servicer) -> None:
         """Adds services, before the start."""
@@ -179,12 +184,11 @@ class _Server:
                 f"{listen_variable(self._name)} sets another address."
             ) from error
         await self._server.start()
-        for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._probes.start()
 
     async def stop(self) -> None:
         """Refuses new calls; those in progress get DRAIN_SECONDS."""
-        await self._health.enter_graceful_shutdown()
+        await self._probes.stop()
         await self._server.stop(DRAIN_SECONDS)
 
     def _bind(self) -> None:

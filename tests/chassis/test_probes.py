@@ -1,0 +1,58 @@
+"""Startup, liveness and readiness are three answers: each probe's consequence fits what is wrong."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.nats_server import NatsServer
+from tests.postgres_server import PostgresServer, binaries
+from tests.process import ServiceProcess
+
+EMBEDDER = "prisma.embedder.v1.EmbedderService"
+JOBS = "prisma.common.v1.JobService"
+NAMES = ("startup", "liveness", "", EMBEDDER, JOBS)
+
+
+def serving(address: str) -> dict[str, bool]:
+    """Which names are SERVING."""
+    with grpc.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its types have no methods
+        statuses = {name: stub.Check(health_pb2.HealthCheckRequest(service=name)).status for name in NAMES}
+    return {name: status == health_pb2.HealthCheckResponse.SERVING for name, status in statuses.items()}
+
+
+def until(address: str, expected: dict[str, bool]) -> None:
+    """Waits for these answers."""
+    for _ in range(300):
+        if serving(address) == expected:
+            return
+        time.sleep(0.1)
+    assert serving(address) == expected
+
+
+def test_a_service_without_its_database_is_alive_and_not_ready(
+    tmp_path: Path, nats_server: NatsServer, postgres_server: PostgresServer
+) -> None:
+    programs = binaries()
+    assert programs is not None
+    postgres = PostgresServer(programs)
+    postgres.start()
+    environment = {"PRISMA_NATS_URL": nats_server.url, "PRISMA_DATABASE_URL": postgres.create_database()}
+    process = ServiceProcess("embedder", tmp_path, environment)
+    try:
+        process.start()
+        until(process.address, dict.fromkeys(NAMES, True))
+        postgres.kill()
+        until(process.address, {**dict.fromkeys(NAMES, True), "": False, EMBEDDER: False})
+        postgres.start()
+        until(process.address, dict.fromkeys(NAMES, True))
+        nats_server.kill()
+        until(process.address, {**dict.fromkeys(NAMES, True), JOBS: False})
+    finally:
+        process.kill()
+        postgres.stop()
