@@ -1,4 +1,4 @@
-"""The web page's files. What is built has its hash in its name and may be cached; the page itself is asked for anew."""
+"""The web page's files. Built files have a hash in their names and are cached for good; the page itself never is."""
 
 from __future__ import annotations
 

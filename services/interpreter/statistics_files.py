@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
@@ -16,6 +16,19 @@ from services.interpreter.statistics import Statistics
 
 _COMPOSED = ("row_count", "decoder", "coactive", "cooccurrence")
 """Fields of Statistics that are not one array each."""
+_WHOLE = [field.name for field in fields(Statistics) if field.name not in _COMPOSED]
+_ATTRIBUTES = {
+    **{name: name for name in _WHOLE},
+    "row_count": "row_count",
+    "decoder_indices": "decoder.indices",
+    "decoder_scores": "decoder.scores",
+    "coactive_indices": "coactive.indices",
+    "coactive_scores": "coactive.scores",
+    "cooccurrence_data": "cooccurrence.data",
+    "cooccurrence_indices": "cooccurrence.indices",
+    "cooccurrence_indptr": "cooccurrence.indptr",
+}
+"""What each file holds: the attribute of Statistics, by the file's name."""
 
 
 def folder_of(uid: str, attempt: str) -> str:
@@ -30,15 +43,15 @@ def run_folder(uid: str) -> str:
 
 def paths_of(uid: str, attempt: str) -> list[str]:
     """The paths of all files of one computation."""
-    return [_path(folder_of(uid, attempt), name) for name in _NAMES]
+    return [_path(folder_of(uid, attempt), name) for name in _ATTRIBUTES]
 
 
 def save(statistics: Statistics, blobs: Blobs, folder: str) -> list[Blob]:
     """Writes statistics to a folder; record the result in the transaction that names it. Raises StorageFull."""
     saved: list[Blob] = []
-    for name, array in _arrays(statistics).items():
+    for name, attribute in _ATTRIBUTES.items():
         buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
+        np.save(buffer, attrgetter(attribute)(statistics), allow_pickle=False)
         saved.append(blobs.put(_path(folder, name), [buffer.getbuffer()]))
     return saved
 
@@ -55,45 +68,14 @@ def load(blobs: Blobs, folder: str) -> Statistics:
 
     n = len(array("active_count"))
     counts = (array("cooccurrence_data"), array("cooccurrence_indices"), array("cooccurrence_indptr"))
-    arrays = {field.name: array(field.name) for field in fields(Statistics) if field.name not in _COMPOSED}
     return Statistics(
         row_count=int(array("row_count")),
         decoder=Neighbors(array("decoder_indices"), array("decoder_scores")),
         coactive=Neighbors(array("coactive_indices"), array("coactive_scores")),
         cooccurrence=sparse.csr_array(counts, shape=(n, n)),
-        **arrays,
+        **{name: array(name) for name in _WHOLE},
     )
 
 
 def _path(folder: str, name: str) -> str:
     return f"{folder}/{name}.npy"
-
-
-def _arrays(statistics: Statistics) -> dict[str, NDArray[np.generic]]:
-    arrays = {
-        field.name: getattr(statistics, field.name) for field in fields(statistics) if field.name not in _COMPOSED
-    }
-    return {
-        **arrays,
-        "row_count": np.array(statistics.row_count),
-        "decoder_indices": statistics.decoder.indices,
-        "decoder_scores": statistics.decoder.scores,
-        "coactive_indices": statistics.coactive.indices,
-        "coactive_scores": statistics.coactive.scores,
-        "cooccurrence_data": statistics.cooccurrence.data,
-        "cooccurrence_indices": statistics.cooccurrence.indices,
-        "cooccurrence_indptr": statistics.cooccurrence.indptr,
-    }
-
-
-_NAMES = (
-    *(field.name for field in fields(Statistics) if field.name not in _COMPOSED),
-    "row_count",
-    "decoder_indices",
-    "decoder_scores",
-    "coactive_indices",
-    "coactive_scores",
-    "cooccurrence_data",
-    "cooccurrence_indices",
-    "cooccurrence_indptr",
-)

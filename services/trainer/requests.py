@@ -19,7 +19,7 @@ from services.trainer.recipes import Recipe, Setting
 from services.trainer.runs import CloneRequest, RunRequest
 from services.trainer.sae import comparing
 from services.trainer.sae.architectures import Name
-from services.trainer.sae.vectors import Normalization
+from services.trainer.sae.normalization import Normalization
 
 MAX_VECTORS = 8192
 """Vectors in one Encode request."""

@@ -37,7 +37,9 @@ from services.trainer.group import Group
 from services.trainer.model_card import sae_lens_files
 from services.trainer.runs import NewRun, Run, Selection, Source
 from services.trainer.sae import checkpoint, comparing, evaluating
-from services.trainer.sae.vectors import MAX_HELD_OUT, Batches, Vectors, normalization
+from services.trainer.sae.batches import MAX_HELD_OUT, Batches
+from services.trainer.sae.normalization import normalization
+from services.trainer.sae.vectors import Vectors
 from services.trainer.settings import SERVICE
 from services.trainer.store import Store, TrainingResult
 from services.trainer.training import launch

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from services.trainer.sae import checkpoint
+from services.trainer.sae.batches import Batches
+from services.trainer.sae.normalization import normalization
 from services.trainer.sae.reference import PARAMETERS
 from services.trainer.sae.training import Diverged, Training
-from services.trainer.sae.vectors import CHUNK, Batches, InvalidVectors, Vectors, normalization
+from services.trainer.sae.vectors import CHUNK, InvalidVectors, Vectors
 from services.trainer.sae.weights import Weights
 from tests.trainer.examples import begun, clusters, trained
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.trainer.sae.architectures import ARCHITECTURES, Name
 from services.trainer.sae.engines import Plan
-from services.trainer.sae.vectors import Normalization
+from services.trainer.sae.normalization import Normalization
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.trainer.sae.batches import Batches
 from services.trainer.sae.config import Config
 from services.trainer.sae.engines import NO_LATENTS, Factors, engine_for, join
 from services.trainer.sae.kernels.dtypes import F32, I64
-from services.trainer.sae.vectors import Batches, Spread, Vectors, normalization, variation
+from services.trainer.sae.normalization import Spread, normalization
+from services.trainer.sae.vectors import Vectors, variation
 from services.trainer.sae.weights import Weights
 
 Exchange = Callable[[Factors], list[Factors]]

@@ -27,7 +27,7 @@ __all__ = ["all_are_cached", "inner", "kernel", "mark_all_cached", "prange", "pr
 Function = TypeVar("Function", bound=Callable[..., Any])
 _COMPLETE = "complete"
 UNUSED_SECONDS = 90 * 86_400
-"""After which the machine code of another version is deleted."""
+"""Machine code of another version is deleted after this time."""
 _functions: list[Any] = []
 
 
@@ -120,7 +120,7 @@ def all_are_cached() -> bool:
 
 
 def mark_all_cached() -> None:
-    """Notes that a process did, and deletes what older versions left long ago."""
+    """Notes that all kernels are compiled and cached; deletes machine code of versions unused for UNUSED_SECONDS."""
     if _folder is None:
         return
     (_folder / _COMPLETE).touch()
