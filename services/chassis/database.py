@@ -38,16 +38,23 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 
+from services.chassis import logs
 from services.chassis.data_folder import files_in
 from services.chassis.dependency import Dependency
-from services.chassis.errors import StorageFull, Unavailable
+from services.chassis.errors import PrismaError, StorageFull, Unavailable
 from services.chassis.files import is_full_disk
 from services.chassis.startup import StartRefused
 
 BUSY_SECONDS = 30
+RECLAIM_SECONDS = 3600
 _OLD_VERSION_TABLE = "alembic_version"
 """The name that all services used before each had a version table of its own."""
 _LOCK_NAMESPACE = "prisma"
+_FREE_PAGES = 256
+"""Free pages of a SQLite file, of 4 KiB each, that are kept for what is written next."""
+_PAGES_AT_ONCE = 4096
+
+_log = logs.get(__name__)
 
 
 class DatabaseUnavailable(Unavailable):
@@ -122,19 +129,48 @@ class Database:
         Raises DatabaseUnavailable, StorageFull.
         """
         with _reporting_outages(self), self._engine.connect() as connection:
-            connection.info["writes"] = True
+            connection.info["begin"] = "BEGIN IMMEDIATE"
             try:
                 with connection.begin():
                     if self.shared:
                         _take_turns(connection, self.service, resource)
                     yield connection
             finally:
-                connection.info.pop("writes", None)
+                connection.info.pop("begin", None)
 
     def check(self) -> None:
         """Raises DatabaseUnavailable when the database does not answer."""
         with self.read() as connection:
             connection.execute(text("SELECT 1"))
+
+    def reclaim_space(self) -> None:
+        """Gives space that deletions have freed back to the file system, in parts, so that writers get their turn.
+
+        A file of an older version is first rewritten once, with all writers waiting. PostgreSQL does all this itself.
+        Raises DatabaseUnavailable, StorageFull, sqlite3.Error.
+        """
+        if self.shared:
+            return
+        with self._outside_transactions() as connection:
+            if _pragma(connection, "auto_vacuum") == 0:
+                connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
+                connection.exec_driver_sql("VACUUM")
+            while _pragma(connection, "freelist_count") >= _FREE_PAGES:
+                cursor = connection.connection.cursor()
+                cursor.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+                cursor.fetchall()  # it has no rows, but takes a step for each page
+                cursor.close()
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+
+    @contextmanager
+    def _outside_transactions(self) -> Generator[Connection]:
+        """A connection of which each statement is a transaction of its own."""
+        with _reporting_outages(self), self._engine.connect() as connection:
+            connection.info["begin"] = ""
+            try:
+                yield connection
+            finally:
+                connection.info.pop("begin", None)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -286,6 +322,7 @@ def _open_postgresql(url: str) -> Engine:
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event writes BEGIN, not the driver
     cursor = connection.cursor()
+    cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")  # has an effect on a new file only, before its first page
     _use_write_ahead_log(cursor)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
@@ -304,7 +341,22 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
+    if statement := connection.info.get("begin", "BEGIN"):
+        connection.exec_driver_sql(statement)
+
+
+def _pragma(connection: Connection, name: str) -> int:
+    return int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+
+async def reclaim_space_hourly(database: Database) -> None:
+    """Reclaims a database's space at start and every hour, until cancelled. Errors are logged."""
+    while True:
+        try:
+            await asyncio.to_thread(database.reclaim_space)
+        except (PrismaError, sqlite3.Error) as error:
+            _log.info("space of the database is reclaimed later", error=str(error))
+        await asyncio.sleep(RECLAIM_SECONDS)
 
 
 def database_dependency(database: Database) -> Dependency:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prisma.embedder.v1.embedder_service_pb2_grpc import add_EmbedderServiceServicer_to_server
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
-from services.chassis.database import Database, database_dependency
+from services.chassis.database import Database, database_dependency, reclaim_space_hourly
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.embedder.datasets import Datasets
 from services.embedder.embedding import Embedding
@@ -71,7 +71,11 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     return Parts(
         servicers=[Servicer(add_EmbedderServiceServicer_to_server, servicer, "prisma.embedder.v1.EmbedderService")],
         kinds=jobs.kinds(),
-        tasks=[sweeper.run, Scrubber(blobs, every_seconds=settings.scrub_seconds).run],
+        tasks=[
+            sweeper.run,
+            Scrubber(blobs, every_seconds=settings.scrub_seconds).run,
+            partial(reclaim_space_hourly, database),
+        ],
         dependencies=[database_dependency(database), blobs_dependency(blobs, "vectors", _ADVICE), ollama_dependency],
         close=[close],
     )

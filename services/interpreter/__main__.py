@@ -9,7 +9,7 @@ from pathlib import Path
 from prisma.interpreter.v1.interpreter_service_pb2_grpc import add_InterpreterServiceServicer_to_server
 from prisma_common import names
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
-from services.chassis.database import Database, database_dependency
+from services.chassis.database import Database, database_dependency, reclaim_space_hourly
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.interpreter.analyzer import Analyzer
@@ -86,6 +86,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
             follower.run,
             Sweeper(store=store, blobs=blobs, scratch=scratch).run,
             Scrubber(blobs, every_seconds=settings.scrub_seconds).run,
+            partial(reclaim_space_hourly, database),
         ],
         dependencies=[
             database_dependency(database),

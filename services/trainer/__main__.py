@@ -12,7 +12,7 @@ from prisma.trainer.v1.trainer_service_pb2_grpc import add_TrainerServiceService
 from prisma_common import names
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.channels import open_channel
-from services.chassis.database import Database, database_dependency
+from services.chassis.database import Database, database_dependency, reclaim_space_hourly
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.trainer.autoencoders import Autoencoders
@@ -89,6 +89,7 @@ async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
         Follower(chassis.events, [names.DATASET_CHANGED, names.RUN_CHANGED], changes.follow, every=seconds).run,
         jobs.compile_kernels,
         Scrubber(blobs, every_seconds=settings.scrub_seconds).run,
+        partial(reclaim_space_hourly, database),
     ]
     servicer = TrainerServicer(runs=runs, autoencoders=autoencoders, store=store)
     return Parts(

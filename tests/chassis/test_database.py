@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
@@ -108,6 +111,37 @@ def test_a_full_sqlite_database_is_a_full_disk(counter: Database) -> None:
         connection.execute(text("INSERT INTO large VALUES (:value)"), {"value": "x" * 100_000})
 
 
+@pytest.mark.parametrize("auto_vacuum", ["NONE", "INCREMENTAL"])
+def test_a_sqlite_file_shrinks_after_deletions(tmp_path: Path, auto_vacuum: str) -> None:
+    """Also one that an older version created, which could not shrink."""
+    file = tmp_path / "d.db"
+    with closing(sqlite3.connect(file)) as older:
+        older.execute(f"PRAGMA auto_vacuum={auto_vacuum}")
+        older.execute("CREATE TABLE large (value TEXT)")
+    database = Database(f"sqlite:///{file}", tmp_path, service="test")
+    with database.write() as connection:
+        connection.execute(text("INSERT INTO large VALUES (:value)"), [{"value": "x" * 4000}] * 5000)
+    database.reclaim_space()
+    full = file.stat().st_size
+    assert full > 20_000_000
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM large WHERE rowid > 100"))
+    database.reclaim_space()
+    assert file.stat().st_size < full / 10
+    assert file.with_name("d.db-wal").stat().st_size == 0
+    with database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM large")).scalar_one() == 100
+    database.close()
+
+
+def test_a_new_sqlite_file_can_shrink(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'd.db'}", tmp_path, service="test")
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE t (value TEXT)"))
+        assert connection.execute(text("PRAGMA auto_vacuum")).scalar_one() == 2
+    database.close()
+
+
 def test_a_database_that_goes_away_is_unavailable_and_comes_back(postgres_server: PostgresServer) -> None:
     programs = binaries()
     assert programs is not None
@@ -127,13 +161,14 @@ def test_a_database_that_goes_away_is_unavailable_and_comes_back(postgres_server
 
 
 def test_an_address_has_no_password() -> None:
-    database = Database("postgresql://me:secret@db.example:5432/prisma?sslmode=require", binaries(), service="test")
+    url = "postgresql://me:secret@db.example:5432/prisma?sslmode=require"
+    database = Database(url, Path("migrations"), service="test")
     assert address_of(database) == "db.example/prisma"
 
 
 def test_another_kind_of_database_is_refused() -> None:
     with pytest.raises(StartRefused, match="sqlite:// or postgresql://"):
-        Database("mysql://localhost/prisma", binaries(), service="test")
+        Database("mysql://localhost/prisma", Path("migrations"), service="test")
 
 
 @pytest.mark.parametrize(
