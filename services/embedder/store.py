@@ -20,16 +20,13 @@ from services.chassis.filters import Term
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
-from services.embedder import queries
+from services.embedder import queries, sql_rows
 from services.embedder.documents import (
-    Counts,
     Dataset,
     Document,
-    Failure,
     NewDataset,
     NewDocument,
     State,
-    document_id,
 )
 from services.embedder.errors import (
     DatasetExists,
@@ -122,7 +119,7 @@ class Store:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             histories = _HISTORY.current_of(connection, [row.uid for row in rows])
-            return [_dataset_with(row, histories.get(row.uid, "")) for row in rows]
+            return [sql_rows.dataset(row, histories.get(row.uid, "")) for row in rows]
 
     def update_dataset(self, dataset_id: str, values: Mapping[str, str]) -> Dataset:
         """Changes columns of a dataset. Raises DatasetNotFound, EmbeddingModelFixed."""
@@ -193,7 +190,7 @@ class Store:
             existing = set(connection.execute(queries.known_keys(uid, keys)).scalars())
             fresh = [document for document in documents if document.key not in existing]
             if fresh:
-                rows = _new_rows(fresh, uid=uid, first_row=dataset.next_row, revision=dataset.revision + 1)
+                rows = sql_rows.new_documents(fresh, uid=uid, first_row=dataset.next_row, revision=dataset.revision + 1)
                 connection.execute(insert(DOCUMENTS), rows)
                 _change(
                     connection,
@@ -232,7 +229,7 @@ class Store:
             uid = _need(connection, dataset_id).uid
             rows = connection.execute(queries.documents_by_id(uid, ids)).all()
         places = {name_id: place for place, name_id in enumerate(ids)}
-        return sorted((_document(row) for row in rows), key=lambda document: places[document.id])
+        return sorted((sql_rows.document(row) for row in rows), key=lambda document: places[document.id])
 
     def documents_by_row(self, dataset_id: str, rows: Sequence[int]) -> list[Document]:
         """The documents of these rows that exist, in this order. Raises DatasetNotFound."""
@@ -240,7 +237,7 @@ class Store:
             uid = _need(connection, dataset_id).uid
             stored = connection.execute(queries.documents_by_row(uid, rows)).all()
         places = {row: place for place, row in enumerate(rows)}
-        return sorted((_document(row) for row in stored), key=lambda document: places[document.row])
+        return sorted((sql_rows.document(row) for row in stored), key=lambda document: places[document.row])
 
     def list_documents(
         self, dataset_id: str, terms: Sequence[Term], *, after_row: int, limit: int, total: int | None = None
@@ -254,7 +251,7 @@ class Store:
             if total is None:
                 total = _counted_total(connection, dataset, terms)
             rows = connection.execute(queries.matching_page(dataset.uid, terms, after_row, limit)).all()
-        return [_document(row, _LIST_CHARACTERS) for row in rows], total
+        return [sql_rows.document(row, _LIST_CHARACTERS) for row in rows], total
 
     def delete_document(self, dataset_id: str, name_id: str) -> tuple[Document, Dataset]:
         """Leaves a tombstone: the row stays, its text goes. Returns the document as it was, and the dataset after it.
@@ -274,7 +271,7 @@ class Store:
                 .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row == row.row)
                 .values(**tombstone, revision=revision, update_time=utc_now())
             )
-            return _document(row), _dataset(connection, _by_uid(connection, uid))
+            return sql_rows.document(row), _dataset(connection, _by_uid(connection, uid))
 
     def changed_rows(self, dataset: Dataset, since_revision: int) -> NDArray[np.uint64]:
         """Rows of documents and tombstones changed since a revision, up to the dataset's, ascending, (R,) uint64."""
@@ -288,13 +285,13 @@ class Store:
         """Documents behind a row up to the dataset's revision, each with whether it is a tombstone."""
         query = queries.page(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, after_row=after_row, limit=limit)
         with self._database.read() as connection:
-            return [(_document(row), row.deleted) for row in connection.execute(query)]
+            return [(sql_rows.document(row), row.deleted) for row in connection.execute(query)]
 
     def documents_of(self, dataset: Dataset, rows: Sequence[int]) -> list[tuple[Document, bool]]:
         """As `documents_after`, for given rows."""
         query = queries.page_of_rows(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, rows=rows)
         with self._database.read() as connection:
-            return [(_document(row), row.deleted) for row in connection.execute(query)]
+            return [(sql_rows.document(row), row.deleted) for row in connection.execute(query)]
 
     # Embedding
 
@@ -362,7 +359,7 @@ class Store:
             )
             if shard is not None:
                 self._blobs.record(connection, [shard])
-            parameters = [_outcome(outcome, shard, revision) for outcome in applied]
+            parameters = [sql_rows.outcome_values(outcome, shard, revision) for outcome in applied]
             connection.execute(queries.store_outcomes(dataset.uid), parameters)
             return revision
 
@@ -394,43 +391,6 @@ def _change(connection: Connection, uid: str, **differences: int) -> int:
     return connection.execute(select(DATASETS.c.revision).where(DATASETS.c.uid == uid)).scalar_one()
 
 
-def _new_rows(documents: Sequence[NewDocument], *, uid: str, first_row: int, revision: int) -> list[dict[str, Any]]:
-    moment = utc_now()
-    return [
-        {
-            "dataset_uid": uid,
-            "row": row,
-            "id": document_id(document.key),
-            "key": document.key,
-            "text": document.text,
-            "text_bytes": len(document.text.encode()),
-            "metadata": dict(document.metadata),
-            "state": State.PENDING,
-            "embedding_truncated": False,
-            "revision": revision,
-            "create_time": moment,
-            "update_time": moment,
-            "deleted": False,
-        }
-        for row, document in enumerate(documents, start=first_row)
-    ]
-
-
-def _outcome(outcome: Outcome, shard: Blob | None, revision: int) -> dict[str, Any]:
-    """Parameters of `queries.store_outcomes`."""
-    failure = outcome.failure
-    return {
-        "outcome_row": outcome.row,
-        "state": State.EMBEDDED if failure is None else State.FAILED,
-        "failure": None if failure is None else [failure.code, failure.reason, failure.message],
-        "embedding_truncated": outcome.truncated,
-        "shard": None if failure or shard is None else shard.path,
-        "position": outcome.position,
-        "revision": revision,
-        "update_time": utc_now(),
-    }
-
-
 def _document_not_found(dataset_id: str, name_id: str) -> DocumentNotFound:
     name = f"datasets/{dataset_id}/documents/{name_id}"
     return DocumentNotFound(f"there is no document {name}, or it was deleted", metadata={"document": name})
@@ -438,7 +398,7 @@ def _document_not_found(dataset_id: str, name_id: str) -> DocumentNotFound:
 
 def _counted_total(connection: Connection, dataset: Row[Any], terms: Sequence[Term]) -> int:
     """How many documents match: by the dataset's counters where they tell, else counted."""
-    counts = _counts(dataset)
+    counts = sql_rows.counts(dataset)
     if not terms:
         return counts.documents
     if len(terms) == 1 and terms[0].field == "state":
@@ -447,49 +407,5 @@ def _counted_total(connection: Connection, dataset: Row[Any], terms: Sequence[Te
     return int(connection.execute(queries.matching_count(dataset.uid, terms)).scalar_one())
 
 
-def _counts(row: Row[Any]) -> Counts:
-    return Counts(
-        pending=row.pending_count, embedded=row.embedded_count, failed=row.failed_count, text_bytes=row.text_bytes
-    )
-
-
 def _dataset(connection: Connection, row: Row[Any]) -> Dataset:
-    return _dataset_with(row, _HISTORY.current(connection, row.uid))
-
-
-def _dataset_with(row: Row[Any], history: str) -> Dataset:
-    return Dataset(
-        uid=row.uid,
-        id=row.id,
-        display_name=row.display_name,
-        description=row.description,
-        embedding_model=row.embedding_model,
-        dimension=row.dimension,
-        revision=row.revision,
-        history=history,
-        next_row=row.next_row,
-        counts=_counts(row),
-        create_time=row.create_time,
-        update_time=row.update_time,
-        delete_time=row.delete_time,
-    )
-
-
-def _document(row: Row[Any], characters: int | None = None) -> Document:
-    text_truncated = characters is not None and len(row.text) > characters
-    return Document(
-        id=row.id,
-        key=row.key,
-        row=row.row,
-        text=row.text[:characters] if text_truncated else row.text,
-        metadata=row.metadata,
-        state=State(row.state),
-        failure=Failure(*row.failure) if row.failure else None,
-        embedding_truncated=row.embedding_truncated,
-        revision=row.revision,
-        create_time=row.create_time,
-        update_time=row.update_time,
-        shard=row.shard,
-        position=row.position,
-        text_truncated=text_truncated,
-    )
+    return sql_rows.dataset(row, _HISTORY.current(connection, row.uid))

@@ -17,10 +17,11 @@ from services.chassis.database import Database
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
+from services.interpreter import sql_rows
 from services.interpreter.errors import LabelNotFound, RunNotFound
 from services.interpreter.families import Family, Member
-from services.interpreter.labels import Draft, Label, Options, Source
-from services.interpreter.runs import Interpretation, Run, StatisticsVersion
+from services.interpreter.labels import Draft, Label, Source
+from services.interpreter.runs import Interpretation, Run
 from services.interpreter.tables import ACTIVE, HISTORIES, INTERPRETATIONS, LABELS, REQUESTS
 
 HISTORY = Histories(
@@ -69,13 +70,13 @@ class Store:
         query = select(INTERPRETATIONS).where(INTERPRETATIONS.c.run == name, INTERPRETATIONS.c.delete_time.is_(None))
         with self._database.read() as connection:
             row = connection.execute(query).first()
-        return _interpretation(row).run if row else None
+        return sql_rows.interpretation(row).run if row else None
 
     def interpretation(self, run: Run) -> Interpretation:
         """How far a run is interpreted; not at all for a new one."""
         with self._database.read() as connection:
             row = connection.execute(_row_of(run.uid)).first()
-        return _interpretation(row) if row else Interpretation(run=run)
+        return sql_rows.interpretation(row) if row else Interpretation(run=run)
 
     def statistics_folders(self) -> list[tuple[str, str]]:
         """(uid, attempt) of all statistics that are in use."""
@@ -96,7 +97,7 @@ class Store:
             self._blobs.record(connection, files)
             connection.execute(update(ACTIVE).where(ACTIVE.c.run_uid == run.uid).values(changed_at=revision))
             values = {
-                **_run_values(run),
+                **sql_rows.run_values(run),
                 "attempt": attempt,
                 "statistics_revision": run.revision,
                 "statistics_history": run.history,
@@ -201,7 +202,7 @@ class Store:
                 name = f"{run.name}/features/{index}/labels/{revision}"
                 raise LabelNotFound(f"no label is named {name}", metadata={"label": name})
             _activate(connection, run.uid, {index: revision}, reached)
-            return _label(row, active=True)
+            return sql_rows.label(row, active=True)
 
     def label_history(self, uid: str, index: int, *, before: int | None = None, limit: int) -> list[Label]:
         """Labels of a feature, the newest first; only those before a revision."""
@@ -215,7 +216,7 @@ class Store:
         if before is not None:
             query = query.where(LABELS.c.revision < before)
         with self._database.read() as connection:
-            return [_label(row, active=bool(row.active)) for row in connection.execute(query)]
+            return [sql_rows.label(row, active=bool(row.active)) for row in connection.execute(query)]
 
     def active_labels(self, uid: str, since: int = 0) -> dict[int, Label]:
         """The active labels that changed after a revision, by index."""
@@ -263,7 +264,7 @@ def _label_row(uid: str, index: int, revision: int) -> Select[Any]:
 
 def _insert(connection: Connection, run: Run) -> None:
     empty = {"run_uid": run.uid, "attempt": "", "statistics_revision": 0, "label_revision": 0}
-    connection.execute(insert(INTERPRETATIONS).values(**empty, **_run_values(run)))
+    connection.execute(insert(INTERPRETATIONS).values(**empty, **sql_rows.run_values(run)))
 
 
 def _ensure(connection: Connection, run: Run) -> Row[Any]:
@@ -282,45 +283,6 @@ def _change(connection: Connection, uid: str, values: Mapping[str, Any]) -> None
     connection.execute(update(INTERPRETATIONS).where(INTERPRETATIONS.c.run_uid == uid).values(values))
 
 
-def _run_values(run: Run) -> dict[str, Any]:
-    source = {
-        "dataset": run.dataset,
-        "dataset_uid": run.dataset_uid,
-        "embedding_model": run.embedding_model,
-        "latent_count": run.latent_count,
-        "revision": run.revision,
-        "history": run.history,
-        "trained": run.trained,
-        "ranges": [[start, end] for start, end in run.ranges],
-    }
-    return {"run": run.name, "source": source}
-
-
-def _interpretation(row: Row[Any]) -> Interpretation:
-    source: dict[str, Any] = dict(row.source)
-    source["ranges"] = [(start, end) for start, end in source["ranges"]]
-    run = Run(uid=row.run_uid, name=row.run, deleted=row.delete_time is not None, **source)
-    return Interpretation(
-        run=run,
-        statistics=_statistics_version(row) if row.attempt else None,
-        label_revision=row.label_revision,
-        labelled_count=row.labelled_count,
-        family_count=row.family_count,
-        families_time=row.families_time,
-    )
-
-
-def _statistics_version(row: Row[Any]) -> StatisticsVersion:
-    return StatisticsVersion(
-        attempt=row.attempt,
-        revision=row.statistics_revision,
-        history=row.statistics_history,
-        time=row.statistics_time,
-        row_count=row.row_count,
-        live_count=row.live_count,
-    )
-
-
 def _active_labels(connection: Connection, uid: str, since: int = 0) -> dict[int, Label]:
     query = (
         select(LABELS)
@@ -328,7 +290,7 @@ def _active_labels(connection: Connection, uid: str, since: int = 0) -> dict[int
         .where(LABELS.c.run_uid == uid, ACTIVE.c.run_uid == uid, ACTIVE.c.changed_at > since)
         .order_by(LABELS.c.feature)
     )
-    return {row.feature: _label(row, active=True) for row in connection.execute(query)}
+    return {row.feature: sql_rows.label(row, active=True) for row in connection.execute(query)}
 
 
 def _copy(source: Run, label: Label, index: int, *, existing: Label | None) -> Draft | None:
@@ -358,7 +320,7 @@ def _add(connection: Connection, run: Run, drafts: Sequence[Draft], *, over_peop
         for draft in drafts
     ]
     if labels:
-        connection.execute(insert(LABELS), [_label_values(run.uid, label) for label in labels])
+        connection.execute(insert(LABELS), [sql_rows.label_values(run.uid, label) for label in labels])
     active = {label.draft.index: label.revision for label in labels if label.active}
     _activate(connection, run.uid, active, reached)
     return labels
@@ -423,37 +385,4 @@ def _answered_label(connection: Connection, run: Run, answer: bytes) -> Label:
     if row is None:
         raise RunNotFound(f"{run.name} was deleted", metadata={"run": run.name})
     query = select(ACTIVE.c.revision).where(ACTIVE.c.run_uid == run.uid, ACTIVE.c.feature == index)
-    return _label(row, active=connection.execute(query).scalar() == revision)
-
-
-def _label_values(uid: str, label: Label) -> dict[str, Any]:
-    """A label as a row of LABELS, which has empty texts where there is no value."""
-    values = asdict(label.draft)
-    for name in ("model", "author", "job", "carried_from"):
-        values[name] = values[name] or ""
-    index = values.pop("index")
-    return {**values, "run_uid": uid, "feature": index, "revision": label.revision, "create_time": label.create_time}
-
-
-def _label(row: Row[Any], *, active: bool) -> Label:
-    draft = Draft(
-        index=row.feature,
-        text=row.text,
-        description=row.description,
-        source=Source(row.source),
-        model=row.model or None,
-        author=row.author or None,
-        keywords=tuple(row.keywords),
-        options=_options(row.options) if row.options else None,
-        positive_rows=tuple(row.positive_rows),
-        negative_rows=tuple(row.negative_rows),
-        job=row.job or None,
-        carried_from=row.carried_from or None,
-    )
-    return Label(draft=draft, revision=row.revision, active=active, create_time=row.create_time)
-
-
-def _options(values: Mapping[str, Any]) -> Options:
-    """Options of a stored label; older versions stored an empty system prompt for none."""
-    options = Options(**values)
-    return replace(options, system_prompt=options.system_prompt or None)
+    return sql_rows.label(row, active=connection.execute(query).scalar() == revision)

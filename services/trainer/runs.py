@@ -87,6 +87,11 @@ class NewRun:
     uid: str | None = None
     """None for a new one; set where files were written for it already."""
 
+    @property
+    def title(self) -> str:
+        """What ids and names are made of: the recipe's title, or the layout of imported weights."""
+        return self.recipe.title if self.imported is None else self.imported.layout
+
 
 @dataclass(frozen=True)
 class RunRequest:

@@ -15,10 +15,10 @@ from services.chassis.filters import Term
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
+from services.trainer import sql_rows
 from services.trainer.code_index import NEW_FOLLOWER, CodeFile, CodeIndex, Deletion, Follower
 from services.trainer.errors import RunExists, RunNotFound
-from services.trainer.recipes import Recipe
-from services.trainer.runs import Coverage, NewRun, Run, Selection, Source
+from services.trainer.runs import Coverage, NewRun, Run, Selection
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.tables import BLOBS, CODE_DELETIONS, CODE_SHARDS, HISTORIES, METRICS, REQUESTS, RUNS
@@ -92,7 +92,7 @@ class Store:
                     f"a run has the id {run_id!r}; choose another, or leave it out", metadata={"run": f"runs/{run_id}"}
                 )
             uid = new.uid or names.new_uid()
-            connection.execute(insert(RUNS).values(_values(new, run_id, uid)))
+            connection.execute(insert(RUNS).values(sql_rows.run_values(new, run_id, uid)))
             _HISTORY.begin(connection, uid)
             self._blobs.record(connection, blobs)
             _ANSWERS.store(connection, call, uid.encode(), resource_uid=uid)
@@ -139,7 +139,7 @@ class Store:
             values: dict[str, Any] = {"job": job, "device": device}
             if row.source.get("ranges") is None:
                 title = run.recipe.title
-                values["source"] = _source_values(run.source, selection)
+                values["source"] = sql_rows.source_values(run.source, selection)
                 values["config"] = config.to_dict()
                 if not row.latent_count:
                     values["latent_count"] = config.expansion * run.source.dimension
@@ -204,7 +204,7 @@ class Store:
             shards = connection.execute(
                 select(CODE_SHARDS).where(CODE_SHARDS.c.run_uid == run.uid).order_by(CODE_SHARDS.c.first_row)
             )
-            files = [CodeFile(path=row.path, revision=row.revision, shard=_shard(row)) for row in shards]
+            files = [CodeFile(path=row.path, revision=row.revision, shard=sql_rows.code_shard(row)) for row in shards]
             deletions = connection.execute(
                 select(CODE_DELETIONS).where(CODE_DELETIONS.c.run_uid == run.uid).order_by(CODE_DELETIONS.c.revision)
             )
@@ -356,60 +356,8 @@ def _update(connection: Connection, uid: str, values: Mapping[str, Any]) -> None
 
 
 def _free_id(connection: Connection, new: NewRun) -> str:
-    stem = f"{new.source.dataset.removeprefix('datasets/')[:80]}-{_title(new)}"
+    stem = f"{new.source.dataset.removeprefix('datasets/')[:80]}-{new.title}"
     return names.free_id(stem, lambda candidate: _find(connection, candidate) is not None)
-
-
-def _title(new: NewRun) -> str:
-    return new.recipe.title if new.imported is None else new.imported.layout
-
-
-def _values(new: NewRun, run_id: str, uid: str) -> dict[str, Any]:
-    moment = utc_now()
-    config: dict[str, Any] = {**new.recipe.settings, "auto": new.recipe.auto}
-    if new.selection is not None:
-        resolved = new.recipe.resolve(row_count=new.selection.row_count, dimension=new.source.dimension)
-        config = resolved.to_dict()
-    latent_count = 0
-    if new.imported is not None:
-        latent_count = new.imported.latent_count
-    elif "expansion" in new.recipe.preview():
-        latent_count = int(new.recipe.preview()["expansion"]) * new.source.dimension
-    return {
-        "uid": uid,
-        "id": run_id,
-        "display_name": new.display_name or _title(new),
-        "description": new.description,
-        "dataset": new.source.dataset,
-        "dataset_uid": new.source.dataset_uid,
-        "source": _source_values(new.source, new.selection),
-        "config": config,
-        "attempt": "",
-        "shards": [],
-        "revision": 1,
-        "job": "",
-        "fingerprint": "",
-        "device": "",
-        "create_time": moment,
-        "update_time": moment,
-        "tags": list(new.tags),
-        "imported_from": "" if new.imported is None else new.imported.layout,
-        "latent_count": latent_count,
-    }
-
-
-def _source_values(source: Source, selection: Selection | None) -> dict[str, Any]:
-    values: dict[str, Any] = {"embedding_model": source.embedding_model, "dimension": source.dimension}
-    if selection is None:
-        return {**values, "ranges": None}
-    return {
-        **values,
-        "ranges": [list(bounds) for bounds in selection.ranges],
-        "row_count": selection.row_count,
-        "revision": selection.revision,
-        "history": selection.history,
-        "pending_count": selection.pending_count,
-    }
 
 
 def _insert_files(connection: Connection, uid: str, revision: int, files: Sequence[tuple[str, CodeShard]]) -> None:
@@ -429,23 +377,18 @@ def _insert_files(connection: Connection, uid: str, revision: int, files: Sequen
     connection.execute(insert(CODE_SHARDS), rows)
 
 
-def _shard(row: Row[Any]) -> CodeShard:
-    name = row.path.rpartition("/")[2]
-    return CodeShard(name=name, first_row=row.first_row, last_row=row.last_row, row_count=row.row_count)
-
-
 def _runs(connection: Connection, query: Select[Any]) -> list[Run]:
     """The runs of a query, with three statements however many there are."""
     rows = connection.execute(query).all()
     uids = [row.uid for row in rows]
     histories = _HISTORY.current_of(connection, uids)
     metrics = _latest_metrics(connection, uids)
-    return [_to_run(row, histories.get(row.uid, ""), metrics.get(row.uid)) for row in rows]
+    return [sql_rows.run(row, histories.get(row.uid, ""), metrics.get(row.uid)) for row in rows]
 
 
 def _run(connection: Connection, row: Row[Any]) -> Run:
     history = _HISTORY.current(connection, row.uid)
-    return _to_run(row, history, _latest_metrics(connection, [row.uid]).get(row.uid))
+    return sql_rows.run(row, history, _latest_metrics(connection, [row.uid]).get(row.uid))
 
 
 def _latest_metrics(connection: Connection, uids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -459,66 +402,3 @@ def _latest_metrics(connection: Connection, uids: Sequence[str]) -> dict[str, Ma
         newest, and_(newest.c.run_uid == METRICS.c.run_uid, newest.c.step == METRICS.c.step)
     )
     return {uid: values for uid, values in connection.execute(query)}
-
-
-def _to_run(row: Row[Any], history: str, metrics: Mapping[str, Any] | None) -> Run:
-    settings = dict(row.config)
-    auto = bool(settings.pop("auto", False))
-    selection = _selection(row.source)
-    return Run(
-        uid=row.uid,
-        id=row.id,
-        display_name=row.display_name,
-        description=row.description,
-        source=_source(row),
-        selection=selection,
-        recipe=Recipe(settings, auto=auto),
-        config=None if selection is None else Config.from_dict(settings),
-        attempt=row.attempt or None,
-        revision=row.revision,
-        history=history,
-        code_count=row.code_count,
-        dead_count=row.dead_count,
-        embedded_count=row.embedded_count,
-        coded_revision=row.coded_revision,
-        coded_history=row.coded_history,
-        metrics=metrics,
-        job=row.job or None,
-        fingerprint=row.fingerprint or None,
-        device=row.device or None,
-        create_time=row.create_time,
-        update_time=row.update_time,
-        train_time=row.train_time,
-        delete_time=row.delete_time,
-        tags=row.tags,
-        evaluation=row.evaluation,
-        imported_from=row.imported_from or None,
-        latent_count=_latent_count(row, selection),
-    )
-
-
-def _source(row: Row[Any]) -> Source:
-    return Source(
-        dataset=row.dataset,
-        dataset_uid=row.dataset_uid,
-        embedding_model=row.source["embedding_model"],
-        dimension=row.source["dimension"],
-    )
-
-
-def _selection(source: Mapping[str, Any]) -> Selection | None:
-    if source["ranges"] is None:
-        return None
-    return Selection(
-        ranges=[(start, end) for start, end in source["ranges"]],
-        row_count=source["row_count"],
-        revision=source["revision"],
-        history=source.get("history"),
-        pending_count=source.get("pending_count", 0),
-    )
-
-
-def _latent_count(row: Row[Any], selection: Selection | None) -> int | None:
-    if row.latent_count:
-        return row.latent_count
-    return None if selection is None else row.config["expansion"] * row.source["dimension"]

@@ -1,0 +1,98 @@
+"""Datasets and documents, as rows of the SQL tables and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from services.chassis.blobs import Blob
+from services.chassis.moments import utc_now
+from services.embedder.documents import Counts, Dataset, Document, Failure, NewDocument, State, document_id
+from services.embedder.outcomes import Outcome
+
+
+def new_documents(documents: Sequence[NewDocument], *, uid: str, first_row: int, revision: int) -> list[dict[str, Any]]:
+    """The rows of new documents, numbered from `first_row`."""
+    moment = utc_now()
+    return [
+        {
+            "dataset_uid": uid,
+            "row": row,
+            "id": document_id(document.key),
+            "key": document.key,
+            "text": document.text,
+            "text_bytes": len(document.text.encode()),
+            "metadata": dict(document.metadata),
+            "state": State.PENDING,
+            "embedding_truncated": False,
+            "revision": revision,
+            "create_time": moment,
+            "update_time": moment,
+            "deleted": False,
+        }
+        for row, document in enumerate(documents, start=first_row)
+    ]
+
+
+def outcome_values(outcome: Outcome, shard: Blob | None, revision: int) -> dict[str, Any]:
+    """Parameters of `queries.store_outcomes`."""
+    failure = outcome.failure
+    return {
+        "outcome_row": outcome.row,
+        "state": State.EMBEDDED if failure is None else State.FAILED,
+        "failure": None if failure is None else [failure.code, failure.reason, failure.message],
+        "embedding_truncated": outcome.truncated,
+        "shard": None if failure or shard is None else shard.path,
+        "position": outcome.position,
+        "revision": revision,
+        "update_time": utc_now(),
+    }
+
+
+def dataset(row: Row[Any], history: str) -> Dataset:
+    """The dataset of a row."""
+    return Dataset(
+        uid=row.uid,
+        id=row.id,
+        display_name=row.display_name,
+        description=row.description,
+        embedding_model=row.embedding_model,
+        dimension=row.dimension,
+        revision=row.revision,
+        history=history,
+        next_row=row.next_row,
+        counts=counts(row),
+        create_time=row.create_time,
+        update_time=row.update_time,
+        delete_time=row.delete_time,
+    )
+
+
+def counts(row: Row[Any]) -> Counts:
+    """The counts of a dataset's row."""
+    return Counts(
+        pending=row.pending_count, embedded=row.embedded_count, failed=row.failed_count, text_bytes=row.text_bytes
+    )
+
+
+def document(row: Row[Any], characters: int | None = None) -> Document:
+    """The document of a row; of its text at most so many characters."""
+    text_truncated = characters is not None and len(row.text) > characters
+    return Document(
+        id=row.id,
+        key=row.key,
+        row=row.row,
+        text=row.text[:characters] if text_truncated else row.text,
+        metadata=row.metadata,
+        state=State(row.state),
+        failure=Failure(*row.failure) if row.failure else None,
+        embedding_truncated=row.embedding_truncated,
+        revision=row.revision,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        shard=row.shard,
+        position=row.position,
+        text_truncated=text_truncated,
+    )

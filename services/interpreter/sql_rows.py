@@ -1,0 +1,87 @@
+"""Interpretations and labels, as rows of the SQL tables and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import Row
+
+from services.interpreter.labels import Draft, Label, Options, Source
+from services.interpreter.runs import Interpretation, Run, StatisticsVersion
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """The columns that describe the run."""
+    source = {
+        "dataset": run.dataset,
+        "dataset_uid": run.dataset_uid,
+        "embedding_model": run.embedding_model,
+        "latent_count": run.latent_count,
+        "revision": run.revision,
+        "history": run.history,
+        "trained": run.trained,
+        "ranges": [[start, end] for start, end in run.ranges],
+    }
+    return {"run": run.name, "source": source}
+
+
+def interpretation(row: Row[Any]) -> Interpretation:
+    """The interpretation of a row."""
+    source: dict[str, Any] = dict(row.source)
+    source["ranges"] = [(start, end) for start, end in source["ranges"]]
+    run = Run(uid=row.run_uid, name=row.run, deleted=row.delete_time is not None, **source)
+    return Interpretation(
+        run=run,
+        statistics=_statistics_version(row) if row.attempt else None,
+        label_revision=row.label_revision,
+        labelled_count=row.labelled_count,
+        family_count=row.family_count,
+        families_time=row.families_time,
+    )
+
+
+def label_values(uid: str, label: Label) -> dict[str, Any]:
+    """A label as a row of LABELS, which has empty texts where there is no value."""
+    values = asdict(label.draft)
+    for name in ("model", "author", "job", "carried_from"):
+        values[name] = values[name] or ""
+    index = values.pop("index")
+    return {**values, "run_uid": uid, "feature": index, "revision": label.revision, "create_time": label.create_time}
+
+
+def label(row: Row[Any], *, active: bool) -> Label:
+    """The label of a row."""
+    draft = Draft(
+        index=row.feature,
+        text=row.text,
+        description=row.description,
+        source=Source(row.source),
+        model=row.model or None,
+        author=row.author or None,
+        keywords=tuple(row.keywords),
+        options=_options(row.options) if row.options else None,
+        positive_rows=tuple(row.positive_rows),
+        negative_rows=tuple(row.negative_rows),
+        job=row.job or None,
+        carried_from=row.carried_from or None,
+    )
+    return Label(draft=draft, revision=row.revision, active=active, create_time=row.create_time)
+
+
+def _statistics_version(row: Row[Any]) -> StatisticsVersion:
+    return StatisticsVersion(
+        attempt=row.attempt,
+        revision=row.statistics_revision,
+        history=row.statistics_history,
+        time=row.statistics_time,
+        row_count=row.row_count,
+        live_count=row.live_count,
+    )
+
+
+def _options(values: Mapping[str, Any]) -> Options:
+    """Options of a stored label; older versions stored an empty system prompt for none."""
+    options = Options(**values)
+    return replace(options, system_prompt=options.system_prompt or None)
