@@ -51,6 +51,11 @@ class ServiceProcess:
         assert self._process is not None
         wait_for_port(self.port, self._process, 60.0)
 
+    def wait(self) -> int:
+        """The exit status of a process that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(60)
+
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)

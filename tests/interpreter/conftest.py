@@ -50,16 +50,21 @@ class Suite:
 
 
 @pytest.fixture
-async def suite(nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Suite]:
+def ollama_address() -> str:
+    """No Ollama by default: nothing listens on this port."""
+    return "http://127.0.0.1:9"
+
+
+@pytest.fixture
+async def suite(
+    nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory, ollama_address: str
+) -> AsyncIterator[Suite]:
     folder = tmp_path_factory.mktemp("suite")
     common = {"PRISMA_NATS_URL": nats_server.url, "PRISMA_ACK_WAIT_SECONDS": "3", "PRISMA_CATCH_UP_SECONDS": "1"}
     embedder = ServiceProcess("embedder", folder, common)
     trainer = ServiceProcess("trainer", folder, {**common, "PRISMA_EMBEDDER_ADDRESS": embedder.address})
     addresses = {"PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_TRAINER_ADDRESS": trainer.address}
-    # No Ollama here: nothing listens on this port.
-    interpreter = ServiceProcess(
-        "interpreter", folder, {**common, **addresses, "PRISMA_OLLAMA_URL": "http://127.0.0.1:9"}
-    )
+    interpreter = ServiceProcess("interpreter", folder, {**common, **addresses, "PRISMA_OLLAMA_URL": ollama_address})
     start_all(embedder, trainer, interpreter)
     options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 100)]
     async with (
