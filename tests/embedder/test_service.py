@@ -390,7 +390,7 @@ async def test_a_broken_provider_leaves_documents_pending_and_the_job_unfinished
             async with grpc.aio.insecure_channel(process.address) as channel:
                 stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
                 jobs = job_pb2_grpc.JobServiceStub(channel)
-                dataset = resources_pb2.Dataset(embedding_model="ollama/dead")
+                dataset = resources_pb2.Dataset(embedding_model="ollama/dead:latest")
                 await stub.CreateDataset(pb2.CreateDatasetRequest(dataset_id="d", dataset=dataset))
                 await imported(stub, [{"id": n, "text": f"text {n}" if n != 3 else "a ZERO text"} for n in range(12)])
                 job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
