@@ -18,7 +18,6 @@ app = typer.Typer(
     context_settings={"max_content_width": 110},
     epilog=output.EXIT_CODE_HELP,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

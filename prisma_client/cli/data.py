@@ -113,6 +113,8 @@ def embed(
     """Embed all pending documents."""
     with connected() as prisma:
         data = prisma.datasets.get(dataset)
+        if not (data.message.pending_count or retry_failed or again):
+            output.warn(f"no document of {dataset} waits to be embedded")
         job = data.retry_failed(wait=False) if retry_failed else data.embed(again=again, wait=False)
         finish(prisma, job, title="embedding", detach=detach)
         if not detach and (failed := data.refresh().message.failed_count):

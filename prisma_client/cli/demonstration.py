@@ -13,6 +13,7 @@ from prisma_client import sample
 from prisma_client.aio import AsyncPrisma
 from prisma_client.aio.datasets import Dataset
 from prisma_client.aio.runs import Run
+from prisma_client.cli import output
 from prisma_client.cli.processes import StackError
 from prisma_client.cli.stack import Stack, interrupted
 from prisma_client.errors import AlreadyExists, PrismaError
@@ -130,11 +131,10 @@ class Demonstration:
                 f"got {interpretation.labelled_count}"
             )
         shared = "; ".join(feature.label for feature in response.hits[0].shared_features[:3])
-        metrics = run.message.metrics
         return (
             f"{run.message.row_count:,} texts, {interpretation.latent_count:,} latents of which "
             f"{interpretation.labelled_count:,} have a label, {interpretation.family_count} families, held-out FVU "
-            f"{metrics.held_out_fvu:.3f}\n“{QUERY}” finds {keys[0]} in {response.milliseconds:.0f} ms: "
+            f"{output.held_out_fvu(run.message.metrics)}\n“{QUERY}” finds {keys[0]} in {response.milliseconds:.0f} ms: "
             f"they share the features {shared}"
         )
 

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
+from prisma.trainer.v1.resources_pb2 import Metrics
 from prisma_client.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -48,6 +49,11 @@ EXIT_CODE_HELP = (
 
 Columns = Mapping[str, Callable[[Any], object]]
 """Column titles, and the cell of each for a row."""
+
+
+def held_out_fvu(metrics: Metrics) -> str:
+    """The held-out FVU with three digits; a dash where it was not measured, as with fewer than two held-out rows."""
+    return f"{metrics.held_out_fvu:.3f}" if metrics.HasField("held_out_fvu") else "–"
 
 
 def on_terminal() -> bool:

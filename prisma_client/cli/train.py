@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
+from prisma_client import choices
 from prisma_client.choices import Architecture
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, OutputFile, RunId
@@ -82,7 +83,7 @@ def runs(dataset: Annotated[str | None, typer.Option(help="Only runs of this dat
         "state": lambda run: RunMessage.State.Name(run.state).removeprefix("STATE_").lower(),
         "latents": lambda run: f"{run.latent_count:,}",
         "k": lambda run: run.config.k,
-        "FVU": lambda run: f"{run.metrics.held_out_fvu:.3f}" if run.HasField("metrics") else "",
+        "FVU": lambda run: output.held_out_fvu(run.metrics) if run.HasField("metrics") else "",
     }
     with connected() as prisma:
         output.show((run.message for run in prisma.runs.list(dataset)), columns)
@@ -208,21 +209,38 @@ class _NewRun:
 
 
 def _create_or_get(prisma: Prisma, new: _NewRun) -> Run:
-    """Creates the run, or returns the existing one of this id."""
+    """Creates the run, or returns the existing one of this id. Raises AlreadyExists where that is another one."""
     try:
         return prisma.runs.create(
             new.dataset, run_id=new.run_id, config=new.config, allow_pending_documents=new.allow_pending
         )
-    except AlreadyExists:
+    except AlreadyExists as error:
         if new.run_id is None:
             raise
-    return prisma.runs.get(new.run_id)
+        run = prisma.runs.get(new.run_id)
+        if differences := _differences(run.message, new):
+            message = (
+                f"{run.name} exists with another {', '.join(differences)}: resume it without, or choose another id"
+            )
+            raise AlreadyExists(message, code=error.code, reason=error.reason) from None
+    return run
+
+
+def _differences(run: RunMessage, new: _NewRun) -> list[str]:
+    """What is requested of a new run and is not so in the existing one: its dataset, names of settings."""
+    requested = choices.training_config(new.config)
+    names = [
+        field.name.replace("_", " ")
+        for field, value in requested.ListFields()
+        if field.name != "auto" and value != getattr(run.config, field.name)
+    ]
+    return names if run.dataset == f"datasets/{new.dataset}" else ["dataset", *names]
 
 
 def _summary(run: Run) -> str:
     metrics = run.message.metrics
     return (
-        f"{run.name}: held-out FVU {metrics.held_out_fvu:.3f}, L0 {metrics.l0:.1f}, "
+        f"{run.name}: held-out FVU {output.held_out_fvu(metrics)}, L0 {metrics.l0:.1f}, "
         f"{run.message.dead_count} dead, {metrics.samples_per_second:,.0f} samples/s"
     )
 

@@ -11,7 +11,9 @@ from subprocess import PIPE
 from typing import Any
 
 from prisma.common.v1.job_pb2 import Job
+from prisma.trainer.v1.resources_pb2 import Metrics
 from prisma_client import Prisma
+from prisma_client.cli import output
 from tests.stack import DATASET, PRISMA, RUN, Stack
 
 
@@ -33,8 +35,11 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         more = stack.command("ingest", "own", "-", input='{"id": "x", "text": "one more"}\n')
         assert json.loads(more.stdout)["importedCount"] == "1", more.stderr
         assert lines(stack, "embed", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        assert "no document of own waits" in stack.command("embed", "own").stderr
         trained = lines(stack, "train", "own", "--run", "own", "--expansion", "1", "--k", "4", "--epochs", "2")
         assert trained[-1]["state"] == "STATE_SUCCEEDED"
+        other = stack.command("train", DATASET, "--run", "own", "--k", "8", "--epochs", "2")
+        assert (other.returncode, "another dataset, k:" in other.stderr) == (4, True), other.stderr
         assert 0 < lines(stack, "evaluate", "own")[-1]["fvu"] < 2
         assert lines(stack, "export", "own", "sae-lens", str(tmp_path / "w.zip"))[0]["bytes"] > 0
         refused = stack.command("push", "own")
@@ -194,3 +199,14 @@ def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
     assert keys("revoke", "ada").returncode == 0
     assert keys("revoke", "ada").returncode == 2
     assert [json.loads(line)["name"] for line in keys("list").stdout.splitlines()] == ["bob"]
+
+
+def test_shells_complete_commands() -> None:
+    environment = {**os.environ, "_PRISMA_COMPLETE": "complete_bash", "COMP_WORDS": "prisma emb", "COMP_CWORD": "1"}
+    completed = subprocess.run([PRISMA], env=environment, capture_output=True, text=True, check=False)
+    assert completed.stdout.split() == ["embed"]
+
+
+def test_a_held_out_fvu_that_was_not_measured_is_no_number() -> None:
+    assert [output.held_out_fvu(Metrics(held_out_fvu=value)) for value in (0, 0.25)] == ["0.000", "0.250"]
+    assert output.held_out_fvu(Metrics()) == "–"
