@@ -1,7 +1,7 @@
 """Secrets that tests plant in documents, keys and cookies, and the search for them in logs.
 
-Plant `DOCUMENT_TEXT` in the texts that a test imports, and the keys and cookies it uses; afterwards call
-`assert_absent` with every log that the processes have written.
+Import `DOCUMENT` beside a test's own documents, and use keys and cookies; afterwards call `assert_absent` with every
+log that the processes have written. What starts a whole installation does both.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 DOCUMENT_TEXT = "planted text of a document: zebrafish ledger 4711"
 METADATA_VALUE = "planted metadata value: quokka invoice 0815"
+DOCUMENT = {"id": "planted", "text": DOCUMENT_TEXT, "note": METADATA_VALUE}
 SECRETS = (DOCUMENT_TEXT, METADATA_VALUE)
 """Search for parts of these too: a log that cuts a text still shows its beginning."""
 _PART = 16

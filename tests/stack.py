@@ -1,4 +1,7 @@
-"""A whole local stack, started as users start it, with a small labelled run of the sample. One for all tests."""
+"""A whole local stack, started as users start it, with a small labelled run of the sample. One for all tests.
+
+When they have ended, its log must not hold what was imported.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import psutil
 import pytest
 
 from prisma_client import Prisma, sample
+from tests import planted
 from tests.children import tied
 from tests.nats_server import free_port
 
@@ -72,13 +76,14 @@ def environment(folder: Path) -> dict[str, str]:
 
 def fill(prisma: Prisma) -> None:
     """A dataset, a trained and labelled run, families, and a current index."""
-    documents = list(itertools.islice(sample.documents(), COUNT))
+    documents = [*itertools.islice(sample.documents(), COUNT - 1), planted.DOCUMENT]
     data = prisma.datasets.create("Standard library", documents, dataset_id=DATASET)
     data.embed()
     run = data.train(run_id=RUN, expansion=1, k=8, epochs=5)
     run.compute_statistics()
     run.label()
     run.build_families()
+    status = None
     for _ in range(300):
         status = data.index_status()
         if status.current and len(status.streams) == 4:
@@ -104,3 +109,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         finally:
             process.terminate()
             process.wait(30)
+    planted.assert_absent([folder / "log"])

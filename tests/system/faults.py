@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -23,7 +24,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2, embedder_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2, trainer_service_pb2_grpc
 from prisma_client import AlreadyExists, NotFound, Prisma, PrismaError, Unavailable, sample
+from tests import planted
 from tests.system.installation import SERVICES, Installation
 
 COUNTS = (150, 300)
@@ -74,6 +76,10 @@ class Outcome:
     faults: list[str] = field(default_factory=list)
     detail: str = ""
     seconds: float = 0.0
+
+
+def _documents(count: int) -> list[dict[str, str]]:
+    return [*itertools.islice(sample.documents(), count - 1), planted.DOCUMENT]
 
 
 @dataclass
@@ -121,6 +127,7 @@ class Work:
 
     def index(self) -> None:
         deadline = time.monotonic() + STEP_SECONDS
+        status = None
         while time.monotonic() < deadline:
             status = self.call(lambda: self.prisma.datasets.get("d").index_status())
             if status.current and {stream.kind for stream in status.streams} == STREAMS:
@@ -381,7 +388,7 @@ class Killer(threading.Thread):
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
+def small_disk(folder: Path) -> Generator[Path]:
     """A file system of 160 MB in memory."""
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], check=True)
@@ -417,7 +424,7 @@ def run_schedule(seed: int, references: dict[int, dict[str, Any]]) -> Outcome:
 
 
 def _run(outcome: Outcome, chance: random.Random, expected: dict[str, Any], folder: Path, disk: Path | None) -> None:
-    documents = list(sample.documents())[: outcome.count]
+    documents = _documents(outcome.count)
     with Installation(folder, disk) as installation, Prisma(installation.url, seconds=30) as prisma:
         work = Work(prisma, installation, documents)
         faults = {"restore": Restore, "full disk": FullDisk, "damage": Damage}
@@ -488,7 +495,7 @@ def differences(expected: dict[str, Any], snapshot: dict[str, Any]) -> str:
 def reference(count: int) -> dict[str, Any]:
     """What an undisturbed installation shows of `count` texts."""
     folder = Path(tempfile.mkdtemp(prefix="prisma-faults-reference-"))
-    documents = list(sample.documents())[:count]
+    documents = _documents(count)
     with Installation(folder) as installation, Prisma(installation.url) as prisma:
         work = Work(prisma, installation, documents)
         for _name, step in work.steps():

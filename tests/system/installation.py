@@ -1,4 +1,7 @@
-"""All six processes of PRISMA, each one reachable by the test: to be killed, frozen, stopped and given other data."""
+"""All six processes of PRISMA, each one reachable by the test: to be killed, frozen, stopped and given other data.
+
+When a test has ended, their logs must not hold what was imported.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests import planted
 from tests.nats_server import NatsServer, free_port
 from tests.process import ServiceProcess, start_all
 
@@ -49,6 +53,8 @@ class Installation:
         for process in self.processes.values():
             process.kill()
         self.nats.kill()
+        if error is None:
+            planted.assert_absent([self.folder])
 
     def kill(self, name: str) -> None:
         """kill -9 of one process, which is started again as a supervisor would."""
