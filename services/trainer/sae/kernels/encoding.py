@@ -7,14 +7,14 @@ import numpy as np
 from services.trainer.sae.kernels import screening
 from services.trainer.sae.kernels.compiling import inner, kernel
 from services.trainer.sae.kernels.dtypes import F32, I32, I64, Real
-from services.trainer.sae.kernels.forward import Sae, select_rows
-from services.trainer.sae.kernels.products import add_rows
+from services.trainer.sae.kernels.forward import Sae, clear_unused, select_largest, select_rows
+from services.trainer.sae.kernels.products import COLUMNS, add_rows, multiply
 from services.trainer.sae.kernels.screening import Scratch, Screen
 from services.trainer.sae.kernels.selecting import space_for
 from services.trainer.sae.kernels.threads import spread, threads
 
-BLOCK = 64
-"""Rows of a block; zero-padded for BLAS, which gives other bits for other shapes."""
+BLOCK = COLUMNS
+"""Rows of a block, which is zero-padded."""
 
 
 def screen_of(W_enc: F32) -> Screen:
@@ -80,6 +80,16 @@ def _center(vectors: F32, begin: int, end: int, sae: Sae, centered: F32) -> None
             centered[row - begin, column] = normalized - sae.b_dec[column]
 
 
+@inner()
+def _pre_activations(vectors: F32, begin: int, end: int, sae: Sae, workspace: F32) -> F32:
+    """Pre-activations (BLOCK, n) of these rows without b_enc, zero-padded, whose bits no other row changes."""
+    pre = workspace[: BLOCK * len(sae.b_enc)].reshape((BLOCK, len(sae.b_enc)))
+    centered = np.empty((BLOCK, vectors.shape[1]), dtype=np.float32)
+    _center(vectors, begin, end, sae, centered)
+    multiply(pre, sae.W_enc, np.ascontiguousarray(centered.T))
+    return pre
+
+
 @kernel()
 def encode_rows(
     thread: int, first: int, last: int, vectors: F32, sae: Sae, screen: Screen, scratch: Scratch, k: int,
@@ -90,14 +100,20 @@ def encode_rows(
     rows = len(vectors)
     for part in range(first, last):
         begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
-        size = end - begin if len(screen.panels) else BLOCK
-        centered = np.empty((size, vectors.shape[1]), dtype=np.float32)
-        _center(vectors, begin, end, sae, centered)
         space = space_for(len(sae.b_enc), k)
-        select_rows(
-            centered, end - begin, sae, screen, scratch, np.inf, thread, workspace[thread], k, space,
-            indices[begin * k :], values[begin * k :], counts[begin:end],
-        )  # fmt: skip
+        if len(screen.panels):
+            centered = np.empty((end - begin, vectors.shape[1]), dtype=np.float32)
+            _center(vectors, begin, end, sae, centered)
+            select_rows(
+                centered, end - begin, sae, screen, scratch, np.inf, thread, workspace[thread], k, space,
+                indices[begin * k :], values[begin * k :], counts[begin:end],
+            )  # fmt: skip
+        else:
+            pre = _pre_activations(vectors, begin, end, sae, workspace[thread])
+            select_largest(
+                pre, end - begin, sae.b_enc, k, space, indices[begin * k :], values[begin * k :], counts[begin:end]
+            )
+            clear_unused(end - begin, k, indices[begin * k :], counts[begin:end])
 
 
 @kernel()
@@ -110,10 +126,7 @@ def encode_above(
     n = len(sae.b_enc)
     for part in range(first, last):
         begin, end = part * BLOCK, min(rows, (part + 1) * BLOCK)
-        pre = workspace[thread, : BLOCK * n].reshape((BLOCK, n))
-        centered = np.empty((BLOCK, vectors.shape[1]), dtype=np.float32)
-        _center(vectors, begin, end, sae, centered)
-        np.dot(centered, sae.W_enc.T, pre)
+        pre = _pre_activations(vectors, begin, end, sae, workspace[thread])
         for row in range(begin, end):
             count = 0
             for latent in range(n):

@@ -201,8 +201,8 @@ def select_rows(
     """The k largest positive of the first rows of centered (b, d): into indices and values (rows · k,), unused ones −1,
     and how many into counts (rows,). workspace holds b · n pre-activations, or the sums that stand for them."""
     n = len(sae.b_enc)
-    guess = np.float32(0.0)
     if len(screen.panels) and screening.sum_block(centered, screen, scratch, thread, workspace.view(np.int32), widest):
+        guess = np.float32(0.0)
         stride = screen.panels.shape[0] * screen.panels.shape[2]
         sums = workspace.view(np.int32)[: rows * stride].reshape((rows, stride))
         for row in range(rows):
@@ -213,11 +213,26 @@ def select_rows(
     else:
         pre = workspace[: len(centered) * n].reshape((len(centered), n))
         np.dot(centered, sae.W_enc.T, pre)
-        for row in range(rows):
-            own = pre[row]
-            for latent in range(n):
-                own[latent] += sae.b_enc[latent]
-            counts[row], guess = select_row(own, k, guess, space, indices[row * k :], values[row * k :])
+        select_largest(pre, rows, sae.b_enc, k, space, indices, values, counts)
+    clear_unused(rows, k, indices, counts)
+
+
+@inner()
+def select_largest(
+    pre: F32, rows: int, bias: F32, k: int, space: Space, indices: I32, values: F32, counts: I64
+) -> None:
+    """The k largest positive of the first rows of pre + bias (b, n), which is left in pre."""
+    guess = np.float32(0.0)
+    for row in range(rows):
+        own = pre[row]
+        for latent in range(len(bias)):
+            own[latent] += bias[latent]
+        counts[row], guess = select_row(own, k, guess, space, indices[row * k :], values[row * k :])
+
+
+@inner()
+def clear_unused(rows: int, k: int, indices: I32, counts: I64) -> None:
+    """Sets the indices behind each row's counted ones to −1."""
     for row in range(rows):
         for slot in range(row * k + counts[row], (row + 1) * k):
             indices[slot] = -1
