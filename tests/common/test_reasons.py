@@ -8,7 +8,7 @@ import re
 from importlib import resources
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 import gateway
 import services
@@ -20,11 +20,27 @@ FILE = "prisma/common/v1/error_reason.proto"
 NEVER_SENT = "UNSPECIFIED"
 
 
+IMPLIED = {
+    "request_id": "REQUEST_ID_REUSED",
+    "page_token": "INVALID_PAGE_TOKEN",
+    "filter": "INVALID_FILTER",
+    "since_revision": "HISTORY_CHANGED",
+}
+"""The reason that a field of a request brings with it."""
+
+
+def protos() -> list[FileDescriptorProto]:
+    return list(FileDescriptorSet.FromString((resources.files("prisma") / "prisma.binpb").read_bytes()).file)
+
+
+def comments_of(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
+    return {tuple(part.path): part.leading_comments for part in file.source_code_info.location}
+
+
 def documented() -> dict[str, Code]:
     """Each reason of the proto with the code that its comment begins with."""
-    descriptors = FileDescriptorSet.FromString((resources.files("prisma") / "prisma.binpb").read_bytes())
-    file = next(file for file in descriptors.file if file.name == FILE)
-    comments = {tuple(part.path): part.leading_comments for part in file.source_code_info.location}
+    file = next(file for file in protos() if file.name == FILE)
+    comments = comments_of(file)
     codes: dict[str, Code] = {}
     for number, value in enumerate(file.enum_type[0].value):
         reason = value.name.removeprefix("ERROR_REASON_")
@@ -38,6 +54,25 @@ def documented() -> dict[str, Code]:
 def test_reasons_and_their_codes_are_those_of_the_proto() -> None:
     assert dict(CODES) == documented()
     assert {name.removeprefix("ERROR_REASON_") for name in dict(ErrorReason.items())} - {NEVER_SENT} == set(CODES)
+
+
+def test_the_comment_of_an_rpc_names_the_reasons_that_its_messages_imply() -> None:
+    files = [file for file in protos() if file.package.startswith("prisma.")]
+    fields = {f".{file.package}.{message.name}": message.field for file in files for message in file.message_type}
+    methods = 0
+    for file in files:
+        comments = comments_of(file)
+        for place, service in enumerate(file.service):
+            for number, method in enumerate(service.method):
+                comment = comments[(6, place, 2, number)]
+                named = set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", comment.partition("Errors:")[2]))
+                implied = {IMPLIED[field.name] for field in fields[method.input_type] if field.name in IMPLIED}
+                if method.output_type == ".prisma.common.v1.Job":
+                    implied.add("NATS_UNAVAILABLE")
+                assert implied <= named, f"{method.name}: {implied - named}"
+                assert named <= set(CODES) | set(Code.__members__), f"{method.name}: {named - set(CODES)}"
+                methods += 1
+    assert methods
 
 
 def error_classes() -> list[type[PrismaError]]:

@@ -67,14 +67,16 @@ class JobServiceServicer:
     """
 
     def GetJob(self, request, context):
-        """Returns one job. Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
+        """Returns one job.
+        Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE.
+        """Lists jobs, the newest first.
+        Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +92,8 @@ class JobServiceServicer:
 
     def CancelJob(self, request, context):
         """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
-        within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
+        within a few seconds; cancelling a job that has ended changes nothing.
+        Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,7 +101,7 @@ class JobServiceServicer:
 
     def RetryJob(self, request, context):
         """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
-        Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
+        Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded), NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

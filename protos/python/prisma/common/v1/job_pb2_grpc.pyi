@@ -34,20 +34,25 @@ class JobServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> JobServiceAsyncStub: ...
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.Job]
-    """Returns one job. Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE."""
+    """Returns one job.
+    Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
+    """
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]
-    """Lists jobs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE."""
+    """Lists jobs, the newest first.
+    Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE.
+    """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.Job]
     """Sends the job now and after each change, at most twice a second, until it ends.
     Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.Job]
     """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
-    within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
+    within a few seconds; cancelling a job that has ended changes nothing.
+    Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
     """
     RetryJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.RetryJobRequest, _job_pb2.Job]
     """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
-    Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
+    Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded), NATS_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -56,20 +61,25 @@ class JobServiceAsyncStub(JobServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetJob: _aio.UnaryUnaryMultiCallable[_job_pb2.GetJobRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Returns one job. Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE."""
+    """Returns one job.
+    Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
+    """
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_pb2.ListJobsRequest, _job_pb2.ListJobsResponse]  # type: ignore[assignment]
-    """Lists jobs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE."""
+    """Lists jobs, the newest first.
+    Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE.
+    """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_pb2.WatchJobRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Sends the job now and after each change, at most twice a second, until it ends.
     Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_pb2.CancelJobRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
-    within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
+    within a few seconds; cancelling a job that has ended changes nothing.
+    Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
     """
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_pb2.RetryJobRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
-    Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
+    Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded), NATS_UNAVAILABLE.
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -81,7 +91,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.GetJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Returns one job. Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE."""
+        """Returns one job.
+        Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def ListJobs(
@@ -89,7 +101,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.ListJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.ListJobsResponse, _abc.Awaitable[_job_pb2.ListJobsResponse]]:
-        """Lists jobs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE."""
+        """Lists jobs, the newest first.
+        Errors: INVALID_FILTER, INVALID_PAGE_TOKEN, NATS_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def WatchJob(
@@ -108,7 +122,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Asks a job to stop. What it has committed stays. A queued or WAITING job is cancelled at once, a running one
-        within a few seconds; cancelling a job that has ended changes nothing. Errors: JOB_NOT_FOUND.
+        within a few seconds; cancelling a job that has ended changes nothing.
+        Errors: JOB_NOT_FOUND, NATS_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -118,7 +133,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Starts a failed or cancelled job again from its last checkpoint, or a WAITING job without further delay.
-        Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded).
+        Errors: JOB_NOT_FOUND, JOB_STATE (it is queued, runs or has succeeded), NATS_UNAVAILABLE.
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -124,22 +124,25 @@ class EmbedderServiceServicer:
     """
 
     def CreateDataset(self, request, context):
-        """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
-        PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
+        """Creates an empty dataset.
+        Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDataset(self, request, context):
-        """Returns a dataset with its counts. Errors: DATASET_NOT_FOUND.
+        """Returns a dataset with its counts.
+        Errors: DATASET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDatasets(self, request, context):
-        """Lists datasets, the newest first. Errors: INVALID_PAGE_TOKEN.
+        """Lists datasets, the newest first.
+        Errors: INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,7 +158,8 @@ class EmbedderServiceServicer:
 
     def DeleteDataset(self, request, context):
         """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
-        indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
+        indices. Its jobs are cancelled, and its id may be used again.
+        Errors: DATASET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,7 +180,8 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDocuments(self, request, context):
-        """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
+        """Lists documents in the order of their rows.
+        Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,7 +197,8 @@ class EmbedderServiceServicer:
 
     def BatchGetDocuments(self, request, context):
         """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
-        in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
+        in `missing`.
+        Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,7 +231,8 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryFailedDocuments(self, request, context):
-        """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset.
+        """Makes failed documents pending again and embeds them, as a job.
+        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,8 +248,9 @@ class EmbedderServiceServicer:
 
     def ReadVectors(self, request, context):
         """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-        Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
-        that is named is damaged; EmbedDataset with `again` embeds its documents again).
+        Over HTTP it is meant for small ranges.
+        Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
+        EmbedDataset with `again` embeds its documents again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

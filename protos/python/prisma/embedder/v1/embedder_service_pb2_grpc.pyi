@@ -36,20 +36,26 @@ class EmbedderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EmbedderServiceAsyncStub: ...
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.CreateDatasetRequest, _resources_pb2.Dataset]
-    """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
-    PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
+    """Creates an empty dataset.
+    Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     GetDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetRequest, _resources_pb2.Dataset]
-    """Returns a dataset with its counts. Errors: DATASET_NOT_FOUND."""
+    """Returns a dataset with its counts.
+    Errors: DATASET_NOT_FOUND.
+    """
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDatasetsRequest, _embedder_service_pb2.ListDatasetsResponse]
-    """Lists datasets, the newest first. Errors: INVALID_PAGE_TOKEN."""
+    """Lists datasets, the newest first.
+    Errors: INVALID_PAGE_TOKEN.
+    """
     UpdateDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.UpdateDatasetRequest, _resources_pb2.Dataset]
     """Changes display name, description, or, before the first vector, the embedding model.
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
     """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDatasetRequest, _resources_pb2.Dataset]
     """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
-    indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
+    indices. Its jobs are cancelled, and its id may be used again.
+    Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _grpc.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]
     """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
@@ -62,14 +68,17 @@ class EmbedderServiceStub:
     committed before an error stays, and importing the file again reports these items as duplicates.
     """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]
-    """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN."""
+    """Lists documents in the order of their rows.
+    Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
+    """
     GetDocument: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDocumentRequest, _resources_pb2.Document]
     """Returns a document with its text, and with its vector if the view says so.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
     """
     BatchGetDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.BatchGetDocumentsRequest, _embedder_service_pb2.BatchGetDocumentsResponse]
     """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
-    in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
+    in `missing`.
+    Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
     """
     DeleteDocument: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentRequest, _resources_pb2.Document]
     """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
@@ -86,15 +95,18 @@ class EmbedderServiceStub:
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]
-    """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset."""
+    """Makes failed documents pending again and embeds them, as a job.
+    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     EmbedTexts: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedTextsRequest, _embedder_service_pb2.EmbedTextsResponse]
     """Embeds up to 256 texts immediately, without storing them. A text without a usable vector is INVALID_ARGUMENT.
     Errors: INVALID_ARGUMENT, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, PROVIDER_REFUSED.
     """
     ReadVectors: _grpc.UnaryStreamMultiCallable[_embedder_service_pb2.ReadVectorsRequest, _embedder_service_pb2.ReadVectorsResponse]
     """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-    Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
-    that is named is damaged; EmbedDataset with `again` embeds its documents again).
+    Over HTTP it is meant for small ranges.
+    Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
+    EmbedDataset with `again` embeds its documents again).
     """
     ListEmbeddingModels: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
@@ -107,20 +119,26 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.CreateDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
-    """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
-    PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
+    """Creates an empty dataset.
+    Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     GetDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
-    """Returns a dataset with its counts. Errors: DATASET_NOT_FOUND."""
+    """Returns a dataset with its counts.
+    Errors: DATASET_NOT_FOUND.
+    """
     ListDatasets: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDatasetsRequest, _embedder_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
-    """Lists datasets, the newest first. Errors: INVALID_PAGE_TOKEN."""
+    """Lists datasets, the newest first.
+    Errors: INVALID_PAGE_TOKEN.
+    """
     UpdateDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.UpdateDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
     """Changes display name, description, or, before the first vector, the embedding model.
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
     """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
     """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
-    indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
+    indices. Its jobs are cancelled, and its id may be used again.
+    Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _aio.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]  # type: ignore[assignment]
     """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
@@ -133,14 +151,17 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     committed before an error stays, and importing the file again reports these items as duplicates.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
-    """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN."""
+    """Lists documents in the order of their rows.
+    Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
+    """
     GetDocument: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDocumentRequest, _resources_pb2.Document]  # type: ignore[assignment]
     """Returns a document with its text, and with its vector if the view says so.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
     """
     BatchGetDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.BatchGetDocumentsRequest, _embedder_service_pb2.BatchGetDocumentsResponse]  # type: ignore[assignment]
     """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
-    in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
+    in `missing`.
+    Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
     """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentRequest, _resources_pb2.Document]  # type: ignore[assignment]
     """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
@@ -157,15 +178,18 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset."""
+    """Makes failed documents pending again and embeds them, as a job.
+    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     EmbedTexts: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedTextsRequest, _embedder_service_pb2.EmbedTextsResponse]  # type: ignore[assignment]
     """Embeds up to 256 texts immediately, without storing them. A text without a usable vector is INVALID_ARGUMENT.
     Errors: INVALID_ARGUMENT, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, PROVIDER_REFUSED.
     """
     ReadVectors: _aio.UnaryStreamMultiCallable[_embedder_service_pb2.ReadVectorsRequest, _embedder_service_pb2.ReadVectorsResponse]  # type: ignore[assignment]
     """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-    Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
-    that is named is damaged; EmbedDataset with `again` embeds its documents again).
+    Over HTTP it is meant for small ranges.
+    Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
+    EmbedDataset with `again` embeds its documents again).
     """
     ListEmbeddingModels: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]  # type: ignore[assignment]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
@@ -181,8 +205,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.CreateDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Dataset, _abc.Awaitable[_resources_pb2.Dataset]]:
-        """Creates an empty dataset. Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND,
-        PROVIDER_UNAVAILABLE, REQUEST_ID_REUSED.
+        """Creates an empty dataset.
+        Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -191,7 +216,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.GetDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Dataset, _abc.Awaitable[_resources_pb2.Dataset]]:
-        """Returns a dataset with its counts. Errors: DATASET_NOT_FOUND."""
+        """Returns a dataset with its counts.
+        Errors: DATASET_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListDatasets(
@@ -199,7 +226,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.ListDatasetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ListDatasetsResponse, _abc.Awaitable[_embedder_service_pb2.ListDatasetsResponse]]:
-        """Lists datasets, the newest first. Errors: INVALID_PAGE_TOKEN."""
+        """Lists datasets, the newest first.
+        Errors: INVALID_PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def UpdateDataset(
@@ -218,7 +247,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Dataset, _abc.Awaitable[_resources_pb2.Dataset]]:
         """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
-        indices. Its jobs are cancelled, and its id may be used again. Errors: DATASET_NOT_FOUND.
+        indices. Its jobs are cancelled, and its id may be used again.
+        Errors: DATASET_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -243,7 +273,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.ListDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ListDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.ListDocumentsResponse]]:
-        """Lists documents in the order of their rows. Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN."""
+        """Lists documents in the order of their rows.
+        Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def GetDocument(
@@ -262,7 +294,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.BatchGetDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.BatchGetDocumentsResponse]]:
         """Returns up to 1,000 documents by name or by row, in the requested order. Those that do not exist are listed
-        in `missing`. Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
+        in `missing`.
+        Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod
@@ -303,7 +336,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.RetryFailedDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Makes failed documents pending again and embeds them, as a job. Errors: as EmbedDataset."""
+        """Makes failed documents pending again and embeds them, as a job.
+        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def EmbedTexts(
@@ -322,8 +357,9 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_embedder_service_pb2.ReadVectorsResponse], _abc.AsyncIterator[_embedder_service_pb2.ReadVectorsResponse]]:
         """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
-        Over HTTP it is meant for small ranges. Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file
-        that is named is damaged; EmbedDataset with `again` embeds its documents again).
+        Over HTTP it is meant for small ranges.
+        Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
+        EmbedDataset with `again` embeds its documents again).
         """
 
     @_abc_1.abstractmethod

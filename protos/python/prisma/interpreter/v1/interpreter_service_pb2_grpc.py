@@ -161,14 +161,15 @@ class InterpreterServiceServicer:
     def ComputeStatistics(self, request, context):
         """Computes statistics of all features from the run's codes, as a job.
         Returns the job that is doing so already, if there is one.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInterpretation(self, request, context):
-        """Returns how far a run is interpreted: statistics, labels, families. Errors: RUN_NOT_FOUND.
+        """Returns how far a run is interpreted: statistics, labels, families.
+        Errors: RUN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,7 +193,8 @@ class InterpreterServiceServicer:
 
     def ListExamples(self, request, context):
         """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
-        Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the texts).
+        Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
+        texts), INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,7 +240,8 @@ class InterpreterServiceServicer:
     def LabelFeatures(self, request, context):
         """Labels features, as a job; by default, those that have a label keep it.
         Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,14 +250,15 @@ class InterpreterServiceServicer:
     def LabelFeature(self, request, context):
         """Labels one feature now and makes the new label the active one. The ones before stay in its history.
         Errors: FEATURE_NOT_FOUND, FEATURE_DEAD, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
-        PROVIDER_REFUSED.
+        PROVIDER_REFUSED, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateLabel(self, request, context):
-        """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT.
+        """Adds a label that a person wrote and makes it the active one.
+        Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -263,29 +267,33 @@ class InterpreterServiceServicer:
     def CarryLabels(self, request, context):
         """Copies the labels of another run's features to the features of this run that match them one to one by decoder
         cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
-        same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
-        INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+        same already.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ActivateLabel(self, request, context):
-        """Makes a label of the history the active one. Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND.
+        """Makes a label of the history the active one.
+        Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLabels(self, request, context):
-        """Lists all labels a feature ever had, the newest first. Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """Lists all labels a feature ever had, the newest first.
+        Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReadLabels(self, request, context):
-        """Streams the active labels that changed since a revision of the run's labels. Errors: RUN_NOT_FOUND.
+        """Streams the active labels that changed since a revision of the run's labels.
+        Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -301,14 +309,15 @@ class InterpreterServiceServicer:
     def BuildFamilies(self, request, context):
         """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
         Statistics are computed first where there are none yet.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFamilies(self, request, context):
-        """Lists families, the largest first. Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
+        """Lists families, the largest first.
+        Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

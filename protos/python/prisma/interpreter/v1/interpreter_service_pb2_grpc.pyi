@@ -42,10 +42,12 @@ class InterpreterServiceStub:
     ComputeStatistics: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ComputeStatisticsRequest, _job_pb2.Job]
     """Computes statistics of all features from the run's codes, as a job.
     Returns the job that is doing so already, if there is one.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     GetInterpretation: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetInterpretationRequest, _resources_pb2.Interpretation]
-    """Returns how far a run is interpreted: statistics, labels, families. Errors: RUN_NOT_FOUND."""
+    """Returns how far a run is interpreted: statistics, labels, families.
+    Errors: RUN_NOT_FOUND.
+    """
     ListFeatures: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFeaturesRequest, _interpreter_service_pb2.ListFeaturesResponse]
     """Lists features, sorted, filtered and searched.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, FAMILY_NOT_FOUND, INVALID_PAGE_TOKEN.
@@ -56,7 +58,8 @@ class InterpreterServiceStub:
     """
     ListExamples: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListExamplesRequest, _interpreter_service_pb2.ListExamplesResponse]
     """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
-    Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the texts).
+    Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
+    texts), INVALID_PAGE_TOKEN.
     """
     ExportFeatures: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]
     """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
@@ -82,36 +85,48 @@ class InterpreterServiceStub:
     LabelFeatures: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]
     """Labels features, as a job; by default, those that have a label keep it.
     Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     LabelFeature: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeatureRequest, _resources_pb2.Label]
     """Labels one feature now and makes the new label the active one. The ones before stay in its history.
     Errors: FEATURE_NOT_FOUND, FEATURE_DEAD, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
-    PROVIDER_REFUSED.
+    PROVIDER_REFUSED, REQUEST_ID_REUSED.
     """
     CreateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]
-    """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
+    """Adds a label that a person wrote and makes it the active one.
+    Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
+    """
     CarryLabels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]
     """Copies the labels of another run's features to the features of this run that match them one to one by decoder
     cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
-    same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
-    INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+    same already.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     ActivateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]
-    """Makes a label of the history the active one. Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND."""
+    """Makes a label of the history the active one.
+    Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND.
+    """
     ListLabels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelsRequest, _interpreter_service_pb2.ListLabelsResponse]
-    """Lists all labels a feature ever had, the newest first. Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists all labels a feature ever had, the newest first.
+    Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN.
+    """
     ReadLabels: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ReadLabelsRequest, _interpreter_service_pb2.ReadLabelsResponse]
-    """Streams the active labels that changed since a revision of the run's labels. Errors: RUN_NOT_FOUND."""
+    """Streams the active labels that changed since a revision of the run's labels.
+    Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+    """
     ListLabelModels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]
     """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
     Statistics are computed first where there are none yet.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ListFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFamiliesRequest, _interpreter_service_pb2.ListFamiliesResponse]
-    """Lists families, the largest first. Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN."""
+    """Lists families, the largest first.
+    Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
+    """
     GetGraph: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetGraphRequest, _resources_pb2.Graph]
     """Returns features of all families and the edges between them, to be drawn.
     Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT.
@@ -136,10 +151,12 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     ComputeStatistics: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ComputeStatisticsRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Computes statistics of all features from the run's codes, as a job.
     Returns the job that is doing so already, if there is one.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     GetInterpretation: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetInterpretationRequest, _resources_pb2.Interpretation]  # type: ignore[assignment]
-    """Returns how far a run is interpreted: statistics, labels, families. Errors: RUN_NOT_FOUND."""
+    """Returns how far a run is interpreted: statistics, labels, families.
+    Errors: RUN_NOT_FOUND.
+    """
     ListFeatures: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFeaturesRequest, _interpreter_service_pb2.ListFeaturesResponse]  # type: ignore[assignment]
     """Lists features, sorted, filtered and searched.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILTER, FAMILY_NOT_FOUND, INVALID_PAGE_TOKEN.
@@ -150,7 +167,8 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """
     ListExamples: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListExamplesRequest, _interpreter_service_pb2.ListExamplesResponse]  # type: ignore[assignment]
     """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
-    Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the texts).
+    Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
+    texts), INVALID_PAGE_TOKEN.
     """
     ExportFeatures: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
@@ -176,36 +194,48 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     LabelFeatures: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeaturesRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Labels features, as a job; by default, those that have a label keep it.
     Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     LabelFeature: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.LabelFeatureRequest, _resources_pb2.Label]  # type: ignore[assignment]
     """Labels one feature now and makes the new label the active one. The ones before stay in its history.
     Errors: FEATURE_NOT_FOUND, FEATURE_DEAD, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
-    PROVIDER_REFUSED.
+    PROVIDER_REFUSED, REQUEST_ID_REUSED.
     """
     CreateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
-    """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
+    """Adds a label that a person wrote and makes it the active one.
+    Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
+    """
     CarryLabels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]  # type: ignore[assignment]
     """Copies the labels of another run's features to the features of this run that match them one to one by decoder
     cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
-    same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
-    INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+    same already.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     ActivateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
-    """Makes a label of the history the active one. Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND."""
+    """Makes a label of the history the active one.
+    Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND.
+    """
     ListLabels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelsRequest, _interpreter_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
-    """Lists all labels a feature ever had, the newest first. Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN."""
+    """Lists all labels a feature ever had, the newest first.
+    Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN.
+    """
     ReadLabels: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ReadLabelsRequest, _interpreter_service_pb2.ReadLabelsResponse]  # type: ignore[assignment]
-    """Streams the active labels that changed since a revision of the run's labels. Errors: RUN_NOT_FOUND."""
+    """Streams the active labels that changed since a revision of the run's labels.
+    Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+    """
     ListLabelModels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]  # type: ignore[assignment]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
     Statistics are computed first where there are none yet.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ListFamilies: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFamiliesRequest, _interpreter_service_pb2.ListFamiliesResponse]  # type: ignore[assignment]
-    """Lists families, the largest first. Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN."""
+    """Lists families, the largest first.
+    Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
+    """
     GetGraph: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetGraphRequest, _resources_pb2.Graph]  # type: ignore[assignment]
     """Returns features of all families and the edges between them, to be drawn.
     Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT.
@@ -233,7 +263,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Computes statistics of all features from the run's codes, as a job.
         Returns the job that is doing so already, if there is one.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -242,7 +272,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.GetInterpretationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Interpretation, _abc.Awaitable[_resources_pb2.Interpretation]]:
-        """Returns how far a run is interpreted: statistics, labels, families. Errors: RUN_NOT_FOUND."""
+        """Returns how far a run is interpreted: statistics, labels, families.
+        Errors: RUN_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListFeatures(
@@ -271,7 +303,8 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_interpreter_service_pb2.ListExamplesResponse, _abc.Awaitable[_interpreter_service_pb2.ListExamplesResponse]]:
         """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
-        Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the texts).
+        Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
+        texts), INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -327,7 +360,8 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Labels features, as a job; by default, those that have a label keep it.
         Labels written before a cancellation or a failure stay. Statistics are computed first where there are none yet.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, NATS_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -338,7 +372,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_resources_pb2.Label, _abc.Awaitable[_resources_pb2.Label]]:
         """Labels one feature now and makes the new label the active one. The ones before stay in its history.
         Errors: FEATURE_NOT_FOUND, FEATURE_DEAD, STATISTICS_NOT_COMPUTED, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
-        PROVIDER_REFUSED.
+        PROVIDER_REFUSED, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -347,7 +381,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.CreateLabelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Label, _abc.Awaitable[_resources_pb2.Label]]:
-        """Adds a label that a person wrote and makes it the active one. Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT."""
+        """Adds a label that a person wrote and makes it the active one.
+        Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def CarryLabels(
@@ -357,8 +393,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_interpreter_service_pb2.CarryLabelsResponse, _abc.Awaitable[_interpreter_service_pb2.CarryLabelsResponse]]:
         """Copies the labels of another run's features to the features of this run that match them one to one by decoder
         cosine (see TrainerService.CompareRuns). A feature keeps its label where a person wrote it, or where it says the
-        same already. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED,
-        INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
+        same already.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -367,7 +404,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ActivateLabelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Label, _abc.Awaitable[_resources_pb2.Label]]:
-        """Makes a label of the history the active one. Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND."""
+        """Makes a label of the history the active one.
+        Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListLabels(
@@ -375,7 +414,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ListLabelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_interpreter_service_pb2.ListLabelsResponse, _abc.Awaitable[_interpreter_service_pb2.ListLabelsResponse]]:
-        """Lists all labels a feature ever had, the newest first. Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN."""
+        """Lists all labels a feature ever had, the newest first.
+        Errors: FEATURE_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def ReadLabels(
@@ -383,7 +424,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ReadLabelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_interpreter_service_pb2.ReadLabelsResponse], _abc.AsyncIterator[_interpreter_service_pb2.ReadLabelsResponse]]:
-        """Streams the active labels that changed since a revision of the run's labels. Errors: RUN_NOT_FOUND."""
+        """Streams the active labels that changed since a revision of the run's labels.
+        Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+        """
 
     @_abc_1.abstractmethod
     def ListLabelModels(
@@ -401,7 +444,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
         Statistics are computed first where there are none yet.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -410,7 +453,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ListFamiliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_interpreter_service_pb2.ListFamiliesResponse, _abc.Awaitable[_interpreter_service_pb2.ListFamiliesResponse]]:
-        """Lists families, the largest first. Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN."""
+        """Lists families, the largest first.
+        Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def GetGraph(

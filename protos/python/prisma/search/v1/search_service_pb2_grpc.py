@@ -75,7 +75,8 @@ class SearchServiceServicer:
     def SearchDocuments(self, request, context):
         """Searches the documents of one dataset, or of all (`datasets/-`).
         Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
+        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,7 +84,7 @@ class SearchServiceServicer:
 
     def SearchFeatures(self, request, context):
         """Searches the features of a run by their labels, keywords and descriptions.
-        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,14 +100,15 @@ class SearchServiceServicer:
 
     def ReindexDataset(self, request, context):
         """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
-        Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
+        Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReindexRun(self, request, context):
-        """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+        """Rebuilds the index of a run's codes and labels, as a job.
+        Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

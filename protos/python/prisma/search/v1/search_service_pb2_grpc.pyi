@@ -37,11 +37,12 @@ class SearchServiceStub:
     SearchDocuments: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchDocumentsRequest, _search_service_pb2.SearchDocumentsResponse]
     """Searches the documents of one dataset, or of all (`datasets/-`).
     Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
+    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+    INVALID_PAGE_TOKEN.
     """
     SearchFeatures: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]
     """Searches the features of a run by their labels, keywords and descriptions.
-    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
     """
     FindSimilarDocuments: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.FindSimilarDocumentsRequest, _search_service_pb2.FindSimilarDocumentsResponse]
     """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
@@ -49,10 +50,12 @@ class SearchServiceStub:
     """
     ReindexDataset: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ReindexDatasetRequest, _job_pb2.Job]
     """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
-    Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
+    Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ReindexRun: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.ReindexRunRequest, _job_pb2.Job]
-    """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
+    """Rebuilds the index of a run's codes and labels, as a job.
+    Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     GetIndexStatus: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.GetIndexStatusRequest, _search_service_pb2.IndexStatus]
     """Returns how far the index of a dataset is behind the services that it derives from.
     Errors: DATASET_NOT_FOUND, SEARCH_BACKEND_UNAVAILABLE.
@@ -66,11 +69,12 @@ class SearchServiceAsyncStub(SearchServiceStub):
     SearchDocuments: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchDocumentsRequest, _search_service_pb2.SearchDocumentsResponse]  # type: ignore[assignment]
     """Searches the documents of one dataset, or of all (`datasets/-`).
     Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
+    SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+    INVALID_PAGE_TOKEN.
     """
     SearchFeatures: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]  # type: ignore[assignment]
     """Searches the features of a run by their labels, keywords and descriptions.
-    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
     """
     FindSimilarDocuments: _aio.UnaryUnaryMultiCallable[_search_service_pb2.FindSimilarDocumentsRequest, _search_service_pb2.FindSimilarDocumentsResponse]  # type: ignore[assignment]
     """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
@@ -78,10 +82,12 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """
     ReindexDataset: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ReindexDatasetRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
-    Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
+    Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ReindexRun: _aio.UnaryUnaryMultiCallable[_search_service_pb2.ReindexRunRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
+    """Rebuilds the index of a run's codes and labels, as a job.
+    Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     GetIndexStatus: _aio.UnaryUnaryMultiCallable[_search_service_pb2.GetIndexStatusRequest, _search_service_pb2.IndexStatus]  # type: ignore[assignment]
     """Returns how far the index of a dataset is behind the services that it derives from.
     Errors: DATASET_NOT_FOUND, SEARCH_BACKEND_UNAVAILABLE.
@@ -98,7 +104,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_search_service_pb2.SearchDocumentsResponse, _abc.Awaitable[_search_service_pb2.SearchDocumentsResponse]]:
         """Searches the documents of one dataset, or of all (`datasets/-`).
         Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
-        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer).
+        SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+        INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -108,7 +115,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.SearchFeaturesResponse, _abc.Awaitable[_search_service_pb2.SearchFeaturesResponse]]:
         """Searches the features of a run by their labels, keywords and descriptions.
-        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -128,7 +135,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Rebuilds the index of a dataset and its runs beside the old one, then switches to it, as a job.
-        Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE.
+        Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -137,7 +144,9 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _search_service_pb2.ReindexRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Rebuilds the index of a run's codes and labels, as a job. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE."""
+        """Rebuilds the index of a run's codes and labels, as a job.
+        Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
 
     @_abc_1.abstractmethod
     def GetIndexStatus(

@@ -136,28 +136,32 @@ class TrainerServiceServicer:
 
     def CreateRun(self, request, context):
         """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
-        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """Returns a run with its configuration and its latest metrics. Errors: RUN_NOT_FOUND.
+        """Returns a run with its configuration and its latest metrics.
+        Errors: RUN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Lists runs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN.
+        """Lists runs, the newest first.
+        Errors: INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRun(self, request, context):
-        """Changes display name or description. Errors: RUN_NOT_FOUND, INVALID_ARGUMENT.
+        """Changes display name or description.
+        Errors: RUN_NOT_FOUND, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,7 +169,8 @@ class TrainerServiceServicer:
 
     def DeleteRun(self, request, context):
         """Deletes a run and, soon after, all that derives from it: weights, codes, statistics, labels, indices.
-        Jobs that work on it are cancelled. Errors: RUN_NOT_FOUND.
+        Jobs that work on it are cancelled.
+        Errors: RUN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,7 +181,7 @@ class TrainerServiceServicer:
         when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
         is returned. One training runs at a time, the others wait.
         Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
-        NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
+        NATS_UNAVAILABLE, REQUEST_ID_REUSED. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +189,8 @@ class TrainerServiceServicer:
 
     def PauseRun(self, request, context):
         """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
-        nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+        nothing.
+        Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,7 +198,7 @@ class TrainerServiceServicer:
 
     def CloneRun(self, request, context):
         """Creates a run on the same rows as another, with its configuration except for the values in the request.
-        Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,7 +207,8 @@ class TrainerServiceServicer:
     def SweepRuns(self, request, context):
         """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
         rows and share the tag `sweep/{job}`.
-        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT, REQUEST_ID_REUSED,
+        NATS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,7 +216,7 @@ class TrainerServiceServicer:
 
     def EvaluateRun(self, request, context):
         """Measures what a run keeps of its vectors, as a job; the result stands in the run.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,7 +225,7 @@ class TrainerServiceServicer:
     def PushRun(self, request, context):
         """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
         named as the run, that SAELens loads, with a model card. The job's log says where it is.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,7 +233,8 @@ class TrainerServiceServicer:
 
     def CompareRuns(self, request, context):
         """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
-        lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+        lost, new, split and merged.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,8 +243,8 @@ class TrainerServiceServicer:
     def ImportWeights(self, request_iterator, context):
         """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
         `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
-        of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
-        DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+        of which tensors and plain values alone are read.
+        Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,7 +269,8 @@ class TrainerServiceServicer:
 
     def ReadCodes(self, request, context):
         """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-        Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
+        Over HTTP for small ranges.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -278,7 +287,8 @@ class TrainerServiceServicer:
     def ExportWeights(self, request, context):
         """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
         `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
+        with a model card.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

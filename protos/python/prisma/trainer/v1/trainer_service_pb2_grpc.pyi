@@ -38,56 +38,67 @@ class TrainerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TrainerServiceAsyncStub: ...
     CreateRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CreateRunRequest, _resources_pb2.Run]
     """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
-    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT,
+    REQUEST_ID_REUSED.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.GetRunRequest, _resources_pb2.Run]
-    """Returns a run with its configuration and its latest metrics. Errors: RUN_NOT_FOUND."""
+    """Returns a run with its configuration and its latest metrics.
+    Errors: RUN_NOT_FOUND.
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.ListRunsRequest, _trainer_service_pb2.ListRunsResponse]
-    """Lists runs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN."""
+    """Lists runs, the newest first.
+    Errors: INVALID_FILTER, INVALID_PAGE_TOKEN.
+    """
     UpdateRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.UpdateRunRequest, _resources_pb2.Run]
-    """Changes display name or description. Errors: RUN_NOT_FOUND, INVALID_ARGUMENT."""
+    """Changes display name or description.
+    Errors: RUN_NOT_FOUND, INVALID_ARGUMENT.
+    """
     DeleteRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.DeleteRunRequest, _resources_pb2.Run]
     """Deletes a run and, soon after, all that derives from it: weights, codes, statistics, labels, indices.
-    Jobs that work on it are cancelled. Errors: RUN_NOT_FOUND.
+    Jobs that work on it are cancelled.
+    Errors: RUN_NOT_FOUND.
     """
     TrainRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.TrainRunRequest, _job_pb2.Job]
     """Trains a run, as a job, then writes the codes of its rows. Rows, dataset revision and automatic settings are fixed
     when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
     is returned. One training runs at a time, the others wait.
     Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
-    NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
+    NATS_UNAVAILABLE, REQUEST_ID_REUSED. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
     """
     PauseRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.PauseRunRequest, _resources_pb2.Run]
     """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
-    nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+    nothing.
+    Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CloneRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CloneRunRequest, _resources_pb2.Run]
     """Creates a run on the same rows as another, with its configuration except for the values in the request.
-    Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT, REQUEST_ID_REUSED.
     """
     SweepRuns: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.SweepRunsRequest, _job_pb2.Job]
     """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
     rows and share the tag `sweep/{job}`.
-    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT, REQUEST_ID_REUSED,
+    NATS_UNAVAILABLE.
     """
     EvaluateRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.EvaluateRunRequest, _job_pb2.Job]
     """Measures what a run keeps of its vectors, as a job; the result stands in the run.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     PushRun: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.PushRunRequest, _job_pb2.Job]
     """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
     named as the run, that SAELens loads, with a model card. The job's log says where it is.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     CompareRuns: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.CompareRunsRequest, _trainer_service_pb2.CompareRunsResponse]
     """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
-    lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+    lost, new, split and merged.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
     """
     ImportWeights: _grpc.StreamUnaryMultiCallable[_trainer_service_pb2.ImportWeightsRequest, _resources_pb2.Run]
     """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
     `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
-    of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
-    DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+    of which tensors and plain values alone are read.
+    Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
     """
     WatchMetrics: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.WatchMetricsRequest, _resources_pb2.Metrics]
     """Streams the metrics of a run from its first step, then live until the training ends.
@@ -100,7 +111,8 @@ class TrainerServiceStub:
     """
     ReadCodes: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ReadCodesRequest, _trainer_service_pb2.ReadCodesResponse]
     """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-    Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
+    Over HTTP for small ranges.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
     """
     ReadDecoder: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ReadDecoderRequest, _trainer_service_pb2.ReadDecoderResponse]
     """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
@@ -109,7 +121,8 @@ class TrainerServiceStub:
     ExportWeights: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]
     """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
     `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
+    with a model card.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
 
 @_typing.type_check_only
@@ -119,56 +132,67 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CreateRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
     """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
-    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT,
+    REQUEST_ID_REUSED.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.GetRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
-    """Returns a run with its configuration and its latest metrics. Errors: RUN_NOT_FOUND."""
+    """Returns a run with its configuration and its latest metrics.
+    Errors: RUN_NOT_FOUND.
+    """
     ListRuns: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.ListRunsRequest, _trainer_service_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """Lists runs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN."""
+    """Lists runs, the newest first.
+    Errors: INVALID_FILTER, INVALID_PAGE_TOKEN.
+    """
     UpdateRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.UpdateRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
-    """Changes display name or description. Errors: RUN_NOT_FOUND, INVALID_ARGUMENT."""
+    """Changes display name or description.
+    Errors: RUN_NOT_FOUND, INVALID_ARGUMENT.
+    """
     DeleteRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.DeleteRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
     """Deletes a run and, soon after, all that derives from it: weights, codes, statistics, labels, indices.
-    Jobs that work on it are cancelled. Errors: RUN_NOT_FOUND.
+    Jobs that work on it are cancelled.
+    Errors: RUN_NOT_FOUND.
     """
     TrainRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.TrainRunRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Trains a run, as a job, then writes the codes of its rows. Rows, dataset revision and automatic settings are fixed
     when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
     is returned. One training runs at a time, the others wait.
     Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
-    NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
+    NATS_UNAVAILABLE, REQUEST_ID_REUSED. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
     """
     PauseRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.PauseRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
     """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
-    nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+    nothing.
+    Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
     """
     CloneRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CloneRunRequest, _resources_pb2.Run]  # type: ignore[assignment]
     """Creates a run on the same rows as another, with its configuration except for the values in the request.
-    Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+    Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT, REQUEST_ID_REUSED.
     """
     SweepRuns: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.SweepRunsRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
     rows and share the tag `sweep/{job}`.
-    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT, REQUEST_ID_REUSED,
+    NATS_UNAVAILABLE.
     """
     EvaluateRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.EvaluateRunRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Measures what a run keeps of its vectors, as a job; the result stands in the run.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     PushRun: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.PushRunRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
     named as the run, that SAELens loads, with a model card. The job's log says where it is.
-    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     CompareRuns: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.CompareRunsRequest, _trainer_service_pb2.CompareRunsResponse]  # type: ignore[assignment]
     """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
-    lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+    lost, new, split and merged.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
     """
     ImportWeights: _aio.StreamUnaryMultiCallable[_trainer_service_pb2.ImportWeightsRequest, _resources_pb2.Run]  # type: ignore[assignment]
     """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
     `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
-    of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
-    DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+    of which tensors and plain values alone are read.
+    Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
     """
     WatchMetrics: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.WatchMetricsRequest, _resources_pb2.Metrics]  # type: ignore[assignment]
     """Streams the metrics of a run from its first step, then live until the training ends.
@@ -181,7 +205,8 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """
     ReadCodes: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ReadCodesRequest, _trainer_service_pb2.ReadCodesResponse]  # type: ignore[assignment]
     """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-    Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
+    Over HTTP for small ranges.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
     """
     ReadDecoder: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ReadDecoderRequest, _trainer_service_pb2.ReadDecoderResponse]  # type: ignore[assignment]
     """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
@@ -190,7 +215,8 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     ExportWeights: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
     `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-    with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
+    with a model card.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -203,7 +229,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
         """Creates a run on a dataset. TrainRun trains it, on the vectors that the dataset has then.
-        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, RUN_ALREADY_EXISTS, INVALID_ARGUMENT,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -212,7 +239,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.GetRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
-        """Returns a run with its configuration and its latest metrics. Errors: RUN_NOT_FOUND."""
+        """Returns a run with its configuration and its latest metrics.
+        Errors: RUN_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListRuns(
@@ -220,7 +249,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_service_pb2.ListRunsResponse, _abc.Awaitable[_trainer_service_pb2.ListRunsResponse]]:
-        """Lists runs, the newest first. Errors: INVALID_FILTER, INVALID_PAGE_TOKEN."""
+        """Lists runs, the newest first.
+        Errors: INVALID_FILTER, INVALID_PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def UpdateRun(
@@ -228,7 +259,9 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.UpdateRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
-        """Changes display name or description. Errors: RUN_NOT_FOUND, INVALID_ARGUMENT."""
+        """Changes display name or description.
+        Errors: RUN_NOT_FOUND, INVALID_ARGUMENT.
+        """
 
     @_abc_1.abstractmethod
     def DeleteRun(
@@ -237,7 +270,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
         """Deletes a run and, soon after, all that derives from it: weights, codes, statistics, labels, indices.
-        Jobs that work on it are cancelled. Errors: RUN_NOT_FOUND.
+        Jobs that work on it are cancelled.
+        Errors: RUN_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -250,7 +284,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         when the job starts; it resumes from the last checkpoint if there is one. If a job trains the run already, that job
         is returned. One training runs at a time, the others wait.
         Errors: RUN_NOT_FOUND, RUN_ALREADY_TRAINED, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, TRAINING_DATA_CHANGED,
-        NATS_UNAVAILABLE. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
+        NATS_UNAVAILABLE, REQUEST_ID_REUSED. The job's: TRAINING_FAILED, TRAINING_DIVERGED, STORAGE_FULL.
         """
 
     @_abc_1.abstractmethod
@@ -260,7 +294,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
         """Stops a run's training after a checkpoint was written; TrainRun goes on from there. Without a training it changes
-        nothing. Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
+        nothing.
+        Errors: RUN_NOT_FOUND, NATS_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -270,7 +305,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
         """Creates a run on the same rows as another, with its configuration except for the values in the request.
-        Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT.
+        Errors: RUN_NOT_FOUND, RUN_ALREADY_EXISTS, INVALID_ARGUMENT, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -281,7 +316,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Creates, trains and evaluates a run for each combination of values, one after the other, as a job. All use the same
         rows and share the tag `sweep/{job}`.
-        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, DOCUMENTS_PENDING, INVALID_ARGUMENT, REQUEST_ID_REUSED,
+        NATS_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -291,7 +327,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Measures what a run keeps of its vectors, as a job; the result stands in the run.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -302,7 +338,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Copies a run's weights to the object store that the operator chose (`PRISMA_TRAINER_PUSH_URL`), as a job: a folder
         named as the run, that SAELens loads, with a model card. The job's log says where it is.
-        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NO_PUSH_STORE, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -312,7 +348,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_trainer_service_pb2.CompareRunsResponse, _abc.Awaitable[_trainer_service_pb2.CompareRunsResponse]]:
         """Matches the latents of two runs on vectors of the same dimension by decoder cosine, one to one, and says which are
-        lost, new, split and merged. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
+        lost, new, split and merged.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -323,8 +360,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_resources_pb2.Run, _abc.Awaitable[_resources_pb2.Run]]:
         """Makes a run of weights from elsewhere; TrainRun then writes its codes, without training. The file is a
         `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
-        of which tensors and plain values alone are read. Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND,
-        DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+        of which tensors and plain values alone are read.
+        Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -355,7 +392,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.ReadCodesResponse], _abc.AsyncIterator[_trainer_service_pb2.ReadCodesResponse]]:
         """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
-        Over HTTP for small ranges. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
+        Over HTTP for small ranges.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod
@@ -376,7 +414,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads the weights as one safetensors file: `W_enc` (n, d), `b_enc` (n), `W_dec` (n, d), `b_dec` (d),
         `mean` (d), `scale` (d), with the configuration in its metadata; or as a zip of the folder that SAELens loads,
-        with a model card. Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
+        with a model card.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
