@@ -28,12 +28,13 @@ def record(*, method: str, resource: str | None, outcome: str) -> None:
     _log.info("change", method=method, resource=resource, outcome=outcome)
 
 
-def resource_of(message: Message | None) -> str | None:
-    """The resource that a request or a response names; None if it names none."""
-    for path in _PATHS if message is not None else ():
-        value: object = message
-        for field in path:
-            value = getattr(value, field, None)
-        if isinstance(value, str) and value:
-            return value[:_MAXIMUM_NAME]
+def resource_of(*messages: Message | None) -> str | None:
+    """The resource that the first of a call's messages names that names one."""
+    for message in messages:
+        for path in _PATHS if message is not None else ():
+            value: object = message
+            for field in path:
+                value = getattr(value, field, None)
+            if isinstance(value, str) and value:
+                return value[:_MAXIMUM_NAME]
     return None

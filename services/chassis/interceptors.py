@@ -55,17 +55,17 @@ ServicerContext: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 @dataclass
 class _Call:
-    """One call while it is in progress.
-
-    message: the first message of the request, or the response; names the resource.
-    """
+    """One call while it is in progress."""
 
     method: str
     scope: Scope
     caller: Caller
     request_id: str
     user: str
-    message: Message | None = None
+    request: Message | None = None
+    """The first message of the request."""
+    response: Message | None = None
+    """None until there is one, and for streams."""
     outcome: str = "OK"
     start: float = field(default_factory=time.perf_counter)
 
@@ -155,8 +155,7 @@ class CallInterceptor(aio.ServerInterceptor):
                     if limit is None:
                         raise
                     raise DeadlineExceeded(f"took longer than {limit:.0f} s, the longest a call may take") from error
-                if audit.resource_of(call.message) is None:
-                    call.message = response
+                call.response = response
                 return response
 
         return respond
@@ -196,7 +195,8 @@ class CallInterceptor(aio.ServerInterceptor):
         metrics.SECONDS.labels(self._service, call.method).observe(seconds)
         _log.debug("call", method=call.method, code=call.outcome, milliseconds=round(seconds * 1000, 1))
         if call.scope > Scope.READ:
-            audit.record(method=call.method, resource=audit.resource_of(call.message), outcome=call.outcome)
+            resource = audit.resource_of(call.request, call.response)
+            audit.record(method=call.method, resource=resource, outcome=call.outcome)
 
 
 def scope_of(method: str) -> Scope:
@@ -238,8 +238,8 @@ def _message_of(call: _Call, decoder: Decoder | None) -> Callable[[bytes], Messa
 
 
 def _noted(call: _Call, message: Message) -> Message:
-    if call.message is None:
-        call.message = message
+    if call.request is None:
+        call.request = message
     return message
 
 
