@@ -19,6 +19,7 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 
+from gateway import constraints
 from prisma_common.http_rule import PathTemplate, Variable, http_bindings
 
 FILE = Path(__file__).parent / "web" / "openapi.json"
@@ -35,7 +36,7 @@ _PLAIN: Mapping[int, Mapping[str, Any]] = {
     FieldDescriptorProto.TYPE_DOUBLE: {"type": "number", "format": "double"},
     FieldDescriptorProto.TYPE_FLOAT: {"type": "number", "format": "float"},
     FieldDescriptorProto.TYPE_INT32: {"type": "integer", "format": "int32"},
-    FieldDescriptorProto.TYPE_UINT32: {"type": "integer", "format": "int64", "minimum": 0},
+    FieldDescriptorProto.TYPE_UINT32: {"type": "integer", "format": "int64"},
     FieldDescriptorProto.TYPE_INT64: {"type": "string", "format": "int64"},
     FieldDescriptorProto.TYPE_UINT64: {"type": "string", "format": "uint64"},
     FieldDescriptorProto.TYPE_BOOL: {"type": "boolean"},
@@ -193,7 +194,7 @@ class _Writer:
                 "in": "query",
                 "required": _is_required(field),
                 "description": self._comments.get(f"{prefix}.{field.name}", ""),
-                "schema": self._field(field),
+                "schema": self._field(prefix, field),
             }
             for field in request.field
             if field.name not in bound and field.name != body
@@ -211,7 +212,8 @@ class _Writer:
                 },
             }
         if body != "*":
-            schema = self._field(next(field for field in self._messages[method.input_type].field if field.name == body))
+            whole = next(field for field in self._messages[method.input_type].field if field.name == body)
+            schema = self._field(method.input_type, whole)
             return {"required": True, "content": {"application/json": {"schema": schema}}}
         name = method.input_type.lstrip(".")
         self._schemas[name] = self._message(method.input_type, without=bound)  # the path has these
@@ -244,7 +246,7 @@ class _Writer:
         fields = [field for field in self._messages[name].field if field.name not in without]
         properties = {}
         for field in fields:
-            schema = self._field(field)
+            schema = self._field(name, field)
             comment = self._comments.get(f"{name}.{field.name}", "")
             if comment:
                 schema = {"description": comment, **schema}
@@ -268,17 +270,19 @@ class _Writer:
             "description": "\n".join([self._comments.get(name, ""), *description]).strip(),
         }
 
-    def _field(self, field: FieldDescriptorProto) -> dict[str, Any]:
+    def _field(self, message: str, field: FieldDescriptorProto) -> dict[str, Any]:
+        """The schema of a field. message: the full name of the message that has it."""
         if field.type_name:
             inner = self._messages.get(field.type_name)
             if inner is not None and inner.options.map_entry:
-                return {"type": "object", "additionalProperties": self._field(inner.field[1])}
+                return {"type": "object", "additionalProperties": self._field(field.type_name, inner.field[1])}
             schema = self._reference(field.type_name)
         else:
-            schema = dict(_PLAIN[field.type])
+            comment = self._comments.get(f"{message}.{field.name}", "")
+            schema = {**_PLAIN[field.type], **constraints.of_value(field, comment, required=_is_required(field))}
         if field.label == FieldDescriptorProto.LABEL_REPEATED:
-            return {"type": "array", "items": schema}
-        return schema
+            schema = {"type": "array", "items": schema}
+        return {**schema, **constraints.of_field(message.lstrip("."), field.name)}
 
     def _status(self, paths: dict[str, Any]) -> None:
         services = {"type": "array", "items": self._reference(".prisma.common.v1.ServiceStatus")}
@@ -313,7 +317,7 @@ def _path(template: PathTemplate) -> tuple[str, list[dict[str, Any]], set[str]]:
                     "name": name,
                     "in": "path",
                     "required": True,
-                    "schema": {"type": "string"},
+                    "schema": {"type": "string", **constraints.of_segment(name)},
                     "description": f"The {name}'s id.",
                 }
             )

@@ -1,0 +1,163 @@
+"""The OpenAPI document allows what the services' checks accept, and nothing that they refuse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from gateway import constraints, openapi
+from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma.embedder.v1 import resources_pb2 as embedder_resources
+from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
+from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
+from prisma.search.v1 import search_service_pb2 as search_pb2
+from prisma.trainer.v1 import resources_pb2 as trainer_resources
+from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from services.chassis import names
+from services.chassis.errors import InvalidArgument
+from services.embedder import requests as embedder
+from services.interpreter import requests as interpreter
+from services.search import requests as search
+from services.trainer import requests as trainer
+
+Check = Callable[[Any], object]
+
+
+def check_dataset(dataset: embedder_resources.Dataset) -> None:
+    embedder.new_dataset(embedder_pb2.CreateDatasetRequest(dataset=dataset))
+
+
+def check_texts(request: embedder_pb2.EmbedTextsRequest) -> None:
+    embedder.texts(request, 1000)
+
+
+def check_label(label: interpreter_resources.Label) -> None:
+    interpreter.person_label(interpreter_pb2.CreateLabelRequest(parent="runs/r/features/1", label=label))
+
+
+def check_search(request: search_pb2.SearchDocumentsRequest) -> None:
+    if request.latents:
+        request.mode = search_pb2.SearchDocumentsRequest.MODE_SPARSE
+    search.document_search(request)
+
+
+CHECKS: Mapping[str, tuple[Message, Check]] = {
+    message.DESCRIPTOR.full_name: (message, check)
+    for message, check in (
+        (embedder_resources.Dataset(), check_dataset),
+        (embedder_pb2.BatchGetDocumentsRequest(parent="datasets/d"), embedder.batch_ids),
+        (embedder_pb2.EmbedTextsRequest(texts=["a"]), check_texts),
+        (trainer_resources.Run(), trainer.description_of),
+        (trainer_resources.Config(), trainer.recipe),
+        (trainer_pb2.CompareRunsRequest(), trainer.min_cosine),
+        (interpreter_pb2.CarryLabelsRequest(), interpreter.min_cosine),
+        (interpreter_resources.Label(text="a"), check_label),
+        (interpreter_pb2.LabelFeaturesRequest(run="runs/r"), interpreter.label_job),
+        (interpreter_resources.LabelOptions(), interpreter.options),
+        (interpreter_pb2.BuildFamiliesRequest(run="runs/r"), interpreter.family_job),
+        (interpreter_pb2.SampleActivationsRequest(run="runs/r"), interpreter.sample),
+        (interpreter_pb2.GetFeatureMatrixRequest(run="runs/r"), interpreter.matrix),
+        (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
+    )
+}
+"""For each message that has constraints, a valid one and the check of it."""
+
+
+def items(field: str, count: int) -> list[Any]:
+    """So many valid items of a repeated field."""
+    match field:
+        case "names":
+            return [f"datasets/d/documents/{number}" for number in range(count)]
+        case "latents":
+            return [{"index": number, "weight": 1} for number in range(count)]
+        case "rows" | "indices":
+            return list(range(count))
+        case _:
+            return ["a"] * count
+
+
+def bounds(field: str, schema: Mapping[str, Any]) -> Iterator[tuple[Any, bool]]:
+    """Values at and just beyond each bound of a schema, each with whether it is allowed."""
+    for keyword, bound in schema.items():
+        match keyword:
+            case "minimum" | "exclusiveMinimum":
+                step = bound / 2 if isinstance(bound, float) else 1
+                yield bound, keyword == "minimum"
+                yield bound - step, False
+            case "maximum":
+                yield bound, True
+                yield bound + (1 if isinstance(bound, int) else bound / 10), False
+            case "maxLength":
+                yield "x" * bound, True
+                yield "x" * (bound + 1), False
+            case "maxItems":
+                yield items(field, bound), True
+                yield items(field, bound + 1), False
+            case _:
+                assert keyword == "minItems"
+                yield items(field, bound), True
+                yield items(field, bound - 1), False
+
+
+@pytest.mark.parametrize(
+    ("message", "field"), [(message, field) for message, fields in constraints.FIELDS.items() for field in fields]
+)
+def test_the_bounds_are_those_of_the_checks(message: str, field: str) -> None:
+    valid, check = CHECKS[message]
+    for value, allowed in bounds(field, constraints.FIELDS[message][field]):
+        changed = type(valid)()
+        changed.CopyFrom(valid)
+        changed.ClearField(field)
+        try:
+            changed.MergeFrom(type(valid)(**{field: value}))
+        except ValueError:
+            assert not allowed, f"{field}: the type itself cannot hold {value}"
+            continue
+        if allowed:
+            check(changed)
+        else:
+            with pytest.raises(InvalidArgument):
+                check(changed)
+
+
+NAMES = ("datasets/d", "datasets/-", "datasets/a b", "datasets/", "runs/r", "runs/r/x", f"runs/{'r' * 129}", "d", "")
+PATTERNS = {"dataset": "datasets/{dataset}", "run": "runs/{run}"}
+
+
+def is_name(pattern: str, name: str) -> bool:
+    """Whether the services accept a name."""
+    try:
+        names.parse(pattern, name, "name")
+    except InvalidArgument:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "resource"),
+    [
+        ("prisma.trainer.v1.SweepRunsRequest", "dataset", "dataset"),
+        ("prisma.search.v1.SearchDocumentsRequest", "run", "run"),
+    ],
+)
+def test_the_patterns_of_names_are_those_of_the_checks(schema: str, field: str, resource: str) -> None:
+    message = openapi.document()["components"]["schemas"][schema]
+    pattern, required = message["properties"][field]["pattern"], field in message.get("required", ())
+    for name in NAMES:
+        expected = is_name(PATTERNS[resource], name) or (name == "" and not required)
+        assert bool(re.fullmatch(pattern, name)) == expected, name
+
+
+def test_every_id_in_a_path_has_a_pattern_and_every_page_size_a_minimum() -> None:
+    operations = [operation for path in openapi.document()["paths"].values() for operation in path.values()]
+    parameters = [parameter for operation in operations for parameter in operation.get("parameters", ())]
+    for parameter in parameters:
+        if parameter["in"] == "path":
+            assert parameter["required"]
+            assert parameter["schema"]["pattern"], parameter
+        if parameter["name"] == "pageSize":
+            assert parameter["schema"]["minimum"] == 0
