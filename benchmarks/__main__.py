@@ -10,9 +10,9 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import imports, load, search, trainer
+from benchmarks import imports, load, scale, search, trainer
 
-BENCHMARKS = {"import": imports, "load": load, "search": search, "trainer": trainer}
+BENCHMARKS = {"import": imports, "load": load, "scale": scale, "search": search, "trainer": trainer}
 
 
 def main() -> None:

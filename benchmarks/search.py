@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -74,36 +74,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> list[Record]:
     """All records."""
     documents = list(islice(sample.documents(), options.documents or None))
-    queries = list(islice(_queries(documents), WARM_UP + options.count))
+    texts = list(islice(queries(documents), WARM_UP + options.count))
     records: list[Record] = []
 
     def record(case: str, metric: str, value: float, unit: str) -> None:
         names = {"benchmark": "search", "subject": options.subject, "case": f"{len(documents)} documents, {case}"}
         records.append({**names, "metric": metric, "value": value, "unit": unit})
 
-    with tempfile.TemporaryDirectory() as folder, _stack(Path(folder), options.command) as stack:
-        record("loading", "seconds", _load(stack, documents, options.epochs), "s")
-        _settle(stack)
-        for transport, connect in (("gRPC", _grpc_search), ("HTTP", _http_search)):
-            with connect(stack) as search:
-                for mode, features in _cases():
-                    measures = _measure(stack, partial(search, mode, features), queries)
+    with tempfile.TemporaryDirectory() as folder, stack(Path(folder), options.command) as running:
+        record("loading", "seconds", _load(running, documents, options.epochs), "s")
+        settle(running)
+        for transport, connect in TRANSPORTS.items():
+            with connect(running) as search:
+                for mode, features in cases():
+                    measures = measure(running, partial(search, mode, features), texts)
                     for metric, value in measures.items():
                         case = f"{mode}{' with features' if features else ''}, {transport}"
                         record(case, metric, value, "ms")
     return records
 
 
-def _cases() -> list[tuple[str, bool]]:
+def cases() -> list[tuple[str, bool]]:
     """Modes, and whether features are shown."""
     return [(mode, features) for mode in MODES for features in (False, True) if features or mode != "sparse"]
 
 
-def _measure(stack: Stack, search: Callable[[str], None], queries: list[str]) -> dict[str, float]:
+def measure(stack: Stack, search: Callable[[str], None], texts: Sequence[str]) -> dict[str, float]:
     """Wall time percentiles and CPU time by process of one search, in milliseconds."""
-    for query in queries[:WARM_UP]:
+    for query in texts[:WARM_UP]:
         search(query)
-    measured = queries[WARM_UP:]
+    measured = texts[WARM_UP:]
     before = stack.cpu_seconds()
     milliseconds: list[float] = []
     for query in measured:
@@ -120,7 +120,7 @@ def _measure(stack: Stack, search: Callable[[str], None], queries: list[str]) ->
     }
 
 
-def _queries(documents: list[dict[str, str]]) -> Iterator[str]:
+def queries(documents: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Distinct queries: some words out of the middle of one document after another."""
     distinct: set[str] = set()
     for number, document in enumerate(cycle(documents)):
@@ -133,7 +133,7 @@ def _queries(documents: list[dict[str, str]]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _stack(folder: Path, command: Path) -> Generator[Stack]:
+def stack(folder: Path, command: Path) -> Generator[Stack]:
     """A stack on free ports, stopped at the end."""
     services = ("EMBEDDER", "TRAINER", "INTERPRETER", "SEARCH", "GATEWAY", "NATS")
     addresses = {name: f"127.0.0.1:{free_port()}" for name in services}
@@ -183,7 +183,7 @@ def _load(stack: Stack, documents: list[dict[str, str]], epochs: int) -> float:
     return time.perf_counter() - start
 
 
-def _settle(stack: Stack) -> None:
+def settle(stack: Stack) -> None:
     """Returns once every process is idle."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
@@ -217,3 +217,6 @@ def _http_search(stack: Stack) -> Generator[Search]:
             client.post(f"/v1/datasets/{DATASET}/documents:search", json=body).raise_for_status()
 
         yield search
+
+
+TRANSPORTS = {"gRPC": _grpc_search, "HTTP": _http_search}

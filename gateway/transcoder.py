@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf import json_format, message_factory
+from google.protobuf import message_factory
 from google.protobuf.message import Message
 from grpc import aio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from gateway import binding, problems
+from gateway import binding, problems, proto_json
 from gateway.drops import answer_or_drop
 from gateway.local import LocalServices
 from gateway.routes import Route, routes
@@ -269,15 +269,8 @@ async def _raw(call: Any, first: HttpBody) -> AsyncGenerator[bytes]:
 
 async def _json(message: Message) -> bytes:
     if message.ByteSize() > _LARGE_BYTES:
-        return await asyncio.to_thread(_dump, message)
-    return _dump(message)
-
-
-def _dump(message: Message) -> bytes:
-    """proto3 JSON on one line; fields without presence are always there, so that 0 and empty lists are seen."""
-    return json_format.MessageToJson(
-        message, indent=None, always_print_fields_with_no_presence=True, ensure_ascii=False
-    ).encode()
+        return await asyncio.to_thread(proto_json.dump, message)
+    return proto_json.dump(message)
 
 
 def _seconds(request: Request) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
@@ -39,6 +39,7 @@ def full_name(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
+@cache
 def required_scope(method: MethodDescriptor) -> Scope:
     """The scope that the proto declares for an RPC. Raises ValueError where it declares none."""
     number: int = method.GetOptions().Extensions[access_pb2.required_scope]  # pyright: ignore[reportArgumentType]

@@ -307,22 +307,24 @@ async def _open_stream(caller: _Caller, continuation: Continuation, client_call_
 
 async def _watch(call: Any, reachability: Reachability) -> None:
     """Returns when a call has ended; raises UNAVAILABLE when its service stays away while the call waits for it."""
-    ended = asyncio.ensure_future(call.code())
-    try:
-        while not (await asyncio.wait([ended], timeout=1.0))[0]:
-            if not reachability.restarting:
-                call.cancel()
-                raise aio.AioRpcError(
-                    grpc.StatusCode.UNAVAILABLE,
-                    aio.Metadata(),
-                    aio.Metadata(),
-                    details=f"not reachable for more than {RESTART_SECONDS:.0f} s",
-                )
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    finally:
-        ended.cancel()
+    while True:
+        try:
+            async with asyncio.timeout(1.0):
+                await call.code()
+            return
+        except TimeoutError:
+            if reachability.restarting:
+                continue
+            call.cancel()
+            raise aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE,
+                aio.Metadata(),
+                aio.Metadata(),
+                details=f"not reachable for more than {RESTART_SECONDS:.0f} s",
+            ) from None
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
 
 
 async def _may_repeat(call: Any, only_reads: bool, seconds: float) -> bool:

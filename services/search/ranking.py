@@ -218,11 +218,13 @@ class Ranker:
             if dataset in query.dense_datasets:
                 near = self._search_part(query, dataset, HYBRID_DEPTH, self._allowed(dataset, selection))
             total += near.total
-            rows = np.union1d(text.profiles.rows, near.rows)
-            profile = self._index.profile_texts(Stream(Kind.DOCUMENTS, dataset), query.terms, rows)
+            others = np.setdiff1d(near.rows, text.profiles.rows)
+            profile, is_text = _merged(
+                text.profiles, self._index.profile_texts(Stream(Kind.DOCUMENTS, dataset), query.terms, others)
+            )
             profiles.append(profile)
             cosines.append(self._cosines(query, dataset, profile.rows, near))
-            in_text.append(np.isin(profile.rows, text.profiles.rows))
+            in_text.append(is_text)
             in_dense.append(np.isin(profile.rows, near.rows))
         documents, profile = _joined(profiles, len(query.terms))
         text_scores = scoring.bm25(profile, scoring.combine([text.statistics for text in texts]))
@@ -327,22 +329,21 @@ def shared_features(
 ) -> list[SharedFeature]:
     """The latents that weights and a code have in common, the largest contribution first."""
     common = [
-        (index, weights[index], value)
+        (abs(weights[index] * value), index, value)
         for index, value in zip(indices.tolist(), values.tolist(), strict=True)
         if weights.get(index)
     ]
-    whole = sum(abs(weight * value) for _, weight, value in common) or 1.0
-    features = [
+    whole = sum(product for product, _, _ in common) or 1.0
+    return [
         SharedFeature(
             index=index,
             label=labels.get(index),
-            query_activation=weight,
+            query_activation=weights[index],
             document_activation=value,
-            contribution=abs(weight * value) / whole,
+            contribution=product / whole,
         )
-        for index, weight, value in common
+        for product, index, value in sorted(common, key=lambda feature: (-feature[0], feature[1]))[:SHARED_FEATURES]
     ]
-    return sorted(features, key=lambda feature: (-feature.contribution, feature.index))[:SHARED_FEATURES]
 
 
 def _score_parts(ranking: Ranking, place: int) -> list[ScorePart]:
@@ -369,6 +370,15 @@ def _joined(profiles: Sequence[TextProfiles], term_count: int) -> tuple[_Ranked,
     frequencies = np.concatenate([part.frequencies.reshape(len(part.rows), term_count) for part in profiles])
     lengths = np.concatenate([part.lengths for part in profiles])
     return documents, TextProfiles(documents.rows, frequencies, lengths)
+
+
+def _merged(texts: TextProfiles, others: TextProfiles) -> tuple[TextProfiles, NDArray[np.bool_]]:
+    """Profiles of different rows as one, by ascending row, and which of them are of the first."""
+    rows = np.concatenate([texts.rows, others.rows])
+    order = np.argsort(rows)
+    frequencies = np.concatenate([texts.frequencies, others.frequencies])
+    lengths = np.concatenate([texts.lengths, others.lengths])
+    return TextProfiles(rows[order], frequencies[order], lengths[order]), order < len(texts.rows)
 
 
 def _ranks(documents: _Ranked, scores: Scores, candidates: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:

@@ -286,12 +286,20 @@ class Search:
             offset=search.offset,
             limit=search.limit,
         )
-        if search.mode is Mode.SPARSE:
+        if search.mode is Mode.SPARSE or plan.run is None:
             query = replace(query, code=await encoding)
-        ranking = await self._read(self._ranker.rank, query)
-        query = replace(query, code=await encoding)
-        page, labels, unknown_keys = await self._read(self._finish, query, ranking, plan.datasets)
+            page, labels, unknown_keys = await self._read(self._rank_and_finish, query, plan.datasets)
+        else:
+            ranking = await self._read(self._ranker.rank, query)
+            query = replace(query, code=await encoding)
+            page, labels, unknown_keys = await self._read(self._finish, query, ranking, plan.datasets)
         return Answer(page, query.code if plan.run else None, labels, plan.notices + unknown_keys)
+
+    def _rank_and_finish(
+        self, query: DocumentQuery, datasets: Sequence[Dataset]
+    ) -> tuple[Page, dict[int, str], list[str]]:
+        """Blocks."""
+        return self._finish(query, self._ranker.rank(query), datasets)
 
     def _finish(
         self, query: DocumentQuery, ranking: Ranking, datasets: Sequence[Dataset]

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
 
@@ -29,12 +29,12 @@ _PART = re.compile(r"\d+|[^\d_]+")
 _NAME = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)")
 _ASCII_WORD = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)(?![^\W\d]|[+#])|\w+", re.ASCII)
 """The words of `prisma_common.words` in ASCII text: most texts are, and one regular expression finds all of them."""
+_ASCII_SPLIT = re.compile(f"({_ASCII_WORD.pattern})", re.ASCII)
 _Part = tuple[str, int, int]
 """A token, and the half-open range of characters within its word that it stands for."""
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A token and the characters of the normalised text that it stands for."""
 
     text: str
@@ -59,29 +59,38 @@ class TermMatcher:
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._terms = frozenset(terms)
-        self._words: dict[str, tuple[_Part, ...]] = {}
+        self._parts = _PartsOfWords(self._terms)
 
     def tokens(self, text: str) -> list[Token]:
         """The tokens of a normalised text that are among the terms, with their locations."""
         if not self._terms:
             return []
+        words = self._ascii_words(text) if text.isascii() else _words(text)
         return [
             Token(stem, start + first, start + last)
-            for start, parts in (self._ascii_words(text) if text.isascii() else _words(text))
+            for start, parts in words
             for stem, first, last in parts
             if stem in self._terms
         ]
 
-    def _ascii_words(self, text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
-        """The words of an ASCII text that give a term."""
-        for match in _ASCII_WORD.finditer(text):
-            word = match.group()
-            parts = self._words.get(word)
-            if parts is None:
-                parts = tuple(part for part in _parts_of(word) if part[0] in self._terms)
-                self._words[word] = parts
-            if parts:
-                yield match.start(), parts
+    def _ascii_words(self, text: str) -> list[tuple[int, tuple[_Part, ...]]]:
+        """The words of an ASCII text that give a term, with their starts."""
+        pieces = _ASCII_SPLIT.split(text)  # what is between words, and words, in turn
+        ends = list(accumulate(map(len, pieces)))
+        return [(ends[2 * number], parts) for number, word in enumerate(pieces[1::2]) if (parts := self._parts[word])]
+
+
+class _PartsOfWords(dict[str, tuple[_Part, ...]]):
+    """For each word those of its parts that are among the terms; filled as words are looked up."""
+
+    def __init__(self, terms: frozenset[str]) -> None:
+        super().__init__()
+        self._terms = terms
+
+    def __missing__(self, word: str) -> tuple[_Part, ...]:
+        parts = _parts_of(word)
+        self[word] = tuple([part for part in parts if part[0] in self._terms])
+        return self[word]
 
 
 def terms(query: str) -> list[str]:

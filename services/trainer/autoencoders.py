@@ -57,9 +57,12 @@ class Autoencoders:
         """Weights of a trained run, from memory if they were used lately. Raises BlobDamaged."""
         return self._load(run.weights)
 
-    def encode(self, run: Run, vectors: wire.Vectors, rows: wire.Rows) -> Encoding:
-        """Encodes vectors (B, d) under these row numbers. Raises InvalidVector, BlobDamaged."""
-        weights = self.weights(run)
+    def encode(self, path: str, vectors: wire.Vectors, rows: wire.Rows) -> Encoding:
+        """Encodes vectors (B, d) under these row numbers with the weights at a path.
+
+        Raises InvalidVector, BlobDamaged.
+        """
+        weights = self._load(path)
         try:
             indices, values = weights.encode_dense(vectors)
         except InvalidVectors as error:

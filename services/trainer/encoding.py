@@ -99,7 +99,9 @@ class DatasetEncoder:
                 revision, new_history = block.revision, block.history
                 deleted += block.deleted_rows
                 if len(block.rows):
-                    encoding = await asyncio.to_thread(self._autoencoders.encode, run, block.vectors, block.rows)
+                    encoding = await asyncio.to_thread(
+                        self._autoencoders.encode, run.weights, block.vectors, block.rows
+                    )
                     await asyncio.to_thread(writer.add, encoding.codes)
                     await context.progress(writer.row_count, max(total, writer.row_count), "rows")
         await asyncio.to_thread(writer.finish)

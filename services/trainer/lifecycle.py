@@ -132,8 +132,15 @@ class Runs:
         """A run that has weights. Raises RunNotFound, RunNotTrained."""
         run = await self.run(run_id)
         if not run.trained:
-            raise RunNotTrained(f"{run.name} has no weights yet; train it first", metadata={"run": run.name})
+            raise _not_trained(run.name)
         return run
+
+    async def weights(self, run_id: str) -> str:
+        """Path of a run's weights, for less than `trained` costs. Raises RunNotFound, RunNotTrained."""
+        path = await asyncio.to_thread(self._store.weights, run_id)
+        if path is None:
+            raise _not_trained(f"runs/{run_id}")
+        return path
 
     async def list(
         self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], *, show_deleted: bool
@@ -246,3 +253,7 @@ class Runs:
 def _recipe_of(imported: ImportedWeights) -> Recipe:
     weights = imported.weights
     return Recipe({"k": weights.k, "expansion": max(1, weights.latent_count // weights.dimension)})
+
+
+def _not_trained(run: str) -> RunNotTrained:
+    return RunNotTrained(f"{run} has no weights yet; train it first", metadata={"run": run})

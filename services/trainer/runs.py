@@ -119,6 +119,11 @@ class CloneRequest:
     display_name: str | None = None
 
 
+def weights_path(attempt: str) -> str:
+    """Path of the weights that a training or an import left in its folder."""
+    return f"{attempt}/weights.safetensors"
+
+
 @dataclass(frozen=True)
 class Run:
     """A sparse autoencoder on a dataset."""
@@ -180,7 +185,7 @@ class Run:
     def weights(self) -> str:
         """Path of its weights. Only of a trained run."""
         assert self.attempt is not None
-        return f"{self.attempt}/weights.safetensors"
+        return weights_path(self.attempt)
 
     @property
     def trained(self) -> bool:

@@ -98,9 +98,9 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             yield messages.metrics(metrics)
 
     async def Encode(self, request: pb2.EncodeRequest, context: Context) -> pb2.EncodeResponse:
-        run = await self._runs.trained(requests.run_id(request.run, "run"))
+        weights = await self._runs.weights(requests.run_id(request.run, "run"))
         rows, vectors = requests.vectors(request)
-        return messages.encoding(await asyncio.to_thread(self._autoencoders.encode, run, vectors, rows))
+        return messages.encoding(await asyncio.to_thread(self._autoencoders.encode, weights, vectors, rows))
 
     async def ReadCodes(self, request: pb2.ReadCodesRequest, context: Context) -> AsyncIterator[pb2.ReadCodesResponse]:
         run = await self._runs.trained(requests.run_id(request.run, "run"))

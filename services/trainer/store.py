@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
 
 from services.chassis import names
 from services.chassis.blobs import Blob, Blobs
@@ -18,13 +18,14 @@ from services.chassis.moments import utc_now
 from services.trainer import sql_rows
 from services.trainer.code_index import NEW_FOLLOWER, CodeFile, CodeIndex, Deletion, Follower
 from services.trainer.errors import RunExists, RunNotFound
-from services.trainer.runs import Coverage, NewRun, Run, Selection
+from services.trainer.runs import Coverage, NewRun, Run, Selection, weights_path
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.tables import BLOBS, CODE_DELETIONS, CODE_SHARDS, HISTORIES, METRICS, REQUESTS, RUNS
 
 _HISTORY = Histories(HISTORIES, uid=RUNS.c.uid, revision=RUNS.c.revision, living=RUNS.c.delete_time.is_(None))
 _ANSWERS = Requests(REQUESTS)
+_ATTEMPT = select(RUNS.c.attempt).where(RUNS.c.id == bindparam("run_id"), RUNS.c.delete_time.is_(None))
 _SIBLINGS = 1000
 """Runs of a dataset that are searched for one that differs in its seed only."""
 
@@ -102,6 +103,14 @@ class Store:
         """A run by id. Raises RunNotFound."""
         with self._database.read() as connection:
             return _run(connection, _need(connection, run_id))
+
+    def weights(self, run_id: str) -> str | None:
+        """Path of a run's weights, with one short statement; None if it has none yet. Raises RunNotFound."""
+        with self._database.read() as connection:
+            row = connection.execute(_ATTEMPT, {"run_id": run_id}).first()
+            if row is None:
+                raise _run_not_found(run_id)
+            return weights_path(row.attempt) if row.attempt else None
 
     def runs(self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], *, show_deleted: bool) -> list[Run]:
         """Runs, newest first, after the (create time, uid) of a page's last run."""
@@ -343,8 +352,12 @@ def _find(connection: Connection, run_id: str) -> Row[Any] | None:
 def _need(connection: Connection, run_id: str, uid: str | None = None) -> Row[Any]:
     row = _find(connection, run_id)
     if row is None or (uid is not None and row.uid != uid):
-        raise RunNotFound(f"no run is named runs/{run_id}, or it was deleted", metadata={"run": f"runs/{run_id}"})
+        raise _run_not_found(run_id)
     return row
+
+
+def _run_not_found(run_id: str) -> RunNotFound:
+    return RunNotFound(f"no run is named runs/{run_id}, or it was deleted", metadata={"run": f"runs/{run_id}"})
 
 
 def _by_uid(connection: Connection, uid: str) -> Run:

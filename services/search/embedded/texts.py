@@ -51,6 +51,7 @@ _HEAP_BYTES = 64 << 20
 _UNCOMMITTED = (".managed.json", ".tantivy-writer.lock", ".tantivy-meta.lock")
 """Files of tantivy that change without a commit."""
 _META = "meta.json"
+_BUCKET_MASK = np.uint64((1 << 16) - 1)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,10 @@ class TextStore(SegmentStore):
         if not len(rows):
             return {}
         searcher = self._current().searcher
-        query = Query.term_set_query(self.schema, "row", rows.tolist())
-        documents = [searcher.doc(address) for _, address in searcher.search(query, limit=len(rows)).hits]
+        # A set of terms would say the same, at five times the cost for the few rows of a page.
+        query = Query.boolean_query([(Occur.Should, self._term("row", row)) for row in rows.tolist()])
+        hits = searcher.search(query, limit=len(rows), count=False).hits
+        documents = [searcher.doc(address) for _, address in hits]
         return {cast(int, document.get_first("row")): _payload(document) for document in documents}
 
     def find_row(self, name: str) -> int | None:
@@ -219,7 +222,7 @@ class TextStore(SegmentStore):
             clauses.append(Query.term_set_query(self.schema, "row", selection.rows.tolist()))
         return clauses
 
-    def _term(self, field: str, value: str) -> Query:
+    def _term(self, field: str, value: str | int) -> Query:
         return Query.term_query(self.schema, field, value, index_option="freq" if field == "body" else "basic")
 
 
@@ -313,7 +316,7 @@ class TextStoreWriter(SegmentWriter[_Words]):
         word_counts = concatenated(
             [np.diff(part.arrays["indptr"].astype(np.int64))[part.live] for part in parts], np.int64
         )
-        words = [_flat_words(part, np.flatnonzero(part.live)) for part in parts]
+        words = [_flat_words(part, np.flatnonzero(part.live))[0] for part in parts]
         ends = np.cumsum(word_counts)
         source = ranges((ends - word_counts)[order], word_counts[order])
         arrays = {
@@ -401,28 +404,37 @@ def _payload(document: Document) -> dict[str, Any]:
 def _profile(parts: Sequence[Segment], terms: Sequence[str], rows: Rows) -> TextProfiles:
     """Profiles of those of the ascending rows that are stored, ascending."""
     hashes = hashes_of(terms)
-    order = np.argsort(hashes)
-    matching: list[tuple[Rows, NDArray[Any], NDArray[Any]]] = []
-    for part in parts:
-        places = part.find(rows)
-        if len(places):
-            frequencies = np.zeros((len(places), len(terms)))
-            if len(terms):
-                flat = _flat_words(part, places)
-                words = part.arrays["terms"][flat]
-                targets = np.minimum(np.searchsorted(hashes[order], words), len(terms) - 1)
-                hits = np.flatnonzero(hashes[order][targets] == words)
-                counts = np.diff(part.arrays["indptr"].astype(np.int64))[places]
-                text_places = np.repeat(np.arange(len(places)), counts)
-                frequencies[text_places[hits], order[targets[hits]]] = part.arrays["counts"][flat[hits]]
-            matching.append((part.rows[places], frequencies, part.arrays["lengths"][places].astype(np.float64)))
-    stored = concatenated([rows for rows, _, _ in matching], np.uint64)
+    profiles = [_profile_in(part, hashes, places) for part in parts if len(places := part.find(rows))]
+    stored = concatenated([profile.rows for profile in profiles], np.uint64)
     ascending = np.argsort(stored)
     return TextProfiles(
         stored[ascending],
-        np.concatenate([np.empty((0, len(terms))), *(frequencies for _, frequencies, _ in matching)])[ascending],
-        concatenated([lengths for _, _, lengths in matching], np.float64)[ascending],
+        np.concatenate([np.empty((0, len(terms))), *(profile.frequencies for profile in profiles)])[ascending],
+        concatenated([profile.lengths for profile in profiles], np.float64)[ascending],
     )
+
+
+def _profile_in(part: Segment, hashes: Hashes, places: NDArray[np.intp]) -> TextProfiles:
+    """Profiles of texts of one segment, by the hashes of the terms."""
+    frequencies = np.zeros((len(places), len(hashes)))
+    flat, ends = _flat_words(part, places)
+    words = part.arrays["terms"][flat]
+    maybe = np.flatnonzero(_buckets_of(hashes)[words & _BUCKET_MASK])  # few words are terms: most are left out here
+    order = np.argsort(hashes)
+    targets = np.searchsorted(hashes[order], words[maybe])
+    targets = order[np.minimum(targets, len(hashes) - 1)]
+    is_term = hashes[targets] == words[maybe]
+    hits = maybe[is_term]
+    texts = np.searchsorted(ends, hits, side="right")
+    frequencies[texts, targets[is_term]] = part.arrays["counts"][flat[hits]]
+    return TextProfiles(part.rows[places], frequencies, part.arrays["lengths"][places].astype(np.float64))
+
+
+def _buckets_of(hashes: Hashes) -> NDArray[np.bool_]:
+    """(2¹⁶,) which lowest 16 bits the hashes have."""
+    buckets = np.zeros(_BUCKET_MASK + 1, dtype=np.bool_)
+    buckets[hashes & _BUCKET_MASK] = True
+    return buckets
 
 
 def _ranked_profiles(profiles: TextProfiles, rows: Rows) -> TextProfiles:
@@ -434,11 +446,11 @@ def _ranked_profiles(profiles: TextProfiles, rows: Rows) -> TextProfiles:
     return TextProfiles(profiles.rows[places], profiles.frequencies[places], profiles.lengths[places])
 
 
-def _flat_words(part: Segment, places: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Places of the words of some texts in `terms` and `counts`."""
+def _flat_words(part: Segment, places: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the words of some texts in `terms` and `counts`, and where the words of each text end among them."""
     starts = part.arrays["indptr"][places].astype(np.int64)
-    ends = part.arrays["indptr"][places + 1].astype(np.int64)
-    return ranges(starts, ends - starts)
+    counts = part.arrays["indptr"][places + 1].astype(np.int64) - starts
+    return ranges(starts, counts), np.cumsum(counts)
 
 
 def _facet_columns(facets: Hashes, places: NDArray[np.uint32]) -> Arrays:
