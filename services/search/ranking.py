@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.search import fusion, scoring, snippets
+from services.search.ascending import are_among
 from services.search.backend import (
     EVERYTHING,
     MAX_DEPTH,
@@ -218,14 +219,14 @@ class Ranker:
             if dataset in query.dense_datasets:
                 near = self._search_part(query, dataset, HYBRID_DEPTH, self._allowed(dataset, selection))
             total += near.total
-            others = np.setdiff1d(near.rows, text.profiles.rows)
+            others = np.sort(near.rows[~are_among(near.rows, np.sort(text.profiles.rows))])
             profile, is_text = _merged(
                 text.profiles, self._index.profile_texts(Stream(Kind.DOCUMENTS, dataset), query.terms, others)
             )
             profiles.append(profile)
             cosines.append(self._cosines(query, dataset, profile.rows, near))
             in_text.append(is_text)
-            in_dense.append(np.isin(profile.rows, near.rows))
+            in_dense.append(are_among(profile.rows, np.sort(near.rows)))
         documents, profile = _joined(profiles, len(query.terms))
         text_scores = scoring.bm25(profile, scoring.combine([text.statistics for text in texts]))
         dense_scores = np.concatenate(cosines)

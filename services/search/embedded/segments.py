@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.files import reporting_full_disk, sync_folder
+from services.search.ascending import places_of
 from services.search.backend import Position, Rows
 from services.search.embedded import manifest as manifests
 from services.search.embedded.manifest import DamagedFiles, Manifest
@@ -53,10 +54,7 @@ class Segment:
 
     def find(self, rows: Rows) -> NDArray[np.intp]:
         """Places of those of the ascending rows that are live here."""
-        places = np.searchsorted(self.rows, rows)
-        inside = places < len(self.rows)
-        places = places[inside]
-        places = places[self.rows[places] == rows[inside]]
+        places, _ = places_of(rows, self.rows)
         return places[self.live[places]]
 
     def allowed(self, rows: Rows | None) -> NDArray[np.bool_]:

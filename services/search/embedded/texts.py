@@ -23,6 +23,7 @@ from tantivy import Document, Index, IndexWriter, Occur, Query, Schema, SchemaBu
 
 from services.chassis.files import reporting_full_disk, sync_folder
 from services.search import tokens
+from services.search.ascending import places_of
 from services.search.backend import (
     Fingerprints,
     Position,
@@ -85,11 +86,10 @@ class TextStore(SegmentStore):
         addresses = [address for _, address in result.hits]
         rows = np.array(snapshot.searcher.fast_field_values("row", addresses), dtype=np.uint64)
         scores = np.array([score for score, _ in result.hits], dtype=np.float64)
-        order = np.argsort(rows)
-        profiles = _profile(parts, terms, rows[order])
-        ranked = _ranked_profiles(profiles, rows)
-        profiled = np.isin(rows, profiles.rows)
-        return TextCandidates(ranked, scores[profiled], self._statistics(snapshot, terms), int(result.count))
+        profiles = _profile(parts, terms, np.sort(rows))
+        places, is_profiled = places_of(rows, profiles.rows)
+        ranked = TextProfiles(profiles.rows[places], profiles.frequencies[places], profiles.lengths[places])
+        return TextCandidates(ranked, scores[is_profiled], self._statistics(snapshot, terms), int(result.count))
 
     def profile(self, terms: Sequence[str], rows: Rows) -> TextProfiles:
         """Profiles of those of the ascending rows that are stored."""
@@ -435,15 +435,6 @@ def _buckets_of(hashes: Hashes) -> NDArray[np.bool_]:
     buckets = np.zeros(_BUCKET_MASK + 1, dtype=np.bool_)
     buckets[hashes & _BUCKET_MASK] = True
     return buckets
-
-
-def _ranked_profiles(profiles: TextProfiles, rows: Rows) -> TextProfiles:
-    """Profiles in the order of the rows; rows without one are left out."""
-    places = np.searchsorted(profiles.rows, rows)
-    inside = places < len(profiles.rows)
-    places = places[inside]
-    places = places[profiles.rows[places] == rows[inside]]
-    return TextProfiles(profiles.rows[places], profiles.frequencies[places], profiles.lengths[places])
 
 
 def _flat_words(part: Segment, places: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

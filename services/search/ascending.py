@@ -1,0 +1,21 @@
+"""Rows looked up among ascending rows: the same as numpy's set functions, which sort or hash what is sorted already."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.search.backend import Rows
+
+
+def places_of(rows: Rows, ascending: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Where those of the rows that are among ascending rows are there, and (R,) which ones are."""
+    places = np.searchsorted(ascending, rows)
+    is_there = places < len(ascending)
+    is_there[is_there] = ascending[places[is_there]] == rows[is_there]
+    return places[is_there], is_there
+
+
+def are_among(rows: Rows, ascending: Rows) -> NDArray[np.bool_]:
+    """(R,) which of the rows are among ascending rows."""
+    return places_of(rows, ascending)[1]
