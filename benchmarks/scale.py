@@ -74,8 +74,8 @@ class _Measurement:
             self._step("embedding", data, data.embed)
             assert data.refresh().message.embedded_count == self._size
             if self._size in self._options.searched:
-                data.train(run_id=RUN, epochs=1, expansion=4, k=32)
-                self._step("indexing of codes", data, lambda: None)
+                train = partial(data.train, run_id=RUN, epochs=1, expansion=4, k=32)
+                self._step("training and indexing of codes", data, train)
                 self._search()
         for name, process in self._stack.processes.items():
             self._record("at the end", f"memory of {name}", process.memory_info().rss / 2**20, "MiB")

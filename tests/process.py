@@ -13,6 +13,8 @@ from tests.children import tied
 from tests.nats_server import free_port, wait_for_port
 
 ROOT = Path(__file__).parents[1]
+START_SECONDS = 180.0
+"""A process that has not listened by then is stuck; on a machine with ten times the load, a start takes a minute."""
 
 
 class ServiceProcess:
@@ -49,7 +51,7 @@ class ServiceProcess:
 
     def wait_until_listening(self) -> None:
         assert self._process is not None
-        wait_for_port(self.port, self._process, 60.0)
+        wait_for_port(self.port, self._process, START_SECONDS)
 
     def wait(self) -> int:
         """The exit status of a process that ends by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from prisma.search.v1 import search_service_pb2 as pb2
@@ -25,13 +25,15 @@ from services.search.query import (
 def document_page(search: DocumentSearch, page: Page, answer: Answer) -> pb2.SearchDocumentsResponse:
     """A page of documents, with the token of the next one."""
     end = search.offset + search.limit
-    return pb2.SearchDocumentsResponse(
-        hits=[document_hit(hit) for hit in answer.page.hits],
+    response = pb2.SearchDocumentsResponse(
         total_size=answer.page.total,
         query_features=_query_features(answer),
         notices=answer.notices,
         next_page_token=page.next_token(end) if answer.page.has_more and end < REACHABLE_HITS else None,
     )
+    for hit in answer.page.hits:
+        _write_hit(hit, response.hits.add())
+    return response
 
 
 def feature_page(search: FeatureSearch, page: Page, features: FeaturePage) -> pb2.SearchFeaturesResponse:
@@ -44,32 +46,12 @@ def feature_page(search: FeatureSearch, page: Page, features: FeaturePage) -> pb
     )
 
 
-def document_hit(hit: Hit) -> pb2.DocumentHit:
-    """A document that matches, and why."""
-    return pb2.DocumentHit(
-        document=hit.payload["name"],
-        key=hit.payload["key"],
-        row=hit.row,
-        rank=hit.rank,
-        score=hit.score,
-        parts=[
-            pb2.DocumentHit.ScorePart(part=part.name, score=part.score, rank=part.rank, contribution=part.contribution)
-            for part in hit.parts
-        ],
-        snippet=hit.snippet.text,
-        highlights=[pb2.DocumentHit.Highlight(start=start, end=end) for start, end in hit.snippet.highlights],
-        shared_features=[
-            pb2.DocumentHit.SharedFeature(
-                index=feature.index,
-                label=feature.label,
-                query_activation=feature.query_activation,
-                document_activation=feature.document_activation,
-                contribution=feature.contribution,
-            )
-            for feature in hit.shared
-        ],
-        metadata=_struct(hit.payload["metadata"]),
-    )
+def similar_documents(hits: Sequence[Hit], notices: Sequence[str]) -> pb2.FindSimilarDocumentsResponse:
+    """Documents that are like another one."""
+    response = pb2.FindSimilarDocumentsResponse(notices=notices)
+    for hit in hits:
+        _write_hit(hit, response.hits.add())
+    return response
 
 
 def index_status(dataset: str, *, backend: str, streams: Sequence[StreamStatus], size_bytes: int) -> pb2.IndexStatus:
@@ -111,12 +93,29 @@ def _feature_hit(run: str, hit: FeatureHit) -> pb2.FeatureHit:
     return pb2.FeatureHit(feature=f"{run}/features/{hit.index}", index=hit.index, score=hit.score, **hit.payload)
 
 
-def _struct(metadata: Mapping[str, object]) -> Struct:
-    """JSON as a Struct. Built from its messages: three times as fast as `Struct.update`."""
-    struct = Struct()
-    for key, value in metadata.items():
-        _set(struct.fields[key], value)
-    return struct
+def _write_hit(hit: Hit, message: pb2.DocumentHit) -> None:
+    """Writes a document that matches, and why, into its message: `add` copies nothing, which halves the cost."""
+    message.document = hit.payload["name"]
+    message.key = hit.payload["key"]
+    message.row = hit.row
+    message.rank = hit.rank
+    message.score = hit.score
+    for part in hit.parts:
+        message.parts.add(part=part.name, score=part.score, rank=part.rank, contribution=part.contribution)
+    message.snippet = hit.snippet.text
+    for start, end in hit.snippet.highlights:
+        message.highlights.add(start=start, end=end)
+    for feature in hit.shared:
+        message.shared_features.add(
+            index=feature.index,
+            label=feature.label,
+            query_activation=feature.query_activation,
+            document_activation=feature.document_activation,
+            contribution=feature.contribution,
+        )
+    message.metadata.SetInParent()
+    for key, value in hit.payload["metadata"].items():
+        _set(message.metadata.fields[key], value)
 
 
 def _set(target: Value, value: object) -> None:

@@ -45,7 +45,7 @@ class SearchServicer(search_service_pb2_grpc.SearchServiceServicer):
         self, request: pb2.FindSimilarDocumentsRequest, context: Context
     ) -> pb2.FindSimilarDocumentsResponse:
         hits, notices = await self._search.similar(requests.similar_search(request))
-        return pb2.FindSimilarDocumentsResponse(hits=[messages.document_hit(hit) for hit in hits], notices=notices)
+        return messages.similar_documents(hits, notices)
 
     async def ReindexDataset(self, request: pb2.ReindexDatasetRequest, context: Context) -> Job:
         dataset = await self._search.find_dataset(requests.dataset_name(request.dataset, "dataset"))
