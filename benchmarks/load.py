@@ -1,7 +1,8 @@
 """Reads over HTTP: the rate sustained with p99 below 100 ms, twice that rate, rolling restarts, and memory over time.
 
 Starts an installation of its own with the sample, trained and labelled, on this machine; the load comes from this
-process, so it shares the cores with what it measures.
+process, so it shares the cores with what it measures. While the only gateway restarts, nobody listens: its clients send
+reads again, as the SDK does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from tests.system.installation import SERVICES, Installation
 
 LIMIT_MS = 100.0
 CLIENTS = 16
+REPEAT_SECONDS = 20.0
+"""How long a client sends a read again that met no gateway."""
 PATHS = (
     "/v1/datasets/d",
     "/v1/datasets/d/documents?pageSize=20",
@@ -53,6 +56,11 @@ class Answers:
     milliseconds: list[float] = field(default_factory=list)
     """Of the successful requests, from the moment that they were due."""
     statuses: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    """Requests that were sent again, because the connection was refused or broke."""
+    without_retry_after: int = 0
+    """Refusals (429, 503) that do not say when to retry."""
+    seconds: float = 0.0
 
     def quantile(self, share: float) -> float:
         return float(np.quantile(self.milliseconds, share)) if self.milliseconds else float("nan")
@@ -97,7 +105,8 @@ async def _measure(options: argparse.Namespace, installation: Installation) -> l
         _report(record, "twice the sustained rate", answers)
         _report(record, "afterwards, at half of it", await _at_rate(client, rate=max(sustained, 25) / 2, seconds=10))
         for service in SERVICES:
-            _report(record, f"restart of {service}, {CLIENTS} clients", await _restart(client, installation, service))
+            answers = await _restart(client, installation, service)
+            _report(record, f"restart of {service}, {CLIENTS} clients", answers)
         await _soak(client, installation, options.soak_minutes * 60, max(sustained, 25) / 2, record)
     return records
 
@@ -112,16 +121,26 @@ async def _at_rate(client: httpx.AsyncClient, *, rate: float, seconds: float) ->
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(_request(client, PATHS[number % len(PATHS)], due, answers)))
     await asyncio.gather(*tasks)
+    answers.seconds = time.perf_counter() - start
     return answers
 
 
-async def _request(client: httpx.AsyncClient, path: str, due: float, answers: Answers) -> None:
-    try:
-        response = await client.get(path)
-    except httpx.HTTPError as error:
-        answers.statuses[type(error).__name__] += 1
-        return
+async def _request(
+    client: httpx.AsyncClient, path: str, due: float, answers: Answers, *, repeat_seconds: float = 0.0
+) -> None:
+    while True:
+        try:
+            response = await client.get(path)
+            break
+        except httpx.HTTPError as error:
+            if time.perf_counter() - due >= repeat_seconds:
+                answers.statuses[type(error).__name__] += 1
+                return
+            answers.repeated += 1
+            await asyncio.sleep(0.3)
     answers.statuses[str(response.status_code)] += 1
+    if response.status_code in (429, 503) and "retry-after" not in response.headers:
+        answers.without_retry_after += 1
     if response.is_success:
         answers.milliseconds.append((time.perf_counter() - due) * 1000)
 
@@ -130,12 +149,14 @@ async def _restart(client: httpx.AsyncClient, installation: Installation, servic
     """Restarts a service (SIGTERM, then a new process) while clients read without a pause."""
     answers = Answers()
     done = asyncio.Event()
+    start = time.perf_counter()
+    repeat_seconds = REPEAT_SECONDS if service == "gateway" else 0.0
 
     async def read(paths: Sequence[str]) -> None:
         for path in itertools.cycle(paths):
             if done.is_set():
                 return
-            await _request(client, path, time.perf_counter(), answers)
+            await _request(client, path, time.perf_counter(), answers, repeat_seconds=repeat_seconds)
 
     clients = [asyncio.create_task(read(PATHS[number % 8 :] + PATHS[: number % 8])) for number in range(CLIENTS)]
     await asyncio.sleep(2)
@@ -145,6 +166,7 @@ async def _restart(client: httpx.AsyncClient, installation: Installation, servic
     await asyncio.sleep(3)
     done.set()
     await asyncio.gather(*clients)
+    answers.seconds = time.perf_counter() - start
     return answers
 
 
@@ -159,6 +181,7 @@ async def _soak(
         minute = await _at_rate(client, rate=rate, seconds=min(60.0, seconds))
         answers.milliseconds += minute.milliseconds
         answers.statuses += minute.statuses
+        answers.seconds += minute.seconds
         for service, process in _processes(installation).items():
             sizes[service].append(process.memory_info().rss / 2**20)
     _report(record, f"{seconds / 60:.0f} minutes at {rate:.0f} requests/s", answers)
@@ -182,5 +205,10 @@ def _report(record: Any, case: str, answers: Answers) -> None:
     for status, count in sorted(answers.statuses.items()):
         if not status.startswith("2"):
             record(case, f"answered {status}", count, "requests")
+    if answers.repeated:
+        record(case, "repeated", answers.repeated, "requests")
+    if answers.without_retry_after:
+        record(case, "without Retry-After", answers.without_retry_after, "requests")
+    record(case, "successful", len(answers.milliseconds) / answers.seconds, "requests/s")
     record(case, "p50", answers.quantile(0.5), "ms")
     record(case, "p99", answers.quantile(0.99), "ms")
