@@ -198,7 +198,7 @@ class Work:
     def vectors(self, keys: dict[int, str]) -> dict[str, str]:
         """The digest of each document's vector, by key."""
         digests: dict[str, str] = {}
-        with grpc.insecure_channel(self.installation.processes["embedder"].address) as channel:
+        with data_loss_is_loud(), grpc.insecure_channel(self.installation.processes["embedder"].address) as channel:
             stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
             request = embedder_service_pb2.ReadVectorsRequest(dataset="datasets/d")
             for block in stub.ReadVectors(request, wait_for_ready=True, timeout=60):
@@ -211,7 +211,7 @@ class Work:
     def codes(self, keys: dict[int, str]) -> dict[str, Any]:
         """The active latents and activations of each document, by key."""
         codes: dict[str, Any] = {}
-        with grpc.insecure_channel(self.installation.processes["trainer"].address) as channel:
+        with data_loss_is_loud(), grpc.insecure_channel(self.installation.processes["trainer"].address) as channel:
             stub = trainer_service_pb2_grpc.TrainerServiceStub(channel)
             request = trainer_service_pb2.ReadCodesRequest(run="runs/r")
             for block in stub.ReadCodes(request, wait_for_ready=True, timeout=60):
@@ -232,6 +232,17 @@ class Work:
             if time.monotonic() > deadline:
                 raise Stuck("a deleted dataset or its run is still there")
             time.sleep(0.2)
+
+
+@contextmanager
+def data_loss_is_loud() -> Generator[None]:
+    """What a stream says of a damaged file is what a user reads of it."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.DATA_LOSS:
+            raise Loud(f"DATA_LOSS: {error.details()}") from error
+        raise
 
 
 class Restore:
