@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
@@ -64,7 +64,7 @@ def fill(message: Message, chance: random.Random, *, depth: int) -> None:
             setattr(message, field.name, value_of(field, chance))
 
 
-def fill_part(part: Any, descriptor: Descriptor, chance: random.Random, *, depth: int) -> None:
+def fill_part(part: Any, descriptor: Any, chance: random.Random, *, depth: int) -> None:
     part.SetInParent()
     if descriptor.full_name == "google.protobuf.Timestamp":
         part.FromMilliseconds(chance.randrange(1 << 40))
@@ -74,7 +74,7 @@ def fill_part(part: Any, descriptor: Descriptor, chance: random.Random, *, depth
         fill(part, chance, depth=depth)
 
 
-def value_of(field: FieldDescriptor, chance: random.Random) -> Any:
+def value_of(field: Any, chance: random.Random) -> Any:
     if field.enum_type is not None:
         return chance.choice([value.number for value in field.enum_type.values] + [4711])
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
