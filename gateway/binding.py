@@ -25,7 +25,7 @@ _BOUNDS: Mapping[int, tuple[int, int]] = {
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, MAX_UNSIGNED),
 }
-MAXIMUM_DEPTH = 64
+MAX_DEPTH = 64
 
 
 def message(
@@ -136,8 +136,8 @@ def _check_object(message_type: Descriptor, values: Any, place: str, *, depth: i
     """Checks the JSON form of a message. Raises InvalidArgument that names the field."""
     if not isinstance(values, dict):
         _refuse(place, f"expected a JSON object, got {_type_name(values)}")
-    if depth > MAXIMUM_DEPTH:
-        _refuse(place, f"expected at most {MAXIMUM_DEPTH} levels of nesting")
+    if depth > MAX_DEPTH:
+        _refuse(place, f"expected at most {MAX_DEPTH} levels of nesting")
     for name, value in values.items():
         place_of_field = f"{place}.{name}".strip(".")
         field = message_type.fields_by_name.get(name) or message_type.fields_by_camelcase_name.get(name)

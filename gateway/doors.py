@@ -22,7 +22,7 @@ from prisma_common.keys import digest
 from services.chassis.auth import Caller, Keys
 from services.chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
 
-_MAXIMUM_SIGN_IN_BYTES = 4 << 10  # the caller has shown no key yet
+_MAX_SIGN_IN_BYTES = 4 << 10  # the caller has shown no key yet
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -95,7 +95,7 @@ class SessionEndpoint(HTTPEndpoint):
         """Signs in. Raises InvalidArgument, Unauthenticated, KeyExpired, KeysUnreadable."""
         doors = _doors(request)
         doors.refuse_foreign_pages(request)
-        body = binding.parse_json(await whole_body(request, _MAXIMUM_SIGN_IN_BYTES))
+        body = binding.parse_json(await whole_body(request, _MAX_SIGN_IN_BYTES))
         key = body.get("key") if isinstance(body, dict) else None
         if not isinstance(key, str) or not key:
             raise InvalidArgument.field("key", 'expected {"key": "…"}')

@@ -20,9 +20,9 @@ CLOSE_SECONDS = 3
 HEADER_SECONDS = 10.0
 """A connection must send a whole request header within this time."""
 BODY_SECONDS = 30.0
-MINIMUM_BODY_BYTES = 4 << 10
+MIN_BODY_BYTES = 4 << 10
 """A body must bring this many bytes in every BODY_SECONDS that the server waits for it."""
-MAXIMUM_CONNECTIONS = 4096
+MAX_CONNECTIONS = 4096
 BACKLOG = 1024
 
 
@@ -62,7 +62,7 @@ def http_server(application: ASGIApp, settings: GatewaySettings) -> HttpServer:
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
-            limit_concurrency=MAXIMUM_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=CLOSE_SECONDS,
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,
@@ -137,7 +137,7 @@ class PatientProtocol(H11Protocol):
             idle = self._has_served and not self.conn.trailing_data[0]
             if not idle:  # between two requests, uvicorn's own keep-alive timeout applies
                 self.transport.abort()
-        elif self._waits_for_body and self._received < MINIMUM_BODY_BYTES:
+        elif self._waits_for_body and self._received < MIN_BODY_BYTES:
             self.transport.abort()
         elif self.conn.their_state is h11.SEND_BODY:
             self._restart(BODY_SECONDS)

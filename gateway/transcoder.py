@@ -27,7 +27,7 @@ from services.chassis import audit
 from services.chassis.auth import Caller
 from services.chassis.errors import Code, DeadlineExceeded, InvalidArgument, PermissionDenied, PrismaError
 
-UNARY_SECONDS = 120.0
+DEFAULT_SECONDS = 120.0
 MAX_SECONDS = 600.0
 _OWN = "gateway"
 _PING_SECONDS = 15.0
@@ -90,14 +90,14 @@ class Transcoder:
             message = await self._message(call)
             if call.route.method.server_streaming:
                 return await self._stream(call, message)
-            response = self._rpc(call)(message, timeout=call.seconds or UNARY_SECONDS)
+            response = self._rpc(call)(message, timeout=call.seconds or DEFAULT_SECONDS)
             return Response(
                 await _json(await answer_or_drop(call.request, response, response)), media_type="application/json"
             )
         except aio.AioRpcError as error:
             raise problems.of_call(error, call.service) from error
         except TimeoutError as error:
-            raise DeadlineExceeded(f"took longer than {call.seconds or UNARY_SECONDS:g} s") from error
+            raise DeadlineExceeded(f"took longer than {call.seconds or DEFAULT_SECONDS:g} s") from error
 
     def _service(self, route: Route, fields: Mapping[str, str]) -> str:
         service = route.package.split(".")[1]

@@ -23,8 +23,8 @@ from pathlib import Path
 
 RESERVED_NAME = "service"
 """The caller name of other PRISMA processes; no key may have it."""
-MINIMUM_SERVICE_KEY_LENGTH = 16
-MAXIMUM_FILE_BYTES = 1 << 20
+MIN_SERVICE_KEY_LENGTH = 16
+MAX_FILE_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NEVER = "never"
@@ -96,8 +96,8 @@ def check_name(name: str) -> str:
 
 def parse_keys(data: bytes) -> list[ApiKey]:
     """The keys of a keys file. Raises KeysFileError."""
-    if len(data) > MAXIMUM_FILE_BYTES:
-        raise KeysFileError(f"a keys file has at most {MAXIMUM_FILE_BYTES:,} bytes, this one has {len(data):,}")
+    if len(data) > MAX_FILE_BYTES:
+        raise KeysFileError(f"a keys file has at most {MAX_FILE_BYTES:,} bytes, this one has {len(data):,}")
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:

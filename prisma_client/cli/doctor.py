@@ -25,7 +25,7 @@ _MODULES = {
     "gateway": "starlette",
 }
 """A module that only the extra of each service installs."""
-MINIMUM_FREE_BYTES = 2_000_000_000
+MIN_FREE_BYTES = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def findings(data_dir: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(existing).free
     yield _finding(
         "disk",
-        free > MINIMUM_FREE_BYTES,
+        free > MIN_FREE_BYTES,
         f"{free / 1e9:.1f} GB free for {data_dir}",
         "free some space, or set PRISMA_DATA_DIR to a folder on another disk",
     )

@@ -18,7 +18,7 @@ _PATHS = (
     ("run",),
 )
 """Where requests name the resource that they change, the most specific first."""
-_MAXIMUM_NAME = 300
+_MAX_NAME = 300
 
 _log = logs.get(logs.AUDIT)
 
@@ -36,5 +36,5 @@ def resource_of(*messages: Message | None) -> str | None:
             for field in path:
                 value = getattr(value, field, None)
             if isinstance(value, str) and value:
-                return value[:_MAXIMUM_NAME]
+                return value[:_MAX_NAME]
     return None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prisma_common import keys
 from prisma_common.addresses import is_loopback
-from prisma_common.keys import MINIMUM_SERVICE_KEY_LENGTH, RESERVED_NAME, ApiKey, KeysFileError, Scope
+from prisma_common.keys import MIN_SERVICE_KEY_LENGTH, RESERVED_NAME, ApiKey, KeysFileError, Scope
 from services.chassis import logs
 from services.chassis.errors import PermissionDenied, Unauthenticated, Unavailable
 from services.chassis.settings import ChassisSettings
@@ -133,9 +133,9 @@ def check_keys(settings: ChassisSettings) -> None:
     """Refuses to start with a keys file or a service key that cannot be used. Raises StartRefused."""
     if settings.service_key is not None:
         length = len(settings.service_key.get_secret_value())
-        if length < MINIMUM_SERVICE_KEY_LENGTH:
+        if length < MIN_SERVICE_KEY_LENGTH:
             raise StartRefused(
-                f"PRISMA_SERVICE_KEY has {length} characters; it needs at least {MINIMUM_SERVICE_KEY_LENGTH}. "
+                f"PRISMA_SERVICE_KEY has {length} characters; it needs at least {MIN_SERVICE_KEY_LENGTH}. "
                 "`openssl rand -hex 32` creates one."
             )
     if settings.api_keys_file is not None:

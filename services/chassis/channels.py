@@ -31,13 +31,13 @@ _Answer = TypeVar("_Answer")
 REQUEST_ID = "x-request-id"
 USER = "x-prisma-user"
 MAX_MESSAGE_BYTES = 64 << 20
-UNARY_SECONDS = 60.0
+DEFAULT_SECONDS = 60.0
 RESTART_SECONDS = 20.0
 """How long after a service went away calls still wait for it."""
 DRAIN_SECONDS = 5.0
 """How long a server that stops lets calls in progress go on."""
 KEEPALIVE_MS = 30_000
-MINIMUM_PING_MS = 10_000
+MIN_PING_MS = 10_000
 """Servers accept pings this far apart; it must be less than any client's keepalive, Go's and Java's included."""
 CONNECTION_AGE_MS = 30 * 60_000
 """Connections are renewed after this time, so that clients find servers that were added. Calls in progress go on …"""
@@ -61,7 +61,7 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     *_SHARED_OPTIONS,
     ("grpc.keepalive_time_ms", 2 * KEEPALIVE_MS),
-    ("grpc.http2.min_ping_interval_without_data_ms", MINIMUM_PING_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),
     ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
@@ -249,7 +249,7 @@ class _UnaryUnary(aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
         """Sends the request; waits and repeats as the module says."""
         reachability = self._caller.reachability
-        timeout = client_call_details.timeout if client_call_details.timeout is not None else UNARY_SECONDS
+        timeout = client_call_details.timeout if client_call_details.timeout is not None else DEFAULT_SECONDS
         deadline = time.monotonic() + timeout
         repeatable = self._caller.only_reads(client_call_details)
         while True:

@@ -20,8 +20,8 @@ _AND = re.compile(r"AND\s+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
-MAXIMUM_LENGTH = 8 << 10
-MAXIMUM_TERMS = 100
+MAX_LENGTH = 8 << 10
+MAX_TERMS = 100
 """Databases refuse or crawl over expressions of thousands of terms."""
 
 
@@ -59,8 +59,8 @@ def parse_filter(text: str, fields: Mapping[str, str]) -> list[Term]:
     `fields` has the operators, separated by blanks, that each field takes; a key that ends in `.` stands for all
     fields that begin so. Raises InvalidFilter that says where and what is expected.
     """
-    if len(text) > MAXIMUM_LENGTH:
-        raise InvalidFilter(f"filter: expected at most {MAXIMUM_LENGTH:,} characters, got {len(text):,}")
+    if len(text) > MAX_LENGTH:
+        raise InvalidFilter(f"filter: expected at most {MAX_LENGTH:,} characters, got {len(text):,}")
     terms: list[Term] = []
     position = 0
     while text[position:].strip():
@@ -74,8 +74,8 @@ def parse_filter(text: str, fields: Mapping[str, str]) -> list[Term]:
             raise InvalidFilter(f'filter: expected a comparison such as name = "value" at {text[position:][:40]!r}')
         terms.append(_term(match, fields))
         position = match.end()
-        if len(terms) > MAXIMUM_TERMS:
-            raise InvalidFilter(f"filter: expected at most {MAXIMUM_TERMS} comparisons")
+        if len(terms) > MAX_TERMS:
+            raise InvalidFilter(f"filter: expected at most {MAX_TERMS} comparisons")
     return terms
 
 

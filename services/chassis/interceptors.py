@@ -39,11 +39,11 @@ from services.chassis.errors import (
 from services.chassis.files import is_full_disk
 from services.chassis.limits import CallLimit
 
-UNARY_SECONDS = 300.0
+MAX_UNARY_SECONDS = 300.0
 """The longest that a call may take which has no deadline of its own and no stream."""
 MESSAGE_SECONDS = 120.0
 """The longest wait for the next message of a client's stream."""
-MAXIMUM_HEADER = 128
+MAX_HEADER = 128
 _OPEN = "/grpc.health.v1.Health/"
 """Health needs no key: load balancers have none."""
 
@@ -74,8 +74,8 @@ class _Call:
         """A call as its headers describe it; what they say of user and request id counts for trusted callers only."""
         request_id, user = uuid.uuid4().hex, caller.name or ""
         if caller.trusted:
-            request_id = headers.get(REQUEST_ID, "")[:MAXIMUM_HEADER] or request_id
-            user = headers.get(USER, "")[:MAXIMUM_HEADER]
+            request_id = headers.get(REQUEST_ID, "")[:MAX_HEADER] or request_id
+            user = headers.get(USER, "")[:MAX_HEADER]
         return cls(method=method, scope=scope_of(method), caller=caller, request_id=request_id, user=user)
 
     def enter_context(self) -> None:
@@ -139,7 +139,9 @@ class CallInterceptor(aio.ServerInterceptor):
         if handler.request_streaming:
             single = self._single(call, cast(Any, handler.stream_unary), _messages_of(call, decoder), seconds=None)
             return grpc.stream_unary_rpc_method_handler(single, None, encoder)
-        single = self._single(call, cast(Any, handler.unary_unary), _message_of(call, decoder), seconds=UNARY_SECONDS)
+        single = self._single(
+            call, cast(Any, handler.unary_unary), _message_of(call, decoder), seconds=MAX_UNARY_SECONDS
+        )
         return grpc.unary_unary_rpc_method_handler(single, None, encoder)
 
     def _single(self, call: _Call, behavior: Any, read: Callable[[Any], Any], *, seconds: float | None) -> Any:

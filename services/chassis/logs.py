@@ -1,7 +1,7 @@
 """One log per process, on stderr: JSON lines, or readable ones on a terminal. Each line carries the request id.
 
 Entries are formatted and written in a thread of their own, so that neither a long traceback nor a reader that does not
-read can stop the event loop. An entry has at most MAXIMUM_ENTRY bytes; exceptions are described without local variables
+read can stop the event loop. An entry has at most MAX_ENTRY bytes; exceptions are described without local variables
 (`tracebacks`). When more entries wait than the queue holds, new ones are dropped and their number is logged.
 """
 
@@ -24,9 +24,9 @@ from services.chassis.settings import ChassisSettings
 
 AUDIT = "prisma.audit"
 """The logger with one entry per change; it is written at every log level."""
-MAXIMUM_ENTRY = 16 << 10
-MAXIMUM_VALUE = 2 << 10
-MAXIMUM_VALUES = 40
+MAX_ENTRY = 16 << 10
+MAX_VALUE = 2 << 10
+MAX_VALUES = 40
 QUEUE_SIZE = 10_000
 FLUSH_SECONDS = 5.0
 _ESSENTIAL = ("timestamp", "level", "service", "event", "request_id", "user", "exception")
@@ -174,22 +174,22 @@ def _describe_exception(_logger: WrappedLogger, _method: str, entry: EventDict) 
 def _bound_values(_logger: WrappedLogger, _method: str, entry: EventDict) -> EventDict:
     bounded: EventDict = {}
     names = [name for name in _ESSENTIAL if name in entry]
-    names += [name for name in entry if name not in _ESSENTIAL][:MAXIMUM_VALUES]
+    names += [name for name in entry if name not in _ESSENTIAL][:MAX_VALUES]
     for name in names:
         value = entry[name]
         if name == "exception" or value is None or isinstance(value, (bool, int, float)):
             bounded[name] = value
             continue
         text = value if isinstance(value, str) else repr(value)
-        bounded[name] = text if len(text) <= MAXIMUM_VALUE else f"{text[:MAXIMUM_VALUE]}… ({len(text):,} characters)"
+        bounded[name] = text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text):,} characters)"
     return bounded
 
 
 def _render_json(_logger: WrappedLogger, _method: str, entry: EventDict) -> str:
     line = json.dumps(entry)
-    if len(line) <= MAXIMUM_ENTRY:
+    if len(line) <= MAX_ENTRY:
         return line
-    essential = {name: str(entry[name])[-MAXIMUM_ENTRY // 16 :] for name in _ESSENTIAL if name in entry}
+    essential = {name: str(entry[name])[-MAX_ENTRY // 16 :] for name in _ESSENTIAL if name in entry}
     return json.dumps({**essential, "truncated": True})
 
 
@@ -204,6 +204,6 @@ class _Text:
     def __call__(self, logger: WrappedLogger, method: str, entry: EventDict) -> str:
         """The text of an entry."""
         text = str(self._renderer(logger, method, entry)).encode("utf-8", "backslashreplace")
-        if len(text) > MAXIMUM_ENTRY:
-            text = text[: MAXIMUM_ENTRY - 20] + b" (truncated)"
+        if len(text) > MAX_ENTRY:
+            text = text[: MAX_ENTRY - 20] + b" (truncated)"
         return text.decode("utf-8", "replace")

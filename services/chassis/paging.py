@@ -19,8 +19,8 @@ from services.chassis.errors import InvalidArgument
 _Item = TypeVar("_Item")
 Column = type[int] | type[str] | type[datetime]
 """What one value of a cursor must be; a datetime travels as ISO 8601 text."""
-MAXIMUM_TOKEN = 4 << 10
-_MAXIMUM_NUMBER = 2**63 - 1
+MAX_TOKEN = 4 << 10
+_MAX_NUMBER = 2**63 - 1
 
 
 class InvalidPageToken(InvalidArgument):
@@ -97,7 +97,7 @@ class Page:
 
 
 def _decode(token: str, digest: str) -> Any:
-    if len(token) > MAXIMUM_TOKEN:
+    if len(token) > MAX_TOKEN:
         raise _damaged()
     try:
         data = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
@@ -117,13 +117,13 @@ def _damaged() -> InvalidPageToken:
 
 def _is_scalar(value: object) -> bool:
     if isinstance(value, int):
-        return abs(value) <= _MAXIMUM_NUMBER
+        return abs(value) <= _MAX_NUMBER
     return value is None or isinstance(value, (str, float))
 
 
 def _is(value: object, column: Column) -> bool:
     if column is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAXIMUM_NUMBER
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_NUMBER
     if not isinstance(value, str) or column is str:
         return isinstance(value, str)
     try:

@@ -14,9 +14,9 @@ from types import TracebackType
 
 FIRST_FRAMES = 5
 LAST_FRAMES = 15
-MAXIMUM_CAUSES = 4
-MAXIMUM_MESSAGE = 300
-MAXIMUM_TRACEBACK = 8 << 10
+MAX_CAUSES = 4
+MAX_MESSAGE = 300
+MAX_TRACEBACK = 8 << 10
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _IDENTIFIER = re.compile(r"['\"][A-Za-z_][A-Za-z_.]{0,31}['\"]")
 _PARAMETERS = re.compile(r"\[(?:SQL|parameters):.*", re.DOTALL)
@@ -24,17 +24,17 @@ _PARAMETERS = re.compile(r"\[(?:SQL|parameters):.*", re.DOTALL)
 
 
 def describe(error: BaseException) -> str:
-    """The traceback of an error and its causes, at most MAXIMUM_TRACEBACK characters."""
+    """The traceback of an error and its causes, at most MAX_TRACEBACK characters."""
     parts: list[str] = []
     cause: BaseException | None = error
-    for _ in range(MAXIMUM_CAUSES):
+    for _ in range(MAX_CAUSES):
         if cause is None:
             break
         parts.append(_one(cause))
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     text = "\ncaused by:\n".join(parts)
-    if len(text) > MAXIMUM_TRACEBACK:
-        text = f"{text[: MAXIMUM_TRACEBACK // 2]}\n…\n{text[-MAXIMUM_TRACEBACK // 2 :]}"
+    if len(text) > MAX_TRACEBACK:
+        text = f"{text[: MAX_TRACEBACK // 2]}\n…\n{text[-MAX_TRACEBACK // 2 :]}"
     return text
 
 
@@ -44,9 +44,9 @@ def message_of(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - the error path must not fail on a broken __str__
         return "(no message)"
-    plain = _QUOTED.sub(_shown, _PARAMETERS.sub("", text[: 4 * MAXIMUM_MESSAGE]))
+    plain = _QUOTED.sub(_shown, _PARAMETERS.sub("", text[: 4 * MAX_MESSAGE]))
     # An opening quote whose end was cut off, or an unquoted text of several lines.
-    return plain.partition("\n")[0][:MAXIMUM_MESSAGE]
+    return plain.partition("\n")[0][:MAX_MESSAGE]
 
 
 def _one(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis import tracebacks
-from services.chassis.logs import MAXIMUM_ENTRY
+from services.chassis.logs import MAX_ENTRY
 from tests import planted
 
 ROOT = Path(__file__).parents[2]
@@ -65,9 +65,9 @@ def test_entries_are_bounded_and_hold_no_data(tmp_path: Path, log_format: str) -
         entries = [json.loads(line) for line in text.splitlines()]
         assert [entry["event"] for entry in entries[:2]] == ["call failed", "a library's message"]
         assert entries[-2]["event"] == "one argument"
-        assert all(len(line) <= MAXIMUM_ENTRY for line in text.splitlines())
+        assert all(len(line) <= MAX_ENTRY for line in text.splitlines())
     else:
-        assert len(text) < 8 * MAXIMUM_ENTRY
+        assert len(text) < 8 * MAX_ENTRY
 
 
 def test_a_reader_that_does_not_read_stops_nobody(tmp_path: Path) -> None:

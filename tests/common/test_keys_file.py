@@ -69,7 +69,7 @@ def test_a_new_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
         f"ada {DIGEST} owner never\n".encode(),
         f"ada {DIGEST} read tomorrow\n".encode(),
         b"topsecret",
-        b"x" * (keys.MAXIMUM_FILE_BYTES + 1),
+        b"x" * (keys.MAX_FILE_BYTES + 1),
     ],
 )
 def test_a_damaged_file_is_refused_and_not_quoted(content: bytes) -> None:

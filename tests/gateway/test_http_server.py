@@ -83,7 +83,7 @@ async def test_slow_senders_are_disconnected(port: int, head: bytes, monkeypatch
 
 async def test_a_steady_sender_is_served_however_long_it_takes(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "BODY_SECONDS", 0.5)
-    monkeypatch.setattr(http_server, "MINIMUM_BODY_BYTES", 1)
+    monkeypatch.setattr(http_server, "MIN_BODY_BYTES", 1)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n")
     for _ in range(30):

@@ -89,9 +89,9 @@ async def test_a_silent_stream_is_not_cut_by_pings() -> None:
     job_pb2_grpc.add_JobServiceServicer_to_server(Silent(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    options = {**dict(channels.CHANNEL_OPTIONS), "grpc.keepalive_time_ms": channels.MINIMUM_PING_MS + 500}
+    options = {**dict(channels.CHANNEL_OPTIONS), "grpc.keepalive_time_ms": channels.MIN_PING_MS + 500}
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[*options.items()]) as channel:
         watch = job_pb2_grpc.JobServiceStub(channel).WatchJob(job_pb2.WatchJobRequest(name="jobs/first"))
         assert [job.name async for job in watch] == ["jobs/first", "jobs/last"]
     await server.stop(0)
-    assert channels.KEEPALIVE_MS > channels.MINIMUM_PING_MS
+    assert channels.KEEPALIVE_MS > channels.MIN_PING_MS
