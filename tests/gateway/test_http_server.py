@@ -62,7 +62,7 @@ def test_an_address_in_use_refuses_the_start_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "head",
     [
         b"",
         b"POST / HTTP/1.1\r\nHost: a\r\n",

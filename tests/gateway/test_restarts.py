@@ -86,7 +86,7 @@ class Silent(job_pb2_grpc.JobServiceServicer):
 async def test_a_silent_stream_is_not_cut_by_pings() -> None:
     """With pings at the shortest interval that servers accept; by gRPC's own limit the stream is cut after 32 s."""
     server = grpc.aio.server(options=[*channels.SERVER_OPTIONS])
-    job_pb2_grpc.add_JobServiceServicer_to_server(Silent(), server)
+    job_pb2_grpc.add_JobServiceServicer_to_server(Silent(), server)  # pyright: ignore[reportAbstractUsage]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     options = {**dict(channels.CHANNEL_OPTIONS), "grpc.keepalive_time_ms": channels.MIN_PING_MS + 500}
