@@ -9,6 +9,7 @@ PrismaError                  message, code, reason, metadata, violations, reques
 └── JobFailed                a job failed or was cancelled: `job` says why
 
 SomeDocumentsRejected        a warning: an import took some documents and rejected others
+IncompleteExport             a warning: documents are missing from an export, as they have no code yet
 
 `reason` is a name of prisma.common.v1.ErrorReason; match on it, never on the message.
 """
@@ -71,6 +72,10 @@ class DocumentsRejected(InvalidArgument):
 
 class SomeDocumentsRejected(UserWarning):
     """Some documents of an import were rejected; `Dataset.report` has each item's reason."""
+
+
+class IncompleteExport(UserWarning):
+    """Some documents are missing from an export: they were embedded after the training and have no code yet."""
 
 
 class NotFound(PrismaError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, sources
 from prisma_client.aio.jobs import Jobs, Progress
 from prisma_client.aio.transport import Transport
+from prisma_client.errors import IncompleteExport
 
 
 class Runs:
@@ -266,15 +268,22 @@ class Run:
     async def export_features(self, path: str | Path, *, byte_order_mark: bool = False) -> int:
         """Writes statistics and labels of all features as a CSV file; returns its size in bytes.
 
-        byte_order_mark: begins the file with one, which Excel needs to read UTF-8.
+        byte_order_mark: begins the file with one, which Excel needs to read UTF-8. Warns IncompleteExport.
         """
         request = pb2.ExportFeaturesRequest(run=self.name, byte_order_mark=byte_order_mark)
-        return await self._save("InterpreterService/ExportFeatures", request, path)
+        size = await self._save("InterpreterService/ExportFeatures", request, path)
+        await self._warn_of_missing_codes()
+        return size
 
     async def export_activations(self, path: str | Path) -> int:
-        """Writes the active features of each document as JSON lines; returns its size in bytes."""
+        """Writes the active features of each document as JSON lines; returns its size in bytes.
+
+        Warns IncompleteExport.
+        """
         request = pb2.ExportActivationsRequest(run=self.name)
-        return await self._save("InterpreterService/ExportActivations", request, path)
+        size = await self._save("InterpreterService/ExportActivations", request, path)
+        await self._warn_of_missing_codes()
+        return size
 
     async def export_weights(self, path: str | Path, *, sae_lens: bool = False) -> int:
         """Writes the weights as a safetensors file, or as a zip in SAELens' layout; returns its size in bytes."""
@@ -293,6 +302,13 @@ class Run:
             job = await self._jobs.wait(job.name, progress)
             await self.refresh()
         return job
+
+    async def _warn_of_missing_codes(self) -> None:
+        missing = (await self.refresh()).message.uncoded_count
+        if missing:
+            documents, are = ("1 document has", "is") if missing == 1 else (f"{missing:,} documents have", "are")
+            text = f"{self.name}: {documents} no codes yet and {are} left out"
+            warnings.warn(text, IncompleteExport, stacklevel=3)
 
     async def _save(self, method: str, request: Any, path: str | Path) -> int:
         """Writes a download under a temporary name and renames it, so that the file is complete or absent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,7 @@ from prisma_client.choices import Architecture
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, OutputFile, RunId
 from prisma_client.cli.connection import connected, finish, following
-from prisma_client.errors import AlreadyExists, FailedPrecondition
+from prisma_client.errors import AlreadyExists, FailedPrecondition, IncompleteExport
 from prisma_client.sync import Prisma
 from prisma_client.sync.runs import Run
 
@@ -195,9 +196,12 @@ def export(
     """Write features (CSV), activations (JSON lines) or weights (safetensors; a zip for SAELens) to a file."""
     if byte_order_mark and what is not ExportKind.FEATURES:
         raise typer.BadParameter("--byte-order-mark is for features, which are written as CSV")
-    with connected() as prisma:
+    with connected() as prisma, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", IncompleteExport)
         size = _export(prisma.runs.get(run), what, file, byte_order_mark=byte_order_mark)
         output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
+    for warning in caught:
+        output.warn(str(warning.message))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, sources
 from prisma_client.sync.jobs import Jobs, Progress
 from prisma_client.sync.transport import Transport
+from prisma_client.errors import IncompleteExport
 
 
 class Runs:
@@ -267,15 +269,22 @@ class Run:
     def export_features(self, path: str | Path, *, byte_order_mark: bool = False) -> int:
         """Writes statistics and labels of all features as a CSV file; returns its size in bytes.
 
-        byte_order_mark: begins the file with one, which Excel needs to read UTF-8.
+        byte_order_mark: begins the file with one, which Excel needs to read UTF-8. Warns IncompleteExport.
         """
         request = pb2.ExportFeaturesRequest(run=self.name, byte_order_mark=byte_order_mark)
-        return self._save("InterpreterService/ExportFeatures", request, path)
+        size = self._save("InterpreterService/ExportFeatures", request, path)
+        self._warn_of_missing_codes()
+        return size
 
     def export_activations(self, path: str | Path) -> int:
-        """Writes the active features of each document as JSON lines; returns its size in bytes."""
+        """Writes the active features of each document as JSON lines; returns its size in bytes.
+
+        Warns IncompleteExport.
+        """
         request = pb2.ExportActivationsRequest(run=self.name)
-        return self._save("InterpreterService/ExportActivations", request, path)
+        size = self._save("InterpreterService/ExportActivations", request, path)
+        self._warn_of_missing_codes()
+        return size
 
     def export_weights(self, path: str | Path, *, sae_lens: bool = False) -> int:
         """Writes the weights as a safetensors file, or as a zip in SAELens' layout; returns its size in bytes."""
@@ -294,6 +303,13 @@ class Run:
             job = self._jobs.wait(job.name, progress)
             self.refresh()
         return job
+
+    def _warn_of_missing_codes(self) -> None:
+        missing = (self.refresh()).message.uncoded_count
+        if missing:
+            documents, are = ("1 document has", "is") if missing == 1 else (f"{missing:,} documents have", "are")
+            text = f"{self.name}: {documents} no codes yet and {are} left out"
+            warnings.warn(text, IncompleteExport, stacklevel=3)
 
     def _save(self, method: str, request: Any, path: str | Path) -> int:
         """Writes a download under a temporary name and renames it, so that the file is complete or absent."""
