@@ -219,9 +219,9 @@ class Ranker:
             if dataset in query.dense_datasets:
                 near = self._search_part(query, dataset, HYBRID_DEPTH, self._allowed(dataset, selection))
             total += near.total
-            others = np.sort(near.rows[~are_among(near.rows, np.sort(text.profiles.rows))])
+            dense_rows = np.sort(near.rows[~are_among(near.rows, np.sort(text.profiles.rows))])
             profile, is_text = _merged(
-                text.profiles, self._index.profile_texts(Stream(Kind.DOCUMENTS, dataset), query.terms, others)
+                text.profiles, self._index.profile_texts(Stream(Kind.DOCUMENTS, dataset), query.terms, dense_rows)
             )
             profiles.append(profile)
             cosines.append(self._cosines(query, dataset, profile.rows, near))
@@ -373,12 +373,12 @@ def _joined(profiles: Sequence[TextProfiles], term_count: int) -> tuple[_Ranked,
     return documents, TextProfiles(documents.rows, frequencies, lengths)
 
 
-def _merged(texts: TextProfiles, others: TextProfiles) -> tuple[TextProfiles, NDArray[np.bool_]]:
+def _merged(texts: TextProfiles, dense: TextProfiles) -> tuple[TextProfiles, NDArray[np.bool_]]:
     """Profiles of different rows as one, by ascending row, and which of them are of the first."""
-    rows = np.concatenate([texts.rows, others.rows])
+    rows = np.concatenate([texts.rows, dense.rows])
     order = np.argsort(rows)
-    frequencies = np.concatenate([texts.frequencies, others.frequencies])
-    lengths = np.concatenate([texts.lengths, others.lengths])
+    frequencies = np.concatenate([texts.frequencies, dense.frequencies])
+    lengths = np.concatenate([texts.lengths, dense.lengths])
     return TextProfiles(rows[order], frequencies[order], lengths[order]), order < len(texts.rows)
 
 

@@ -17,9 +17,9 @@ from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
 
-@pytest.mark.parametrize(("refused", "told"), [(1, False), (5, True)])
+@pytest.mark.parametrize(("refused", "is_reported"), [(1, False), (5, True)])
 async def test_a_job_says_when_more_than_a_tenth_is_refused(
-    nats_server: NatsServer, tmp_path: Path, refused: int, told: bool
+    nats_server: NatsServer, tmp_path: Path, refused: int, is_reported: bool
 ) -> None:
     with broken_ollama() as ollama:
         environment = {"PRISMA_NATS_URL": nats_server.url, "PRISMA_OLLAMA_URL": ollama.url}
@@ -35,7 +35,7 @@ async def test_a_job_says_when_more_than_a_tenth_is_refused(
                 job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d"))
                 job = await calls.ended(job_pb2_grpc.JobServiceStub(channel), job)
                 assert job.state == Job.STATE_SUCCEEDED
-                assert (f"{refused} of 20 documents were refused" in job.progress.message) is told, job
+                assert (f"{refused} of 20 documents were refused" in job.progress.message) is is_reported, job
                 counts = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
                 assert (counts.embedded_count, counts.failed_count) == (20 - refused, refused)
         finally:
