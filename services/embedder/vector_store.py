@@ -20,6 +20,9 @@ from services.embedder.documents import Dataset, Document, State
 from services.embedder.tables import BLOBS, DATASETS, DOCUMENTS
 
 _PAGE_BYTES = 8 << 20
+_MIN_PAGE_ROWS = 1000
+_MAX_PAGE_ROWS = 16_000
+"""The rows of a page can be the parameters of one statement: SQLite takes 32,766, PostgreSQL 65,535."""
 _FOLDER = "vectors"
 
 
@@ -67,8 +70,9 @@ class VectorStore:
         return self._vectors_at(document.shard, [document.position])[0]
 
     def page_rows(self, dataset: Dataset) -> int:
-        """How many rows a page should have."""
-        return max(1000, _PAGE_BYTES // (4 * max(1, dataset.dimension)))
+        """How many rows a page should have. Of a dataset without vectors, the dimension is 0."""
+        fitting = _PAGE_BYTES // (4 * max(1, dataset.dimension))
+        return min(max(_MIN_PAGE_ROWS, fitting), _MAX_PAGE_ROWS)
 
     def vectors_after(self, dataset: Dataset, after_row: int, limit: int) -> VectorPage:
         """The vectors of at most `limit` rows behind a row. Raises BlobDamaged."""

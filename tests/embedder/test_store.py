@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -48,6 +48,8 @@ MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
 SCHEMAS = Path(__file__).parents[1] / "chassis/schemas"
 """The tables of the first version."""
 MODEL = "builtin/wordllama-256"
+SQLITE_PARAMETERS = 32_766
+"""Of one statement, as SQLite is built by default."""
 EVERYTHING = Selection(history="", since_revision=0, ranges=(), start_row=0)
 
 
@@ -305,6 +307,14 @@ async def test_streams_read_all_rows_ranges_and_changes(data: Data) -> None:
         assert sorted(vectors) == expected
 
 
+@pytest.mark.parametrize("dimension", [0, 1, 256, 100_000])
+def test_the_rows_of_a_page_fit_into_one_statement(data: Data, dimension: int) -> None:
+    dataset = replace(data.create(), dimension=dimension)
+    size = data.vectors.page_rows(dataset)
+    assert 1000 <= size < SQLITE_PARAMETERS
+    assert len(data.vectors.vectors_of(dataset, range(size)).rows) == 0
+
+
 def test_a_read_on_top_of_another_history_is_refused(data: Data) -> None:
     dataset = data.create()
     data.add(dataset, 2)
@@ -520,11 +530,11 @@ def _plain(value: object) -> object:
 def test_the_number_of_statements_does_not_depend_on_the_number_of_documents(sqlite: Data, count: int) -> None:
     dataset = sqlite.create()
     statements: list[str] = []
-    event.listen(
-        sqlite.database._engine,  # pyright: ignore[reportPrivateUsage]
-        "before_cursor_execute",
-        lambda _connection, _cursor, statement, *_rest: statements.append(statement),
-    )
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    event.listen(sqlite.database._engine, "before_cursor_execute", note)  # pyright: ignore[reportPrivateUsage]
 
     def counted(call: Callable[[], object]) -> int:
         statements.clear()
