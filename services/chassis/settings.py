@@ -67,6 +67,11 @@ class ChassisSettings(BaseSettings):
     """How long a worker may be silent before its job is given to another."""
 
     @property
+    def unconfigured_providers(self) -> frozenset[str]:
+        """Providers that are looked for at their default address, so that their absence is no fault."""
+        return frozenset() if "ollama_url" in self.model_fields_set else frozenset({"ollama"})
+
+    @property
     def shares_data(self) -> bool:
         """Whether several processes of a service may use one data folder: all that they store is elsewhere."""
         return bool(self.database_url and not self.database_url.startswith("sqlite") and self.blob_url)

@@ -41,7 +41,9 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     store, vectors = Store(database, blobs), VectorStore(database, blobs)
     await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
     ollama = OllamaProvider(settings.ollama_url)
-    models = EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama})
+    models = EmbeddingModels(
+        {"builtin": BuiltinProvider(), "ollama": ollama}, unconfigured=settings.unconfigured_providers
+    )
     sweeper = Sweeper(store, vectors)
     datasets = Datasets(
         store=store, vectors=vectors, models=models, jobs=chassis.jobs, events=chassis.events, sweep=sweeper.wake

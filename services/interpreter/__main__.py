@@ -48,7 +48,10 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     scratch.mkdir(exist_ok=True)
     upstream = Upstream(settings)
     ollama = OllamaChat(settings.ollama_url)
-    labellers = Labellers({KEYWORDS: KeywordLabeller(upstream), ollama.name: ModelLabeller(upstream, ollama)})
+    labellers = Labellers(
+        {KEYWORDS: KeywordLabeller(upstream), ollama.name: ModelLabeller(upstream, ollama)},
+        unconfigured=settings.unconfigured_providers,
+    )
     starter = JobStarter(chassis.jobs)
     cache = FeatureCache(store=store, blobs=blobs, upstream=upstream, rebuild=starter.recompute_statistics)
     runs = RunFollower(store=store, blobs=blobs, upstream=upstream, cache=cache, starter=starter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,18 +54,21 @@ class Labeller(Protocol):
 class Labellers:
     """All labellers, by the first part of their models' ids."""
 
-    def __init__(self, labellers: Mapping[str, Labeller]) -> None:
+    def __init__(self, labellers: Mapping[str, Labeller], *, unconfigured: Collection[str] = frozenset()) -> None:
+        """unconfigured: labellers whose absence is no fault."""
         self._labellers = labellers
+        self._unconfigured = unconfigured
 
     async def models(self) -> tuple[list[LabelModel], dict[str, str]]:
-        """All models, and the error message of each provider that is unreachable."""
+        """All models, and the error message of each configured provider that is unreachable."""
         models: list[LabelModel] = []
         unreachable: dict[str, str] = {}
         for name, labeller in self._labellers.items():
             try:
                 models.extend(await labeller.models())
             except (Unavailable, FailedPrecondition) as error:
-                unreachable[name] = error.message
+                if name not in self._unconfigured:
+                    unreachable[name] = error.message
         return models, unreachable
 
     async def check(self, model: str) -> None:

@@ -64,7 +64,7 @@ class OllamaServer(ProviderClient):
             version = (await self.get("/api/version", attempts=1)).get("version", "")
             return {"version": str(version), "models": ", ".join(await names())}
 
-        configured = "ollama_url" in settings.model_fields_set
+        configured = NAME not in settings.unconfigured_providers
         return Dependency(NAME, settings.ollama_url, facts, essential=False, configured=configured)
 
     async def _details(self, name: str, digest: str, capability: Capability) -> OllamaModel | None:

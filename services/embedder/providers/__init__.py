@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,9 +55,12 @@ class EmbeddingProvider(Protocol):
 class EmbeddingModels:
     """The embedding models of all providers."""
 
-    def __init__(self, providers: Mapping[str, EmbeddingProvider]) -> None:
-        """`providers` by the first part of their models' ids."""
+    def __init__(
+        self, providers: Mapping[str, EmbeddingProvider], *, unconfigured: Collection[str] = frozenset()
+    ) -> None:
+        """providers: by the first part of their models' ids. unconfigured: those whose absence is no fault."""
         self._providers = providers
+        self._unconfigured = unconfigured
 
     @staticmethod
     def full_id(model: str) -> str:
@@ -65,14 +68,15 @@ class EmbeddingModels:
         return DEFAULT_MODEL if model in ("", "builtin") else model
 
     async def list(self) -> tuple[list[Model], dict[str, str]]:
-        """All models, and the error message of each provider that is unreachable."""
+        """All models, and the error message of each configured provider that is unreachable."""
         models: list[Model] = []
         unreachable: dict[str, str] = {}
         for name, provider in self._providers.items():
             try:
                 models.extend(await provider.models())
             except (Unavailable, FailedPrecondition) as error:
-                unreachable[name] = error.message
+                if name not in self._unconfigured:
+                    unreachable[name] = error.message
         return models, unreachable
 
     async def get(self, model_id: str) -> Model:
