@@ -47,7 +47,8 @@ class Requests:
     def _message(self, message: Message, depth: int = 0) -> Message:
         share = self._chance.choice((0.1, 0.3, 0.6))
         for field in message.DESCRIPTOR.fields:
-            if field.name in self._of_field and self._chance.random() < 0.8:
+            is_string = field.type == FieldDescriptor.TYPE_STRING
+            if is_string and field.name in self._of_field and self._chance.random() < 0.8:
                 setattr(message, field.name, self._of_field[field.name])
             elif self._chance.random() < share:
                 self._fill(message, field, depth)

@@ -61,6 +61,10 @@ __all__ = [
 ]
 
 
+MAX_CHARACTERS = 500
+"""Of a message: errors travel in gRPC's trailing metadata, which may have 16 KiB, and quote what they refuse."""
+
+
 @dataclass(frozen=True)
 class Violation:
     """One field of a request that does not hold what it must."""
@@ -104,6 +108,7 @@ class PrismaError(Exception):
     ) -> None:
         if self.abstract:
             raise TypeError(f"{type(self).__qualname__} is abstract: raise a subclass with a reason")
+        message = _shortened(message)
         super().__init__(message)
         self.message = message
         self.metadata = dict(metadata or {})
@@ -117,7 +122,9 @@ class PrismaError(Exception):
         ]
         if self.violations:
             violations = [
-                error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+                error_details_pb2.BadRequest.FieldViolation(
+                    field=_shortened(violation.field), description=_shortened(violation.description)
+                )
                 for violation in self.violations
             ]
             details.append(_pack(error_details_pb2.BadRequest(field_violations=violations)))
@@ -245,6 +252,10 @@ def reason_of(status: status_pb2.Status) -> str:
         if detail.Unpack(info) and info.domain == DOMAIN:
             return info.reason
     return ""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
 def _pack(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> Any:

@@ -14,7 +14,7 @@ import gateway
 import services
 from prisma.common.v1.error_reason_pb2 import ErrorReason
 from prisma_common.reasons import CODES, Code
-from services.chassis.errors import FailedPrecondition, NotFound, PrismaError
+from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PrismaError
 
 FILE = "prisma/common/v1/error_reason.proto"
 NEVER_SENT = "UNSPECIFIED"
@@ -113,3 +113,9 @@ def test_a_class_without_a_reason_or_with_one_of_another_code_cannot_be_defined(
         type("Unknown", (FailedPrecondition,), {"reason": "NO_SUCH_REASON"})
     with pytest.raises(TypeError):
         NotFound("abstract")
+
+
+def test_an_error_that_quotes_a_long_request_still_fits_into_trailing_metadata() -> None:
+    status = InvalidArgument.field("service", f"there is no service {'𝄞' * 10_000}").to_status()
+    assert status.ByteSize() < 8_000
+    assert status.message.startswith("service: there is no service 𝄞")

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-import grpc.aio
+import grpc
 import pytest
 
 from prisma_client import Prisma
@@ -16,7 +16,8 @@ from tests.calls import reason
 from tests.stack import Stack
 
 SEED, CALLS = 20261126, 1500
-SECONDS = 20.0
+SECONDS = 60.0
+SERVICES = ("embedder", "trainer", "interpreter", "search")
 WATCHES = ("WatchJob", "WatchMetrics")
 """Streams that wait for what happens later: their deadline is no fault."""
 SKIPPED = ("DeleteDataset", "DeleteRun", "PushRun")
@@ -40,22 +41,26 @@ def requests(stack: Stack) -> Iterator[hostile.Requests]:
 
 
 @pytest.mark.timeout(600)
-async def test_no_request_ends_in_an_internal_error(stack: Stack, requests: hostile.Requests) -> None:
+def test_no_request_ends_in_an_internal_error(stack: Stack, requests: hostile.Requests) -> None:
+    """Sent to the services themselves: on the gateway's port an early refusal of a stream may be lost (grpc.aio)."""
     methods = [method for method in contract.methods() if method.name not in SKIPPED]
     chance = random.Random(SEED)
     defects: list[str] = []
     answered: set[str] = set()
-    async with grpc.aio.insecure_channel(stack.environment["PRISMA_GATEWAY_LISTEN"]) as channel:
-        for _ in range(CALLS):
-            method = chance.choice(methods)
-            messages = requests.stream(method)
+    for _ in range(CALLS):
+        method = chance.choice(methods)
+        messages = requests.stream(method)
+        owner = method.containing_service.file.package.split(".")[1]
+        service = chance.choice(SERVICES) if owner == "common" else owner
+        with grpc.insecure_channel(stack.environment[f"PRISMA_{service.upper()}_LISTEN"]) as channel:
             call: Any = channel.stream_stream(contract.full_name(method))
             try:
-                async for _ in call(iter(messages), timeout=2.0 if method.name in WATCHES else SECONDS):
+                for _ in call(iter(messages), timeout=2.0 if method.name in WATCHES else SECONDS):
                     answered.add(method.name)
-            except grpc.aio.AioRpcError as error:
-                is_watch = method.name in WATCHES and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-                if not is_watch and reason(error) in ("", "INTERNAL", "DEADLINE_EXCEEDED"):
-                    defects.append(f"{method.name}: {error.code().name} {error.details()} for {messages}"[:2000])
+            except grpc.RpcError as error:
+                status: Any = error
+                is_watch = method.name in WATCHES and status.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+                if not is_watch and reason(status) in ("", "INTERNAL", "DEADLINE_EXCEEDED"):
+                    defects.append(f"{method.name}: {status.code().name} {status.details()} for {messages}"[:2000])
     assert not defects, "\n".join(defects)
     assert len(answered) > len(methods) / 2, "most RPCs are reached beyond their first checks"
