@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import shutil
@@ -9,12 +10,16 @@ import subprocess
 import time
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
+from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma_client import Prisma, sample
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
+from tests import calls
 from tests import stack as stacks
+from tests.process import ServiceProcess
 from tests.system.test_backup import start
 
 COUNT = 200
@@ -25,6 +30,19 @@ def add(data: Dataset, word: str) -> None:
     """Adds LATER documents about a word and embeds them."""
     data.add([{"id": f"{word}-{number}", "text": f"A {word} of this history, {number}."} for number in range(LATER)])
     data.embed()
+
+
+async def add_alone(folder: Path) -> None:
+    """Adds other documents while nobody follows: no revision is lower than before when the others look again."""
+    embedder = ServiceProcess("embedder", folder, {"PRISMA_NATS_URL": "nats://127.0.0.1:9"})
+    embedder.start()
+    try:
+        async with grpc.aio.insecure_channel(embedder.address) as channel:
+            stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
+            for number in range(LATER):
+                await calls.add(stub, [{"id": f"quokka-{number}", "text": f"A quokka of this history, {number}."}])
+    finally:
+        embedder.kill()
 
 
 def keys(data: Dataset, query: str) -> set[str]:
@@ -71,11 +89,12 @@ def test_search_and_trainer_read_a_restored_embedder_again(tmp_path: Path) -> No
     subprocess.run([stacks.PRISMA, "restore", tmp_path / "backup"], env=apart, check=True, timeout=120)
     shutil.rmtree(tmp_path / "data/embedder")
     shutil.move(tmp_path / "apart/embedder", tmp_path / "data/embedder")
+    asyncio.run(add_alone(tmp_path))
     process = start(environment, tmp_path)
     try:
         with Prisma(environment["PRISMA_URL"]) as prisma:
             data, run = prisma.datasets.get("d"), prisma.runs.get("r")
-            add(data, "quokka")
+            data.embed()
             follow(data, run, count=COUNT + LATER)
             quokkas = {f"quokka-{number}" for number in range(LATER)}
             assert keys(data, "zebra quokka") == quokkas
