@@ -30,7 +30,7 @@ import psutil
 from prisma.search.v1 import search_service_pb2 as pb2
 from prisma.search.v1 import search_service_pb2_grpc
 from prisma_client import Prisma, sample
-from tests.nats_server import free_port
+from tests.ports import free_port
 
 Record = dict[str, Any]
 Request = pb2.SearchDocumentsRequest

@@ -11,26 +11,24 @@ import time
 from pathlib import Path
 
 from tests.children import tied
+from tests.ports import free_port
+from tests.template import ForkedProcess
+
+_START_SECONDS = 170.0
+"""A bound, below that of a test, for a machine on which several test runs start servers at once."""
 
 
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
-    """Returns once something accepts connections on the port."""
-    deadline = time.monotonic() + seconds
+def wait_for_port(port: int, process: subprocess.Popen[bytes] | ForkedProcess, log: Path) -> None:
+    """Returns once something accepts connections on the port. Raises RuntimeError and TimeoutError."""
+    deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
-        time.sleep(0.02)
-    raise TimeoutError(f"nothing listens on {port} after {seconds} s")
+            raise RuntimeError(f"{log.name} ended with {process.returncode}: {log.read_text()[-2000:]}")
+        time.sleep(0.01)
+    raise TimeoutError(f"nothing listens on {port} after {_START_SECONDS:.0f} s: {log.read_text()[-2000:]}")
 
 
 class NatsServer:
@@ -51,7 +49,7 @@ class NatsServer:
         binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(tied(binary, "-c", self._config), stdout=log, stderr=log)
-        wait_for_port(self.port, self._process)
+        wait_for_port(self.port, self._process, log=self._folder / "log")
 
     def kill(self) -> None:
         """kill -9."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nats_server import free_port
+from tests.children import stopped_with_this_process
+from tests.ports import free_port
 
 SCRIPT = Path(__file__).parents[2] / "shared" / "servers" / "ollama.sh"
 EMBEDS, CHATS = "all-minilm:latest", "smollm2:135m"
@@ -33,7 +34,6 @@ def ollama_url() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="prisma-ollama-", dir="/var/tmp"))
     folder.chmod(0o755)
     environment = {**os.environ, "OLLAMA_TEST_PORT": str(port)}
-    subprocess.run([SCRIPT, "start", folder], env=environment, check=True, stdout=subprocess.DEVNULL)
-    yield f"http://127.0.0.1:{port}"
-    subprocess.run([SCRIPT, "stop", folder], env=environment, check=False)
-    subprocess.run(["rm", "-rf", folder], check=False)
+    with stopped_with_this_process(SCRIPT, folder):
+        subprocess.run([SCRIPT, "start", folder], env=environment, check=True, stdout=subprocess.DEVNULL)
+        yield f"http://127.0.0.1:{port}"

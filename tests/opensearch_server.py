@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nats_server import free_port
+from tests.children import stopped_with_this_process
+from tests.ports import free_port
 
 SCRIPT = Path(__file__).parents[2] / "shared" / "servers" / "opensearch.sh"
 HOW = (
@@ -27,20 +28,16 @@ class OpenSearchServer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # reachable for the unprivileged user that it runs as, unlike pytest's own folders
-        self._folder = Path(tempfile.mkdtemp(prefix="prisma-opensearch-", dir="/var/tmp"))
-        self._folder.chmod(0o755)
+        self.folder = Path(tempfile.mkdtemp(prefix="prisma-opensearch-", dir="/var/tmp"))
+        self.folder.chmod(0o755)
 
     def start(self) -> None:
         environment = {**os.environ, "OPENSEARCH_TEST_PORT": str(self.port), "OPENSEARCH_TEST_HEAP": "512m"}
-        subprocess.run([SCRIPT, "start", self._folder], env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([SCRIPT, "start", self.folder], env=environment, check=True, stdout=subprocess.DEVNULL)
 
     def kill(self) -> None:
         """kill -9."""
-        os.kill(int((self._folder / "pid").read_text()), signal.SIGKILL)
-
-    def stop(self) -> None:
-        subprocess.run([SCRIPT, "stop", self._folder], check=True)
-        subprocess.run(["rm", "-rf", self._folder], check=True)
+        os.kill(int((self.folder / "pid").read_text()), signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +46,9 @@ def opensearch_server() -> Iterator[OpenSearchServer]:
     if not SCRIPT.exists():
         pytest.skip(HOW)
     server = OpenSearchServer()
-    server.start()
-    yield server
-    server.stop()
+    with stopped_with_this_process(SCRIPT, server.folder):
+        server.start()
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ import psycopg
 import pytest
 
 from tests.children import tied
-from tests.nats_server import free_port, wait_for_port
+from tests.nats_server import wait_for_port
+from tests.ports import free_port
 
 HOW = "no PostgreSQL: apt-get install postgresql"
 _USER = "postgres"
@@ -61,7 +62,7 @@ class PostgresServer:
                 user=self._user,
                 cwd=self._folder,
             )
-        wait_for_port(self.port, self._process, 60.0)
+        wait_for_port(self.port, self._process, log=self._folder / "log")
         self._wait_until_ready()
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""A PRISMA process for tests: started as users start it, to be killed, stopped and started again."""
+"""A PRISMA process for tests: a real one, to be killed, stopped and started again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.children import tied
-from tests.nats_server import free_port, wait_for_port
+from tests.nats_server import wait_for_port
+from tests.ports import free_port
+from tests.template import ForkedProcess, template
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 180.0
-"""A process that has not listened by then is stuck; on a machine with ten times the load, a start takes a minute."""
 
 
 class ServiceProcess:
@@ -23,7 +23,7 @@ class ServiceProcess:
     def __init__(self, service: str, folder: Path, environment: Mapping[str, str]) -> None:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        self._service = service
+        self._module = "gateway" if service == "gateway" else f"services.{service}"
         self.log = folder / f"{service}.log"
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("PRISMA_")},
@@ -33,16 +33,22 @@ class ServiceProcess:
             "PRISMA_LOG_FORMAT": "text",
             **environment,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     def start(self) -> None:
         start_all(self)
 
+    def prepare(self) -> None:
+        """Begins what the first start of a service needs."""
+        template(self._module)
+
     def launch(self) -> None:
-        module = "gateway" if self._service == "gateway" else f"services.{self._service}"
+        if (origin := template(self._module)) is not None:
+            self._process = origin.fork(self.environment, self.log)
+            return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                tied(sys.executable, "-P", "-m", module),
+                tied(sys.executable, "-P", "-m", self._module),
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -51,7 +57,7 @@ class ServiceProcess:
 
     def wait_until_listening(self) -> None:
         assert self._process is not None
-        wait_for_port(self.port, self._process, START_SECONDS)
+        wait_for_port(self.port, self._process, log=self.log)
 
     def wait(self) -> int:
         """The exit status of a process that ends by itself."""
@@ -85,6 +91,8 @@ class ServiceProcess:
 
 def start_all(*processes: ServiceProcess) -> None:
     """Starts them at the same time; returns once each of them listens."""
+    for process in processes:
+        process.prepare()
     for process in processes:
         process.launch()
     for process in processes:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from prisma_client import Prisma
+from tests.children import tied
 from tests.stack import PRISMA, Stack
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def commands(text: str) -> list[str]:
 
 def run(command: str, stack: Stack, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-euc", f'prisma() {{ "{PRISMA}" "$@"; }}; {command}'],
+        tied("bash", "-euc", f'prisma() {{ "{PRISMA}" "$@"; }}; {command}'),
         env=stack.environment,
         cwd=folder,
         capture_output=True,

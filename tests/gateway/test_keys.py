@@ -19,7 +19,8 @@ from prisma_client.cli import keys
 from prisma_common.keys import Scope
 from tests import planted
 from tests.calls import reason as reason_of_call
-from tests.nats_server import NatsServer, free_port
+from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.process import ServiceProcess, start_all
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)

@@ -15,7 +15,8 @@ from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from services.chassis import channels
 from services.chassis.settings import ChassisSettings
-from tests.nats_server import NatsServer, free_port
+from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.process import ServiceProcess, start_all
 
 CLIENTS = 8

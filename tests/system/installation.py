@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from tests import planted
-from tests.nats_server import NatsServer, free_port
+from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.process import ServiceProcess, start_all
 
 SERVICES = ("embedder", "trainer", "interpreter", "search", "gateway")

@@ -12,13 +12,14 @@ import pytest
 from prisma_client import Prisma
 from prisma_client.sync.datasets import Dataset
 from tests import stack as stacks
+from tests.children import tied
 
 
 def start(environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
     """`prisma up`, once it is up."""
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            [stacks.PRISMA, "up"], env=environment, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
+            tied(stacks.PRISMA, "up"), env=environment, stdout=subprocess.PIPE, stderr=log, text=True, cwd=folder
         )
     assert process.stdout is not None
     assert "PRISMA is up" in process.stdout.readline(), (folder / "log").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import tied
-from tests.nats_server import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import socket
 import subprocess
 import time
 import urllib.request
@@ -14,17 +11,8 @@ import psutil
 import pytest
 
 from tests.children import tied
+from tests.ports import free_ports
 from tests.stack import NAMES, PRISMA, environment, processes
-
-
-def free_ports(count: int) -> int:
-    """The first of some free ports in a row, outside the range that outgoing connections are given."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
 
 
 @pytest.mark.timeout(300)

@@ -1,0 +1,146 @@
+"""A template of a service: has its modules imported, and forks a process of the service for each request.
+
+Most of a service's start is the import of its modules, a second or more of CPU time. A forked process runs the same
+`main` with the same modules as `python -P -m services.…`, which the tests of the stack run.
+
+`Template` is the tests' side; `python -P -m tests.template services.embedder` is the template, which reads requests
+from the socket that is its standard input and ends when the socket is closed.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.children import end_with_parent
+
+_ROOT = Path(__file__).parents[1]
+_ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("PRISMA_")},
+    "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'protos/python'}",
+}
+"""Of the test run, without what single tests change in theirs: libraries read it when they are imported."""
+
+
+class Template:
+    """The template of one service, of this process."""
+
+    def __init__(self, module: str) -> None:
+        self._lock = threading.Lock()
+        ours, theirs = socket.socketpair()
+        self._socket = ours.makefile("rw")
+        with theirs:
+            command = [sys.executable, "-P", "-m", __name__, module]
+            self._process = subprocess.Popen(command, stdin=theirs, env=_ENVIRONMENT)
+        ours.close()
+
+    def fork(self, environment: Mapping[str, str], log: Path) -> ForkedProcess:
+        """A process of the service with this environment, in the log's folder; its output is appended to the log."""
+        pid = self._request(environment=dict(environment), log=str(log))
+        return ForkedProcess(self, pid)
+
+    def exit_status(self, pid: int) -> int:
+        """Of a process that has ended, as Popen gives it."""
+        return self._request(pid=pid)
+
+    def _request(self, **request: Any) -> int:
+        with self._lock:
+            self._socket.write(json.dumps(request) + "\n")
+            self._socket.flush()
+            return int(self._socket.readline())
+
+
+class ForkedProcess:
+    """A process that a template has forked, with the methods of subprocess.Popen."""
+
+    def __init__(self, template: Template, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._template = template
+        self._descriptor = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """The exit status; None while it runs."""
+        return self._wait(0)
+
+    def wait(self, timeout: float) -> int:
+        """The exit status. Raises subprocess.TimeoutExpired where it still runs after `timeout` seconds."""
+        status = self._wait(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+        return status
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Does nothing to a process that has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def _wait(self, seconds: float) -> int | None:
+        if self.returncode is None and select.select([self._descriptor], [], [], seconds)[0]:
+            self.returncode = self._template.exit_status(self.pid)
+            os.close(self._descriptor)
+        return self.returncode
+
+
+@functools.cache
+def template(module: str) -> Template | None:
+    """The template of a service for this process; None where processes cannot be forked safely, outside Linux."""
+    return Template(module) if sys.platform == "linux" else None
+
+
+def _serve(requests: socket.socket) -> dict[str, Any] | None:
+    """Answers requests. Returns the request in each process that it has forked, and None at the end."""
+    stream = requests.makefile("rw")
+    for line in stream:
+        request = json.loads(line)
+        if "pid" in request:
+            _, status = os.waitpid(request["pid"], 0)
+            answer = os.waitstatus_to_exitcode(status)
+        else:
+            answer = os.fork()
+            if answer == 0:
+                end_with_parent()
+                return request
+        stream.write(f"{answer}\n")
+        stream.flush()
+    return None
+
+
+def _enter(environment: Mapping[str, str], log: str) -> None:
+    """Gives this process its environment, its folder and its output."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(Path(log).parent)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(nothing)
+    os.close(output)
+
+
+def _main() -> Callable[[], None] | None:
+    module = importlib.import_module(f"{sys.argv[1]}.__main__")
+    gc.freeze()  # a fork shares what it doesn't change
+    with socket.socket(fileno=os.dup(0)) as requests:
+        request = _serve(requests)
+    if request is None:
+        return None
+    _enter(**request)
+    return module.main
+
+
+if __name__ == "__main__" and (service := _main()) is not None:
+    service()
