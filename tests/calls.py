@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma_client import sample
 from services.chassis.errors import reason_of
 from services.chassis.job_store import TERMINAL
+from tests import planted
 
 
 def reason(error: grpc.aio.AioRpcError) -> str:
@@ -40,8 +42,8 @@ async def ended(jobs: Any, job: Job) -> Job:
 
 
 async def fill(embedder: Any, jobs: Any, count: int) -> None:
-    """A dataset `d` of the first `count` texts of the sample, all embedded; called again with more, it grows."""
-    documents = [document for document, _ in zip(sample.documents(), range(count), strict=False)]
+    """A dataset `d` of `count` texts, of the sample but one, all embedded; called again with more, it grows."""
+    documents = [*itertools.islice(sample.documents(), count - 1), planted.DOCUMENT]
     try:
         await embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
     except grpc.aio.AioRpcError as error:

@@ -21,7 +21,7 @@ import pytest
 from prisma_client import Prisma, sample
 from tests import planted
 from tests.children import tied
-from tests.nats_server import free_port
+from tests.ports import free_port
 
 PRISMA = Path(sys.executable).parent / "prisma"
 DATASET, RUN = "stdlib", "small"
@@ -39,7 +39,7 @@ class Stack:
     def command(self, *words: str, input: str = "") -> subprocess.CompletedProcess[str]:
         """Runs `prisma …` with its output piped."""
         return subprocess.run(
-            [PRISMA, *words], env=self.environment, capture_output=True, text=True, timeout=120, input=input
+            tied(PRISMA, *words), env=self.environment, capture_output=True, text=True, timeout=120, input=input
         )
 
 
@@ -87,6 +87,7 @@ def fill(prisma: Prisma) -> None:
     for _ in range(300):
         status = data.index_status()
         if status.current and len(status.streams) == 4:
+            assert data.search(planted.QUERY).hits
             return
         time.sleep(0.1)
     raise AssertionError(status)
