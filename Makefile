@@ -38,16 +38,18 @@ up: install web  ## the local stack: NATS and the five processes, until Ctrl-C
 down: install  ## stop the local stack
 	@prisma down
 
+# Tests mostly wait for servers: one worker more than two cores keeps both busy.
+WORKERS ?= 3
 # Modules that start no server. `test_many_small_commits` is the one slow test among them.
 CHECKED := tests/test_protos.py tests/test_style.py tests/chassis/test_pages_filters_names.py tests/client/test_sources.py \
   tests/client/test_wire.py tests/embedder/test_imports.py tests/gateway/test_transcoding.py \
   $(addprefix tests/interpreter/test_,matrices.py statistics.py words.py) $(addprefix tests/search/test_,embedded.py tokens.py) \
   $(addprefix tests/trainer/test_,exchange.py judging.py kernels.py recipes.py reference.py sae.py)
 check: install protodeps  ## the tests of the pure modules, in half a minute
-	@$(BIN)/python -m pytest -x $(CHECKED) --deselect tests/search/test_embedded.py::TestEmbedded::test_many_small_commits_give_what_one_large_one_gives $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -x $(CHECKED) --deselect tests/search/test_embedded.py::TestEmbedded::test_many_small_commits_give_what_one_large_one_gives $(ARGS)
 
 test: install protodeps web  ## all tests, with real servers and a real browser
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-gpu: $(VENV)/installed-bench protodeps  ## what needs torch (5 GB more): the GPU, several processes, SAELens
 	@$(BIN)/pyright services/trainer/sae/gpu benchmarks/sae_peers.py

@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-RUN = """
-import sys, time
-from pathlib import Path
+ROOT = Path(__file__).parents[1]
+TEST = """
+import time
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
-folder = Path(sys.argv[1])
-server = NatsServer(folder / "nats")
-server.start()
-service = ServiceProcess("embedder", folder, {"PRISMA_NATS_URL": server.url})
-service.start()
-print("started", flush=True)
-time.sleep(600)
+def test_that_does_not_end(tmp_path):
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    service = ServiceProcess("embedder", tmp_path, {"PRISMA_NATS_URL": server.url})
+    service.start()
+    (tmp_path / "started").touch()
+    time.sleep(600)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
-def test_servers_end_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
-    root = Path(__file__).parents[1]
+def test_workers_and_servers_end_with_a_test_run_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "test_run.py").write_text(TEST)
+    options = ("-p", "tests.conftest", "-n", "2", "--rootdir", tmp_path, "--basetemp", tmp_path / "run")
     with subprocess.Popen(
-        [sys.executable, "-c", RUN, tmp_path],
+        [sys.executable, "-m", "pytest", *options, tmp_path / "test_run.py"],
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     ) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "started\n"
-        servers = psutil.Process(run.pid).children(recursive=True)
-        assert len(servers) >= 2
-        run.send_signal(signal.SIGKILL)
-    _ended, alive = psutil.wait_procs(servers, timeout=30)
+        while not list((tmp_path / "run").rglob("started")):
+            assert run.poll() is None, run.stdout and run.stdout.read()
+            time.sleep(0.05)
+        descendants = psutil.Process(run.pid).children(recursive=True)
+        assert len(descendants) >= 5  # two workers, a message server, a template and the service
+        run.kill()
+    _ended, alive = psutil.wait_procs(descendants, timeout=60)
     assert not alive
