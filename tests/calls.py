@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc.aio
 from google.rpc.status_pb2 import Status
-from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
+from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY  # pyright: ignore[reportAttributeAccessIssue]
 
 from prisma.common.v1.job_pb2 import GetJobRequest, Job
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
@@ -23,14 +23,14 @@ from tests import planted
 def reason(error: grpc.aio.AioRpcError) -> str:
     """The reason in an error's ErrorInfo; empty where it has none of ours."""
     for key, value in error.trailing_metadata() or ():
-        if key == GRPC_DETAILS_METADATA_KEY:
+        if key == GRPC_DETAILS_METADATA_KEY and isinstance(value, bytes):
             return reason_of(Status.FromString(value))
     return ""
 
 
 async def ended(jobs: Any, job: Job) -> Job:
     """The job once it has ended, however often what answers for it dies meanwhile."""
-    for _ in range(900):
+    for _ in range(4000):
         try:
             job = await jobs.GetJob(GetJobRequest(name=job.name))
             if job.state in TERMINAL:
@@ -41,14 +41,18 @@ async def ended(jobs: Any, job: Job) -> Job:
     raise AssertionError(f"the job did not end: {job}")
 
 
+def texts(count: int) -> list[dict[str, str]]:
+    """The documents that `fill` imports: of the sample, and the last one with planted secrets."""
+    return [*itertools.islice(sample.documents(), count - 1), planted.DOCUMENT]
+
+
 async def fill(embedder: Any, jobs: Any, count: int) -> None:
-    """A dataset `d` of `count` texts, of the sample but one, all embedded; called again with more, it grows."""
-    documents = [*itertools.islice(sample.documents(), count - 1), planted.DOCUMENT]
+    """A dataset `d` of `texts(count)`, all embedded; called again with more, it grows."""
     try:
         await embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
     except grpc.aio.AioRpcError as error:
         assert error.code() == grpc.StatusCode.ALREADY_EXISTS, error
-    await add(embedder, documents)
+    await add(embedder, texts(count))
     job = await ended(jobs, await embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name="datasets/d")))
     assert job.state == Job.STATE_SUCCEEDED, job
 

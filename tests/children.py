@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def tied(*command: str | Path) -> Sequence[str | Path]:
 
 
 @contextmanager
-def stopped_with_this_process(script: Path, folder: Path) -> Iterator[None]:
+def stopped_with_this_process(script: Path, folder: Path) -> Generator[None]:
     """Stops the server that a script keeps in a folder, and deletes the folder, at the end of the block or of this
     process, however it ends."""
     command = 'read -r _; "$1" stop "$2"; rm -rf "$2"'

@@ -17,6 +17,7 @@ GROUPS = {
     "tests/client/test_commands.py": "stack",
     "tests/client/test_readme.py": "stack",
     "tests/system/test_backup.py": "stack",
+    "tests/system/test_hostile_requests.py": "stack",
     "tests/system/test_one_encode.py": "stack",
     "tests/search/test_opensearch.py": "opensearch",
     "tests/system/test_demo.py::test_the_demo_runs_on_an_opensearch_cluster_too": "opensearch",

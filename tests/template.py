@@ -43,7 +43,7 @@ class Template:
         self._socket = ours.makefile("rw")
         with theirs:
             command = [sys.executable, "-P", "-m", __name__, module]
-            self._process = subprocess.Popen(command, stdin=theirs, env=_ENVIRONMENT)
+            self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=_ENVIRONMENT)
         ours.close()
 
     def fork(self, environment: Mapping[str, str], log: Path) -> ForkedProcess:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import httpx
 
-from tests.nats_server import NatsServer, free_port
+from tests.nats_server import NatsServer
+from tests.ports import free_ports
 from tests.process import ServiceProcess, start_all
 
 
 def test_scrapers_beyond_loopback_show_a_key(tmp_path: Path, nats_server: NatsServer) -> None:
     (tmp_path / "keys").write_text(f"scraper {hashlib.sha256(b'secret').hexdigest()}\n")
-    port = free_port()
+    port = free_ports(5)
     environment = {
         "PRISMA_NATS_URL": nats_server.url,
         "PRISMA_METRICS_LISTEN": f"0.0.0.0:{port}",

@@ -14,8 +14,7 @@ import pytest
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma.embedder.v1.resources_pb2 import Dataset
-from tests.nats_server import NatsServer
-from tests.ports import free_port
+from tests.nats_server import NatsServer, free_port
 from tests.process import ServiceProcess
 
 SECONDS = 20

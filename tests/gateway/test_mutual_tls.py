@@ -17,7 +17,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
-from tests.nats_server import NatsServer, free_port
+from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.process import ServiceProcess, start_all
 
 

@@ -18,8 +18,8 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
-from prisma_client.sample import documents as sample_documents
 from prisma_common import wire
+from tests import calls
 from tests.calls import reason
 from tests.interpreter.conftest import DATASET, RUN, Suite
 
@@ -190,7 +190,7 @@ async def test_a_run_is_drawn_and_exported_as_a_whole(suite: Suite) -> None:
     deleted = "datasets/d/documents/" + await _id_of(suite, row=3)
     await suite.embedder.DeleteDocument(embedder_pb2.DeleteDocumentRequest(name=deleted))
     parts = [part async for part in suite.interpreter.ExportActivations(pb2.ExportActivationsRequest(run=RUN))]
-    imported = [document for document, _ in zip(sample_documents(), range(600), strict=False)]
+    imported = calls.texts(600)
     lines = [json.loads(line) for line in b"".join(part.data for part in parts).decode().splitlines()]
     assert [line["row"] for line in lines] == [row for row in range(600) if row != 3]
     for line in lines:

@@ -33,7 +33,7 @@ def wait_until_indexed(data: Dataset) -> None:
         if status.current and len(status.streams) == 4:
             return
         time.sleep(0.1)
-    raise AssertionError(status)
+    raise AssertionError(data.index_status())
 
 
 @pytest.mark.timeout(600)
