@@ -34,7 +34,7 @@ from tests.trainer.conftest import DATASET, Suite
 
 RUN = "runs/r"
 SMALL = Config(expansion=2, k=8, batch_size=64, epochs=3)
-LONG = Config(expansion=8, k=16, batch_size=32, epochs=120)
+LONG = Config(expansion=8, k=16, batch_size=32, epochs=120, threads=1)
 
 
 async def created(suite: Suite, config: Config, run_id: str = "r") -> Run:
