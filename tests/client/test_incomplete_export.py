@@ -22,14 +22,18 @@ def answers(uncoded: int) -> list[Answer]:
 
 @pytest.mark.parametrize("kind", ["features", "activations"])
 def test_the_command_says_how_many_documents_are_missing(tmp_path: Path, kind: str) -> None:
-    for uncoded, told in ((0, ""), (1, "1 document has no codes yet and is left out"), (1200, "1,200 documents have")):
+    for uncoded, message in (
+        (0, ""),
+        (1, "1 document has no codes yet and is left out"),
+        (1200, "1,200 documents have"),
+    ):
         with scripted(answers(uncoded)) as gateway:
             environment = {**os.environ, "PRISMA_URL": gateway.url}
             command = [PRISMA, "export", "r", kind, str(tmp_path / "file")]
             ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert ended.returncode == 0, ended.stderr
-        assert told in ended.stderr
-        assert bool(ended.stderr) == bool(told)
+        assert message in ended.stderr
+        assert bool(ended.stderr) == bool(message)
         assert (tmp_path / "file").read_text().strip()
 
 
