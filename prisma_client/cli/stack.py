@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -232,12 +233,19 @@ def find_nats_server() -> str | None:
 
 
 def listens(address: str) -> bool:
-    """Whether something accepts connections on `host:port`."""
+    """Whether something accepts connections on `host:port`.
+
+    The system may give a connection to a port of this machine that same port, by which it is connected to itself
+    (RFC 9293, section 3.5). Nothing listens then, and the connection is reset, since its end would keep the port.
+    """
     try:
-        with socket.create_connection(addresses.host_and_port(address), timeout=1.0):
-            return True
+        with socket.create_connection(addresses.host_and_port(address), timeout=1.0) as connection:
+            if connection.getsockname() != connection.getpeername():
+                return True
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     except OSError:
-        return False
+        pass
+    return False
 
 
 async def _unless(interrupt: asyncio.Task[Any], work: Any) -> bool:

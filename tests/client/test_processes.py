@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from prisma_client.cli.processes import CHUNK_BYTES, FAILED_STARTS, Part, Reaper, StackError, Supervisor, relay
+from prisma_client.cli.stack import listens
 
 
 class Output:
@@ -140,6 +142,18 @@ async def main(lock):
 with open(sys.argv[1], "w") as lock:
     asyncio.run(main(lock))
 """
+
+
+def test_a_connection_to_itself_is_no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = socket.socket()
+    connection.bind(("127.0.0.1", 0))
+    port = connection.getsockname()[1]
+    connection.connect(("127.0.0.1", port))
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: connection)
+    assert not listens(f"127.0.0.1:{port}")
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
 
 
 def test_a_killed_stack_leaves_no_process(tmp_path: Path) -> None:
