@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import psutil
 import pytest
@@ -149,7 +150,7 @@ def test_a_connection_to_itself_is_no_listener(monkeypatch: pytest.MonkeyPatch) 
     connection.bind(("127.0.0.1", 0))
     port = connection.getsockname()[1]
     connection.connect(("127.0.0.1", port))
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: connection)
+    monkeypatch.setattr(socket, "create_connection", MagicMock(return_value=connection))
     assert not listens(f"127.0.0.1:{port}")
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
