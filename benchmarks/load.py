@@ -182,21 +182,12 @@ async def _soak(
         answers.milliseconds += minute.milliseconds
         answers.statuses += minute.statuses
         answers.seconds += minute.seconds
-        for service, process in _processes(installation).items():
-            sizes[service].append(process.memory_info().rss / 2**20)
+        for service, process in installation.processes.items():
+            sizes[service].append(psutil.Process(process.pid).memory_info().rss / 2**20)
     _report(record, f"{seconds / 60:.0f} minutes at {rate:.0f} requests/s", answers)
     for service, values in sizes.items():
         for metric, value in (("first", values[0]), ("middle", values[len(values) // 2]), ("last", values[-1])):
             record(f"resident memory of {service}", f"{metric} minute", value, "MiB")
-
-
-def _processes(installation: Installation) -> dict[str, psutil.Process]:
-    modules = {f"services.{service}" if service != "gateway" else service: service for service in SERVICES}
-    return {
-        modules[process.cmdline()[-1]]: process
-        for process in psutil.Process().children()
-        if process.status() != psutil.STATUS_ZOMBIE and process.cmdline() and process.cmdline()[-1] in modules
-    }
 
 
 def _report(record: Any, case: str, answers: Answers) -> None:

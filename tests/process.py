@@ -35,6 +35,11 @@ class ServiceProcess:
         }
         self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         start_all(self)
 

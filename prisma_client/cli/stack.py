@@ -117,6 +117,7 @@ class Stack:
         environment = {"PRISMA_LOG_FORMAT": "text", **os.environ, "PRISMA_DATA_DIR": str(self._data_dir)}
         if self._quiet:
             environment.setdefault("PRISMA_LOG_LEVEL", "warning")
+            environment.setdefault("PRISMA_AUDIT_LOG", "false")
         password = secrets.token_hex(16)
         yield self._message_server(password)
         if "PRISMA_API_KEYS_FILE" in environment:

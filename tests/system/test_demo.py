@@ -40,6 +40,7 @@ def test_the_demo_ends_with_a_labelled_searchable_sample_and_leaves_nothing_runn
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert "finds asyncio.tasks.wait_for" in ended.stdout
+        assert "[info" not in ended.stdout + ended.stderr
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
 
