@@ -43,6 +43,7 @@ from services.search.query import (
     SimilarSearch,
     StreamStatus,
 )
+from services.search.query_cache import QueryCache
 from services.search.ranking import Ranker, Ranking
 
 _Result = TypeVar("_Result")
@@ -96,6 +97,7 @@ class Search:
         """repair: called for a stream that turned out to be damaged. errors: why streams are not up to date."""
         self._index = index
         self._owners = owners
+        self._queries = QueryCache(owners)
         self._catalog = catalog
         self._repair = repair
         self._errors = errors
@@ -238,7 +240,7 @@ class Search:
         if plan.model is None:
             return None
         try:
-            vector = await self._owners.embed(plan.model, search.text)
+            vector = await self._queries.vector(plan.model, search.text)
         except PrismaError as error:
             if search.mode is not Mode.FULL_TEXT:
                 raise
@@ -260,7 +262,7 @@ class Search:
         if search.latents is not None or plan.run is None or vector is None:
             return search.latents
         try:
-            return await self._owners.encode(plan.run.name, vector)
+            return await self._queries.code(plan.run, vector)
         except PrismaError as error:
             if search.mode is Mode.SPARSE:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -302,9 +303,11 @@ async def test_a_query_that_means_nothing_ranks_nothing(stub: Any, data: Data) -
 
 
 async def test_owners_are_asked_only_for_what_is_not_known_here(stub: Any, owners: Owners, data: Data) -> None:
-    async def calls(mode: Any, run: str = "", **fields: Any) -> list[str]:
+    queries = (f"open file {number}" for number in itertools.count())
+
+    async def calls(mode: Any, run: str = "") -> list[str]:
         owners.calls.clear()
-        await stub.SearchDocuments(Request(parent="datasets/a", query="open file", mode=mode, run=run, **fields))
+        await stub.SearchDocuments(Request(parent="datasets/a", query=next(queries), mode=mode, run=run))
         return list(owners.calls)
 
     assert await calls(Request.MODE_FULL_TEXT) == []
@@ -321,6 +324,20 @@ async def test_owners_are_asked_only_for_what_is_not_known_here(stub: Any, owner
     owners.calls.clear()
     await error_of(stub.SearchDocuments(Request(parent="datasets/x", query="x")))
     assert owners.calls == ["GetDataset"]
+
+
+async def test_another_page_or_mode_of_a_query_asks_no_owner(stub: Any, owners: Owners, data: Data) -> None:
+    modes = (Request.MODE_SPARSE, Request.MODE_SEMANTIC, Request.MODE_HYBRID, Request.MODE_FULL_TEXT)
+    request = Request(parent="datasets/a", query="open file", mode=Request.MODE_SPARSE, run="runs/a", page_size=1)
+    owners.calls.clear()
+    first = await stub.SearchDocuments(request)
+    assert owners.calls == ["EmbedTexts", "Encode"]
+    for mode in modes:
+        page = await stub.SearchDocuments(Request(parent="datasets/a", query="open file", mode=mode, run="runs/a"))
+        assert page.query_features == first.query_features
+    request.page_token = first.next_page_token
+    assert (await stub.SearchDocuments(request)).hits
+    assert owners.calls == ["EmbedTexts", "Encode"]
 
 
 async def test_a_hint_reads_only_the_resource_that_it_names(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:
