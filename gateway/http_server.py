@@ -22,6 +22,9 @@ HEADER_SECONDS = 10.0
 BODY_SECONDS = 30.0
 MIN_BODY_BYTES = 4 << 10
 """A body must bring this many bytes in every BODY_SECONDS that the server waits for it."""
+IDLE_SECONDS = 75
+"""How long a connection may wait for another request: longer than clients keep theirs (httpx 5 s, browsers up to a
+minute), so that none ends just when it is used again."""
 MAX_CONNECTIONS = 4096
 BACKLOG = 1024
 
@@ -63,6 +66,7 @@ def http_server(application: ASGIApp, settings: GatewaySettings) -> HttpServer:
             proxy_headers=False,
             backlog=BACKLOG,
             limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=CLOSE_SECONDS,
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,

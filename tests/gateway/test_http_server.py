@@ -94,6 +94,17 @@ async def test_a_steady_sender_is_served_however_long_it_takes(port: int, monkey
     writer.close()
 
 
+async def test_a_connection_outlasts_a_pause_between_requests(port: int) -> None:
+    """Clients that close theirs after five seconds, as httpx does, must not meet a server that does so just then."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for seconds in (6.0, 0.0):
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(1) == b"1"
+        await asyncio.sleep(seconds)
+    writer.close()
+
+
 async def test_calls_beyond_a_limit_are_refused_with_a_time_to_wait() -> None:
     limit = CallLimit(total=3, per_caller=2)
     with limit.call("ada"), limit.call("ada"):
