@@ -27,6 +27,7 @@ from pathlib import Path
 import typer
 
 from prisma_client.cli import output
+from prisma_common.folders import files_below
 
 SERVICES = ("interpreter", "trainer", "embedder")
 """Services with data of their own, in the order of the backup: those that derive data first."""
@@ -273,7 +274,7 @@ def _database_error(source: Path, error: sqlite3.DatabaseError) -> Exception:
 
 def _stored_paths(blobs: Path, service: str) -> Iterator[str]:
     """Paths of the stored files, relative, with `/`; neither temporary files nor caches."""
-    for file in blobs.rglob("*"):
+    for file in files_below(blobs):
         path = file.relative_to(blobs).as_posix()
         if file.is_file() and not _TEMPORARY.fullmatch(file.name) and not _is_cache(path, service):
             yield path

@@ -25,6 +25,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, String, Table, Text, delete, insert, select
 
+from prisma_common.folders import files_below
 from services.chassis import logs
 from services.chassis.database import Database
 from services.chassis.dependency import Dependency
@@ -206,7 +207,7 @@ class Blobs:
         limit = time.time() - older_than_seconds
         old = {
             file.relative_to(self.folder).as_posix()
-            for file in self.folder.rglob("*")
+            for file in files_below(self.folder)
             if file.is_file() and _modified(file) < limit
         }
         if self._store is not None and self._prefix:  # without a prefix, objects may be another service's

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from prisma_common.folders import files_below
 from services.chassis import logs
 from services.chassis.startup import StartRefused
 
@@ -72,11 +73,11 @@ def _leftovers(folder: Path) -> Iterator[Path]:
     scratch = folder / SCRATCH
     if scratch.is_dir():
         yield from scratch.iterdir()
-    for path in folder.rglob("*"):
+    for path in files_below(folder):
         if scratch not in path.parents and path.is_file() and _TEMPORARY.fullmatch(path.name):
             yield path
 
 
 def files_in(folder: Path) -> Iterator[Path]:
     """The files of a folder and of all below it, without temporary ones."""
-    return (path for path in folder.rglob("*") if path.is_file() and not _TEMPORARY.fullmatch(path.name))
+    return (path for path in files_below(folder) if path.is_file() and not _TEMPORARY.fullmatch(path.name))

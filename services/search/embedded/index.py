@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from prisma_common.folders import files_below
 from prisma_common.wire import Codes
 from services.chassis.errors import PrismaError
 from services.search.backend import (
@@ -89,7 +90,7 @@ class EmbeddedIndex:
         return {path.name for path in self._folder.iterdir() if path.is_dir() and path.name != _TRASH}
 
     def size_bytes(self, uid: str) -> int:
-        return sum(_size(path) for path in (self._folder / uid).rglob("*"))
+        return sum(_size(path) for path in files_below(self._folder / uid))
 
     def delete(self, uid: str) -> None:
         with self._lock:
