@@ -276,7 +276,7 @@ def _stored_paths(blobs: Path, service: str) -> Iterator[str]:
     """Paths of the stored files, relative, with `/`; neither temporary files nor caches."""
     for file in files_below(blobs):
         path = file.relative_to(blobs).as_posix()
-        if file.is_file() and not _TEMPORARY.fullmatch(file.name) and not _is_cache(path, service):
+        if not _TEMPORARY.fullmatch(file.name) and not _is_cache(path, service):
             yield path
 
 

@@ -36,6 +36,7 @@ from services.chassis.moments import utc_now
 ORPHAN_SECONDS = 24 * 3600
 _CHUNK_BYTES = 1 << 20
 _RECORDS_AT_ONCE = 500
+_RETRY_SECONDS = 60.0
 _T = TypeVar("_T")
 
 _log = logs.get(__name__)
@@ -205,11 +206,7 @@ class Blobs:
         incomplete answer deletes data: read it in one transaction.
         """
         limit = time.time() - older_than_seconds
-        old = {
-            file.relative_to(self.folder).as_posix()
-            for file in files_below(self.folder)
-            if file.is_file() and _modified(file) < limit
-        }
+        old = {file.relative_to(self.folder).as_posix() for file in files_below(self.folder) if _modified(file) < limit}
         if self._store is not None and self._prefix:  # without a prefix, objects may be another service's
             old |= {path for path, modified in self._stored() if modified < limit}
         orphans = sorted(path for path in old if not _is_named(path, named))
@@ -464,15 +461,20 @@ class Scrubber:
 
     async def run(self) -> None:
         """Scrubs until cancelled; damage is logged, and shown by the status."""
-        if not self._last.exists():
-            self._last.touch()
         while True:
-            await asyncio.sleep(max(0.0, self._last.stat().st_mtime + self._every_seconds - time.time()))
-            self._last.touch()
             try:
+                await asyncio.sleep(self._seconds_left())
+                self._last.touch()
                 await self._scrub()
             except (OSError, PrismaError, BaseError) as error:
                 _log.warning("stored files cannot be checked; retried later", error=str(error))
+                await asyncio.sleep(min(self._every_seconds, _RETRY_SECONDS))
+
+    def _seconds_left(self) -> float:
+        """Until the next scrub; the first is due after a whole interval."""
+        if not self._last.exists():
+            self._last.touch()
+        return max(0.0, self._last.stat().st_mtime + self._every_seconds - time.time())
 
     async def _scrub(self) -> None:
         stop = threading.Event()

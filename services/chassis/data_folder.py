@@ -74,10 +74,10 @@ def _leftovers(folder: Path) -> Iterator[Path]:
     if scratch.is_dir():
         yield from scratch.iterdir()
     for path in files_below(folder):
-        if scratch not in path.parents and path.is_file() and _TEMPORARY.fullmatch(path.name):
+        if scratch not in path.parents and _TEMPORARY.fullmatch(path.name):
             yield path
 
 
 def files_in(folder: Path) -> Iterator[Path]:
     """The files of a folder and of all below it, without temporary ones."""
-    return (path for path in files_below(folder) if path.is_file() and not _TEMPORARY.fullmatch(path.name))
+    return (path for path in files_below(folder) if not _TEMPORARY.fullmatch(path.name))

@@ -147,7 +147,7 @@ class Database:
         """Gives space that deletions have freed back to the file system, in parts, so that writers get their turn.
 
         A file of an older version is first rewritten once, with all writers waiting. PostgreSQL does all this itself.
-        Raises DatabaseUnavailable, StorageFull, sqlite3.Error.
+        Raises DatabaseUnavailable, StorageFull, DBAPIError, sqlite3.Error.
         """
         if self.shared:
             return
@@ -354,7 +354,7 @@ async def reclaim_space_hourly(database: Database) -> None:
     while True:
         try:
             await asyncio.to_thread(database.reclaim_space)
-        except (PrismaError, sqlite3.Error) as error:
+        except (PrismaError, DBAPIError, sqlite3.Error) as error:
             _log.info("space of the database is reclaimed later", error=str(error))
         await asyncio.sleep(RECLAIM_SECONDS)
 

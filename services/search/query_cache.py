@@ -11,9 +11,9 @@ from services.search.backend import LatentQuery, Vectors
 from services.search.owners import Run
 
 SIZE = 1024
-"""Queries that are kept; of 1,024 numbers each, they take 4 MiB."""
-VECTOR_SECONDS = 60.0
-"""How long a vector is kept: a provider's model may be replaced under its name. A trained run never changes."""
+"""Queries that are kept; vectors of 1,024 numbers take 4 MiB."""
+SECONDS = 60.0
+"""How long a result is kept: a model may be replaced under its name, and a restored run be trained again."""
 
 _Value = TypeVar("_Value")
 
@@ -31,18 +31,16 @@ class QueryCache:
 
     def __init__(self, encoders: Encoders) -> None:
         self._encoders = encoders
-        self._vectors = _Latest[tuple[float, Vectors]]()
+        self._vectors = _Latest[Vectors]()
         self._codes = _Latest[LatentQuery]()
 
     async def vector(self, model: str, text: str) -> Vectors:
         """(d,) the vector of a text, read-only."""
-        now = time.monotonic()
-        entry = self._vectors.get((model, text))
-        if entry is not None and now - entry[0] < VECTOR_SECONDS:
-            return entry[1]
-        vector = (await self._encoders.embed(model, text)).copy()
-        vector.flags.writeable = False
-        self._vectors.put((model, text), (now, vector))
+        vector = self._vectors.get((model, text))
+        if vector is None:
+            vector = (await self._encoders.embed(model, text)).copy()
+            vector.flags.writeable = False
+            self._vectors.put((model, text), vector)
         return vector
 
     async def code(self, run: Run, vector: Vectors) -> LatentQuery:
@@ -56,19 +54,20 @@ class QueryCache:
 
 
 class _Latest(Generic[_Value]):
-    """The values used last, by key."""
+    """The SIZE values used last, by key, each for SECONDS."""
 
     def __init__(self) -> None:
-        self._values: OrderedDict[Hashable, _Value] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[float, _Value]] = OrderedDict()
 
     def get(self, key: Hashable) -> _Value | None:
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
+        moment, value = self._entries.get(key, (0.0, None))
+        if value is None or time.monotonic() - moment >= SECONDS:
+            return None
+        self._entries.move_to_end(key)
         return value
 
     def put(self, key: Hashable, value: _Value) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > SIZE:
-            self._values.popitem(last=False)
+        self._entries[key] = (time.monotonic(), value)
+        self._entries.move_to_end(key)
+        if len(self._entries) > SIZE:
+            self._entries.popitem(last=False)

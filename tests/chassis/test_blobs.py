@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 import time
@@ -232,6 +233,30 @@ async def test_the_scrubber_finds_damage_that_nothing_reads_and_the_status_names
     state = await status.state()
     assert "a/1" in state.message
     assert "restore them" in state.message
+
+
+async def test_a_scrubber_that_cannot_note_its_time_tries_again(
+    open_blobs: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its service would end with it."""
+    blobs = open_blobs()
+    attempts = 0
+
+    def refuse(_path: Path) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    scrubber = asyncio.create_task(Scrubber(blobs, every_seconds=0.01).run())
+    for _ in range(1000):
+        if attempts > 1:
+            break
+        await asyncio.sleep(0.01)
+    assert attempts > 1 and not scrubber.done()
+    scrubber.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scrubber
 
 
 def test_a_scrub_ends_early_when_its_process_stops(database: Database, open_blobs: Open) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from services.chassis.database import Database, DatabaseUnavailable, address_of
+from services.chassis.database import Database, DatabaseUnavailable, address_of, reclaim_space_hourly
 from services.chassis.errors import StorageFull
 from services.chassis.files import is_full_disk
 from services.chassis.startup import StartRefused
@@ -109,6 +110,17 @@ def test_a_full_sqlite_database_is_a_full_disk(counter: Database) -> None:
         connection.execute(text(f"PRAGMA max_page_count = {pages}"))
         connection.execute(text("CREATE TABLE large (value TEXT)"))
         connection.execute(text("INSERT INTO large VALUES (:value)"), {"value": "x" * 100_000})
+
+
+async def test_a_file_that_cannot_be_read_does_not_end_the_service_that_reclaims_its_space(tmp_path: Path) -> None:
+    (tmp_path / "d.db").write_bytes(b"no database" * 1000)
+    database = Database(f"sqlite:///{tmp_path}/d.db", tmp_path, service="test")
+    with pytest.raises(DBAPIError):
+        database.reclaim_space()
+    reclaiming = asyncio.create_task(reclaim_space_hourly(database))
+    await asyncio.wait([reclaiming], timeout=0.5)
+    assert not reclaiming.done()
+    reclaiming.cancel()
 
 
 @pytest.mark.parametrize("auto_vacuum", ["NONE", "INCREMENTAL"])

@@ -53,13 +53,13 @@ async def test_a_query_is_embedded_once_for_each_model() -> None:
     assert encoders.calls == ["builtin a", "builtin ab", "other a"]
 
 
-async def test_a_vector_is_kept_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_vectors_and_codes_are_kept_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     encoders = Encoders()
     cache = QueryCache(encoders)
-    await cache.vector("builtin", "a")
-    monkeypatch.setattr(query_cache, "VECTOR_SECONDS", 0.0)
-    await cache.vector("builtin", "a")
-    assert len(encoders.calls) == 2
+    for seconds in (60.0, 60.0, 0.0):
+        monkeypatch.setattr(query_cache, "SECONDS", seconds)
+        await cache.code(run("runs/r", "r"), await cache.vector("builtin", "a"))
+    assert encoders.calls == ["builtin a", "runs/r"] * 2
 
 
 async def test_a_code_is_that_of_its_run_even_if_another_takes_the_name() -> None:

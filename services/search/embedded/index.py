@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import shutil
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -248,6 +247,6 @@ class EmbeddedIndex:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size if os.path.isfile(path) else 0  # noqa: PTH113  # one call, no error when it goes
+        return path.stat().st_size
     except FileNotFoundError:
         return 0
