@@ -105,8 +105,13 @@ class IndexFollower:
                 _log.info("damaged streams are rebuilt later: %s", error.message)
 
     async def scrub(self) -> None:
-        """Verifies all stored files, and has damaged streams derived again."""
-        for stream in await in_thread(self._index.scrub):
+        """Verifies all stored files, and has damaged streams derived again. Errors are logged."""
+        try:
+            damaged = await in_thread(self._index.scrub)
+        except (OSError, PrismaError) as error:
+            _log.warning("the index cannot be checked; retried later: %s", error)
+            return
+        for stream in damaged:
             self.repair(stream)
 
     async def _look_up(
