@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from functools import partial
@@ -12,7 +13,8 @@ from grpc import aio
 
 from gateway import app
 from gateway.doors import Doors
-from gateway.http_server import http_server, listening_socket
+from gateway.http_server import http_server
+from gateway.listener import address_of, http_listener
 from gateway.local import LocalServices
 from gateway.overview import Overview
 from gateway.passthrough import Passthrough
@@ -33,8 +35,9 @@ def main() -> None:
     """Runs until SIGTERM."""
     settings = GatewaySettings()
     check_keys(settings)
+    listener = http_listener(settings, os.environ)
+    settings = settings.model_copy(update={"http_listen": address_of(listener)})
     refuse_open_listener(settings, settings.http_listen)
-    listener = listening_socket(settings.http_listen)
     run_service(SERVICE, settings, settings.gateway_listen, partial(_build, settings, listener))
 
 

@@ -1,22 +1,28 @@
-"""The HTTP listener: its socket, and clients that send too slowly to be served."""
+"""The HTTP server: an end that cuts no request, and clients that send too slowly to be served."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Generator
+from typing import cast
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from gateway.settings import GatewaySettings
-from prisma_common.addresses import host_and_port
-from services.chassis.startup import StartRefused
+from prisma_common.listening import BACKLOG
 
+DRAIN_SECONDS = 1.0
+"""How long a server that stops waits for another request on its open connections. The response closes them, so that no
+client is sending a request just when they end."""
 CLOSE_SECONDS = 3
+"""How long requests in progress may go on after that."""
 HEADER_SECONDS = 10.0
 """A connection must send a whole request header within this time."""
 BODY_SECONDS = 30.0
@@ -26,30 +32,6 @@ IDLE_SECONDS = 75
 """How long a connection may wait for another request: longer than clients keep theirs (httpx 5 s, browsers up to a
 minute), so that none ends just when it is used again."""
 MAX_CONNECTIONS = 4096
-BACKLOG = 1024
-
-
-def listening_socket(listen: str) -> socket.socket:
-    """A socket that listens on `host:port`. Raises StartRefused.
-
-    Its protocol is TCP by number, not 0: asyncio sets TCP_NODELAY only on accepted sockets that say so, and without it
-    each response waits 40 ms for the client's delayed acknowledgement.
-    """
-    try:
-        host, port = host_and_port(listen)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except (OSError, ValueError) as error:
-        raise StartRefused(
-            f"the gateway cannot listen on {listen}: {error}. Is another one running? "
-            "PRISMA_HTTP_LISTEN sets another address."
-        ) from error
-    return listener
 
 
 def http_server(application: ASGIApp, settings: GatewaySettings) -> HttpServer:
@@ -83,13 +65,27 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def serve_on(self, listener: socket.socket) -> None:
-        """Serves until cancelled; then requests in progress get CLOSE_SECONDS."""
+        """Serves until cancelled; then open connections get DRAIN_SECONDS, and requests in progress CLOSE_SECONDS."""
         serving = asyncio.create_task(self.serve(sockets=[listener]))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
             self.should_exit = True
             await serving
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts no more connections; ends the open ones, those with their next response first."""
+        for server in self.servers:
+            server.close()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, CLOSE_HEADER]
+        for connection in state.connections:
+            assert isinstance(connection, PatientProtocol)
+            connection.close_with_response()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while state.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - connections end
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
 
 class PatientProtocol(H11Protocol):
@@ -118,6 +114,17 @@ class PatientProtocol(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
+
+    def close_with_response(self) -> None:
+        """Ends the connection with the response in progress, and says so to the client if its header is still to come.
+
+        Without a request in progress the connection stays open.
+        """
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            cycle.keep_alive = False
+            if not cycle.response_started:
+                cycle.default_headers = [*cycle.default_headers, CLOSE_HEADER]
 
     @property
     def _waits_for_header(self) -> bool:

@@ -15,6 +15,8 @@ class GatewaySettings(ChassisSettings):
     """`host:port` for gRPC: all services, jobs, health."""
     http_listen: str = addresses.HTTP
     """`host:port` for HTTP: the API and the page."""
+    http_listen_fd: int | None = Field(default=None, ge=0)
+    """Descriptor of a socket that listens already, which this process was started with, instead of http_listen."""
     max_body_bytes: int = Field(default=16 << 20, gt=0)
     """Size limit of a request's body, in bytes; imported files have no limit here."""
     trust_forwarded: bool = False

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.children import tied
@@ -18,9 +18,12 @@ ROOT = Path(__file__).parents[1]
 
 
 class ServiceProcess:
-    """One service on a free port; its data outlives `kill`."""
+    """One service on a free port; its data outlives `kill`. descriptors: open files that its process inherits."""
 
-    def __init__(self, service: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, service: str, folder: Path, environment: Mapping[str, str], *, descriptors: Sequence[int] = ()
+    ) -> None:
+        self._descriptors = descriptors
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._module = "gateway" if service == "gateway" else f"services.{service}"
@@ -45,10 +48,11 @@ class ServiceProcess:
 
     def prepare(self) -> None:
         """Begins what the first start of a service needs."""
-        template(self._module)
+        if not self._descriptors:
+            template(self._module)
 
     def launch(self) -> None:
-        if (origin := template(self._module)) is not None:
+        if not self._descriptors and (origin := template(self._module)) is not None:
             self._process = origin.fork(self.environment, self.log)
             return
         with self.log.open("ab") as log:
@@ -58,6 +62,7 @@ class ServiceProcess:
                 stdout=log,
                 stderr=log,
                 cwd=self.log.parent,
+                pass_fds=self._descriptors,
             )
 
     def wait_until_listening(self) -> None:

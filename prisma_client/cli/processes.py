@@ -30,12 +30,14 @@ class StackError(Exception):
 
 @dataclass(eq=False)
 class Part:
-    """One process of the stack. is_shown: whether a line of its output is printed."""
+    """One process of the stack. is_shown: whether a line of its output is printed. descriptors: open files that each of
+    its processes inherits."""
 
     name: str
     command: Sequence[str | Path]
     environment: Mapping[str, str]
     is_shown: Callable[[bytes], bool] = lambda _line: True
+    descriptors: Sequence[int] = ()
     process: asyncio.subprocess.Process | None = None
     healthy: bool = False
     failed_starts: int = field(default=0)
@@ -172,6 +174,7 @@ class Supervisor:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=write_end,
                     stderr=write_end,
+                    pass_fds=part.descriptors,
                     start_new_session=True,  # Ctrl-C reaches only the stack, which stops its parts in order
                 )
             finally:

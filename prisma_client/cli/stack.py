@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,11 +22,14 @@ import typer
 
 from prisma_client.cli.processes import Part, Reaper, StackError, Supervisor
 from prisma_common import addresses
+from prisma_common.listening import listening_socket
 
 LOCK = "stack.lock"
 """Locked by the stack that runs on a data folder; holds its process id."""
 START_SECONDS_VARIABLE = "PRISMA_START_SECONDS"
 """Limits how long `prisma up` waits for its processes, in seconds. Unset: as long as they run."""
+HTTP_DESCRIPTOR_VARIABLE = "PRISMA_HTTP_LISTEN_FD"
+"""Tells the gateway which of its descriptors is the socket for HTTP."""
 REPORT_SECONDS = 10.0
 DOWN_SECONDS = 60.0
 MISSING_SERVER = (
@@ -52,6 +55,7 @@ class Stack:
         self._lock: IO[str] | None = None
         self._reaper: Reaper | None = None
         self._supervisor: Supervisor | None = None
+        self._listener: socket.socket | None = None
         self.addresses = configured_addresses()
         self.http = self.addresses["http"]
 
@@ -66,6 +70,7 @@ class Stack:
         self._lock = self._take_lock()
         for name, address in self.addresses.items():
             await _check_free(name, address)
+        self._listener = _listener(self.http)
         self._reaper = Reaper(self._lock)
         self._supervisor = Supervisor(self._reaper, _write)
         self._parts = list(self._configure())
@@ -90,6 +95,8 @@ class Stack:
 
     async def stop(self) -> None:
         """Stops all processes in order, and releases the data folder."""
+        if self._listener is not None:
+            self._listener.close()
         if self._supervisor is not None:
             await self._supervisor.stop()
         if self._reaper is not None:
@@ -128,8 +135,17 @@ class Stack:
             environment[addresses.listen_variable(name)] = self.addresses[name]
         environment[addresses.listen_variable("http")] = self.http
         for name in addresses.PROCESSES:
-            module = name if name == "gateway" else f"services.{name}"
-            yield Part(name, [sys.executable, "-P", "-m", module], environment)
+            if name != "gateway":
+                yield Part(name, [sys.executable, "-P", "-m", f"services.{name}"], environment)
+        yield self._gateway(environment)
+
+    def _gateway(self, environment: Mapping[str, str]) -> Part:
+        """The gateway, with the stack's socket for HTTP: connections wait in its backlog while the gateway restarts."""
+        assert self._listener is not None
+        descriptor = self._listener.fileno()
+        environment = {**environment, HTTP_DESCRIPTOR_VARIABLE: str(descriptor)}
+        command = [sys.executable, "-P", "-m", "gateway"]
+        return Part("gateway", command, environment, descriptors=[descriptor])
 
     def _message_server(self, password: str) -> Part:
         """NATS, with a password for this start that only the stack's own processes know."""
@@ -296,6 +312,14 @@ async def _check_free(name: str, address: str) -> None:
     if await asyncio.to_thread(listens, address):
         variable = addresses.listen_variable(name)
         raise StackError(f"something already listens on {address}; set {variable} to another address")
+
+
+def _listener(address: str) -> socket.socket:
+    try:
+        return listening_socket(address)
+    except (OSError, ValueError) as error:
+        variable = addresses.listen_variable("http")
+        raise StackError(f"cannot listen on {address}: {error}; set {variable} to another address") from error
 
 
 async def _check_health(address: str) -> None:

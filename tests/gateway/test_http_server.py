@@ -1,11 +1,11 @@
-"""The HTTP listener: options of its sockets, slow senders, limits, forms that were cut."""
+"""The HTTP server: its end, slow senders, limits, forms that were cut."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,9 @@ from starlette.routing import Route
 from gateway import http_server
 from gateway.settings import GatewaySettings
 from gateway.uploads import Upload
+from prisma_common.listening import listening_socket
 from services.chassis.errors import InvalidArgument, TooManyRequests
 from services.chassis.limits import CallLimit
-from services.chassis.startup import StartRefused
 
 CUT_FORM = b'--B\r\nContent-Disposition: form-data; name="file"; filename="x.jsonl"\r\n\r\n{"id": "a", "text": "one"}\n'
 
@@ -28,37 +28,60 @@ async def read_body(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(len(await request.body())))
 
 
+@dataclass(frozen=True)
+class Serving:
+    """A server that counts the bytes of bodies, and the task that it ends with."""
+
+    port: int
+    task: asyncio.Task[None]
+
+
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
-    """A server that counts the bytes of bodies."""
-    listener = http_server.listening_socket("127.0.0.1:0")
+async def serving() -> AsyncIterator[Serving]:
+    listener = listening_socket("127.0.0.1:0")
     server = http_server.http_server(Starlette(routes=[Route("/", read_body, methods=["POST"])]), GatewaySettings())
-    serving = asyncio.create_task(server.serve_on(listener))
-    yield listener.getsockname()[1]
-    serving.cancel()
+    task = asyncio.create_task(server.serve_on(listener))
+    yield Serving(listener.getsockname()[1], task)
+    task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await serving
+        await task
 
 
-async def test_responses_are_not_delayed_by_nagles_algorithm() -> None:
-    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+@pytest.fixture
+def port(serving: Serving) -> int:
+    """Of the server."""
+    return serving.port
 
-    async def on_connection(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+ONE_BYTE = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
+"""A request whose body, a byte, is still to come."""
+
+
+async def header_of(reader: asyncio.StreamReader) -> bytes:
+    """The header of a response; its body is read too, and is `1`."""
+    header = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    assert header.startswith(b"HTTP/1.1 200")
+    assert await reader.readexactly(1) == b"1"
+    return header.lower()
+
+
+async def test_a_server_that_stops_ends_connections_with_a_response_that_says_so(serving: Serving) -> None:
+    """One that is idle when the stop begins, and one with a request in progress."""
+    idle, in_progress = [await asyncio.open_connection("127.0.0.1", serving.port) for _ in range(2)]
+    idle[1].write(ONE_BYTE + b"x")
+    assert b"connection: close" not in await header_of(idle[0])
+    in_progress[1].write(ONE_BYTE)
+    serving.task.cancel()
+    header = b""
+    while b"connection: close" not in header:  # the server notices the stop within a tenth of a second
+        idle[1].write(ONE_BYTE + b"x")
+        header = await header_of(idle[0])
+    in_progress[1].write(b"x")
+    assert b"connection: close" in await header_of(in_progress[0])
+    for reader, writer in (idle, in_progress):
+        assert await asyncio.wait_for(reader.read(), 20) == b""
         writer.close()
-
-    listener = http_server.listening_socket("127.0.0.1:0")
-    server = await asyncio.start_server(on_connection, sock=listener)
-    _, writer = await asyncio.open_connection(*listener.getsockname())
-    assert await asyncio.wait_for(accepted, 20) == 1
-    writer.close()
-    server.close()
-
-
-def test_an_address_in_use_refuses_the_start_in_words() -> None:
-    listener = http_server.listening_socket("127.0.0.1:0")
-    with listener, pytest.raises(StartRefused, match="PRISMA_HTTP_LISTEN"):
-        http_server.listening_socket(f"127.0.0.1:{listener.getsockname()[1]}")
+    await asyncio.wait([serving.task])
 
 
 @pytest.mark.parametrize(
@@ -98,9 +121,8 @@ async def test_a_connection_outlasts_a_pause_between_requests(port: int) -> None
     """Clients that close theirs after five seconds, as httpx does, must not meet a server that does so just then."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for seconds in (6.0, 0.0):
-        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
-        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).startswith(b"HTTP/1.1 200")
-        assert await reader.readexactly(1) == b"1"
+        writer.write(ONE_BYTE + b"x")
+        await header_of(reader)
         await asyncio.sleep(seconds)
     writer.close()
 

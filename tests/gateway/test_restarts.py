@@ -10,14 +10,17 @@ import grpc.aio
 import httpx
 import pytest
 
+from gateway.listener import address_of
 from prisma.common.v1 import job_pb2, job_pb2_grpc
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
+from prisma_common.listening import listening_socket
 from services.chassis import channels
 from services.chassis.settings import ChassisSettings
 from tests.nats_server import NatsServer
 from tests.ports import free_port
 from tests.process import ServiceProcess, start_all
+from tests.readers import reading
 
 CLIENTS = 8
 
@@ -63,6 +66,24 @@ async def test_a_restart_fails_no_request(gateway: tuple[httpx.AsyncClient, Serv
     stop.set()
     await asyncio.gather(*readers)
     assert set(statuses) == {200}, {status: statuses.count(status) for status in set(statuses)}
+
+
+async def test_a_restart_of_the_gateway_fails_no_request_of_clients_that_send_none_again(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """With kept connections: what supervises the gateway keeps its socket for HTTP open."""
+    common = {"PRISMA_NATS_URL": nats_server.url}
+    embedder = ServiceProcess("embedder", tmp_path, common)
+    with listening_socket("127.0.0.1:0") as listener:
+        own = {"PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_HTTP_LISTEN_FD": str(listener.fileno())}
+        gateway = ServiceProcess("gateway", tmp_path, {**common, **own}, descriptors=[listener.fileno()])
+        start_all(embedder, gateway)
+        async with reading(f"http://{address_of(listener)}") as statuses:
+            await asyncio.to_thread(gateway.stop)
+            await asyncio.to_thread(gateway.start)
+        assert set(statuses) == {"200"}, statuses
+    gateway.kill()
+    embedder.kill()
 
 
 async def test_a_service_that_stays_away_is_reported_within_the_callers_deadline() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import time
 import urllib.request
@@ -12,7 +13,19 @@ import pytest
 
 from tests.children import tied
 from tests.ports import free_ports
+from tests.readers import reading
 from tests.stack import NAMES, PRISMA, environment, processes
+
+
+async def restart_the_gateway(stack: int, url: str, headers: dict[str, str]) -> None:
+    """Fails no request of clients that send none again, though nothing else listens for HTTP."""
+    async with reading(url, headers) as statuses:
+        gateway = processes(stack)["gateway"]
+        gateway.terminate()
+        await asyncio.to_thread(gateway.wait)
+        while "gateway" not in processes(stack):  # noqa: ASYNC110 - another process is waited for
+            await asyncio.sleep(0.1)
+    assert set(statuses) == {"200"}, statuses
 
 
 @pytest.mark.timeout(300)
@@ -40,6 +53,7 @@ def test_processes_are_restarted_and_none_outlives_the_stack(tmp_path: Path) -> 
         request = urllib.request.Request(f"{settings['PRISMA_URL']}/v1/datasets", headers=headers)
         with urllib.request.urlopen(request) as response:  # the gateway's calls carry a key that the stack made
             assert response.status == 200
+        asyncio.run(restart_the_gateway(stack.pid, settings["PRISMA_URL"], headers))
         first = processes(stack.pid)
         assert set(first) == set(NAMES)
         for process in first.values():
