@@ -9,7 +9,7 @@ import grpc
 from grpc import aio
 
 from prisma_common import contract
-from services.chassis.channels import translate
+from services.chassis.channels import Ending, translate
 
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
@@ -37,11 +37,12 @@ class Passthrough(grpc.GenericRpcHandler):
 
         async def pass_on(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
             call: Any = channel.stream_stream(method)(requests, timeout=context.time_remaining())
+            ending = Ending(call)
             try:
                 async for response in call:
                     yield response
             except aio.AioRpcError as error:
-                raise translate(error, name) from error
+                raise translate(await ending.error(error), name) from error
             finally:
                 call.cancel()
 

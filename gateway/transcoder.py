@@ -25,6 +25,7 @@ from prisma_common import contract
 from prisma_common.keys import Scope
 from services.chassis import audit
 from services.chassis.auth import Caller
+from services.chassis.channels import Ending
 from services.chassis.errors import Code, DeadlineExceeded, InvalidArgument, PermissionDenied, PrismaError
 
 DEFAULT_SECONDS = 120.0
@@ -158,11 +159,12 @@ class Transcoder:
                 raise
 
         response = self._rpc(call)(messages(), timeout=call.seconds)
+        ending = Ending(response)
         try:
             message = await answer_or_drop(call.request, response, response, body_read)
         except aio.AioRpcError as error:
             await _drain(call.request)
-            raise failures[0] if failures else problems.of_call(error, call.service) from error
+            raise failures[0] if failures else problems.of_call(await ending.error(error), call.service) from error
         except asyncio.CancelledError:
             if failures:  # grpc cancels a call whose messages raise
                 await _drain(call.request)

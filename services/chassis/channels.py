@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import grpc
@@ -44,6 +44,9 @@ CONNECTION_AGE_MS = 30 * 60_000
 CONNECTION_GRACE_MS = 24 * 3600_000
 """… for up to this time: a watched training may take hours."""
 HANDSHAKE_MS = 10_000
+_STATUS_SECONDS = 5.0
+_UNSENT = "Internal error from Core"
+"""What grpc.aio says of a call whose message it could not send."""
 
 _SHARED_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -128,6 +131,46 @@ class Reachability:
                     await self._channel.wait_for_state_change(state)
             except TimeoutError:
                 continue
+
+
+class Ending:
+    """The status with which a call that sends a stream of messages ends.
+
+    Where a service refuses a call that still sends, grpc.aio reports the message that it could not send (INTERNAL),
+    before the service's status or in its place. It calls the callbacks for both.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._error: aio.AioRpcError | None = None
+        self._received = asyncio.Event()
+        call.add_done_callback(self._receive)
+
+    async def error(self, reported: aio.AioRpcError) -> aio.AioRpcError:
+        """The service's own error, after the call has failed with `reported`."""
+        if reported.details() != _UNSENT:
+            return reported
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STATUS_SECONDS):
+                await self._received.wait()
+        return self._error or reported
+
+    def _receive(self, call: Any) -> None:
+        if _result(call.details()) == _UNSENT:
+            return
+        trailing_metadata = _result(call.trailing_metadata())
+        self._error = aio.AioRpcError(
+            _result(call.code()), aio.Metadata(), trailing_metadata, details=_result(call.details())
+        )
+        self._received.set()
+
+
+def _result(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns that does not wait, as those of a call that has ended."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("the call has not ended")
 
 
 async def pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncGenerator[Any]:
