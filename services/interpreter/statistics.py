@@ -1,19 +1,18 @@
 """What the latents of a run do, from one pass over its codes.
 
 `Accumulator.add` takes CSR blocks as they arrive. It counts co-activations at once and spools every activation into
-one temporary file for each range of latents; `finish` then reads range after range, each small enough for memory.
+temporary files for each range of latents; `finish` then reads range after range, each small enough for memory.
 So the codes are read once, memory stays bounded by the largest range, and all numbers are exact: nothing is
 rescaled, sampled or estimated before the maximum is known.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from scipy import sparse
 from prisma_common.wire import Codes
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.neighbors import Neighbors, decoder_neighbors, jaccard_neighbors
+from services.interpreter.spool import Spool
 
 BIN_COUNT = 100
 """Bins of a histogram, of equal width from 0 to the latent's maximum; a bin holds its upper edge."""
@@ -36,9 +36,6 @@ NEIGHBOR_COUNT = 10
 
 NO_ROW = np.uint64(2**64 - 1)
 """Fills the table after the last row."""
-
-_ENTRY = np.dtype([("latent", "<u4"), ("value", "<f4"), ("row", "<u8")])
-_RANGE_COUNT = 16
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.uint64]
@@ -87,15 +84,10 @@ class Accumulator:
     """Takes codes block by block. Use as a context manager: the spool is deleted when it exits."""
 
     def __init__(self, latent_count: int, folder: Path | None = None) -> None:
-        """`latent_count` is n; `folder` is where the spool goes (16 bytes for each activation)."""
+        """`latent_count` is n; `folder` is where the spool goes."""
         self.latent_count = latent_count
-        self._spool = tempfile.TemporaryDirectory(prefix="statistics-", dir=folder)
-        self._width = max(1, -(-latent_count // _RANGE_COUNT))
-        self._files: list[BinaryIO] = [
-            (Path(self._spool.name) / f"{start}").open("w+b") for start in range(0, latent_count, self._width)
-        ]
+        self._spool = Spool(latent_count, folder)
         self._cooccurrence = Cooccurrence(latent_count)
-        self._rows: list[Rows] = []
 
     def __enter__(self) -> Self:
         return self
@@ -103,21 +95,12 @@ class Accumulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for file in self._files:
-            file.close()
-        self._spool.cleanup()
+        self._spool.__exit__(kind, error, traceback)
 
     def add(self, codes: Codes) -> None:
         """Counts a block of codes. No row comes twice."""
-        counts = np.diff(codes.indptr.astype(np.int64))
-        entries = np.empty(len(codes.indices), dtype=_ENTRY)
-        entries["latent"], entries["value"] = codes.indices, codes.values
-        entries["row"] = np.repeat(codes.rows, counts)
-        ranges = codes.indices // self._width
-        for number in np.unique(ranges):
-            self._files[int(number)].write(entries[ranges == number].tobytes())
+        self._spool.add(codes)
         self._cooccurrence.add(codes.indptr, codes.indices)
-        self._rows.append(codes.rows.copy())
 
     def finish(
         self, decoder: NDArray[np.float32], *, seed: int = 0, progress: Callable[[int], None] = lambda _: None
@@ -129,17 +112,17 @@ class Accumulator:
         progress: called with the number of latents that are done; what it raises ends the computation.
         """
         n = self.latent_count
-        every_row = np.sort(np.concatenate(self._rows)) if self._rows else np.empty(0, np.uint64)
+        every_row = np.sort(self._spool.rows())
         tables = _Tables.empty(n)
-        for start, entries in self._ranges():
-            stop = min(start + self._width, n)
+        for start, entries in self._spool.ranges():
+            stop = min(start + self._spool.width, n)
             _summarise(entries, start, stop, tables)
             progress(stop // 2)
         cooccurrence = self._cooccurrence.matrix()
         closest = decoder_neighbors(decoder, NEIGHBOR_COUNT)
         negatives = _Negatives(tables.top_rows, closest, every_row, seed)
-        for start, entries in self._ranges():
-            stop = min(start + self._width, n)
+        for start, entries in self._spool.ranges():
+            stop = min(start + self._spool.width, n)
             negatives.pick(entries, start, stop)
             progress((n + stop) // 2)
         return Statistics(
@@ -158,13 +141,6 @@ class Accumulator:
             coactive=jaccard_neighbors(cooccurrence, NEIGHBOR_COUNT),
             cooccurrence=cooccurrence,
         )
-
-    def _ranges(self) -> Iterator[tuple[int, NDArray[np.void]]]:
-        """(first latent, its range's entries by latent, the strongest first, ties to the lower row)."""
-        for number, file in enumerate(self._files):
-            file.flush()
-            entries = np.fromfile(file.name, dtype=_ENTRY)
-            yield number * self._width, entries[np.lexsort((entries["row"], -entries["value"], entries["latent"]))]
 
 
 @dataclass(frozen=True)

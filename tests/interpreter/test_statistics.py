@@ -11,6 +11,7 @@ from scipy import sparse
 
 from prisma_common.wire import Codes
 from services.interpreter.neighbors import decoder_neighbors
+from services.interpreter.spool import Spool
 from services.interpreter.statistics import (
     BIN_COUNT,
     NEIGHBOR_COUNT,
@@ -133,7 +134,7 @@ def test_neighbours_equal_the_dense_reference(case: tuple[np.ndarray, np.ndarray
 
 
 def test_variance_keeps_its_digits_where_the_mean_is_large() -> None:
-    values = np.float32(4096) + np.tile(np.float32([0.0, 0.0009765625]), 5000)
+    values = np.float32(4096) + np.tile(np.array([0.0, 0.0009765625], np.float32), 5000)
     codes = values[:, None].astype(np.float32)
     result = accumulate(codes, np.arange(len(codes), dtype=np.uint64), [1, 5000], np.ones((1, 3), np.float32))
     assert result.variance[0] == pytest.approx(np.var(codes[:, 0].astype(np.float64)), rel=1e-9)
@@ -162,3 +163,17 @@ def test_the_spool_goes_with_the_accumulator(tmp_path: Path) -> None:
         accumulator.add(Codes(row, indptr, np.array([2], np.uint32), np.array([1], np.float32), latent_count=4))
         assert any(tmp_path.iterdir())
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("n", "bytes_for_each"), [(64, 5), (4096, 5), (8192, 6), (65536, 6)])
+def test_an_activation_takes_a_few_bytes_on_disk(tmp_path: Path, n: int, bytes_for_each: int) -> None:
+    random, row_count, k = np.random.default_rng(0), 200, 32
+    indices = np.concatenate([np.sort(random.choice(n, k, replace=False)) for _ in range(row_count)])
+    indptr = np.arange(0, row_count * k + 1, k, dtype=np.uint32)
+    rows, values = np.arange(row_count, dtype=np.uint64), random.random(row_count * k, np.float32)
+    with Spool(n, tmp_path) as spool:
+        spool.add(Codes(rows, indptr, indices.astype(np.uint32), values, latent_count=n))
+        entries = np.concatenate([entries for _, entries in spool.ranges()])
+        byte_count = sum(file.stat().st_size for file in tmp_path.rglob("*.*"))
+    assert byte_count <= row_count * (k * bytes_for_each + 32)
+    assert len(entries) == row_count * k
