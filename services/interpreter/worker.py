@@ -19,12 +19,14 @@ from prisma.interpreter.v1.interpreter_service_pb2 import (
 )
 from prisma_common import names
 from services.chassis.blobs import Blob, Blobs
+from services.chassis.errors import Unavailable
 from services.chassis.events import Events
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.chassis.names import new_uid
 from services.chassis.threads import in_thread
 from services.interpreter import families, requests, statistics_files
+from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features, Order
 from services.interpreter.job_starter import SERVICE
@@ -128,8 +130,15 @@ class InterpreterJobs:
         await self._events.publish(names.FAMILIES_CHANGED, features.run.name)
 
     async def _features(self, run_name: str, context: JobContext) -> Features:
-        """A run's features; where it was trained a moment ago, their statistics are computed first."""
-        features = await self._cache.features_of(await self._cache.run(run_name))
+        """A run's features; where it was trained a moment ago, their statistics are computed first.
+
+        Raises Unavailable, for which the job waits, while damaged statistics are computed again.
+        """
+        try:
+            features = await self._cache.features_of(await self._cache.run(run_name))
+        except StatisticsDamaged as damage:
+            message = f"the statistics of {run_name} are damaged and are being computed again"
+            raise Unavailable(message, metadata={"service": SERVICE}) from damage
         if features is None:
             await self.statistics(ComputeStatisticsRequest(run=run_name), context)
             features = await self._cache.features(run_name)

@@ -7,11 +7,15 @@ import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from prisma.interpreter.v1.interpreter_service_pb2 import ComputeStatisticsRequest, LabelFeaturesRequest
+from prisma.interpreter.v1.interpreter_service_pb2 import (
+    BuildFamiliesRequest,
+    ComputeStatisticsRequest,
+    LabelFeaturesRequest,
+)
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
@@ -228,6 +232,22 @@ async def test_damaged_statistics_are_told_and_computed_again(interpreter: Inter
     assert interpreter.starter.requested == [attempt]
     await run_statistics(interpreter)
     assert (await interpreter.cache.features("runs/r")).count == LATENTS
+
+
+@pytest.mark.parametrize("kind", ["label", "families"])
+async def test_a_job_waits_while_damaged_statistics_are_computed_again(interpreter: Interpreter, kind: str) -> None:
+    await run_statistics(interpreter)
+    ((uid, attempt),) = interpreter.store.statistics_folders()
+    (interpreter.blobs.folder / statistics_files.folder_of(uid, attempt) / "density.npy").unlink()
+    work = {
+        "label": lambda: interpreter.jobs.label(LABELS, cast("Any", Context())),
+        "families": lambda: interpreter.jobs.families(BuildFamiliesRequest(run="runs/r"), cast("Any", Context())),
+    }[kind]
+    with pytest.raises(Unavailable, match="computed again"):
+        await work()
+    assert interpreter.starter.requested == [attempt]
+    await run_statistics(interpreter)
+    await work()
 
 
 async def test_damage_that_a_scrub_finds_is_computed_again(interpreter: Interpreter) -> None:
