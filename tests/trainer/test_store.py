@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, insert, select, text
 
 import services.trainer
 from prisma_common.wire import Codes
@@ -22,11 +23,11 @@ from services.trainer.code_index import CodeSelection, Follower
 from services.trainer.encoding import CodeWriter
 from services.trainer.errors import RunExists, RunNotFound
 from services.trainer.recipes import Recipe
-from services.trainer.runs import NewRun, Run, Selection, Source
+from services.trainer.runs import Coverage, NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.store import NewCodes, Store, TrainingResult
-from services.trainer.tables import BLOBS
+from services.trainer.tables import BLOBS, CODE_SHARDS, METRICS, RUNS
 from tests.chassis.test_migrations import create_old, open_database
 
 SOURCE = Source(dataset="datasets/d", dataset_uid="u", embedding_model="builtin/x", dimension=4)
@@ -151,7 +152,7 @@ def test_of_two_attempts_that_end_at_once_one_is_the_runs(store: Store, blobs: B
     run = begin(store, store.create(new_run("r")))
     results = [TrainingResult(attempt=f"{run.folder}/{name}", shards=[], dead_count=0, blobs=[]) for name in "ab"]
     with ThreadPoolExecutor() as threads:
-        committed = list(threads.map(lambda result: store.commit(run, result), results))
+        committed = [attempt.result() for attempt in [threads.submit(store.commit, run, result) for result in results]]
     assert committed[0].attempt == committed[1].attempt
     assert {other.revision for other in committed} == {2}
 
@@ -271,3 +272,55 @@ def test_metrics_of_a_step_that_is_trained_again_are_the_later_ones(store: Store
     assert latest["loss"] == 3.0
     [listed] = store.runs(None, 10, [], show_deleted=False)
     assert listed == store.run("r")
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+@pytest.mark.parametrize("count", [10, 3000])
+def test_no_query_of_a_run_reads_a_whole_table(tmp_path: Path, count: int, analysed: bool) -> None:
+    """`count` other runs, metrics and files of codes. Of SQLite: others scan small tables."""
+    database = Database(f"sqlite:///{tmp_path}/trainer.db", Path(services.trainer.__file__).parent / "migrations")
+    database.migrate()
+    blobs = Blobs(tmp_path / "blobs", records=Records(database, BLOBS))
+    store = Store(database, blobs)
+    run = trained(store, blobs)
+    fill(database, run, count)
+    if analysed:
+        with database.write() as connection:
+            connection.execute(text("ANALYZE"))
+    plans: list[str] = []
+
+    def plan(_connection: object, cursor: Any, statement: str, parameters: object, *_rest: object) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(f"{row[3]}  ({statement})" for row in cursor.fetchall())
+
+    engine = database._engine  # pyright: ignore[reportPrivateUsage]
+    event.listen(engine, "before_cursor_execute", plan)
+    store.answered(call("one"))
+    store.run("r")
+    store.weights("r")
+    store.change("r", uid=run.uid, tags=["tag"])
+    store.add_metrics(run.uid, {"step": 1, "loss": 0.5})
+    store.metrics(run.uid, 0)
+    store.code_index(run)
+    store.note_embedded(run, 10)
+    store.note_coded(run, Coverage(revision=3, history="h"))
+    store.commit_codes(run, follow(run, blobs, rows=[10], deleted=[(0, 1)], name="b"))
+    event.remove(engine, "before_cursor_execute", plan)
+    database.close()
+    assert len(plans) > 20
+    assert not [
+        plan for plan in plans if plan.startswith("SCAN ") and not plan.startswith("SCAN anon_")
+    ]  # a subquery's
+
+
+def fill(database: Database, run: Run, count: int) -> None:
+    """Copies of a run under other names, and metrics and files of codes of all of them."""
+    with database.write() as connection:
+        row = dict(connection.execute(select(RUNS).where(RUNS.c.uid == run.uid)).mappings().one())
+        numbers = range(count)
+        connection.execute(insert(RUNS), [{**row, "uid": f"u{number}", "id": f"r{number}"} for number in numbers])
+        connection.execute(insert(METRICS), [{"run_uid": f"u{number}", "step": 1, "values": {}} for number in numbers])
+        connection.execute(
+            insert(CODE_SHARDS), [{"run_uid": f"u{number}", "path": f"p{number}", "revision": 1} for number in numbers]
+        )
