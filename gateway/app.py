@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from starlette.applications import Starlette
@@ -26,7 +26,7 @@ from services.chassis import context, logs
 from services.chassis.auth import Caller
 from services.chassis.errors import PrismaError
 from services.chassis.interceptors import as_prisma_error
-from services.chassis.limits import CallLimit
+from services.chassis.limits import CallInProgress, CallLimit
 
 _REQUESTS = Counter("prisma_http_total", "HTTP requests answered", ["method", "code"])
 _SECONDS = Histogram("prisma_http_seconds", "Duration of HTTP requests, in seconds", ["method"])
@@ -117,6 +117,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
         request, start, status = Request(scope, receive, send), time.perf_counter(), 0
+        call: CallInProgress | None = None
         _enter_context(request)
 
         async def send_with_headers(message: Message) -> None:
@@ -124,10 +125,12 @@ class _Endpoint:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(message)
+                if call is not None:
+                    call.answer()
             await send(message)
 
         try:
-            with self._counted(self._admitted(request)):
+            with self._counted(self._admitted(request)) as call:
                 await self._app(scope, receive, send_with_headers)
         except Exception as error:
             if status:
@@ -150,10 +153,10 @@ class _Endpoint:
         request.state.caller = caller
         return caller
 
-    def _counted(self, caller: Caller | None) -> nullcontext[None]:
+    def _counted(self, caller: Caller | None) -> AbstractContextManager[CallInProgress | None]:
         if self._limit is None:
             return nullcontext()
-        return self._limit.call(None if caller is None else caller.name)  # pyright: ignore[reportReturnType]
+        return self._limit.call(None if caller is None else caller.name)
 
 
 def _enter_context(request: Request) -> None:

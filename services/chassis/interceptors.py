@@ -37,7 +37,7 @@ from services.chassis.errors import (
     StorageFull,
 )
 from services.chassis.files import is_full_disk
-from services.chassis.limits import CallLimit
+from services.chassis.limits import CallInProgress, CallLimit
 
 MAX_UNARY_SECONDS = 300.0
 """The longest that a call may take which has no deadline of its own and no stream."""
@@ -164,19 +164,20 @@ class CallInterceptor(aio.ServerInterceptor):
 
     def _stream(self, call: _Call, behavior: Any, read: Callable[[Any], Any]) -> Any:
         async def respond(request: Any, servicer_context: ServicerContext) -> AsyncIterator[Any]:
-            async with self._around(call, servicer_context):
+            async with self._around(call, servicer_context) as counted:
                 async for response in behavior(read(request), servicer_context):
+                    counted.answer()
                     yield response
 
         return respond
 
     @asynccontextmanager
-    async def _around(self, call: _Call, servicer_context: ServicerContext) -> AsyncGenerator[None]:
+    async def _around(self, call: _Call, servicer_context: ServicerContext) -> AsyncGenerator[CallInProgress]:
         call.enter_context()
         metrics.IN_FLIGHT.labels(self._service).inc()
         try:
-            with self._limit.call(_limited_name(call.caller)):
-                yield
+            with self._limit.call(_limited_name(call.caller)) as counted:
+                yield counted
         except (asyncio.CancelledError, GeneratorExit):
             call.outcome = Code.CANCELLED.name
             raise

@@ -1,25 +1,85 @@
-"""How many calls may be in progress at once: in all, and per caller."""
+"""How many calls may be in progress at once: in all, per caller, and by how fast this process answers."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from services.chassis.errors import TooManyRequests
 
 RETRY_SECONDS = 1.0
+QUEUE_SECONDS = 0.4
+"""No more calls may wait for their answers than this process answers in this time: so that is how long they wait."""
+RATE_SECONDS = 1.0
+"""The answers of this time count."""
+SHORT_SECONDS = 2.0
+"""A call that has waited for its answer for longer waits for something else than this process: a model, an upload."""
+CALLS_PER_CORE = 16
+"""So many calls may wait in any case, on each processor core."""
+
+
+class Waiting:
+    """The calls that wait for their answers, and how fast they get them.
+
+    floor: so many may wait, however few are answered. clock: the time in seconds.
+    """
+
+    def __init__(self, *, floor: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._floor = CALLS_PER_CORE * _core_count() if floor is None else floor
+        self._clock = clock
+        self._starts: dict[CallInProgress, float] = {}
+        """The oldest first."""
+        self._answers: deque[float] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more call would wait for longer than QUEUE_SECONDS (by Little's law)."""
+        now = self._clock()
+        while self._starts and now - next(iter(self._starts.values())) > SHORT_SECONDS:
+            del self._starts[next(iter(self._starts))]
+        while self._answers and now - self._answers[0] > RATE_SECONDS:
+            self._answers.popleft()
+        return len(self._starts) >= max(self._floor, len(self._answers) * QUEUE_SECONDS / RATE_SECONDS)
+
+    def begin(self, call: CallInProgress) -> None:
+        """Adds a call."""
+        self._starts[call] = self._clock()
+
+    def answer(self, call: CallInProgress) -> None:
+        """Removes a call, if it still waits."""
+        self._starts.pop(call, None)
+        self._answers.append(self._clock())
+
+
+class CallInProgress:
+    """One call that is counted."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._is_answered = False
+        waiting.begin(self)
+
+    def answer(self) -> None:
+        """The response begins: however long it takes to be read, as a watched stream does, the call waits no longer."""
+        if not self._is_answered:
+            self._is_answered = True
+            self._waiting.answer(self)
 
 
 class CallLimit:
-    """Counts the calls in progress. Streams that are watched for long count like any other call.
+    """Counts the calls in progress.
 
-    total: calls in progress in this process. per_caller: of these, calls of one API key.
+    total: calls in progress in this process, with the streams that are watched. per_caller: of these, calls of one API
+    key. waiting: counts those that wait for their answers; the usual ones by default.
     """
 
-    def __init__(self, *, total: int, per_caller: int) -> None:
+    def __init__(self, *, total: int, per_caller: int, waiting: Waiting | None = None) -> None:
         self._total = total
         self._per_caller = per_caller
+        self._waiting = waiting or Waiting()
         self._in_progress = 0
         self._by_caller: Counter[str] = Counter()
 
@@ -29,17 +89,21 @@ class CallLimit:
             self._refuse(f"this server already has {self._total} calls in progress")
         if caller is not None and self._by_caller[caller] >= self._per_caller:
             self._refuse(f"the API key {caller!r} already has {self._per_caller} calls in progress")
+        if self._waiting.is_full:
+            self._refuse("this server has more calls than it can answer soon")
 
     @contextmanager
-    def call(self, caller: str | None) -> Generator[None]:
+    def call(self, caller: str | None) -> Generator[CallInProgress]:
         """Counts one call for as long as it is in progress. Raises TooManyRequests."""
         self.check(caller)
         self._in_progress += 1
         if caller is not None:
             self._by_caller[caller] += 1
+        call = CallInProgress(self._waiting)
         try:
-            yield
+            yield call
         finally:
+            call.answer()
             self._in_progress -= 1
             if caller is not None:
                 self._by_caller[caller] -= 1
@@ -48,3 +112,8 @@ class CallLimit:
 
     def _refuse(self, message: str) -> None:
         raise TooManyRequests(f"{message}; retry in a moment", retry_seconds=RETRY_SECONDS)
+
+
+def _core_count() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -56,7 +56,8 @@ class ChassisSettings(BaseSettings):
     """`host:port` of Prometheus metrics, None for no listener. The embedder uses this port, the trainer the next one,
     then the interpreter, search and the gateway. Beyond loopback, scrapers need an API key."""
     max_calls: int = Field(default=256, gt=0)
-    """Calls that a process answers at the same time, watched streams included; more get TOO_MANY_REQUESTS."""
+    """Calls that a process answers at the same time, watched streams included; more get TOO_MANY_REQUESTS. So do calls
+    that would wait behind others for more than 0.4 s, whatever is set here."""
     max_calls_per_caller: int = Field(default=64, gt=0)
     """Of these, the calls of one API key."""
     catch_up_seconds: float = Field(default=60.0, gt=0)
