@@ -1,8 +1,8 @@
 """Reads over HTTP: the rate sustained with p99 below 100 ms, twice that rate, rolling restarts, and memory over time.
 
 Starts an installation of its own with the sample, trained and labelled, on this machine; the load comes from this
-process, so it shares the cores with what it measures. While the only gateway restarts, nobody listens: its clients send
-reads again, as the SDK does.
+process, so it shares the cores with what it measures. No request is sent again: this process keeps the gateway's socket
+for HTTP open while the gateway restarts, as `prisma up` does.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import psutil
 
+from benchmarks.http_client import Client
 from prisma_client import Prisma, sample
+from prisma_common.addresses import host_and_port
 from tests.system.installation import SERVICES, Installation
 
 LIMIT_MS = 100.0
 CLIENTS = 16
-REPEAT_SECONDS = 20.0
-"""How long a client sends a read again that met no gateway."""
 PATHS = (
     "/v1/datasets/d",
     "/v1/datasets/d/documents?pageSize=20",
@@ -56,8 +55,6 @@ class Answers:
     milliseconds: list[float] = field(default_factory=list)
     """Of the successful requests, from the moment that they were due."""
     statuses: Counter[str] = field(default_factory=Counter)
-    repeated: int = 0
-    """Requests that were sent again, because the connection was refused or broke."""
     without_retry_after: int = 0
     """Refusals (429, 503) that do not say when to retry."""
     seconds: float = 0.0
@@ -72,7 +69,10 @@ class Answers:
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Runs the benchmark and returns its records."""
-    with tempfile.TemporaryDirectory(prefix="prisma-load-") as name, Installation(Path(name)) as installation:
+    with (
+        tempfile.TemporaryDirectory(prefix="prisma-load-") as name,
+        Installation(Path(name), keeps_socket=True) as installation,
+    ):
         with Prisma(installation.url) as prisma:
             data = prisma.datasets.create("d", list(sample.documents())[: options.documents], dataset_id="d")
             data.embed()
@@ -90,8 +90,8 @@ async def _measure(options: argparse.Namespace, installation: Installation) -> l
             {"benchmark": "load", "subject": "prisma", "case": case, "metric": metric, "value": value, "unit": unit}
         )
 
-    limits = httpx.Limits(max_connections=512, max_keepalive_connections=512)
-    async with httpx.AsyncClient(base_url=installation.url, timeout=60, limits=limits) as client:
+    host, port = host_and_port(installation.url.removeprefix("http://"))
+    async with Client(host, port) as client:
         await _at_rate(client, rate=20, seconds=5)  # warms caches and connections
         sustained = 0.0
         for rate in (25, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 800):
@@ -111,7 +111,7 @@ async def _measure(options: argparse.Namespace, installation: Installation) -> l
     return records
 
 
-async def _at_rate(client: httpx.AsyncClient, *, rate: float, seconds: float) -> Answers:
+async def _at_rate(client: Client, *, rate: float, seconds: float) -> Answers:
     """Sends requests at a fixed rate, whatever the answers' times (an open loop)."""
     answers = Answers()
     start = time.perf_counter()
@@ -125,38 +125,30 @@ async def _at_rate(client: httpx.AsyncClient, *, rate: float, seconds: float) ->
     return answers
 
 
-async def _request(
-    client: httpx.AsyncClient, path: str, due: float, answers: Answers, *, repeat_seconds: float = 0.0
-) -> None:
-    while True:
-        try:
-            response = await client.get(path)
-            break
-        except httpx.HTTPError as error:
-            if time.perf_counter() - due >= repeat_seconds:
-                answers.statuses[type(error).__name__] += 1
-                return
-            answers.repeated += 1
-            await asyncio.sleep(0.3)
-    answers.statuses[str(response.status_code)] += 1
-    if response.status_code in (429, 503) and "retry-after" not in response.headers:
+async def _request(client: Client, path: str, due: float, answers: Answers) -> None:
+    try:
+        response = await client.get(path)
+    except OSError as error:  # of which TimeoutError is one
+        answers.statuses[type(error).__name__] += 1
+        return
+    answers.statuses[str(response.status)] += 1
+    if response.status in (429, 503) and "retry-after" not in response.headers:
         answers.without_retry_after += 1
-    if response.is_success:
+    if response.status == 200:
         answers.milliseconds.append((time.perf_counter() - due) * 1000)
 
 
-async def _restart(client: httpx.AsyncClient, installation: Installation, service: str) -> Answers:
+async def _restart(client: Client, installation: Installation, service: str) -> Answers:
     """Restarts a service (SIGTERM, then a new process) while clients read without a pause."""
     answers = Answers()
     done = asyncio.Event()
     start = time.perf_counter()
-    repeat_seconds = REPEAT_SECONDS if service == "gateway" else 0.0
 
     async def read(paths: Sequence[str]) -> None:
         for path in itertools.cycle(paths):
             if done.is_set():
                 return
-            await _request(client, path, time.perf_counter(), answers, repeat_seconds=repeat_seconds)
+            await _request(client, path, time.perf_counter(), answers)
 
     clients = [asyncio.create_task(read(PATHS[number % 8 :] + PATHS[: number % 8])) for number in range(CLIENTS)]
     await asyncio.sleep(2)
@@ -170,9 +162,7 @@ async def _restart(client: httpx.AsyncClient, installation: Installation, servic
     return answers
 
 
-async def _soak(
-    client: httpx.AsyncClient, installation: Installation, seconds: float, rate: float, record: Any
-) -> None:
+async def _soak(client: Client, installation: Installation, seconds: float, rate: float, record: Any) -> None:
     """Watches each process's resident memory under a constant load."""
     start = time.monotonic()
     sizes: dict[str, list[float]] = {service: [] for service in SERVICES}
@@ -196,8 +186,6 @@ def _report(record: Any, case: str, answers: Answers) -> None:
     for status, count in sorted(answers.statuses.items()):
         if not status.startswith("2"):
             record(case, f"answered {status}", count, "requests")
-    if answers.repeated:
-        record(case, "repeated", answers.repeated, "requests")
     if answers.without_retry_after:
         record(case, "without Retry-After", answers.without_retry_after, "requests")
     record(case, "successful", len(answers.milliseconds) / answers.seconds, "requests/s")

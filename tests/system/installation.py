@@ -6,11 +6,13 @@ When a test has ended, their logs must not hold what was imported.
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from prisma_common.listening import listening_socket
 from tests import planted
 from tests.nats_server import NatsServer
 from tests.ports import free_port
@@ -22,8 +24,11 @@ SERVICES = ("embedder", "trainer", "interpreter", "search", "gateway")
 class Installation:
     """NATS, the four services and the gateway on free ports, with short leases."""
 
-    def __init__(self, folder: Path, data: Path | None = None, **settings: str) -> None:
-        """`data` is where all processes keep their data; by default it is below `folder`."""
+    def __init__(self, folder: Path, data: Path | None = None, *, keeps_socket: bool = False, **settings: str) -> None:
+        """`data` is where all processes keep their data; by default it is below `folder`.
+
+        keeps_socket: the gateway's socket for HTTP stays open while the gateway restarts.
+        """
         self.folder = folder
         self.data = data or folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
@@ -39,6 +44,12 @@ class Installation:
             **settings,
         }
         self.processes = {name: ServiceProcess(name, folder, common) for name in SERVICES}
+        self._listener: socket.socket | None = None
+        if keeps_socket:
+            self._listener = listening_socket(common["PRISMA_HTTP_LISTEN"])
+            descriptor = self._listener.fileno()
+            own = {**common, "PRISMA_HTTP_LISTEN_FD": str(descriptor)}
+            self.processes["gateway"] = ServiceProcess("gateway", folder, own, descriptors=[descriptor])
         addresses = {f"PRISMA_{name.upper()}_ADDRESS": process.address for name, process in self.processes.items()}
         for process in self.processes.values():
             process.environment.update(addresses)
@@ -54,6 +65,8 @@ class Installation:
         for process in self.processes.values():
             process.kill()
         self.nats.kill()
+        if self._listener is not None:
+            self._listener.close()
         if error is None:
             planted.assert_absent([self.folder])
 
