@@ -22,7 +22,7 @@ from grpc import aio
 from prisma_common import contract
 from prisma_common.keys import Scope
 from prisma_common.reasons import DOMAIN, Code
-from services.chassis import context
+from services.chassis import context, limits
 from services.chassis.errors import PrismaError, Unavailable, Violation
 from services.chassis.settings import ChassisSettings
 
@@ -117,12 +117,16 @@ class Reachability:
         return time.monotonic() - self._away_since < RESTART_SECONDS
 
     async def wait(self, seconds: float | None) -> None:
-        """Returns once the other end is reachable, or has been away too long, or after `seconds`."""
+        """Returns once the other end is reachable, or has been away too long, or after `seconds`.
+
+        The call that waits is no load: it must not keep others out that need what is reachable.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
         while self.restarting:
             state = self._channel.get_state(try_to_connect=True)
             if state is grpc.ChannelConnectivity.READY:
                 return
+            limits.leave_current()
             remaining = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
             if remaining <= 0:
                 return

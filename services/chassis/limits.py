@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from services.chassis.errors import TooManyRequests
 
@@ -49,9 +50,13 @@ class Waiting:
         self._starts[call] = self._clock()
 
     def answer(self, call: CallInProgress) -> None:
-        """Removes a call, if it still waits."""
-        self._starts.pop(call, None)
+        """Counts an answer, and the call no longer."""
+        self.leave(call)
         self._answers.append(self._clock())
+
+    def leave(self, call: CallInProgress) -> None:
+        """Counts a call no longer."""
+        self._starts.pop(call, None)
 
 
 class CallInProgress:
@@ -67,6 +72,20 @@ class CallInProgress:
         if not self._is_answered:
             self._is_answered = True
             self._waiting.answer(self)
+
+    def leave(self) -> None:
+        """The call waits for something else than this process, and is no load meanwhile."""
+        self._waiting.leave(self)
+
+
+_current: ContextVar[CallInProgress | None] = ContextVar("call_in_progress", default=None)
+
+
+def leave_current() -> None:
+    """The call that runs this waits for another process that is not there."""
+    call = _current.get()
+    if call is not None:
+        call.leave()
 
 
 class CallLimit:
@@ -100,6 +119,7 @@ class CallLimit:
         if caller is not None:
             self._by_caller[caller] += 1
         call = CallInProgress(self._waiting)
+        _current.set(call)
         try:
             yield call
         finally:
