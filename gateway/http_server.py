@@ -31,6 +31,11 @@ MIN_BODY_BYTES = 4 << 10
 IDLE_SECONDS = 75
 """How long a connection may wait for another request: longer than clients keep theirs (httpx 5 s, browsers up to a
 minute), so that none ends just when it is used again."""
+PROBE_SECONDS = 30
+"""A connection that is silent for so long, as a watch may be, is probed by TCP: what forwards it keeps it open …"""
+PROBE_INTERVAL_SECONDS = 10
+PROBES = 3
+"""… and it ends when the client has left so many probes unanswered: no byte of a silent stream would notice that."""
 MAX_CONNECTIONS = 4096
 
 
@@ -98,6 +103,7 @@ class PatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the time for the first header."""
         super().connection_made(transport)
+        _probe_when_silent(transport.get_extra_info("socket"))
         self._restart(HEADER_SECONDS)
 
     def data_received(self, data: bytes) -> None:
@@ -152,3 +158,12 @@ class PatientProtocol(H11Protocol):
             self.transport.abort()
         elif self.conn.their_state is h11.SEND_BODY:
             self._restart(BODY_SECONDS)
+
+
+def _probe_when_silent(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # macOS has another name for the first one.
+    idle = socket.TCP_KEEPIDLE if hasattr(socket, "TCP_KEEPIDLE") else socket.TCP_KEEPALIVE  # pyright: ignore
+    connection.setsockopt(socket.IPPROTO_TCP, idle, PROBE_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_INTERVAL_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
