@@ -74,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> list[Record]:
     """All records."""
     documents = list(islice(sample.documents(), options.documents or None))
-    texts = list(islice(queries(documents), WARM_UP + options.count))
+    texts = queries_of_cases(documents, len(TRANSPORTS) * len(cases()), WARM_UP + options.count)
     records: list[Record] = []
 
     def record(case: str, metric: str, value: float, unit: str) -> None:
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> list[Record]:
         for transport, connect in TRANSPORTS.items():
             with connect(running) as search:
                 for mode, features in cases():
-                    measures = measure(running, partial(search, mode, features), texts)
+                    measures = measure(running, partial(search, mode, features), texts.pop())
                     for metric, value in measures.items():
                         case = f"{mode}{' with features' if features else ''}, {transport}"
                         record(case, metric, value, "ms")
@@ -118,6 +118,12 @@ def measure(stack: Stack, search: Callable[[str], None], texts: Sequence[str]) -
         "cpu_all": sum(cpu.values()),
         **{f"cpu_{name}": cpu[name] for name in PROCESSES if name in cpu},
     }
+
+
+def queries_of_cases(documents: Iterable[Mapping[str, Any]], case_count: int, query_count: int) -> list[list[str]]:
+    """The queries of each case: those of any two differ, since the service keeps vectors and codes of queries."""
+    texts = list(islice(queries(documents), case_count * query_count))
+    return [texts[case::case_count] for case in range(case_count)]
 
 
 def queries(documents: Iterable[Mapping[str, Any]]) -> Iterator[str]:
