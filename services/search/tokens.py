@@ -29,7 +29,8 @@ _PART = re.compile(r"\d+|[^\d_]+")
 _NAME = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)")
 _ASCII_WORD = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)(?![^\W\d]|[+#])|\w+", re.ASCII)
 """The words of `prisma_common.words` in ASCII text: most texts are, and one regular expression finds all of them."""
-_ASCII_SPLIT = re.compile(f"({_ASCII_WORD.pattern})", re.ASCII)
+_BLANKS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_+#")}
+"""Blanks for all ASCII characters that are in no word: what stays between blanks is mostly one word."""
 _Part = tuple[str, int, int]
 """A token, and the half-open range of characters within its word that it stands for."""
 
@@ -59,7 +60,7 @@ class TermMatcher:
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._terms = frozenset(terms)
-        self._parts = _PartsOfWords(self._terms)
+        self._parts = _PartsOfPieces(self._terms)
 
     def tokens(self, text: str) -> list[Token]:
         """The tokens of a normalised text that are among the terms, with their locations."""
@@ -74,23 +75,30 @@ class TermMatcher:
         ]
 
     def _ascii_words(self, text: str) -> list[tuple[int, tuple[_Part, ...]]]:
-        """The words of an ASCII text that give a term, with their starts."""
-        pieces = _ASCII_SPLIT.split(text)  # what is between words, and words, in turn
-        ends = list(accumulate(map(len, pieces)))
-        return [(ends[2 * number], parts) for number, word in enumerate(pieces[1::2]) if (parts := self._parts[word])]
+        """The pieces of an ASCII text that give a term, with their starts."""
+        pieces = text.translate(_BLANKS).split(" ")
+        matching = [(number, parts) for number, piece in enumerate(pieces) if (parts := self._parts[piece])]
+        if not matching:
+            return []
+        starts = list(accumulate(map(len, pieces), initial=0))  # without the blanks, of which one follows each piece
+        return [(starts[number] + number, parts) for number, parts in matching]
 
 
-class _PartsOfWords(dict[str, tuple[_Part, ...]]):
-    """For each word those of its parts that are among the terms; filled as words are looked up."""
+class _PartsOfPieces(dict[str, tuple[_Part, ...]]):
+    """For each piece of ASCII text those of its parts that are among the terms; filled as pieces are looked up."""
 
     def __init__(self, terms: frozenset[str]) -> None:
         super().__init__()
         self._terms = terms
 
-    def __missing__(self, word: str) -> tuple[_Part, ...]:
-        parts = _parts_of(word)
-        self[word] = tuple([part for part in parts if part[0] in self._terms])
-        return self[word]
+    def __missing__(self, piece: str) -> tuple[_Part, ...]:
+        parts = _parts_of_piece(piece)
+        if len(parts) == 1:  # most words: this runs for each distinct one of a page
+            matching = parts if parts[0][0] in self._terms else ()
+        else:
+            matching = tuple([part for part in parts if part[0] in self._terms])
+        self[piece] = matching
+        return matching
 
 
 def terms(query: str) -> list[str]:
@@ -106,6 +114,16 @@ def _words(text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
                 yield first, _parts(text[first:last])
         else:
             yield start, _parts_of(text[start:end])
+
+
+def _parts_of_piece(piece: str) -> tuple[_Part, ...]:
+    """The parts of all words in text without blanks: only `+` and `#` stand between words there, or belong to one."""
+    if "+" in piece or "#" in piece:
+        words_of_piece = [(word.start(), _parts_of(word.group())) for word in _ASCII_WORD.finditer(piece)]
+        return tuple(
+            [(stem, start + first, start + last) for start, parts in words_of_piece for stem, first, last in parts]
+        )
+    return _parts_of(piece)
 
 
 def _parts_of(word: str) -> tuple[_Part, ...]:

@@ -53,6 +53,17 @@ def test_ascii_words_are_the_words_of_all_scripts(text: str) -> None:
     assert tokens._ASCII_WORD.findall(text) == expected
 
 
+@given(st.text(st.sampled_from("aB1_+# .,")))
+@example("C++, C#.x a+bB C+++ #c ab##")
+def test_ascii_text_gives_the_tokens_and_locations_of_all_scripts(text: str) -> None:
+    expected = [
+        tokens.Token(stem, start + first, start + last)
+        for start, parts in tokens._words(text)
+        for stem, first, last in parts
+    ]
+    assert tokens.TermMatcher(tokens.tokens(text)).tokens(text) == expected
+
+
 @pytest.mark.parametrize(
     ("literal", "values"),
     [
