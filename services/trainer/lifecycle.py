@@ -135,9 +135,9 @@ class Runs:
             raise _not_trained(run.name)
         return run
 
-    async def weights(self, run_id: str) -> str:
-        """Path of a run's weights, for less than `trained` costs. Raises RunNotFound, RunNotTrained."""
-        path = await asyncio.to_thread(self._store.weights, run_id)
+    def weights(self, run_id: str) -> str:
+        """Path of a run's weights, for less than `trained` costs. Blocks. Raises RunNotFound, RunNotTrained."""
+        path = self._store.weights(run_id)
         if path is None:
             raise _not_trained(f"runs/{run_id}")
         return path

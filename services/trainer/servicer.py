@@ -98,9 +98,11 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
             yield messages.metrics(metrics)
 
     async def Encode(self, request: pb2.EncodeRequest, context: Context) -> pb2.EncodeResponse:
-        weights = await self._runs.weights(requests.run_id(request.run, "run"))
-        rows, vectors = requests.vectors(request)
-        return messages.encoding(await asyncio.to_thread(self._autoencoders.encode, weights, vectors, rows))
+        run, (rows, vectors) = requests.run_id(request.run, "run"), requests.vectors(request)
+        encoding = await asyncio.to_thread(
+            lambda: self._autoencoders.encode(self._runs.weights(run), vectors, rows)
+        )  # in one step: for one vector, the way to a thread and back costs as much as the work there
+        return messages.encoding(encoding)
 
     async def ReadCodes(self, request: pb2.ReadCodesRequest, context: Context) -> AsyncIterator[pb2.ReadCodesResponse]:
         run = await self._runs.trained(requests.run_id(request.run, "run"))

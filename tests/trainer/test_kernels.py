@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from numba import njit
 
 from services.trainer.sae.engines import NO_LATENTS
-from services.trainer.sae.kernels import vnni
+from services.trainer.sae.kernels import encoding, screening, vnni
+from services.trainer.sae.kernels.forward import Sae
 from services.trainer.sae.kernels.numba_engine import NumbaEngine
+from services.trainer.sae.kernels.products import FEW_COLUMNS
 from services.trainer.sae.kernels.selecting import select_row, space_for
 from services.trainer.sae.vectors import InvalidVectors
 from services.trainer.sae.weights import Weights
@@ -119,3 +121,14 @@ def test_encode_above_a_threshold_takes_all_that_lie_above() -> None:
     np.testing.assert_allclose(codes.values, pre[pre > 0.7], rtol=1e-4, atol=1e-5)
     with pytest.raises(InvalidVectors):
         weights.encode(vectors[:, :3], np.arange(130, dtype=np.uint64))
+
+
+@pytest.mark.parametrize("rows", [1, 15, 16])
+def test_few_rows_are_padded_less_and_have_the_same_bits(rows: int) -> None:
+    assert encoding.few_rows() == FEW_COLUMNS
+    rng = np.random.default_rng(rows)
+    _plan, state, vectors = example(rng, rows=rows, d=45, n=300, k=7)
+    sae = Sae(**state)
+    unscreened = screening.screen_for(300, 45, screened=False)
+    few, padded = (encoding._encode(sae, unscreened, vectors, 7, few) for few in (FEW_COLUMNS, 0))
+    assert [part.tobytes() for part in few] == [part.tobytes() for part in padded]

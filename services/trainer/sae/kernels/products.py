@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from services.trainer.sae.kernels.compiling import inner
@@ -36,43 +38,54 @@ def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: Integer, 
 
 COLUMNS = 64
 """Of a block that `multiply` takes: whole vectors on every processor."""
+FEW_COLUMNS = 16
+"""Of a block that `multiply_few` takes."""
 _TILE = 256
 """Rows of the matrix whose sums with a block stay in the processor's cache."""
 
 
-@inner(fastmath=FAST)
-def multiply(result: F32, matrix: F32, columns: F32) -> None:
-    """result (COLUMNS, n) = (matrix (n, d) · columns (d, COLUMNS))ᵀ, eight dimensions at a time.
+def _multiplication(count: int) -> Callable[[F32, F32, F32], None]:
+    """Compiled for blocks of so many columns, as a constant."""
 
-    Every column goes through the same instructions in the same order, wherever it stands; BLAS gives other bits at
-    other places.
-    """
-    d, n = len(columns), len(matrix)
-    sums = np.empty((min(n, _TILE), COLUMNS), dtype=np.float32)
-    for first in range(0, n, _TILE):
-        tile = matrix[first : first + _TILE]
-        sums[:] = 0.0
-        place = 0
-        while place + 8 <= d:
-            a, b, c, e = columns[place], columns[place + 1], columns[place + 2], columns[place + 3]
-            f, g, h, i = columns[place + 4], columns[place + 5], columns[place + 6], columns[place + 7]
-            for row in range(len(tile)):
-                p, q, r, s = tile[row, place], tile[row, place + 1], tile[row, place + 2], tile[row, place + 3]
-                t, u, v, w = tile[row, place + 4], tile[row, place + 5], tile[row, place + 6], tile[row, place + 7]
-                for column in range(COLUMNS):
-                    sums[row, column] += (
-                        p * a[column] + q * b[column] + r * c[column] + s * e[column]
-                        + t * f[column] + u * g[column] + v * h[column] + w * i[column]
-                    )  # fmt: skip
-            place += 8
-        while place < d:
-            for row in range(len(tile)):
-                for column in range(COLUMNS):
-                    sums[row, column] += tile[row, place] * columns[place, column]
-            place += 1
-        for column in range(COLUMNS):
-            for row in range(len(tile)):
-                result[column, first + row] = sums[row, column]
+    @inner(fastmath=FAST)
+    def multiply(result: F32, matrix: F32, columns: F32) -> None:
+        """result (count, n) = (matrix (n, d) · columns (d, count))ᵀ, eight dimensions at a time.
+
+        Every column goes through the same instructions in the same order, wherever it stands; BLAS gives other bits at
+        other places.
+        """
+        d, n = len(columns), len(matrix)
+        sums = np.empty((min(n, _TILE), count), dtype=np.float32)
+        for first in range(0, n, _TILE):
+            tile = matrix[first : first + _TILE]
+            sums[:] = 0.0
+            place = 0
+            while place + 8 <= d:
+                a, b, c, e = columns[place], columns[place + 1], columns[place + 2], columns[place + 3]
+                f, g, h, i = columns[place + 4], columns[place + 5], columns[place + 6], columns[place + 7]
+                for row in range(len(tile)):
+                    p, q, r, s = tile[row, place], tile[row, place + 1], tile[row, place + 2], tile[row, place + 3]
+                    t, u, v, w = tile[row, place + 4], tile[row, place + 5], tile[row, place + 6], tile[row, place + 7]
+                    for column in range(count):
+                        sums[row, column] += (
+                            p * a[column] + q * b[column] + r * c[column] + s * e[column]
+                            + t * f[column] + u * g[column] + v * h[column] + w * i[column]
+                        )  # fmt: skip
+                place += 8
+            while place < d:
+                for row in range(len(tile)):
+                    for column in range(count):
+                        sums[row, column] += tile[row, place] * columns[place, column]
+                place += 1
+            for column in range(count):
+                for row in range(len(tile)):
+                    result[column, first + row] = sums[row, column]
+
+    return multiply
+
+
+multiply = _multiplication(COLUMNS)
+multiply_few = _multiplication(FEW_COLUMNS)
 
 
 @inner(fastmath=FAST)
