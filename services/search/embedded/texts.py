@@ -83,9 +83,10 @@ class TextStore(SegmentStore):
         if filters:
             query = Query.boolean_query([(Occur.Must, query), *filters])
         result = cast(Any, snapshot.searcher.search(query, limit=max(depth, 1), count=True))
-        addresses = [address for _, address in result.hits]
+        hits = result.hits  # copies them all
+        addresses = [address for _, address in hits]
         rows = np.array(snapshot.searcher.fast_field_values("row", addresses), dtype=np.uint64)
-        scores = np.array([score for score, _ in result.hits], dtype=np.float64)
+        scores = np.array([score for score, _ in hits], dtype=np.float64)
         profiles = _profile(parts, terms, np.sort(rows))
         places, is_profiled = places_of(rows, profiles.rows)
         ranked = TextProfiles(profiles.rows[places], profiles.frequencies[places], profiles.lengths[places])

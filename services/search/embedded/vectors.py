@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.search import scoring
 from services.search.backend import Candidates, Rows, Scores, Vectors, WrongDimension
@@ -34,10 +36,14 @@ class VectorStore(SegmentStore):
         if allowed is not None and len(allowed) <= _BLOCK_ROWS:
             rows, vectors = gather(parts, allowed, dimension)
             return _best(query, rows, vectors, depth=depth, total=len(rows))
-        candidates = [_search_segment(part, query, depth=depth + _MARGIN, allowed=allowed) for part in parts]
-        rows = np.sort(concatenated([rows for rows, _ in candidates], np.uint64))
-        rows, vectors = gather(parts, rows, dimension)
-        return _best(query, rows, vectors, depth=depth, total=sum(count for _, count in candidates))
+        masks = [part.allowed(allowed) for part in parts]
+        total = sum(int(mask.sum()) for mask in masks)
+        nearness = concatenated(
+            [_nearness(part, query, mask) for part, mask in zip(parts, masks, strict=True)], np.float32
+        )
+        places = _highest(nearness, min(depth + _MARGIN, total))
+        rows, vectors = _at_places(parts, places, dimension)
+        return _best(query, rows, vectors, depth=depth, total=total)
 
     def fetch(self, rows: Rows) -> tuple[Rows, Vectors]:
         """Those of the ascending rows that have a vector, and their vectors."""
@@ -93,9 +99,8 @@ def gather(parts: Sequence[Segment], rows: Rows, dimension: int) -> tuple[Rows, 
     return (rows, vectors) if stored.all() else (rows[stored], vectors[stored])
 
 
-def _search_segment(segment: Segment, query: Vectors, *, depth: int, allowed: Rows | None) -> tuple[Rows, int]:
-    """The best rows of a segment by float32 arithmetic, and how many there are in all."""
-    mask = segment.allowed(allowed)
+def _nearness(segment: Segment, query: Vectors, mask: NDArray[np.bool_]) -> Vectors:
+    """(R,) cosines of a segment's vectors, but for the query's norm, by float32 arithmetic; −∞ outside the mask."""
     vectors, norms = segment.arrays["vectors"], segment.arrays["norms"]
     scores = np.full(len(mask), -np.inf, dtype=np.float32)
     for start in range(0, len(mask), _BLOCK_ROWS):
@@ -105,11 +110,25 @@ def _search_segment(segment: Segment, query: Vectors, *, depth: int, allowed: Ro
             products = np.einsum("ij,j->i", vectors[block], query)
             scores[block] = np.divide(products, norms[block], out=np.zeros_like(products), where=norms[block] > 0)
     scores[~mask] = -np.inf
-    count = int(mask.sum())
-    best_count = min(depth, count)
-    partial = 0 < best_count < len(scores)
-    best = np.argpartition(-scores, best_count - 1)[:best_count] if partial else np.flatnonzero(mask)
-    return segment.rows[best], count
+    return scores
+
+
+def _highest(scores: Vectors, count: int) -> NDArray[np.intp]:
+    """Ascending places of so many of the highest scores."""
+    if count == 0:
+        return np.empty(0, np.intp)
+    return np.sort(np.argpartition(-scores, count - 1)[:count])
+
+
+def _at_places(parts: Sequence[Segment], places: NDArray[np.intp], dimension: int) -> tuple[Rows, Vectors]:
+    """Rows and vectors at these ascending places of all segments as one."""
+    rows, vectors = np.empty(len(places), np.uint64), np.empty((len(places), dimension), np.float32)
+    starts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    for part, start, (begin, end) in zip(parts, starts, pairwise(np.searchsorted(places, starts)), strict=False):
+        places_in_part = places[begin:end] - start
+        rows[begin:end] = part.rows[places_in_part]
+        np.take(part.arrays["vectors"], places_in_part, axis=0, out=vectors[begin:end], mode="clip")
+    return rows, vectors
 
 
 def _best(query: Vectors, rows: Rows, vectors: Vectors, *, depth: int, total: int) -> Candidates:
