@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -60,7 +60,10 @@ class TermMatcher:
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._terms = frozenset(terms)
-        self._parts = _PartsOfPieces(self._terms)
+        self._pieces = set[str]()
+        """Pieces of ASCII texts that were looked at."""
+        self._matching: dict[str, Sequence[_Part]] = {}
+        """Those of them that give a term, with the parts that do."""
 
     def tokens(self, text: str) -> list[Token]:
         """The tokens of a normalised text that are among the terms, with their locations."""
@@ -74,31 +77,26 @@ class TermMatcher:
             if stem in self._terms
         ]
 
-    def _ascii_words(self, text: str) -> list[tuple[int, tuple[_Part, ...]]]:
+    def _ascii_words(self, text: str) -> list[tuple[int, Sequence[_Part]]]:
         """The pieces of an ASCII text that give a term, with their starts."""
         pieces = text.translate(_BLANKS).split(" ")
-        matching = [(number, parts) for number, piece in enumerate(pieces) if (parts := self._parts[piece])]
-        if not matching:
+        self._look_at(set(pieces).difference(self._pieces))
+        places = [place for place, piece in enumerate(pieces) if piece in self._matching]
+        if not places:
             return []
         starts = list(accumulate(map(len, pieces), initial=0))  # without the blanks, of which one follows each piece
-        return [(starts[number] + number, parts) for number, parts in matching]
+        return [(starts[place] + place, self._matching[pieces[place]]) for place in places]
 
-
-class _PartsOfPieces(dict[str, tuple[_Part, ...]]):
-    """For each piece of ASCII text those of its parts that are among the terms; filled as pieces are looked up."""
-
-    def __init__(self, terms: frozenset[str]) -> None:
-        super().__init__()
-        self._terms = terms
-
-    def __missing__(self, piece: str) -> tuple[_Part, ...]:
-        parts = _parts_of_piece(piece)
-        if len(parts) == 1:  # most words: this runs for each distinct one of a page
-            matching = parts if parts[0][0] in self._terms else ()
-        else:
-            matching = tuple([part for part in parts if part[0] in self._terms])
-        self[piece] = matching
-        return matching
+    def _look_at(self, pieces: set[str]) -> None:
+        """Sorts out new pieces. Most are one word that gives no term, so this is what finding terms costs."""
+        terms = self._terms
+        self._pieces |= pieces
+        for piece in pieces:
+            parts = _parts(piece) if len(piece) <= _MAX_CACHED_CHARACTERS else _parts.__wrapped__(piece)
+            if len(parts) == 1 and parts[0][0] not in terms:
+                continue
+            if matching := [part for part in parts if part[0] in terms]:
+                self._matching[piece] = matching
 
 
 def terms(query: str) -> list[str]:
@@ -116,23 +114,16 @@ def _words(text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
             yield start, _parts_of(text[start:end])
 
 
-def _parts_of_piece(piece: str) -> tuple[_Part, ...]:
-    """The parts of all words in text without blanks: only `+` and `#` stand between words there, or belong to one."""
-    if "+" in piece or "#" in piece:
-        words_of_piece = [(word.start(), _parts_of(word.group())) for word in _ASCII_WORD.finditer(piece)]
-        return tuple(
-            [(stem, start + first, start + last) for start, parts in words_of_piece for stem, first, last in parts]
-        )
-    return _parts_of(piece)
-
-
 def _parts_of(word: str) -> tuple[_Part, ...]:
     return _parts(word) if len(word) <= _MAX_CACHED_CHARACTERS else _parts.__wrapped__(word)
 
 
 @lru_cache(maxsize=1 << 16)
 def _parts(word: str) -> tuple[_Part, ...]:
-    """The tokens of one word; the whole follows its parts."""
+    """The tokens of one word; the whole follows its parts. In ASCII also those of words with `+` and `#` between."""
+    if ("+" in word or "#" in word) and word.isascii() and not _NAME.fullmatch(word):
+        inner = [(match.start(), _parts_of(match.group())) for match in _ASCII_WORD.finditer(word)]
+        return tuple([(stem, start + first, start + last) for start, parts in inner for stem, first, last in parts])
     spans = [(0, len(word))] if _NAME.fullmatch(word) else _spans(word)
     if len(spans) > 1:
         spans.append((spans[0][0], spans[-1][1]))
