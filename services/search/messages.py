@@ -107,7 +107,7 @@ def _write_hit(hit: Hit, message: pb2.DocumentHit) -> None:
         message.highlights.add(start=start, end=end)
     for feature in hit.shared:
         message.shared_features.add(
-            index=feature.index,
+            index=feature.latent,
             label=feature.label,
             query_activation=feature.query_activation,
             document_activation=feature.document_activation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.search import facets
 from services.search.backend import Kind, LatentQuery, Vectors
@@ -134,8 +134,7 @@ class SimilarSearch:
     limit: int
 
 
-@dataclass(frozen=True)
-class ScorePart:
+class ScorePart(NamedTuple):
     """One part of a hit's score."""
 
     name: str
@@ -146,11 +145,10 @@ class ScorePart:
     contribution: float
 
 
-@dataclass(frozen=True)
-class SharedFeature:
+class SharedFeature(NamedTuple):
     """A latent that is active in query and document."""
 
-    index: int
+    latent: int
     label: str | None
     query_activation: float
     document_activation: float

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search import fusion, scoring, snippets
+from services.search import fusion, scoring, shared_features, snippets
 from services.search.ascending import are_among
 from services.search.backend import (
     EVERYTHING,
@@ -314,37 +314,9 @@ class Ranker:
         if query.run is None or query.code is None or not len(rows):
             return {}
         codes = self._index.codes(Stream(Kind.CODES, query.run), np.sort(rows))
-        weights = dict(zip(query.code.indices.tolist(), query.code.weights.tolist(), strict=True))
-        labels = self.labels(query.run, sorted(set(codes.indices.tolist()) & set(weights)))
-        return {
-            int(row): shared_features(weights, *codes.row(place), labels)
-            for place, row in enumerate(codes.rows.tolist())
-        }
-
-
-def shared_features(
-    weights: Mapping[int, float],
-    indices: NDArray[np.uint32],
-    values: NDArray[np.float32],
-    labels: Mapping[int, str],
-) -> list[SharedFeature]:
-    """The latents that weights and a code have in common, the largest contribution first."""
-    common = [
-        (abs(weights[index] * value), index, value)
-        for index, value in zip(indices.tolist(), values.tolist(), strict=True)
-        if weights.get(index)
-    ]
-    whole = sum(product for product, _, _ in common) or 1.0
-    return [
-        SharedFeature(
-            index=index,
-            label=labels.get(index),
-            query_activation=weights[index],
-            document_activation=value,
-            contribution=product / whole,
-        )
-        for product, index, value in sorted(common, key=lambda feature: (-feature[0], feature[1]))[:SHARED_FEATURES]
-    ]
+        common = shared_features.common_latents(query.code, codes)
+        labels = self.labels(query.run, np.unique(common.indices).tolist())
+        return shared_features.by_row(common, labels, limit=SHARED_FEATURES)
 
 
 def _score_parts(ranking: Ranking, place: int) -> list[ScorePart]:
