@@ -27,7 +27,7 @@ _MAX_TOKEN_CHARACTERS = 200
 _MAX_CACHED_CHARACTERS = 64
 _PART = re.compile(r"\d+|[^\d_]+")
 _NAME = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)")
-_ASCII_WORD = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)(?![^\W\d]|[+#])|\w+", re.ASCII)
+ASCII_WORD = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)(?![^\W\d]|[+#])|\w+", re.ASCII)
 """The words of `prisma_common.words` in ASCII text: most texts are, and one regular expression finds all of them."""
 _BLANKS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_+#")}
 """Blanks for all ASCII characters that are in no word: what stays between blanks is mostly one word."""
@@ -51,8 +51,8 @@ def normalize(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """The tokens of a normalised text, in its order."""
     if text.isascii():
-        return [part[0] for word in _ASCII_WORD.findall(text) for part in _parts_of(word)]
-    return [part[0] for _, parts in _words(text) for part in parts]
+        return [part[0] for word in ASCII_WORD.findall(text) for part in _parts_of(word)]
+    return [part[0] for _, parts in words_of(text) for part in parts]
 
 
 class TermMatcher:
@@ -69,7 +69,7 @@ class TermMatcher:
         """The tokens of a normalised text that are among the terms, with their locations."""
         if not self._terms:
             return []
-        words = self._ascii_words(text) if text.isascii() else _words(text)
+        words = self._ascii_words(text) if text.isascii() else words_of(text)
         return [
             Token(stem, start + first, start + last)
             for start, parts in words
@@ -104,7 +104,7 @@ def terms(query: str) -> list[str]:
     return list(dict.fromkeys(tokens(normalize(query))))[:MAX_TERMS]
 
 
-def _words(text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
+def words_of(text: str) -> Iterator[tuple[int, tuple[_Part, ...]]]:
     """Each word or character run with its start and its parts."""
     for start, end, kind in words.segments(text):
         if kind is words.Kind.UNSPACED:
@@ -122,7 +122,7 @@ def _parts_of(word: str) -> tuple[_Part, ...]:
 def _parts(word: str) -> tuple[_Part, ...]:
     """The tokens of one word; the whole follows its parts. In ASCII also those of words with `+` and `#` between."""
     if ("+" in word or "#" in word) and word.isascii() and not _NAME.fullmatch(word):
-        inner = [(match.start(), _parts_of(match.group())) for match in _ASCII_WORD.finditer(word)]
+        inner = [(match.start(), _parts_of(match.group())) for match in ASCII_WORD.finditer(word)]
         return tuple([(stem, start + first, start + last) for start, parts in inner for stem, first, last in parts])
     spans = [(0, len(word))] if _NAME.fullmatch(word) else _spans(word)
     if len(spans) > 1:

@@ -50,7 +50,7 @@ def test_no_text_fails_and_each_token_can_be_located(text: str) -> None:
 @example("a++b C++17 c#x f##")
 def test_ascii_words_are_the_words_of_all_scripts(text: str) -> None:
     expected = [text[start:end] for start, end, _ in words.segments(text)]
-    assert tokens._ASCII_WORD.findall(text) == expected
+    assert tokens.ASCII_WORD.findall(text) == expected
 
 
 @given(st.text(st.sampled_from("aB1_+# .,")))
@@ -58,7 +58,7 @@ def test_ascii_words_are_the_words_of_all_scripts(text: str) -> None:
 def test_ascii_text_gives_the_tokens_and_locations_of_all_scripts(text: str) -> None:
     expected = [
         tokens.Token(stem, start + first, start + last)
-        for start, parts in tokens._words(text)
+        for start, parts in tokens.words_of(text)
         for stem, first, last in parts
     ]
     assert tokens.TermMatcher(tokens.tokens(text)).tokens(text) == expected

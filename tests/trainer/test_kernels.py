@@ -130,5 +130,5 @@ def test_few_rows_are_padded_less_and_have_the_same_bits(rows: int) -> None:
     _plan, state, vectors = example(rng, rows=rows, d=45, n=300, k=7)
     sae = Sae(**state)
     unscreened = screening.screen_for(300, 45, screened=False)
-    few, padded = (encoding._encode(sae, unscreened, vectors, 7, few) for few in (FEW_COLUMNS, 0))
+    few, padded = (encoding.encode_padded(sae, unscreened, vectors, 7, few) for few in (FEW_COLUMNS, 0))
     assert [part.tobytes() for part in few] == [part.tobytes() for part in padded]

@@ -29,10 +29,11 @@ def screen_of(W_enc: F32) -> Screen:
 
 def encode(sae: Sae, screen: Screen, vectors: F32, k: int) -> tuple[I32, F32]:
     """Exact Top-K of vectors (B, d): indices (B, k), rising, −1 where fewer are positive, and values, 0 there."""
-    return _encode(sae, screen, vectors, k, few_rows())
+    return encode_padded(sae, screen, vectors, k, few_rows())
 
 
-def _encode(sae: Sae, screen: Screen, vectors: F32, k: int, few: int) -> tuple[I32, F32]:
+def encode_padded(sae: Sae, screen: Screen, vectors: F32, k: int, few: int) -> tuple[I32, F32]:
+    """As `encode`; up to `few` rows of a block are padded to FEW_COLUMNS only."""
     n, d = sae.W_enc.shape
     indices, values = _empty_codes(len(vectors), k)
     counts = np.empty(len(vectors), dtype=np.int64)
@@ -78,7 +79,7 @@ def few_rows() -> int:
         scale=ones,
     )
     unscreened = screening.screen_for(n, d, screened=False)
-    few, padded = (_encode(sae, unscreened, numbers[n : n + rows], n, count) for count in (rows, 0))
+    few, padded = (encode_padded(sae, unscreened, numbers[n : n + rows], n, count) for count in (rows, 0))
     return rows if all(one.tobytes() == other.tobytes() for one, other in zip(few, padded, strict=True)) else 0
 
 
