@@ -56,15 +56,23 @@ def by_row(common: CommonLatents, labels: Mapping[int, str], limit: int) -> dict
     rows, starts = np.unique(common.rows, return_index=True)
     ranks = np.arange(len(common.rows)) - np.repeat(starts, np.diff([*starts, len(common.rows)]))
     first = np.flatnonzero(ranks < limit)
-    features = map(
-        SharedFeature,
-        common.indices[first].tolist(),
-        map(labels.get, common.indices[first].tolist()),
-        common.query_activations[first].tolist(),
-        common.document_activations[first].tolist(),
-        common.contributions[first].tolist(),
+    columns = (
+        common.rows,
+        common.indices,
+        common.query_activations,
+        common.document_activations,
+        common.contributions,
     )
-    result: dict[int, list[SharedFeature]] = {row: [] for row in rows.tolist()}
-    for row, feature in zip(common.rows[first].tolist(), features, strict=True):
-        result[row].append(feature)
-    return result
+    features: dict[int, list[SharedFeature]] = {row: [] for row in rows.tolist()}
+    for row, latent, query_activation, document_activation, contribution in zip(
+        *(column[first].tolist() for column in columns), strict=True
+    ):
+        feature = SharedFeature(
+            latent=latent,
+            label=labels.get(latent),
+            query_activation=query_activation,
+            document_activation=document_activation,
+            contribution=contribution,
+        )
+        features[row].append(feature)
+    return features
