@@ -38,8 +38,8 @@ class Prisma:
     name = "prisma"
 
     def __init__(self, vectors: F32, *, expansion: int, k: int, epochs: int, threads: int, **settings: Any) -> None:
-        config = Config(expansion=expansion, k=k, epochs=epochs, batch_size=BATCH, **settings)
-        self.training = Training(vectors, config.resolved(len(vectors), vectors.shape[1], threads))
+        settings = {"expansion": expansion, "k": k, "epochs": epochs, "batch_size": BATCH, **settings}
+        self.training = Training(vectors, Config.resolve(len(vectors), vectors.shape[1], threads, **settings))
 
     def epoch(self) -> None:
         for _ in range(self.training.steps_per_epoch):

@@ -78,6 +78,8 @@ def config(value: Run) -> resources_pb2.Config:
     settings: dict[str, Any] = value.recipe.preview() if value.config is None else value.config.to_dict()
     for name, numbers in (("architecture", ARCHITECTURES), ("normalization", NORMALIZATIONS)):
         settings[name] = numbers[settings[name]]
+    if "patience" in settings:
+        settings["patience"] = settings["patience"] or 0
     return resources_pb2.Config(**settings, auto=value.config is None and value.recipe.auto)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from services.trainer.runs import Run
 from services.trainer.sae import exchange
-from services.trainer.sae.config import Config
 from services.trainer.sae.weights import Weights
 
 
@@ -32,7 +31,8 @@ def sae_lens_zip(run: Run, weights: Weights) -> bytes:
 def model_card(run: Run, weights: Weights) -> str:
     """What the autoencoder is, what it was trained on and how, and what it reaches; Markdown."""
     table = "\n".join(f"| {name} | {value} |" for name, value in _facts(run, weights).items() if value)
-    recipe = "\n".join(f"| `{name}` | {value} |" for name, value in (run.config or Config()).to_dict().items())
+    settings = run.recipe.preview() if run.config is None else run.config.to_dict()
+    recipe = "\n".join(f"| `{name}` | {value} |" for name, value in settings.items() if value is not None)
     return f"""---
 library_name: sae_lens
 tags: [sparse-autoencoder, embeddings, prisma]

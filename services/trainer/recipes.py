@@ -10,9 +10,7 @@ from typing import Any, TypeAlias
 from services.chassis.errors import InvalidArgument
 from services.trainer.sae.config import Config
 
-Setting: TypeAlias = int | float | str
-_DEPEND_ON_DATA = ("learning_rate", "k_aux", "dead_window", "threads")
-"""Settings that `Config.resolved` chooses."""
+Setting: TypeAlias = int | float | str | None
 _CHOSEN_BY_AUTO = ("expansion", "k", "epochs", "patience")
 _FOLLOW = {"learning_rate": ("expansion", "k", "batch_size", "epochs"), "k_aux": ("k",)}
 """Settings that are chosen again when one of those that they follow from changes."""
@@ -29,7 +27,7 @@ class Recipe:
         """The complete configuration for vectors (row_count, dimension). Raises InvalidArgument for a k beyond n."""
         automatic = Config.for_data(row_count, dimension) if self.auto else {}
         values: dict[str, Any] = {**automatic, **self.settings}
-        config = Config(**values).resolved(row_count, dimension, os.cpu_count() or 1)
+        config = Config.resolve(row_count, dimension, os.cpu_count() or 1, **values)
         _check_k(k=config.k, latent_count=config.expansion * dimension)
         return config
 
@@ -37,12 +35,12 @@ class Recipe:
         """Raises InvalidArgument if k is beyond n, as far as both are certain."""
         preview = self.preview()
         if "expansion" in preview and "k" in preview:
-            _check_k(k=int(preview["k"]), latent_count=int(preview["expansion"]) * dimension)
+            _check_k(k=preview["k"], latent_count=preview["expansion"] * dimension)
 
-    def preview(self) -> dict[str, Setting]:
+    def preview(self) -> dict[str, Any]:
         """The settings that are certain before the data is known: explicit ones and fixed defaults."""
-        uncertain = {*_DEPEND_ON_DATA, *(_CHOSEN_BY_AUTO if self.auto else ())}
-        defaults = {name: value for name, value in Config().to_dict().items() if name not in uncertain}
+        uncertain = _CHOSEN_BY_AUTO if self.auto else ()
+        defaults = {name: value for name, value in Config.defaults().items() if name not in uncertain}
         return {**defaults, **self.settings}
 
     def changed(self, changes: Recipe) -> Recipe:

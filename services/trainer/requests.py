@@ -158,6 +158,10 @@ def recipe(message: resources_pb2.Config) -> Recipe:
             if number not in words:
                 raise InvalidArgument.field(f"run.config.{name}", f"expected one of its names, got {number}")
             settings[name] = words[number]
+    if settings.get("threads") == 0:
+        del settings["threads"]
+    if settings.get("patience") == 0:
+        settings["patience"] = None
     return Recipe(settings, auto=message.auto)
 
 

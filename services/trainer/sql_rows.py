@@ -25,7 +25,7 @@ def run_values(new: NewRun, run_id: str, uid: str) -> dict[str, Any]:
     if new.imported is not None:
         latent_count = new.imported.latent_count
     elif "expansion" in new.recipe.preview():
-        latent_count = int(new.recipe.preview()["expansion"]) * new.source.dimension
+        latent_count = new.recipe.preview()["expansion"] * new.source.dimension
     return {
         "uid": uid,
         "id": run_id,
@@ -66,7 +66,7 @@ def source_values(source: Source, selection: Selection | None) -> dict[str, Any]
 
 def run(row: Row[Any], history: str, metrics: Mapping[str, Any] | None) -> Run:
     """The run of a row; metrics are the latest."""
-    settings = dict(row.config)
+    settings = _settings(row.config)
     auto = bool(settings.pop("auto", False))
     selection = _selection(row.source)
     return Run(
@@ -132,3 +132,13 @@ def _latent_count(row: Row[Any], selection: Selection | None) -> int | None:
     if row.latent_count:
         return row.latent_count
     return None if selection is None else row.config["expansion"] * row.source["dimension"]
+
+
+def _settings(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The column `config`, in which older versions wrote 0 for all cores and for no patience."""
+    settings = dict(stored)
+    if settings.get("threads") == 0:
+        del settings["threads"]
+    if settings.get("patience") == 0:
+        settings["patience"] = None
+    return settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -62,12 +63,12 @@ def clusters(rows: int, d: int, seed: int = 0) -> np.ndarray:
     return (strengths @ directions + 0.05 * rng.standard_normal((rows, d)) + 1).astype(np.float32)
 
 
-def begun(vectors: np.ndarray, threads: int = 1, **config: object) -> Training:
+def begun(vectors: np.ndarray, threads: int = 1, **config: Any) -> Training:
     """A training before its first step."""
-    return Training(vectors, Config(**config).resolved(len(vectors), vectors.shape[1], threads))  # type: ignore[arg-type]
+    return Training(vectors, Config.resolve(len(vectors), vectors.shape[1], threads, **config))
 
 
-def trained(vectors: np.ndarray, **config: object) -> Training:
+def trained(vectors: np.ndarray, **config: Any) -> Training:
     """A training at its end."""
     training = begun(vectors, **config)
     while training.step < training.total_steps:
@@ -103,7 +104,7 @@ def mutated(files: list[bytes], seed: int, count: int) -> Iterator[bytes]:
             # Headers and directories are more interesting than numbers: most damage is done near both ends.
             distance = int(len(data) * rng.random() ** 4)
             place = min(distance if rng.random() < 0.7 else len(data) - distance, max(len(data) - 1, 0))
-            match rng.integers(6):
+            match int(rng.integers(6)):
                 case 0:
                     del data[place:]
                 case 1 if data:

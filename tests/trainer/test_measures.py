@@ -12,7 +12,7 @@ from tests.trainer.examples import clusters
 
 
 def trained(vectors: np.ndarray) -> Training:
-    config = Config(expansion=2, k=4, batch_size=8, epochs=3).resolved(len(vectors), vectors.shape[1], 1)
+    config = Config.resolve(len(vectors), vectors.shape[1], 1, expansion=2, k=4, batch_size=8, epochs=3)
     training = Training(vectors, config)
     while training.step < training.total_steps:
         training.advance()

@@ -71,7 +71,7 @@ def task_for(folder: Path, vectors: np.ndarray, attempt: str, resume: Path | Non
         np.save(data / "vectors-00000.npy", vectors)
         np.save(data / "rows.npy", np.arange(len(vectors), dtype=np.uint64))
     settings = {"expansion": 4, "k": 4, "batch_size": 64, **config}
-    resolved = Config(**settings).resolved(len(vectors), vectors.shape[1], 2)  # type: ignore[arg-type]
+    resolved = Config.resolve(len(vectors), vectors.shape[1], 2, **settings)
     (folder / attempt).mkdir()
     return Task(vectors=data, config=resolved, folder=folder / attempt, checkpoint=resume, checkpoint_seconds=0.2)
 
@@ -100,7 +100,12 @@ def test_a_message_is_read_as_it_was_written(message: Message) -> None:
 
 
 def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
-    task = Task(vectors=tmp_path, config=Config(k=3, seed=7), folder=tmp_path / "a", checkpoint=tmp_path / "c")
+    task = Task(
+        vectors=tmp_path,
+        config=Config.resolve(100, 4, 1, k=3, seed=7),
+        folder=tmp_path / "a",
+        checkpoint=tmp_path / "c",
+    )
     assert Task.from_json(task.to_json()) == task
     assert Task.from_json(replace(task, checkpoint=None).to_json()).checkpoint is None
 
@@ -211,6 +216,7 @@ async def assert_none_left(tmp_path: Path, processes: int) -> None:
     await holder.stdout.readline()
     holder.kill()
     await holder.wait()
+    remaining: list[int] = []
     for _ in range(200):
         remaining = processes_of(str(tmp_path))
         if not remaining:

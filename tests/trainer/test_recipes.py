@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from prisma.trainer.v1 import resources_pb2
 from services.chassis.errors import InvalidArgument
+from services.trainer import requests
 from services.trainer.recipes import Recipe
 from services.trainer.sae.config import Config
 
@@ -43,4 +45,23 @@ def test_more_active_latents_than_there_are_is_refused(recipe: Recipe) -> None:
 
 
 def test_what_a_configuration_says_is_what_a_recipe_of_it_gives() -> None:
-    assert Recipe(Config(expansion=2, k=2, seed=5).to_dict()).resolve(row_count=10, dimension=4).seed == 5
+    assert (
+        Recipe(Config.resolve(10, 4, 1, expansion=2, k=2, seed=5).to_dict()).resolve(row_count=10, dimension=4).seed
+        == 5
+    )
+
+
+def test_zeros_of_the_protocol_are_no_settings() -> None:
+    """0 threads are all cores, and 0 epochs of patience mean that none runs out, whatever `auto` would choose."""
+    recipe = requests.recipe(resources_pb2.Config(threads=0, patience=0, auto=True))
+    assert recipe == Recipe({"patience": None}, auto=True)
+    config = recipe.resolve(row_count=10_000, dimension=16)
+    assert config.patience is None
+    assert config.threads > 0
+    assert Recipe(auto=True).resolve(row_count=10_000, dimension=16).patience == 5
+
+
+def test_what_depends_on_the_data_has_no_default() -> None:
+    assert not {"learning_rate", "k_aux", "dead_window", "threads"} & Config.defaults().keys()
+    with pytest.raises(TypeError):
+        Config()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

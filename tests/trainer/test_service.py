@@ -11,7 +11,7 @@ import sys
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 import numpy as np
@@ -55,7 +55,7 @@ async def weights_digest(suite: Suite, run: str) -> str:
     return digest.hexdigest()
 
 
-async def codes_of(suite: Suite, run: str = RUN, **request: object) -> wire.Codes:
+async def codes_of(suite: Suite, run: str = RUN, **request: Any) -> wire.Codes:
     parts = [
         wire.unpack_codes(block.codes)
         async for block in suite.trainer.ReadCodes(pb2.ReadCodesRequest(run=run, **request))
@@ -76,6 +76,7 @@ async def stepped(suite: Suite, steps: int) -> None:
 
 async def until(suite: Suite, condition: Callable[[Run], bool]) -> Run:
     """The run once the condition is true."""
+    run = Run()
     for _ in range(600):
         run = await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))
         if condition(run):
@@ -182,6 +183,7 @@ async def test_deleting_the_dataset_deletes_runs_and_files_and_stops_the_trainin
     await stepped(suite, 10)
     await suite.embedder.DeleteDataset(embedder_pb2.DeleteDatasetRequest(name=DATASET))
     assert (await suite.ended(job)).state in (Job.STATE_CANCELLED, Job.STATE_FAILED)
+    listed = pb2.ListRunsResponse()
     for _ in range(100):
         listed = await suite.trainer.ListRuns(pb2.ListRunsRequest())
         if not listed.runs and not list((suite.folder / "runs").glob("*")):
@@ -205,7 +207,7 @@ def test_the_training_process_imports_neither_grpc_nor_nats() -> None:
 def test_the_training_process_ends_when_its_parents_pipe_does(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors-00000.npy", np.random.default_rng(0).standard_normal((500, 16), dtype=np.float32))
     np.save(tmp_path / "rows.npy", np.arange(500, dtype=np.uint64))
-    config = SaeConfig(batch_size=8, epochs=1_000_000).resolved(500, 16, 1)
+    config = SaeConfig.resolve(500, 16, 1, batch_size=8, epochs=1_000_000)
     task = Task(vectors=tmp_path, config=config, folder=tmp_path / "attempt")
     with (tmp_path / "output").open("wb") as output:  # a file: only the pipe can end the process
         child = subprocess.Popen(
@@ -307,7 +309,7 @@ async def exported(suite: Suite, layout: pb2.ExportWeightsRequest.Layout) -> byt
 async def test_weights_that_went_out_come_in_as_a_run_with_the_same_codes(suite: Suite, layout: str) -> None:
     await suite.fill(300)
     original = await trained(suite, SMALL)
-    data = await exported(suite, pb2.ExportWeightsRequest.Layout.Value(layout))
+    data = await exported(suite, getattr(pb2.ExportWeightsRequest, layout))
     if layout == "LAYOUT_SAE_LENS":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             card = archive.read("r/README.md").decode()
@@ -483,7 +485,11 @@ BAD = [
     ("SweepRuns", pb2.SweepRunsRequest(dataset=DATASET, seeds=range(101)), "INVALID_ARGUMENT"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, tags=["x" * 65])), "INVALID_ARGUMENT"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, display_name="a\0b")), "INVALID_ARGUMENT"),
-    ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(architecture=9))), "INVALID_ARGUMENT"),
+    (
+        "CreateRun",
+        pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(architecture=cast("Any", 9)))),
+        "INVALID_ARGUMENT",
+    ),
     ("GetRun", pb2.GetRunRequest(name="runs/none"), "RUN_NOT_FOUND"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset="datasets/none")), "DATASET_NOT_FOUND"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset="datasets/empty")), "DATASET_NOT_EMBEDDED"),

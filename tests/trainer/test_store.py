@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import event, insert, select, text
+from sqlalchemy import event, insert, select, text, update
 
 import services.trainer
 from prisma_common.wire import Codes
@@ -18,6 +18,7 @@ from services.chassis.blobs import BlobDamaged, Blobs, Records
 from services.chassis.database import Database
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
+from services.trainer import messages
 from services.trainer.autoencoders import Autoencoders
 from services.trainer.code_index import CodeSelection, Follower
 from services.trainer.encoding import CodeWriter
@@ -240,7 +241,7 @@ def test_runs_of_the_first_version_keep_their_codes_and_their_metrics(database_u
         **dict.fromkeys(("display_name", "description", "job", "device", "imported_from"), ""),
         **dict.fromkeys(("create_time", "update_time"), "2026-01-01 00:00:00"),
         **{"uid": "u1", "id": "old", "dataset": "datasets/d", "dataset_uid": "u", "fingerprint": "f"},
-        **{"source": json.dumps(source), "config": json.dumps(Config(expansion=2, k=2).to_dict())},
+        **{"source": json.dumps(source), "config": json.dumps(Config.resolve(10, 4, 1, expansion=2, k=2).to_dict())},
         **{"attempt": "runs/u1/a", "shards": '["codes-00000.npz"]', "revision": 2, "tags": "[]", "latent_count": 8},
     }
     with database.write() as connection:
@@ -272,6 +273,20 @@ def test_metrics_of_a_step_that_is_trained_again_are_the_later_ones(store: Store
     assert latest["loss"] == 3.0
     [listed] = store.runs(None, 10, [], show_deleted=False)
     assert listed == store.run("r")
+
+
+def test_a_configuration_of_an_older_version_has_zeros(store: Store, blobs: Blobs, database: Database) -> None:
+    run = trained(store, blobs)
+    assert run.config is not None
+    with database.write() as connection:
+        connection.execute(update(RUNS).values(config={**run.config.to_dict(), "patience": 0}))
+    assert store.run("r").config == run.config
+    assert messages.config(store.run("r")).patience == 0
+    untrained = store.create(new_run())
+    with database.write() as connection:
+        old = {"k": 2, "patience": 0, "threads": 0, "auto": True}
+        connection.execute(update(RUNS).where(RUNS.c.uid == untrained.uid).values(config=old))
+    assert store.run(untrained.id).recipe == Recipe({"k": 2, "patience": None}, auto=True)
 
 
 @pytest.mark.parametrize("analysed", [False, True])

@@ -22,8 +22,8 @@ from services.trainer.sae.weights import Weights
 vectors = np.random.default_rng(0).standard_normal((3000, 96), dtype=np.float32)
 for architecture in ("top_k", "batch_top_k", "matryoshka"):
     for expansion in (4, 40):
-        config = Config(architecture=architecture, expansion=expansion, epochs=12)
-        training = Training(vectors, config.resolved(*vectors.shape, 2))
+        config = Config.resolve(*vectors.shape, 2, architecture=architecture, expansion=expansion, epochs=12)
+        training = Training(vectors, config)
         while training.step < training.total_steps:
             training.advance()
         training.measure()

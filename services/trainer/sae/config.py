@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from services.trainer.sae.architectures import ARCHITECTURES, Name
@@ -11,9 +11,9 @@ from services.trainer.sae.engines import Plan
 from services.trainer.sae.normalization import Normalization
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that shapes a training. `resolved` replaces zeros by values for the data."""
+    """Everything that shapes a training. What has no default is chosen for the data by `resolve`."""
 
     architecture: Name = "top_k"
     """Which latents are active."""
@@ -21,12 +21,12 @@ class Config:
     """Latents for each dimension: n = expansion · d."""
     k: int = 32
     """Active latents for each vector."""
-    k_aux: int = 0
-    """Dead latents that explain the residual; 0 for 2k."""
+    k_aux: int
+    """Dead latents that explain the residual; 2k by `resolve`."""
     aux_coefficient: float = 1 / 8
     """Weight of the auxiliary loss (Gao et al. 2024, section A.2, who take 1/32)."""
-    learning_rate: float = 0.0
-    """Peak learning rate of Adam; 0 for `learning_rate_for`."""
+    learning_rate: float
+    """Peak learning rate of Adam; `learning_rate_for` by `resolve`."""
     batch_size: int = 512
     """Vectors in a batch."""
     epochs: int = 20
@@ -37,32 +37,40 @@ class Config:
     """Share of the steps over which it falls to zero."""
     held_out_fraction: float = 0.1
     """Share of the rows to measure on, at most 65,536 rows."""
-    patience: int = 0
-    """Epochs without .5 % less held-out FVU after which the learning rate begins to fall to zero; 0: as planned."""
-    dead_window: int = 0
-    """Vectors after which a silent latent counts as dead; 0 for a 20th of the training, within 4,096 and 10,000,000."""
+    patience: int | None = None
+    """Epochs without .5 % less held-out FVU after which the learning rate begins to fall to zero; None: as planned."""
+    dead_window: int
+    """Vectors after which a silent latent counts as dead; by `resolve` a 20th of the training, within 4,096 and
+    10,000,000."""
     gradient_clip: float = 1.0
     """Largest norm of a latent's gradient, by encoder row, decoder row and bias; a longer one is scaled to it."""
     seed: int = 0
     """Starts all random numbers."""
     normalization: Normalization = "standard"
     """How vectors are normalised."""
-    threads: int = 0
-    """Threads on the CPU; 0 for all cores."""
+    threads: int
+    """Threads on the CPU; all cores by `resolve`."""
 
-    def resolved(self, rows: int, dimension: int, cores: int) -> Config:
-        """With values in place of all zeros that mean "by itself", for so many vectors (rows, dimension)."""
-        train_rows = round(rows * (1 - self.held_out_fraction))
-        return replace(
-            self,
-            learning_rate=self.learning_rate
-            or learning_rate_for(
-                dimension=dimension, k=self.k, batch_size=self.batch_size, rows=train_rows, epochs=self.epochs
+    @classmethod
+    def resolve(cls, rows: int, dimension: int, cores: int, **settings: Any) -> Config:
+        """These settings, defaults, and values that are automatic for so many vectors (rows, dimension)."""
+        values = {**cls.defaults(), **settings}
+        k, epochs = values["k"], values["epochs"]
+        train_rows = round(rows * (1 - values["held_out_fraction"]))
+        automatic: dict[str, Any] = {
+            "learning_rate": learning_rate_for(
+                dimension=dimension, k=k, batch_size=values["batch_size"], rows=train_rows, epochs=epochs
             ),
-            k_aux=self.k_aux or 2 * self.k,
-            dead_window=self.dead_window or min(max(rows * self.epochs // 20, 4096), 10_000_000),
-            threads=self.threads or cores,
-        )
+            "k_aux": 2 * k,
+            "dead_window": min(max(rows * epochs // 20, 4096), 10_000_000),
+            "threads": cores,
+        }
+        return cls(**{**automatic, **values})
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The settings that do not depend on the data."""
+        return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
 
     @classmethod
     def for_data(cls, rows: int, dimension: int) -> dict[str, int]:
@@ -75,7 +83,7 @@ class Config:
         return {"expansion": expansion, "k": min(k, expansion * dimension), "epochs": epochs, "patience": 5}
 
     def plan(self, dimension: int) -> Plan:
-        """What an engine must know. `self` must be resolved. Raises ValueError for a k beyond n."""
+        """What an engine must know. Raises ValueError for a k beyond n."""
         latents = self.expansion * dimension
         if self.k > latents:
             raise ValueError(f"k is {self.k}, but there are only {latents} latents")

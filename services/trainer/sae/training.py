@@ -179,7 +179,7 @@ class Training:
 
     def consider(self, held_out_fvu: float) -> bool:
         """Takes a held-out FVU at an epoch's end; whether patience has run out with it, so that the end begins."""
-        if not self.config.patience or self.step >= self._ends[0]:
+        if self.config.patience is None or self.step >= self._ends[0]:
             return False
         if held_out_fvu < 0.995 * self._best[0]:
             self._best[:] = held_out_fvu, self.step

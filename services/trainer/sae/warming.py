@@ -27,7 +27,7 @@ def warm(report: Callable[[int, int], None] = lambda done, total: None) -> None:
     vectors = np.random.default_rng(0).standard_normal((ROWS, DIMENSION), dtype=np.float32)
     with compiling.progress_to(report):
         for architecture in ("top_k", "batch_top_k"):
-            config = Config(architecture=architecture, expansion=4, k=4, epochs=1).resolved(ROWS, DIMENSION, 1)
+            config = Config.resolve(ROWS, DIMENSION, 1, architecture=architecture, expansion=4, k=4, epochs=1)
             training = Training(vectors, config)
             while training.step < training.total_steps:
                 training.advance()
