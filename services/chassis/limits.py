@@ -16,10 +16,13 @@ QUEUE_SECONDS = 0.4
 """No more calls may wait for their answers than this process answers in this time: so that is how long they wait."""
 RATE_SECONDS = 1.0
 """The answers of this time count."""
+BURST_SECONDS = QUEUE_SECONDS / 2
+"""As long as none has waited for longer, the calls that wait are a burst, and are all taken. Well below QUEUE_SECONDS:
+in an overload, the call that has waited longest has waited for about that."""
 SHORT_SECONDS = 2.0
 """A call that has waited for its answer for longer waits for something else than this process: a model, an upload."""
 CALLS_PER_CORE = 16
-"""So many calls may wait in any case, on each processor core."""
+"""So many calls may wait in any case, for each processor core."""
 
 
 class Waiting:
@@ -37,12 +40,14 @@ class Waiting:
 
     @property
     def is_full(self) -> bool:
-        """Whether one more call would wait for longer than QUEUE_SECONDS (by Little's law)."""
+        """Whether one more call would wait for longer than QUEUE_SECONDS (by Little's law), outside a burst."""
         now = self._clock()
-        while self._starts and now - next(iter(self._starts.values())) > SHORT_SECONDS:
+        while self._starts and now - self._oldest_start > SHORT_SECONDS:
             del self._starts[next(iter(self._starts))]
         while self._answers and now - self._answers[0] > RATE_SECONDS:
             self._answers.popleft()
+        if not self._starts or now - self._oldest_start <= BURST_SECONDS:
+            return False
         return len(self._starts) >= max(self._floor, len(self._answers) * QUEUE_SECONDS / RATE_SECONDS)
 
     def begin(self, call: CallInProgress) -> None:
@@ -57,6 +62,10 @@ class Waiting:
     def leave(self, call: CallInProgress) -> None:
         """Counts a call no longer."""
         self._starts.pop(call, None)
+
+    @property
+    def _oldest_start(self) -> float:
+        return next(iter(self._starts.values()))
 
 
 class CallInProgress:

@@ -16,7 +16,7 @@ from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma_common.listening import listening_socket
 from services.chassis import channels
-from services.chassis.limits import CallLimit, Waiting
+from services.chassis.limits import QUEUE_SECONDS, CallLimit, Waiting
 from services.chassis.settings import ChassisSettings
 from tests.nats_server import NatsServer
 from tests.ports import free_port
@@ -99,15 +99,18 @@ async def test_a_service_that_stays_away_is_reported_within_the_callers_deadline
 
 @pytest.mark.timeout(60)
 async def test_calls_that_wait_for_a_restart_keep_no_others_out() -> None:
-    """In a time that stands still, so that only the wait makes room."""
-    waiting = Waiting(floor=1, clock=lambda: 0.0)
+    """In a time that does not pass by itself, so that only the wait makes room."""
+    now = 0.0
+    waiting = Waiting(floor=1, clock=lambda: now)
     limit = CallLimit(total=2, per_caller=2, waiting=waiting)
     channel = channels.open_channel(f"127.0.0.1:{free_port()}", ChassisSettings())
     stub = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
     begun = asyncio.Event()
 
     async def call() -> None:
+        nonlocal now
         with limit.call(None):
+            now = 2 * QUEUE_SECONDS
             assert waiting.is_full
             begun.set()
             await stub.ListDatasets(pb2.ListDatasetsRequest(), timeout=30)
