@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -101,3 +103,11 @@ def test_both_distributions_have_one_version() -> None:
     version = next(line for line in server.splitlines() if line.startswith("version = "))
     assert version in client
     assert f"prisma-suite-client=={version.split(chr(34))[1]}" in server
+
+
+def test_every_extra_that_a_message_names_exists() -> None:
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    files = [file for folder in ("services", "gateway", "prisma_client") for file in (ROOT / folder).rglob("*.py")]
+    named = {name for file in files for name in re.findall(r"(?:prisma-suite|'\.)\[([\w,-]+)\]", file.read_text())}
+    assert named
+    assert {extra for names in named for extra in names.split(",")} <= extras

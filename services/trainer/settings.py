@@ -12,6 +12,7 @@ from pydantic import field_validator, model_validator
 from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
 from services.trainer.group import Group
+from services.trainer.sae.devices import INSTALL_TORCH
 
 SERVICE = "trainer"
 
@@ -45,9 +46,7 @@ class TrainerSettings(ChassisSettings):
     @model_validator(mode="after")
     def _torch_for_several_processes(self) -> Self:
         if self.trainer_processes * self.trainer_hosts > 1 and find_spec("torch") is None:
-            raise ValueError(
-                "several trainer_processes or trainer_hosts need torch: `pip install 'prisma-suite[trainer-gpu]'`"
-            )
+            raise ValueError(f"several trainer_processes or trainer_hosts need torch: {INSTALL_TORCH}")
         return self
 
     @field_validator("trainer_push_url")

@@ -57,10 +57,10 @@ for architecture in ("top_k", "batch_top_k", "matryoshka"):
     assert exchange.read(Path("weights").read_bytes())[1] == "prisma"
     assert exchange.read(zipped(exchange.to_sae_lens(weights, {})))[1] == "sae-lens"
 for file in (b"\\x80\\x02}.", zipped({"archive/data.pkl": b""})):
-    with pytest.raises(exchange.UnknownLayout, match="prisma-suite.trainer-gpu"):
+    with pytest.raises(exchange.UnknownLayout, match="uv pip install -e '..trainer-gpu.'"):
         exchange.read(file)
 assert device_of("auto") == "cpu"
-with pytest.raises(ValueError, match="prisma-suite.trainer-gpu"):
+with pytest.raises(ValueError, match="uv pip install -e '..trainer-gpu.'"):
     device_of("cuda:0")
 assert "torch" not in sys.modules
 print("done")
@@ -76,7 +76,7 @@ from services.trainer.settings import TrainerSettings
 
 assert "torch" not in sys.modules
 os.environ["PRISMA_TRAINER_PROCESSES"] = "2"
-with pytest.raises(ValueError, match="prisma-suite.trainer-gpu"):
+with pytest.raises(ValueError, match="uv pip install -e '..trainer-gpu.'"):
     TrainerSettings()
 print("done")
 """

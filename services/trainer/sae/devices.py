@@ -7,7 +7,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-TORCH_EXTRA = "pip install 'prisma-suite[trainer-gpu]'"
+INSTALL_TORCH = (
+    "install the extra trainer-gpu where the trainer runs, in a checkout with `uv pip install -e '.[trainer-gpu]'`, "
+    "from wheels with `pip install --find-links FOLDER 'prisma-suite[trainer-gpu]'`"
+)
+"""Advice for who needs torch and does not have it."""
 _GPU_DEVICE_FILES = ("nvidiactl", "dxg", "kfd")
 _log = logging.getLogger(__name__)
 
@@ -25,9 +29,9 @@ def device_of(requested: str = "auto") -> str:
         return "cpu"  # without importing torch, which takes two seconds
     if not torch_is_installed():
         if requested == "auto":
-            _log.warning("training on the CPU, since a GPU needs torch: `%s`", TORCH_EXTRA)
+            _log.warning("training on the CPU, since a GPU needs torch: %s", INSTALL_TORCH)
             return "cpu"
-        raise ValueError(f"the device {requested!r} needs torch, which is not installed: `{TORCH_EXTRA}`")
+        raise ValueError(f"the device {requested!r} needs torch, which is not installed: {INSTALL_TORCH}")
     from services.trainer.sae.gpu.devices import available_devices
 
     available = available_devices()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors import deserialize
 
-from services.trainer.sae.devices import TORCH_EXTRA, torch_is_installed
+from services.trainer.sae.devices import INSTALL_TORCH, torch_is_installed
 from services.trainer.sae.kernels.dtypes import F32
 
 HEADER_BYTES = 1 << 20
@@ -25,8 +25,7 @@ class TorchMissing(UnreadableFile):
 
     def __init__(self) -> None:
         super().__init__(
-            f"reading a torch file (.pt) needs torch: install it where the trainer runs with `{TORCH_EXTRA}`, "
-            "or save the tensors as .safetensors"
+            f"reading a torch file (.pt) needs torch: {INSTALL_TORCH}; or save the tensors as .safetensors"
         )
 
 
