@@ -209,13 +209,13 @@ def statistics_job(request: pb2.ComputeStatisticsRequest) -> pb2.ComputeStatisti
     return request
 
 
-def label_job(request: pb2.LabelFeaturesRequest) -> pb2.LabelFeaturesRequest:
-    """The request, if it can become a job."""
+def label_job(request: pb2.LabelFeaturesRequest) -> tuple[pb2.LabelFeaturesRequest, str]:
+    """The request, if it can become a job, and the model that labels."""
     run_name(request.run)
-    options(request.options)
+    model = options(request.options).model
     if len(request.indices) > MAX_INDICES:
         raise InvalidArgument.field("indices", f"expected at most {MAX_INDICES:,}; leave them out for all")
-    return request
+    return request, model
 
 
 def family_job(request: pb2.BuildFamiliesRequest) -> pb2.BuildFamiliesRequest:

@@ -83,8 +83,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         return messages.feature_matrix(features, wish.kind, matrix)
 
     async def LabelFeatures(self, request: pb2.LabelFeaturesRequest, context: Context) -> Job:
-        model = requests.options(request.options).model
-        return await self._jobs.label_features(requests.label_job(request), model)
+        return await self._jobs.label_features(*requests.label_job(request))
 
     async def LabelFeature(self, request: pb2.LabelFeatureRequest, context: Context) -> resources_pb2.Label:
         run, index = requests.feature_name(request.name)
