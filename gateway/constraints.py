@@ -56,6 +56,8 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
         "gradient_clip": {"minimum": 1e-8, "maximum": 1e8},
         "threads": {"minimum": 0, "maximum": 1024},
         "patience": {"minimum": 0, "maximum": 100_000},
+        "cycles": {"minimum": 1, "maximum": 1000},
+        "siblings": {"minimum": 0, "maximum": 8},
     },
     "prisma.trainer.v1.CompareRunsRequest": {"min_cosine": _COSINE},
     "prisma.interpreter.v1.CarryLabelsRequest": {"min_cosine": _COSINE},

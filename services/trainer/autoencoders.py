@@ -17,14 +17,16 @@ from services.chassis.errors import InvalidArgument
 from services.trainer.code_index import CodeFile, CodeIndex, CodeSelection
 from services.trainer.errors import InvalidVector
 from services.trainer.model_card import sae_lens_zip
-from services.trainer.runs import Run
+from services.trainer.runs import Run, stability_path
 from services.trainer.sae import comparing
 from services.trainer.sae.codes import load_codes
+from services.trainer.sae.stability import Stability
 from services.trainer.sae.vectors import InvalidVectors
 from services.trainer.sae.weights import Weights
 
 _WEIGHTS_IN_MEMORY = 4
 _DELETED_ROWS_PER_BLOCK = 1 << 16
+_NONE = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,20 @@ class CodesPart:
     revision: int
     run_uid: str
     history: str
+
+
+@dataclass(frozen=True)
+class DecoderPart:
+    """Some latents of a run: m of them."""
+
+    latents: wire.Rows
+    """(m,) their indices."""
+    directions: wire.Vectors
+    """(m, d) their decoder rows, of norm 1."""
+    stabilities: NDArray[np.float32]
+    """(m,) cosine of the most similar decoder row, mean over siblings; (0,) without siblings."""
+    agreements: NDArray[np.float32]
+    """(m,) cosine with that row's activations, mean over siblings; (0,) without siblings."""
 
 
 class Autoencoders:
@@ -112,14 +128,30 @@ class Autoencoders:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise BlobDamaged(file.path, f"cannot be read ({error})") from error
 
-    def decoder(self, run: Run, latents: NDArray[np.uint64]) -> Iterator[tuple[wire.Rows, wire.Vectors]]:
-        """Unit decoder rows of the latents, (m, d), in parts of about 1 MiB. Raises BlobDamaged."""
+    def decoder(self, run: Run, latents: NDArray[np.uint64]) -> Iterator[DecoderPart]:
+        """Unit decoder rows of the latents in parts of about 1 MiB. Raises BlobDamaged."""
         weights = self.weights(run)
+        stability = self._stability(run)
         for piece in wire.blocks_of(len(latents), 4 * weights.dimension):
             some = latents[piece]
             directions = weights.W_dec[some.astype(np.intp)]
             norms = np.linalg.norm(directions, axis=1, keepdims=True)
-            yield some, directions / np.maximum(norms, 1e-12)
+            yield DecoderPart(
+                latents=some,
+                directions=directions / np.maximum(norms, 1e-12),
+                stabilities=stability.cosine.mean(axis=0)[some.astype(np.intp)] if stability else _NONE,
+                agreements=stability.agreement.mean(axis=0)[some.astype(np.intp)] if stability else _NONE,
+            )
+
+    def _stability(self, run: Run) -> Stability | None:
+        """What siblings say about the latents; None for a run without siblings. Raises BlobDamaged."""
+        if run.attempt is None or run.quality is None or not run.quality.sibling_count:
+            return None
+        path = stability_path(run.attempt)
+        try:
+            return Stability.load(self._blobs.local(path))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise BlobDamaged(path, f"cannot be read ({error})") from error
 
     def export(self, run: Run) -> Iterator[bytes]:
         """The weights' file in parts of about 1 MiB, verified before the first and complete after the last.

@@ -13,7 +13,7 @@ from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma_common import wire
 from services.chassis.moments import stamp
 from services.chassis.paging import Page
-from services.trainer.autoencoders import CodesPart, Encoding
+from services.trainer.autoencoders import CodesPart, DecoderPart, Encoding
 from services.trainer.requests import ARCHITECTURES, NORMALIZATIONS
 from services.trainer.runs import Run, Selection
 from services.trainer.sae.comparing import Matching
@@ -53,6 +53,9 @@ def run(value: Run) -> resources_pb2.Run:
         _set_selection(message, value.selection)
     if value.dead_count is not None:
         message.dead_count = value.dead_count
+    if value.quality is not None:
+        quality = {name: number for name, number in value.quality.to_dict().items() if number is not None}
+        message.quality.CopyFrom(resources_pb2.Quality(**quality))
     if value.evaluation is not None:
         message.evaluation.CopyFrom(_evaluation(value.evaluation))
     if value.metrics is not None:
@@ -119,6 +122,16 @@ def encoding(value: Encoding) -> pb2.EncodeResponse:
     """Codes of vectors."""
     return pb2.EncodeResponse(
         codes=wire.pack_codes(value.codes), unexplained_fractions=value.unexplained_fractions.tolist()
+    )
+
+
+def decoder(part: DecoderPart, run_uid: str) -> pb2.ReadDecoderResponse:
+    """A block of a run's decoder."""
+    return pb2.ReadDecoderResponse(
+        directions=wire.pack_vectors(part.directions, part.latents),
+        run_uid=run_uid,
+        stabilities=part.stabilities.tolist(),
+        agreements=part.agreements.tolist(),
     )
 
 

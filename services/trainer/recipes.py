@@ -12,7 +12,11 @@ from services.trainer.sae.config import Config
 
 Setting: TypeAlias = int | float | str | None
 _CHOSEN_BY_AUTO = ("expansion", "k", "epochs", "patience")
-_FOLLOW = {"learning_rate": ("expansion", "k", "batch_size", "epochs"), "k_aux": ("k",)}
+_FOLLOW = {
+    "learning_rate": ("expansion", "k", "batch_size", "epochs", "cycles"),
+    "k_aux": ("k",),
+    "cycles": ("batch_size", "epochs"),
+}
 """Settings that are chosen again when one of those that they follow from changes."""
 
 

@@ -9,9 +9,15 @@ from typing import Any
 
 from services.trainer.recipes import Recipe
 from services.trainer.sae.config import Config
+from services.trainer.sae.stability import NAME as STABILITY
+from services.trainer.training.protocol import Quality
 
 MIN_ROWS_PER_LATENT = 5
 """Below this, most latents are dead or describe single rows."""
+MAX_FVU_RATIO = 1.5
+"""Held-out FVU over training FVU from which a run says that it memorises."""
+MIN_REPRODUCED_SHARE = 0.3
+"""Share of live latents that siblings found again, below which a run says so."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,11 @@ def weights_path(attempt: str) -> str:
     return f"{attempt}/weights.safetensors"
 
 
+def stability_path(attempt: str) -> str:
+    """Path of what siblings say about the latents."""
+    return f"{attempt}/{STABILITY}"
+
+
 @dataclass(frozen=True)
 class Run:
     """A sparse autoencoder on a dataset."""
@@ -161,6 +172,8 @@ class Run:
     delete_time: datetime | None
     tags: Sequence[str]
     evaluation: Mapping[str, Any] | None
+    quality: Quality | None
+    """None before the training, and for imported weights."""
     imported_from: str | None
     """Layout of the imported weights; None for a run that is trained here."""
     latent_count: int | None
@@ -216,6 +229,25 @@ class Run:
                 f"Too little data: {rows:,} rows for {self.latent_count:,} latents. Many latents will be dead or "
                 f"describe single rows; use at least {MIN_ROWS_PER_LATENT} rows per latent, or fewer latents."
             )
+        if self.quality is not None:
+            warnings += quality_warnings(self.quality)
         if self.uncoded_count:
             warnings.append(f"{self.uncoded_count:,} embedded documents have no codes yet.")
         return warnings
+
+
+def quality_warnings(quality: Quality) -> list[str]:
+    """What a training's quality gives reason to doubt, in sentences."""
+    warnings: list[str] = []
+    train_fvu, held_out_fvu = quality.train_fvu, quality.held_out_fvu
+    if train_fvu and held_out_fvu and held_out_fvu > MAX_FVU_RATIO * train_fvu:
+        warnings.append(
+            f"The features memorise: FVU is {held_out_fvu:.3f} on held-out rows and {train_fvu:.3f} on training rows "
+            f"({held_out_fvu / train_fvu:.1f} times as much). Use fewer latents, a smaller k, or more documents."
+        )
+    if quality.sibling_count and quality.reproduced_count < MIN_REPRODUCED_SHARE * quality.live_count:
+        warnings.append(
+            f"Only {quality.reproduced_count:,} of {quality.live_count:,} features were found again by trainings with "
+            "other random numbers on half of the rows. Use fewer latents, a smaller k, or more documents."
+        )
+    return warnings

@@ -117,8 +117,8 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         run = await self._runs.trained(requests.run_id(request.run, "run"))
         latents = np.arange(run.latent_count or 0, dtype=np.uint64)
         latents = latents[wire.within(latents, request.latent_ranges)]
-        async for some, directions in _in_threads(self._autoencoders.decoder(run, latents)):
-            yield pb2.ReadDecoderResponse(directions=wire.pack_vectors(directions, some), run_uid=run.uid)
+        async for part in _in_threads(self._autoencoders.decoder(run, latents)):
+            yield messages.decoder(part, run.uid)
 
     async def ExportWeights(self, request: pb2.ExportWeightsRequest, context: Context) -> AsyncIterator[HttpBody]:
         run = await self._runs.trained(requests.run_id(request.run, "run"))

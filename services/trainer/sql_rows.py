@@ -12,6 +12,7 @@ from services.trainer.recipes import Recipe
 from services.trainer.runs import NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
+from services.trainer.training.protocol import Quality
 
 
 def run_values(new: NewRun, run_id: str, uid: str) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def run(row: Row[Any], history: str, metrics: Mapping[str, Any] | None) -> Run:
         delete_time=row.delete_time,
         tags=row.tags,
         evaluation=row.evaluation,
+        quality=None if row.quality is None else Quality(**row.quality),
         imported_from=row.imported_from or None,
         latent_count=_latent_count(row, selection),
     )

@@ -22,6 +22,7 @@ from services.trainer.runs import Coverage, NewRun, Run, Selection, weights_path
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.tables import BLOBS, CODE_DELETIONS, CODE_SHARDS, HISTORIES, METRICS, REQUESTS, RUNS
+from services.trainer.training.protocol import Quality
 
 _HISTORY = Histories(HISTORIES, uid=RUNS.c.uid, revision=RUNS.c.revision, living=RUNS.c.delete_time.is_(None))
 _ANSWERS = Requests(REQUESTS)
@@ -38,6 +39,8 @@ class TrainingResult:
     """Folder of the weights."""
     shards: Sequence[CodeShard]
     dead_count: int
+    quality: Quality | None
+    """None for imported weights."""
     blobs: Sequence[Blob]
 
 
@@ -177,6 +180,7 @@ class Store:
                 "train_time": utc_now(),
                 "code_count": run.selection.row_count,
                 "dead_count": result.dead_count,
+                "quality": None if result.quality is None else result.quality.to_dict(),
                 "embedded_count": row.embedded_count or run.selection.row_count,
                 "coded_revision": run.selection.revision,
                 "coded_history": run.selection.history,

@@ -39,6 +39,7 @@ _RUNS_COLUMNS = (
     Column("embedded_count", BigInteger),
     Column("coded_revision", BigInteger),
     Column("coded_history", String(32)),
+    Column("quality", JSON),
     Index(
         "runs_id",
         "id",

@@ -35,7 +35,7 @@ from services.trainer.encoding import CODES_FOLDER, DatasetEncoder
 from services.trainer.errors import NoPushStore, PushFailed, RunNotFound, RunNotTrained
 from services.trainer.group import Group
 from services.trainer.model_card import sae_lens_files
-from services.trainer.runs import NewRun, Run, Selection, Source
+from services.trainer.runs import NewRun, Run, Selection, Source, stability_path
 from services.trainer.sae import checkpoint, comparing, evaluating
 from services.trainer.sae.batches import MAX_HELD_OUT, Batches
 from services.trainer.sae.normalization import normalization
@@ -50,6 +50,7 @@ from services.trainer.training.protocol import (
     PatienceExhausted,
     Resumed,
     RowsEncoded,
+    SiblingTrained,
     StepMeasured,
     StepMetrics,
     Task,
@@ -229,7 +230,7 @@ class TrainerJobs:
             vectors=data,
             config=run.config,
             folder=folder,
-            checkpoint=await asyncio.to_thread(self._last_checkpoint, run),
+            checkpoints=await asyncio.to_thread(self._last_checkpoints, run),
             device=self._device,
             imported_weights=await asyncio.to_thread(self._blobs.local, run.imported_weights) if is_import else None,
         )
@@ -251,9 +252,17 @@ class TrainerJobs:
     async def _commit(self, run: Run, attempt: str, finished: Finished, context: JobContext) -> None:
         """Makes an attempt the run's, and deletes what is left of others."""
         files = [f"{attempt}/weights.safetensors", *(f"{attempt}/{shard.name}" for shard in finished.shards)]
+        if finished.quality is not None and finished.quality.sibling_count:
+            files.append(stability_path(attempt))
         blobs = await asyncio.to_thread(self._blobs.adopt, *files)
         await context.prove()
-        result = TrainingResult(attempt=attempt, shards=finished.shards, dead_count=finished.dead_count, blobs=blobs)
+        result = TrainingResult(
+            attempt=attempt,
+            shards=finished.shards,
+            dead_count=finished.dead_count,
+            quality=finished.quality,
+            blobs=blobs,
+        )
         run = await asyncio.to_thread(self._store.commit, run, result)
         await asyncio.to_thread(self._delete_leftovers, run)
         await self._events.publish(resource_names.RUN_CHANGED, run.name)
@@ -264,7 +273,8 @@ class TrainerJobs:
             folder = f"{run.folder}/{path.name}"
             if path.is_dir() and folder != run.attempt and not path.name.startswith(CODES_FOLDER):
                 self._blobs.delete(folder)
-        self._blobs.delete(f"{run.attempt}/{checkpoint.NAME}")
+        for path in (self._blobs.folder / (run.attempt or "")).glob(checkpoint.PATTERN):
+            self._blobs.delete(f"{run.attempt}/{path.name}")
 
     async def _evaluate(self, run: Run, context: JobContext) -> None:
         data = await self._data(run, context)
@@ -318,14 +328,23 @@ class TrainerJobs:
                 context.log(f"the held-out FVU no longer falls: the training ends at step {total_steps}")
             case Resumed(step):
                 context.log(f"resumed at step {step}")
+            case SiblingTrained(sibling, step, total_steps):
+                count = run.config.siblings if run.config is not None else sibling
+                await context.progress(
+                    step, total_steps, "steps", f"sibling {sibling} of {count}: which latents are found again"
+                )
             case RowsEncoded(done, total):
                 await context.progress(done, total, "rows", f"{run.display_name}: encoding all rows")
             case _:
                 pass
 
-    def _last_checkpoint(self, run: Run) -> Path | None:
-        """The newest checkpoint of the run's attempts; each replaces the one before completely."""
-        files = list((self._blobs.folder / run.folder).glob(f"*/{checkpoint.NAME}"))
+    def _last_checkpoints(self, run: Run) -> list[Path | None]:
+        """The newest checkpoint of the run, then of each sibling; each replaces the one before completely."""
+        assert run.config is not None
+        return [self._last_checkpoint(run, sibling) for sibling in range(1 + run.config.siblings)]
+
+    def _last_checkpoint(self, run: Run, sibling: int) -> Path | None:
+        files = list((self._blobs.folder / run.folder).glob(f"*/{checkpoint.name(sibling)}"))
         return max(files, key=lambda file: file.stat().st_mtime_ns) if files else None
 
 

@@ -17,9 +17,10 @@ import pytest
 from services.chassis.errors import StorageFull
 from services.trainer.errors import TrainingDiverged, TrainingFailed
 from services.trainer.group import Group
-from services.trainer.sae import checkpoint
+from services.trainer.sae import checkpoint, stability
 from services.trainer.sae.codes import CodeShard, load_codes
 from services.trainer.sae.config import Config
+from services.trainer.sae.stability import Stability
 from services.trainer.sae.weights import Weights
 from services.trainer.training import launch, protocol
 from services.trainer.training.protocol import (
@@ -28,8 +29,10 @@ from services.trainer.training.protocol import (
     Finished,
     Message,
     PatienceExhausted,
+    Quality,
     Resumed,
     RowsEncoded,
+    SiblingTrained,
     StepMeasured,
     StepMetrics,
     Task,
@@ -53,13 +56,22 @@ METRICS = StepMetrics(
     peak_memory_bytes=1 << 20,
     time=1.0,
 )
+QUALITY = Quality(
+    train_fvu=0.2,
+    held_out_fvu=None,
+    sibling_count=2,
+    live_count=60,
+    reproduced_count=40,
+    closely_reproduced_count=20,
+)
 MESSAGES: Sequence[Message] = [
     Resumed(4),
     StepMeasured(METRICS),
+    SiblingTrained(sibling=1, step=3, total_steps=9),
     CheckpointWritten(5),
     PatienceExhausted(7),
     RowsEncoded(done=1, total=2),
-    Finished([CodeShard(name="codes-00000.npz", first_row=3, last_row=9, row_count=4)], dead_count=3),
+    Finished([CodeShard(name="codes-00000.npz", first_row=3, last_row=9, row_count=4)], dead_count=3, quality=QUALITY),
     Failed(cause="diverged", message="the loss is nan"),
 ]
 
@@ -73,7 +85,7 @@ def task_for(folder: Path, vectors: np.ndarray, attempt: str, resume: Path | Non
     settings = {"expansion": 4, "k": 4, "batch_size": 64, **config}
     resolved = Config.resolve(len(vectors), vectors.shape[1], 2, **settings)
     (folder / attempt).mkdir()
-    return Task(vectors=data, config=resolved, folder=folder / attempt, checkpoint=resume, checkpoint_seconds=0.2)
+    return Task(vectors=data, config=resolved, folder=folder / attempt, checkpoints=[resume], checkpoint_seconds=0.2)
 
 
 async def reports(task: Task, processes: int = 1) -> list[Message]:
@@ -104,10 +116,9 @@ def test_a_task_is_read_as_it_was_written(tmp_path: Path) -> None:
         vectors=tmp_path,
         config=Config.resolve(100, 4, 1, k=3, seed=7),
         folder=tmp_path / "a",
-        checkpoint=tmp_path / "c",
+        checkpoints=[tmp_path / "c", None],
     )
     assert Task.from_json(task.to_json()) == task
-    assert Task.from_json(replace(task, checkpoint=None).to_json()).checkpoint is None
 
 
 def test_a_line_that_is_no_message_is_refused() -> None:
@@ -127,13 +138,43 @@ def test_reading_the_settings_loads_neither_numba_nor_scipy_nor_torch() -> None:
 async def test_a_training_reports_metrics_checkpoints_and_the_encoding_of_all_rows(tmp_path: Path) -> None:
     messages = await reports(task_for(tmp_path, clusters(1000, 16), "one", epochs=2))
     kinds = {type(message) for message in messages}
-    assert {StepMeasured, CheckpointWritten, RowsEncoded, Finished} <= kinds
+    assert {StepMeasured, SiblingTrained, CheckpointWritten, RowsEncoded, Finished} <= kinds
     encoded = [message for message in messages if isinstance(message, RowsEncoded)]
     assert (encoded[-1].done, encoded[-1].total) == (1000, 1000)
     finished = messages[-1]
     assert isinstance(finished, Finished)
     assert finished.shards == [CodeShard(name="codes-00000.npz", first_row=0, last_row=999, row_count=1000)]
     np.testing.assert_array_equal(load_codes(tmp_path / "one/codes-00000.npz").rows, np.arange(1000))
+
+
+async def test_siblings_tell_how_well_latents_are_found_again_also_after_a_restart(tmp_path: Path) -> None:
+    task = task_for(tmp_path, clusters(2000, 16), "one", epochs=20, siblings=2)
+    finished = (await reports(task))[-1]
+    assert isinstance(finished, Finished) and finished.quality is not None
+    quality = finished.quality
+    assert quality.sibling_count == 2
+    assert 0 < quality.closely_reproduced_count <= quality.reproduced_count <= quality.live_count <= 64
+    assert quality.train_fvu is not None and quality.held_out_fvu is not None
+    assert quality.train_fvu < quality.held_out_fvu < 1
+    measured = Stability.load(tmp_path / "one" / stability.NAME)
+    assert measured.cosine.shape == measured.agreement.shape == (2, 64)
+    assert (measured.cosine <= 1 + 1e-6).all() and (measured.agreement <= 1 + 1e-6).all()
+
+    # A process that finds the run and its first sibling trained only trains the second: with the same result.
+    (tmp_path / "two").mkdir()
+    checkpoints = [tmp_path / "one" / checkpoint.name(0), tmp_path / "one" / checkpoint.name(1), None]
+    messages = await reports(replace(task, folder=tmp_path / "two", checkpoints=checkpoints))
+    assert {message.sibling for message in messages if isinstance(message, SiblingTrained)} == {2}
+    assert messages[-1] == finished
+    again = Stability.load(tmp_path / "two" / stability.NAME)
+    assert again.cosine.tobytes() == measured.cosine.tobytes()
+
+
+async def test_a_run_without_siblings_says_nothing_about_stability(tmp_path: Path) -> None:
+    finished = (await reports(task_for(tmp_path, clusters(1000, 16), "one", epochs=2, siblings=0)))[-1]
+    assert isinstance(finished, Finished) and finished.quality is not None
+    assert (finished.quality.sibling_count, finished.quality.reproduced_count) == (0, 0)
+    assert not (tmp_path / "one" / stability.NAME).exists()
 
 
 async def test_codes_of_imported_weights_are_written_with_progress(tmp_path: Path) -> None:
@@ -185,7 +226,7 @@ async def test_cancelling_while_a_process_ends_still_waits_for_its_end(tmp_path:
     with pytest.raises(asyncio.CancelledError):
         await following
     assert processes_of(f"services.trainer.training.*{tmp_path}") == []
-    assert (tmp_path / "long" / checkpoint.NAME).exists()
+    assert (tmp_path / "long" / checkpoint.name()).exists()
 
 
 async def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:

@@ -100,11 +100,12 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["top_k", "batch_top_k", "matryoshka"])
-@pytest.mark.parametrize("stop", [1, 13, 29])
+@pytest.mark.parametrize("stop", [1, 11, 13, 29])  # 11: where a cycle ends
 def test_a_resumed_training_ends_with_the_same_bits(architecture: str, stop: int, tmp_path: Path) -> None:
     vectors = clusters(400, 16)
     config: dict[str, Any] = {
-        "architecture": architecture, "expansion": 4, "k": 4, "batch_size": 32, "epochs": 3, "dead_window": 256,
+        "architecture": architecture, "expansion": 4, "k": 4, "batch_size": 32, "epochs": 3, "cycles": 3,
+        "dead_window": 256,
     }  # fmt: skip
     unbroken = trained(vectors, **config)
     first = begun(vectors, **config)
@@ -112,12 +113,26 @@ def test_a_resumed_training_ends_with_the_same_bits(architecture: str, stop: int
         first.advance()
     checkpoint.write(first, tmp_path)
     second = begun(vectors, **config)
-    checkpoint.restore(second, tmp_path / checkpoint.NAME)
+    checkpoint.restore(second, tmp_path / checkpoint.name())
     while second.step < second.total_steps:
         second.advance()
     for name in PARAMETERS:
         assert getattr(second.weights, name).tobytes() == getattr(unbroken.weights, name).tobytes(), name
     assert second.weights.threshold == unbroken.weights.threshold
+
+
+def test_each_cycle_begins_with_the_encoder_at_the_decoder_and_a_new_learning_rate() -> None:
+    training = begun(clusters(400, 16), expansion=2, k=4, batch_size=36, epochs=6, cycles=3, learning_rate=0.01)
+    assert training.total_steps == 60
+    rates: list[float] = []
+    distances: list[float] = []
+    while training.step < training.total_steps:
+        rates.append(training.advance().learning_rate)
+        weights = training.weights
+        distances.append(float(np.abs(weights.W_enc - weights.W_dec).max()))
+    assert rates[:20] == rates[20:40] == rates[40:]
+    assert rates[19] < min(rates[20], rates[10])
+    assert distances[20] < distances[19] / 3 and distances[40] < distances[39] / 3
 
 
 def test_patience_ends_a_training_early_and_a_resumed_one_at_the_same_step(tmp_path: Path) -> None:
@@ -137,7 +152,7 @@ def test_patience_ends_a_training_early_and_a_resumed_one_at_the_same_step(tmp_p
     cut = run(begun(vectors, **config), whole.total_steps // 2)
     checkpoint.write(cut, tmp_path)
     again = begun(vectors, **config)
-    checkpoint.restore(again, tmp_path / checkpoint.NAME)
+    checkpoint.restore(again, tmp_path / checkpoint.name())
     run(again, 10**9)
     assert again.total_steps == whole.total_steps
     assert again.weights.W_dec.tobytes() == whole.weights.W_dec.tobytes()

@@ -92,7 +92,7 @@ def trained(store: Store, blobs: Blobs, run_id: str = "r") -> Run:
     shards = write(blobs, attempt, list(range(10)))
     (blobs.folder / attempt / "weights.safetensors").write_bytes(b"weights")
     adopted = blobs.adopt(attempt)
-    return store.commit(run, TrainingResult(attempt=attempt, shards=shards, dead_count=0, blobs=adopted))
+    return store.commit(run, TrainingResult(attempt=attempt, shards=shards, dead_count=0, quality=None, blobs=adopted))
 
 
 def follow(run: Run, blobs: Blobs, *, rows: list[int], deleted: list[tuple[int, int]], name: str) -> NewCodes:
@@ -151,7 +151,9 @@ def test_rows_and_configuration_are_fixed_by_the_first_attempt(store: Store) -> 
 
 def test_of_two_attempts_that_end_at_once_one_is_the_runs(store: Store, blobs: Blobs) -> None:
     run = begin(store, store.create(new_run("r")))
-    results = [TrainingResult(attempt=f"{run.folder}/{name}", shards=[], dead_count=0, blobs=[]) for name in "ab"]
+    results = [
+        TrainingResult(attempt=f"{run.folder}/{name}", shards=[], dead_count=0, quality=None, blobs=[]) for name in "ab"
+    ]
     with ThreadPoolExecutor() as threads:
         committed = [attempt.result() for attempt in [threads.submit(store.commit, run, result) for result in results]]
     assert committed[0].attempt == committed[1].attempt

@@ -44,7 +44,7 @@ for architecture in ("top_k", "batch_top_k", "matryoshka"):
         training.advance()
     checkpoint.write(training, Path("."))
     training = begun(vectors, architecture=architecture, expansion=2, k=4, batch_size=64, epochs=4)
-    checkpoint.restore(training, Path(checkpoint.NAME))
+    checkpoint.restore(training, Path(checkpoint.name()))
     while training.step < training.total_steps:
         training.advance()
     assert training.measure() < 0.5

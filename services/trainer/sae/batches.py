@@ -18,6 +18,11 @@ MAX_HELD_OUT = 1 << 16
 """Most rows that are kept from training."""
 
 
+def entropy(seed: int, sibling: int) -> list[int]:
+    """What the random numbers of a training follow from: 0 is the run itself, siblings count from 1."""
+    return [seed, 7, sibling] if sibling else [seed]
+
+
 @dataclass(frozen=True)
 class _Window:
     pool: F32
@@ -29,19 +34,31 @@ class Batches:
 
     Each epoch goes over all training rows in a new order, less the rest that fills no batch. Data that does not fit a
     window is shuffled in two steps: its chunks among each other, then the rows of as many chunks as fill a window.
+    Siblings keep the same rows from training, and take the halves of the others in turn.
     """
 
     def __init__(
-        self, vectors: Vectors, batch_size: int, held_out_fraction: float, seed: int, window_bytes: int = WINDOW_BYTES
+        self,
+        vectors: Vectors,
+        batch_size: int,
+        held_out_fraction: float,
+        seed: int,
+        *,
+        sibling: int = 0,
+        window_bytes: int = WINDOW_BYTES,
     ) -> None:
         rows = vectors.rows
         held_out_rows = min(round(held_out_fraction * rows), MAX_HELD_OUT) if rows > 1 else 0
         order = np.random.default_rng([seed, 0]).permutation(rows)
-        self.held_out, self.train_rows = np.sort(order[:held_out_rows]), np.sort(order[held_out_rows:])
+        self.held_out, train_rows = np.sort(order[:held_out_rows]), order[held_out_rows:]
+        if sibling and len(train_rows) > 1:
+            shuffled = np.random.default_rng([seed, 5, (sibling - 1) // 2]).permutation(train_rows)
+            train_rows = np.array_split(shuffled, 2)[(sibling - 1) % 2]
+        self.train_rows = np.sort(train_rows)
         self.batch_size = min(batch_size, len(self.train_rows))
         self.steps_per_epoch = len(self.train_rows) // self.batch_size
         self._vectors = vectors
-        self._seed = seed
+        self._entropy = entropy(seed, sibling)
         self._window_chunks = max(1, window_bytes // (4 * vectors.dimension * CHUNK))
         chunks = -(-rows // CHUNK)
         self._whole = chunks <= self._window_chunks
@@ -74,7 +91,7 @@ class Batches:
         chunks = len(self._bounds) - 1
         if self._whole:
             return [np.arange(chunks)], np.zeros(1, dtype=np.int64)
-        order = np.random.default_rng([self._seed, 3, epoch]).permutation(chunks)
+        order = np.random.default_rng([*self._entropy, 3, epoch]).permutation(chunks)
         windows = [order[i : i + self._window_chunks] for i in range(0, chunks, self._window_chunks)]
         sizes = [int((self._bounds[chunks + 1] - self._bounds[chunks]).sum()) for chunks in windows]
         return windows, np.concatenate([[0], np.cumsum(sizes[:-1])])
@@ -93,7 +110,7 @@ class Batches:
         return window
 
     def _load(self, epoch: int, number: int) -> _Window:
-        rng = np.random.default_rng([self._seed, 1, epoch, number])
+        rng = np.random.default_rng([*self._entropy, 1, epoch, number])
         if self._whole:
             if self._pool is None:
                 self._pool = self._vectors.read(0, self._vectors.rows)

@@ -9,13 +9,18 @@ from safetensors.numpy import load_file, save
 from services.chassis.files import whole
 from services.trainer.sae.training import Training
 
-NAME = "checkpoint.safetensors"
+PATTERN = "checkpoint*.safetensors"
+
+
+def name(sibling: int = 0) -> str:
+    """The file of a run's own training, 0, or of a sibling's, counted from 1."""
+    return f"checkpoint-{sibling}.safetensors" if sibling else "checkpoint.safetensors"
 
 
 def write(training: Training, folder: Path) -> None:
     """Writes the training's state, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with whole(folder / NAME) as file:
+    with whole(folder / name(training.sibling)) as file:
         file.write(save(training.state()))
 
 

@@ -31,10 +31,13 @@ class Config:
     """Vectors in a batch."""
     epochs: int = 20
     """Passes over the training rows."""
+    cycles: int
+    """Parts of the training, each of which begins with the encoder set to the decoder and a new optimiser; `cycles_for`
+    by `resolve`."""
     warmup_fraction: float = 0.05
-    """Share of the steps over which the learning rate rises."""
+    """Share of a cycle's steps over which the learning rate rises."""
     decay_fraction: float = 0.3
-    """Share of the steps over which it falls to zero."""
+    """Share of a cycle's steps over which it falls to zero."""
     held_out_fraction: float = 0.1
     """Share of the rows to measure on, at most 65,536 rows."""
     patience: int | None = None
@@ -48,6 +51,8 @@ class Config:
     """Starts all random numbers."""
     normalization: Normalization = "standard"
     """How vectors are normalised."""
+    siblings: int = 2
+    """Trainings with other random numbers on halves of the rows, which tell how well each latent is found again."""
     threads: int
     """Threads on the CPU; all cores by `resolve`."""
 
@@ -57,9 +62,11 @@ class Config:
         values = {**cls.defaults(), **settings}
         k, epochs = values["k"], values["epochs"]
         train_rows = round(rows * (1 - values["held_out_fraction"]))
+        cycles = values.get("cycles") or cycles_for(batch_size=values["batch_size"], rows=train_rows, epochs=epochs)
         automatic: dict[str, Any] = {
+            "cycles": cycles,
             "learning_rate": learning_rate_for(
-                dimension=dimension, k=k, batch_size=values["batch_size"], rows=train_rows, epochs=epochs
+                dimension=dimension, k=k, batch_size=values["batch_size"], rows=train_rows, epochs=epochs / cycles
             ),
             "k_aux": 2 * k,
             "dead_window": min(max(rows * epochs // 20, 4096), 10_000_000),
@@ -107,13 +114,20 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
-        """From JSON values; unknown names are left out."""
+        """From JSON values; unknown names are left out. Older trainings had one cycle, and no siblings."""
         names = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in names})
+        older: dict[str, Any] = {"cycles": 1, "siblings": 0}
+        return cls(**older | {name: value for name, value in values.items() if name in names})
 
 
-def learning_rate_for(*, dimension: int, k: int, batch_size: int, rows: int, epochs: int) -> float:
-    """A peak learning rate near the best for so many training rows (rows, dimension); docs/explanation/recipe.md.
+def cycles_for(*, batch_size: int, rows: int, epochs: int) -> int:
+    """Cycles of at least 100 steps, at most 12, for so many training rows; docs/explanation/recipe.md."""
+    steps = epochs * max(rows // batch_size, 1)
+    return min(max(steps // 100, 1), 12)
+
+
+def learning_rate_for(*, dimension: int, k: int, batch_size: int, rows: int, epochs: float) -> float:
+    """A peak learning rate near the best for a cycle on so many training rows; docs/explanation/recipe.md.
 
     A step moves each number of a unit decoder row by about the learning rate, the row by √d times that: so the rule is
     for rate · √d. Sizes beyond those that it was fitted on count as the nearest of them.

@@ -3,18 +3,21 @@
 The loss is mean((x̂ − x)²) + aux · mean((ê − e)²), with e = x − x̂ held fixed and ê made of dead latents (AuxK, Gao et
 al. 2024, section A.2). The order of the data follows from seed and step, so that a checkpoint needs no more of it than
 the step.
+
+A training consists of cycles. Each but the first begins with the encoder set to the decoder again, its biases at 0, and
+a new optimiser: an encoder drifts from its decoder and memorises the training rows (docs/explanation/recipe.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.trainer.sae.batches import Batches
+from services.trainer.sae.batches import Batches, entropy
 from services.trainer.sae.config import Config
 from services.trainer.sae.engines import NO_LATENTS, Factors, engine_for, join
 from services.trainer.sae.kernels.dtypes import F32, I64
@@ -56,8 +59,16 @@ class Share:
 class Training:
     """A training at some step. `state` and `restore` carry it over a crash, bit for bit."""
 
-    def __init__(self, vectors: F32 | Vectors, config: Config, device: str = "cpu", share: Share | None = None) -> None:
-        """`config` must be resolved.
+    def __init__(
+        self,
+        vectors: F32 | Vectors,
+        config: Config,
+        device: str = "cpu",
+        share: Share | None = None,
+        *,
+        sibling: int = 0,
+    ) -> None:
+        """`config` must be resolved. sibling: 0 for the run itself, else other random numbers and half of the rows.
 
         Raises InvalidVectors; ValueError for no rows, a k beyond n, or a batch that the processes can't share evenly.
         """
@@ -65,9 +76,12 @@ class Training:
         if not self._vectors.rows:
             raise ValueError("expected at least one vector")
         self.config = config
+        self.sibling = sibling
         self._plan = config.plan(self._vectors.dimension)
         self._share = share or Share()
-        self._batches = Batches(self._vectors, config.batch_size, config.held_out_fraction, config.seed)
+        self._batches = Batches(
+            self._vectors, config.batch_size, config.held_out_fraction, config.seed, sibling=sibling
+        )
         if self._batches.batch_size % self._share.processes:
             raise ValueError(
                 f"expected a batch that {self._share.processes} processes can share, got {self._batches.batch_size}"
@@ -76,15 +90,26 @@ class Training:
         spread = normalization(self._vectors, self._batches.train_rows, config.normalization, config.seed)
         self.mean = np.asarray(spread.mean + spread.scale * spread.center, dtype=np.float32)
         """(d,), that of the training rows."""
-        self.engine = engine_for(device, self._plan, _initial_state(self._plan.latents, spread, config.seed))
+        self.engine = engine_for(
+            device, self._plan, _initial_state(self._plan.latents, spread, entropy(config.seed, sibling))
+        )
         self._last_active = np.zeros(self._plan.latents, dtype=np.int64)
         self._threshold = np.zeros(1, dtype=np.float64)
-        # When the learning rate begins to fall, and when the training ends; patience may bring both forward.
-        total = self.steps_per_epoch * config.epochs
-        self._ends = np.array([total - max(1, round(config.decay_fraction * total)), total], dtype=np.int64)
-        self._best = np.array([np.inf, 0.0])
+        self._center = spread.center
+        # The number of the cycle, and its first step.
+        self._cycle = np.zeros(2, dtype=np.int64)
+        # When its learning rate begins to fall, and when it ends; patience may bring both forward.
+        self._ends = np.zeros(2, dtype=np.int64)
+        self._best = np.zeros(2)
+        self._plan_cycle()
         self._held_out: tuple[F32, float | None] | None = None
         self.step = 0
+
+    def train_fvu(self) -> float | None:
+        """As `measure`, on as many of the training rows."""
+        count = max(len(self.held_out), 2)
+        sample = np.sort(np.random.default_rng([self.config.seed, 8]).permutation(self.train_rows)[:count])
+        return self.weights.fvu(self._vectors.take(sample), self.mean)
 
     @property
     def held_out(self) -> I64:
@@ -104,7 +129,7 @@ class Training:
     @property
     def total_steps(self) -> int:
         """Steps there will be; fewer than planned once patience has run out."""
-        return int(self._ends[1])
+        return int(self._ends[1]) + sum(map(self._cycle_steps, range(int(self._cycle[0]) + 1, self._cycle_count)))
 
     @property
     def samples(self) -> int:
@@ -125,12 +150,15 @@ class Training:
 
     def advance(self) -> StepResult:
         """One step. Raises Diverged, InvalidVectors."""
+        if self.step == self._ends[1]:
+            self._begin_next_cycle()
         factors = self._factors()
         if not np.isfinite(factors.loss):
             raise Diverged(f"the loss is {factors.loss} at step {self.step}; lower the learning rate")
         self.step += 1
         rate = self._rate()
-        norm = self.engine.update(factors, rate, self.step, last_active=self._last_active, samples=self.samples)
+        step_of_cycle = self.step - int(self._cycle[1])
+        norm = self.engine.update(factors, rate, step_of_cycle, last_active=self._last_active, samples=self.samples)
         self._threshold[0] = self._plan.activation.threshold(float(self._threshold[0]), factors.least)
         return StepResult(
             loss=factors.loss,
@@ -151,11 +179,44 @@ class Training:
         return parts[0] if len(parts) == 1 else join(parts, self._plan.k, self.engine.concatenate)
 
     def _rate(self) -> float:
-        """The learning rate of the step just counted: linear warm-up, plateau, linear fall to zero."""
+        """The learning rate of the step just counted: linear warm-up, plateau, linear fall to zero, in each cycle."""
         begin, end = self._ends
-        warmup = max(1.0, self.config.warmup_fraction * self.steps_per_epoch * self.config.epochs)
+        number, first = self._cycle.tolist()
+        warmup = max(1.0, self.config.warmup_fraction * self._cycle_steps(number))
         left = int(end - self.step + 1) / max(1, int(end - begin))
-        return self.config.learning_rate * min(1.0, self.step / warmup, left)
+        return self.config.learning_rate * min(1.0, (self.step - first) / warmup, left)
+
+    @property
+    def _cycle_count(self) -> int:
+        return min(self.config.cycles, self.steps_per_epoch * self.config.epochs)
+
+    def _cycle_steps(self, number: int) -> int:
+        """Planned steps of a cycle, counted from 0."""
+        total, count = self.steps_per_epoch * self.config.epochs, self._cycle_count
+        return (number + 1) * total // count - number * total // count
+
+    def _plan_cycle(self) -> None:
+        """Sets the ends of the cycle that begins now."""
+        number, first = self._cycle.tolist()
+        steps = self._cycle_steps(number)
+        self._ends[:] = first + steps - max(1, round(self.config.decay_fraction * steps)), first + steps
+        self._best[:] = np.inf, first
+
+    def _begin_next_cycle(self) -> None:
+        """Sets the encoder to the decoder, biases to what they were at the start, and restarts the optimiser."""
+        state = self.engine.state()
+        decoder = state["W_dec"].copy()
+        tied = {
+            "W_enc": decoder,
+            "b_enc": np.zeros(len(decoder), dtype=np.float32),
+            "W_dec": decoder,
+            "b_dec": self._center,
+            "mean": state["mean"],
+            "scale": state["scale"],
+        }
+        self.engine = engine_for(self._device, self._plan, tied)
+        self._cycle[:] = self._cycle[0] + 1, self.step
+        self._plan_cycle()
 
     def measure(self) -> float | None:
         """Fraction of variance unexplained on the held-out rows, in the vectors' own space: Σ|x − x̂|² / Σ|x − x̄|², with
@@ -178,7 +239,7 @@ class Training:
         return left / total
 
     def consider(self, held_out_fvu: float) -> bool:
-        """Takes a held-out FVU at an epoch's end; whether patience has run out with it, so that the end begins."""
+        """Takes a held-out FVU at an epoch's end; whether patience has run out, so that the cycle ends."""
         if self.config.patience is None or self.step >= self._ends[0]:
             return False
         if held_out_fvu < 0.995 * self._best[0]:
@@ -186,7 +247,8 @@ class Training:
         if self.step - self._best[1] < self.config.patience * self.steps_per_epoch:
             return False
         share = self.config.decay_fraction / max(1 - self.config.decay_fraction, 1e-9)
-        self._ends[:] = self.step, min(self.total_steps, self.step + max(1, round(share * self.step)))
+        decay_steps = max(1, round(share * (self.step - int(self._cycle[1]))))
+        self._ends[:] = self.step, min(int(self._ends[1]), self.step + decay_steps)
         return True
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -195,6 +257,7 @@ class Training:
             **self.engine.state(),
             "last_active": self._last_active,
             "threshold": self._threshold,
+            "cycle": self._cycle,
             "ends": self._ends,
             "best": self._best,
             "step": np.array([self.step]),
@@ -203,14 +266,14 @@ class Training:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Resumes from a state, on any device and with any number of processes."""
         self.engine = engine_for(self._device, self._plan, state)
-        for name in ("last_active", "threshold", "ends", "best"):
+        for name in ("last_active", "threshold", "cycle", "ends", "best"):
             getattr(self, f"_{name}")[...] = state[name]
         self.step = int(state["step"][0])
 
 
-def _initial_state(latents: int, spread: Spread, seed: int) -> dict[str, NDArray[Any]]:
+def _initial_state(latents: int, spread: Spread, entropy: Sequence[int]) -> dict[str, NDArray[Any]]:
     """The parameters before the first step: random directions of norm 1, the same for encoder and decoder."""
-    rng = np.random.default_rng([seed, 4])
+    rng = np.random.default_rng([*entropy, 4])
     directions = rng.standard_normal((latents, len(spread.mean)), dtype=np.float32)
     directions[:, spread.constant] = 0  # and they stay 0: a constant dimension needs no latent
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), np.float32(1e-30))

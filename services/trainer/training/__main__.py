@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from prisma_common.wire import concatenate
 from services.chassis.files import is_full_disk, whole
-from services.trainer.sae import checkpoint, distributed
+from services.trainer.sae import checkpoint, distributed, stability
 from services.trainer.sae.codes import CodeShard, save_codes
+from services.trainer.sae.stability import Stability
 from services.trainer.sae.training import Diverged, StepResult, Training
 from services.trainer.sae.vectors import InvalidVectors, Vectors
 from services.trainer.sae.weights import Weights
@@ -33,8 +34,10 @@ from services.trainer.training.protocol import (
     Finished,
     Message,
     PatienceExhausted,
+    Quality,
     Resumed,
     RowsEncoded,
+    SiblingTrained,
     StepMeasured,
     StepMetrics,
     Task,
@@ -74,26 +77,56 @@ def main(arguments: list[str]) -> None:
 def run(task: Task, *, reports: bool) -> None:
     """Trains to the end, or takes the imported weights; then writes weights and codes if this process `reports`."""
     vectors = Vectors(task.vectors)
+    if not reports:
+        for sibling in range(1 + task.config.siblings):
+            _follow(_prepare(task, vectors, sibling, reports=False))
+        return
+    training: Training | None = None
     if task.imported_weights is not None:
         weights = Weights.load(task.imported_weights)
     else:
-        training = _prepare(task, vectors, reports=reports)
-        if not reports:
-            _follow(training)
-            return
-        _train(training, task)
+        training = _prepare(task, vectors, reports=True)
+        _train(training, task, _Progress(training))
         weights = training.weights
     with whole(task.folder / "weights.safetensors") as file:
         file.write(weights.to_bytes({"config": task.config.to_dict()}))
+    measured = None if training is None else _compare_siblings(weights, task, vectors)
     row_numbers = np.load(task.vectors / "rows.npy", allow_pickle=False)
-    shards, dead_count = write_codes(weights, vectors, row_numbers, task.folder)
-    _report(Finished(shards=shards, dead_count=dead_count))
+    shards, is_dead = write_codes(weights, vectors, row_numbers, task.folder)
+    quality = None if training is None else _quality(training, measured, is_dead)
+    _report(Finished(shards=shards, dead_count=int(is_dead.sum()), quality=quality))
+
+
+def _compare_siblings(weights: Weights, task: Task, vectors: Vectors) -> Stability | None:
+    """Trains the siblings, and writes how well they find the latents again; None without siblings."""
+    siblings: list[Weights] = []
+    for sibling in range(1, 1 + task.config.siblings):
+        training = _prepare(task, vectors, sibling, reports=True)
+        _train(training, task, _SiblingProgress(training))
+        siblings.append(training.weights)
+    if not siblings:
+        return None
+    measured = stability.measure(weights, siblings, vectors, task.config.seed)
+    measured.save(task.folder)
+    return measured
+
+
+def _quality(training: Training, measured: Stability | None, is_dead: NDArray[np.bool_]) -> Quality:
+    cosine = np.zeros(len(is_dead)) if measured is None else measured.mean
+    return Quality(
+        train_fvu=training.train_fvu(),
+        held_out_fvu=training.measure(),
+        sibling_count=training.config.siblings,
+        live_count=int((~is_dead).sum()),
+        reproduced_count=int((cosine[~is_dead] >= stability.REPRODUCED).sum()),
+        closely_reproduced_count=int((cosine[~is_dead] >= stability.CLOSELY).sum()),
+    )
 
 
 def write_codes(
     weights: Weights, vectors: Vectors, row_numbers: NDArray[np.uint64], folder: Path
-) -> tuple[list[CodeShard], int]:
-    """Encodes all vectors into shards in `folder`, reporting progress; returns them and the number of dead latents.
+) -> tuple[list[CodeShard], NDArray[np.bool_]]:
+    """Encodes all vectors into shards in `folder`, reporting progress; returns them and which latents are dead, (n,).
 
     row_numbers: (N,), rising.
     """
@@ -111,21 +144,22 @@ def write_codes(
         save_codes(folder / name, concatenate(parts, weights.latent_count))
         first_row, last_row = int(row_numbers[start]), int(row_numbers[end - 1])
         shards.append(CodeShard(name=name, first_row=first_row, last_row=last_row, row_count=end - start))
-    return shards, int(is_dead.sum())
+    return shards, is_dead
 
 
-def _prepare(task: Task, vectors: Vectors, *, reports: bool) -> Training:
-    """The training at the last checkpoint, or at its start."""
+def _prepare(task: Task, vectors: Vectors, sibling: int = 0, *, reports: bool) -> Training:
+    """The training of the run, 0, or of a sibling, at its last checkpoint or at its start."""
     share = distributed.share()
     neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     config = replace(task.config, threads=max(1, task.config.threads // neighbours))
     device = f"cuda:{os.environ['LOCAL_RANK']}" if share.processes > 1 and task.device[:4] == "cuda" else task.device
-    training = Training(vectors, config, device, share)
-    own_checkpoint = task.folder / checkpoint.NAME  # there when torchrun restarted this process
-    last_checkpoint = own_checkpoint if own_checkpoint.exists() else task.checkpoint
+    training = Training(vectors, config, device, share, sibling=sibling)
+    own_checkpoint = task.folder / checkpoint.name(sibling)  # there when torchrun restarted this process
+    earlier_checkpoint = task.checkpoints[sibling] if sibling < len(task.checkpoints) else None
+    last_checkpoint = own_checkpoint if own_checkpoint.exists() else earlier_checkpoint
     if last_checkpoint is not None:
         checkpoint.restore(training, last_checkpoint)
-        if reports:
+        if reports and not sibling:
             _report(Resumed(training.step))
     return training
 
@@ -134,12 +168,12 @@ def _follow(training: Training) -> None:
     """Trains in a process that neither reports nor writes."""
     while training.step < training.total_steps:
         training.advance()
-        _measure_epoch(training)
+        if training.config.patience is not None:
+            _measure_epoch(training)
 
 
-def _train(training: Training, task: Task) -> None:
+def _train(training: Training, task: Task, progress: _Progress | _SiblingProgress) -> None:
     """Trains to the end, with reports and checkpoints."""
-    progress = _Progress(training)
     saved = time.monotonic()
     while training.step < training.total_steps:
         result = training.advance()
@@ -148,7 +182,8 @@ def _train(training: Training, task: Task) -> None:
         is_last = training.step == training.total_steps
         if is_last or _stop_requested.is_set() or time.monotonic() - saved >= task.checkpoint_seconds:
             checkpoint.write(training, task.folder)
-            _report(CheckpointWritten(training.step))
+            if not training.sibling:
+                _report(CheckpointWritten(training.step))
             saved = time.monotonic()
             if _stop_requested.is_set():
                 sys.exit(0)
@@ -192,6 +227,23 @@ class _Progress:
             peak_memory_bytes=_peak_memory_bytes(),
             time=time.time(),
         )
+
+
+class _SiblingProgress:
+    """Reports a sibling's steps twice a second."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        self._last_report = -REPORT_SECONDS
+
+    def consider(self, _result: StepResult) -> None:
+        """Reports after a step if it is time to."""
+        training = self._training
+        if training.config.patience is not None:
+            _measure_epoch(training)
+        if time.monotonic() - self._last_report >= REPORT_SECONDS:
+            self._last_report = time.monotonic()
+            _report(SiblingTrained(sibling=training.sibling, step=training.step, total_steps=training.total_steps))
 
 
 def _measure_epoch(training: Training) -> tuple[float | None, bool]:

@@ -29,8 +29,8 @@ class Task:
     """Resolved for these vectors."""
     folder: Path
     """Where checkpoint, weights and codes of this attempt are written."""
-    checkpoint: Path | None = None
-    """The checkpoint to resume from; None to start from the beginning."""
+    checkpoints: Sequence[Path | None] = ()
+    """The checkpoint of the run, then those of its siblings, to resume from; None to start from the beginning."""
     imported_weights: Path | None = None
     """Weights whose codes are written, without training; None to train."""
     device: str = "cpu"
@@ -50,7 +50,7 @@ class Task:
             vectors=Path(values["vectors"]),
             config=Config.from_dict(values["config"]),
             folder=Path(values["folder"]),
-            checkpoint=_path(values["checkpoint"]),
+            checkpoints=[_path(path) for path in values["checkpoints"]],
             imported_weights=_path(values["imported_weights"]),
             device=values["device"],
             checkpoint_seconds=values["checkpoint_seconds"],
@@ -98,6 +98,16 @@ class StepMeasured:
 
 
 @dataclass(frozen=True)
+class SiblingTrained:
+    """A sibling's training after a step."""
+
+    sibling: int
+    """From 1."""
+    step: int
+    total_steps: int
+
+
+@dataclass(frozen=True)
 class CheckpointWritten:
     """Everything up to this step outlives the process."""
 
@@ -120,12 +130,30 @@ class RowsEncoded:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How far the latents can be relied on; see `prisma.trainer.v1.Quality`."""
+
+    train_fvu: float | None
+    held_out_fvu: float | None
+    sibling_count: int
+    live_count: int
+    reproduced_count: int
+    closely_reproduced_count: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Finished:
     """Weights and codes are complete."""
 
     shards: Sequence[CodeShard]
     dead_count: int
     """Latents that no row activates."""
+    quality: Quality | None
+    """None for imported weights."""
 
 
 Cause: TypeAlias = Literal["diverged", "invalid-vectors", "storage-full"]
@@ -139,7 +167,9 @@ class Failed:
     message: str
 
 
-Message: TypeAlias = Resumed | StepMeasured | CheckpointWritten | PatienceExhausted | RowsEncoded | Finished | Failed
+Message: TypeAlias = (
+    Resumed | StepMeasured | SiblingTrained | CheckpointWritten | PatienceExhausted | RowsEncoded | Finished | Failed
+)
 _TYPES: Mapping[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
@@ -158,7 +188,8 @@ def decode(line: bytes | str) -> Message:
         return StepMeasured(StepMetrics(**values["metrics"]))
     if kind is Finished:
         shards = [CodeShard(**shard) for shard in values["shards"]]
-        return Finished(shards=shards, dead_count=values["dead_count"])
+        quality = None if values["quality"] is None else Quality(**values["quality"])
+        return Finished(shards=shards, dead_count=values["dead_count"], quality=quality)
     return kind(**{field.name: values[field.name] for field in fields(kind)})
 
 

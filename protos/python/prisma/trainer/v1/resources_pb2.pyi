@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history", "pending_count", "dead_count", "uncoded_count", "warnings")
+    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history", "pending_count", "dead_count", "uncoded_count", "warnings", "quality")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Run.State]
@@ -56,6 +56,7 @@ class Run(_message.Message):
     DEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
     UNCODED_COUNT_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -89,7 +90,24 @@ class Run(_message.Message):
     dead_count: int
     uncoded_count: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ..., pending_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., uncoded_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    quality: Quality
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ..., pending_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., uncoded_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., quality: _Optional[_Union[Quality, _Mapping]] = ...) -> None: ...
+
+class Quality(_message.Message):
+    __slots__ = ("train_fvu", "held_out_fvu", "sibling_count", "live_count", "reproduced_count", "closely_reproduced_count")
+    TRAIN_FVU_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FVU_FIELD_NUMBER: _ClassVar[int]
+    SIBLING_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPRODUCED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CLOSELY_REPRODUCED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    train_fvu: float
+    held_out_fvu: float
+    sibling_count: int
+    live_count: int
+    reproduced_count: int
+    closely_reproduced_count: int
+    def __init__(self, train_fvu: _Optional[float] = ..., held_out_fvu: _Optional[float] = ..., sibling_count: _Optional[int] = ..., live_count: _Optional[int] = ..., reproduced_count: _Optional[int] = ..., closely_reproduced_count: _Optional[int] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("row_count", "fvu", "cosine", "l0", "dead_share", "dense_share", "density_histogram", "knn_overlap", "ndcg", "stability", "time")
@@ -118,7 +136,7 @@ class Evaluation(_message.Message):
     def __init__(self, row_count: _Optional[int] = ..., fvu: _Optional[float] = ..., cosine: _Optional[float] = ..., l0: _Optional[float] = ..., dead_share: _Optional[float] = ..., dense_share: _Optional[float] = ..., density_histogram: _Optional[_Iterable[int]] = ..., knn_overlap: _Optional[float] = ..., ndcg: _Optional[float] = ..., stability: _Optional[float] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Config(_message.Message):
-    __slots__ = ("expansion", "k", "k_aux", "aux_coefficient", "learning_rate", "batch_size", "epochs", "warmup_fraction", "decay_fraction", "held_out_fraction", "dead_window", "gradient_clip", "seed", "normalization", "threads", "architecture", "patience", "auto")
+    __slots__ = ("expansion", "k", "k_aux", "aux_coefficient", "learning_rate", "batch_size", "epochs", "warmup_fraction", "decay_fraction", "held_out_fraction", "dead_window", "gradient_clip", "seed", "normalization", "threads", "architecture", "patience", "auto", "cycles", "siblings")
     class Architecture(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ARCHITECTURE_UNSPECIFIED: _ClassVar[Config.Architecture]
@@ -157,6 +175,8 @@ class Config(_message.Message):
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     PATIENCE_FIELD_NUMBER: _ClassVar[int]
     AUTO_FIELD_NUMBER: _ClassVar[int]
+    CYCLES_FIELD_NUMBER: _ClassVar[int]
+    SIBLINGS_FIELD_NUMBER: _ClassVar[int]
     expansion: int
     k: int
     k_aux: int
@@ -175,7 +195,9 @@ class Config(_message.Message):
     architecture: Config.Architecture
     patience: int
     auto: bool
-    def __init__(self, expansion: _Optional[int] = ..., k: _Optional[int] = ..., k_aux: _Optional[int] = ..., aux_coefficient: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., held_out_fraction: _Optional[float] = ..., dead_window: _Optional[int] = ..., gradient_clip: _Optional[float] = ..., seed: _Optional[int] = ..., normalization: _Optional[_Union[Config.Normalization, str]] = ..., threads: _Optional[int] = ..., architecture: _Optional[_Union[Config.Architecture, str]] = ..., patience: _Optional[int] = ..., auto: _Optional[bool] = ...) -> None: ...
+    cycles: int
+    siblings: int
+    def __init__(self, expansion: _Optional[int] = ..., k: _Optional[int] = ..., k_aux: _Optional[int] = ..., aux_coefficient: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., held_out_fraction: _Optional[float] = ..., dead_window: _Optional[int] = ..., gradient_clip: _Optional[float] = ..., seed: _Optional[int] = ..., normalization: _Optional[_Union[Config.Normalization, str]] = ..., threads: _Optional[int] = ..., architecture: _Optional[_Union[Config.Architecture, str]] = ..., patience: _Optional[int] = ..., auto: _Optional[bool] = ..., cycles: _Optional[int] = ..., siblings: _Optional[int] = ...) -> None: ...
 
 class Metrics(_message.Message):
     __slots__ = ("step", "total_steps", "epoch", "loss", "fvu", "held_out_fvu", "l0", "silent_count", "silent_share", "gradient_norm", "learning_rate", "samples_per_second", "elapsed_seconds", "peak_memory_bytes", "time")

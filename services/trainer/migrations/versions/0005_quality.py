@@ -1,0 +1,15 @@
+"""How far the features of a run can be relied on."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.add_column("runs", sa.Column("quality", sa.JSON))
+
+
+def downgrade() -> None:
+    op.drop_column("runs", "quality")
