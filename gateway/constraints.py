@@ -58,6 +58,7 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
         "patience": {"minimum": 0, "maximum": 100_000},
         "cycles": {"minimum": 1, "maximum": 1000},
         "siblings": {"minimum": 0, "maximum": 8},
+        "latent_count": {"minimum": 1, "maximum": 1 << 20},
     },
     "prisma.trainer.v1.CompareRunsRequest": {"min_cosine": _COSINE},
     "prisma.interpreter.v1.CarryLabelsRequest": {"min_cosine": _COSINE},

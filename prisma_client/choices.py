@@ -28,6 +28,13 @@ class Architecture(StrEnum):
     MATRYOSHKA = "matryoshka"
 
 
+class Goal(StrEnum):
+    """What the size of a sparse autoencoder is chosen for."""
+
+    INTERPRETABLE = "interpretable"
+    FAITHFUL = "faithful"
+
+
 class Normalization(StrEnum):
     """How vectors are normalised before encoding."""
 
@@ -76,6 +83,8 @@ def training_config(fields: Mapping[str, Any]) -> Config:
     if isinstance(name := values.get("normalization"), str):
         normalization = choose(Normalization, name, "normalization")
         values["normalization"] = f"NORMALIZATION_{normalization.name}"
+    if isinstance(name := values.get("goal"), str):
+        values["goal"] = f"GOAL_{choose(Goal, name, 'goal').name}"
     return Config(**values)
 
 

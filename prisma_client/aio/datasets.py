@@ -213,9 +213,11 @@ class Dataset:
     ) -> Run:
         """Trains a sparse autoencoder on its vectors.
 
-        config: fields of prisma.trainer.v1.Config: `expansion` (4), `k` (32), `epochs` (20), `architecture`
-        (`top-k`, `batch-top-k`, `matryoshka`) … allow_pending_documents: also train while documents are still to be
-        embedded; they are then left out. Raises ValueError for unknown fields; FailedPrecondition (DOCUMENTS_PENDING).
+        config: fields of prisma.trainer.v1.Config: `goal` (`interpretable`, `faithful`), `latent_count`, `k`,
+        `architecture` (`top-k`, `batch-top-k`, `matryoshka`) … What is left out of the size is chosen by small
+        trainings on the data, unless `auto` is False. allow_pending_documents: also train while documents are still to
+        be embedded; they are then left out. Raises ValueError for unknown fields; FailedPrecondition
+        (DOCUMENTS_PENDING).
         """
         run = await self._runs.create(
             self.id, run_id=run_id, name=name, config=config, allow_pending_documents=allow_pending_documents

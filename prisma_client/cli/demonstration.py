@@ -19,7 +19,7 @@ from prisma_client.cli.stack import Stack, interrupted
 from prisma_client.errors import AlreadyExists, PrismaError
 
 DATASET = "python-stdlib"
-RUN = "python-stdlib-x4-k32"
+RUN = "python-stdlib"
 QUERY = "wait for a coroutine, but not longer than a timeout"
 EXPECTED = "asyncio.tasks.wait_for"
 """A document that must be among the first hits of QUERY."""

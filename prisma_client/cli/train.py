@@ -13,7 +13,7 @@ import typer
 
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import choices
-from prisma_client.choices import Architecture
+from prisma_client.choices import Architecture, Goal
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, OutputFile, RunId
 from prisma_client.cli.connection import connected, finish, following
@@ -38,16 +38,20 @@ class ExportKind(StrEnum):
 def train(
     dataset: DatasetId,
     run: Annotated[str | None, typer.Option(help="Id of the run; an existing run is resumed.")] = None,
-    expansion: Annotated[int | None, typer.Option(help="Latents per dimension. Default: 4.")] = None,
-    k: Annotated[int | None, typer.Option(help="Active latents per text. Default: 32.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the vectors. Default: 20.")] = None,
+    goal: Annotated[Goal | None, typer.Option(help="What the size is chosen for. Default: interpretable.")] = None,
+    latents: Annotated[int | None, typer.Option(help="Number of latents. Default: chosen for the data.")] = None,
+    expansion: Annotated[int | None, typer.Option(help="Latents per dimension, instead of --latents.")] = None,
+    k: Annotated[int | None, typer.Option(help="Active latents per text. Default: 8, for faithful 32.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the vectors. Default: chosen for the data.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of Adam.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Vectors per step. Default: 512.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.")] = None,
     architecture: Annotated[
         Architecture | None, typer.Option(help="How active latents are chosen. Default: top-k.")
     ] = None,
-    auto: Annotated[bool, typer.Option("--auto", help="Choose unset options for the dataset's size.")] = False,
+    siblings: Annotated[
+        int | None, typer.Option(help="Trainings that tell which features are found again. Default: 2.")
+    ] = None,
     allow_pending: Annotated[
         bool, typer.Option("--allow-pending", help="Leave out documents that are not embedded yet.")
     ] = False,
@@ -56,7 +60,10 @@ def train(
     """Train a sparse autoencoder on a dataset's vectors. Waits for an embedding job that is running."""
     config = {
         "architecture": architecture.value if architecture else None,
-        "auto": auto or None,
+        "auto": True,
+        "goal": goal.value if goal else None,
+        "latent_count": latents,
+        "siblings": siblings,
         "expansion": expansion,
         "k": k,
         "epochs": epochs,
@@ -236,17 +243,24 @@ def _differences(run: RunMessage, new: _NewRun) -> list[str]:
     names = [
         field.name.replace("_", " ")
         for field, value in requested.ListFields()
-        if field.name != "auto" and value != getattr(run.config, field.name)
+        if field.name not in ("auto", "goal") and value != getattr(run.config, field.name)
     ]
     return names if run.dataset == f"datasets/{new.dataset}" else ["dataset", *names]
 
 
 def _summary(run: Run) -> str:
-    metrics = run.message.metrics
-    return (
-        f"{run.name}: held-out FVU {output.held_out_fvu(metrics)}, L0 {metrics.l0:.1f}, "
-        f"{run.message.dead_count} dead, {metrics.samples_per_second:,.0f} samples/s"
-    )
+    message, metrics = run.message, run.message.metrics
+    quality = message.quality
+    lines = [
+        f"{run.name}: {message.latent_count:,} latents, held-out FVU {output.held_out_fvu(metrics)}, "
+        f"L0 {metrics.l0:.1f}, {message.dead_count} dead, {metrics.samples_per_second:,.0f} samples/s"
+    ]
+    if quality.sibling_count:
+        lines.append(
+            f"{quality.reproduced_count:,} of {quality.live_count:,} features were found again by "
+            f"{quality.sibling_count} trainings on halves of the rows"
+        )
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in message.warnings)])
 
 
 def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool) -> int:

@@ -38,14 +38,15 @@ class Runs:
     ) -> Run:
         """Creates a run on a dataset; `Run.train` trains it on the vectors that the dataset has then.
 
-        config: fields of prisma.trainer.v1.Config: `expansion` (4), `k` (32), `epochs` (20) … Raises
+        config: fields of prisma.trainer.v1.Config: `goal` (`interpretable`, `faithful`), `latent_count`, `k` … What is
+        left out of the size is chosen by small trainings on the data, unless `auto` is False. Raises
         FailedPrecondition where nothing is embedded, or documents are still to be embedded (DOCUMENTS_PENDING) and
         `allow_pending_documents` is not set; InvalidArgument; ValueError for unknown fields.
         """
         run = trainer_resources.Run(
             dataset=f"datasets/{dataset.removeprefix('datasets/')}",
             display_name=name,
-            config=choices.training_config(config or {}),
+            config=choices.training_config({"auto": True, **(config or {})}),
         )
         request = trainer_pb2.CreateRunRequest(run_id=run_id, run=run, allow_pending_documents=allow_pending_documents)
         return self._run(self._transport.call("TrainerService/CreateRun", request, trainer_resources.Run))

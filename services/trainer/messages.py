@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from prisma_common import wire
 from services.chassis.moments import stamp
 from services.chassis.paging import Page
 from services.trainer.autoencoders import CodesPart, DecoderPart, Encoding
-from services.trainer.requests import ARCHITECTURES, NORMALIZATIONS
+from services.trainer.requests import ARCHITECTURES, GOAL_NUMBERS, NORMALIZATIONS
 from services.trainer.runs import Run, Selection
 from services.trainer.sae.comparing import Matching
+from services.trainer.sae.sizing import Sizing
 
 _RENAMED_METRICS = {"dead_count": "silent_count", "dead_share": "silent_share"}
 """Names in metrics that older versions stored."""
@@ -56,6 +58,8 @@ def run(value: Run) -> resources_pb2.Run:
     if value.quality is not None:
         quality = {name: number for name, number in value.quality.to_dict().items() if number is not None}
         message.quality.CopyFrom(resources_pb2.Quality(**quality))
+    if value.sizing is not None:
+        message.sizing.CopyFrom(_sizing(value.sizing))
     if value.evaluation is not None:
         message.evaluation.CopyFrom(_evaluation(value.evaluation))
     if value.metrics is not None:
@@ -83,7 +87,9 @@ def config(value: Run) -> resources_pb2.Config:
         settings[name] = numbers[settings[name]]
     if "patience" in settings:
         settings["patience"] = settings["patience"] or 0
-    return resources_pb2.Config(**settings, auto=value.config is None and value.recipe.auto)
+    is_automatic = value.config is None and value.recipe.auto
+    goal = GOAL_NUMBERS[value.recipe.goal] if is_automatic else None
+    return resources_pb2.Config(**settings, auto=is_automatic, goal=goal)
 
 
 def metrics(values: Mapping[str, Any]) -> resources_pb2.Metrics:
@@ -152,6 +158,14 @@ def _set_selection(message: resources_pb2.Run, selection: Selection) -> None:
     message.row_ranges.extend(RowRange(start=start, end=end) for start, end in selection.ranges)
     message.row_count = selection.row_count
     message.pending_count = selection.pending_count
+
+
+def _sizing(value: Sizing) -> resources_pb2.Sizing:
+    return resources_pb2.Sizing(
+        goal=GOAL_NUMBERS[value.goal],
+        reason=value.reason,
+        pilots=[resources_pb2.Sizing.Pilot(**asdict(pilot)) for pilot in value.pilots],
+    )
 
 
 def _evaluation(values: Mapping[str, Any]) -> resources_pb2.Evaluation:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from services.chassis.errors import InvalidArgument
-from services.trainer.sae.config import Config
+from services.trainer.sae.config import Config, Goal
 
 Setting: TypeAlias = int | float | str | None
-_CHOSEN_BY_AUTO = ("expansion", "k", "epochs", "patience")
+_CHOSEN_BY_AUTO = ("expansion", "latent_count", "k", "epochs")
 _FOLLOW = {
-    "learning_rate": ("expansion", "k", "batch_size", "epochs", "cycles"),
+    "learning_rate": ("expansion", "latent_count", "k", "batch_size", "epochs", "cycles"),
     "k_aux": ("k",),
     "cycles": ("batch_size", "epochs"),
 }
@@ -22,24 +22,35 @@ _FOLLOW = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of `Config` that were set explicitly; the rest are defaults, or chosen for the data with `auto`."""
+    """Settings of `Config` that were set explicitly; the rest are defaults, or chosen by `sizing` with `auto`."""
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
     auto: bool = False
+    goal: Goal = "interpretable"
+    """What `auto` chooses for."""
 
     def resolve(self, *, row_count: int, dimension: int) -> Config:
-        """The complete configuration for vectors (row_count, dimension). Raises InvalidArgument for a k beyond n."""
-        automatic = Config.for_data(row_count, dimension) if self.auto else {}
-        values: dict[str, Any] = {**automatic, **self.settings}
-        config = Config.resolve(row_count, dimension, os.cpu_count() or 1, **values)
-        _check_k(k=config.k, latent_count=config.expansion * dimension)
+        """The complete configuration for vectors (row_count, dimension). Not of an automatic recipe.
+
+        Raises InvalidArgument for a k beyond n.
+        """
+        assert not self.auto
+        config = Config.resolve(row_count, dimension, os.cpu_count() or 1, **self.settings)
+        _check_k(k=config.k, latent_count=config.latents(dimension))
         return config
+
+    def latent_count(self, dimension: int) -> int | None:
+        """n; None if it is not certain yet."""
+        preview = self.preview()
+        if preview.get("latent_count"):
+            return preview["latent_count"]
+        return preview["expansion"] * dimension if "expansion" in preview else None
 
     def check(self, dimension: int) -> None:
         """Raises InvalidArgument if k is beyond n, as far as both are certain."""
-        preview = self.preview()
-        if "expansion" in preview and "k" in preview:
-            _check_k(k=preview["k"], latent_count=preview["expansion"] * dimension)
+        latent_count, k = self.latent_count(dimension), self.preview().get("k")
+        if latent_count is not None and k is not None:
+            _check_k(k=k, latent_count=latent_count)
 
     def preview(self) -> dict[str, Any]:
         """The settings that are certain before the data is known: explicit ones and fixed defaults."""
@@ -49,24 +60,40 @@ class Recipe:
 
     def changed(self, changes: Recipe) -> Recipe:
         """This recipe with some settings replaced."""
-        return Recipe({**self.settings, **changes.settings}, auto=self.auto or changes.auto)
+        return replace(
+            changes, settings={**self._without_size(changes), **changes.settings}, auto=self.auto or changes.auto
+        )
+
+    def _without_size(self, changes: Recipe) -> dict[str, Setting]:
+        """The settings without the number of latents if it is to be chosen, or is changed in another unit."""
+        settings = dict(self.settings)
+        if changes.auto or {"expansion", "latent_count"} & changes.settings.keys():
+            settings.pop("expansion", None)
+            settings.pop("latent_count", None)
+        return settings
 
     @classmethod
     def like(cls, config: Config, changes: Recipe) -> Recipe:
         """The recipe of a clone: all of `config`, except for the changes and what follows from them."""
-        settings: dict[str, Setting] = config.to_dict()
+        settings = cls(config.to_dict())._without_size(changes)
+        if changes.auto:
+            for name in _CHOSEN_BY_AUTO:
+                settings.pop(name, None)
         for name, sources in _FOLLOW.items():
-            if any(source in changes.settings and changes.settings[source] != settings[source] for source in sources):
-                del settings[name]
-        return cls({**settings, **changes.settings}, auto=changes.auto)
+            if any(
+                source in changes.settings and changes.settings[source] != settings.get(source) for source in sources
+            ):
+                settings.pop(name, None)
+        return replace(changes, settings={**settings, **changes.settings})
 
     @property
     def title(self) -> str:
-        """A short name, `x4-k32`; `auto` if the size is not known yet."""
+        """A short name, `x4-k32` or `n512-k8`; `auto` if the size is not known yet."""
         preview = self.preview()
-        if "expansion" in preview and "k" in preview:
-            return f"x{preview['expansion']}-k{preview['k']}"
-        return "auto"
+        if "k" not in preview or not (preview.get("latent_count") or "expansion" in preview):
+            return "auto"
+        size = f"n{preview['latent_count']}" if preview.get("latent_count") else f"x{preview['expansion']}"
+        return f"{size}-k{preview['k']}"
 
 
 def _check_k(*, k: int, latent_count: int) -> None:

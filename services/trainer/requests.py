@@ -19,6 +19,7 @@ from services.trainer.recipes import Recipe, Setting
 from services.trainer.runs import CloneRequest, RunRequest
 from services.trainer.sae import comparing
 from services.trainer.sae.architectures import Name
+from services.trainer.sae.config import Goal
 from services.trainer.sae.normalization import Normalization
 
 MAX_VECTORS = 8192
@@ -34,6 +35,10 @@ NORMALIZATIONS: Mapping[Normalization, resources_pb2.Config.Normalization] = {
     "standard": resources_pb2.Config.NORMALIZATION_STANDARD,
     "scale": resources_pb2.Config.NORMALIZATION_SCALE,
     "none": resources_pb2.Config.NORMALIZATION_NONE,
+}
+GOAL_NUMBERS: Mapping[Goal, resources_pb2.Config.Goal] = {
+    "interpretable": resources_pb2.Config.GOAL_INTERPRETABLE,
+    "faithful": resources_pb2.Config.GOAL_FAITHFUL,
 }
 _MAX_CHARACTERS = {"display_name": 200, "description": 10_000}
 _UPDATABLE = ("display_name", "description", "tags")
@@ -53,6 +58,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "gradient_clip": (1e-8, 1e8),
     "seed": (0, (1 << 63) - 1),
     "siblings": (0, 8),
+    "latent_count": (1, 1 << 20),
     "threads": (0, 1024),
     "patience": (0, 100_000),
 }
@@ -164,7 +170,12 @@ def recipe(message: resources_pb2.Config) -> Recipe:
         del settings["threads"]
     if settings.get("patience") == 0:
         settings["patience"] = None
-    return Recipe(settings, auto=message.auto)
+    if "expansion" in settings and "latent_count" in settings:
+        raise InvalidArgument.field("run.config.latent_count", "expected either expansion or latent_count, got both")
+    goals: dict[int, Goal] = {number: goal for goal, number in GOAL_NUMBERS.items()}
+    if message.goal and message.goal not in goals:
+        raise InvalidArgument.field("run.config.goal", f"expected one of its names, got {message.goal}")
+    return Recipe(settings, auto=message.auto, goal=goals.get(message.goal, "interpretable"))
 
 
 async def chunks(messages: AsyncIterator[pb2.ImportWeightsRequest]) -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.trainer.recipes import Recipe
 from services.trainer.sae.config import Config
+from services.trainer.sae.sizing import Sizing
 from services.trainer.sae.stability import NAME as STABILITY
 from services.trainer.training.protocol import Quality
 
@@ -148,7 +149,7 @@ class Run:
     """None until the training starts."""
     recipe: Recipe
     config: Config | None
-    """The complete configuration; None until the training starts."""
+    """The complete configuration; None until the training starts, and until a size is chosen."""
     attempt: str | None
     """Folder of the committed weights; None before."""
     revision: int
@@ -172,6 +173,8 @@ class Run:
     delete_time: datetime | None
     tags: Sequence[str]
     evaluation: Mapping[str, Any] | None
+    sizing: Sizing | None
+    """None unless the size was chosen for the data."""
     quality: Quality | None
     """None before the training, and for imported weights."""
     imported_from: str | None

@@ -11,22 +11,23 @@ from services.chassis.moments import utc_now
 from services.trainer.recipes import Recipe
 from services.trainer.runs import NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
-from services.trainer.sae.config import Config
+from services.trainer.sae.config import Config, Goal
+from services.trainer.sae.sizing import Sizing
 from services.trainer.training.protocol import Quality
 
 
 def run_values(new: NewRun, run_id: str, uid: str) -> dict[str, Any]:
     """The row of a new run."""
     moment = utc_now()
-    config: dict[str, Any] = {**new.recipe.settings, "auto": new.recipe.auto}
-    if new.selection is not None:
+    config: dict[str, Any] = {**new.recipe.settings, "auto": new.recipe.auto, "goal": new.recipe.goal}
+    if new.selection is not None and not new.recipe.auto:
         resolved = new.recipe.resolve(row_count=new.selection.row_count, dimension=new.source.dimension)
         config = resolved.to_dict()
     latent_count = 0
     if new.imported is not None:
         latent_count = new.imported.latent_count
-    elif "expansion" in new.recipe.preview():
-        latent_count = new.recipe.preview()["expansion"] * new.source.dimension
+    else:
+        latent_count = new.recipe.latent_count(new.source.dimension) or 0
     return {
         "uid": uid,
         "id": run_id,
@@ -69,6 +70,7 @@ def run(row: Row[Any], history: str, metrics: Mapping[str, Any] | None) -> Run:
     """The run of a row; metrics are the latest."""
     settings = _settings(row.config)
     auto = bool(settings.pop("auto", False))
+    goal: Goal = settings.pop("goal", "interpretable")
     selection = _selection(row.source)
     return Run(
         uid=row.uid,
@@ -77,8 +79,9 @@ def run(row: Row[Any], history: str, metrics: Mapping[str, Any] | None) -> Run:
         description=row.description,
         source=_source(row),
         selection=selection,
-        recipe=Recipe(settings, auto=auto),
-        config=None if selection is None else Config.from_dict(settings),
+        recipe=Recipe(settings, auto=auto, goal=goal),
+        config=None if selection is None or auto else Config.from_dict(settings),
+        sizing=None if row.sizing is None else Sizing.from_dict(row.sizing),
         attempt=row.attempt or None,
         revision=row.revision,
         history=history,
@@ -133,7 +136,11 @@ def _selection(source: Mapping[str, Any]) -> Selection | None:
 def _latent_count(row: Row[Any], selection: Selection | None) -> int | None:
     if row.latent_count:
         return row.latent_count
-    return None if selection is None else row.config["expansion"] * row.source["dimension"]
+    return (
+        None
+        if selection is None or row.config.get("auto")
+        else Config.from_dict(row.config).latents(row.source["dimension"])
+    )
 
 
 def _settings(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from services.trainer.errors import RunExists, RunNotFound
 from services.trainer.runs import Coverage, NewRun, Run, Selection, weights_path
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
+from services.trainer.sae.sizing import Sizing
 from services.trainer.tables import BLOBS, CODE_DELETIONS, CODE_SHARDS, HISTORIES, METRICS, REQUESTS, RUNS
 from services.trainer.training.protocol import Quality
 
@@ -141,22 +142,26 @@ class Store:
             _update(connection, row.uid, values)
             return _by_uid(connection, row.uid)
 
-    def begin_training(self, run: Run, selection: Selection, config: Config, *, job: str, device: str) -> Run:
-        """Fixes the run's rows and configuration, unless an earlier attempt did; notes job and device.
+    def begin_training(self, run: Run, selection: Selection, config: Config | None, *, job: str, device: str) -> Run:
+        """Fixes the run's rows, and its configuration if that is known, unless an earlier attempt did.
 
-        Raises RunNotFound.
+        Notes job and device. Raises RunNotFound.
         """
         with self._database.write() as connection:
             row = _need(connection, run.id, run.uid)
             values: dict[str, Any] = {"job": job, "device": device}
             if row.source.get("ranges") is None:
-                title = run.recipe.title
                 values["source"] = sql_rows.source_values(run.source, selection)
-                values["config"] = config.to_dict()
-                if not row.latent_count:
-                    values["latent_count"] = config.expansion * run.source.dimension
-                if row.display_name == title:
-                    values["display_name"] = f"x{config.expansion}-k{config.k}"
+                if config is not None:
+                    values |= _of_config(run, row, config)
+            _update(connection, run.uid, values)
+            return _by_uid(connection, run.uid)
+
+    def size(self, run: Run, config: Config, sizing: Sizing) -> Run:
+        """Keeps the configuration that was chosen for the data. Raises RunNotFound."""
+        with self._database.write() as connection:
+            row = _need(connection, run.id, run.uid)
+            values = {**_of_config(run, row, config), "sizing": sizing.to_dict()}
             _update(connection, run.uid, values)
             return _by_uid(connection, run.uid)
 
@@ -401,6 +406,16 @@ def _runs(connection: Connection, query: Select[Any]) -> list[Run]:
     histories = _HISTORY.current_of(connection, uids)
     metrics = _latest_metrics(connection, uids)
     return [sql_rows.run(row, histories.get(row.uid, ""), metrics.get(row.uid)) for row in rows]
+
+
+def _of_config(run: Run, row: Row[Any], config: Config) -> dict[str, Any]:
+    """The columns that follow from a run's complete configuration."""
+    values: dict[str, Any] = {"config": config.to_dict()}
+    if not row.latent_count:
+        values["latent_count"] = config.latents(run.source.dimension)
+    if row.display_name == run.recipe.title:
+        values["display_name"] = config.title
+    return values
 
 
 def _run(connection: Connection, row: Row[Any]) -> Run:

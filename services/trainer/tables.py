@@ -40,6 +40,7 @@ _RUNS_COLUMNS = (
     Column("coded_revision", BigInteger),
     Column("coded_history", String(32)),
     Column("quality", JSON),
+    Column("sizing", JSON),
     Index(
         "runs_id",
         "id",

@@ -38,7 +38,9 @@ from services.trainer.model_card import sae_lens_files
 from services.trainer.runs import NewRun, Run, Selection, Source, stability_path
 from services.trainer.sae import checkpoint, comparing, evaluating
 from services.trainer.sae.batches import MAX_HELD_OUT, Batches
+from services.trainer.sae.config import Config
 from services.trainer.sae.normalization import normalization
+from services.trainer.sae.sizing import Sizing
 from services.trainer.sae.vectors import Vectors
 from services.trainer.settings import SERVICE
 from services.trainer.store import Store, TrainingResult
@@ -48,9 +50,11 @@ from services.trainer.training.protocol import (
     Finished,
     Message,
     PatienceExhausted,
+    PilotTrained,
     Resumed,
     RowsEncoded,
     SiblingTrained,
+    Sized,
     StepMeasured,
     StepMetrics,
     Task,
@@ -206,13 +210,14 @@ class TrainerJobs:
     async def _begin(self, run: Run, context: JobContext, *, allow_pending: bool) -> Run:
         """Fixes what the run is trained on, unless an earlier attempt did."""
         selection, config = run.selection, run.config
-        if selection is None or config is None:
+        if selection is None:
             is_import = run.imported_from is not None
             dataset = await self._embedder.embedded_dataset(
                 run.source.dataset, allow_pending=allow_pending or is_import
             )
             selection = await self._embedder.selection(dataset)
-            config = run.recipe.resolve(row_count=selection.row_count, dimension=run.source.dimension)
+            if not run.recipe.auto:
+                config = run.recipe.resolve(row_count=selection.row_count, dimension=run.source.dimension)
         await context.prove()
         run = await asyncio.to_thread(
             lambda: self._store.begin_training(run, selection, config, job=context.job.name, device=self._device)
@@ -222,13 +227,14 @@ class TrainerJobs:
 
     async def _train_now(self, run: Run, context: JobContext, report: Report) -> None:
         data = await self._data(run, context)
-        assert run.config is not None
         attempt = f"{run.folder}/{names.new_uid()}"
         folder = self._blobs.folder / attempt
         is_import = run.imported_from is not None
         task = Task(
             vectors=data,
             config=run.config,
+            settings=run.recipe.settings,
+            goal=run.recipe.goal,
             folder=folder,
             checkpoints=await asyncio.to_thread(self._last_checkpoints, run),
             device=self._device,
@@ -243,7 +249,7 @@ class TrainerJobs:
         training = launch.train(task, group, keep_progress=lambda: not context.lost)
         async with aclosing(training) as messages:
             async for message in messages:
-                await self._record(run, message, context, report)
+                run = await self._record(run, message, context, report)
                 if isinstance(message, Finished):
                     finished = message
         assert finished is not None  # else the process has failed, and `train` raised
@@ -315,9 +321,15 @@ class TrainerJobs:
         assert folder is not None
         return folder
 
-    async def _record(self, run: Run, message: Message, context: JobContext, report: Report) -> None:
-        """Keeps what the training process reports."""
+    async def _record(self, run: Run, message: Message, context: JobContext, report: Report) -> Run:
+        """Keeps what the training process reports; returns the run as it is then."""
         match message:
+            case PilotTrained(done, total):
+                await context.progress(done, total, "pilots", "choosing the number of latents by small trainings")
+            case Sized(sizing, config):
+                chosen = Sizing.from_dict(sizing)
+                run = await asyncio.to_thread(self._store.size, run, Config.from_dict(dict(config)), chosen)
+                context.log(chosen.reason)
             case StepMeasured(metrics):
                 await report(metrics)
                 await asyncio.to_thread(self._store.add_metrics, run.uid, metrics.to_dict())
@@ -337,10 +349,12 @@ class TrainerJobs:
                 await context.progress(done, total, "rows", f"{run.display_name}: encoding all rows")
             case _:
                 pass
+        return run
 
     def _last_checkpoints(self, run: Run) -> list[Path | None]:
         """The newest checkpoint of the run, then of each sibling; each replaces the one before completely."""
-        assert run.config is not None
+        if run.config is None:
+            return []
         return [self._last_checkpoint(run, sibling) for sibling in range(1 + run.config.siblings)]
 
     def _last_checkpoint(self, run: Run, sibling: int) -> Path | None:

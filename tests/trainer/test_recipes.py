@@ -11,19 +11,33 @@ from services.trainer.recipes import Recipe
 from services.trainer.sae.config import Config
 
 
-def test_automatic_settings_follow_the_number_of_rows() -> None:
-    recipe = Recipe({"k": 8}, auto=True)
-    small, large = (recipe.resolve(row_count=rows, dimension=256) for rows in (3_000, 20_000))
-    assert (small.expansion, large.expansion) == (1, 25)
-    assert small.k == large.k == 8
-    assert small.epochs > large.epochs
-
-
 def test_before_the_data_is_known_only_what_is_certain_is_shown() -> None:
     assert {"expansion", "epochs", "learning_rate", "k_aux", "threads"} & Recipe(auto=True).preview().keys() == set()
     assert Recipe({"expansion": 8}).preview()["expansion"] == 8
     assert Recipe({"k": 5}, auto=True).title == "auto"
     assert Recipe({"k": 5}).title == "x4-k5"
+    assert Recipe({"k": 5, "latent_count": 70}).title == "n70-k5"
+
+
+def test_a_number_of_latents_replaces_an_expansion() -> None:
+    config = Recipe({"latent_count": 70, "k": 8}).resolve(row_count=1000, dimension=16)
+    assert config.latents(16) == config.plan(16).latents == 70
+    assert Recipe({"latent_count": 70}).latent_count(16) == 70
+    assert Recipe.like(config, Recipe({"expansion": 2})).resolve(row_count=1000, dimension=16).latents(16) == 32
+    assert Recipe({"latent_count": 70}).changed(Recipe({"expansion": 2})).latent_count(16) == 32
+    assert Recipe.like(config, Recipe(auto=True)).latent_count(16) is None
+    with pytest.raises(InvalidArgument, match="either expansion or latent_count"):
+        requests.recipe(resources_pb2.Config(expansion=2, latent_count=70))
+
+
+def test_a_training_has_cycles_of_a_hundred_steps() -> None:
+    def cycles(rows: int, epochs: int) -> int:
+        return Recipe({"epochs": epochs}).resolve(row_count=rows, dimension=16).cycles
+
+    assert (cycles(500, 20), cycles(20_000, 20), cycles(20_000, 500)) == (1, 7, 12)
+    older = Config.resolve(1000, 16, 1).to_dict()
+    del older["cycles"], older["siblings"]
+    assert (Config.from_dict(older).cycles, Config.from_dict(older).siblings) == (1, 0)
 
 
 def test_a_clone_keeps_every_setting_except_for_changes_and_what_follows_from_them() -> None:
@@ -52,13 +66,12 @@ def test_what_a_configuration_says_is_what_a_recipe_of_it_gives() -> None:
 
 
 def test_zeros_of_the_protocol_are_no_settings() -> None:
-    """0 threads are all cores, and 0 epochs of patience mean that none runs out, whatever `auto` would choose."""
-    recipe = requests.recipe(resources_pb2.Config(threads=0, patience=0, auto=True))
-    assert recipe == Recipe({"patience": None}, auto=True)
+    """0 threads are all cores, and 0 epochs of patience mean that none runs out."""
+    recipe = requests.recipe(resources_pb2.Config(threads=0, patience=0))
+    assert recipe == Recipe({"patience": None})
     config = recipe.resolve(row_count=10_000, dimension=16)
     assert config.patience is None
     assert config.threads > 0
-    assert Recipe(auto=True).resolve(row_count=10_000, dimension=16).patience == 5
 
 
 def test_what_depends_on_the_data_has_no_default() -> None:

@@ -363,9 +363,15 @@ async def test_rows_and_automatic_settings_are_those_of_the_moment_when_the_trai
     run = await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))
     assert (run.row_count, run.code_count, run.config.auto) == (4500, 4500, False)
     assert (run.config.k, run.config.architecture) == (12, Config.ARCHITECTURE_BATCH_TOP_K)
-    assert run.config.expansion == 5  # with 300 rows it would be 1
+    assert run.latent_count == run.config.latent_count
+    assert run.display_name == f"n{run.latent_count}-k12"
     assert run.config.epochs == 100
-    assert run.config.patience > 0
+    sizing = run.sizing
+    assert sizing.goal == Config.GOAL_INTERPRETABLE
+    assert run.latent_count in [pilot.latent_count for pilot in sizing.pilots]
+    assert all(pilot.k == 12 and 0 < pilot.held_out_fvu < 1.5 for pilot in sizing.pilots)
+    assert f"{run.latent_count:,} latents" in sizing.reason
+    assert sizing.reason in [line.text for line in job.log]
     assert run.config.learning_rate > 0
 
 

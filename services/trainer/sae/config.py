@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from services.trainer.sae.architectures import ARCHITECTURES, Name
 from services.trainer.sae.engines import Plan
 from services.trainer.sae.normalization import Normalization
+
+Goal = Literal["interpretable", "faithful"]
+"""What a size is chosen for: features that people name, or codes that keep much of their vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,8 @@ class Config:
     """Which latents are active."""
     expansion: int = 4
     """Latents for each dimension: n = expansion · d."""
+    latent_count: int | None = None
+    """n, instead of by expansion."""
     k: int = 32
     """Active latents for each vector."""
     k_aux: int
@@ -79,19 +84,18 @@ class Config:
         """The settings that do not depend on the data."""
         return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
 
-    @classmethod
-    def for_data(cls, rows: int, dimension: int) -> dict[str, int]:
-        """Expansion, k, epochs and patience for so many vectors (rows, dimension)."""
-        # A latent needs some hundred rows in which it is active to be worth having: n such that rows · k / n ≥ 100.
-        k = 32 if rows >= 4096 else 16
-        expansion = max(1, min(32, rows * k // (100 * dimension)))
-        # The steps count, not the passes: about 2,000 of 512 for small data, two passes for what is large.
-        epochs = max(2, min(100, 2000 * 512 // max(rows, 1)))
-        return {"expansion": expansion, "k": min(k, expansion * dimension), "epochs": epochs, "patience": 5}
+    def latents(self, dimension: int) -> int:
+        """n, for vectors of d numbers."""
+        return self.latent_count or self.expansion * dimension
+
+    @property
+    def title(self) -> str:
+        """A short name: `n512-k8`, `x4-k32`."""
+        return f"n{self.latent_count}-k{self.k}" if self.latent_count else f"x{self.expansion}-k{self.k}"
 
     def plan(self, dimension: int) -> Plan:
         """What an engine must know. Raises ValueError for a k beyond n."""
-        latents = self.expansion * dimension
+        latents = self.latents(dimension)
         if self.k > latents:
             raise ValueError(f"k is {self.k}, but there are only {latents} latents")
         architecture = ARCHITECTURES[self.architecture]

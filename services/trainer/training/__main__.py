@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from prisma_common.wire import concatenate
 from services.chassis.files import is_full_disk, whole
-from services.trainer.sae import checkpoint, distributed, stability
+from services.trainer.sae import checkpoint, distributed, sizing, stability
 from services.trainer.sae.codes import CodeShard, save_codes
+from services.trainer.sae.config import Config
 from services.trainer.sae.stability import Stability
 from services.trainer.sae.training import Diverged, StepResult, Training
 from services.trainer.sae.vectors import InvalidVectors, Vectors
@@ -34,10 +35,12 @@ from services.trainer.training.protocol import (
     Finished,
     Message,
     PatienceExhausted,
+    PilotTrained,
     Quality,
     Resumed,
     RowsEncoded,
     SiblingTrained,
+    Sized,
     StepMeasured,
     StepMetrics,
     Task,
@@ -62,6 +65,8 @@ def main(arguments: list[str]) -> None:
     task = Task.from_json(arguments[0]) if arguments else None
     reports = task is not None and os.environ.get("LOCAL_RANK", "0") == "0"
     try:
+        if task is not None and reports:
+            task = _sized(task)
         if distributed.processes() > 1:
             task = Task.from_json(distributed.agree(task.to_json() if task is not None and reports else ""))
         assert task is not None
@@ -74,9 +79,29 @@ def main(arguments: list[str]) -> None:
             _report(Failed(cause=cause, message=str(error)))
 
 
+def _sized(task: Task) -> Task:
+    """The task with a configuration: chosen by pilots on the vectors unless it has one."""
+    if task.config is not None:
+        return task
+    vectors = Vectors(task.vectors)
+    cores = os.cpu_count() or 1
+
+    def report(done: int, total: int) -> None:
+        _report(PilotTrained(done=done, total=total))
+
+    chosen = sizing.choose(vectors, goal=task.goal, settings=task.settings, cores=cores, progress=report)
+    settings = {**chosen.settings, **task.settings}
+    if "expansion" in task.settings:
+        del settings["latent_count"]
+    config = Config.resolve(vectors.rows, vectors.dimension, cores, **settings)
+    _report(Sized(sizing=chosen.to_dict(), config=config.to_dict()))
+    return replace(task, config=config)
+
+
 def run(task: Task, *, reports: bool) -> None:
     """Trains to the end, or takes the imported weights; then writes weights and codes if this process `reports`."""
     vectors = Vectors(task.vectors)
+    assert task.config is not None
     if not reports:
         for sibling in range(1 + task.config.siblings):
             _follow(_prepare(task, vectors, sibling, reports=False))
@@ -99,6 +124,7 @@ def run(task: Task, *, reports: bool) -> None:
 
 def _compare_siblings(weights: Weights, task: Task, vectors: Vectors) -> Stability | None:
     """Trains the siblings, and writes how well they find the latents again; None without siblings."""
+    assert task.config is not None
     siblings: list[Weights] = []
     for sibling in range(1, 1 + task.config.siblings):
         training = _prepare(task, vectors, sibling, reports=True)
@@ -149,6 +175,7 @@ def write_codes(
 
 def _prepare(task: Task, vectors: Vectors, sibling: int = 0, *, reports: bool) -> Training:
     """The training of the run, 0, or of a sibling, at its last checkpoint or at its start."""
+    assert task.config is not None
     share = distributed.share()
     neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     config = replace(task.config, threads=max(1, task.config.threads // neighbours))

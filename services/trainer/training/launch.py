@@ -14,6 +14,7 @@ from services.chassis.errors import PrismaError, StorageFull
 from services.chassis.threads import to_the_end
 from services.trainer.errors import InvalidVector, TrainingDiverged, TrainingFailed
 from services.trainer.group import Group
+from services.trainer.sae.config import Config
 from services.trainer.sae.kernels import compiling
 from services.trainer.training.protocol import STOP, Failed, Message, Task, decode
 
@@ -39,10 +40,9 @@ async def train(
     Raises TrainingFailed with the end of its standard error when the process dies, TrainingDiverged, StorageFull,
     InvalidVector.
     """
-    if task.config.batch_size % group.size:
-        raise TrainingFailed(
-            f"expected a batch size that {group.size} processes can share, got {task.config.batch_size}"
-        )
+    batch_size = {**Config.defaults(), **task.settings}["batch_size"] if task.config is None else task.config.batch_size
+    if batch_size % group.size:
+        raise TrainingFailed(f"expected a batch size that {group.size} processes can share, got {batch_size}")
     process = await _start(task, group)
     assert process.stdout is not None and process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from services.trainer.sae.codes import CodeShard
-from services.trainer.sae.config import Config
+from services.trainer.sae.config import Config, Goal
 
 STOP = b"stop"
 
@@ -25,10 +25,14 @@ class Task:
 
     vectors: Path
     """Folder with the vectors, `vectors-*.npy` of (…, d) float32, and their row numbers, `rows.npy` of (N,) uint64."""
-    config: Config
-    """Resolved for these vectors."""
+    config: Config | None
+    """Resolved for these vectors; None to choose the size first."""
     folder: Path
     """Where checkpoint, weights and codes of this attempt are written."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of `Config`, that the choice keeps."""
+    goal: Goal = "interpretable"
+    """What the size is chosen for."""
     checkpoints: Sequence[Path | None] = ()
     """The checkpoint of the run, then those of its siblings, to resume from; None to start from the beginning."""
     imported_weights: Path | None = None
@@ -48,8 +52,10 @@ class Task:
         values = json.loads(text)
         return cls(
             vectors=Path(values["vectors"]),
-            config=Config.from_dict(values["config"]),
+            config=None if values["config"] is None else Config.from_dict(values["config"]),
             folder=Path(values["folder"]),
+            settings=values["settings"],
+            goal=values["goal"],
             checkpoints=[_path(path) for path in values["checkpoints"]],
             imported_weights=_path(values["imported_weights"]),
             device=values["device"],
@@ -62,6 +68,24 @@ class Resumed:
     """The training continues from a checkpoint."""
 
     step: int
+
+
+@dataclass(frozen=True)
+class PilotTrained:
+    """So many of the small trainings, by which the size is chosen, are done."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Sized:
+    """The size is chosen."""
+
+    sizing: Mapping[str, Any]
+    """As `Sizing.to_dict` gives it."""
+    config: Mapping[str, Any]
+    """As `Config.to_dict` gives it."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +192,16 @@ class Failed:
 
 
 Message: TypeAlias = (
-    Resumed | StepMeasured | SiblingTrained | CheckpointWritten | PatienceExhausted | RowsEncoded | Finished | Failed
+    PilotTrained
+    | Sized
+    | Resumed
+    | StepMeasured
+    | SiblingTrained
+    | CheckpointWritten
+    | PatienceExhausted
+    | RowsEncoded
+    | Finished
+    | Failed
 )
 _TYPES: Mapping[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
@@ -190,7 +223,7 @@ def decode(line: bytes | str) -> Message:
         shards = [CodeShard(**shard) for shard in values["shards"]]
         quality = None if values["quality"] is None else Quality(**values["quality"])
         return Finished(shards=shards, dead_count=values["dead_count"], quality=quality)
-    return kind(**{field.name: values[field.name] for field in fields(kind)})
+    return kind(**{item.name: values[item.name] for item in fields(kind)})
 
 
 def _path(text: str | None) -> Path | None:

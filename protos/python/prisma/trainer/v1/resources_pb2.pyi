@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history", "pending_count", "dead_count", "uncoded_count", "warnings", "quality")
+    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history", "pending_count", "dead_count", "uncoded_count", "warnings", "quality", "sizing")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Run.State]
@@ -57,6 +57,7 @@ class Run(_message.Message):
     UNCODED_COUNT_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    SIZING_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -91,7 +92,31 @@ class Run(_message.Message):
     uncoded_count: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
     quality: Quality
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ..., pending_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., uncoded_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., quality: _Optional[_Union[Quality, _Mapping]] = ...) -> None: ...
+    sizing: Sizing
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ..., pending_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., uncoded_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., quality: _Optional[_Union[Quality, _Mapping]] = ..., sizing: _Optional[_Union[Sizing, _Mapping]] = ...) -> None: ...
+
+class Sizing(_message.Message):
+    __slots__ = ("goal", "reason", "pilots")
+    class Pilot(_message.Message):
+        __slots__ = ("latent_count", "k", "train_fvu", "held_out_fvu", "reproduced_share")
+        LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+        K_FIELD_NUMBER: _ClassVar[int]
+        TRAIN_FVU_FIELD_NUMBER: _ClassVar[int]
+        HELD_OUT_FVU_FIELD_NUMBER: _ClassVar[int]
+        REPRODUCED_SHARE_FIELD_NUMBER: _ClassVar[int]
+        latent_count: int
+        k: int
+        train_fvu: float
+        held_out_fvu: float
+        reproduced_share: float
+        def __init__(self, latent_count: _Optional[int] = ..., k: _Optional[int] = ..., train_fvu: _Optional[float] = ..., held_out_fvu: _Optional[float] = ..., reproduced_share: _Optional[float] = ...) -> None: ...
+    GOAL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PILOTS_FIELD_NUMBER: _ClassVar[int]
+    goal: Config.Goal
+    reason: str
+    pilots: _containers.RepeatedCompositeFieldContainer[Sizing.Pilot]
+    def __init__(self, goal: _Optional[_Union[Config.Goal, str]] = ..., reason: _Optional[str] = ..., pilots: _Optional[_Iterable[_Union[Sizing.Pilot, _Mapping]]] = ...) -> None: ...
 
 class Quality(_message.Message):
     __slots__ = ("train_fvu", "held_out_fvu", "sibling_count", "live_count", "reproduced_count", "closely_reproduced_count")
@@ -136,7 +161,15 @@ class Evaluation(_message.Message):
     def __init__(self, row_count: _Optional[int] = ..., fvu: _Optional[float] = ..., cosine: _Optional[float] = ..., l0: _Optional[float] = ..., dead_share: _Optional[float] = ..., dense_share: _Optional[float] = ..., density_histogram: _Optional[_Iterable[int]] = ..., knn_overlap: _Optional[float] = ..., ndcg: _Optional[float] = ..., stability: _Optional[float] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Config(_message.Message):
-    __slots__ = ("expansion", "k", "k_aux", "aux_coefficient", "learning_rate", "batch_size", "epochs", "warmup_fraction", "decay_fraction", "held_out_fraction", "dead_window", "gradient_clip", "seed", "normalization", "threads", "architecture", "patience", "auto", "cycles", "siblings")
+    __slots__ = ("expansion", "k", "k_aux", "aux_coefficient", "learning_rate", "batch_size", "epochs", "warmup_fraction", "decay_fraction", "held_out_fraction", "dead_window", "gradient_clip", "seed", "normalization", "threads", "architecture", "patience", "auto", "cycles", "siblings", "latent_count", "goal")
+    class Goal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        GOAL_UNSPECIFIED: _ClassVar[Config.Goal]
+        GOAL_INTERPRETABLE: _ClassVar[Config.Goal]
+        GOAL_FAITHFUL: _ClassVar[Config.Goal]
+    GOAL_UNSPECIFIED: Config.Goal
+    GOAL_INTERPRETABLE: Config.Goal
+    GOAL_FAITHFUL: Config.Goal
     class Architecture(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ARCHITECTURE_UNSPECIFIED: _ClassVar[Config.Architecture]
@@ -177,6 +210,8 @@ class Config(_message.Message):
     AUTO_FIELD_NUMBER: _ClassVar[int]
     CYCLES_FIELD_NUMBER: _ClassVar[int]
     SIBLINGS_FIELD_NUMBER: _ClassVar[int]
+    LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    GOAL_FIELD_NUMBER: _ClassVar[int]
     expansion: int
     k: int
     k_aux: int
@@ -197,7 +232,9 @@ class Config(_message.Message):
     auto: bool
     cycles: int
     siblings: int
-    def __init__(self, expansion: _Optional[int] = ..., k: _Optional[int] = ..., k_aux: _Optional[int] = ..., aux_coefficient: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., held_out_fraction: _Optional[float] = ..., dead_window: _Optional[int] = ..., gradient_clip: _Optional[float] = ..., seed: _Optional[int] = ..., normalization: _Optional[_Union[Config.Normalization, str]] = ..., threads: _Optional[int] = ..., architecture: _Optional[_Union[Config.Architecture, str]] = ..., patience: _Optional[int] = ..., auto: _Optional[bool] = ..., cycles: _Optional[int] = ..., siblings: _Optional[int] = ...) -> None: ...
+    latent_count: int
+    goal: Config.Goal
+    def __init__(self, expansion: _Optional[int] = ..., k: _Optional[int] = ..., k_aux: _Optional[int] = ..., aux_coefficient: _Optional[float] = ..., learning_rate: _Optional[float] = ..., batch_size: _Optional[int] = ..., epochs: _Optional[int] = ..., warmup_fraction: _Optional[float] = ..., decay_fraction: _Optional[float] = ..., held_out_fraction: _Optional[float] = ..., dead_window: _Optional[int] = ..., gradient_clip: _Optional[float] = ..., seed: _Optional[int] = ..., normalization: _Optional[_Union[Config.Normalization, str]] = ..., threads: _Optional[int] = ..., architecture: _Optional[_Union[Config.Architecture, str]] = ..., patience: _Optional[int] = ..., auto: _Optional[bool] = ..., cycles: _Optional[int] = ..., siblings: _Optional[int] = ..., latent_count: _Optional[int] = ..., goal: _Optional[_Union[Config.Goal, str]] = ...) -> None: ...
 
 class Metrics(_message.Message):
     __slots__ = ("step", "total_steps", "epoch", "loss", "fvu", "held_out_fvu", "l0", "silent_count", "silent_share", "gradient_norm", "learning_rate", "samples_per_second", "elapsed_seconds", "peak_memory_bytes", "time")

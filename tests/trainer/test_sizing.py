@@ -1,0 +1,53 @@
+"""How the size of an autoencoder is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.trainer.sae import sizing
+from services.trainer.sae.vectors import Vectors
+
+DIMENSION = 32
+
+
+def planted(rows: int, directions: int, seed: int = 3) -> Vectors:
+    """Vectors that are sums of four of so many directions."""
+    rng = np.random.default_rng(seed)
+    units = rng.standard_normal((directions, DIMENSION))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    members = np.argsort(rng.random((rows, directions)), axis=1)[:, :4]
+    return Vectors((units[members] * (1 + rng.random((rows, 4, 1)))).sum(axis=1).astype(np.float32))
+
+
+def test_structure_that_another_seed_finds_again_gets_latents_and_noise_does_not() -> None:
+    structured = sizing.choose(planted(4000, 48), goal="interpretable", settings={"k": 4}, cores=1)
+    chosen = structured.pilots[-1]
+    assert chosen.latent_count == structured.latent_count
+    assert chosen.reproduced_share >= sizing.MIN_REPRODUCED_SHARE and chosen.ratio <= sizing.MAX_RATIO
+    assert structured.reason.startswith("The largest size whose features hold")
+
+    rng = np.random.default_rng(5)
+    noise = Vectors(rng.standard_normal((1500, DIMENSION)).astype(np.float32))
+    none = sizing.choose(noise, goal="interpretable", settings={}, cores=1)
+    assert len(none.pilots) > 1
+    assert none.reason.startswith("No size holds well")
+
+
+def test_the_choice_is_the_same_each_time_and_comes_back_from_json() -> None:
+    first, second = (sizing.choose(planted(1000, 24), goal="faithful", settings={}, cores=1) for _ in range(2))
+    assert first == second
+    assert sizing.Sizing.from_dict(first.to_dict()) == first
+    assert first.latent_count == min(first.pilots, key=lambda pilot: pilot.held_out_fvu).latent_count
+
+
+def test_what_is_set_explicitly_is_kept() -> None:
+    settings = {"latent_count": 50, "k": 3, "epochs": 7}
+    assert sizing.choose(planted(600, 24), goal="interpretable", settings=settings, cores=1).settings == settings
+    by_expansion = sizing.choose(planted(600, 24), goal="faithful", settings={"expansion": 2}, cores=1)
+    assert by_expansion.latent_count == 2 * DIMENSION
+
+
+def test_few_rows_get_a_size_too() -> None:
+    for rows in (2, 20, 200):
+        chosen = sizing.choose(planted(rows, 24), goal="interpretable", settings={}, cores=1)
+        assert 1 <= chosen.k <= chosen.latent_count
