@@ -10,9 +10,16 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import imports, load, scale, search, trainer
+from benchmarks import imports, load, scale, search, trainer, truth
 
-BENCHMARKS = {"import": imports, "load": load, "scale": scale, "search": search, "trainer": trainer}
+BENCHMARKS = {
+    "import": imports,
+    "load": load,
+    "scale": scale,
+    "search": search,
+    "trainer": trainer,
+    "truth": truth,
+}
 
 
 def main() -> None:

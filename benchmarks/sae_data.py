@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,11 @@ F32 = NDArray[np.float32]
 
 def sample_vectors() -> F32:
     """Built-in embeddings of the docstrings of Python's standard library, (about 5,300, 256)."""
-    texts = [document["text"] for document in sample.documents()]
+    return embedded([document["text"] for document in sample.documents()])
+
+
+def embedded(texts: Sequence[str]) -> F32:
+    """Built-in embeddings of texts, (at most len(texts), 256): without those in which the model knows no word."""
     results = BuiltinProvider().embed_now(texts)
     return np.stack([result.vector for result in results if isinstance(result, Embedding)])
 
