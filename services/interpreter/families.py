@@ -4,25 +4,59 @@ O'Neill et al. 2024 (Disentangling Dense Embeddings with Sparse Autoencoders), s
 divided by how often the rarer feature activates, edges below a threshold are dropped, a maximum spanning tree keeps
 the strongest of the rest, and its edges point from the denser feature to the sparser one. Each root with everything
 below it is a family. Then the roots are removed, and the rest forms finer families, for some rounds.
+
+A feature that is active in a third of all rows meets a rare one in a third of its rows by chance. So by default counts
+are corrected for chance before that: from shared rows and from those that are possible the expected number is
+subtracted, a pair must share more rows than chance explains (binomial test, Bonferroni's correction), dense features
+are left out, and a pair alone is no family.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 
 THRESHOLD = 0.1
 ROUNDS = 3
 COLOR_COUNT = 8
 MIN_SHARED = 3
 """Rows in which two features must both be active: two rare ones meet by chance."""
+MAX_DENSITY = 0.1
+"""Share of the rows beyond which a feature is dense, and left out of families that are corrected for chance."""
+SIGNIFICANCE = 0.01
+"""Probability that chance alone gives any pair of features its edge."""
+MIN_MEMBERS = 3
+"""Features of a family that is corrected for chance."""
 _BLOCK_ROWS = 1024
 """Rows of the co-occurrence matrix that are searched for edges at once: bounds memory."""
+
+
+class Method(StrEnum):
+    """How edges between features are weighed."""
+
+    CORRECTED = "CORRECTED"
+    """Corrected for chance."""
+    PUBLISHED = "PUBLISHED"
+    """As O'Neill et al. 2024 do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How families are built."""
+
+    threshold: float = THRESHOLD
+    """Least weight of an edge."""
+    rounds: int = ROUNDS
+    method: Method = Method.CORRECTED
+
+
+DEFAULTS = Options()
 
 
 @dataclass(frozen=True)
@@ -58,26 +92,32 @@ def build(
     cooccurrence: sparse.csr_array,
     density: NDArray[np.float64],
     *,
-    threshold: float = THRESHOLD,
-    rounds: int = ROUNDS,
+    row_count: int,
+    options: Options = DEFAULTS,
 ) -> list[Family]:
     """Families, round by round, the largest first; ties by the root's index.
 
     cooccurrence: (n, n) CSR counts, each feature's own on the diagonal. density: (n,) decides who is above; ties go to
-    the lower index.
+    the lower index. row_count: rows that the counts are over.
     """
-    edges = _edges(cooccurrence, threshold)
+    is_corrected = options.method is Method.CORRECTED
+    edges = _edges(cooccurrence, options.threshold, chance=_Chance.of(density, row_count) if is_corrected else None)
+    min_members = MIN_MEMBERS if is_corrected else 2
     densest_first = np.lexsort((np.arange(len(density)), -density))
     rank = np.empty(len(density), np.int64)
     rank[densest_first] = np.arange(len(density))
     removed: set[int] = set()
     families: list[Family] = []
-    for number in range(1, rounds + 1):
+    for number in range(1, options.rounds + 1):
         tree = _tree([edge for edge in edges if removed.isdisjoint(edge[:2])], rank)
         roots = [node for node in tree if not tree.in_degree(node) and tree.out_degree(node)]
         if not roots:
             break
-        trees = sorted((_below(tree, root) for root in roots), key=lambda members: (-len(members), members[0].index))
+        below = [_below(tree, root) for root in roots]
+        trees = sorted(
+            (members for members in below if len(members) >= min_members),
+            key=lambda members: (-len(members), members[0].index),
+        )
         families += [_family(number, place, members) for place, members in enumerate(trees)]
         removed.update(roots)
     return families
@@ -111,16 +151,51 @@ def _family(number: int, place: int, members: Sequence[Member]) -> Family:
     )
 
 
-def _edges(cooccurrence: sparse.csr_array, threshold: float) -> list[tuple[int, int, float]]:
-    """(first, second, weight) of all pairs that reach the threshold, first < second, by both."""
+@dataclass(frozen=True)
+class _Chance:
+    """What two features share by chance."""
+
+    row_count: int
+    is_candidate: NDArray[np.bool_]
+    """(n,) the features that are neither dead nor dense."""
+    pair_count: int
+    """Pairs of candidates."""
+
+    @classmethod
+    def of(cls, density: NDArray[np.float64], row_count: int) -> _Chance:
+        """For features of these densities (n,)."""
+        is_candidate = (density > 0) & (density <= MAX_DENSITY)
+        count = int(is_candidate.sum())
+        return cls(row_count=row_count, is_candidate=is_candidate, pair_count=max(1, count * (count - 1) // 2))
+
+    def weight(
+        self, shared: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Shared rows beyond chance over the most there can be: 1 for a rarer feature that is always inside, 0 for
+        chance, and for pairs that chance explains. first, second: rows of each feature."""
+        rarer, denser = np.minimum(first, second), np.maximum(first, second)
+        expected = rarer * denser / self.row_count
+        beyond = (shared - expected) / np.maximum(rarer - expected, 1e-9)
+        probability = special.bdtrc(shared - 1.0, rarer, denser / self.row_count)
+        return np.where(probability * self.pair_count <= SIGNIFICANCE, beyond, 0.0)
+
+
+def _edges(cooccurrence: sparse.csr_array, threshold: float, *, chance: _Chance | None) -> list[tuple[int, int, float]]:
+    """(first, second, weight) of all pairs that reach the threshold, first < second, by both.
+
+    chance: what is subtracted from weights; None for weights as published.
+    """
     own = cooccurrence.diagonal().astype(np.int64)
     edges: list[tuple[int, int, float]] = []
     for start in range(0, cooccurrence.shape[0], _BLOCK_ROWS):
         block = sparse.csr_array(cooccurrence[start : start + _BLOCK_ROWS]).tocoo()
         first, second = block.coords[0] + start, block.coords[1]
         enough = (first < second) & (block.data >= MIN_SHARED)
+        if chance is not None:
+            enough &= chance.is_candidate[first] & chance.is_candidate[second]
         first, second, shared = first[enough], second[enough], block.data[enough]
-        weight = normalised(shared, own[first], own[second])
+        weigh = normalised if chance is None else chance.weight
+        weight = weigh(shared, own[first], own[second])
         strong = weight >= threshold
         edges += zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True)
     return edges

@@ -228,11 +228,13 @@ def family_job(request: pb2.BuildFamiliesRequest) -> pb2.BuildFamiliesRequest:
     return request
 
 
-def threshold_and_rounds(request: pb2.BuildFamiliesRequest) -> tuple[float, int]:
+def family_options(request: pb2.BuildFamiliesRequest) -> families.Options:
     """How to build families, with the defaults filled in."""
-    return (
-        request.threshold if request.HasField("threshold") else families.THRESHOLD,
-        request.rounds if request.HasField("rounds") else families.ROUNDS,
+    is_published = request.method == pb2.BuildFamiliesRequest.METHOD_PUBLISHED
+    return families.Options(
+        threshold=request.threshold if request.HasField("threshold") else families.THRESHOLD,
+        rounds=request.rounds if request.HasField("rounds") else families.ROUNDS,
+        method=families.Method.PUBLISHED if is_published else families.Method.CORRECTED,
     )
 
 

@@ -119,14 +119,20 @@ class InterpreterJobs:
     async def families(self, request: BuildFamiliesRequest, context: JobContext) -> None:
         """Builds the families of features from scratch."""
         features = await self._features(request.run, context)
-        threshold, rounds = requests.threshold_and_rounds(request)
-        statistics = features.statistics
+        options, statistics = requests.family_options(request), features.statistics
         built = await in_thread(
-            lambda: families.build(statistics.cooccurrence, statistics.density, threshold=threshold, rounds=rounds)
+            lambda: families.build(
+                statistics.cooccurrence, statistics.density, row_count=statistics.row_count, options=options
+            )
         )
         await context.prove()
         await asyncio.to_thread(self._store.commit_families, features.run, built)
-        context.log(f"{len(built)} families")
+        first_round = [family for family in built if family.round == 1]
+        members = {member.index for family in first_round for member in family.members}
+        context.log(
+            f"{len(built):,} families; the {len(first_round):,} of the first round have {len(members):,} of "
+            f"{features.live_count:,} features"
+        )
         await self._events.publish(names.FAMILIES_CHANGED, features.run.name)
 
     async def _features(self, run_name: str, context: JobContext) -> Features:

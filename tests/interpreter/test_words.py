@@ -177,7 +177,12 @@ def codes(draw: st.DrawFn) -> np.ndarray:
 def test_families_are_trees_from_denser_to_sparser_features(active: np.ndarray) -> None:
     counts = active.T @ active
     density = active.mean(axis=0)
-    built = families.build(sparse.csr_array(counts), density, threshold=0.2)
+    built = families.build(
+        sparse.csr_array(counts),
+        density,
+        row_count=len(active),
+        options=families.Options(threshold=0.2, method=families.Method.PUBLISHED),
+    )
     removed: set[int] = set()
     for number in (1, 2, 3):
         round_families = [family for family in built if family.round == number]
@@ -204,7 +209,9 @@ def test_a_family_is_what_activates_under_a_parent() -> None:
     # 0 is active in all; 1 and 2 in halves of it; 3 within 1; 4 alone.
     active = np.zeros((40, 5), np.int64)
     active[:20, 0] = active[:10, 1] = active[10:20, 2] = active[:5, 3] = active[30:, 4] = 1
-    built = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0))
+    options = families.Options(method=families.Method.PUBLISHED)
+    counts = sparse.csr_array(active.T @ active)
+    built = families.build(counts, active.mean(axis=0), row_count=40, options=options)
     first = built[0]
     assert (first.root, first.color, first.id) == (0, 1, "1-0")
     assert {member.index: member.parent for member in first.members} in (
@@ -216,3 +223,41 @@ def test_a_family_is_what_activates_under_a_parent() -> None:
 
 def test_an_identifier_without_letters_is_no_word() -> None:
     assert [word.text for word in tokens.words("_:0 _'s name")] == ["", "s", "name"]
+
+
+def test_chance_makes_no_families_and_dense_features_join_none() -> None:
+    rng = np.random.default_rng(1)
+    rows = 4000
+    frequent = rng.random((rows, 1)) < 0.08
+    inside = frequent & (rng.random((rows, 6)) < 0.2)  # rarer features that activate only where that one does
+    alone = rng.random((rows, 40)) < 0.01  # features that have nothing to do with each other
+    dense = rng.random((rows, 1)) < 0.5  # contains half of everything by chance
+    active = np.concatenate([frequent, inside, alone, dense], axis=1).astype(np.int64)
+    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
+
+    def members(method: families.Method) -> list[set[int]]:
+        built = families.build(counts, density, row_count=rows, options=families.Options(method=method, rounds=1))
+        return [{member.index for member in family.members} for family in built]
+
+    assert members(families.Method.CORRECTED) == [set(range(7))]
+    by_chance = members(families.Method.PUBLISHED)[0]
+    assert 47 in by_chance and len(by_chance & set(range(7, 47))) > 30
+
+
+def test_two_features_alone_are_no_family() -> None:
+    active = np.zeros((1000, 2), np.int64)
+    active[:80, 0] = active[:60, 1] = 1
+    counts = sparse.csr_array(active.T @ active)
+    assert families.build(counts, active.mean(axis=0), row_count=1000) == []
+    published = families.Options(method=families.Method.PUBLISHED)
+    assert len(families.build(counts, active.mean(axis=0), row_count=1000, options=published)) == 1
+
+
+def test_a_weight_is_what_is_shared_beyond_chance() -> None:
+    """100 rows of a rarer feature, 40 of them within a feature of 8 % of 1,000: 8 are expected by chance."""
+    active = np.zeros((1000, 3), np.int64)
+    active[:80, 0] = active[40:80, 1] = active[900:960, 1] = active[:30, 2] = 1
+    built = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0), row_count=1000)
+    weights = {member.index: member.weight for member in built[0].members}
+    assert weights[0] == pytest.approx((40 - 8) / (80 - 8))
+    assert weights[2] == pytest.approx(1.0)

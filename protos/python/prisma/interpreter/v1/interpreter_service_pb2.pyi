@@ -5,6 +5,7 @@ from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -238,16 +239,26 @@ class ListLabelModelsResponse(_message.Message):
     def __init__(self, label_models: _Optional[_Iterable[_Union[_resources_pb2.LabelModel, _Mapping]]] = ..., unreachable: _Optional[_Iterable[_Union[ListLabelModelsResponse.UnreachableProvider, _Mapping]]] = ...) -> None: ...
 
 class BuildFamiliesRequest(_message.Message):
-    __slots__ = ("run", "threshold", "rounds", "request_id")
+    __slots__ = ("run", "threshold", "rounds", "request_id", "method")
+    class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        METHOD_UNSPECIFIED: _ClassVar[BuildFamiliesRequest.Method]
+        METHOD_CORRECTED: _ClassVar[BuildFamiliesRequest.Method]
+        METHOD_PUBLISHED: _ClassVar[BuildFamiliesRequest.Method]
+    METHOD_UNSPECIFIED: BuildFamiliesRequest.Method
+    METHOD_CORRECTED: BuildFamiliesRequest.Method
+    METHOD_PUBLISHED: BuildFamiliesRequest.Method
     RUN_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     run: str
     threshold: float
     rounds: int
     request_id: str
-    def __init__(self, run: _Optional[str] = ..., threshold: _Optional[float] = ..., rounds: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    method: BuildFamiliesRequest.Method
+    def __init__(self, run: _Optional[str] = ..., threshold: _Optional[float] = ..., rounds: _Optional[int] = ..., request_id: _Optional[str] = ..., method: _Optional[_Union[BuildFamiliesRequest.Method, str]] = ...) -> None: ...
 
 class ListFamiliesRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "query")
