@@ -124,13 +124,13 @@ def _trained(vectors: F32, settings: Settings, threads: int) -> Training:
 
 def _automatic(goal: sizing.Goal) -> Callable[[F32, int], Settings]:
     def settings(vectors: F32, threads: int) -> Settings:
-        chosen = sizing.choose(Vectors(vectors), goal=goal, settings={}, cores=threads)
+        choice = sizing.choose(Vectors(vectors), goal=goal, settings={}, cores=threads)
         print(
             " ",
-            chosen.reason,
-            [(p.latent_count, round(p.reproduced_share, 2), round(p.ratio, 2)) for p in chosen.pilots],
+            choice.reason,
+            [(p.latent_count, round(p.reproduced_share, 2), round(p.ratio, 2)) for p in choice.pilots],
         )
-        return chosen.settings
+        return choice.settings
 
     return settings
 

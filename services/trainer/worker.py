@@ -327,9 +327,9 @@ class TrainerJobs:
             case PilotTrained(done, total):
                 await context.progress(done, total, "pilots", "choosing the number of latents by small trainings")
             case Sized(sizing, config):
-                chosen = Sizing.from_dict(sizing)
-                run = await asyncio.to_thread(self._store.size, run, Config.from_dict(dict(config)), chosen)
-                context.log(chosen.reason)
+                choice = Sizing.from_dict(sizing)
+                run = await asyncio.to_thread(self._store.size, run, Config.from_dict(dict(config)), choice)
+                context.log(choice.reason)
             case StepMeasured(metrics):
                 await report(metrics)
                 await asyncio.to_thread(self._store.add_metrics, run.uid, metrics.to_dict())

@@ -1,4 +1,4 @@
-"""How the size of an autoencoder is chosen."""
+"""How the size of an autoencoder is choice."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def planted(rows: int, directions: int, seed: int = 3) -> Vectors:
 
 def test_structure_that_another_seed_finds_again_gets_latents_and_noise_does_not() -> None:
     structured = sizing.choose(planted(4000, 48), goal="interpretable", settings={"k": 4}, cores=1)
-    chosen = structured.pilots[-1]
-    assert chosen.latent_count == structured.latent_count
-    assert chosen.reproduced_share >= sizing.MIN_REPRODUCED_SHARE and chosen.ratio <= sizing.MAX_RATIO
+    choice = structured.pilots[-1]
+    assert choice.latent_count == structured.latent_count
+    assert choice.reproduced_share >= sizing.MIN_REPRODUCED_SHARE and choice.ratio <= sizing.MAX_RATIO
     assert structured.reason.startswith("The largest size whose features hold")
 
     rng = np.random.default_rng(5)
@@ -49,5 +49,5 @@ def test_what_is_set_explicitly_is_kept() -> None:
 
 def test_few_rows_get_a_size_too() -> None:
     for rows in (2, 20, 200):
-        chosen = sizing.choose(planted(rows, 24), goal="interpretable", settings={}, cores=1)
-        assert 1 <= chosen.k <= chosen.latent_count
+        choice = sizing.choose(planted(rows, 24), goal="interpretable", settings={}, cores=1)
+        assert 1 <= choice.k <= choice.latent_count

@@ -27,6 +27,7 @@ from services.trainer.recipes import Recipe
 from services.trainer.runs import Coverage, NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
+from services.trainer.sae.sizing import Sizing
 from services.trainer.store import NewCodes, Store, TrainingResult
 from services.trainer.tables import BLOBS, CODE_SHARDS, METRICS, RUNS
 from tests.chassis.test_migrations import create_old, open_database
@@ -82,7 +83,9 @@ def write(blobs: Blobs, folder: str, rows: list[int]) -> list[CodeShard]:
 
 
 def begin(store: Store, run: Run) -> Run:
-    config = run.recipe.resolve(row_count=SELECTION.row_count, dimension=SOURCE.dimension)
+    config = None
+    if not run.recipe.auto:
+        config = run.recipe.resolve(row_count=SELECTION.row_count, dimension=SOURCE.dimension)
     return store.begin_training(run, SELECTION, config, job="jobs/j", device="cpu")
 
 
@@ -142,8 +145,12 @@ def test_a_deleted_runs_request_id_and_name_may_be_used_again(store: Store) -> N
 def test_rows_and_configuration_are_fixed_by_the_first_attempt(store: Store) -> None:
     run = begin(store, store.create(NewRun(source=SOURCE, recipe=Recipe(auto=True), run_id="r")))
     assert run.selection == SELECTION
-    assert run.config is not None
-    assert run.display_name == f"x{run.config.expansion}-k{run.config.k}"
+    assert (run.config, run.latent_count, run.display_name) == (None, None, "auto")
+    config = Config.resolve(SELECTION.row_count, SOURCE.dimension, 1, latent_count=24, k=2)
+    sizing = Sizing(goal="faithful", latent_count=24, k=2, epochs=20, reason="Because.", pilots=[])
+    run = store.size(run, config, sizing)
+    assert (run.config, run.latent_count, run.display_name, run.sizing) == (config, 24, "n24-k2", sizing)
+    assert not run.recipe.auto
     later = Selection(ranges=[(0, 99)], row_count=99, revision=9, history="h")
     again = store.begin_training(run, later, run.config, job="jobs/k", device="cpu")
     assert (again.selection, again.job) == (SELECTION, "jobs/k")

@@ -106,14 +106,14 @@ def choose(
         pilots.append(_pilot(sample, {**settings, "latent_count": latent_count, "k": k}, cores=cores))
         if goal == "interpretable" and _is_sound(pilots[-1]):
             break
-    chosen = _best(pilots, goal)
+    choice = _best(pilots, goal)
     growth = 1 if len(ladder) == 1 else 2 ** max(0, round(np.log2(rows / sample.rows) / 2))
     return Sizing(
         goal=goal,
-        latent_count=chosen.latent_count * growth,
+        latent_count=choice.latent_count * growth,
         k=k,
         epochs=epochs,
-        reason=_reason(chosen, goal, growth=growth, sample_rows=sample.rows),
+        reason=_reason(choice, goal, growth=growth, sample_rows=sample.rows),
         pilots=pilots,
     )
 

@@ -89,12 +89,12 @@ def _sized(task: Task) -> Task:
     def report(done: int, total: int) -> None:
         _report(PilotTrained(done=done, total=total))
 
-    chosen = sizing.choose(vectors, goal=task.goal, settings=task.settings, cores=cores, progress=report)
-    settings = {**chosen.settings, **task.settings}
+    choice = sizing.choose(vectors, goal=task.goal, settings=task.settings, cores=cores, progress=report)
+    settings = {**choice.settings, **task.settings}
     if "expansion" in task.settings:
         del settings["latent_count"]
     config = Config.resolve(vectors.rows, vectors.dimension, cores, **settings)
-    _report(Sized(sizing=chosen.to_dict(), config=config.to_dict()))
+    _report(Sized(sizing=choice.to_dict(), config=config.to_dict()))
     return replace(task, config=config)
 
 

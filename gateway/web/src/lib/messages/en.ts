@@ -195,7 +195,7 @@ export const en = {
       "": "Sizes of my own",
     } as Record<string, string>,
     goalHints: {
-      GOAL_INTERPRETABLE: "Few active latents, and as many latents as another training finds again: small trainings choose them.",
+      GOAL_INTERPRETABLE: "Few active latents, and all the latents that a second training finds again: small trainings choose how many.",
       GOAL_FAITHFUL: "Many active latents, for the lowest error on held-out vectors: small trainings choose how many.",
       "": "What is left empty takes a fixed default: 4 latents for each dimension, k 32, 20 passes.",
     } as Record<string, string>,
