@@ -5,10 +5,11 @@ divided by how often the rarer feature activates, edges below a threshold are dr
 the strongest of the rest, and its edges point from the denser feature to the sparser one. Each root with everything
 below it is a family. Then the roots are removed, and the rest forms finer families, for some rounds.
 
-A feature that is active in a third of all rows meets a rare one in a third of its rows by chance. So by default counts
-are corrected for chance before that: from shared rows and from those that are possible the expected number is
-subtracted, a pair must share more rows than chance explains (binomial test, Bonferroni's correction), dense features
-are left out, and a pair alone is no family.
+A feature that is active in a third of all rows meets a rare one in a third of its rows by chance, and the trees of that
+method chain what has nothing in common. So by default families are corrected for chance: an edge needs more shared rows
+than chance explains (binomial test; Benjamini and Hochberg 1995), from shared rows and from those that are possible the
+expected number is subtracted, and dense features are left out. Families are the communities of that graph (Blondel et
+al. 2008), those of later rounds parts of earlier ones; the densest feature of each is its top, and a pair is no family.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -29,12 +31,16 @@ MIN_SHARED = 3
 """Rows in which two features must both be active: two rare ones meet by chance."""
 MAX_DENSITY = 0.1
 """Share of the rows beyond which a feature is dense, and left out of families that are corrected for chance."""
-SIGNIFICANCE = 0.01
-"""Probability that chance alone gives any pair of features its edge."""
+FALSE_DISCOVERY_RATE = 0.01
+"""Share of the edges that chance alone may have given."""
 MIN_MEMBERS = 3
 """Features of a family that is corrected for chance."""
 _BLOCK_ROWS = 1024
 """Rows of the co-occurrence matrix that are searched for edges at once: bounds memory."""
+
+
+Edge: TypeAlias = tuple[int, int, float]
+"""Two features and a weight."""
 
 
 class Method(StrEnum):
@@ -50,8 +56,8 @@ class Method(StrEnum):
 class Options:
     """How families are built."""
 
-    threshold: float = THRESHOLD
-    """Least weight of an edge."""
+    threshold: float | None = None
+    """Least weight of an edge; None for THRESHOLD as published, and for none where chance decides."""
     rounds: int = ROUNDS
     method: Method = Method.CORRECTED
 
@@ -100,12 +106,18 @@ def build(
     cooccurrence: (n, n) CSR counts, each feature's own on the diagonal. density: (n,) decides who is above; ties go to
     the lower index. row_count: rows that the counts are over.
     """
-    is_corrected = options.method is Method.CORRECTED
-    edges = _edges(cooccurrence, options.threshold, chance=_Chance.of(density, row_count) if is_corrected else None)
-    min_members = MIN_MEMBERS if is_corrected else 2
     densest_first = np.lexsort((np.arange(len(density)), -density))
     rank = np.empty(len(density), np.int64)
     rank[densest_first] = np.arange(len(density))
+    if options.method is Method.CORRECTED:
+        edges = _Chance.of(density, row_count).edges(cooccurrence, options.threshold or 0.0)
+        return _communities(edges, rank, options.rounds)
+    return _published(cooccurrence, rank, options)
+
+
+def _published(cooccurrence: sparse.csr_array, rank: NDArray[np.int64], options: Options) -> list[Family]:
+    """Families as O'Neill et al. 2024 build them."""
+    edges = _edges(cooccurrence, THRESHOLD if options.threshold is None else options.threshold)
     removed: set[int] = set()
     families: list[Family] = []
     for number in range(1, options.rounds + 1):
@@ -113,11 +125,7 @@ def build(
         roots = [node for node in tree if not tree.in_degree(node) and tree.out_degree(node)]
         if not roots:
             break
-        below = [_below(tree, root) for root in roots]
-        trees = sorted(
-            (members for members in below if len(members) >= min_members),
-            key=lambda members: (-len(members), members[0].index),
-        )
+        trees = sorted((_below(tree, root) for root in roots), key=lambda members: (-len(members), members[0].index))
         families += [_family(number, place, members) for place, members in enumerate(trees)]
         removed.update(roots)
     return families
@@ -168,40 +176,106 @@ class _Chance:
         count = int(is_candidate.sum())
         return cls(row_count=row_count, is_candidate=is_candidate, pair_count=max(1, count * (count - 1) // 2))
 
-    def weight(
-        self, shared: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Shared rows beyond chance over the most there can be: 1 for a rarer feature that is always inside, 0 for
-        chance, and for pairs that chance explains. first, second: rows of each feature."""
-        rarer, denser = np.minimum(first, second), np.maximum(first, second)
+    def edges(self, cooccurrence: sparse.csr_array, threshold: float) -> list[Edge]:
+        """Pairs that share more rows than chance explains, first < second, by both; weights reach the threshold.
+
+        A weight is the number of shared rows beyond chance over the most there can be: 1 for a rarer feature that is
+        always inside the other, 0 for chance.
+        """
+        own = cooccurrence.diagonal().astype(np.int64)
+        first, second, shared = _pairs(cooccurrence, self.is_candidate)
+        rarer, denser = np.minimum(own[first], own[second]), np.maximum(own[first], own[second])
         expected = rarer * denser / self.row_count
-        beyond = (shared - expected) / np.maximum(rarer - expected, 1e-9)
-        probability = special.bdtrc(shared - 1.0, rarer, denser / self.row_count)
-        return np.where(probability * self.pair_count <= SIGNIFICANCE, beyond, 0.0)
+        weight = (shared - expected) / np.maximum(rarer - expected, 1e-9)
+        probability: NDArray[np.float64] = special.bdtrc(  # pyright: ignore[reportAssignmentType]  # of doubles
+            (shared - 1).astype(np.float64), rarer, denser / self.row_count
+        )
+        strong = (probability <= _largest_discovery(probability, self.pair_count)) & (weight >= threshold)
+        return list(zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True))
 
 
-def _edges(cooccurrence: sparse.csr_array, threshold: float, *, chance: _Chance | None) -> list[tuple[int, int, float]]:
-    """(first, second, weight) of all pairs that reach the threshold, first < second, by both.
+def _largest_discovery(probabilities: NDArray[np.float64], tests: int) -> float:
+    """The largest probability that counts as a discovery among so many tests (Benjamini and Hochberg 1995)."""
+    ordered = np.sort(probabilities)
+    passes = np.flatnonzero(ordered <= FALSE_DISCOVERY_RATE * np.arange(1, len(ordered) + 1) / tests)
+    return float(ordered[passes[-1]]) if len(passes) else -1.0
 
-    chance: what is subtracted from weights; None for weights as published.
-    """
+
+def _pairs(
+    cooccurrence: sparse.csr_array, is_candidate: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(first, second, shared rows) of all pairs of candidates with enough shared rows, first < second, by both."""
+    parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    for start in range(0, cooccurrence.shape[0], _BLOCK_ROWS):
+        block = sparse.csr_array(cooccurrence[start : start + _BLOCK_ROWS]).tocoo()
+        first, second = block.coords[0].astype(np.int64) + start, block.coords[1].astype(np.int64)
+        enough = (first < second) & (block.data >= MIN_SHARED) & is_candidate[first] & is_candidate[second]
+        order = np.lexsort((second[enough], first[enough]))
+        parts.append((first[enough][order], second[enough][order], block.data[enough][order].astype(np.int64)))
+    first, second, shared = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return first, second, shared
+
+
+def _communities(edges: Sequence[Edge], rank: NDArray[np.int64], rounds: int) -> list[Family]:
+    """Communities of a graph, and their parts round by round, the largest of a round first."""
+    graph: nx.Graph[int] = nx.Graph()
+    graph.add_weighted_edges_from(edges)
+    wholes = [set(graph)]
+    families: list[Family] = []
+    for number in range(1, rounds + 1):
+        parts = [part for whole in wholes for part in _parts(graph, whole, rank, resolution=2.0 ** (number - 1))]
+        if not parts:
+            break
+        trees = sorted(
+            (_members(graph, part, rank) for part in parts), key=lambda members: (-len(members), members[0].index)
+        )
+        families += [_family(number, place, members) for place, members in enumerate(trees)]
+        wholes = parts
+    return families
+
+
+def _parts(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, resolution: float) -> list[set[int]]:
+    """The connected communities of a part of the graph that are smaller than it and large enough for a family."""
+    edges: Iterable[Edge] = graph.subgraph(whole).edges(data="weight")
+    subgraph: nx.Graph[int] = nx.Graph()
+    densest_first: list[int] = sorted(whole, key=rank.__getitem__)
+    subgraph.add_nodes_from(densest_first)  # the algorithm goes by this order
+    subgraph.add_weighted_edges_from(sorted((min(edge[:2]), max(edge[:2]), edge[2]) for edge in edges))
+    if not subgraph.number_of_edges():
+        return []
+    parts: list[set[int]] = []
+    for community in nx.community.louvain_communities(subgraph, weight="weight", resolution=resolution, seed=0):
+        parts += [set(part) for part in nx.connected_components(subgraph.subgraph(community))]
+    return [part for part in parts if len(part) >= MIN_MEMBERS and (part != whole or whole == set(graph))]
+
+
+def _members(graph: nx.Graph[int], part: set[int], rank: NDArray[np.int64]) -> list[Member]:
+    """The features of a community as a tree of its strongest edges, its densest feature at the top."""
+    forest = nx.maximum_spanning_tree(graph.subgraph(part))
+    root = min(part, key=lambda node: int(rank[node]))
+    tree: nx.DiGraph[int] = nx.DiGraph()
+    tree.add_node(root)
+    for parent, child in nx.bfs_edges(forest, root):
+        tree.add_edge(parent, child, weight=forest[parent][child]["weight"])
+    return _below(tree, root)
+
+
+def _edges(cooccurrence: sparse.csr_array, threshold: float) -> list[Edge]:
+    """All pairs whose weight as published reaches the threshold, first < second, by both."""
     own = cooccurrence.diagonal().astype(np.int64)
-    edges: list[tuple[int, int, float]] = []
+    edges: list[Edge] = []
     for start in range(0, cooccurrence.shape[0], _BLOCK_ROWS):
         block = sparse.csr_array(cooccurrence[start : start + _BLOCK_ROWS]).tocoo()
         first, second = block.coords[0] + start, block.coords[1]
         enough = (first < second) & (block.data >= MIN_SHARED)
-        if chance is not None:
-            enough &= chance.is_candidate[first] & chance.is_candidate[second]
         first, second, shared = first[enough], second[enough], block.data[enough]
-        weigh = normalised if chance is None else chance.weight
-        weight = weigh(shared, own[first], own[second])
+        weight = normalised(shared, own[first], own[second])
         strong = weight >= threshold
         edges += zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True)
     return edges
 
 
-def _tree(edges: Sequence[tuple[int, int, float]], rank: NDArray[np.int64]) -> nx.DiGraph[int]:
+def _tree(edges: Sequence[Edge], rank: NDArray[np.int64]) -> nx.DiGraph[int]:
     """The maximum spanning forest, its edges from the denser feature to the sparser one."""
     graph: nx.Graph[int] = nx.Graph()
     graph.add_weighted_edges_from(edges)

@@ -261,3 +261,31 @@ def test_a_weight_is_what_is_shared_beyond_chance() -> None:
     weights = {member.index: member.weight for member in built[0].members}
     assert weights[0] == pytest.approx((40 - 8) / (80 - 8))
     assert weights[2] == pytest.approx(1.0)
+
+
+def test_topics_that_share_rows_are_a_family_and_its_parts_finer_ones() -> None:
+    """Two topics of 6 features each; within each, two groups of 3 that are active together far more often."""
+    rng = np.random.default_rng(2)
+    rows = 6000
+    active = np.zeros((rows, 12), np.int64)
+    for group in range(4):
+        topic = rng.random(rows) < 0.1
+        active[:, 3 * group : 3 * group + 3] = topic[:, None] & (rng.random((rows, 3)) < 0.6)
+    for topic in range(2):
+        both = rng.random((rows, 1)) < 0.03
+        active[:, 6 * topic : 6 * topic + 6] |= both & (rng.random((rows, 6)) < 0.4)
+    counts = sparse.csr_array(active.T @ active)
+    built = families.build(counts, active.mean(axis=0), row_count=rows)
+    again = families.build(counts, active.mean(axis=0), row_count=rows)
+    assert built == again
+    groups = {frozenset(range(3 * group, 3 * group + 3)) for group in range(4)}
+    member_sets = {frozenset(member.index for member in family.members) for family in built}
+    assert groups <= member_sets
+    for family in built:
+        assert family.root == min(
+            (member.index for member in family.members), key=lambda index: (-active[:, index].mean(), index)
+        )
+        indices = [member.index for member in family.members]
+        assert all(
+            member.parent is None or member.parent in indices[:place] for place, member in enumerate(family.members)
+        )
