@@ -133,7 +133,7 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     for family in families.families:
         assert family.members[0].index == family.parent_index
         for member in family.members[1:]:
-            assert densities[member.parent_index] >= densities[member.index]
+            assert densities[family.parent_index] >= densities[member.index]
     graph = await suite.interpreter.GetGraph(pb2.GetGraphRequest(run=RUN))
     assert {edge.source for edge in graph.edges} | {edge.target for edge in graph.edges} == {
         node.index for node in graph.nodes
