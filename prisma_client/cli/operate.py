@@ -52,6 +52,7 @@ def models() -> None:
         "for": lambda model: model["for"],
         "model": lambda model: model["id"],
         "dimension": lambda model: model.get("dimension", ""),
+        "what it is": lambda model: model.get("description") or model.get("displayName", ""),
     }
     with connected() as prisma:
         embedding, labelling = prisma.embedding_models(), prisma.label_models()
@@ -60,6 +61,9 @@ def models() -> None:
         ]
         rows += [{"for": "labels", **json_format.MessageToDict(model)} for model in labelling.label_models]
         output.show(rows, columns)
+        for model in embedding.embedding_models:
+            if model.error:
+                output.warn(f"{model.id}: {model.error}")
         for provider in {
             outage.provider: outage for outage in [*embedding.unreachable, *labelling.unreachable]
         }.values():

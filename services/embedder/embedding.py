@@ -10,7 +10,7 @@ from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest, RetryFa
 from services.chassis.errors import InvalidArgument
 from services.chassis.jobs import Jobs
 from services.embedder.outcomes import Batch, collect
-from services.embedder.providers import EmbeddingModels
+from services.embedder.providers import EmbeddingModels, Purpose
 from services.embedder.store import Store
 from services.embedder.worker import SERVICE
 
@@ -34,9 +34,9 @@ class Embedding:
             return job
         return await self._jobs.submit(SERVICE, kind, request, request_id=request.request_id, resources=[dataset.name])
 
-    async def embed(self, model: str, texts: Sequence[str]) -> Batch:
+    async def embed(self, model: str, texts: Sequence[str], purpose: Purpose) -> Batch:
         """The vectors of texts, in their order. Raises InvalidArgument for a text that the model cannot embed."""
-        answers = await self._models.embed(self._models.full_id(model), texts)
+        answers = await self._models.embed(self._models.full_id(model), texts, purpose=purpose)
         batch = collect(range(len(answers)), answers, 0)
         for outcome in batch.outcomes:
             if outcome.failure is not None:

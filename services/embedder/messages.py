@@ -241,6 +241,8 @@ def models(available: Sequence[Model], unreachable: Mapping[str, str]) -> servic
             dimension=model.dimension,
             max_tokens=model.max_tokens,
             is_default=model.id == DEFAULT_MODEL,
+            description=model.description,
+            error=model.error,
         )
     for provider, message in unreachable.items():
         response.unreachable.add(provider=provider, message=message)

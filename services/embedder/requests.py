@@ -18,7 +18,7 @@ from services.embedder.documents import NewDataset, State
 from services.embedder.imports import ImportPlan
 from services.embedder.items import Options, is_blank
 from services.embedder.messages import DOCUMENT_FIELDS
-from services.embedder.providers import EmbeddingModels
+from services.embedder.providers import EmbeddingModels, Purpose
 from services.embedder.streams import Selection
 
 MAX_TEXTS = 256
@@ -27,6 +27,11 @@ MAX_BATCH = 1000
 """Documents that BatchGetDocuments returns."""
 MAX_TERMS = 50
 """Comparisons of a filter."""
+_PURPOSES = {
+    pb2.EmbedTextsRequest.PURPOSE_UNSPECIFIED: Purpose.DOCUMENT,
+    pb2.EmbedTextsRequest.PURPOSE_DOCUMENT: Purpose.DOCUMENT,
+    pb2.EmbedTextsRequest.PURPOSE_QUERY: Purpose.QUERY,
+}
 _LIMITS = {"display_name": 200, "description": 10_000}
 _FILTER_OPERATORS = {"state": "= !=", "key": "= :", "text": ":"}
 _UPDATABLE = ("display_name", "description", "embedding_model")
@@ -188,3 +193,11 @@ def texts(request: pb2.EmbedTextsRequest, max_bytes: int) -> list[str]:
         if len(text.encode()) > max_bytes:
             raise InvalidArgument.field(f"texts[{index}]", f"expected at most {max_bytes:,} bytes")
     return list(request.texts)
+
+
+def purpose(request: pb2.EmbedTextsRequest) -> Purpose:
+    """What the texts are embedded for. Raises InvalidArgument."""
+    if request.purpose not in _PURPOSES:
+        expected = ", ".join(pb2.EmbedTextsRequest.Purpose.keys())
+        raise InvalidArgument.field("purpose", f"expected one of {expected}; got {request.purpose}")
+    return _PURPOSES[request.purpose]

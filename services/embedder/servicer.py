@@ -123,7 +123,8 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
 
     async def EmbedTexts(self, request: pb2.EmbedTextsRequest, context: Context) -> pb2.EmbedTextsResponse:
         texts, encoding = requests.texts(request, self._max_text_bytes), requests.encoding(request.encoding)
-        return messages.embedded_texts(await self._embedding.embed(request.embedding_model, texts), encoding)
+        batch = await self._embedding.embed(request.embedding_model, texts, requests.purpose(request))
+        return messages.embedded_texts(batch, encoding)
 
     async def ListEmbeddingModels(
         self, request: pb2.ListEmbeddingModelsRequest, context: Context

@@ -139,7 +139,9 @@ class Upstream:
 
     async def encode_text(self, run: Run, text: str) -> Encoded:
         """A text as the run sees it."""
-        request = embedder_pb2.EmbedTextsRequest(embedding_model=run.embedding_model, texts=[text])
+        request = embedder_pb2.EmbedTextsRequest(
+            embedding_model=run.embedding_model, texts=[text], purpose=embedder_pb2.EmbedTextsRequest.PURPOSE_DOCUMENT
+        )
         answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=_WORK_SECONDS))
         return await self.encode(run, wire.unpack_vectors(answer.vectors)[1][0], truncated=answer.truncated[0])
 

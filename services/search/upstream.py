@@ -118,8 +118,10 @@ class Upstream:
         return (await ask("embedder", self._embedder.GetDocument(request, timeout=LOOKUP_SECONDS))).row
 
     async def embed(self, model: str, text: str) -> Vectors:
-        """(d,) the vector of a text."""
-        request = embedder_pb2.EmbedTextsRequest(embedding_model=model, texts=[text])
+        """(d,) the vector of a query."""
+        request = embedder_pb2.EmbedTextsRequest(
+            embedding_model=model, texts=[text], purpose=embedder_pb2.EmbedTextsRequest.PURPOSE_QUERY
+        )
         response = await ask("embedder", self._embedder.EmbedTexts(request, timeout=ENCODE_SECONDS))
         return wire.unpack_vectors(response.vectors)[1][0]
 

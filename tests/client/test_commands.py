@@ -138,7 +138,9 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert lines(stack, "export", RUN, "activations", str(tmp_path / "a.jsonl"))[0]["bytes"] > 0
     assert {"document", "indices", "activations"} < set(json.loads((tmp_path / "a.jsonl").open().readline()))
     assert lines(stack, "jobs", "--limit", "2")
-    assert {"builtin/wordllama-256", "keywords"} <= {model["id"] for model in lines(stack, "models")}
+    models = {model["id"]: model for model in lines(stack, "models")}
+    assert {"builtin/wordllama-256", "keywords"} <= set(models)
+    assert models["builtin/wordllama-256"]["description"].startswith("Spelling level")
     assert {service["service"] for service in lines(stack, "status")} >= {"embedder", "search"}
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-import grpc.aio
+import grpc
 import numpy as np
 
 from prisma.common.v1.block_pb2 import CodeBlock, VectorBlock
@@ -273,6 +273,7 @@ class Owners(
 
     async def EmbedTexts(self, request: Any, context: Any) -> Any:
         await self._enter("embedder", "EmbedTexts", request, context)
+        assert request.purpose == embedder_pb2.EmbedTextsRequest.PURPOSE_QUERY
         vectors = np.array([embed(text) for text in request.texts])
         return embedder_pb2.EmbedTextsResponse(vectors=wire.pack_vectors(vectors))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -36,7 +37,9 @@ PLACES = [
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 1920])
-def test_every_place_is_accessible_and_fits(browser: Browser, stack: Stack, theme: str, width: int) -> None:
+def test_every_place_is_accessible_and_fits(
+    browser: Browser, stack: Stack, theme: Literal["light", "dark"], width: int
+) -> None:
     context = browser.new_context(
         base_url=stack.url, viewport={"width": width, "height": 900}, color_scheme=theme, bypass_csp=True
     )
@@ -59,6 +62,7 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
     rows = [{"id": f"d{row}", "text": f"a text about topic {row % 3}, number {row}"} for row in range(30)]
     file.write_text("\n".join(json.dumps(row) for row in rows) + '\n{"id": "bad"}\n')
     page.goto("/datasets?new=1")
+    expect(page.get_by_text("Spelling level: ")).to_be_visible()  # what the built-in model is
     page.set_input_files("input[type=file]", file)
     page.get_by_label("Name", exact=True).fill("Own texts")
     page.get_by_role("button", name="Import").click()

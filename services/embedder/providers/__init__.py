@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.errors import FailedPrecondition, Unavailable
+from services.chassis.providers.client import ProviderUnavailable
 from services.embedder.documents import DEFAULT_MODEL, Failure
 from services.embedder.errors import EmbeddingModelNotFound
+
+
+class Purpose(StrEnum):
+    """What a text is embedded for: models may put different prefixes before queries and before documents."""
+
+    DOCUMENT = "DOCUMENT"
+    QUERY = "QUERY"
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,16 @@ class Model:
     id: `provider/name`.
     dimension: numbers in a vector.
     max_tokens: tokens that it reads of a text; 0 for no limit, or an unknown one.
+    description: what its vectors can tell apart, in a sentence.
+    error: why it does not work; empty if it works.
     """
 
     id: str
     display_name: str
     dimension: int
     max_tokens: int
+    description: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,9 @@ class EmbeddingProvider(Protocol):
         """The models that it offers now."""
         ...
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
+    async def embed(
+        self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> list[Embedding | Failure]:
         """For each text its vector, or why the model cannot embed this text. `model` is the name without provider.
 
         A fault of the provider is never a Failure of a text: it raises.
@@ -83,12 +98,16 @@ class EmbeddingModels:
         """A model by its full id. Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused."""
         for model in await self._provider(model_id).models():
             if model.id == model_id:
+                if model.error:
+                    raise ProviderUnavailable(model.error, metadata={"embedding_model": model_id})
                 return model
         raise self._not_found(model_id)
 
-    async def embed(self, model_id: str, texts: Sequence[str]) -> list[Embedding | Failure]:
+    async def embed(
+        self, model_id: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> list[Embedding | Failure]:
         """For each text its vector or failure. Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused."""
-        return await self._provider(model_id).embed(model_id.partition("/")[2], texts)
+        return await self._provider(model_id).embed(model_id.partition("/")[2], texts, purpose=purpose)
 
     def _provider(self, model_id: str) -> EmbeddingProvider:
         name = model_id.partition("/")[0]

@@ -19,9 +19,13 @@ from tokenizers import Tokenizer
 
 from services.chassis.errors import Code, Internal
 from services.embedder.documents import DEFAULT_MODEL, Failure
-from services.embedder.providers import Embedding, Model
+from services.embedder.providers import Embedding, Model, Purpose
 
 DIMENSION = 256
+_DESCRIPTION = (
+    "Spelling level: the mean of static vectors of word pieces. Texts are close when they share words or spellings "
+    "(macro and macaroon), not when they say the same in other words."
+)
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 
@@ -31,9 +35,19 @@ class BuiltinProvider:
 
     async def models(self) -> list[Model]:
         """The single model."""
-        return [Model(id=DEFAULT_MODEL, display_name="WordLlama 256 (built in)", dimension=DIMENSION, max_tokens=0)]
+        return [
+            Model(
+                id=DEFAULT_MODEL,
+                display_name="WordLlama 256 (built in, spelling level)",
+                dimension=DIMENSION,
+                max_tokens=0,
+                description=_DESCRIPTION,
+            )
+        ]
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
+    async def embed(
+        self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> list[Embedding | Failure]:
         """For each text its vector; a text without a known token fails."""
         return await asyncio.to_thread(self.embed_now, texts)
 

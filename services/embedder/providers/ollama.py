@@ -15,7 +15,7 @@ from services.chassis.providers.client import MAX_ATTEMPTS, ProviderRefused, Pro
 from services.chassis.providers.ollama import NAME, TOO_LONG, OllamaModel, OllamaServer
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
-from services.embedder.providers import Embedding, Model
+from services.embedder.providers import Embedding, Model, Purpose
 
 _OK = 200
 _NOT_FOUND = 404
@@ -43,8 +43,13 @@ class OllamaProvider:
         """The ids of the models that can embed. Raises ProviderUnavailable."""
         return [model.id for model in await self.models()]
 
-    async def embed(self, model: str, texts: Sequence[str]) -> list[Embedding | Failure]:
-        """For each text its vector or failure. Raises ProviderUnavailable, EmbeddingModelNotFound, ProviderRefused."""
+    async def embed(
+        self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> list[Embedding | Failure]:
+        """For each text its vector or failure. Ollama knows no prefixes, so the purpose makes no difference.
+
+        Raises ProviderUnavailable, EmbeddingModelNotFound, ProviderRefused.
+        """
         try:
             return [self._checked(vector) for vector in await self._vectors(model, texts, truncate=False)]
         except ProviderRefused as error:

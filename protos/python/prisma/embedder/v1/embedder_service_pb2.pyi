@@ -246,14 +246,24 @@ class RetryFailedDocumentsRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class EmbedTextsRequest(_message.Message):
-    __slots__ = ("embedding_model", "texts", "encoding")
+    __slots__ = ("embedding_model", "texts", "encoding", "purpose")
+    class Purpose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        PURPOSE_UNSPECIFIED: _ClassVar[EmbedTextsRequest.Purpose]
+        PURPOSE_DOCUMENT: _ClassVar[EmbedTextsRequest.Purpose]
+        PURPOSE_QUERY: _ClassVar[EmbedTextsRequest.Purpose]
+    PURPOSE_UNSPECIFIED: EmbedTextsRequest.Purpose
+    PURPOSE_DOCUMENT: EmbedTextsRequest.Purpose
+    PURPOSE_QUERY: EmbedTextsRequest.Purpose
     EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
     embedding_model: str
     texts: _containers.RepeatedScalarFieldContainer[str]
     encoding: _block_pb2.VectorEncoding
-    def __init__(self, embedding_model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ...) -> None: ...
+    purpose: EmbedTextsRequest.Purpose
+    def __init__(self, embedding_model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., purpose: _Optional[_Union[EmbedTextsRequest.Purpose, str]] = ...) -> None: ...
 
 class EmbedTextsResponse(_message.Message):
     __slots__ = ("vectors", "truncated")

@@ -257,8 +257,8 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEmbeddingModels(self, request, context):
-        """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
-        models of the others are returned.
+        """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
+        that does not work has an `error`; the others are returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

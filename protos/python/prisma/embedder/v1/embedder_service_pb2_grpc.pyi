@@ -109,8 +109,8 @@ class EmbedderServiceStub:
     EmbedDataset with `again` embeds its documents again).
     """
     ListEmbeddingModels: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]
-    """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
-    models of the others are returned.
+    """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
+    that does not work has an `error`; the others are returned.
     """
 
 @_typing.type_check_only
@@ -192,8 +192,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     EmbedDataset with `again` embeds its documents again).
     """
     ListEmbeddingModels: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]  # type: ignore[assignment]
-    """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
-    models of the others are returned.
+    """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
+    that does not work has an `error`; the others are returned.
     """
 
 class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -368,8 +368,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.ListEmbeddingModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ListEmbeddingModelsResponse, _abc.Awaitable[_embedder_service_pb2.ListEmbeddingModelsResponse]]:
-        """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`; the
-        models of the others are returned.
+        """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
+        that does not work has an `error`; the others are returned.
         """
 
 def add_EmbedderServiceServicer_to_server(servicer: EmbedderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

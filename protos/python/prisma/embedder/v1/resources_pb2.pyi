@@ -105,15 +105,19 @@ class Document(_message.Message):
     def __init__(self, name: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., text: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., state: _Optional[_Union[Document.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., embedding_truncated: _Optional[bool] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., vector: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., unreadable_metadata: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EmbeddingModel(_message.Message):
-    __slots__ = ("id", "display_name", "dimension", "max_tokens", "is_default")
+    __slots__ = ("id", "display_name", "dimension", "max_tokens", "is_default", "description", "error")
     ID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     id: str
     display_name: str
     dimension: int
     max_tokens: int
     is_default: bool
-    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., is_default: _Optional[bool] = ...) -> None: ...
+    description: str
+    error: str
+    def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., is_default: _Optional[bool] = ..., description: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
