@@ -16,6 +16,7 @@ from services.embedder.imports import Imports
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
+from services.embedder.providers.onnx import OnnxProvider
 from services.embedder.servicer import EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.embedder.store import Store
@@ -41,8 +42,9 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     store, vectors = Store(database, blobs), VectorStore(database, blobs)
     await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
     ollama = OllamaProvider(settings.ollama_url)
+    onnx = OnnxProvider(settings.onnx_folders)
     models = EmbeddingModels(
-        {"builtin": BuiltinProvider(), "ollama": ollama}, unconfigured=settings.unconfigured_providers
+        {"builtin": BuiltinProvider(), "onnx": onnx, "ollama": ollama}, unconfigured=settings.unconfigured_providers
     )
     sweeper = Sweeper(store, vectors)
     datasets = Datasets(
@@ -67,18 +69,22 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
 
     async def close() -> None:
         await ollama.close()
+        await onnx.close()
         await asyncio.to_thread(database.close)
 
-    ollama_dependency = ollama.server.dependency(settings, ollama.names)
+    providers = [ollama.server.dependency(settings, ollama.names)]
+    if settings.onnx_folders:
+        providers.append(onnx.dependency())
     return Parts(
         servicers=[Servicer(add_EmbedderServiceServicer_to_server, servicer, "prisma.embedder.v1.EmbedderService")],
         kinds=jobs.kinds(),
         tasks=[
             sweeper.run,
+            onnx.load,
             Scrubber(blobs, every_seconds=settings.scrub_seconds).run,
             partial(reclaim_space_hourly, database),
         ],
-        dependencies=[database_dependency(database), blobs_dependency(blobs, "vectors", _ADVICE), ollama_dependency],
+        dependencies=[database_dependency(database), blobs_dependency(blobs, "vectors", _ADVICE), *providers],
         close=[close],
     )
 

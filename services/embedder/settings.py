@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from pydantic import Field
 
 from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
+from services.chassis.startup import StartRefused
 
 
 class EmbedderSettings(ChassisSettings):
@@ -19,3 +23,18 @@ class EmbedderSettings(ChassisSettings):
     """Bytes of the largest file that is accepted."""
     embed_batch: int = Field(default=512, gt=0)
     """Documents that an embedding job embeds and commits at once."""
+    onnx_models: str | None = None
+    """Folders of sentence encoders in the layout of sentence-transformers, with `:` between them (`;` on Windows). Each
+    is the embedding model `onnx/<name of the folder>`."""
+
+    @property
+    def onnx_folders(self) -> tuple[Path, ...]:
+        """The folders of sentence encoders. Raises StartRefused where two have one name."""
+        paths = (self.onnx_models or "").split(os.pathsep)
+        folders = tuple(Path(path.strip()).expanduser().absolute() for path in paths if path.strip())
+        if len({folder.name for folder in folders}) < len(folders):
+            raise StartRefused(
+                f"PRISMA_ONNX_MODELS has two folders of one name: {self.onnx_models}. Models are named after their "
+                "folders: rename one, or give it a symbolic link of another name."
+            )
+        return folders
