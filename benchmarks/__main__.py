@@ -10,9 +10,10 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import imports, load, scale, search, trainer, truth
+from benchmarks import embedding, imports, load, scale, search, trainer, truth
 
 BENCHMARKS = {
+    "embedding": embedding,
     "import": imports,
     "load": load,
     "scale": scale,
