@@ -74,7 +74,8 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
     expect(page.get_by_text("Embedding is done")).to_be_visible(timeout=30_000)
 
     page.get_by_role("link", name="Train a run").click()
-    page.get_by_label("Expansion").fill("1")
+    page.get_by_label(re.compile("^Goal")).select_option("Sizes of my own")
+    page.get_by_label(re.compile("^Latents")).fill("64")
     page.get_by_label(re.compile("^k ")).fill("4")
     page.get_by_label("Epochs").fill("2")
     page.get_by_role("button", name="Train", exact=True).click()
