@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from prisma.interpreter.v1.resources_pb2 import Feature, Label, Trust
 from prisma_client.choices import SearchMode
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
@@ -18,8 +19,27 @@ _FEATURE_COLUMNS: output.Columns = {
     "index": lambda feature: feature.index,
     "density": lambda feature: f"{feature.density:.2%}",
     "max": lambda feature: f"{feature.max_activation:.3g}",
-    "label": lambda feature: "(dead)" if feature.dead else feature.label.text,
+    "trust": lambda feature: trust_word(feature.trust),
+    "score": lambda feature: score_text(feature.label),
+    "label": lambda feature: "(dead)" if feature.dead else feature.label.text or _without_label(feature),
 }
+
+
+def trust_word(value: Trust) -> str:
+    """How far a feature can be relied on, in a word."""
+    return Trust.Name(value).removeprefix("TRUST_").lower()
+
+
+def score_text(label: Label) -> str:
+    """A label's score with its interval; empty where it was not tested."""
+    return f"{label.score:.2f} ({label.score_low:.2f}-{label.score_high:.2f})" if label.HasField("score") else ""
+
+
+def _without_label(feature: Feature) -> str:
+    """Why a feature has no label."""
+    if not feature.HasField("label"):
+        return ""
+    return "(dense)" if feature.dense else "(not named)"
 
 
 @app.command()
@@ -73,11 +93,11 @@ def carry_labels(
 def features(
     run: RunId,
     query: Annotated[str | None, typer.Argument(help="Words of the label, or an index.")] = None,
-    filter: Annotated[str | None, typer.Option(help="For example `density > 0.01 AND labelled = true`.")] = None,
-    order_by: Annotated[str | None, typer.Option(help="For example `max_activation desc`.")] = None,
+    filter: Annotated[str | None, typer.Option(help="For example `density > 0.01 AND trust = TRUSTED`.")] = None,
+    order_by: Annotated[str | None, typer.Option(help="For example `max_activation desc`, or `trust`.")] = None,
     limit: Limit = 20,
 ) -> None:
-    """List features with label, density and strongest activation."""
+    """List features with label, trust, score, density and strongest activation."""
     with connected() as prisma:
         listed = prisma.runs.get(run).features.list(query=query, filter=filter, order_by=order_by, limit=limit)
         output.show(listed, _FEATURE_COLUMNS)
@@ -93,6 +113,7 @@ def feature(
         details = owner.features.get(index)
         lines = [
             f"{details.name}  {details.label.text or '(no label)'}",
+            f"{trust_word(details.trust)}{_measured(details)}",
             details.label.description,
             f"density {details.density:.2%}   max {details.max_activation:.3g}   mean {details.mean_activation:.3g}",
             "similar direction: " + ", ".join(f"{near.index} {near.label}" for near in details.decoder_neighbors[:5]),
@@ -102,6 +123,14 @@ def feature(
             examples = owner.features.examples(index, limit=limit)
             lines += [f"{example.activation:6.2f}  {example.key}" for example in examples]
         output.show_one(details, lines)
+
+
+def _measured(feature: Feature) -> str:
+    """Score, stability and threshold of a feature, as far as they are known."""
+    parts = [f"score {score_text(feature.label)}"] if feature.label.HasField("score") else []
+    parts += [f"stability {feature.stability:.2f}"] if feature.HasField("stability") else []
+    parts += [f"precise from an activation of {feature.threshold:.3g}"] if feature.HasField("threshold") else []
+    return "".join(f"   {part}" for part in parts)
 
 
 @app.command()
@@ -167,6 +196,8 @@ def explain(
         analysis = prisma.runs.get(run).explain(sys.stdin.read() if text == "-" else text, document=document)
         lines = [f"{len(analysis.features)} features explain {1 - analysis.unexplained_fraction:.0%} of the vector"]
         lines += [
-            f"{active.activation:6.2f}  {active.index:>5}  {active.label}" for active in analysis.features[:limit]
+            f"{active.activation:6.2f}  {active.index:>5}  {trust_word(active.trust):8}  {active.label}"
+            f"{'  (below its threshold)' if active.tail else ''}"
+            for active in analysis.features[:limit]
         ]
         output.show_one(analysis, lines)

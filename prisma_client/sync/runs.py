@@ -349,7 +349,7 @@ class Features:
     ) -> Iterator[resources_pb2.Feature]:
         """Yields features.
 
-        filter: such as `density > 0.01 AND labelled = true`. order_by: such as `max_activation desc`.
+        filter: such as `density > 0.01 AND trust = TRUSTED`. order_by: such as `max_activation desc`, or `trust`.
         """
         request = pb2.ListFeaturesRequest(
             parent=self._run, query=query, filter=filter, order_by=order_by, page_size=min(limit or 500, 500)

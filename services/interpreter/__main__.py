@@ -13,6 +13,7 @@ from services.chassis.database import Database, database_dependency, reclaim_spa
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.interpreter.analyzer import Analyzer
+from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.explorer import Explorer
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.follower import RunFollower
@@ -49,7 +50,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     upstream = Upstream(settings)
     ollama = OllamaChat(settings.ollama_url)
     labellers = Labellers(
-        {KEYWORDS: KeywordLabeller(upstream), ollama.name: ModelLabeller(upstream, ollama)},
+        {KEYWORDS: KeywordLabeller(upstream, EvidenceReader(upstream)), ollama.name: ModelLabeller(upstream, ollama)},
         unconfigured=settings.unconfigured_providers,
     )
     starter = JobStarter(chassis.jobs)

@@ -28,6 +28,11 @@ COLUMNS = (
     "active_count",
     "label_source",
     "label_model",
+    "trust",
+    "score",
+    "score_low",
+    "score_high",
+    "stability",
 )
 SNIPPET_CHARACTERS = 200
 _BYTE_ORDER_MARK = "\ufeff"
@@ -93,7 +98,7 @@ def shortest_decimals(values: NDArray[np.float32]) -> list[float]:
 
 def _feature_row(features: Features, index: int) -> tuple[object, ...]:
     label = features.labels.get(index)
-    statistics = features.statistics
+    statistics, score, stability = features.statistics, features.score(index), features.stability(index)
     return (
         index,
         _without_formula(label.draft.text) if label else "",
@@ -105,6 +110,9 @@ def _feature_row(features: Features, index: int) -> tuple[object, ...]:
         int(statistics.active_count[index]),
         label.draft.source.value if label else "",
         (label.draft.model or "") if label else "",
+        features.trust(index).value,
+        *((score.auc, score.low, score.high) if score else ("", "", "")),
+        "" if stability is None else stability,
     )
 
 

@@ -109,7 +109,8 @@ class FeatureCache:
         version, uid = interpretation.statistics, interpretation.run.uid
         assert version is not None, "only computed statistics are read"
         if cached is None or cached.interpretation.statistics != version:
-            statistics = statistics_files.load(self._blobs, statistics_files.folder_of(uid, version.attempt))
+            folder = statistics_files.folder_of(uid, version.attempt)
+            statistics = statistics_files.load(self._blobs, folder, version.file_format)
         else:
             statistics = cached.statistics
         if cached is None:

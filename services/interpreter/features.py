@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from services.chassis.filters import InvalidFilter, Term
 from services.interpreter.errors import FamilyNotFound, FeatureDead, FeatureNotFound
+from services.interpreter.evidence import Sources
 from services.interpreter.families import Family, Member
-from services.interpreter.keywords import Evidence
 from services.interpreter.labels import Label, Source
 from services.interpreter.runs import Interpretation, Run
+from services.interpreter.scoring import Score
 from services.interpreter.statistics import NO_ROW, Statistics
+from services.interpreter.trust import Trust, trust_of
 
-NUMBERS = ("density", "max_activation", "mean_activation", "variance", "index")
+NUMBERS = ("density", "max_activation", "mean_activation", "variance", "index", "score", "stability")
 FILTERS = {
     **dict.fromkeys(NUMBERS, "= != < <= > >="),
     **dict.fromkeys(("labelled", "dead"), "="),
-    **dict.fromkeys(("source", "family"), "= !="),
+    **dict.fromkeys(("source", "family", "trust"), "= !="),
 }
-ORDERS = (*NUMBERS, "label")
+ORDERS = (*NUMBERS, "label", "trust")
 _COMPARISONS: Mapping[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -130,10 +132,40 @@ class Features:
         rows = self.statistics.negative_rows[index]
         return rows[rows != NO_ROW][:limit].tolist()
 
-    def evidence(self, index: int) -> Evidence:
-        """What keywords are made of."""
-        rows, activations = self.top(index)
-        return Evidence(index, float(self.statistics.density[index]), rows, activations)
+    def sources(self, index: int) -> Sources:
+        """The documents that labels are written from and tested on."""
+        statistics = self.statistics
+        top_rows, top_values = self.top(index)
+        sample = statistics.sample_rows[index] != NO_ROW
+        silent = (statistics.hard_rows[index], statistics.random_rows[index])
+        hard, random = (np.asarray(rows[rows != NO_ROW]) for rows in silent)
+        return Sources(
+            top_rows=top_rows,
+            top_values=top_values.astype(np.float64),
+            sample_rows=np.asarray(statistics.sample_rows[index][sample]),
+            sample_values=statistics.sample_values[index][sample].astype(np.float64),
+            hard_rows=hard,
+            random_rows=random,
+        )
+
+    def stability(self, index: int) -> float | None:
+        """How well siblings found a feature again; None where there are none."""
+        value = float(self.statistics.stability[index])
+        return None if np.isnan(value) else value
+
+    def score(self, index: int) -> Score | None:
+        """That of a feature's active label; None where it has none, or was not tested."""
+        label = self.labels.get(index)
+        return label.draft.scores.score if label and label.draft.scores else None
+
+    def threshold(self, index: int) -> float | None:
+        """The activation from which a feature's active label is precise; None where it is not, or was not tested."""
+        label = self.labels.get(index)
+        return label.draft.scores.threshold if label and label.draft.text and label.draft.scores else None
+
+    def trust(self, index: int) -> Trust:
+        """How far a feature and its active label can be relied on."""
+        return trust_of(self.label_text(index), self.score(index), self.stability(index))
 
     def select(self, terms: Sequence[Term] = (), *, query: str = "", order: Order = DENSEST_FIRST) -> NDArray[np.int64]:
         """Indices of the features that match a filter and a query, in order. Raises InvalidFilter, FamilyNotFound."""
@@ -143,8 +175,9 @@ class Features:
         indices = np.flatnonzero(matches)
         if order.field == "label":
             return self._by_label(indices, order.descending)
-        values = self._numbers[order.field][indices]
-        return indices[np.lexsort((indices, -values if order.descending else values))]
+        values = self._trust_ranks[indices] if order.field == "trust" else self._numbers[order.field][indices]
+        unknown = np.isnan(values)  # come last either way
+        return indices[np.lexsort((indices, -values if order.descending else values, unknown))]
 
     def most_frequent(self, terms: Sequence[Term], count: int) -> NDArray[np.int64]:
         """Indices of at most `count` live features that match a filter, the most frequent first. Raises as `select`."""
@@ -160,7 +193,19 @@ class Features:
             "mean_activation": statistics.mean,
             "variance": statistics.variance,
             "index": np.arange(self.count, dtype=np.float64),
+            "score": np.array([score.auc if (score := self.score(index)) else np.nan for index in range(self.count)]),
+            "stability": statistics.stability.astype(np.float64),
         }
+
+    @cached_property
+    def _trust_ranks(self) -> NDArray[np.float64]:
+        """(n,) the most trusted first; within one kind of trust, by the lower end of the score's interval."""
+        kinds = list(Trust)
+        ranks = np.empty(self.count)
+        for index in range(self.count):
+            score = self.score(index)
+            ranks[index] = kinds.index(self.trust(index)) + (0.9 - 0.9 * score.low if score else 0.95)
+        return ranks
 
     @cached_property
     def _searchable_texts(self) -> Sequence[str]:
@@ -169,7 +214,7 @@ class Features:
 
     def _searchable_text(self, index: int) -> str:
         label = self.labels.get(index)
-        if label is None:
+        if label is None or not label.draft.text:
             return ""
         return "\n".join([label.draft.text, label.draft.description, *label.draft.keywords]).lower()
 
@@ -185,9 +230,9 @@ class Features:
 
     def _by_label(self, indices: NDArray[np.int64], descending: bool) -> NDArray[np.int64]:
         """Indices by label, case ignored; those without a label come last either way."""
-        labelled = [index for index in indices.tolist() if index in self.labels]
+        labelled = [index for index in indices.tolist() if self.label_text(index)]
         labelled.sort(key=lambda index: self.label_text(index).lower(), reverse=descending)
-        return np.array([*labelled, *(index for index in indices.tolist() if index not in self.labels)], np.int64)
+        return np.array([*labelled, *(index for index in indices.tolist() if not self.label_text(index))], np.int64)
 
     def _matching(self, term: Term) -> NDArray[np.bool_]:
         if term.field in self._numbers:
@@ -195,14 +240,20 @@ class Features:
         if term.field == "dead":
             return (self.statistics.active_count == 0) == term.flag()
         if term.field == "labelled":
-            return self._where(self.labels.__contains__) == term.flag()
-        members = self._of_source(term.value) if term.field == "source" else self._of_family(term.value)
+            return self._where(lambda index: bool(self.label_text(index))) == term.flag()
+        select = {"source": self._of_source, "family": self._of_family, "trust": self._of_trust}[term.field]
+        members = select(term.value)
         return members if term.op == "=" else ~members
 
     def _of_source(self, source: str) -> NDArray[np.bool_]:
         if source not in tuple(Source):
             raise InvalidFilter(f"filter: source is one of {', '.join(Source)}; got {source!r}")
         return self._where(lambda index: index in self.labels and self.labels[index].draft.source == source)
+
+    def _of_trust(self, trust: str) -> NDArray[np.bool_]:
+        if trust not in tuple(Trust):
+            raise InvalidFilter(f"filter: trust is one of {', '.join(Trust)}; got {trust!r}")
+        return self._where(lambda index: self.trust(index) == trust)
 
     def _of_family(self, family_id: str) -> NDArray[np.bool_]:
         family = next((family for family in self.families if family.id == family_id), None)

@@ -60,7 +60,10 @@ class RunFollower:
         if version is None:
             await self._starter.compute_statistics(run)
         elif (
-            self._is_damaged(run, version) or version.revision > run.revision or not await self._continues(run, version)
+            self._is_damaged(run, version)
+            or version.file_format < statistics_files.FORMAT
+            or version.revision > run.revision
+            or not await self._continues(run, version)
         ):
             await self._starter.recompute_statistics(run, version.attempt)
         elif version.revision < run.revision:

@@ -1,47 +1,62 @@
-"""Labels from words alone: built in, instant, the same each time."""
+"""Labels without a language model: built in, and the same each time.
+
+A label is the best of several candidates, is tested on documents that played no part in its making, and is not given
+where none of them passes.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.chassis.threads import in_thread
+from services.interpreter import candidates, naming
+from services.interpreter.candidates import Candidate, Pair, Phrases
 from services.interpreter.errors import LabelModelNotFound
+from services.interpreter.evidence import Evidence
+from services.interpreter.evidence_reader import DocumentSource, EvidenceReader
 from services.interpreter.features import Features
-from services.interpreter.keywords import Keywords, Name, UniqueNames
+from services.interpreter.judging import Judge
+from services.interpreter.keywords import Contrast, contrasts
 from services.interpreter.labellers import LabelModel, Task
-from services.interpreter.labels import KEYWORDS, Draft, Options, Source
-from services.interpreter.runs import Run, rows_at
+from services.interpreter.labels import KEYWORDS, Draft, Source
+from services.interpreter.naming import Verdict
+from services.interpreter.phrase_vectors import PhraseSource, PhraseVectors, unit
+from services.interpreter.runs import Run
 
-BACKGROUND_ROWS = 50_000
-"""Documents that keywords are compared with: all, or a sample of so many, the same each time."""
 BATCH = 128
 """Features that are named, and stored, at once."""
-_CACHED = 2
-"""Datasets whose words stay counted."""
-_SHOWN_ROWS = 50
-"""Rows that a label names as its positives."""
+
+Floats = NDArray[np.float32]
 
 
-class TextSource(Protocol):
-    """What is read from the embedder."""
+class LabelSource(DocumentSource, PhraseSource, Protocol):
+    """What is read from the embedder and the trainer."""
 
-    async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
-        """Texts by row, without those of deleted documents."""
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Floats:
+        """(m, d) unit directions of some of the run's latents."""
         ...
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A latent to be named."""
+
+    evidence: Evidence
+    contrast: Contrast
+    phrases: Phrases
 
 
 class KeywordLabeller:
     """Labels by keywords. Raises what the source raises."""
 
-    def __init__(self, source: TextSource) -> None:
+    def __init__(self, source: LabelSource, reader: EvidenceReader) -> None:
         self._source = source
-        self._counted: OrderedDict[object, Keywords] = OrderedDict()
-        self._counting = asyncio.Lock()
+        self._reader = reader
 
     async def models(self) -> Sequence[LabelModel]:
         """The one built-in model."""
@@ -53,63 +68,103 @@ class KeywordLabeller:
             raise LabelModelNotFound(f"no label model {model!r}: the built-in one is `{KEYWORDS}`")
 
     async def drafts(self, task: Task) -> AsyncGenerator[Sequence[Draft]]:
-        """Labels of 128 features at a time. No two active labels of the run become equal."""
-        features = task.features
-        keywords = await self._keywords(features.run)
-        unique = UniqueNames(_remaining_texts(task))
+        """Labels of 128 features at a time."""
+        vectors = PhraseVectors(self._source, task.features.run)
+        texts_in_use = _remaining_texts(task)
         for start in range(0, len(task.indices), BATCH):
-            evidence = [features.evidence(index) for index in task.indices[start : start + BATCH]]
-            rows = sorted({int(row) for latent in evidence for row in latent.rows})
-            texts = await self._source.texts(features.run.dataset, rows)
-            names = await in_thread(keywords.names, evidence, texts)
-            yield [
-                _draft(latent.latent, unique.unique(latent.latent, name), features, task.options)
-                for latent, name in zip(evidence, names, strict=True)
-            ]
+            verdicts = await self._verdicts(task.features, task.indices[start : start + BATCH], vectors, texts_in_use)
+            drafts = [naming.draft(verdict, task.options) for verdict in verdicts]
+            texts_in_use.update(draft.text for draft in drafts)
+            yield drafts
 
-    async def _keywords(self, run: Run) -> Keywords:
-        """The counted words of the run's rows; runs of the same rows share them."""
-        rows_key = (run.dataset_uid, tuple(run.ranges))
-        async with self._counting:
-            keywords = self._counted.get(rows_key)
-            if keywords is None:
-                texts = await self._source.texts(run.dataset, _sample(run.ranges))
-                keywords = await in_thread(Keywords, texts)
-                self._counted[rows_key] = keywords
-                while len(self._counted) > _CACHED:
-                    self._counted.popitem(last=False)
-            self._counted.move_to_end(rows_key)
-            return keywords
+    async def _verdicts(
+        self, features: Features, indices: Sequence[int], vectors: PhraseVectors, texts_in_use: set[str]
+    ) -> list[Verdict]:
+        judge, evidence = await self._reader.read(features, indices)
+        words = await in_thread(contrasts, evidence, judge.documents, judge.corpus)
+        subjects = [
+            _Subject(own, contrast, Phrases.of(contrast)) for own, contrast in zip(evidence, words, strict=True)
+        ]
+        shortlists = await self._shortlists(subjects, judge, vectors)
+        texts = [candidate.text for shortlist in shortlists for candidate in shortlist]
+        embeds = await vectors.load(texts)
+        directions = await self._source.decoder(features.run, sorted(indices))
+        direction_of = dict(zip(sorted(indices), directions, strict=True))
+
+        def judged() -> list[Verdict]:
+            in_use = set(texts_in_use)
+            verdicts: list[Verdict] = []
+            for subject, shortlist in zip(subjects, shortlists, strict=True):
+                unit_vectors = unit(vectors.of([candidate.text for candidate in shortlist])) if embeds else None
+                verdict = naming.verdict(
+                    judge,
+                    subject.evidence,
+                    contenders=naming.contenders(judge, subject.evidence, shortlist, unit_vectors),
+                    keywords=[keyword.text for keyword in subject.contrast.keywords],
+                    texts_in_use=in_use,
+                    direction=direction_of[subject.evidence.latent],
+                )
+                verdicts.append(verdict)
+                if verdict.named and verdict.winner:
+                    in_use.add(verdict.winner.candidate.text)
+            return verdicts
+
+        return naming.with_floors(judge, await in_thread(judged))
+
+    async def _shortlists(
+        self, subjects: Sequence[_Subject], judge: Judge, vectors: PhraseVectors
+    ) -> list[list[Candidate]]:
+        """The candidates of all latents; where the run's model cannot embed texts, those by words alone."""
+        if not await vectors.load([text for subject in subjects for text in subject.phrases.texts]):
+            return [candidates.by_words(subject.contrast) for subject in subjects]
+        singles = [vectors.of(subject.phrases.texts) for subject in subjects]
+        codes = await vectors.codes(singles)
+        centres = [judge.centre(subject.evidence) for subject in subjects]
+        activations = [
+            candidates.activations_of(subject.evidence.latent, code)
+            for subject, code in zip(subjects, codes, strict=True)
+        ]
+        closeness = [_closeness(part, centre) for part, centre in zip(singles, centres, strict=True)]
+        pairs = [
+            subject.phrases.pairs(own, near)
+            for subject, own, near in zip(subjects, activations, closeness, strict=True)
+        ]
+        sums = [_sums(part, places) for part, places in zip(singles, pairs, strict=True)]
+        pair_codes = await vectors.codes(sums)
+        return [
+            candidates.shortlist(
+                subject.contrast,
+                subject.phrases,
+                singles=(activations[number], closeness[number]),
+                pairs=(
+                    pairs[number],
+                    candidates.activations_of(subject.evidence.latent, pair_codes[number]),
+                    _closeness(sums[number], centres[number]),
+                ),
+            )
+            for number, subject in enumerate(subjects)
+        ]
 
 
-def _remaining_texts(task: Task) -> list[str]:
+def _closeness(vectors: Floats, centre: Floats) -> Floats:
+    """(m,) cosine with the centre of a latent's documents."""
+    return unit(vectors) @ centre if len(vectors) else np.empty(0, np.float32)
+
+
+def _sums(vectors: Floats, pairs: Sequence[Pair]) -> Floats:
+    """(m, d) about what the embeddings of pairs of phrases are: their sums, as long as theirs are on average."""
+    if not pairs:
+        return np.empty((0, 1), np.float32)
+    first, second = (vectors[list(places)] for places in zip(*pairs, strict=True))
+    lengths = (np.linalg.norm(first, axis=1) + np.linalg.norm(second, axis=1)) / 2
+    return unit(first + second) * lengths[:, None]
+
+
+def _remaining_texts(task: Task) -> set[str]:
     """The labels that stay active: those of other features, and people's."""
     renamed = set(task.indices)
-    return [
+    return {
         label.draft.text
         for index, label in task.features.labels.items()
         if index not in renamed or label.draft.source is Source.HUMAN
-    ]
-
-
-def _draft(index: int, name: Name, features: Features, options: Options) -> Draft:
-    rows, _activations = features.top(index, _SHOWN_ROWS)
-    return Draft(
-        index=index,
-        text=name.text,
-        description=name.description,
-        source=Source.KEYWORDS,
-        model=KEYWORDS,
-        keywords=tuple(name.keywords),
-        options=options,
-        positive_rows=tuple(rows.tolist()),
-    )
-
-
-def _sample(ranges: Sequence[tuple[int, int]]) -> list[int]:
-    """The rows of the background, rising."""
-    total = sum(end - start for start, end in ranges)
-    if total <= BACKGROUND_ROWS:
-        return [row for start, end in ranges for row in range(start, end)]
-    places = np.sort(np.random.default_rng(0).choice(total, BACKGROUND_ROWS, replace=False))
-    return rows_at(ranges, places).tolist()
+    }

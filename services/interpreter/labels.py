@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from services.interpreter.scoring import Scores
+
 KEYWORDS = "keywords"
 """The built-in label model."""
 MAX_TEXT = 200
@@ -41,12 +43,39 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A candidate that was not the best."""
+
+    text: str
+    origin: str
+    """A value of candidates.Origin."""
+    choice: float
+    """How good it was on the documents for choosing, 0 to 1; that of the label is at least as large."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a label was made and tested with. Rows are those of documents."""
+
+    origin: str | None
+    """A value of candidates.Origin; None where no candidate was good enough, and for labels that were only scored."""
+    rejected: tuple[Rejected, ...]
+    """The best first."""
+    writing_rows: tuple[int, ...]
+    choosing_rows: tuple[int, ...]
+    scoring_rows: tuple[int, ...]
+    hard_rows: tuple[int, ...]
+    """Silent ones that it was scored against."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Draft:
     """A label that is not stored yet."""
 
     index: int
     """The feature's."""
     text: str
+    """Empty where the answer is that the feature cannot be named; the description then says why."""
     description: str
     source: Source
     model: str | None = None
@@ -62,6 +91,10 @@ class Draft:
     """The job that made it."""
     carried_from: str | None = None
     """The label of another run that it is a copy of."""
+    scores: Scores | None = None
+    """None where it was not tested."""
+    provenance: Provenance | None = None
+    """Also None where only the active labels are read."""
 
 
 @dataclass(frozen=True, kw_only=True)

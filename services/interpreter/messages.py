@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from google.protobuf.struct_pb2 import Struct
@@ -16,11 +17,14 @@ from services.interpreter.families import Family
 from services.interpreter.features import Features, Membership
 from services.interpreter.label_editor import LabelBlock, RunLabel
 from services.interpreter.labellers import LabelModel
-from services.interpreter.labels import Label, Options, Source
+from services.interpreter.labels import Label, Options, Provenance, Source
 from services.interpreter.matrices import Kind, Matrix, Sample
+from services.interpreter.naming import DENSE
 from services.interpreter.neighbors import Neighbors
 from services.interpreter.requests import FeatureListing
 from services.interpreter.runs import Interpretation
+from services.interpreter.scoring import Scores
+from services.interpreter.trust import Trust
 
 _SOURCES = {
     Source.KEYWORDS: resources_pb2.Label.SOURCE_KEYWORDS,
@@ -43,6 +47,7 @@ def interpretation(state: Interpretation, features: Features | None) -> resource
         message.dead_count = state.run.latent_count - live_count
         message.row_count = features.statistics.row_count if features is not None else version.row_count or 0
         message.labelled_count = state.labelled_count
+        message.unnamed_count = state.unnamed_count
         message.family_count = state.family_count
         message.statistics_revision = version.revision
         message.statistics_time.CopyFrom(stamp(version.time))
@@ -76,6 +81,10 @@ def feature(features: Features, index: int, *, full: bool = False) -> resources_
         variance=float(statistics.variance[index]),
         histogram=resources_pb2.Feature.Histogram(counts=statistics.histogram[index].tolist(), upper_bound=maximum),
         families=[_membership(run.name, features, place) for place in features.memberships.get(index, ())],
+        trust=_trust(features.trust(index)),
+        stability=features.stability(index),
+        threshold=features.threshold(index),
+        dense=bool(statistics.density[index] > DENSE),
     )
     if index in features.labels:
         message.label.CopyFrom(_label(run.name, features.labels[index]))
@@ -204,7 +213,60 @@ def _label(run: str, value: Label) -> resources_pb2.Label:
     )
     if draft.options is not None:
         message.options.CopyFrom(_options(draft.options))
+    if draft.scores is not None:
+        message.test.CopyFrom(_test(draft.scores))
+        if (score := draft.scores.score) is not None:
+            message.score, message.score_low, message.score_high = score.auc, score.low, score.high
+    if draft.provenance is not None:
+        message.provenance.CopyFrom(_provenance(draft.provenance))
     return message
+
+
+def _trust(value: Trust) -> str:
+    return f"TRUST_{value}"
+
+
+def _test(scores: Scores) -> resources_pb2.LabelTest:
+    """A test, without the scores for which there were too few documents."""
+    results = {
+        name: resources_pb2.LabelTest.Score(
+            value=score.auc,
+            low=score.low,
+            high=score.high,
+            active_count=score.active_count,
+            silent_count=score.silent_count,
+        )
+        for name in ("score", "embedding_hard", "embedding_random", "words_hard", "words_random")
+        if (score := getattr(scores, name)) is not None
+    }
+    return resources_pb2.LabelTest(
+        method=f"METHOD_{scores.method}",
+        deciles=[math.nan if area is None else area for area in scores.deciles],
+        floor=scores.floor,
+        ceiling=scores.ceiling,
+        threshold=scores.threshold,
+        **results,
+    )
+
+
+def _provenance(value: Provenance) -> resources_pb2.LabelProvenance:
+    return resources_pb2.LabelProvenance(
+        origin=_origin(value.origin),
+        rejected=[
+            resources_pb2.LabelProvenance.Rejected(
+                text=candidate.text, origin=_origin(candidate.origin), choice=candidate.choice
+            )
+            for candidate in value.rejected
+        ],
+        writing_rows=value.writing_rows,
+        choosing_rows=value.choosing_rows,
+        scoring_rows=value.scoring_rows,
+        hard_rows=value.hard_rows,
+    )
+
+
+def _origin(value: str | None) -> str:
+    return f"ORIGIN_{value or 'UNSPECIFIED'}"
 
 
 def _options(options: Options) -> resources_pb2.LabelOptions:
@@ -263,13 +325,18 @@ def _family(features: Features, family: Family) -> resources_pb2.Family:
 
 
 def _active_feature(value: Analysis, index: int, activation: float) -> resources_pb2.Analysis.ActiveFeature:
-    message = resources_pb2.Analysis.ActiveFeature(index=index, activation=activation)
     features = value.features
     if features is None:
-        return message
+        return resources_pb2.Analysis.ActiveFeature(index=index, activation=activation)
+    message = resources_pb2.Analysis.ActiveFeature(
+        index=index, activation=activation, trust=_trust(features.trust(index))
+    )
     if index in features.labels:
         message.label = features.labels[index].draft.text
         message.description = features.labels[index].draft.description
+    if (score := features.score(index)) is not None:
+        message.score = score.auc
+    message.tail = activation < (features.threshold(index) or 0)
     message.max_activation = float(features.statistics.maximum[index])
     message.density = float(features.statistics.density[index])
     memberships = features.memberships.get(index, ())

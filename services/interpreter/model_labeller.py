@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from services.chassis import logs
 from services.interpreter import prompts
 from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
+from services.interpreter.evidence_reader import TextSource
 from services.interpreter.features import Features
-from services.interpreter.keyword_labeller import TextSource
 from services.interpreter.labellers import LabelModel, Task
 from services.interpreter.labels import Draft, Options, Source
 from services.interpreter.prompts import ShownDocument

@@ -52,6 +52,8 @@ class StatisticsVersion:
     """Rows that they cover; None where an older version computed them."""
     live_count: int | None = None
     """Latents that are active in at least one row; None where an older version computed them."""
+    file_format: int = 0
+    """Of their files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,9 @@ class Interpretation:
     label_revision: int = 0
     """Rises with each change of a label."""
     labelled_count: int = 0
-    """Features with a label."""
+    """Features with a label, or with the answer that they cannot be named."""
+    unnamed_count: int = 0
+    """Those with that answer."""
     family_count: int = 0
     families_time: datetime | None = None
     """When families were built (UTC); None before."""
@@ -76,6 +80,13 @@ def rows_at(ranges: Sequence[tuple[int, int]], places: NDArray[np.int64]) -> NDA
     cumulative = np.cumsum(ends - starts)
     part = np.searchsorted(cumulative, places, side="right")
     return ends[part] + places - cumulative[part]
+
+
+def sampled_rows(ranges: Sequence[tuple[int, int]], count: int) -> NDArray[np.uint64]:
+    """At most `count` rows of half-open ranges, rising, always the same; a smaller sample is part of a larger one."""
+    total = sum(end - start for start, end in ranges)
+    places = np.arange(total) if total <= count else np.random.default_rng(0).permutation(total)[:count]
+    return rows_at(ranges, np.sort(places)).astype(np.uint64)
 
 
 def require_trained(run: Run) -> Run:

@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from services.interpreter.labels import Draft, Label, Options, Source
+from services.interpreter.labels import Draft, Label, Options, Provenance, Rejected, Source
 from services.interpreter.runs import Interpretation, Run, StatisticsVersion
+from services.interpreter.scoring import Method, Score, Scores
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def interpretation(row: Row[Any]) -> Interpretation:
         statistics=_statistics_version(row) if row.attempt else None,
         label_revision=row.label_revision,
         labelled_count=row.labelled_count,
+        unnamed_count=row.unnamed_count,
         family_count=row.family_count,
         families_time=row.families_time,
     )
@@ -66,6 +68,8 @@ def label(row: Row[Any], *, active: bool) -> Label:
         negative_rows=tuple(row.negative_rows),
         job=row.job or None,
         carried_from=row.carried_from or None,
+        scores=_scores(row.scores) if row.scores else None,
+        provenance=_provenance(row.provenance) if getattr(row, "provenance", None) else None,
     )
     return Label(draft=draft, revision=row.revision, active=active, create_time=row.create_time)
 
@@ -78,6 +82,7 @@ def _statistics_version(row: Row[Any]) -> StatisticsVersion:
         time=row.statistics_time,
         row_count=row.row_count,
         live_count=row.live_count,
+        file_format=row.statistics_format,
     )
 
 
@@ -85,3 +90,16 @@ def _options(values: Mapping[str, Any]) -> Options:
     """Options of a stored label; older versions stored an empty system prompt for none."""
     options = Options(**values)
     return replace(options, system_prompt=options.system_prompt or None)
+
+
+def _scores(values: Mapping[str, Any]) -> Scores:
+    tests = ("score", "embedding_hard", "embedding_random", "words_hard", "words_random")
+    results: dict[str, Any] = {name: Score(**values[name]) if values[name] else None for name in tests}
+    results |= {"method": Method(values["method"]), "deciles": tuple(values["deciles"])}
+    return Scores(**{**values, **results})
+
+
+def _provenance(values: Mapping[str, Any]) -> Provenance:
+    rows = {name: tuple(numbers) for name, numbers in values.items() if name.endswith("_rows")}
+    rejected = tuple(Rejected(**candidate) for candidate in values["rejected"])
+    return Provenance(origin=values["origin"], rejected=rejected, **rows)

@@ -8,7 +8,7 @@ rescaled, sampled or estimated before the maximum is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,15 +20,18 @@ from scipy import sparse
 
 from prisma_common.wire import Codes
 from services.interpreter.cooccurrence import Cooccurrence
+from services.interpreter.near_misses import HARD_COUNT, RANDOM_COUNT, Vectors, near_misses, random_silent
 from services.interpreter.neighbors import Neighbors, decoder_neighbors, jaccard_neighbors
 from services.interpreter.spool import Spool
 
 BIN_COUNT = 100
 """Bins of a histogram, of equal width from 0 to the latent's maximum; a bin holds its upper edge."""
 TOP_COUNT = 200
-"""Strongest rows stored for each latent: people see 50, labels are made from all."""
+"""Strongest rows stored for each latent: people see 50, labels are written from half of them."""
 SPREAD_COUNT = 20
 """Rows stored at equal steps through a latent's ranking, from its strongest to its weakest."""
+SAMPLE_COUNT = 300
+"""Rows stored in the same way with their activations: labels are chosen by them, and scored on them."""
 NEGATIVE_COUNT = 50
 """Rows stored in which a latent is not active."""
 NEIGHBOR_COUNT = 10
@@ -67,6 +70,16 @@ class Statistics:
     """(n, 20) from the strongest to the weakest active row."""
     negative_rows: Rows
     """(n, 50) rows in which the latent is not active: near ones (strong for its neighbours) and random ones in turn."""
+    sample_rows: Rows
+    """(n, 300) as spread_rows."""
+    sample_values: NDArray[np.float32]
+    """(n, 300) activations in sample_rows; 0 after the last."""
+    hard_rows: Rows
+    """(n, 120) silent rows whose vectors are nearest to those of active rows; none without vectors."""
+    random_rows: Rows
+    """(n, 60) silent rows at random."""
+    stability: NDArray[np.float32]
+    """(n,) cosine of the siblings' most similar decoder rows, mean over the siblings; NaN where there are none."""
     decoder: Neighbors
     """The closest latents by cosine."""
     coactive: Neighbors
@@ -103,11 +116,19 @@ class Accumulator:
         self._cooccurrence.add(codes.indptr, codes.indices)
 
     def finish(
-        self, decoder: NDArray[np.float32], *, seed: int = 0, progress: Callable[[int], None] = lambda _: None
+        self,
+        decoder: NDArray[np.float32],
+        *,
+        stability: NDArray[np.float32] | None = None,
+        vectors: Vectors | None = None,
+        seed: int = 0,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> Statistics:
         """The statistics of all that was added.
 
         decoder: (n, d), one direction for each latent.
+        stability: (n,) of the latents, as in Statistics.
+        vectors: of a sample of the rows, in which near misses are looked for.
         seed: of the random negatives.
         progress: called with the number of latents that are done; what it raises ends the computation.
         """
@@ -121,9 +142,12 @@ class Accumulator:
         cooccurrence = self._cooccurrence.matrix()
         closest = decoder_neighbors(decoder, NEIGHBOR_COUNT)
         negatives = _Negatives(tables.top_rows, closest, every_row, seed)
+        silent = _Silent(n, vectors, every_row, seed)
         for start, entries in self._spool.ranges():
             stop = min(start + self._spool.width, n)
-            negatives.pick(entries, start, stop)
+            for latent, active in _active_rows(entries, start, stop):
+                negatives.pick(latent, active)
+                silent.pick(latent, active)
             progress((n + stop) // 2)
         return Statistics(
             row_count=len(every_row),
@@ -137,6 +161,11 @@ class Accumulator:
             top_values=tables.top_values,
             spread_rows=tables.spread_rows,
             negative_rows=negatives.rows,
+            sample_rows=tables.sample_rows,
+            sample_values=tables.sample_values,
+            hard_rows=silent.hard_rows,
+            random_rows=silent.random_rows,
+            stability=np.full(n, np.nan, np.float32) if stability is None else stability,
             decoder=closest,
             coactive=jaccard_neighbors(cooccurrence, NEIGHBOR_COUNT),
             cooccurrence=cooccurrence,
@@ -155,6 +184,8 @@ class _Tables:
     top_rows: Rows
     top_values: NDArray[np.float32]
     spread_rows: Rows
+    sample_rows: Rows
+    sample_values: NDArray[np.float32]
 
     @classmethod
     def empty(cls, n: int) -> Self:
@@ -168,6 +199,8 @@ class _Tables:
             top_rows=np.full((n, TOP_COUNT), NO_ROW),
             top_values=np.zeros((n, TOP_COUNT), np.float32),
             spread_rows=np.full((n, SPREAD_COUNT), NO_ROW),
+            sample_rows=np.full((n, SAMPLE_COUNT), NO_ROW),
+            sample_values=np.zeros((n, SAMPLE_COUNT), np.float32),
         )
 
 
@@ -195,15 +228,27 @@ def _summarise(entries: NDArray[np.void], start: int, stop: int, tables: _Tables
     top = rank < TOP_COUNT
     tables.top_rows[latents[top], rank[top]] = entries["row"][top]
     tables.top_values[latents[top], rank[top]] = entries["value"][top]
-    ranks, in_use = _spread(counts)
+    ranks, in_use = _spread(counts, SPREAD_COUNT)
     latent, column = np.nonzero(in_use)
     tables.spread_rows[start + live[latent], column] = entries["row"][firsts[latent] + ranks[latent, column]]
+    ranks, in_use = _spread(counts, SAMPLE_COUNT)
+    latent, column = np.nonzero(in_use)
+    places = firsts[latent] + ranks[latent, column]
+    tables.sample_rows[start + live[latent], column] = entries["row"][places]
+    tables.sample_values[start + live[latent], column] = entries["value"][places]
 
 
-def _spread(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each count, up to SPREAD_COUNT different ranks from 0 to count − 1 at equal steps; and which are in use."""
-    rank_counts = np.minimum(counts, SPREAD_COUNT)
-    column = np.arange(SPREAD_COUNT)
+def _active_rows(entries: NDArray[np.void], start: int, stop: int) -> Iterator[tuple[int, Rows]]:
+    """(latent, its active rows, the strongest first) of latents `start` to `stop`, from their sorted entries."""
+    bounds = np.searchsorted(entries["latent"], np.arange(start, stop + 1))
+    for latent, first, last in zip(range(start, stop), bounds[:-1], bounds[1:], strict=True):
+        yield latent, entries["row"][first:last]
+
+
+def _spread(counts: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """For each count, up to `size` different ranks from 0 to count − 1 at equal steps; and which are in use."""
+    rank_counts = np.minimum(counts, size)
+    column = np.arange(size)
     ranks = column[None, :] * (counts - 1)[:, None] // np.maximum(1, rank_counts - 1)[:, None]
     return ranks, column[None, :] < rank_counts[:, None]
 
@@ -219,15 +264,12 @@ class _Negatives:
         self.rows = np.full((len(top_rows), NEGATIVE_COUNT), NO_ROW)
         """(n, 50), NO_ROW after the last."""
 
-    def pick(self, entries: NDArray[np.void], start: int, stop: int) -> None:
-        """Fills in latents `start` to `stop` from their sorted entries."""
-        bounds = np.searchsorted(entries["latent"], np.arange(start, stop + 1))
-        for latent, first, last in zip(range(start, stop), bounds[:-1], bounds[1:], strict=True):
-            active = entries["row"][first:last]
-            near, random = self._near(latent), self._random(latent)
-            near, random = near[~np.isin(near, active)], random[~np.isin(random, active)]
-            rows = _in_turn(near, random)[:NEGATIVE_COUNT]
-            self.rows[latent, : len(rows)] = rows
+    def pick(self, latent: int, active: Rows) -> None:
+        """Fills in a latent that is active in these rows."""
+        near, random = self._near(latent), self._random(latent)
+        near, random = near[~np.isin(near, active)], random[~np.isin(random, active)]
+        rows = _in_turn(near, random)[:NEGATIVE_COUNT]
+        self.rows[latent, : len(rows)] = rows
 
     def _near(self, latent: int) -> Rows:
         """The closest latents' strongest rows in turn: the first of each, then the second of each."""
@@ -238,6 +280,27 @@ class _Negatives:
     def _random(self, latent: int) -> Rows:
         size = min(len(self._every_row), NEGATIVE_COUNT * 2)
         return np.random.default_rng([self._seed, latent]).choice(self._every_row, size=size, replace=False)
+
+
+class _Silent:
+    """Picks the silent rows that labels are tested on: near misses and random ones."""
+
+    def __init__(self, latent_count: int, vectors: Vectors | None, every_row: Rows, seed: int) -> None:
+        self._vectors = vectors
+        self._rows = every_row if vectors is None else vectors.rows
+        self._seed = seed
+        self.hard_rows = np.full((latent_count, HARD_COUNT), NO_ROW)
+        """(n, 120), NO_ROW after the last."""
+        self.random_rows = np.full((latent_count, RANDOM_COUNT), NO_ROW)
+        """(n, 60), NO_ROW after the last."""
+
+    def pick(self, latent: int, active: Rows) -> None:
+        """Fills in a latent that is active in these rows, the strongest first."""
+        random = random_silent(active, self._rows, (self._seed, latent))
+        self.random_rows[latent, : len(random)] = random
+        if self._vectors is not None:
+            hard = near_misses(active, self._vectors)
+            self.hard_rows[latent, : len(hard)] = hard
 
 
 def _in_turn(first: Rows, second: Rows) -> Rows:

@@ -11,8 +11,9 @@ import numpy as np
 from scipy import sparse
 
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
+from services.interpreter.near_misses import HARD_COUNT, RANDOM_COUNT
 from services.interpreter.neighbors import Neighbors
-from services.interpreter.statistics import Statistics
+from services.interpreter.statistics import NO_ROW, SAMPLE_COUNT, Statistics
 
 _COMPOSED = ("row_count", "decoder", "coactive", "cooccurrence")
 """Fields of Statistics that are not one array each."""
@@ -29,6 +30,15 @@ _ATTRIBUTES = {
     "cooccurrence_indptr": "cooccurrence.indptr",
 }
 """What each file holds: the attribute of Statistics, by the file's name."""
+FORMAT = 1
+"""Of the files that `save` writes. Format 0 lacks the rows that labels are tested on, and the stability."""
+_WIDTHS = {
+    "sample_rows": SAMPLE_COUNT,
+    "sample_values": SAMPLE_COUNT,
+    "hard_rows": HARD_COUNT,
+    "random_rows": RANDOM_COUNT,
+}
+"""Columns of the tables that format 0 lacks."""
 
 
 def folder_of(uid: str, attempt: str) -> str:
@@ -56,10 +66,12 @@ def save(statistics: Statistics, blobs: Blobs, folder: str) -> list[Blob]:
     return saved
 
 
-def load(blobs: Blobs, folder: str) -> Statistics:
-    """Statistics of a folder, memory-mapped. Raises BlobDamaged."""
+def load(blobs: Blobs, folder: str, file_format: int = FORMAT) -> Statistics:
+    """Statistics of a folder, memory-mapped. What an older format lacks is empty. Raises BlobDamaged."""
 
     def array(name: str) -> Any:
+        if file_format == 0 and name in (*_WIDTHS, "stability"):
+            return _empty(name, len(array("active_count")))
         path = _path(folder, name)
         try:
             return np.load(blobs.local(path), mmap_mode="r", allow_pickle=False)
@@ -75,6 +87,14 @@ def load(blobs: Blobs, folder: str) -> Statistics:
         cooccurrence=sparse.csr_array(counts, shape=(n, n)),
         **{name: array(name) for name in _WHOLE},
     )
+
+
+def _empty(name: str, latent_count: int) -> Any:
+    """The array of a name for latents of which nothing is known."""
+    if name == "stability":
+        return np.full(latent_count, np.nan, np.float32)
+    shape = (latent_count, _WIDTHS[name])
+    return np.zeros(shape, np.float32) if name == "sample_values" else np.full(shape, NO_ROW)
 
 
 def _path(folder: str, name: str) -> str:

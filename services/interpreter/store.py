@@ -35,6 +35,8 @@ _SAME_FEATURE = and_(ACTIVE.c.run_uid == LABELS.c.run_uid, ACTIVE.c.feature == L
 """Joins a label to its feature's active label."""
 _ACTIVE = and_(_SAME_FEATURE, ACTIVE.c.revision == LABELS.c.revision)
 """Joins a label to itself if it is active."""
+_BRIEF_COLUMNS = [column for column in LABELS.c if column is not LABELS.c.provenance]
+"""What is read of the labels of all features: their provenance is long."""
 _FEATURES_AT_ONCE = 500
 """Features of one `IN (…)`."""
 
@@ -85,7 +87,7 @@ class Store:
             return [(uid, attempt) for uid, attempt in connection.execute(query)]
 
     def commit_statistics(
-        self, run: Run, *, attempt: str, files: Sequence[Blob], row_count: int, live_count: int
+        self, run: Run, *, attempt: str, files: Sequence[Blob], row_count: int, live_count: int, file_format: int
     ) -> str | None:
         """Makes an attempt's statistics those of the run; labels count as changed, as they are shown with them.
 
@@ -104,6 +106,7 @@ class Store:
                 "statistics_time": utc_now(),
                 "row_count": row_count,
                 "live_count": live_count,
+                "statistics_format": file_format,
                 "label_revision": revision,
             }
             _change(connection, run.uid, values)
@@ -250,7 +253,7 @@ class Store:
             if row is None:
                 _insert(connection, run)
             changes = {"delete_time": utc_now(), "families": None, "attempt": "", "label_revision": 0}
-            _change(connection, run.uid, {**changes, "labelled_count": 0, "family_count": 0})
+            _change(connection, run.uid, {**changes, "labelled_count": 0, "unnamed_count": 0, "family_count": 0})
             return row is not None
 
 
@@ -285,7 +288,7 @@ def _change(connection: Connection, uid: str, values: Mapping[str, Any]) -> None
 
 def _active_labels(connection: Connection, uid: str, since: int = 0) -> dict[int, Label]:
     query = (
-        select(LABELS)
+        select(*_BRIEF_COLUMNS)
         .join(ACTIVE, _ACTIVE)
         .where(LABELS.c.run_uid == uid, ACTIVE.c.run_uid == uid, ACTIVE.c.changed_at > since)
         .order_by(LABELS.c.feature)
@@ -294,9 +297,20 @@ def _active_labels(connection: Connection, uid: str, since: int = 0) -> dict[int
 
 
 def _copy(source: Run, label: Label, index: int, *, existing: Label | None) -> Draft | None:
-    """A copy of another run's label; None where the feature keeps its own."""
+    """A copy of another run's label; None where that has no text, or the feature keeps its own."""
+    if not label.draft.text:
+        return None
     name = f"{source.name}/features/{label.draft.index}/labels/{label.revision}"
-    draft = replace(label.draft, index=index, positive_rows=(), negative_rows=(), job=None, carried_from=name)
+    draft = replace(
+        label.draft,
+        index=index,
+        positive_rows=(),
+        negative_rows=(),
+        job=None,
+        carried_from=name,
+        scores=None,
+        provenance=None,
+    )
     if existing is None:
         return draft
     same = (existing.draft.text, existing.draft.description) == (draft.text, draft.description)
@@ -343,8 +357,17 @@ def _activate(connection: Connection, uid: str, revisions: Mapping[int, int], re
         same_feature = and_(ACTIVE.c.run_uid == uid, ACTIVE.c.feature == bindparam("index"))
         statement = update(ACTIVE).where(same_feature).values(revision=bindparam("newest"), changed_at=reached)
         connection.execute(statement, [{"index": index, "newest": revisions[index]} for index in existing])
-    count = INTERPRETATIONS.c.labelled_count + len(new)
-    _change(connection, uid, {"label_revision": reached, "labelled_count": count})
+    unnamed = (
+        select(func.count())
+        .select_from(ACTIVE)
+        .join(LABELS, _ACTIVE)
+        .where(ACTIVE.c.run_uid == uid, LABELS.c.run_uid == uid, LABELS.c.text == "")
+    )
+    counts = {
+        "labelled_count": INTERPRETATIONS.c.labelled_count + len(new),
+        "unnamed_count": connection.execute(unnamed).scalar_one(),
+    }
+    _change(connection, uid, {"label_revision": reached, **counts})
 
 
 def _last_revisions(connection: Connection, uid: str, indices: Sequence[int]) -> dict[int, int]:

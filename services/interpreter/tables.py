@@ -24,6 +24,8 @@ INTERPRETATIONS = Table(
     Column("live_count", Integer),
     Column("label_revision", BigInteger, nullable=False),
     Column("labelled_count", Integer, nullable=False, server_default="0"),
+    Column("unnamed_count", Integer, nullable=False, server_default="0"),
+    Column("statistics_format", Integer, nullable=False, server_default="0"),
     Column("family_count", Integer, nullable=False, server_default="0"),
     Column("families", JSON),
     Column("families_time", DateTime),
@@ -49,6 +51,8 @@ LABELS = Table(
     Column("job", Text, nullable=False),
     Column("carried_from", Text, nullable=False, server_default=""),
     Column("create_time", DateTime, nullable=False),
+    Column("scores", JSON),
+    Column("provenance", JSON),
 )
 
 ACTIVE = Table(

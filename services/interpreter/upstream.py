@@ -21,11 +21,20 @@ from prisma_common import wire
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
 from services.interpreter.documents import Document
+from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run
 from services.interpreter.settings import InterpreterSettings
 
 _BATCH = 500
 """Documents of one request."""
+_VECTOR_ROWS = 50_000
+"""Rows of one request for vectors."""
+_TEXTS = 256
+"""Texts of one request for embeddings."""
+_CODES = 4096
+"""Vectors of one request for codes."""
+_CANNOT_EMBED = ("EMBEDDING_MODEL_NOT_FOUND", "PROVIDER_REFUSED")
+"""Reasons for which no text can be embedded by the model of a run."""
 _LOOKUP_SECONDS = 3.0
 _WORK_SECONDS = 30.0
 _EXACT = 2**53
@@ -96,6 +105,18 @@ class Upstream:
                 if block.HasField("codes") and block.run_uid == run.uid:
                     yield wire.unpack_codes(block.codes)
 
+    async def directions(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(n, d) the unit directions of the run's latents, and their stability (n,), NaN for a run without siblings."""
+        request = trainer_pb2.ReadDecoderRequest(run=run.name)
+        directions: list[NDArray[np.float32]] = []
+        stabilities: list[NDArray[np.float32]] = []
+        async with errors_of("trainer"):
+            async for block in self._trainer.ReadDecoder(request):
+                directions.append(wire.unpack_vectors(block.directions)[1])
+                unknown = [np.nan] * len(directions[-1])
+                stabilities.append(np.array(list(block.stabilities) or unknown, np.float32))
+        return np.concatenate(directions), np.concatenate(stabilities)
+
     async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
         """(n, d) the unit directions of the run's latents; or (m, d) of some of them, in the order of `indices`."""
         latent_ranges = [RowRange(start=index, end=index + 1) for index in indices]
@@ -126,6 +147,21 @@ class Upstream:
         """Texts by row, without those of deleted documents."""
         return {row: document.text for row, document in (await self.documents(dataset, rows)).items()}
 
+    async def vectors(self, run: Run, rows: NDArray[np.uint64]) -> Vectors:
+        """The vectors of those of some rising rows that have one, scaled to length 1."""
+        blocks: list[tuple[NDArray[np.uint64], NDArray[np.float32]]] = []
+        for start in range(0, len(rows), _VECTOR_ROWS):
+            ranges = wire.ranges_of(rows[start : start + _VECTOR_ROWS])
+            request = embedder_pb2.ReadVectorsRequest(dataset=run.dataset, row_ranges=ranges)
+            async with errors_of("embedder"):
+                async for block in self._embedder.ReadVectors(request):
+                    if block.HasField("vectors") and block.dataset_uid == run.dataset_uid:
+                        blocks.append(wire.unpack_vectors(block.vectors))
+        if not blocks:
+            return Vectors(np.empty(0, np.uint64), np.empty((0, 1), np.float32))
+        row_parts, matrices = zip(*blocks, strict=True)
+        return Vectors.of_length_1(np.concatenate(row_parts), np.concatenate(matrices))
+
     async def document(self, name: str) -> Document:
         """A document with its vector, if it has one."""
         view = embedder_resources_pb2.DOCUMENT_VIEW_FULL
@@ -136,6 +172,48 @@ class Upstream:
         """The uid of a dataset."""
         request = embedder_pb2.GetDatasetRequest(name=name)
         return (await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOKUP_SECONDS))).uid
+
+    async def embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32] | None:
+        """(m, d) the embeddings of texts; 0 for a text that has none. None if the run's model cannot embed texts."""
+        parts: list[NDArray[np.float32]] = []
+        try:
+            for start in range(0, len(texts), _TEXTS):
+                parts.append(await self._embed(run, texts[start : start + _TEXTS]))
+        except PrismaError as error:
+            if error.reason in _CANNOT_EMBED:
+                return None
+            raise
+        dimension = max((part.shape[1] for part in parts), default=1)
+        whole = [part if part.shape[1] else np.zeros((len(part), dimension), np.float32) for part in parts]
+        return np.concatenate([np.empty((0, dimension), np.float32), *whole])
+
+    async def _embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(m, d) embeddings; of a text that has none 0, without columns where none of them has one."""
+        request = embedder_pb2.EmbedTextsRequest(
+            embedding_model=run.embedding_model, texts=texts, purpose=embedder_pb2.EmbedTextsRequest.PURPOSE_DOCUMENT
+        )
+        try:
+            answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=_WORK_SECONDS))
+            return wire.unpack_vectors(answer.vectors)[1]
+        except PrismaError as error:
+            if error.reason != "INVALID_ARGUMENT":
+                raise
+        if len(texts) == 1:
+            return np.zeros((1, 0), np.float32)
+        middle = len(texts) // 2  # one of the texts has no vector: it is looked for
+        halves = [await self._embed(run, part) for part in (texts[:middle], texts[middle:])]
+        dimension = max(half.shape[1] for half in halves)
+        return np.concatenate([np.pad(half, ((0, 0), (0, dimension - half.shape[1]))) for half in halves])
+
+    async def codes_of(self, run: Run, vectors: NDArray[np.float32]) -> wire.Codes:
+        """The codes of (m, d) vectors."""
+        parts: list[wire.Codes] = []
+        for start in range(0, len(vectors), _CODES):
+            block = wire.pack_vectors(vectors[start : start + _CODES])
+            request = trainer_pb2.EncodeRequest(run=run.name, vectors=block)
+            answer = await ask("trainer", self._trainer.Encode(request, timeout=_WORK_SECONDS))
+            parts.append(wire.unpack_codes(answer.codes))
+        return wire.concatenate(parts, run.latent_count)
 
     async def encode_text(self, run: Run, text: str) -> Encoded:
         """A text as the run sees it."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from prisma.interpreter.v1.interpreter_service_pb2 import (
     BuildFamiliesRequest,
@@ -31,12 +29,14 @@ from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features, Order
 from services.interpreter.job_starter import SERVICE
 from services.interpreter.labellers import Labellers, Task
-from services.interpreter.runs import Run, require_trained
+from services.interpreter.runs import Run, require_trained, sampled_rows
 from services.interpreter.statistics import Accumulator, Statistics
 from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
 
 UNIT = "features"
+REFERENCE_ROWS = 20_000
+"""Rows, all or a sample, among which near misses are looked for by vector."""
 _LOOK_SECONDS = 0.5
 """Between two reports of the progress of a computation."""
 _MOST_IMPORTANT_FIRST = Order("max_activation", descending=True)
@@ -83,12 +83,14 @@ class InterpreterJobs:
         """Computes the statistics of all features, in one pass over the codes."""
         run = require_trained(await self._upstream.run(request.run))
         await context.progress(0, run.latent_count, UNIT, "reading codes")
-        decoder = await self._upstream.decoder(run)
+        decoder, stability = await self._upstream.directions(run)
+        vectors = await self._upstream.vectors(run, sampled_rows(run.ranges, REFERENCE_ROWS))
         with Accumulator(run.latent_count, self._scratch) as accumulator:
             async for codes in self._upstream.codes(run):
                 await in_thread(accumulator.add, codes)
                 await context.progress(0, run.latent_count, UNIT, f"{int(codes.rows[-1]) + 1:,} rows read")
-            statistics = await _finished(accumulator, decoder, context)
+            finish = partial(accumulator.finish, decoder, stability=stability, vectors=vectors)
+            statistics = await _finished(finish, run.latent_count, context)
         attempt = new_uid()
         folder = statistics_files.folder_of(run.uid, attempt)
         files = await in_thread(statistics_files.save, statistics, self._blobs, folder)
@@ -145,7 +147,8 @@ class InterpreterJobs:
         except StatisticsDamaged as damage:
             message = f"the statistics of {run_name} are damaged and are being computed again"
             raise Unavailable(message, metadata={"service": SERVICE}) from damage
-        if features is None:
+        version = features.interpretation.statistics if features is not None else None
+        if features is None or version is None or version.file_format < statistics_files.FORMAT:
             await self.statistics(ComputeStatisticsRequest(run=run_name), context)
             features = await self._cache.features(run_name)
         return features
@@ -154,7 +157,12 @@ class InterpreterJobs:
         live_count = int((statistics.active_count > 0).sum())
         replaced = await asyncio.to_thread(
             lambda: self._store.commit_statistics(
-                run, attempt=attempt, files=files, row_count=statistics.row_count, live_count=live_count
+                run,
+                attempt=attempt,
+                files=files,
+                row_count=statistics.row_count,
+                live_count=live_count,
+                file_format=statistics_files.FORMAT,
             )
         )
         self._cache.drop(run.uid)
@@ -196,13 +204,13 @@ class _Abandoned(Exception):
     """Nobody waits for the computation any more."""
 
 
-async def _finished(accumulator: Accumulator, decoder: NDArray[np.float32], context: JobContext) -> Statistics:
-    """The statistics, computed in a thread that ends with this call, however it ends."""
+async def _finished(finish: Callable[..., Statistics], latent_count: int, context: JobContext) -> Statistics:
+    """The statistics, computed in a thread that ends with this call, however it ends. finish: takes `progress`."""
     computation = _Computation()
-    work = asyncio.create_task(in_thread(lambda: accumulator.finish(decoder, progress=computation.progress)))
+    work = asyncio.create_task(in_thread(lambda: finish(progress=computation.progress)))
     try:
         while not work.done():
-            await context.progress(computation.done, accumulator.latent_count, UNIT, "computing")
+            await context.progress(computation.done, latent_count, UNIT, "computing")
             await asyncio.wait([work], timeout=_LOOK_SECONDS)
         return work.result()
     finally:

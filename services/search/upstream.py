@@ -245,11 +245,12 @@ def _features(messages: Sequence[interpreter_resources.Feature]) -> TextBlock:
 
 
 def feature_item(message: interpreter_resources.Feature, fingerprint: int) -> TextItem:
-    """A feature, to be found by label, keywords, description, and its index."""
+    """A feature, to be found by label, keywords, description, and its index; one without a label by its index."""
     label = message.label
+    texts = [label.text, *label.keywords, label.description] if label.text else []
     return TextItem(
         row=message.index,
-        text=tokens.normalize("\n".join([label.text, *label.keywords, label.description, str(message.index)])),
+        text=tokens.normalize("\n".join([*texts, str(message.index)])),
         payload={
             "label": label.text,
             "description": label.description,

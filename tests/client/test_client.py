@@ -96,7 +96,7 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
             assert answer.hits, mode
             assert answer.hits[0].parts
         assert data.similar(answer.hits[0].document, limit=2).hits
-        strongest = next(iter(run.features.list(order_by="max_activation desc", limit=1)))
+        strongest = next(iter(run.features.list(filter="labelled = true", order_by="trust", limit=1)))
         assert run.feature(strongest.index).decoder_neighbors
         assert run.features.examples(strongest.index, limit=2)
         assert strongest.index in [hit.index for hit in run.features.search(strongest.label.text).hits]

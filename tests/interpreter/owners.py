@@ -12,22 +12,37 @@ from scipy import sparse
 from prisma_common import wire
 from services.chassis.errors import Unavailable
 from services.chassis.job_context import JobCancelled
+from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run
 
 WORDS = "harbour ferry pilot tunnel bridge river market garden castle museum library station".split()  # noqa: SIM905
 
 
+DIMENSION = 512
+_WORD_NUMBERS: dict[str, int] = {}
+
+
 class Owners:
     """One trained run, and the texts of its rows."""
 
-    def __init__(self, run: Run, codes: NDArray[np.float32], texts: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        codes: NDArray[np.float32],
+        texts: Mapping[int, str],
+        decoder: NDArray[np.float32] | None = None,
+    ) -> None:
         self.current_run = run
+        self.calls: list[str] = []
+        """Calls that embed or encode, in their order."""
         self.all_texts = dict(texts)
         self.down = False
         """Whether the embedder does not answer."""
         self._rows = np.concatenate([np.arange(start, end, dtype=np.uint64) for start, end in run.ranges])
         self._codes = codes
-        self._decoder = np.random.default_rng(1).standard_normal((run.latent_count, 6)).astype(np.float32)
+        random = np.random.default_rng(1)
+        directions = random.standard_normal((run.latent_count, DIMENSION)) if decoder is None else decoder
+        self._decoder: NDArray[np.float32] = directions.astype(np.float32)
 
     async def run(self, name: str) -> Run:
         return self.current_run
@@ -40,25 +55,64 @@ class Owners:
 
     async def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:
         for part in np.array_split(np.arange(len(self._rows)), 3):
-            block = sparse.csr_array(self._codes[part])
-            block.sort_indices()
-            indptr, indices = block.indptr.astype(np.uint32), block.indices.astype(np.uint32)
-            rows = self._rows[part]
-            yield wire.Codes(
-                rows=rows, indptr=indptr, indices=indices, values=block.data, latent_count=run.latent_count
-            )
+            yield codes_of(self._codes[part], self._rows[part])
 
     async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        return self._decoder
+        return self._decoder[list(indices)] if indices else self._decoder
+
+    async def directions(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._decoder, np.full(run.latent_count, np.nan, np.float32)
+
+    async def vectors(self, run: Run, rows: NDArray[np.uint64]) -> Vectors:
+        self._check_embedder()
+        present = np.array([row for row in rows.tolist() if row in self.all_texts], np.uint64)
+        return Vectors.of_length_1(present, embedded([self.all_texts[row] for row in present.tolist()]))
+
+    async def embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32] | None:
+        self._check_embedder()
+        self.calls.append("embed")
+        return embedded(texts)
+
+    async def codes_of(self, run: Run, vectors: NDArray[np.float32]) -> wire.Codes:
+        self.calls.append("encode")
+        return codes_of(encoded(vectors, self._decoder), np.arange(len(vectors), dtype=np.uint64))
 
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
+        self._check_embedder()
+        return {row: self.all_texts[row] for row in rows if row in self.all_texts}
+
+    def _check_embedder(self) -> None:
         if self.down:
             raise Unavailable("the embedder does not answer", metadata={"service": "embedder"})
-        return {row: self.all_texts[row] for row in rows if row in self.all_texts}
 
     def grow(self, revision: int, history: str) -> None:
         """New codes."""
         self.current_run = replace(self.current_run, revision=revision, history=history)
+
+
+def embedded(texts: Sequence[str]) -> NDArray[np.float32]:
+    """(m, 512) static embeddings: sums of the words' vectors, each of which is a direction of its own."""
+    vectors = np.zeros((len(texts), DIMENSION), np.float32)
+    for vector, text in zip(vectors, texts, strict=True):
+        for word in text.lower().split():
+            vector[_WORD_NUMBERS.setdefault(word.strip(",."), len(_WORD_NUMBERS)) % DIMENSION] += 1
+    return vectors
+
+
+def encoded(vectors: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(m, n) codes: the four largest projections of unit vectors on directions, less a threshold."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    activations = np.maximum(vectors / np.maximum(lengths, 1e-9) @ directions.T - 0.2, 0)
+    kth = np.sort(activations, axis=1)[:, -4:][:, :1]
+    return np.where(activations >= kth, activations, 0).astype(np.float32)
+
+
+def codes_of(dense: NDArray[np.float32], rows: NDArray[np.uint64]) -> wire.Codes:
+    """Dense codes in the form in which they travel."""
+    block = sparse.csr_array(dense)
+    block.sort_indices()
+    indptr, indices = block.indptr.astype(np.uint32), block.indices.astype(np.uint32)
+    return wire.Codes(rows=rows, indptr=indptr, indices=indices, values=block.data, latent_count=dense.shape[1])
 
 
 def owners(latent_count: int, row_count: int) -> Owners:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.chassis.providers.client import ProviderRefused, ProviderUnavailable
 from services.interpreter import prompts
 from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
+from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features
 from services.interpreter.keyword_labeller import KeywordLabeller
 from services.interpreter.labellers import Labellers, Task
@@ -51,7 +52,7 @@ def chat() -> Iterator[BrokenOllama]:
 async def labellers(source: Owners, chat: BrokenOllama) -> AsyncIterator[Labellers]:
     texts: Any = source
     ollama = OllamaChat(chat.url)
-    yield Labellers({"keywords": KeywordLabeller(texts), "ollama": ModelLabeller(texts, ollama)})
+    yield Labellers({"keywords": KeywordLabeller(texts, EvidenceReader(texts)), "ollama": ModelLabeller(texts, ollama)})
     await ollama.close()
 
 
@@ -75,7 +76,9 @@ async def test_all_models_are_listed_by_their_ids(labellers: Labellers) -> None:
 async def test_an_unreachable_provider_hides_no_other_model(source: Owners) -> None:
     texts: Any = source
     nobody = OllamaChat("http://127.0.0.1:9")
-    labellers = Labellers({"keywords": KeywordLabeller(texts), "ollama": ModelLabeller(texts, nobody)})
+    labellers = Labellers(
+        {"keywords": KeywordLabeller(texts, EvidenceReader(texts)), "ollama": ModelLabeller(texts, nobody)}
+    )
     models, unreachable = await labellers.models()
     assert [model.id for model in models] == ["keywords"]
     assert list(unreachable) == ["ollama"]

@@ -61,8 +61,13 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     assert interpretation.labelled_count == interpretation.live_count
 
     listed = await features(suite)
-    texts = [feature.label.text for feature in listed.features if feature.HasField("label")]
-    assert len(texts) == len(set(texts)), "two features have the same label"
+    texts = [feature.label.text for feature in listed.features if feature.label.text]
+    assert len(texts) + interpretation.unnamed_count == interpretation.labelled_count
+    assert len(texts) >= 10
+    for feature in listed.features:
+        assert (feature.trust == resources_pb2.TRUST_UNNAMED) == (not feature.label.text)
+        assert not feature.label.text or feature.label.score_low >= 0.6
+        assert feature.label.text or "ot named" in feature.label.description or feature.dead
     assert [feature.density for feature in listed.features] == sorted(
         (feature.density for feature in listed.features), reverse=True
     )
@@ -77,6 +82,15 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     assert word in [feature.label.text for feature in (await features(suite, query=word.upper())).features]
     assert [feature.index for feature in (await features(suite, query="17")).features].count(17) == 1
     assert not (await features(suite, filter="source = HUMAN")).features
+
+    # Trust filters and sorts; the history has what a label was made with.
+    ordered = (await features(suite, order_by="trust")).features
+    assert [feature.trust for feature in ordered] == sorted(feature.trust for feature in listed.features)
+    unnamed = (await features(suite, filter="trust = UNNAMED")).features
+    assert len(unnamed) == 256 - len(texts)
+    (entry,) = (await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=ordered[0].name))).labels
+    assert not set(entry.provenance.scoring_rows) & set(entry.provenance.writing_rows)
+    assert entry.test.score.active_count <= len(entry.provenance.scoring_rows)
 
     # Pages together are the list.
     paged: list[int] = []
@@ -150,7 +164,7 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     call = suite.interpreter.ExportFeatures(pb2.ExportFeaturesRequest(run=RUN, byte_order_mark=True))
     assert b"".join([part.data async for part in call]).startswith(b"\xef\xbb\xbfindex,label,")
     assert {int(row["index"]): row["label"].lstrip("'") for row in table if row["label"]} == {
-        feature.index: feature.label.text for feature in listed.features if feature.HasField("label")
+        feature.index: feature.label.text for feature in listed.features if feature.label.text
     }
 
 
@@ -262,7 +276,7 @@ async def test_labels_are_carried_to_the_same_features_of_another_run(suite: Sui
     await suite.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id="twin", run=twin))
     await suite.ended(await suite.trainer.TrainRun(trainer_pb2.TrainRunRequest(name="runs/twin")))
     await suite.ended(await suite.interpreter.ComputeStatistics(pb2.ComputeStatisticsRequest(run="runs/twin")))
-    first, second = (await features(suite, order_by="max_activation desc")).features[:2]
+    first, second = (await features(suite, filter="labelled = true")).features[:2]
     own = Label(text="of a person")
     await suite.interpreter.CreateLabel(pb2.CreateLabelRequest(parent=f"runs/twin/features/{second.index}", label=own))
 
@@ -276,6 +290,7 @@ async def test_labels_are_carried_to_the_same_features_of_another_run(suite: Sui
     ).labels
     assert [(label.text, label.active) for label in carried] == [(first.label.text, True)]
     assert carried[0].carried_from == first.label.name
+    assert not carried[0].HasField("score"), "it was not tested on this run"
     history = await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=f"runs/twin/features/{second.index}"))
     assert [label.text for label in history.labels] == ["of a person"]
     assert (await suite.interpreter.CarryLabels(request)).carried_count == 0

@@ -17,13 +17,26 @@ from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call
 from services.interpreter.errors import LabelNotFound, RunNotFound
 from services.interpreter.families import Family, Member
-from services.interpreter.labels import Draft, Options, Source
+from services.interpreter.labels import Draft, Options, Provenance, Rejected, Source
 from services.interpreter.runs import Run
+from services.interpreter.scoring import Method, Score, Scores
 from services.interpreter.store import Store
 from services.interpreter.tables import BLOBS, METADATA
 from tests.interpreter.test_matrices import RUN
 
 MIGRATIONS = Path(__file__).parents[2] / "services/interpreter/migrations"
+SCORE = Score(auc=0.8, low=0.7, high=0.9, active_count=30, silent_count=60)
+SCORES = Scores(
+    method=Method.EMBEDDING,
+    threshold=0.5,
+    score=SCORE,
+    embedding_hard=SCORE,
+    embedding_random=None,
+    words_hard=SCORE,
+    words_random=SCORE,
+    deciles=(0.9, None, *[0.5] * 8),
+    floor=0.4,
+)
 TWIN = replace(RUN, uid="w", name="runs/twin")
 
 
@@ -55,7 +68,7 @@ def store(database: Database, blobs: Blobs) -> Store:
 
 def compute_statistics(store: Store, blobs: Blobs, run: Run = RUN, attempt: str = "first") -> str | None:
     files = [blobs.put(f"statistics/{run.uid}/{attempt}/density.npy", [b"x"])]
-    return store.commit_statistics(run, attempt=attempt, files=files, row_count=400, live_count=20)
+    return store.commit_statistics(run, attempt=attempt, files=files, row_count=400, live_count=20, file_format=1)
 
 
 def active_texts(store: Store, run: Run = RUN) -> dict[int, str]:
@@ -75,12 +88,39 @@ def test_a_label_comes_back_as_it_was_written(store: Store) -> None:
         positive_rows=(1, 2),
         negative_rows=(3,),
         job="jobs/j",
+        scores=SCORES,
+        provenance=Provenance(
+            origin="CENTRE",
+            rejected=(Rejected(text="sea", origin="CONTRAST", choice=0.5),),
+            writing_rows=(1, 2),
+            choosing_rows=(3,),
+            scoring_rows=(),
+            hard_rows=(2**40,),
+        ),
     )
     person_draft = Draft(index=3, text="own", description="", source=Source.HUMAN, author="ada")
     for revision, written in enumerate((model_draft, person_draft), start=1):
         label = store.add_label(RUN, written)
         assert (label.draft, label.revision, label.active) == (written, revision, True)
         assert store.label_history(RUN.uid, 3, limit=1)[0] == label
+
+
+def test_a_feature_that_cannot_be_named_is_counted_as_such(store: Store) -> None:
+    store.add_labels(RUN, [draft(1), draft(2, ""), draft(3, "")])
+    interpretation = store.interpretation(RUN)
+    assert (interpretation.labelled_count, interpretation.unnamed_count) == (3, 2)
+    store.add_label(RUN, draft(3, "mine", Source.HUMAN))
+    assert store.interpretation(RUN).unnamed_count == 1
+
+
+def test_the_labels_of_all_features_have_scores_and_no_provenance(store: Store) -> None:
+    provenance = Provenance(
+        origin=None, rejected=(), writing_rows=(1,), choosing_rows=(), scoring_rows=(), hard_rows=()
+    )
+    store.add_labels(RUN, [replace(draft(1), scores=SCORES, provenance=provenance)])
+    active = store.active_labels(RUN.uid)[1]
+    assert (active.draft.scores, active.draft.provenance) == (SCORES, None)
+    assert store.label_history(RUN.uid, 1, limit=1)[0].draft.provenance == provenance
 
 
 def test_a_batch_makes_its_labels_active_but_never_over_a_persons(store: Store) -> None:
@@ -116,7 +156,7 @@ def test_a_repeated_call_adds_one_label(store: Store) -> None:
 
 
 def test_labels_are_carried_to_matching_features(store: Store) -> None:
-    store.add_labels(RUN, [draft(0, "zero"), draft(1, "one"), draft(2, "two")])
+    store.add_labels(RUN, [replace(draft(0, "zero"), scores=SCORES), draft(1, "one"), draft(2, "two")])
     store.add_label(TWIN, draft(11, "mine", Source.HUMAN))
     store.add_labels(TWIN, [draft(12, "two")])
     matches = [(0, 10), (1, 11), (2, 12), (9, 19)]
@@ -124,6 +164,7 @@ def test_labels_are_carried_to_matching_features(store: Store) -> None:
     assert active_texts(store, TWIN) == {10: "zero", 11: "mine", 12: "two"}
     (carried,) = store.label_history(TWIN.uid, 10, limit=5)
     assert carried.draft.carried_from == "runs/r/features/0/labels/1"
+    assert carried.draft.scores is None, "it was not tested here"
     assert store.carry_labels(RUN, TWIN, matches, call("x")) == (4, 1), "the answer of the first call"
     assert store.carry_labels(RUN, TWIN, matches) == (4, 0)
 
@@ -230,6 +271,14 @@ def test_counters_of_a_database_of_an_older_version_are_right(database_url: str)
     with database.write() as connection:
         for column in ("statistics_history", "row_count", "live_count", "labelled_count", "family_count"):
             connection.execute(text(f"ALTER TABLE interpretations DROP COLUMN {column}"))
+        for added in (
+            "labels.scores",
+            "labels.provenance",
+            "interpretations.unnamed_count",
+            "interpretations.statistics_format",
+        ):
+            table, _, column = added.partition(".")
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_interpreter SET version_num = '0003'"))
     database.migrate()
     interpretation = store.interpretation(RUN)

@@ -9,14 +9,32 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from services.interpreter import families, prompts, tokens
-from services.interpreter.keywords import Evidence, Keywords, Name, UniqueNames
+from services.interpreter.corpus import Corpus
+from services.interpreter.evidence import Active, Evidence, Part
+from services.interpreter.keywords import Contrast, contrasts
 
 ENGLISH = tokens.stop_words(["the cat and the dog are in the house of the man"])
 
 
+NOTHING = np.empty(0, np.uint64)
+
+
 def evidence(latent: int, rows: list[int]) -> Evidence:
-    activations = np.linspace(2.0, 1.0, len(rows)).astype(np.float32)
-    return Evidence(latent, len(rows) / 100, np.array(rows, np.uint64), activations)
+    """All of a latent's documents are for writing."""
+    activations = np.linspace(2.0, 1.0, len(rows))
+    writing = Active(rows=np.array(rows, np.uint64), activations=activations, deciles=np.zeros(len(rows), np.int64))
+    nothing = Part(active=writing.take(np.zeros(len(rows), bool)), hard=NOTHING, random=NOTHING)
+    return Evidence(
+        latent=latent, density=len(rows) / 100, writing=writing, choosing=nothing, scoring=nothing, duplicate_count=0
+    )
+
+
+def contrasts_of(
+    latents: list[Evidence], texts: dict[int, str], background: dict[int, str] | None = None
+) -> list[Contrast]:
+    corpus = Corpus(background or texts)
+    rows = np.unique(np.concatenate([latent.rows for latent in latents]))
+    return contrasts(latents, corpus.documents(rows, texts), corpus)
 
 
 def corpus() -> dict[int, str]:
@@ -31,53 +49,51 @@ def corpus() -> dict[int, str]:
 def test_a_label_says_what_the_activating_documents_share_and_others_lack() -> None:
     texts = corpus()
     loops, sockets = evidence(7, list(range(0, 100, 10))), evidence(8, list(range(1, 100, 10)))
-    first, second = Keywords(texts).names([loops, sockets], texts)
-    assert "event loop" in first.text
-    assert "socket error" in second.text
+    first, second = contrasts_of([loops, sockets], texts)
+    assert "event loop" in str(first.name)
+    assert "socket error" in str(second.name)
     for named in (first, second):
-        assert not {"value", "42", "the", "returns"} & set(" ".join(named.keywords).split())
-        assert "100 % of its strongest documents and none of others" in named.description
+        assert not {"value", "42", "the", "returns"} & {
+            word for keyword in named.keywords for word in keyword.term.split()
+        }
+        assert (named.keywords[0].share, named.keywords[0].other_share) == (1, 0)
 
 
 def test_a_label_covers_documents_that_its_first_word_does_not() -> None:
     texts = corpus()
     for place, row in enumerate(range(2, 100, 10)):
         texts[row] = "A tunnel opens its gate." if place in (3, 6, 9) else "A harbour pilot boards a harbour ship."
-    named = Keywords(texts).names([evidence(9, list(range(2, 100, 10)))], texts)[0]
-    assert any(word in named.text for word in ("harbour", "pilot", "ship")), named
-    assert any(word in named.text for word in ("tunnel", "opens", "gate")), named
+    name = str(contrasts_of([evidence(9, list(range(2, 100, 10)))], texts)[0].name)
+    assert any(word in name for word in ("harbour", "pilot", "ship")), name
+    assert any(word in name for word in ("tunnel", "opens", "gate")), name
 
 
 def test_labels_do_not_depend_on_batches_or_the_order_of_others() -> None:
     texts = corpus()
     some = [evidence(latent, list(range(latent, 100, 7))) for latent in range(7)]
-    keywords = Keywords(texts)
-    together = keywords.names(some, texts)
-    assert together == [keywords.names([latent], texts)[0] for latent in some]
-    assert together == Keywords(texts).names(list(reversed(some)), texts)[::-1]
+    together = contrasts_of(some, texts)
+    assert together == [contrasts_of([latent], texts)[0] for latent in some]
+    assert together == contrasts_of(list(reversed(some)), texts)[::-1]
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "", "the of and", "。。。", "7"])
-def test_documents_without_a_word_still_give_a_name(text: str) -> None:
-    texts = dict.fromkeys(range(30), text)
-    named = Keywords(texts).names([evidence(3, [1, 2])], texts)[0]
-    assert named.text.strip()
+def test_documents_without_a_word_have_no_name(text: str) -> None:
+    assert contrasts_of([evidence(3, [1, 2])], dict.fromkeys(range(30), text))[0] == Contrast([], [], None)
 
 
-def test_a_document_that_is_gone_is_left_out() -> None:
+def test_a_word_that_is_as_frequent_elsewhere_by_chance_is_no_keyword() -> None:
+    random = np.random.default_rng(0)
+    words = ["".join(letters) for letters in random.choice(list("abcdefghij"), (60, 7))]
+    texts = {row: " ".join(random.choice(words, 8)) for row in range(2000)}
+    some = [evidence(latent, random.choice(2000, 60, replace=False).tolist()) for latent in range(20)]
+    terms = [keyword.term for contrast in contrasts_of(some, texts) for keyword in contrast.phrases]
+    assert len([term for term in terms if " " not in term]) <= 4, "of 1,200 words"
+
+
+def test_a_document_that_is_not_in_the_background_is_read() -> None:
     texts = corpus()
-    background = dict(texts)
-    for row in range(0, 50, 10):
-        del texts[row]
-    assert "event loop" in Keywords(background).names([evidence(7, list(range(0, 100, 10)))], texts)[0].text
-
-
-def test_equal_labels_are_told_apart() -> None:
-    long, short = Name("loop", "", ["loop", "event"]), Name("loop", "", ["loop"])
-    unique = UniqueNames()
-    texts = [unique.unique(latent, name).text for latent, name in ((5, long), (3, long), (9, short))]
-    assert texts == ["loop", "loop, event", "loop (9)"]
-    assert UniqueNames(["loop"]).unique(5, long).text == "loop, event"
+    background = {row: text for row, text in texts.items() if row % 20}
+    assert "event loop" in str(contrasts_of([evidence(7, list(range(0, 100, 10)))], texts, background)[0].name)
 
 
 def test_terms_are_words_and_phrases_without_stop_words_numbers_and_sentence_ends() -> None:
@@ -121,8 +137,8 @@ def test_labels_of_hindi_are_whole_words() -> None:
     }
     texts = {row: topics[row % 4] for row in range(40)}
     some = [evidence(topic, list(range(topic, 40, 4))) for topic in topics]
-    for topic, named in zip(topics, Keywords(texts).names(some, texts), strict=True):
-        label_words = {word for term in named.keywords for word in term.split()}
+    for topic, named in zip(topics, contrasts_of(some, texts), strict=True):
+        label_words = {word for keyword in named.keywords for word in keyword.term.split()}
         assert label_words
         assert label_words <= set(topics[topic].split()), named
 
@@ -132,8 +148,7 @@ def test_labels_of_chinese_prefer_the_longest_term_that_the_documents_share() ->
         row: f"{'上海' if row % 2 else '北京'}的{'高速铁路' if row % 3 == 0 else '渡轮'}{'很快' if row % 5 else '停了'}"
         for row in range(60)
     }
-    named = Keywords(texts).names([evidence(1, list(range(0, 60, 3)))], texts)[0]
-    assert named.text.startswith("高速铁路")
+    assert str(contrasts_of([evidence(1, list(range(0, 60, 3)))], texts)[0].name).startswith("高速铁路")
 
 
 def test_the_languages_of_a_corpus_decide_its_stop_words() -> None:

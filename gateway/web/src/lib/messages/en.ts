@@ -328,6 +328,24 @@ export const en = {
     empty: "There are no two runs to compare",
     emptyHint: "Train a second run on vectors of the same dimension.",
   },
+  trust: {
+    title: "Trust",
+    score: "score",
+    stability: "Stability",
+    threshold: "Precise from",
+    words: {
+      TRUST_TRUSTED: "trusted", TRUST_OPEN: "open", TRUST_DOUBTFUL: "doubtful", TRUST_UNNAMED: "unnamed",
+    } as Record<string, string>,
+    hints: {
+      TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test on held-out texts.",
+      TRUST_OPEN: "Neither established nor refuted: the label was not tested, or the results lie between the limits.",
+      TRUST_DOUBTFUL: "Other trainings did not find the feature, or its label may be no better than chance.",
+      TRUST_UNNAMED: "It has no label: it was not labelled yet, or no label passed the test.",
+    } as Record<string, string>,
+    hint: "The score is the share of cases in which the label fits a held-out text that activates the feature better "
+      + "than a similar text that does not; 0.5 is chance. In brackets: its 95 % interval.",
+    tail: "below its threshold: the label may not fit",
+  },
   features: {
     title: "Features",
     sub: (latents: string, labelled: string, dead: string) => `${latents} latents, ${labelled} labelled, ${dead} dead`,
@@ -346,8 +364,11 @@ export const en = {
     meanUnit: "mean activation",
     clear: "Clear",
     state: "State",
+    trusted: "Trusted",
+    open: "Open",
+    doubtful: "Doubtful",
     labelled: "Labelled",
-    unlabelled: "Unlabelled",
+    unlabelled: "Without a label",
     byPerson: "Written by a person",
     dead: "Dead",
     family: "Family",

@@ -13,23 +13,37 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Trust(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRUST_UNSPECIFIED: _ClassVar[Trust]
+    TRUST_TRUSTED: _ClassVar[Trust]
+    TRUST_OPEN: _ClassVar[Trust]
+    TRUST_DOUBTFUL: _ClassVar[Trust]
+    TRUST_UNNAMED: _ClassVar[Trust]
+
 class FeatureView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FEATURE_VIEW_UNSPECIFIED: _ClassVar[FeatureView]
     FEATURE_VIEW_BASIC: _ClassVar[FeatureView]
     FEATURE_VIEW_FULL: _ClassVar[FeatureView]
+TRUST_UNSPECIFIED: Trust
+TRUST_TRUSTED: Trust
+TRUST_OPEN: Trust
+TRUST_DOUBTFUL: Trust
+TRUST_UNNAMED: Trust
 FEATURE_VIEW_UNSPECIFIED: FeatureView
 FEATURE_VIEW_BASIC: FeatureView
 FEATURE_VIEW_FULL: FeatureView
 
 class Interpretation(_message.Message):
-    __slots__ = ("name", "run_uid", "latent_count", "live_count", "dead_count", "labelled_count", "family_count", "row_count", "statistics_revision", "label_revision", "statistics_time", "families_time")
+    __slots__ = ("name", "run_uid", "latent_count", "live_count", "dead_count", "labelled_count", "unnamed_count", "family_count", "row_count", "statistics_revision", "label_revision", "statistics_time", "families_time")
     NAME_FIELD_NUMBER: _ClassVar[int]
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
     LIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
     DEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
     LABELLED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNNAMED_COUNT_FIELD_NUMBER: _ClassVar[int]
     FAMILY_COUNT_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     STATISTICS_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -42,16 +56,17 @@ class Interpretation(_message.Message):
     live_count: int
     dead_count: int
     labelled_count: int
+    unnamed_count: int
     family_count: int
     row_count: int
     statistics_revision: int
     label_revision: int
     statistics_time: _timestamp_pb2.Timestamp
     families_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., run_uid: _Optional[str] = ..., latent_count: _Optional[int] = ..., live_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., labelled_count: _Optional[int] = ..., family_count: _Optional[int] = ..., row_count: _Optional[int] = ..., statistics_revision: _Optional[int] = ..., label_revision: _Optional[int] = ..., statistics_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., families_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., run_uid: _Optional[str] = ..., latent_count: _Optional[int] = ..., live_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., labelled_count: _Optional[int] = ..., unnamed_count: _Optional[int] = ..., family_count: _Optional[int] = ..., row_count: _Optional[int] = ..., statistics_revision: _Optional[int] = ..., label_revision: _Optional[int] = ..., statistics_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., families_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Feature(_message.Message):
-    __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families")
+    __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families", "trust", "stability", "threshold", "dense")
     class Histogram(_message.Message):
         __slots__ = ("counts", "upper_bound")
         COUNTS_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +100,10 @@ class Feature(_message.Message):
     DECODER_NEIGHBORS_FIELD_NUMBER: _ClassVar[int]
     COACTIVE_NEIGHBORS_FIELD_NUMBER: _ClassVar[int]
     FAMILIES_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    STABILITY_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    DENSE_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     label: Label
@@ -98,7 +117,11 @@ class Feature(_message.Message):
     decoder_neighbors: _containers.RepeatedCompositeFieldContainer[Feature.Neighbor]
     coactive_neighbors: _containers.RepeatedCompositeFieldContainer[Feature.Neighbor]
     families: _containers.RepeatedCompositeFieldContainer[FamilyMembership]
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ...) -> None: ...
+    trust: Trust
+    stability: float
+    threshold: float
+    dense: bool
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., stability: _Optional[float] = ..., threshold: _Optional[float] = ..., dense: _Optional[bool] = ...) -> None: ...
 
 class FamilyMembership(_message.Message):
     __slots__ = ("family", "display_name", "color", "parent_index", "is_parent")
@@ -115,7 +138,7 @@ class FamilyMembership(_message.Message):
     def __init__(self, family: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., parent_index: _Optional[int] = ..., is_parent: _Optional[bool] = ...) -> None: ...
 
 class Label(_message.Message):
-    __slots__ = ("name", "index", "text", "description", "source", "model", "author", "keywords", "options", "positive_rows", "negative_rows", "active", "create_time", "carried_from")
+    __slots__ = ("name", "index", "text", "description", "source", "model", "author", "keywords", "options", "positive_rows", "negative_rows", "active", "create_time", "carried_from", "score", "score_low", "score_high", "test", "provenance")
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOURCE_UNSPECIFIED: _ClassVar[Label.Source]
@@ -140,6 +163,11 @@ class Label(_message.Message):
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CARRIED_FROM_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_LOW_FIELD_NUMBER: _ClassVar[int]
+    SCORE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     text: str
@@ -154,7 +182,92 @@ class Label(_message.Message):
     active: bool
     create_time: _timestamp_pb2.Timestamp
     carried_from: str
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., carried_from: _Optional[str] = ...) -> None: ...
+    score: float
+    score_low: float
+    score_high: float
+    test: LabelTest
+    provenance: LabelProvenance
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., carried_from: _Optional[str] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ..., test: _Optional[_Union[LabelTest, _Mapping]] = ..., provenance: _Optional[_Union[LabelProvenance, _Mapping]] = ...) -> None: ...
+
+class LabelTest(_message.Message):
+    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold")
+    class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        METHOD_UNSPECIFIED: _ClassVar[LabelTest.Method]
+        METHOD_EMBEDDING: _ClassVar[LabelTest.Method]
+        METHOD_WORDS: _ClassVar[LabelTest.Method]
+    METHOD_UNSPECIFIED: LabelTest.Method
+    METHOD_EMBEDDING: LabelTest.Method
+    METHOD_WORDS: LabelTest.Method
+    class Score(_message.Message):
+        __slots__ = ("value", "low", "high", "active_count", "silent_count")
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        LOW_FIELD_NUMBER: _ClassVar[int]
+        HIGH_FIELD_NUMBER: _ClassVar[int]
+        ACTIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        SILENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+        value: float
+        low: float
+        high: float
+        active_count: int
+        silent_count: int
+        def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., active_count: _Optional[int] = ..., silent_count: _Optional[int] = ...) -> None: ...
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_HARD_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_RANDOM_FIELD_NUMBER: _ClassVar[int]
+    WORDS_HARD_FIELD_NUMBER: _ClassVar[int]
+    WORDS_RANDOM_FIELD_NUMBER: _ClassVar[int]
+    DECILES_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    CEILING_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    method: LabelTest.Method
+    score: LabelTest.Score
+    embedding_hard: LabelTest.Score
+    embedding_random: LabelTest.Score
+    words_hard: LabelTest.Score
+    words_random: LabelTest.Score
+    deciles: _containers.RepeatedScalarFieldContainer[float]
+    floor: float
+    ceiling: float
+    threshold: float
+    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
+
+class LabelProvenance(_message.Message):
+    __slots__ = ("origin", "rejected", "writing_rows", "choosing_rows", "scoring_rows", "hard_rows")
+    class Origin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ORIGIN_UNSPECIFIED: _ClassVar[LabelProvenance.Origin]
+        ORIGIN_CONTRAST: _ClassVar[LabelProvenance.Origin]
+        ORIGIN_ACTIVATION: _ClassVar[LabelProvenance.Origin]
+        ORIGIN_CENTRE: _ClassVar[LabelProvenance.Origin]
+    ORIGIN_UNSPECIFIED: LabelProvenance.Origin
+    ORIGIN_CONTRAST: LabelProvenance.Origin
+    ORIGIN_ACTIVATION: LabelProvenance.Origin
+    ORIGIN_CENTRE: LabelProvenance.Origin
+    class Rejected(_message.Message):
+        __slots__ = ("text", "origin", "choice")
+        TEXT_FIELD_NUMBER: _ClassVar[int]
+        ORIGIN_FIELD_NUMBER: _ClassVar[int]
+        CHOICE_FIELD_NUMBER: _ClassVar[int]
+        text: str
+        origin: LabelProvenance.Origin
+        choice: float
+        def __init__(self, text: _Optional[str] = ..., origin: _Optional[_Union[LabelProvenance.Origin, str]] = ..., choice: _Optional[float] = ...) -> None: ...
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    WRITING_ROWS_FIELD_NUMBER: _ClassVar[int]
+    CHOOSING_ROWS_FIELD_NUMBER: _ClassVar[int]
+    SCORING_ROWS_FIELD_NUMBER: _ClassVar[int]
+    HARD_ROWS_FIELD_NUMBER: _ClassVar[int]
+    origin: LabelProvenance.Origin
+    rejected: _containers.RepeatedCompositeFieldContainer[LabelProvenance.Rejected]
+    writing_rows: _containers.RepeatedScalarFieldContainer[int]
+    choosing_rows: _containers.RepeatedScalarFieldContainer[int]
+    scoring_rows: _containers.RepeatedScalarFieldContainer[int]
+    hard_rows: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, origin: _Optional[_Union[LabelProvenance.Origin, str]] = ..., rejected: _Optional[_Iterable[_Union[LabelProvenance.Rejected, _Mapping]]] = ..., writing_rows: _Optional[_Iterable[int]] = ..., choosing_rows: _Optional[_Iterable[int]] = ..., scoring_rows: _Optional[_Iterable[int]] = ..., hard_rows: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class LabelOptions(_message.Message):
     __slots__ = ("model", "positive_count", "negative_count", "temperature", "system_prompt")
@@ -308,7 +421,7 @@ class FeatureMatrix(_message.Message):
 class Analysis(_message.Message):
     __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text")
     class ActiveFeature(_message.Message):
-        __slots__ = ("index", "activation", "label", "description", "max_activation", "density", "families")
+        __slots__ = ("index", "activation", "label", "description", "max_activation", "density", "families", "trust", "score", "tail")
         INDEX_FIELD_NUMBER: _ClassVar[int]
         ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -316,6 +429,9 @@ class Analysis(_message.Message):
         MAX_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         DENSITY_FIELD_NUMBER: _ClassVar[int]
         FAMILIES_FIELD_NUMBER: _ClassVar[int]
+        TRUST_FIELD_NUMBER: _ClassVar[int]
+        SCORE_FIELD_NUMBER: _ClassVar[int]
+        TAIL_FIELD_NUMBER: _ClassVar[int]
         index: int
         activation: float
         label: str
@@ -323,7 +439,10 @@ class Analysis(_message.Message):
         max_activation: float
         density: float
         families: _containers.RepeatedCompositeFieldContainer[FamilyMembership]
-        def __init__(self, index: _Optional[int] = ..., activation: _Optional[float] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., max_activation: _Optional[float] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ...) -> None: ...
+        trust: Trust
+        score: float
+        tail: bool
+        def __init__(self, index: _Optional[int] = ..., activation: _Optional[float] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., max_activation: _Optional[float] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., score: _Optional[float] = ..., tail: _Optional[bool] = ...) -> None: ...
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
     UNEXPLAINED_FRACTION_FIELD_NUMBER: _ClassVar[int]

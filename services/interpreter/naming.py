@@ -1,0 +1,195 @@
+"""The choice among candidates, and what is said of the chosen one: a tested label, or that there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.interpreter.candidates import Candidate
+from services.interpreter.evidence import Evidence
+from services.interpreter.judging import Judge, Vector
+from services.interpreter.labels import KEYWORDS, MAX_TEXT, Draft, Options, Provenance, Rejected, Source
+from services.interpreter.scoring import Scores
+from services.interpreter.trust import FLOOR
+
+DENSE = 0.2
+"""A latent that is active in a larger share of documents is not named: it stands for no narrow topic."""
+_ALMOST = 0.02
+"""A candidate that is worse by less is chosen where the better one is already the label of a different feature."""
+_LENGTH_COST = 0.01
+"""What a candidate must be better by for each further phrase."""
+_STATED_TERMS = 3
+_MAX_REJECTED = 12
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A candidate with its embedding, and how good it is on the documents for choosing."""
+
+    candidate: Candidate
+    vector: Vector | None
+    choice: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a latent."""
+
+    evidence: Evidence
+    winner: Contender | None
+    scores: Scores | None
+    """Of the winner."""
+    rejected: Sequence[Contender]
+    keywords: Sequence[str]
+    stated: Sequence[tuple[str, int, int]]
+    """Terms of the winner, with the documents for scoring that contain it: active ones, hard silent ones."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the winner passed the test."""
+        score = self.scores.score if self.scores else None
+        return score is not None and score.low >= FLOOR
+
+
+def contenders(
+    judge: Judge, evidence: Evidence, shortlist: Sequence[Candidate], vectors: NDArray[np.float32] | None
+) -> list[Contender]:
+    """Candidates, the best first. vectors: (m, d) of their texts, of length 1; None if texts cannot be embedded."""
+    rated: list[Contender] = []
+    for number, candidate in enumerate(shortlist):
+        vector = None if vectors is None else vectors[number]
+        length_cost = _LENGTH_COST * candidate.text.count(", ")
+        rated.append(Contender(candidate, vector, judge.choice(evidence, candidate.text, vector) - length_cost))
+    return sorted(rated, key=lambda contender: (-contender.choice, contender.candidate.text))
+
+
+def verdict(
+    judge: Judge,
+    evidence: Evidence,
+    *,
+    contenders: Sequence[Contender],
+    keywords: Sequence[str],
+    texts_in_use: Collection[str],
+    direction: Vector,
+) -> Verdict:
+    """The test of the best contender; of a dense latent, nothing is tested. direction: of the latent."""
+    if evidence.density > DENSE or not contenders:
+        return Verdict(evidence=evidence, winner=None, scores=None, rejected=contenders, keywords=keywords, stated=[])
+    best = contenders[0]
+    spare = (
+        contender
+        for contender in contenders
+        if contender.candidate.text not in texts_in_use and contender.choice >= best.choice - _ALMOST
+    )
+    winner = next(spare, best)
+    scores = judge.scores(evidence, winner.candidate.text, winner.vector)
+    ceiling = judge.auc(evidence, direction, scores.threshold)
+    stated = [
+        (term, *judge.counts(evidence, term)) for term in winner.candidate.text.split(", ")[:_STATED_TERMS] if term
+    ]
+    return Verdict(
+        evidence=evidence,
+        winner=winner,
+        scores=replace(scores, ceiling=ceiling),
+        rejected=[contender for contender in contenders if contender is not winner],
+        keywords=keywords,
+        stated=stated,
+    )
+
+
+def with_floors(judge: Judge, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts with what the label of the next latent would have scored."""
+    tested = [place for place, item in enumerate(verdicts) if item.scores and item.winner]
+    result = list(verdicts)
+    for number, place in enumerate(tested):
+        item, next_item = verdicts[place], verdicts[tested[(number + 1) % len(tested)]]
+        if next_item is item or next_item.winner is None or next_item.winner.vector is None or item.scores is None:
+            continue
+        floor = judge.auc(item.evidence, next_item.winner.vector, item.scores.threshold)
+        result[place] = replace(item, scores=replace(item.scores, floor=floor))
+    return result
+
+
+def draft(verdict: Verdict, options: Options) -> Draft:
+    """The label of a latent, or the answer that it has none."""
+    named = verdict.named
+    assert verdict.winner is not None or not named
+    return Draft(
+        index=verdict.evidence.latent,
+        text=verdict.winner.candidate.text[:MAX_TEXT] if verdict.winner and named else "",
+        description=_evidence(verdict) if named else _reason(verdict),
+        source=Source.KEYWORDS,
+        model=KEYWORDS,
+        keywords=tuple(verdict.keywords),
+        options=options,
+        positive_rows=tuple(verdict.evidence.writing.rows[:50].tolist()),
+        scores=verdict.scores,
+        provenance=provenance(
+            verdict.evidence,
+            origin=verdict.winner.candidate.origin if verdict.winner and named else None,
+            rejected=verdict.rejected if named or not verdict.winner else [verdict.winner, *verdict.rejected],
+        ),
+    )
+
+
+def provenance(evidence: Evidence, *, origin: str | None, rejected: Sequence[Contender] = ()) -> Provenance:
+    """What a label was made and tested with."""
+    return Provenance(
+        origin=origin,
+        rejected=tuple(
+            Rejected(
+                text=contender.candidate.text, origin=contender.candidate.origin, choice=round(contender.choice, 4)
+            )
+            for contender in rejected[:_MAX_REJECTED]
+        ),
+        writing_rows=tuple(evidence.writing.rows.tolist()),
+        choosing_rows=tuple(evidence.choosing.active.rows.tolist()),
+        scoring_rows=tuple(evidence.scoring.active.rows.tolist()),
+        hard_rows=tuple(evidence.scoring.hard.tolist()),
+    )
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    if share == 0:
+        return "none"
+    if share < 0.0001:
+        return "< 0.01 %"
+    digits = 2 if share < 0.01 else 1 if share < 0.1 else 0
+    return f"{share * 100:.{digits}f} %"
+
+
+def _evidence(verdict: Verdict) -> str:
+    """What speaks for a label, in counts of documents that had no part in its making."""
+    evidence = verdict.evidence
+    active_count, hard_count = len(evidence.scoring.active), len(evidence.scoring.hard)
+    parts = [
+        f"“{term}” in {active} of {active_count} held-out documents that activate it, and in {hard} of {hard_count} "
+        "similar ones that do not"
+        for term, active, hard in verdict.stated
+        if active > 0
+    ]
+    sentence = f" {'; '.join(parts)}." if parts else " It is no wording of theirs, but close to their embeddings."
+    return f"Active in {percent(evidence.density)} of documents.{sentence}"
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why a latent has no label."""
+    evidence = verdict.evidence
+    share = f"Active in {percent(evidence.density)} of documents"
+    if evidence.density > DENSE:
+        return f"Dense, not named. {share}: it stands for no narrow topic."
+    score = verdict.scores.score if verdict.scores else None
+    if verdict.winner is None or score is None:
+        few = len(evidence.writing) + len(evidence.choosing.active) + len(evidence.scoring.active)
+        if verdict.winner is None and len(evidence.scoring.active):
+            return f"Not named: its texts share no word that other texts lack. {share}."
+        return f"Not named: {few} different documents are too few to test a label. {share}."
+    return (
+        f"Not named: its texts have nothing in common that other texts lack. {share}. The best candidate, "
+        f"“{verdict.winner.candidate.text}”, fits a held-out document that activates it better than a similar one that "
+        f"does not in {percent(score.auc)} of cases ({percent(score.low)} to {percent(score.high)}; 50 % is chance)."
+    )

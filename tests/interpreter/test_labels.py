@@ -1,0 +1,363 @@
+"""Labels that are made of some documents and tested on others: known answers on small corpora."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.interpreter import near_duplicates, scoring
+from services.interpreter.evidence import Evidence, Sources, divide
+from services.interpreter.evidence_reader import EvidenceReader
+from services.interpreter.features import Features
+from services.interpreter.keyword_labeller import KeywordLabeller
+from services.interpreter.labellers import Task
+from services.interpreter.labels import Draft, Label, Options
+from services.interpreter.near_misses import HARD_COUNT, Vectors, near_misses
+from services.interpreter.runs import Interpretation, Run
+from services.interpreter.scoring import Score
+from services.interpreter.statistics import Accumulator
+from services.interpreter.trust import Trust, trust_of
+from tests.interpreter.owners import Owners, embedded, encoded
+
+TOPICS = 40
+ROWS = 4000
+FILLER = [f"filler{chr(97 + number % 20)}{chr(97 + number // 20)}" for number in range(300)]
+
+
+def sources_of(rows: np.ndarray, values: np.ndarray, hard: np.ndarray, random: np.ndarray) -> Sources:
+    order = np.argsort(-values, kind="stable")
+    rows, values = rows[order].astype(np.uint64), values[order].astype(np.float64)
+    sample = np.unique(np.linspace(0, len(rows) - 1, min(300, len(rows))).astype(int))
+    return Sources(
+        top_rows=rows[:200],
+        top_values=values[:200],
+        sample_rows=rows[sample],
+        sample_values=values[sample],
+        hard_rows=hard.astype(np.uint64),
+        random_rows=random.astype(np.uint64),
+    )
+
+
+def parts_of(evidence: Evidence) -> list[set[int]]:
+    arrays = [evidence.writing.rows, evidence.choosing.active.rows, evidence.scoring.active.rows]
+    arrays += [rows for part in (evidence.choosing, evidence.scoring) for rows in (part.hard, part.random)]
+    return [set(rows.tolist()) for rows in arrays]
+
+
+class TestNearDuplicates:
+    """Near-duplicates are found, and only those."""
+
+    @pytest.mark.parametrize(
+        ("text", "copy"),
+        [
+            ("Zabbix agent for monitoring hosts", "  zabbix AGENT, for monitoring\nhosts!"),
+            (
+                "libcupt4 version 1 of the flexible package manager",
+                "libcupt5 version 22 of the flexible package manager",
+            ),
+            ("東京の地下鉄は朝五時に始まります", "東京の地下鉄は、朝五時に始まります。"),
+            ("a", "A 1"),
+            (
+                " ".join(f"word{chr(97 + n)} follows" for n in range(26)),
+                " ".join(f"word{chr(97 + n)} follows" for n in range(25)),
+            ),
+        ],
+    )
+    def test_copies_are_in_one_group(self, text: str, copy: str) -> None:
+        groups = near_duplicates.groups(near_duplicates.signatures([text, "a harbour pilot boards a ferry", copy]))
+        assert groups[0] == groups[2] != groups[1]
+
+    def test_blank_and_different_texts_are_in_no_group(self) -> None:
+        random = np.random.default_rng(0)
+        texts = [" ".join(random.choice(FILLER, 12)) for _ in range(200)]
+        texts = ["".join(chr(97 + number) for number in random.integers(0, 26, 40)) for _ in texts] + ["", "42", "!"]
+        assert len(set(near_duplicates.groups(near_duplicates.signatures(texts)).tolist())) == len(texts)
+
+
+class TestDivision:
+    """No document, and no copy of one, is on two sides."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 2**32), st.integers(0, 500), st.integers(0, 150), st.integers(1, 12))
+    def test_no_copy_leaks_from_one_part_to_another(self, seed: int, active: int, silent: int, copies: int) -> None:
+        """Each text comes in several copies, among active and silent rows, and in the sample and at the top."""
+        random = np.random.default_rng(seed)
+        count = active + silent
+        texts = [
+            f"{number % max(1, count // copies):b} {'ab' * 20}".replace("0", "no ").replace("1", "yes ")
+            for number in range(count)
+        ]
+        rows = random.permutation(count * 2)[:count]
+        sources = sources_of(rows[:active], random.choice([1.0, 2.0, 3.5], active), rows[active:], rows[active::2])
+        text_of = dict(zip(rows.tolist(), texts, strict=True))
+        signatures = near_duplicates.signatures([text_of[row] for row in sources.rows.tolist()])
+        evidence = divide(3, 0.1, sources, signatures)
+        groups = dict(zip(sources.rows.tolist(), near_duplicates.groups(signatures).tolist(), strict=True))
+        part_groups = [{groups[row] for row in part} for part in parts_of(evidence)]
+        assert sum(len(part) for part in part_groups) == len(set().union(*part_groups)), "a copy is on two sides"
+        assert [len(part) for part in part_groups[:3]] == [len(part) for part in parts_of(evidence)[:3]], "two votes"
+        assert set(rows[:active].tolist()).isdisjoint(set().union(*parts_of(evidence)[3:]))
+
+    def test_the_parts_cover_all_deciles_in_proportion_and_do_not_depend_on_order(self) -> None:
+        random = np.random.default_rng(1)
+        rows, values = random.permutation(5000)[:3000], random.exponential(1.0, 3000)
+        silent = np.setdiff1d(np.arange(5000), rows)[:180]
+        sources = sources_of(rows, values, silent[:120], silent[120:])
+        texts = ["".join(chr(97 + number) for number in random.integers(0, 26, 40)) for _ in sources.rows]
+        evidence = divide(3, 0.6, sources, near_duplicates.signatures(texts))
+        assert [len(evidence.choosing.active), len(evidence.scoring.active)] == pytest.approx([60, 90], abs=12)
+        for part in (evidence.choosing, evidence.scoring):
+            assert set(part.active.deciles.tolist()) == set(range(10))
+            assert (np.diff(part.active.activations) <= 0).all()
+        assert (len(evidence.choosing.hard), len(evidence.scoring.hard)) == (48, 72)
+        shuffled = random.permutation(3000)
+        again = divide(
+            3,
+            0.6,
+            sources_of(rows[shuffled], values[shuffled], silent[:120], silent[120:]),
+            near_duplicates.signatures(texts),
+        )
+        assert parts_of(again) == parts_of(evidence)
+
+    def test_near_misses_are_the_nearest_silent_rows(self) -> None:
+        random = np.random.default_rng(2)
+        matrix = random.standard_normal((500, 24)).astype(np.float32)
+        vectors = Vectors.of_length_1(np.arange(500, dtype=np.uint64) * 3, matrix)
+        active = random.permutation(vectors.rows)[:12]
+        rows = near_misses(active, vectors)
+        assert 60 < len(rows) == len(set(rows.tolist())) <= HARD_COUNT
+        assert not np.isin(rows, active).any()
+        cosines = vectors.of(active) @ vectors.matrix.T
+        cosines[:, np.isin(vectors.rows, active)] = -9
+        nearest = vectors.rows[cosines.argmax(axis=1)]
+        assert set(rows[: len(set(nearest.tolist()))].tolist()) == set(nearest.tolist())
+
+
+class TestScores:
+    """Scores whose values are known."""
+
+    def test_an_area_counts_pairs_and_ties_half(self) -> None:
+        assert scoring.auc(np.array([3.0, 1.0]), np.array([2.0, 1.0, 0.0])) == pytest.approx((3 + 1.5) / 6)
+        assert scoring.auc(np.array([]), np.array([1.0])) == 0.5
+
+    @given(st.lists(st.integers(0, 5), min_size=5, max_size=40), st.lists(st.integers(0, 5), min_size=5, max_size=40))
+    def test_a_score_equals_the_definition_and_lies_in_its_interval(self, active: list[int], silent: list[int]) -> None:
+        result = scoring.score(np.array(active, float), np.array(silent, float))
+        assert result is not None
+        wins = [(first > second) + (first == second) / 2 for first in active for second in silent]
+        assert result.auc == pytest.approx(np.mean(wins))
+        assert result.low - 1e-9 <= result.auc <= result.high + 1e-9
+
+    def test_an_interval_covers_the_truth_about_as_often_as_it_says(self) -> None:
+        random, covered = np.random.default_rng(0), 0
+        for seed in range(200):
+            result = scoring.score(random.standard_normal(60) + 1, random.standard_normal(70), seed=seed)
+            assert result is not None
+            covered += result.low <= 0.7602 <= result.high  # Φ(1 / √2)
+        assert 180 <= covered <= 198
+
+    def test_too_few_documents_give_no_score(self) -> None:
+        assert scoring.score(np.ones(4), np.ones(50)) is None
+
+    def test_a_label_is_precise_down_to_its_threshold(self) -> None:
+        activations = np.linspace(10, 0.1, 100)
+        placed = np.where(activations > 4, 0.95, 0.5)
+        threshold = scoring.threshold(activations, placed)
+        assert threshold == pytest.approx(activations[activations > 4].min())
+        assert scoring.threshold(activations, np.full(100, 0.6)) is None
+        assert scoring.threshold(activations, np.full(100, 0.9)) == activations[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "stability", "expected"),
+    [
+        ("", 0.9, 0.9, Trust.UNNAMED),
+        ("x", 0.75, 0.8, Trust.TRUSTED),
+        ("x", 0.75, None, Trust.OPEN),
+        ("x", 0.75, 0.6, Trust.OPEN),
+        ("x", 0.65, 0.9, Trust.OPEN),
+        ("x", None, 0.9, Trust.OPEN),
+        ("x", 0.55, 0.9, Trust.DOUBTFUL),
+        ("x", 0.95, 0.3, Trust.DOUBTFUL),
+    ],
+)
+def test_trust_needs_a_stable_feature_and_a_tested_label(
+    text: str, low: float | None, stability: float | None, expected: Trust
+) -> None:
+    score = None if low is None else Score(auc=low + 0.05, low=low, high=1, active_count=40, silent_count=60)
+    assert trust_of(text, score, stability) is expected
+    if expected is Trust.TRUSTED:
+        assert trust_of(text, Score(auc=1, low=1, high=1, active_count=8, silent_count=60), stability) is Trust.OPEN
+
+
+def planted() -> tuple[Owners, np.ndarray]:
+    """Texts of one or two topics and of filler; a latent for each topic, and as many that are active at random."""
+    random = np.random.default_rng(4)
+    letters = random.choice(list("abcdefghijklmnopqrstuvwxyz"), (TOPICS, 4, 7))
+    words = [["".join(word) for word in topic] for topic in letters]
+    directions = np.array([embedded([" ".join(topic)])[0] for topic in words])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    texts = {}
+    for row in range(ROWS):
+        own = [
+            word
+            for topic in random.choice(TOPICS, random.integers(1, 3), replace=False)
+            for word in random.choice(words[topic], 3)
+        ]
+        texts[row] = " ".join(random.permutation([*own, *random.choice(FILLER, 4)]))
+    noise = random.standard_normal((TOPICS, directions.shape[1]))
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    codes = encoded(embedded(list(texts.values())), directions)
+    random_codes = np.where(random.random((ROWS, TOPICS)) < 0.03, random.exponential(1.0, (ROWS, TOPICS)), 0)
+    run = Run(
+        uid="u",
+        name="runs/r",
+        dataset="datasets/d",
+        dataset_uid="v",
+        embedding_model="static",
+        latent_count=2 * TOPICS,
+        revision=1,
+        trained=True,
+        ranges=[(0, ROWS)],
+    )
+    codes = np.concatenate([codes, random_codes.astype(np.float32)], axis=1)
+    return Owners(run, codes, texts, np.concatenate([directions, noise])), np.array(words)
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Owners, np.ndarray]:
+    return planted()
+
+
+@pytest.fixture
+async def features(world: tuple[Owners, np.ndarray]) -> Features:
+    source, _words = world
+    run = source.current_run
+    with Accumulator(run.latent_count) as accumulator:
+        async for codes in source.codes(run):
+            accumulator.add(codes)
+        vectors = await source.vectors(run, np.arange(ROWS, dtype=np.uint64))
+        stability = np.full(run.latent_count, 0.9, np.float32)
+        statistics = accumulator.finish(await source.decoder(run), stability=stability, vectors=vectors)
+    return Features(Interpretation(run=run), statistics, {}, [])
+
+
+async def drafts_of(source: Owners, features: Features, indices: list[int]) -> dict[int, Draft]:
+    labeller = KeywordLabeller(source, EvidenceReader(source))
+    return {
+        draft.index: draft async for batch in labeller.drafts(Task(features, indices, Options())) for draft in batch
+    }
+
+
+async def test_planted_topics_are_named_and_noise_is_not(world: tuple[Owners, np.ndarray], features: Features) -> None:
+    source, words = world
+    drafts = await drafts_of(source, features, list(range(2 * TOPICS)))
+    right = [
+        bool(drafts[topic].text) and set(drafts[topic].text.replace(",", "").split()) <= set(words[topic].tolist())
+        for topic in range(TOPICS)
+    ]
+    assert np.mean(right) >= 0.95, [drafts[topic].text for topic in range(TOPICS) if not right[topic]]
+    assert np.mean([not drafts[TOPICS + number].text for number in range(TOPICS)]) >= 0.95
+    assert all("ot named" in drafts[index].description for index in drafts if not drafts[index].text)
+
+
+async def test_a_wrong_label_scores_like_chance_and_is_never_trusted(
+    world: tuple[Owners, np.ndarray], features: Features
+) -> None:
+    source, _words = world
+    reader = EvidenceReader(source)
+    drafts = await drafts_of(source, features, list(range(TOPICS)))
+    judge, evidence = await reader.read(features, list(range(TOPICS)))
+    named = [topic for topic in range(TOPICS) if drafts[topic].text]
+    vectors = {topic: embedded([drafts[topic].text])[0] for topic in named}
+    for topic in named:
+        areas: list[float] = []
+        for wrong in [named[(named.index(topic) + step) % len(named)] for step in (1, 5, 11, 17, 23)]:
+            vector = vectors[wrong] / np.linalg.norm(vectors[wrong])
+            scores = judge.scores(evidence[topic], drafts[wrong].text, vector)
+            assert scores.score is not None
+            assert trust_of(drafts[wrong].text, scores.score, 0.95) is not Trust.TRUSTED
+            areas.append(scores.score.auc)
+        assert np.mean(areas) < 0.6, topic
+        own = drafts[topic].scores
+        assert own is not None and own.score is not None and own.floor is not None and own.ceiling is not None
+        assert own.floor < own.score.low
+        assert own.ceiling > 0.9
+
+
+async def test_a_labels_evidence_states_true_counts_of_documents_that_did_not_make_it(
+    world: tuple[Owners, np.ndarray], features: Features
+) -> None:
+    source, _words = world
+    draft = (await drafts_of(source, features, [5]))[5]
+    provenance = draft.provenance
+    assert provenance is not None
+    term = draft.text.split(", ")[0]
+    active = sum(term in source.all_texts[row] for row in provenance.scoring_rows)
+    hard = sum(term in source.all_texts[row] for row in provenance.hard_rows)
+    assert f"“{term}” in {active} of {len(provenance.scoring_rows)} held-out documents" in draft.description
+    assert f"and in {hard} of {len(provenance.hard_rows)} similar ones" in draft.description
+    assert not set(provenance.scoring_rows) & {*provenance.writing_rows, *provenance.choosing_rows}
+    assert provenance.rejected
+
+
+async def test_words_that_only_held_out_documents_say_change_no_label(
+    world: tuple[Owners, np.ndarray], features: Features
+) -> None:
+    """Tries to leak: a word that stands in all documents for scoring, and in no other."""
+    source, _words = world
+    before = (await drafts_of(source, features, [5]))[5]
+    assert before.provenance is not None
+    texts = dict(source.all_texts)
+    for row in before.provenance.scoring_rows:
+        source.all_texts[row] = f"{texts[row]} shibboleth"
+    vectors = source.vectors
+
+    async def unchanged(run: Run, rows: np.ndarray) -> Vectors:
+        changed, source.all_texts = source.all_texts, texts
+        try:
+            return await vectors(run, rows)
+        finally:
+            source.all_texts = changed
+
+    source.vectors = unchanged  # type: ignore[method-assign]
+    after = (await drafts_of(source, features, [5]))[5]
+    assert after.provenance is not None
+    assert after.provenance.scoring_rows == before.provenance.scoring_rows
+    source.vectors, source.all_texts = vectors, texts  # type: ignore[method-assign]
+    assert after.text == before.text
+    assert "shibboleth" not in " ".join([after.text, *after.keywords])
+
+
+async def test_many_phrases_are_embedded_and_encoded_by_few_calls(
+    world: tuple[Owners, np.ndarray], features: Features
+) -> None:
+    source, _words = world
+    source.calls.clear()
+    await drafts_of(source, features, list(range(2 * TOPICS)))
+    assert source.calls == ["embed", "encode", "encode", "embed"]
+
+
+async def test_trust_is_listed_filtered_and_sorted(world: tuple[Owners, np.ndarray], features: Features) -> None:
+    source, _words = world
+    drafts = await drafts_of(source, features, list(range(2 * TOPICS)))
+    moment: object = None
+    labels = {
+        index: Label(draft=draft, revision=1, active=True, create_time=moment)  # type: ignore[arg-type]
+        for index, draft in drafts.items()
+    }
+    labelled = Features(features.interpretation, features.statistics, labels, [])
+    kinds = [labelled.trust(index) for index in range(labelled.count)]
+    assert kinds.count(Trust.TRUSTED) >= TOPICS * 3 // 4
+    from services.chassis.filters import parse_filter
+    from services.interpreter.features import FILTERS, Order
+
+    trusted = labelled.select(parse_filter("trust = TRUSTED", FILTERS)).tolist()
+    assert sorted(trusted) == [index for index, kind in enumerate(kinds) if kind is Trust.TRUSTED]
+    ordered = labelled.select(order=Order("trust", descending=False)).tolist()
+    assert [kinds[index] for index in ordered] == sorted(kinds, key=list(Trust).index)
+    best = labelled.select(parse_filter("score > 0.8", FILTERS), order=Order("score", descending=True)).tolist()
+    assert best
+    assert all((score := labelled.score(index)) is not None and score.auc > 0.8 for index in best)
