@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ _PROBES = 12
 """Active documents whose neighbours are looked for, at equal steps through the ranking."""
 _NEIGHBORS = 16
 """Of each probe."""
+_LATENTS = 32
+"""Latents whose probes are compared with all rows at once."""
 
 Rows = NDArray[np.uint64]
 
@@ -46,23 +49,37 @@ class Vectors:
         return self.matrix[np.searchsorted(self.rows, rows)]
 
 
-def near_misses(active: Rows, vectors: Vectors) -> Rows:
-    """Up to 120 silent rows nearest to active ones: the nearest of each probe first, then the second of each, …
+def near_misses(active: Sequence[Rows], vectors: Vectors) -> list[Rows]:
+    """For each latent up to 120 silent rows nearest to active ones: the nearest of each probe first, then the second …
 
-    active: all rows that activate the latent, the strongest first.
+    active: all rows that activate the latents, the strongest first.
     """
-    places = vectors.places(active)
-    if not len(places) or len(places) == len(vectors.rows):
-        return np.empty(0, np.uint64)
-    probes = places[np.unique(np.linspace(0, len(places) - 1, _PROBES).astype(np.int64))]
-    cosines = vectors.matrix[probes] @ vectors.matrix.T
-    cosines[:, places] = -np.inf
-    count = min(_NEIGHBORS, len(vectors.rows) - len(places))
+    places = [vectors.places(rows) for rows in active]
+    probes = [
+        part[np.unique(np.linspace(0, max(0, len(part) - 1), _PROBES).astype(np.int64))[: len(part)]] for part in places
+    ]
+    result: list[Rows] = []
+    for start in range(0, len(active), _LATENTS):
+        block = slice(start, start + _LATENTS)
+        # One product for many latents: the whole matrix is read once for them.
+        cosines = vectors.matrix[np.concatenate(probes[block])] @ vectors.matrix.T
+        ends = np.cumsum([len(part) for part in probes[block]])
+        for part, own in zip(np.split(cosines, ends[:-1]), places[block], strict=True):
+            result.append(vectors.rows[_nearest(part, own)])
+    return result
+
+
+def _nearest(cosines: NDArray[np.float32], active: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Places of silent rows near probes, the nearest of each probe first. cosines: (probes, rows), overwritten."""
+    count = min(_NEIGHBORS, cosines.shape[1] - len(active))
+    if not len(cosines) or count < 1:
+        return np.empty(0, np.intp)
+    cosines[:, active] = -np.inf
     nearest = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
     order = np.argsort(-np.take_along_axis(cosines, nearest, axis=1), axis=1, kind="stable")
     in_turn = np.take_along_axis(nearest, order, axis=1).T.ravel()
     _, first = np.unique(in_turn, return_index=True)
-    return vectors.rows[in_turn[np.sort(first)][:HARD_COUNT]]
+    return in_turn[np.sort(first)][:HARD_COUNT]
 
 
 def random_silent(active: Rows, rows: Rows, seed: tuple[int, int]) -> Rows:

@@ -1,7 +1,8 @@
 """How well a label tells documents that activate a latent from others: a rank statistic with an interval.
 
 The score is the area under the ROC curve: the probability that the label fits an active document better than a silent
-one, ties counted half; 0.5 is chance. Intervals are percentiles of a bootstrap over both kinds of documents.
+one, ties counted half; 0.5 is chance. Intervals are percentiles of a Bayesian bootstrap (Rubin 1981) over both kinds of
+documents.
 """
 
 from __future__ import annotations
@@ -83,13 +84,18 @@ def score(active: Floats, silent: Floats, *, seed: int = 0) -> Score | None:
         return None
     wins = (active[:, None] > silent).astype(np.float64) + (active[:, None] == silent) / 2
     random = np.random.default_rng([seed, len(active), len(silent)])
-    active_weights = random.multinomial(len(active), np.full(len(active), 1 / len(active)), size=RESAMPLES)
-    silent_weights = random.multinomial(len(silent), np.full(len(silent), 1 / len(silent)), size=RESAMPLES)
-    resampled = ((active_weights @ wins) * silent_weights).sum(axis=1) / wins.size
+    active_weights, silent_weights = (_weights(random, len(fits)) for fits in (active, silent))
+    resampled = ((active_weights @ wins) * silent_weights).sum(axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Score(
         auc=float(wins.mean()), low=float(low), high=float(high), active_count=len(active), silent_count=len(silent)
     )
+
+
+def _weights(random: np.random.Generator, count: int) -> Floats:
+    """(resamples, count) uniformly distributed weights of documents, with the sum 1."""
+    weights = random.standard_exponential((RESAMPLES, count))
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def by_decile(fits: Floats, deciles: NDArray[np.int64], silent: Floats) -> list[float | None]:

@@ -8,8 +8,9 @@ rescaled, sampled or estimated before the maximum is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -145,9 +146,10 @@ class Accumulator:
         silent = _Silent(n, vectors, every_row, seed)
         for start, entries in self._spool.ranges():
             stop = min(start + self._spool.width, n)
-            for latent, active in _active_rows(entries, start, stop):
+            active_rows = _active_rows(entries, start, stop)
+            for latent, active in enumerate(active_rows, start):
                 negatives.pick(latent, active)
-                silent.pick(latent, active)
+            silent.pick(start, active_rows)
             progress((n + stop) // 2)
         return Statistics(
             row_count=len(every_row),
@@ -238,11 +240,10 @@ def _summarise(entries: NDArray[np.void], start: int, stop: int, tables: _Tables
     tables.sample_values[start + live[latent], column] = entries["value"][places]
 
 
-def _active_rows(entries: NDArray[np.void], start: int, stop: int) -> Iterator[tuple[int, Rows]]:
-    """(latent, its active rows, the strongest first) of latents `start` to `stop`, from their sorted entries."""
+def _active_rows(entries: NDArray[np.void], start: int, stop: int) -> list[Rows]:
+    """The active rows of latents `start` to `stop`, the strongest first, from their sorted entries."""
     bounds = np.searchsorted(entries["latent"], np.arange(start, stop + 1))
-    for latent, first, last in zip(range(start, stop), bounds[:-1], bounds[1:], strict=True):
-        yield latent, entries["row"][first:last]
+    return [entries["row"][first:last] for first, last in pairwise(bounds.tolist())]
 
 
 def _spread(counts: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -294,13 +295,14 @@ class _Silent:
         self.random_rows = np.full((latent_count, RANDOM_COUNT), NO_ROW)
         """(n, 60), NO_ROW after the last."""
 
-    def pick(self, latent: int, active: Rows) -> None:
-        """Fills in a latent that is active in these rows, the strongest first."""
-        random = random_silent(active, self._rows, (self._seed, latent))
-        self.random_rows[latent, : len(random)] = random
+    def pick(self, start: int, active: Sequence[Rows]) -> None:
+        """Fills in the latents from `start` on. active: the rows of each, the strongest first."""
+        for latent, rows in enumerate(active, start):
+            random = random_silent(rows, self._rows, (self._seed, latent))
+            self.random_rows[latent, : len(random)] = random
         if self._vectors is not None:
-            hard = near_misses(active, self._vectors)
-            self.hard_rows[latent, : len(hard)] = hard
+            for latent, hard in enumerate(near_misses(active, self._vectors), start):
+                self.hard_rows[latent, : len(hard)] = hard
 
 
 def _in_turn(first: Rows, second: Rows) -> Rows:

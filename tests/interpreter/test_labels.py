@@ -126,7 +126,9 @@ class TestDivision:
         matrix = random.standard_normal((500, 24)).astype(np.float32)
         vectors = Vectors.of_length_1(np.arange(500, dtype=np.uint64) * 3, matrix)
         active = random.permutation(vectors.rows)[:12]
-        rows = near_misses(active, vectors)
+        (rows,) = near_misses([active], vectors)
+        none, together, everywhere = near_misses([active[:0], active, vectors.rows], vectors)
+        assert (len(none), together.tolist(), len(everywhere)) == (0, rows.tolist(), 0)
         assert 60 < len(rows) == len(set(rows.tolist())) <= HARD_COUNT
         assert not np.isin(rows, active).any()
         cosines = vectors.of(active) @ vectors.matrix.T
