@@ -36,7 +36,7 @@ def test_the_demo_ends_with_a_labelled_searchable_sample_and_leaves_nothing_runn
 ) -> None:
     for _ in range(2):  # the second time on what is there already
         ended = subprocess.run(
-            [PRISMA, "demo", "--exit"], env=environment, capture_output=True, text=True, timeout=170, cwd=tmp_path
+            [PRISMA, "demo", "--exit"], env=environment, capture_output=True, text=True, timeout=400, cwd=tmp_path
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert "finds asyncio.tasks.wait_for" in ended.stdout
@@ -77,7 +77,7 @@ def test_the_demo_runs_on_an_opensearch_cluster_too(
         "PRISMA_OPENSEARCH_PREFIX": f"demo{os.getpid()}",
     }
     ended = subprocess.run(
-        [PRISMA, "demo", "--exit"], env=settings, capture_output=True, text=True, timeout=170, cwd=tmp_path
+        [PRISMA, "demo", "--exit"], env=settings, capture_output=True, text=True, timeout=400, cwd=tmp_path
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "finds asyncio.tasks.wait_for" in ended.stdout

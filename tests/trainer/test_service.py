@@ -365,7 +365,7 @@ async def test_rows_and_automatic_settings_are_those_of_the_moment_when_the_trai
     assert (run.config.k, run.config.architecture) == (12, Config.ARCHITECTURE_BATCH_TOP_K)
     assert run.latent_count == run.config.latent_count
     assert run.display_name == f"n{run.latent_count}-k12"
-    assert run.config.epochs == 100
+    assert run.config.epochs == 60
     sizing = run.sizing
     assert sizing.goal == Config.GOAL_INTERPRETABLE
     assert run.latent_count in [pilot.latent_count for pilot in sizing.pilots]

@@ -24,11 +24,11 @@ from services.trainer.sae.weights import Weights
 PILOT_ROWS = 1 << 14
 MAX_RATIO = 1.5
 """Held-out FVU over training FVU that a size may have: beyond it, latents memorise."""
-MIN_REPRODUCED_SHARE = 0.6
+MIN_REPRODUCED_SHARE = 0.5
 """Share of latents that the other seed must find again. Longer trainings on all rows find more of them."""
-_PILOT_STEPS = 600
+_PILOT_STEPS = 300
 _PILOT_LADDER = 4
-_STEPS = 1500
+_STEPS = 1000
 _INTERPRETABLE_K, _FAITHFUL_K = 8, 32
 _ROWS_PER_LATENT = {"interpretable": 60, "faithful": 100}
 """Rows in which a latent of the largest size is active on average."""
@@ -94,7 +94,7 @@ def choose(
     """
     rows = vectors.rows
     k = settings.get("k") or min(_INTERPRETABLE_K if goal == "interpretable" else _faithful_k(rows), max(rows // 8, 1))
-    epochs = settings.get("epochs") or min(max(round(_STEPS * _BATCH / max(rows, 1)), 2), 100)
+    epochs = settings.get("epochs") or min(max(round(_STEPS * _BATCH / max(rows, 1)), 2), 60)
     sample = _sample(vectors, settings.get("seed", 0))
     ladder = _ladder(settings, goal=goal, rows=sample.rows, dimension=vectors.dimension, k=k)
     if len(ladder) == 1 and settings.get("k"):
