@@ -16,7 +16,7 @@ from services.interpreter.near_misses import Vectors
 from services.interpreter.scoring import Floats, Method, Scores
 
 _SCORED_DOCUMENTS = 10
-_SCORED_PART = 5
+_SCORED_PART = 3
 """Of the active documents for scoring, so large a part at least is scored."""
 
 Vector = NDArray[np.float32]
@@ -99,7 +99,7 @@ class Judge:
     def _threshold(self, evidence: Evidence, text: str, vector: Vector | None) -> float | None:
         """The activation from which a label is precise on the documents for choosing.
 
-        It is low enough that a fifth of the documents for scoring, and ten of them, reach it.
+        It is low enough that a third of the documents for scoring, and ten of them, reach it.
         """
         part = evidence.choosing
         fits = self._by_vector(part, vector) if vector is not None else self._by_words(part, text)

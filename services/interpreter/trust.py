@@ -14,7 +14,7 @@ TRUSTED_SCORE = 0.7
 """The lower end of a trusted label's interval is at least this."""
 FLOOR = 0.6
 """A label whose interval reaches below this is not shown as one where a machine wrote it."""
-TRUSTED_DOCUMENTS = 10
+TRUSTED_DOCUMENTS = 15
 """A trusted label is scored on at least so many active documents."""
 
 
