@@ -52,6 +52,9 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert {run["config"]["k"] for run in swept if "config" in run} == {2, 3}
         assert lines(stack, "stats", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert lines(stack, "label", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        with Prisma(stack.url) as prisma:  # so few texts that no label of the labeller's passes its test
+            features = prisma.runs.get("own").features
+            features.set_label(next(features.list(filter="dead = false")).index, "a topic")
         assert lines(stack, "stats", "back")[-1]["state"] == "STATE_SUCCEEDED"
         carried = lines(stack, "carry-labels", "back", "own")[0]
         assert carried["matchedCount"] == 256
