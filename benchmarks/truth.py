@@ -83,8 +83,8 @@ def _measured(corpus: str, vectors: F32, threads: int) -> list[Record]:
 
 def _values(trainings: list[Training], test: F32) -> dict[str, float]:
     first, second = (comparing.directions(training.weights) for training in trainings)
-    match = comparing.match(first, second, same=0.0) if len(first) <= comparing.EXACT_LATENTS else None
-    cosine = comparing.match(first, second, same=0.5).cosine if match is None else match.cosine
+    is_exact = len(first) <= comparing.EXACT_LATENTS
+    cosine = comparing.match(first, second, same=0.0 if is_exact else 0.5).cosine
     train_fvu = float(np.mean([training.train_fvu() or 0.0 for training in trainings]))
     test_fvu = float(np.mean([training.weights.fvu(test, training.mean) or 0.0 for training in trainings]))
     return {

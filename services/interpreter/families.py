@@ -263,16 +263,10 @@ def _members(graph: nx.Graph[int], part: set[int], rank: NDArray[np.int64]) -> l
 def _edges(cooccurrence: sparse.csr_array, threshold: float) -> list[Edge]:
     """All pairs whose weight as published reaches the threshold, first < second, by both."""
     own = cooccurrence.diagonal().astype(np.int64)
-    edges: list[Edge] = []
-    for start in range(0, cooccurrence.shape[0], _BLOCK_ROWS):
-        block = sparse.csr_array(cooccurrence[start : start + _BLOCK_ROWS]).tocoo()
-        first, second = block.coords[0] + start, block.coords[1]
-        enough = (first < second) & (block.data >= MIN_SHARED)
-        first, second, shared = first[enough], second[enough], block.data[enough]
-        weight = normalised(shared, own[first], own[second])
-        strong = weight >= threshold
-        edges += zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True)
-    return edges
+    first, second, shared = _pairs(cooccurrence, own > 0)
+    weight = normalised(shared, own[first], own[second])
+    strong = weight >= threshold
+    return list(zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True))
 
 
 def _tree(edges: Sequence[Edge], rank: NDArray[np.int64]) -> nx.DiGraph[int]:

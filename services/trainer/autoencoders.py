@@ -68,6 +68,7 @@ class Autoencoders:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._load = lru_cache(maxsize=_WEIGHTS_IN_MEMORY)(self._load_weights)
+        self._load_stability = lru_cache(maxsize=_WEIGHTS_IN_MEMORY)(self._read_stability)
 
     def weights(self, run: Run) -> Weights:
         """Weights of a trained run, from memory if they were used lately. Raises BlobDamaged."""
@@ -131,7 +132,7 @@ class Autoencoders:
     def decoder(self, run: Run, latents: NDArray[np.uint64]) -> Iterator[DecoderPart]:
         """Unit decoder rows of the latents in parts of about 1 MiB. Raises BlobDamaged."""
         weights = self.weights(run)
-        stability = self._stability(run)
+        stabilities, agreements = self._stability(run)
         for piece in wire.blocks_of(len(latents), 4 * weights.dimension):
             some = latents[piece]
             directions = weights.W_dec[some.astype(np.intp)]
@@ -139,15 +140,18 @@ class Autoencoders:
             yield DecoderPart(
                 latents=some,
                 directions=directions / np.maximum(norms, 1e-12),
-                stabilities=stability.cosine.mean(axis=0)[some.astype(np.intp)] if stability else _NONE,
-                agreements=stability.agreement.mean(axis=0)[some.astype(np.intp)] if stability else _NONE,
+                stabilities=stabilities[some.astype(np.intp)] if len(stabilities) else stabilities,
+                agreements=agreements[some.astype(np.intp)] if len(agreements) else agreements,
             )
 
-    def _stability(self, run: Run) -> Stability | None:
-        """What siblings say about the latents; None for a run without siblings. Raises BlobDamaged."""
+    def _stability(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Stabilities and agreements of all latents, (n,) each, or (0,) without siblings. Raises BlobDamaged."""
         if run.attempt is None or run.quality is None or not run.quality.sibling_count:
-            return None
-        path = stability_path(run.attempt)
+            return _NONE, _NONE
+        stability = self._load_stability(stability_path(run.attempt))
+        return stability.mean, stability.agreement.mean(axis=0)
+
+    def _read_stability(self, path: str) -> Stability:
         try:
             return Stability.load(self._blobs.local(path))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc.aio
 import pytest
 
+from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from tests.calls import reason
 from tests.trainer.conftest import Suite
 from tests.trainer.test_service import SMALL, codes_of, trained, until
@@ -27,3 +28,22 @@ async def test_damaged_codes_are_written_again_with_the_same_bits(suite: Suite) 
     assert not file.exists()
     followed = await codes_of(suite, since_revision=run.revision, history=run.history)
     assert followed.rows.tolist() == before.rows.tolist()
+
+
+async def test_the_decoder_says_how_well_siblings_found_each_latent_again_and_never_guesses_it(suite: Suite) -> None:
+    await suite.fill(60)
+    run = await trained(suite, SMALL)
+    request = pb2.ReadDecoderRequest(run=run.name)
+    [file] = suite.folder.glob("runs/*/*/stability.npz")
+    data = file.read_bytes()
+    file.write_bytes(data[:-7])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [block async for block in suite.trainer.ReadDecoder(request)]
+    assert reason(caught.value) == "BLOB_DAMAGED"
+    assert file.name in (caught.value.details() or "")
+    file.write_bytes(data)
+    blocks = [block async for block in suite.trainer.ReadDecoder(request)]
+    for numbers in ([*block.stabilities, *block.agreements] for block in blocks):
+        assert numbers and all(-1.001 < number < 1.001 for number in numbers)
+    assert sum(len(block.stabilities) for block in blocks) == run.latent_count
+    assert sum(len(block.agreements) for block in blocks) == run.latent_count

@@ -47,6 +47,11 @@ def test_what_is_set_explicitly_is_kept() -> None:
     assert by_expansion.latent_count == 2 * DIMENSION
 
 
+def test_k_is_at_most_the_number_of_latents_that_was_asked_for() -> None:
+    choice = sizing.choose(planted(600, 24), goal="faithful", settings={"latent_count": 5}, cores=1)
+    assert (choice.latent_count, choice.k) == (5, 5)
+
+
 def test_few_rows_get_a_size_too() -> None:
     for rows in (2, 20, 200):
         choice = sizing.choose(planted(rows, 24), goal="interpretable", settings={}, cores=1)

@@ -15,6 +15,8 @@ SAME = 0.7
 """Cosine from which two latents count as the same (Bricken et al. 2023 match features across runs so)."""
 PART = 0.5
 """Cosine from which several latents count as parts of one."""
+_BLOCK = 1024
+"""Directions of the first that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,32 @@ def directions(weights: Weights) -> F32:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
+def nearest(first: F32, second: F32) -> tuple[I64, F32]:
+    """For each of the unit directions (n, d) the most similar of the second (m, d), and its cosine: (n,) both."""
+    index, cosine = np.empty(len(first), dtype=np.int64), np.empty(len(first), dtype=np.float32)
+    for begin in range(0, len(first), _BLOCK):
+        part = first[begin : begin + _BLOCK] @ second.T
+        index[begin : begin + _BLOCK], cosine[begin : begin + _BLOCK] = part.argmax(axis=1), part.max(axis=1)
+    return index, cosine
+
+
 def match(first: F32, second: F32, same: float = SAME) -> Matching:
     """Matches unit directions (n, d) and (m, d) one to one, those of cosine `same` or more."""
     n, m = len(first), len(second)
-    nearest, nearest_cosine = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.float32)
+    nearest_index, nearest_cosine = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.float32)
     other, other_cosine = np.zeros(m, dtype=np.int64), np.full(m, -np.inf, dtype=np.float32)
     pairs: list[tuple[I64, I64, F32]] = []
     exact = max(n, m) <= EXACT_LATENTS
     whole = np.empty((n, m) if exact else (0, 0), dtype=np.float32)
-    for begin in range(0, n, 1024):
-        part = first[begin : begin + 1024] @ second.T
-        nearest[begin : begin + 1024] = part.argmax(axis=1)
-        nearest_cosine[begin : begin + 1024] = part.max(axis=1)
+    for begin in range(0, n, _BLOCK):
+        part = first[begin : begin + _BLOCK] @ second.T
+        nearest_index[begin : begin + _BLOCK] = part.argmax(axis=1)
+        nearest_cosine[begin : begin + _BLOCK] = part.max(axis=1)
         better = part.max(axis=0) > other_cosine
         other[better] = begin + part.argmax(axis=0)[better]
         other_cosine[better] = part.max(axis=0)[better]
         if exact:
-            whole[begin : begin + 1024] = part
+            whole[begin : begin + _BLOCK] = part
         else:
             row, column = np.nonzero(part >= same)
             pairs.append((row + begin, column, part[row, column]))
@@ -99,7 +110,7 @@ def match(first: F32, second: F32, same: float = SAME) -> Matching:
     return Matching(
         partner=partner,
         cosine=cosine,
-        nearest=nearest,
+        nearest=nearest_index,
         nearest_cosine=nearest_cosine,
         other=other,
         other_cosine=other_cosine,

@@ -37,8 +37,8 @@ class Config:
     epochs: int = 20
     """Passes over the training rows."""
     cycles: int
-    """Parts of the training, each of which begins with the encoder set to the decoder and a new optimiser; `cycles_for`
-    by `resolve`."""
+    """Parts of the training, each of which begins with the encoder set to the decoder and a new optimiser; by
+    `resolve` as many as `cycles_for` gives."""
     warmup_fraction: float = 0.05
     """Share of a cycle's steps over which the learning rate rises."""
     decay_fraction: float = 0.3

@@ -97,6 +97,7 @@ def choose(
     epochs = settings.get("epochs") or min(max(round(_STEPS * _BATCH / max(rows, 1)), 2), 60)
     sample = _sample(vectors, settings.get("seed", 0))
     ladder = _ladder(settings, goal=goal, rows=sample.rows, dimension=vectors.dimension, k=k)
+    k = settings.get("k") or min(k, *ladder)
     if len(ladder) == 1 and settings.get("k"):
         reason = "The number of latents and k were requested; the number of passes follows from the number of rows."
         return Sizing(goal=goal, latent_count=ladder[0], k=k, epochs=epochs, reason=reason, pilots=[])
@@ -147,14 +148,14 @@ def _pilot(vectors: Vectors, settings: Mapping[str, Any], *, cores: int) -> Pilo
     seed = settings.get("seed", 0)
     trainings = [_trained(vectors, {**pilot, "seed": seed + number}, cores=cores) for number in range(2)]
     first, second = (comparing.directions(training.weights) for training in trainings)
-    match = comparing.match(first, second)
+    _partner, cosine = comparing.nearest(first, second)
     live = _live(trainings[0].weights, vectors)
     return Pilot(
         latent_count=settings["latent_count"],
         k=settings["k"],
         train_fvu=float(np.mean([training.train_fvu() or 0.0 for training in trainings])),
         held_out_fvu=float(np.mean([training.measure() or 0.0 for training in trainings])),
-        reproduced_share=float((match.nearest_cosine[live] >= REPRODUCED).mean()) if live.any() else 0.0,
+        reproduced_share=float((cosine[live] >= REPRODUCED).mean()) if live.any() else 0.0,
     )
 
 

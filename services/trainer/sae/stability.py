@@ -59,14 +59,14 @@ class Stability:
 def measure(weights: Weights, siblings: Sequence[Weights], vectors: Vectors, seed: int = 0) -> Stability:
     """Compares with S ≥ 1 siblings, activations on at most 16,384 rows of the vectors."""
     own = comparing.directions(weights)
-    matches = [comparing.match(own, comparing.directions(sibling)) for sibling in siblings]
+    matches = [comparing.nearest(own, comparing.directions(sibling)) for sibling in siblings]
     rows = np.sort(np.random.default_rng([seed, 6]).permutation(vectors.rows)[:_ROWS])
     agreements = [
-        _agreement(weights, sibling, match.nearest, vectors.take(rows))
-        for sibling, match in zip(siblings, matches, strict=True)
+        _agreement(weights, sibling, partner, vectors.take(rows))
+        for sibling, (partner, _cosine) in zip(siblings, matches, strict=True)
     ]
     return Stability(
-        cosine=np.stack([match.nearest_cosine for match in matches]), agreement=np.stack(agreements).astype(np.float32)
+        cosine=np.stack([cosine for _partner, cosine in matches]), agreement=np.stack(agreements).astype(np.float32)
     )
 
 
