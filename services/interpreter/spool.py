@@ -1,6 +1,6 @@
 """Activations on disk, divided into ranges of latents that are small enough for memory.
 
-A range has three files, each in the order of the rows: how many of the range's latents are active in a row, which
+A range has three files, all in the order of the rows: how many of the range's latents are active in a row, which
 ones, and their activations. With up to 4,096 latents that is 5 bytes for each activation and 32 for each row, with up
 to a million latents 6 bytes and 32 or 64.
 """
