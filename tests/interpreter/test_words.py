@@ -304,3 +304,15 @@ def test_topics_that_share_rows_are_a_family_and_its_parts_finer_ones() -> None:
         assert all(
             member.parent is None or member.parent in indices[:place] for place, member in enumerate(family.members)
         )
+
+
+def test_a_dense_feature_joins_no_family_even_where_it_contains_one() -> None:
+    rng = np.random.default_rng(6)
+    rows = 4000
+    topic = rng.random((rows, 1)) < 0.08
+    inside = topic & (rng.random((rows, 4)) < 0.5)
+    dense = topic | (rng.random((rows, 1)) < 0.3)
+    active = np.concatenate([inside, dense], axis=1).astype(np.int64)
+    built = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0), row_count=rows)
+    assert {member.index for member in built[0].members} == {0, 1, 2, 3}
+    assert all(member.index != 4 for family in built for member in family.members)
