@@ -76,6 +76,7 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
         "feature_count": {"maximum": 500},
     },
     "prisma.interpreter.v1.GetFeatureMatrixRequest": {"feature_count": {"maximum": 300}},
+    "prisma.interpreter.v1.AttributeSentencesRequest": {"indices": {"maxItems": 50}, "limit": {"maximum": 50}},
     "prisma.search.v1.SearchDocumentsRequest": {
         "query": {"maxLength": 100_000},
         "text_weight": _SHARE,

@@ -14,6 +14,7 @@ from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, sources
+from prisma_client.aio.analyses import Analyses
 from prisma_client.aio.jobs import Jobs, Progress
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import IncompleteExport
@@ -93,6 +94,7 @@ class Run:
         self._jobs = jobs
         self.message = message
         self.features = Features(transport, message.name)
+        self.analyses = Analyses(transport, message.name)
 
     def __repr__(self) -> str:
         state = trainer_resources.Run.State.Name(self.message.state).removeprefix("STATE_").lower()

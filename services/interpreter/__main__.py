@@ -12,6 +12,7 @@ from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database, database_dependency, reclaim_space_hourly
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
+from services.interpreter.analyses import Analyses
 from services.interpreter.analyzer import Analyzer
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.explorer import Explorer
@@ -73,6 +74,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         editor=LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events),
         labellers=labellers,
         analyzer=Analyzer(cache=cache, upstream=upstream),
+        analyses=Analyses(cache=cache, upstream=upstream),
         jobs=RequestedJobs(starter=starter, cache=cache, labellers=labellers),
     )
 

@@ -263,14 +263,14 @@ def min_cosine(request: pb2.CarryLabelsRequest) -> float:
     return request.min_cosine
 
 
-def analyzed_text(request: pb2.AnalyzeTextRequest) -> str:
-    """The text to analyse."""
-    if not request.text.strip():
-        raise InvalidArgument.field("text", "expected a text that is not blank")
-    size = len(request.text.encode())
+def analyzed_text(text: str, field: str = "text") -> str:
+    """The text, if it can be analysed."""
+    if not text.strip():
+        raise InvalidArgument.field(field, "expected a text that is not blank")
+    size = len(text.encode())
     if size > MAX_ANALYZED_BYTES:
-        raise InvalidArgument.field("text", f"expected at most {MAX_ANALYZED_BYTES:,} bytes, got {size:,}")
-    return request.text
+        raise InvalidArgument.field(field, f"expected at most {MAX_ANALYZED_BYTES:,} bytes, got {size:,}")
+    return text
 
 
 def document_name(request: pb2.AnalyzeDocumentRequest) -> str:

@@ -10,9 +10,10 @@ import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 
 from prisma.common.v1.job_pb2 import Job
+from prisma.interpreter.v1 import analyses_pb2, interpreter_service_pb2_grpc, resources_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
-from prisma.interpreter.v1 import interpreter_service_pb2_grpc, resources_pb2
-from services.interpreter import messages, requests
+from services.interpreter import analysis_messages, analysis_requests, messages, requests
+from services.interpreter.analyses import Analyses
 from services.interpreter.analyzer import Analyzer
 from services.interpreter.explorer import Explorer
 from services.interpreter.job_starter import RequestedJobs
@@ -26,12 +27,20 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     """Features, labels, families, analysis."""
 
     def __init__(
-        self, *, explorer: Explorer, editor: LabelEditor, labellers: Labellers, analyzer: Analyzer, jobs: RequestedJobs
+        self,
+        *,
+        explorer: Explorer,
+        editor: LabelEditor,
+        labellers: Labellers,
+        analyzer: Analyzer,
+        analyses: Analyses,
+        jobs: RequestedJobs,
     ) -> None:
         self._explorer = explorer
         self._editor = editor
         self._labellers = labellers
         self._analyzer = analyzer
+        self._analyses = analyses
         self._jobs = jobs
 
     async def ComputeStatistics(self, request: pb2.ComputeStatisticsRequest, context: Context) -> Job:
@@ -134,9 +143,15 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         return await asyncio.to_thread(messages.graph, features, request.round)
 
     async def AnalyzeText(self, request: pb2.AnalyzeTextRequest, context: Context) -> resources_pb2.Analysis:
-        run, text = requests.run_name(request.run), requests.analyzed_text(request)
+        run, text = requests.run_name(request.run), requests.analyzed_text(request.text)
         return messages.analysis(await self._analyzer.text(run, text))
 
     async def AnalyzeDocument(self, request: pb2.AnalyzeDocumentRequest, context: Context) -> resources_pb2.Analysis:
         run, document = requests.run_name(request.run), requests.document_name(request)
         return messages.analysis(await self._analyzer.document(run, document))
+
+    async def AttributeSentences(
+        self, request: analyses_pb2.AttributeSentencesRequest, context: Context
+    ) -> analyses_pb2.SentenceAttribution:
+        attribution = await self._analyses.attribute(analysis_requests.attribution(request))
+        return analysis_messages.sentence_attribution(attribution)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -174,18 +174,29 @@ class Upstream:
         return (await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOKUP_SECONDS))).uid
 
     async def embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32] | None:
-        """(m, d) the embeddings of texts; 0 for a text that has none. None if the run's model cannot embed texts."""
-        parts: list[NDArray[np.float32]] = []
+        """As `embed_texts`; None if the run's model cannot embed texts."""
         try:
-            for start in range(0, len(texts), _TEXTS):
-                parts.append(await self._embed(run, texts[start : start + _TEXTS]))
+            return await self.embed_texts(run, texts)
         except PrismaError as error:
             if error.reason in _CANNOT_EMBED:
                 return None
             raise
+
+    async def embed_texts(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(m, d) the embeddings of texts; 0 for a text that has none."""
+        parts = [await self._embed(run, texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS)]
         dimension = max((part.shape[1] for part in parts), default=1)
         whole = [part if part.shape[1] else np.zeros((len(part), dimension), np.float32) for part in parts]
         return np.concatenate([np.empty((0, dimension), np.float32), *whole])
+
+    async def codes_of_texts(self, run: Run, texts: Sequence[str]) -> wire.Codes:
+        """The codes of texts, under row numbers from 0; without activations for a text that has no embedding."""
+        vectors = await self.embed_texts(run, texts)
+        present = np.flatnonzero(vectors.any(axis=1))
+        codes = await self.codes_of(run, vectors[present])
+        counts = np.zeros(len(texts) + 1, np.uint32)
+        counts[present + 1] = np.diff(codes.indptr)
+        return replace(codes, rows=np.arange(len(texts), dtype=np.uint64), indptr=np.cumsum(counts, dtype=np.uint32))
 
     async def _embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32]:
         """(m, d) embeddings; of a text that has none 0, without columns where none of them has one."""

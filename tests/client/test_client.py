@@ -124,6 +124,17 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         assert prisma.status()["health"] == "HEALTH_DEGRADED"  # no Ollama here
 
 
+def test_analyses_are_methods_of_a_run(stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        run = prisma.runs.get(RUN)
+        text = "Return a list of the open files. Raise an error if the socket is closed."
+        attribution = run.analyses.attribute_sentences(text, features="dead = false", limit=3)
+        assert len(attribution.sentences) == 2
+        assert len(attribution.attributions) == 3
+        with pytest.raises(InvalidArgument):
+            run.analyses.attribute_sentences(text, features="no filter")
+
+
 async def test_the_asynchronous_client(stack: Stack) -> None:
     async with AsyncPrisma(stack.url) as prisma:
         run = await prisma.runs.get(RUN)

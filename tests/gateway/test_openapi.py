@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from gateway import constraints, openapi
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.embedder.v1 import resources_pb2 as embedder_resources
+from prisma.interpreter.v1 import analyses_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
 from prisma.search.v1 import search_service_pb2 as search_pb2
@@ -20,6 +21,7 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.embedder import requests as embedder
+from services.interpreter import analysis_requests
 from services.interpreter import requests as interpreter
 from services.search import requests as search
 from services.trainer import requests as trainer
@@ -61,6 +63,7 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
         (interpreter_pb2.BuildFamiliesRequest(run="runs/r"), interpreter.family_job),
         (interpreter_pb2.SampleActivationsRequest(run="runs/r"), interpreter.sample),
         (interpreter_pb2.GetFeatureMatrixRequest(run="runs/r"), interpreter.matrix),
+        (analyses_pb2.AttributeSentencesRequest(run="runs/r", text="a"), analysis_requests.attribution),
         (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
     )
 }

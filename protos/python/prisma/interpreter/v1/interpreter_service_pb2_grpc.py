@@ -5,6 +5,7 @@ import warnings
 
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
+from prisma.interpreter.v1 import analyses_pb2 as prisma_dot_interpreter_dot_v1_dot_analyses__pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2
 from prisma.interpreter.v1 import resources_pb2 as prisma_dot_interpreter_dot_v1_dot_resources__pb2
 
@@ -149,6 +150,11 @@ class InterpreterServiceStub:
                 '/prisma.interpreter.v1.InterpreterService/AnalyzeDocument',
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.AnalyzeDocumentRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.Analysis.FromString,
+                _registered_method=True)
+        self.AttributeSentences = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/AttributeSentences',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AttributeSentencesRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SentenceAttribution.FromString,
                 _registered_method=True)
 
 
@@ -347,6 +353,16 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AttributeSentences(self, request, context):
+        """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
+        activate alone. Contributions and remainder add up to the activation.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
+        INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpreterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -459,6 +475,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.AnalyzeDocument,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.AnalyzeDocumentRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_resources__pb2.Analysis.SerializeToString,
+            ),
+            'AttributeSentences': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttributeSentences,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AttributeSentencesRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SentenceAttribution.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1058,6 +1079,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/AnalyzeDocument',
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.AnalyzeDocumentRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_resources__pb2.Analysis.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttributeSentences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/AttributeSentences',
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AttributeSentencesRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SentenceAttribution.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 from prisma.common.v1 import job_pb2 as _job_pb2
+from prisma.interpreter.v1 import analyses_pb2 as _analyses_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as _interpreter_service_pb2
 from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
 import abc as _abc_1
@@ -139,6 +140,12 @@ class InterpreterServiceStub:
     """Returns the features that are active in a document. For rows of the run these are the bits of ReadCodes.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, SERVICE_UNAVAILABLE.
     """
+    AttributeSentences: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.AttributeSentencesRequest, _analyses_pb2.SentenceAttribution]
+    """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
+    activate alone. Contributions and remainder add up to the activation.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
+    INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class InterpreterServiceAsyncStub(InterpreterServiceStub):
@@ -247,6 +254,12 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     AnalyzeDocument: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.AnalyzeDocumentRequest, _resources_pb2.Analysis]  # type: ignore[assignment]
     """Returns the features that are active in a document. For rows of the run these are the bits of ReadCodes.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, SERVICE_UNAVAILABLE.
+    """
+    AttributeSentences: _aio.UnaryUnaryMultiCallable[_analyses_pb2.AttributeSentencesRequest, _analyses_pb2.SentenceAttribution]  # type: ignore[assignment]
+    """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
+    activate alone. Contributions and remainder add up to the activation.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
+    INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
 
 class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -485,6 +498,18 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_resources_pb2.Analysis, _abc.Awaitable[_resources_pb2.Analysis]]:
         """Returns the features that are active in a document. For rows of the run these are the bits of ReadCodes.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, SERVICE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def AttributeSentences(
+        self,
+        request: _analyses_pb2.AttributeSentencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyses_pb2.SentenceAttribution, _abc.Awaitable[_analyses_pb2.SentenceAttribution]]:
+        """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
+        activate alone. Contributions and remainder add up to the activation.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
+        INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
         """
 
 def add_InterpreterServiceServicer_to_server(servicer: InterpreterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,62 @@
+"""Which features analyses count, and from which activation on they count as active."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.chassis.filters import Term
+from services.interpreter.features import Features
+from services.interpreter.naming import DENSE
+
+TRUSTED_ONLY = "trust = TRUSTED"
+"""The filter of a selection that names none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a request says of the features that count."""
+
+    terms: Sequence[Term]
+    include_tail: bool = False
+    """Whether activations below a feature's threshold count too."""
+
+
+@dataclass(frozen=True)
+class SelectedFeatures:
+    """m of a run's n features."""
+
+    features: Features
+    indices: NDArray[np.int64]
+    """(m,) rising."""
+    thresholds: NDArray[np.float32]
+    """(m,) the activations from which they count as active; 0 for all."""
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def columns(self) -> NDArray[np.int64]:
+        """(n,) for each of the run's features its place among the selected ones; -1 for the others."""
+        columns = np.full(self.features.count, -1)
+        columns[self.indices] = np.arange(len(self.indices))
+        return columns
+
+
+def select(features: Features, selection: Selection) -> SelectedFeatures:
+    """The features that count: live, not dense, and matching. Raises InvalidFilter, FamilyNotFound."""
+    indices = np.sort(features.select(selection.terms))
+    density = features.statistics.density[indices]
+    return of_indices(features, indices[(density > 0) & (density <= DENSE)], include_tail=selection.include_tail)
+
+
+def of_indices(features: Features, indices: NDArray[np.int64], *, include_tail: bool) -> SelectedFeatures:
+    """Some features, whatever they are. indices: rising. Raises FeatureNotFound."""
+    thresholds = [
+        0.0 if include_tail else features.threshold(features.check(index)) or 0.0 for index in indices.tolist()
+    ]
+    return SelectedFeatures(features, indices, np.array(thresholds, np.float32))

@@ -1,0 +1,55 @@
+"""The sentences of a text, found by punctuation in any script, as parts that cover the text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+_CLOSING = "\"'”’»)\\]」』）"
+_ENDS = re.compile(
+    rf"""[.!?…]+[{_CLOSING}]*(?=\s)   # with a blank behind it: `3.14` and `a.b` are no ends
+        | [。！？｡।॥؟۔]+[{_CLOSING}]*   # scripts that put no blank behind it, or use it for nothing else
+        | \n[ \t]*\n                  # a paragraph
+    """,
+    re.VERBOSE,
+)
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|al|fig|no|st|dr|mr|mrs|ms|prof|approx)|\b[^\W\d_])\.$", re.I)
+_MAX_LOOKED_AT = 12
+"""Characters in front of a full stop that can be an abbreviation."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A part of a text; positions are in code points."""
+
+    start: int
+    """Of its first character that is not blank."""
+    end: int
+    """One past its last character that is not blank."""
+    next_start: int
+    """Where the part behind it starts: parts from 0 on cover the text."""
+
+
+def split(text: str, limit: int) -> list[Sentence]:
+    """The sentences of a text, at least one unless it is blank. Above `limit`, neighbouring ones are taken together."""
+    bounds = [0]
+    for match in _ENDS.finditer(text):
+        end = match.end()
+        rest = text[end : end + 200].lstrip()
+        lowercase = match[0].startswith((".", "…")) and rest[:1].islower()
+        if lowercase or _ABBREVIATION.search(text, max(0, end - _MAX_LOOKED_AT), end):
+            continue
+        if text[bounds[-1] : end].strip() and text[end:].strip():
+            bounds.append(end)
+    bounds.append(len(text))
+    count = len(bounds) - 1
+    if count > limit:
+        bounds = [bounds[place * count // limit] for place in range(limit)] + [len(text)]
+    return [_sentence(text, start, end) for start, end in pairwise(bounds) if text[start:end].strip()]
+
+
+def _sentence(text: str, start: int, end: int) -> Sentence:
+    part = text[start:end]
+    first = start + len(part) - len(part.lstrip())
+    return Sentence(first, first + len(part.strip()), end)

@@ -1,0 +1,100 @@
+"""Analyses over gRPC, with a real embedder and trainer, on documents whose topics are planted."""
+
+from __future__ import annotations
+
+import grpc.aio
+import numpy as np
+import pytest
+
+from prisma.common.v1.job_pb2 import Job
+from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
+from prisma.interpreter.v1 import analyses_pb2 as pb2
+from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
+from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma.trainer.v1.resources_pb2 import Config, Run
+from tests import calls
+from tests.calls import reason
+from tests.interpreter.conftest import DATASET, RUN, Suite
+
+TOPICS = {
+    "sea": "harbour ferry sailor anchor wave tide ship captain island fishing net coast",
+    "law": "court judge verdict lawyer statute appeal trial jury contract clause plaintiff evidence",
+    "music": "violin concert melody orchestra rhythm chord singer opera piano tempo choir drum",
+    "garden": "rose soil seed shovel bloom hedge lawn compost tulip pruning root orchard",
+}
+ALL_FEATURES = pb2.FeatureSelection(filter="dead = false", include_tail=True)
+COUNT = 480
+
+
+def documents() -> list[dict[str, object]]:
+    """Texts of ten words of one topic, with the topic and a year that rises from topic to topic."""
+    random = np.random.default_rng(0)
+    topics = list(TOPICS)
+    rows: list[dict[str, object]] = []
+    for number in range(COUNT):
+        place = int(random.integers(len(topics)))
+        words = random.choice(TOPICS[topics[place]].split(), 10).tolist()
+        text = f"{' '.join(words[:5])}. {' '.join(words[5:])}.".capitalize()
+        year = 2000 + 3 * place + int(random.integers(3))
+        rows.append({"id": str(number), "text": text, "topic": topics[place], "year": year, "date": f"{year}-06-01"})
+    return rows
+
+
+@pytest.fixture
+async def planted(suite: Suite) -> Suite:
+    """A run on planted topics, with statistics and labels."""
+    await suite.embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="d"))
+    await calls.add(suite.embedder, documents())
+    await suite.ended(await suite.embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name=DATASET)))
+    run = Run(dataset=DATASET, config=Config(latent_count=64, k=4, epochs=20))
+    await suite.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id="r", run=run))
+    job = await suite.ended(await suite.trainer.TrainRun(trainer_pb2.TrainRunRequest(name=RUN)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    job = await suite.ended(await suite.interpreter.LabelFeatures(interpreter_pb2.LabelFeaturesRequest(run=RUN)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    return suite
+
+
+async def assert_sentences_are_attributed(suite: Suite) -> None:
+    """Each number is that of the analyzer for the same text."""
+    first, second = "The harbour has a ferry and a sailor.", "The judge read the verdict in court."
+    request = pb2.AttributeSentencesRequest(run=RUN, text=f"{first} {second}", features=ALL_FEATURES)
+    answer = await suite.interpreter.AttributeSentences(request)
+    assert [sentence.text for sentence in answer.sentences] == [first, second]
+    whole, alone = [
+        {
+            entry.index: entry.activation
+            for entry in (
+                await suite.interpreter.AnalyzeText(interpreter_pb2.AnalyzeTextRequest(run=RUN, text=text))
+            ).features
+        }
+        for text in (request.text, first)
+    ]
+    assert answer.attributions
+    for entry in answer.attributions:
+        assert entry.activation == whole[entry.feature.index]
+        assert entry.alone[0] == alone.get(entry.feature.index, 0)
+        assert sum(entry.contributions) + entry.remainder == pytest.approx(entry.activation, abs=1e-6)
+        assert entry.contributions[1] == pytest.approx(entry.activation - alone.get(entry.feature.index, 0), abs=1e-6)
+
+
+async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
+    await assert_sentences_are_attributed(planted)
+    for method, request, expected in BAD:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await getattr(planted.interpreter, method)(request)
+        assert reason(caught.value) == expected, (method, request, caught.value.details())
+
+
+BAD = [
+    ("AttributeSentences", pb2.AttributeSentencesRequest(run=RUN, text=" "), "INVALID_ARGUMENT"),
+    ("AttributeSentences", pb2.AttributeSentencesRequest(run=RUN, text="a", limit=51), "INVALID_ARGUMENT"),
+    ("AttributeSentences", pb2.AttributeSentencesRequest(run=RUN, text="a", indices=[64]), "FEATURE_NOT_FOUND"),
+    (
+        "AttributeSentences",
+        pb2.AttributeSentencesRequest(run=RUN, text="a", features={"filter": "a"}),
+        "INVALID_FILTER",
+    ),
+    ("AttributeSentences", pb2.AttributeSentencesRequest(run="runs/none", text="a"), "RUN_NOT_FOUND"),
+]
+"""Calls that are refused, and why."""
