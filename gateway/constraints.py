@@ -77,6 +77,7 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
     },
     "prisma.interpreter.v1.GetFeatureMatrixRequest": {"feature_count": {"maximum": 300}},
     "prisma.interpreter.v1.AttributeSentencesRequest": {"indices": {"maxItems": 50}, "limit": {"maximum": 50}},
+    "prisma.interpreter.v1.ExplainSimilarityRequest": {"limit": {"maximum": 100}},
     "prisma.search.v1.SearchDocumentsRequest": {
         "query": {"maxLength": 100_000},
         "text_weight": _SHARE,

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from prisma.interpreter.v1 import analyses_pb2 as pb2
 from prisma_client.sync.transport import Transport
+
+_DOCUMENT = re.compile(r"datasets/[^/\s]+/documents/[^/\s]+")
 
 
 class Analyses:
@@ -39,6 +42,33 @@ class Analyses:
             run=self._run, text=text, features=_selection(features, include_tail), indices=indices, limit=limit
         )
         return self._transport.call("InterpreterService/AttributeSentences", request, pb2.SentenceAttribution)
+
+    def explain_similarity(
+        self,
+        first: str,
+        second: str,
+        *,
+        limit: int | None = None,
+        features: str | None = None,
+        include_tail: bool = False,
+    ) -> pb2.SimilarityExplanation:
+        """Returns why two texts or documents are similar.
+
+        The cosine of their embeddings is the sum of the contributions, other_features, baseline and unexplained.
+        first, second: texts, or names of documents (`datasets/{dataset}/documents/{document}`).
+        """
+        request = pb2.ExplainSimilarityRequest(
+            run=self._run,
+            first=_text_source(first),
+            second=_text_source(second),
+            features=_selection(features, include_tail),
+            limit=limit,
+        )
+        return self._transport.call("InterpreterService/ExplainSimilarity", request, pb2.SimilarityExplanation)
+
+
+def _text_source(text: str) -> pb2.TextSource:
+    return pb2.TextSource(document=text) if _DOCUMENT.fullmatch(text) else pb2.TextSource(text=text)
 
 
 def _selection(filter: str | None, include_tail: bool) -> pb2.FeatureSelection:

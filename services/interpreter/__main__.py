@@ -69,12 +69,13 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
     )
+    analyzer = Analyzer(cache=cache, upstream=upstream)
     servicer = InterpreterServicer(
         explorer=Explorer(cache=cache, upstream=upstream),
         editor=LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events),
         labellers=labellers,
-        analyzer=Analyzer(cache=cache, upstream=upstream),
-        analyses=Analyses(cache=cache, upstream=upstream),
+        analyzer=analyzer,
+        analyses=Analyses(cache=cache, upstream=upstream, analyzer=analyzer),
         jobs=RequestedJobs(starter=starter, cache=cache, labellers=labellers),
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.interpreter import attribution
-from services.interpreter.analysis_requests import AttributionRequest
+from services.interpreter import attribution, similarity
+from services.interpreter.analysis_requests import AttributionRequest, SimilarityRequest, TextSource
+from services.interpreter.analyzer import Analyzer
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.selection import of_indices, select
-from services.interpreter.upstream import Upstream
+from services.interpreter.similarity import SimilarityExplanation
+from services.interpreter.upstream import Encoded, Upstream
 
 
 class Analyses:
@@ -19,9 +21,10 @@ class Analyses:
     FamilyNotFound and SERVICE_UNAVAILABLE.
     """
 
-    def __init__(self, *, cache: FeatureCache, upstream: Upstream) -> None:
+    def __init__(self, *, cache: FeatureCache, upstream: Upstream, analyzer: Analyzer) -> None:
         self._cache = cache
         self._upstream = upstream
+        self._analyzer = analyzer
 
     async def attribute(self, request: AttributionRequest) -> SentenceAttribution:
         """Which sentences of a text carry its features. Raises FeatureNotFound, PROVIDER_UNAVAILABLE."""
@@ -32,3 +35,14 @@ class Analyses:
         else:
             selected = select(features, request.selection)
         return await attribution.attribute(selected, self._upstream, request.text, indices=indices, limit=request.limit)
+
+    async def explain_similarity(self, request: SimilarityRequest) -> SimilarityExplanation:
+        """Why two texts are similar. Raises DOCUMENT_NOT_FOUND, DocumentNotEmbedded, PROVIDER_UNAVAILABLE."""
+        selected = select(await self._cache.features(request.run), request.selection)
+        first, second = [await self._encoded(request.run, source) for source in (request.first, request.second)]
+        return await similarity.explain(selected, self._upstream, first, second, limit=request.limit)
+
+    async def _encoded(self, run: str, source: TextSource) -> Encoded:
+        if source.document is not None:
+            return (await self._analyzer.document(run, source.document)).encoded
+        return (await self._analyzer.text(run, source.text)).encoded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prisma.interpreter.v1 import analyses_pb2 as pb2
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.features import Features
+from services.interpreter.similarity import SimilarityExplanation
 
 
 def sentence_attribution(value: SentenceAttribution) -> pb2.SentenceAttribution:
@@ -26,6 +27,25 @@ def sentence_attribution(value: SentenceAttribution) -> pb2.SentenceAttribution:
             for entry in value.attributions
         ],
         embedding_truncated=value.truncated,
+    )
+
+
+def similarity_explanation(value: SimilarityExplanation) -> pb2.SimilarityExplanation:
+    """A cosine and its parts."""
+    return pb2.SimilarityExplanation(
+        similarity=value.similarity,
+        contributions=[
+            pb2.SimilarityExplanation.Contribution(
+                feature=analyzed_feature(value.selected.features, entry.index),
+                first_activation=entry.first_activation,
+                second_activation=entry.second_activation,
+                contribution=entry.share,
+            )
+            for entry in value.contributions
+        ],
+        other_features=value.other_features,
+        baseline=value.baseline,
+        unexplained=value.unexplained,
     )
 
 

@@ -9,11 +9,13 @@ from prisma.interpreter.v1 import analyses_pb2 as pb2
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import parse_filter
 from services.interpreter.features import FILTERS
-from services.interpreter.requests import analyzed_text, run_name
+from services.interpreter.requests import analyzed_text, document_name, run_name
 from services.interpreter.selection import TRUSTED_ONLY, Selection
 
 MAX_ATTRIBUTED = 50
 """Features that the sentences of a text are compared by."""
+MAX_CONTRIBUTIONS = 100
+"""Features that contribute to a similarity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,25 @@ class AttributionRequest:
     limit: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class TextSource:
+    """A text, or a document by its name."""
+
+    text: str = ""
+    document: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityRequest:
+    """Which two texts are compared, and by which features."""
+
+    run: str
+    first: TextSource
+    second: TextSource
+    selection: Selection
+    limit: int
+
+
 def attribution(request: pb2.AttributeSentencesRequest) -> AttributionRequest:
     """Which features of which text are attributed to sentences. Raises InvalidFilter."""
     if len(request.indices) > MAX_ATTRIBUTED:
@@ -39,6 +60,24 @@ def attribution(request: pb2.AttributeSentencesRequest) -> AttributionRequest:
         indices=list(dict.fromkeys(request.indices)),
         limit=count_of(request.limit, "limit", default=10, maximum=MAX_ATTRIBUTED),
     )
+
+
+def similarity(request: pb2.ExplainSimilarityRequest) -> SimilarityRequest:
+    """Which two texts are compared. Raises InvalidFilter."""
+    return SimilarityRequest(
+        run=run_name(request.run),
+        first=text_source(request.first, "first"),
+        second=text_source(request.second, "second"),
+        selection=selection(request.features),
+        limit=count_of(request.limit, "limit", default=20, maximum=MAX_CONTRIBUTIONS),
+    )
+
+
+def text_source(message: pb2.TextSource, field: str) -> TextSource:
+    """A text or a document."""
+    if message.WhichOneof("source") == "document":
+        return TextSource(document=document_name(message.document, f"{field}.document"))
+    return TextSource(text=analyzed_text(message.text, f"{field}.text"))
 
 
 def selection(message: pb2.FeatureSelection) -> Selection:

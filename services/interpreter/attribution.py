@@ -109,7 +109,8 @@ async def attribute(
 def _strongest(selected: SelectedFeatures, encoded: Encoded, limit: int) -> list[int]:
     """Indices of the selected features that are active, the strongest first, ties by index."""
     columns = selected.columns[encoded.indices.astype(np.intp)]
-    counts = (columns >= 0) & (encoded.values >= selected.thresholds[columns] if len(selected) else False)
+    counts = columns >= 0
+    counts[counts] = encoded.values[counts] >= selected.thresholds[columns[counts]]
     indices, values = encoded.indices[counts], encoded.values[counts]
     return indices[np.lexsort((indices, -values))][:limit].tolist()
 

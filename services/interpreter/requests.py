@@ -273,10 +273,10 @@ def analyzed_text(text: str, field: str = "text") -> str:
     return text
 
 
-def document_name(request: pb2.AnalyzeDocumentRequest) -> str:
-    """The name of the document to analyse."""
-    names.parse("datasets/{dataset}/documents/{document}", request.document, "document")
-    return request.document
+def document_name(name: str, field: str = "document") -> str:
+    """`name` if it is that of a document."""
+    names.parse("datasets/{dataset}/documents/{document}", name, field)
+    return name
 
 
 def call_of(request: pb2.CreateLabelRequest | pb2.LabelFeatureRequest | pb2.CarryLabelsRequest) -> Call | None:

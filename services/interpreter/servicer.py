@@ -147,7 +147,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         return messages.analysis(await self._analyzer.text(run, text))
 
     async def AnalyzeDocument(self, request: pb2.AnalyzeDocumentRequest, context: Context) -> resources_pb2.Analysis:
-        run, document = requests.run_name(request.run), requests.document_name(request)
+        run, document = requests.run_name(request.run), requests.document_name(request.document)
         return messages.analysis(await self._analyzer.document(run, document))
 
     async def AttributeSentences(
@@ -155,3 +155,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     ) -> analyses_pb2.SentenceAttribution:
         attribution = await self._analyses.attribute(analysis_requests.attribution(request))
         return analysis_messages.sentence_attribution(attribution)
+
+    async def ExplainSimilarity(
+        self, request: analyses_pb2.ExplainSimilarityRequest, context: Context
+    ) -> analyses_pb2.SimilarityExplanation:
+        explanation = await self._analyses.explain_similarity(analysis_requests.similarity(request))
+        return analysis_messages.similarity_explanation(explanation)

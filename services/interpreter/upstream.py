@@ -57,6 +57,16 @@ class Encoded:
     """Whether the embedding model read only the start of the text."""
 
 
+@dataclass(frozen=True)
+class Reconstruction:
+    """How a run reconstructs vectors: baseline + Σ activation · direction."""
+
+    baseline: NDArray[np.float64]
+    """(d,) of a code without activations."""
+    directions: NDArray[np.float64]
+    """(m, d) what an activation of 1 adds."""
+
+
 class Upstream:
     """The embedder and the trainer. All methods raise PrismaError; Unavailable where one of them is down."""
 
@@ -225,6 +235,23 @@ class Upstream:
             answer = await ask("trainer", self._trainer.Encode(request, timeout=_WORK_SECONDS))
             parts.append(wire.unpack_codes(answer.codes))
         return wire.concatenate(parts, run.latent_count)
+
+    async def reconstruction(self, run: Run, indices: NDArray[np.int64]) -> Reconstruction:
+        """What latents add to the vectors that the run reconstructs."""
+        parts: list[NDArray[np.float32]] = []
+        for block in np.array_split(indices, max(1, -(-len(indices) // _CODES))):
+            codes = wire.Codes(
+                rows=np.arange(len(block) + 1, dtype=np.uint64),
+                indptr=np.concatenate([[0], np.arange(len(block) + 1)]).astype(np.uint32),
+                indices=block.astype(np.uint32),
+                values=np.ones(len(block), np.float32),
+                latent_count=run.latent_count,
+            )
+            request = trainer_pb2.DecodeRequest(run=run.name, codes=wire.pack_codes(codes))
+            answer = await ask("trainer", self._trainer.Decode(request, timeout=_WORK_SECONDS))
+            parts.append(wire.unpack_vectors(answer.vectors)[1])
+        baseline = parts[0][0].astype(np.float64)
+        return Reconstruction(baseline, np.concatenate([part[1:] for part in parts]) - baseline)
 
     async def encode_text(self, run: Run, text: str) -> Encoded:
         """A text as the run sees it."""

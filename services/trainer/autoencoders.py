@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from prisma_common import wire
 from prisma_common.wire import Codes
@@ -86,6 +87,19 @@ class Autoencoders:
             raise InvalidVector(f"vectors: {error}", metadata={"row": str(error.row)}) from error
         unexplained = weights.unexplained(vectors, indices, values)
         return Encoding(codes=weights.sparse(indices, values, rows), unexplained_fractions=unexplained)
+
+    def decode(self, run: Run, codes: Codes) -> wire.Vectors:
+        """(B, d) vectors of codes, in the vectors' own space.
+
+        Raises InvalidArgument for codes of other latents, BlobDamaged.
+        """
+        weights = self.weights(run)
+        if codes.latent_count != weights.latent_count:
+            message = f"expected codes of {weights.latent_count} latents, got {codes.latent_count}"
+            raise InvalidArgument.field("codes", message)
+        parts = (codes.values, codes.indices.astype(np.int64), codes.indptr.astype(np.int64))
+        activations = sparse.csr_array(parts, shape=(len(codes), weights.latent_count))
+        return (activations @ weights.W_dec + weights.b_dec) * weights.scale + weights.mean
 
     def compare(self, first: Run, second: Run, *, min_cosine: float) -> comparing.Matching:
         """Matches the latents of two runs. Raises InvalidArgument for different dimensions, BlobDamaged."""

@@ -131,6 +131,11 @@ def encoding(value: Encoding) -> pb2.EncodeResponse:
     )
 
 
+def reconstruction(vectors: wire.Vectors, rows: wire.Rows) -> pb2.DecodeResponse:
+    """Vectors of codes."""
+    return pb2.DecodeResponse(vectors=wire.pack_vectors(vectors, rows))
+
+
 def decoder(part: DecoderPart, run_uid: str) -> pb2.ReadDecoderResponse:
     """A block of a run's decoder."""
     return pb2.ReadDecoderResponse(

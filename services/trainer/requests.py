@@ -6,6 +6,8 @@ import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from prisma.trainer.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma_common import wire
@@ -224,6 +226,19 @@ def vectors(request: pb2.EncodeRequest) -> tuple[wire.Rows, wire.Vectors]:
     if len(rows) > MAX_VECTORS:
         raise InvalidArgument.field("vectors", f"expected at most {MAX_VECTORS} vectors, got {len(rows)}")
     return rows, unpacked
+
+
+def codes(request: pb2.DecodeRequest) -> wire.Codes:
+    """Codes to decode. Raises InvalidArgument."""
+    try:
+        unpacked = wire.unpack_codes(request.codes)
+    except wire.WireError as error:
+        raise InvalidArgument.field("codes", str(error)) from error
+    if len(unpacked) > MAX_VECTORS:
+        raise InvalidArgument.field("codes", f"expected at most {MAX_VECTORS} codes, got {len(unpacked)}")
+    if not np.isfinite(unpacked.values).all():
+        raise InvalidArgument.field("codes", "expected finite activations")
+    return unpacked
 
 
 def min_cosine(request: pb2.CompareRunsRequest) -> float:

@@ -104,6 +104,10 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         )  # in one step: for one vector, the way to a thread and back costs as much as the work there
         return messages.encoding(encoding)
 
+    async def Decode(self, request: pb2.DecodeRequest, context: Context) -> pb2.DecodeResponse:
+        codes, run = requests.codes(request), await self._runs.trained(requests.run_id(request.run, "run"))
+        return messages.reconstruction(await asyncio.to_thread(self._autoencoders.decode, run, codes), codes.rows)
+
     async def ReadCodes(self, request: pb2.ReadCodesRequest, context: Context) -> AsyncIterator[pb2.ReadCodesResponse]:
         run = await self._runs.trained(requests.run_id(request.run, "run"))
         selection = requests.code_selection(request)

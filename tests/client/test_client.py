@@ -133,6 +133,10 @@ def test_analyses_are_methods_of_a_run(stack: Stack) -> None:
         assert len(attribution.attributions) == 3
         with pytest.raises(InvalidArgument):
             run.analyses.attribute_sentences(text, features="no filter")
+        document = next(iter(prisma.datasets.get(DATASET).documents())).name
+        explanation = run.analyses.explain_similarity(document, text, features="dead = false", limit=4)
+        assert len(explanation.contributions) == 4
+        assert -1 <= explanation.similarity < 1
 
 
 async def test_the_asynchronous_client(stack: Stack) -> None:

@@ -64,6 +64,10 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
         (interpreter_pb2.SampleActivationsRequest(run="runs/r"), interpreter.sample),
         (interpreter_pb2.GetFeatureMatrixRequest(run="runs/r"), interpreter.matrix),
         (analyses_pb2.AttributeSentencesRequest(run="runs/r", text="a"), analysis_requests.attribution),
+        (
+            analyses_pb2.ExplainSimilarityRequest(run="runs/r", first={"text": "a"}, second={"text": "a"}),
+            analysis_requests.similarity,
+        ),
         (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
     )
 }

@@ -14,7 +14,7 @@ from services.interpreter.labels import Draft, Label, Source
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.scoring import Method, Score, Scores
 from services.interpreter.statistics import Accumulator
-from services.interpreter.upstream import Encoded
+from services.interpreter.upstream import Encoded, Reconstruction
 from tests.interpreter.owners import codes_of
 
 TEST_PASSED = Score(auc=0.95, low=0.9, high=0.99, active_count=30, silent_count=60)
@@ -40,6 +40,8 @@ class PlantedRun:
         """groups: for each latent its words, also its label. doubtful: latents whose label failed its test."""
         self.words = sorted({word for group in groups for word in group.split()})
         self.texts = list(texts)
+        self.baseline = 0.0
+        """What reconstructions have of each word without any activation."""
         self.metadata = list(metadata)
         self._groups = np.array([[word in group.split() for word in self.words] for group in groups], np.float32)
         self.run = Run(
@@ -76,6 +78,11 @@ class PlantedRun:
         vector = self.embed([text])
         indices, values = self.encode(vector).row(0)
         return Encoded(indices=indices, values=values, vector=vector[0], unexplained=0.0, truncated=False)
+
+    async def reconstruction(self, run: Run, indices: NDArray[np.int64]) -> Reconstruction:
+        """Latents of one word add that word; those of several, a part of each."""
+        directions = self._groups[indices].astype(np.float64)
+        return Reconstruction(np.full(len(self.words), self.baseline), directions)
 
     async def codes_of_texts(self, run: Run, texts: Sequence[str]) -> wire.Codes:
         return self.encode(self.embed(texts))

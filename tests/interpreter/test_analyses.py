@@ -12,6 +12,7 @@ from prisma.interpreter.v1 import analyses_pb2 as pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
+from prisma_common import wire
 from tests import calls
 from tests.calls import reason
 from tests.interpreter.conftest import DATASET, RUN, Suite
@@ -78,8 +79,42 @@ async def assert_sentences_are_attributed(suite: Suite) -> None:
         assert entry.contributions[1] == pytest.approx(entry.activation - alone.get(entry.feature.index, 0), abs=1e-6)
 
 
+async def assert_similarity_is_explained(suite: Suite) -> None:
+    """The parts add up to the cosine of the stored vectors; texts of one topic are similar by features, and of two are
+    not."""
+    rows = documents()
+    listed = (
+        await suite.embedder.ListDocuments(embedder_pb2.ListDocumentsRequest(parent=DATASET, page_size=480))
+    ).documents
+    names = {document.key: document.name for document in listed}
+    law = [names[str(row["id"])] for row in rows if row["topic"] == "law"][:2]
+    vectors = [
+        wire.unpack_vectors(
+            (
+                await suite.embedder.GetDocument(embedder_pb2.GetDocumentRequest(name=name, view="DOCUMENT_VIEW_FULL"))
+            ).vector
+        )[1][0].astype(float)
+        for name in law
+    ]
+    cosine = vectors[0] @ vectors[1] / np.linalg.norm(vectors[0]) / np.linalg.norm(vectors[1])
+    for second in ({"document": law[1]}, {"text": next(str(row["text"]) for row in rows if row["topic"] == "sea")}):
+        request = pb2.ExplainSimilarityRequest(
+            run=RUN, first={"document": law[0]}, second=second, features=ALL_FEATURES
+        )
+        answer = await suite.interpreter.ExplainSimilarity(request)
+        named = sum(entry.contribution for entry in answer.contributions)
+        parts = named + answer.other_features + answer.baseline + answer.unexplained
+        assert parts == pytest.approx(answer.similarity, abs=1e-9)
+        if "document" in second:
+            assert answer.similarity == pytest.approx(cosine, abs=1e-6)
+            assert named > 0.1
+        else:
+            assert named < 0.1
+
+
 async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
     await assert_sentences_are_attributed(planted)
+    await assert_similarity_is_explained(planted)
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(planted.interpreter, method)(request)
@@ -96,5 +131,11 @@ BAD = [
         "INVALID_FILTER",
     ),
     ("AttributeSentences", pb2.AttributeSentencesRequest(run="runs/none", text="a"), "RUN_NOT_FOUND"),
+    ("ExplainSimilarity", pb2.ExplainSimilarityRequest(run=RUN, first={"text": "a"}), "INVALID_ARGUMENT"),
+    (
+        "ExplainSimilarity",
+        pb2.ExplainSimilarityRequest(run=RUN, first={"text": "a"}, second={"document": f"{DATASET}/documents/none"}),
+        "DOCUMENT_NOT_FOUND",
+    ),
 ]
 """Calls that are refused, and why."""

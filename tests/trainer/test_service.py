@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from safetensors.numpy import save
 
-from prisma.common.v1.block_pb2 import RowRange, VectorBlock
+from prisma.common.v1.block_pb2 import CodeBlock, RowRange, VectorBlock
 from prisma.common.v1.job_pb2 import CancelJobRequest, Job, RetryJobRequest
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.trainer.v1 import resources_pb2
@@ -91,6 +92,27 @@ def children(folder: Path) -> str:
     ).stdout
 
 
+async def assert_decoding_undoes_encoding(suite: Suite, vectors: np.ndarray) -> None:
+    """What a code leaves unexplained is the distance to its reconstruction, which is linear in the activations."""
+    encoded = await suite.trainer.Encode(pb2.EncodeRequest(run=RUN, vectors=wire.pack_vectors(vectors)))
+    codes = wire.unpack_codes(encoded.codes)
+    empty = replace(codes, indptr=np.zeros_like(codes.indptr), indices=codes.indices[:0], values=codes.values[:0])
+    whole, half, nothing = [
+        wire.unpack_vectors(
+            (await suite.trainer.Decode(pb2.DecodeRequest(run=RUN, codes=wire.pack_codes(some)))).vectors
+        )[1]
+        for some in (codes, replace(codes, values=codes.values / 2), empty)
+    ]
+    np.testing.assert_allclose(half, (whole + nothing) / 2, atol=1e-5)
+    run = await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))
+    call = suite.embedder.ReadVectors(embedder_pb2.ReadVectorsRequest(dataset=run.dataset))
+    training = np.concatenate([wire.unpack_vectors(block.vectors)[1] async for block in call])
+    total = np.square(vectors - training.mean(axis=0)).sum(axis=1)
+    np.testing.assert_allclose(
+        np.square(vectors - whole).sum(axis=1) / total, list(encoded.unexplained_fractions), rtol=0.05
+    )
+
+
 async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suite: Suite) -> None:
     await suite.fill(1000)
     run = await trained(suite, SMALL)
@@ -116,6 +138,7 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
             assert encoded.values.tobytes() == stored.values.tobytes()
             assert encoded.indices.tobytes() == stored.indices.tobytes()
             assert len(answer.unexplained_fractions) == len(encoded)
+    await assert_decoding_undoes_encoding(suite, vectors[:20])
     assert run.dead_count == len(set(range(512)) - set(codes.indices.tolist()))
     some = await codes_of(suite, row_ranges=[RowRange(start=10, end=20)], start_row=15)
     np.testing.assert_array_equal(some.rows, np.arange(15, 20))
@@ -516,6 +539,9 @@ BAD = [
     ("Encode", pb2.EncodeRequest(run=RUN, vectors=vectors(np.full((2, 256), np.nan))), "INVALID_VECTOR"),
     ("Encode", pb2.EncodeRequest(run=RUN), "INVALID_ARGUMENT"),
     ("Encode", pb2.EncodeRequest(run=RUN, vectors=VectorBlock(dimension=256, data=b"123")), "INVALID_ARGUMENT"),
+    ("Decode", pb2.DecodeRequest(run="runs/untrained", codes=CodeBlock(latent_count=512)), "RUN_NOT_TRAINED"),
+    ("Decode", pb2.DecodeRequest(run=RUN, codes=CodeBlock(latent_count=7)), "INVALID_ARGUMENT"),
+    ("Decode", pb2.DecodeRequest(run=RUN, codes=CodeBlock(latent_count=512, values=b"1")), "INVALID_ARGUMENT"),
     ("ReadCodes", pb2.ReadCodesRequest(run=RUN, since_revision=1), "INVALID_ARGUMENT"),
     ("TrainRun", pb2.TrainRunRequest(name=RUN), "RUN_ALREADY_TRAINED"),
     ("DeleteRun", pb2.DeleteRunRequest(name="runs/none"), "RUN_NOT_FOUND"),

@@ -75,3 +75,50 @@ class SentenceAttribution(_message.Message):
     attributions: _containers.RepeatedCompositeFieldContainer[SentenceAttribution.Attribution]
     embedding_truncated: bool
     def __init__(self, sentences: _Optional[_Iterable[_Union[SentenceAttribution.Sentence, _Mapping]]] = ..., attributions: _Optional[_Iterable[_Union[SentenceAttribution.Attribution, _Mapping]]] = ..., embedding_truncated: _Optional[bool] = ...) -> None: ...
+
+class TextSource(_message.Message):
+    __slots__ = ("text", "document")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    document: str
+    def __init__(self, text: _Optional[str] = ..., document: _Optional[str] = ...) -> None: ...
+
+class ExplainSimilarityRequest(_message.Message):
+    __slots__ = ("run", "first", "second", "features", "limit")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    first: TextSource
+    second: TextSource
+    features: FeatureSelection
+    limit: int
+    def __init__(self, run: _Optional[str] = ..., first: _Optional[_Union[TextSource, _Mapping]] = ..., second: _Optional[_Union[TextSource, _Mapping]] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class SimilarityExplanation(_message.Message):
+    __slots__ = ("similarity", "contributions", "other_features", "baseline", "unexplained")
+    class Contribution(_message.Message):
+        __slots__ = ("feature", "first_activation", "second_activation", "contribution")
+        FEATURE_FIELD_NUMBER: _ClassVar[int]
+        FIRST_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+        SECOND_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+        CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+        feature: AnalyzedFeature
+        first_activation: float
+        second_activation: float
+        contribution: float
+        def __init__(self, feature: _Optional[_Union[AnalyzedFeature, _Mapping]] = ..., first_activation: _Optional[float] = ..., second_activation: _Optional[float] = ..., contribution: _Optional[float] = ...) -> None: ...
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    UNEXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    similarity: float
+    contributions: _containers.RepeatedCompositeFieldContainer[SimilarityExplanation.Contribution]
+    other_features: float
+    baseline: float
+    unexplained: float
+    def __init__(self, similarity: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[SimilarityExplanation.Contribution, _Mapping]]] = ..., other_features: _Optional[float] = ..., baseline: _Optional[float] = ..., unexplained: _Optional[float] = ...) -> None: ...

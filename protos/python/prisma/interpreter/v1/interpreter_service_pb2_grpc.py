@@ -156,6 +156,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AttributeSentencesRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SentenceAttribution.FromString,
                 _registered_method=True)
+        self.ExplainSimilarity = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/ExplainSimilarity',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.ExplainSimilarityRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SimilarityExplanation.FromString,
+                _registered_method=True)
 
 
 class InterpreterServiceServicer:
@@ -363,6 +368,15 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainSimilarity(self, request, context):
+        """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+        DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpreterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -480,6 +494,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.AttributeSentences,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AttributeSentencesRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SentenceAttribution.SerializeToString,
+            ),
+            'ExplainSimilarity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainSimilarity,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.ExplainSimilarityRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SimilarityExplanation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1106,6 +1125,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/AttributeSentences',
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AttributeSentencesRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SentenceAttribution.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainSimilarity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/ExplainSimilarity',
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.ExplainSimilarityRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SimilarityExplanation.FromString,
             options,
             channel_credentials,
             insecure,

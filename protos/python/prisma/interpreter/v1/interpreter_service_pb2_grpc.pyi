@@ -146,6 +146,11 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
     INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
+    ExplainSimilarity: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.ExplainSimilarityRequest, _analyses_pb2.SimilarityExplanation]
+    """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+    DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class InterpreterServiceAsyncStub(InterpreterServiceStub):
@@ -260,6 +265,11 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     activate alone. Contributions and remainder add up to the activation.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
     INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
+    ExplainSimilarity: _aio.UnaryUnaryMultiCallable[_analyses_pb2.ExplainSimilarityRequest, _analyses_pb2.SimilarityExplanation]  # type: ignore[assignment]
+    """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+    DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
 
 class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -510,6 +520,17 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         activate alone. Contributions and remainder add up to the activation.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
         INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainSimilarity(
+        self,
+        request: _analyses_pb2.ExplainSimilarityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyses_pb2.SimilarityExplanation, _abc.Awaitable[_analyses_pb2.SimilarityExplanation]]:
+        """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+        DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
         """
 
 def add_InterpreterServiceServicer_to_server(servicer: InterpreterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -224,6 +224,20 @@ class EncodeResponse(_message.Message):
     unexplained_fractions: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, codes: _Optional[_Union[_block_pb2.CodeBlock, _Mapping]] = ..., unexplained_fractions: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class DecodeRequest(_message.Message):
+    __slots__ = ("run", "codes")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    codes: _block_pb2.CodeBlock
+    def __init__(self, run: _Optional[str] = ..., codes: _Optional[_Union[_block_pb2.CodeBlock, _Mapping]] = ...) -> None: ...
+
+class DecodeResponse(_message.Message):
+    __slots__ = ("vectors",)
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    vectors: _block_pb2.VectorBlock
+    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ...) -> None: ...
+
 class ReadCodesRequest(_message.Message):
     __slots__ = ("run", "since_revision", "row_ranges", "start_row", "history")
     RUN_FIELD_NUMBER: _ClassVar[int]

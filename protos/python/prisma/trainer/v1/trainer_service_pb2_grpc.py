@@ -113,6 +113,11 @@ class TrainerServiceStub:
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeRequest.SerializeToString,
                 response_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeResponse.FromString,
                 _registered_method=True)
+        self.Decode = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/Decode',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.DecodeRequest.SerializeToString,
+                response_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.DecodeResponse.FromString,
+                _registered_method=True)
         self.ReadCodes = channel.unary_stream(
                 '/prisma.trainer.v1.TrainerService/ReadCodes',
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.ReadCodesRequest.SerializeToString,
@@ -267,6 +272,15 @@ class TrainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Decode(self, request, context):
+        """Reconstructs vectors from codes: what the activations say of each vector, in the vectors' own space. It is linear in
+        the activations: a code without any gives what all reconstructions have in common. Up to 8,192 codes.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT, BLOB_DAMAGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadCodes(self, request, context):
         """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
         Over HTTP for small ranges.
@@ -371,6 +385,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.Encode,
                     request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeRequest.FromString,
                     response_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeResponse.SerializeToString,
+            ),
+            'Decode': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decode,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.DecodeRequest.FromString,
+                    response_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.DecodeResponse.SerializeToString,
             ),
             'ReadCodes': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadCodes,
@@ -794,6 +813,33 @@ class TrainerService:
             '/prisma.trainer.v1.TrainerService/Encode',
             prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeRequest.SerializeToString,
             prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/Decode',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.DecodeRequest.SerializeToString,
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.DecodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -109,6 +109,11 @@ class TrainerServiceStub:
     Up to 8,192 vectors. The same vector gives the same bits in any batch, and the same as ReadCodes.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_VECTOR.
     """
+    Decode: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.DecodeRequest, _trainer_service_pb2.DecodeResponse]
+    """Reconstructs vectors from codes: what the activations say of each vector, in the vectors' own space. It is linear in
+    the activations: a code without any gives what all reconstructions have in common. Up to 8,192 codes.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT, BLOB_DAMAGED.
+    """
     ReadCodes: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ReadCodesRequest, _trainer_service_pb2.ReadCodesResponse]
     """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
     Over HTTP for small ranges.
@@ -202,6 +207,11 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     """Encodes vectors: the exact Top-K activations, and the share of each vector that they leave unexplained.
     Up to 8,192 vectors. The same vector gives the same bits in any batch, and the same as ReadCodes.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_VECTOR.
+    """
+    Decode: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.DecodeRequest, _trainer_service_pb2.DecodeResponse]  # type: ignore[assignment]
+    """Reconstructs vectors from codes: what the activations say of each vector, in the vectors' own space. It is linear in
+    the activations: a code without any gives what all reconstructions have in common. Up to 8,192 codes.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT, BLOB_DAMAGED.
     """
     ReadCodes: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ReadCodesRequest, _trainer_service_pb2.ReadCodesResponse]  # type: ignore[assignment]
     """Streams codes of the run's rows written since a revision, in blocks of about 1 MiB.
@@ -383,6 +393,17 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Encodes vectors: the exact Top-K activations, and the share of each vector that they leave unexplained.
         Up to 8,192 vectors. The same vector gives the same bits in any batch, and the same as ReadCodes.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_VECTOR.
+        """
+
+    @_abc_1.abstractmethod
+    def Decode(
+        self,
+        request: _trainer_service_pb2.DecodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_trainer_service_pb2.DecodeResponse, _abc.Awaitable[_trainer_service_pb2.DecodeResponse]]:
+        """Reconstructs vectors from codes: what the activations say of each vector, in the vectors' own space. It is linear in
+        the activations: a code without any gives what all reconstructions have in common. Up to 8,192 codes.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, INVALID_ARGUMENT, BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod
