@@ -10,10 +10,11 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import embedding, imports, load, scale, search, trainer, truth
+from benchmarks import embedding, familiarity, imports, load, scale, search, trainer, truth
 
 BENCHMARKS = {
     "embedding": embedding,
+    "familiarity": familiarity,
     "import": imports,
     "load": load,
     "scale": scale,

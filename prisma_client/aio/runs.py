@@ -257,14 +257,20 @@ class Run:
         )
         return await self._transport.call("InterpreterService/GetFeatureMatrix", request, resources_pb2.FeatureMatrix)
 
-    async def explain(self, text: str | None = None, *, document: str | None = None) -> resources_pb2.Analysis:
-        """Returns the features that are active in a text or a document (`datasets/{dataset}/documents/{document}`)."""
+    async def explain(
+        self, text: str | None = None, *, document: str | None = None, name_tail: bool = False
+    ) -> resources_pb2.Analysis:
+        """Returns the features that are active in a text or a document (`datasets/{dataset}/documents/{document}`).
+
+        `familiarity.out_of_distribution` says whether the text is unlike the dataset's documents.
+        name_tail: also names features whose activation is below their threshold.
+        """
         if document:
-            request = pb2.AnalyzeDocumentRequest(run=self.name, document=document)
+            request = pb2.AnalyzeDocumentRequest(run=self.name, document=document, name_tail=name_tail)
             return await self._transport.call("InterpreterService/AnalyzeDocument", request, resources_pb2.Analysis)
         return await self._transport.call(
             "InterpreterService/AnalyzeText",
-            pb2.AnalyzeTextRequest(run=self.name, text=text),
+            pb2.AnalyzeTextRequest(run=self.name, text=text, name_tail=name_tail),
             resources_pb2.Analysis,
         )
 

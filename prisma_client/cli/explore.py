@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prisma.interpreter.v1.resources_pb2 import Feature, Label, Trust
+from prisma.interpreter.v1.resources_pb2 import Analysis, Feature, Label, Trust
 from prisma_client.choices import SearchMode
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
@@ -187,17 +187,38 @@ def explain(
     run: RunId,
     text: Annotated[str | None, typer.Argument(help="Text; - for standard input.")] = None,
     document: Annotated[str | None, typer.Option(help="datasets/<dataset>/documents/<document>.")] = None,
+    name_tail: Annotated[bool, typer.Option("--name-tail", help="Also name features below their threshold.")] = False,
     limit: Limit = 15,
 ) -> None:
-    """Show which features are active in a text or a document."""
+    """Show which features are active in a text or a document, and whether it is unlike the dataset."""
     if bool(text) == bool(document):
         raise typer.BadParameter("expected either a text or --document")
     with connected() as prisma:
-        analysis = prisma.runs.get(run).explain(sys.stdin.read() if text == "-" else text, document=document)
+        content = sys.stdin.read() if text == "-" else text
+        analysis = prisma.runs.get(run).explain(content, document=document, name_tail=name_tail)
         lines = [f"{len(analysis.features)} features explain {1 - analysis.unexplained_fraction:.0%} of the vector"]
+        lines += _familiarity(analysis)
         lines += [
             f"{active.activation:6.2f}  {active.index:>5}  {trust_word(active.trust):8}  {active.label}"
             f"{'  (below its threshold)' if active.tail else ''}"
             for active in analysis.features[:limit]
         ]
         output.show_one(analysis, lines)
+
+
+def _familiarity(analysis: Analysis) -> list[str]:
+    """How familiar a text is to the run, as far as that is known."""
+    if not analysis.HasField("familiarity"):
+        return []
+    place = analysis.familiarity
+    lines = [
+        f"unexplained: more than in {place.unexplained_percentile:.0%} of {place.document_count} documents of "
+        f"{place.min_length} to {place.max_length} characters"
+    ]
+    if place.out_of_distribution:
+        lines.append(
+            f"unlike the dataset: less similar than {1 - place.similarity_percentile:.0%} of them, with "
+            f"{place.unknown_share:.0%} unknown letter sequences (at most {place.false_alarm_rate:.0%} of new "
+            "documents are called so): the features may mean nothing here"
+        )
+    return lines

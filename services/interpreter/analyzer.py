@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from services.chassis.threads import in_thread
+from services.interpreter import familiarity
 from services.interpreter.documents import Document
 from services.interpreter.errors import DocumentNotEmbedded
+from services.interpreter.familiarity import Familiarity
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features
 from services.interpreter.runs import Run
@@ -25,6 +28,8 @@ class Analysis:
     text: str
     document: str | None = None
     """The document's name; None for a text."""
+    familiarity: Familiarity | None = None
+    """None before statistics are computed, and for a run with too few documents."""
 
     @property
     def active(self) -> list[tuple[int, float]]:
@@ -49,7 +54,9 @@ class Analyzer:
         """Analyses a text. Raises PROVIDER_UNAVAILABLE."""
         run = await self._cache.trained_run(run_name)
         encoded = await self._upstream.encode_text(run, text)
-        return Analysis(run=run, encoded=encoded, features=await self._cache.features_of(run), text=text)
+        features = await self._cache.features_of(run)
+        place = await _familiarity(features, text, encoded)
+        return Analysis(run=run, encoded=encoded, features=features, text=text, familiarity=place)
 
     async def document(self, run_name: str, name: str) -> Analysis:
         """Analyses a document; for one of the run's own rows, by its stored code. Raises DocumentNotEmbedded."""
@@ -57,7 +64,14 @@ class Analyzer:
         document = await self._upstream.document(name)
         encoded = await self._encoded(run, document)
         features = await self._cache.features_of(run)
-        return Analysis(run=run, encoded=encoded, features=features, text=document.text, document=document.name)
+        return Analysis(
+            run=run,
+            encoded=encoded,
+            features=features,
+            text=document.text,
+            document=document.name,
+            familiarity=await _familiarity(features, document.text, encoded),
+        )
 
     async def _encoded(self, run: Run, document: Document) -> Encoded:
         if document.vector is None:
@@ -79,3 +93,13 @@ class Analyzer:
         if dataset != run.dataset or not any(start <= document.row < end for start, end in run.ranges):
             return False
         return await self._upstream.dataset_uid(dataset) == run.dataset_uid
+
+
+async def _familiarity(features: Features | None, text: str, encoded: Encoded) -> Familiarity | None:
+    if features is None:
+        return None
+    return await in_thread(
+        lambda: familiarity.familiarity(
+            features.statistics.reference, text=text, vector=encoded.vector, unexplained=encoded.unexplained
+        )
+    )

@@ -163,6 +163,10 @@ class Features:
         label = self.labels.get(index)
         return label.draft.scores.threshold if label and label.draft.text and label.draft.scores else None
 
+    def is_tail(self, index: int, activation: float) -> bool:
+        """Whether an activation is below the feature's threshold: its label may not fit."""
+        return activation < (self.threshold(index) or 0)
+
     def trust(self, index: int) -> Trust:
         """How far a feature and its active label can be relied on."""
         return trust_of(self.label_text(index), self.score(index), self.stability(index))

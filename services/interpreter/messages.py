@@ -13,6 +13,7 @@ from services.chassis.moments import stamp
 from services.chassis.paging import Page
 from services.interpreter.analyzer import Analysis
 from services.interpreter.explorer import Example
+from services.interpreter.familiarity import FALSE_ALARM_RATE, Familiarity
 from services.interpreter.families import Family
 from services.interpreter.features import Features, Membership
 from services.interpreter.label_editor import LabelBlock, RunLabel
@@ -180,10 +181,13 @@ def feature_matrix(features: Features, kind: Kind, matrix: Matrix) -> resources_
     )
 
 
-def analysis(value: Analysis) -> resources_pb2.Analysis:
-    """The active features of a text or a document, the strongest first, ties by index."""
+def analysis(value: Analysis, *, name_tail: bool = False) -> resources_pb2.Analysis:
+    """The active features of a text or a document, the strongest first, ties by index.
+
+    name_tail: whether to name features below their threshold, too.
+    """
     return resources_pb2.Analysis(
-        features=[_active_feature(value, index, activation) for index, activation in value.active],
+        features=[_active_feature(value, index, activation, name_tail) for index, activation in value.active],
         latent_count=value.run.latent_count,
         unexplained_fraction=value.encoded.unexplained,
         embedding_norm=value.norm,
@@ -191,6 +195,7 @@ def analysis(value: Analysis) -> resources_pb2.Analysis:
         embedding_truncated=value.encoded.truncated,
         document=value.document or "",
         text=value.text,
+        familiarity=None if value.familiarity is None else _familiarity(value.familiarity),
     )
 
 
@@ -324,19 +329,40 @@ def _family(features: Features, family: Family) -> resources_pb2.Family:
     )
 
 
-def _active_feature(value: Analysis, index: int, activation: float) -> resources_pb2.Analysis.ActiveFeature:
+def _familiarity(value: Familiarity) -> resources_pb2.Analysis.Familiarity:
+    return resources_pb2.Analysis.Familiarity(
+        unexplained_percentile=value.unexplained_percentile,
+        similarity=value.similarity,
+        similarity_percentile=value.similarity_percentile,
+        unknown_share=value.unknown_share,
+        unknown_percentile=value.unknown_percentile,
+        p_value=value.p_value,
+        out_of_distribution=value.out_of_distribution,
+        false_alarm_rate=FALSE_ALARM_RATE,
+        document_count=value.document_count,
+        min_length=value.shortest,
+        max_length=value.longest,
+        held_out=value.held_out,
+    )
+
+
+def _active_feature(
+    value: Analysis, index: int, activation: float, name_tail: bool
+) -> resources_pb2.Analysis.ActiveFeature:
     features = value.features
     if features is None:
         return resources_pb2.Analysis.ActiveFeature(index=index, activation=activation)
     message = resources_pb2.Analysis.ActiveFeature(
-        index=index, activation=activation, trust=_trust(features.trust(index))
+        index=index,
+        activation=activation,
+        trust=_trust(features.trust(index)),
+        tail=features.is_tail(index, activation),
     )
-    if index in features.labels:
+    if index in features.labels and (name_tail or not message.tail):
         message.label = features.labels[index].draft.text
         message.description = features.labels[index].draft.description
-    if (score := features.score(index)) is not None:
-        message.score = score.auc
-    message.tail = activation < (features.threshold(index) or 0)
+        if (score := features.score(index)) is not None:
+            message.score = score.auc
     message.max_activation = float(features.statistics.maximum[index])
     message.density = float(features.statistics.density[index])
     memberships = features.memberships.get(index, ())

@@ -144,11 +144,11 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
 
     async def AnalyzeText(self, request: pb2.AnalyzeTextRequest, context: Context) -> resources_pb2.Analysis:
         run, text = requests.run_name(request.run), requests.analyzed_text(request.text)
-        return messages.analysis(await self._analyzer.text(run, text))
+        return messages.analysis(await self._analyzer.text(run, text), name_tail=request.name_tail)
 
     async def AnalyzeDocument(self, request: pb2.AnalyzeDocumentRequest, context: Context) -> resources_pb2.Analysis:
         run, document = requests.run_name(request.run), requests.document_name(request.document)
-        return messages.analysis(await self._analyzer.document(run, document))
+        return messages.analysis(await self._analyzer.document(run, document), name_tail=request.name_tail)
 
     async def AttributeSentences(
         self, request: analyses_pb2.AttributeSentencesRequest, context: Context

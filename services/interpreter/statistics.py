@@ -21,6 +21,7 @@ from scipy import sparse
 
 from prisma_common.wire import Codes
 from services.interpreter.cooccurrence import Cooccurrence
+from services.interpreter.familiarity import Reference
 from services.interpreter.near_misses import HARD_COUNT, RANDOM_COUNT, Vectors, near_misses, random_silent
 from services.interpreter.neighbors import Neighbors, decoder_neighbors, jaccard_neighbors
 from services.interpreter.spool import Spool
@@ -87,6 +88,8 @@ class Statistics:
     """The closest latents by Jaccard index."""
     cooccurrence: sparse.csr_array
     """(n, n) CSR integers: rows in which both are active, each latent's own count on the diagonal."""
+    reference: Reference
+    """What texts are compared with, to say how familiar they are."""
 
     @property
     def latent_count(self) -> int:
@@ -122,6 +125,7 @@ class Accumulator:
         *,
         stability: NDArray[np.float32] | None = None,
         vectors: Vectors | None = None,
+        reference: Reference | None = None,
         seed: int = 0,
         progress: Callable[[int], None] = lambda _: None,
     ) -> Statistics:
@@ -130,6 +134,7 @@ class Accumulator:
         decoder: (n, d), one direction for each latent.
         stability: (n,) of the latents, as in Statistics.
         vectors: of a sample of the rows, in which near misses are looked for.
+        reference: as in Statistics.
         seed: of the random negatives.
         progress: called with the number of latents that are done; what it raises ends the computation.
         """
@@ -171,6 +176,7 @@ class Accumulator:
             decoder=closest,
             coactive=jaccard_neighbors(cooccurrence, NEIGHBOR_COUNT),
             cooccurrence=cooccurrence,
+            reference=Reference.empty() if reference is None else reference,
         )
 
 

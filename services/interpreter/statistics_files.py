@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
@@ -11,11 +12,12 @@ import numpy as np
 from scipy import sparse
 
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
+from services.interpreter.familiarity import Calibration, CorpusSample, Reference
 from services.interpreter.near_misses import HARD_COUNT, RANDOM_COUNT
 from services.interpreter.neighbors import Neighbors
 from services.interpreter.statistics import NO_ROW, SAMPLE_COUNT, Statistics
 
-_COMPOSED = ("row_count", "decoder", "coactive", "cooccurrence")
+_COMPOSED = ("row_count", "decoder", "coactive", "cooccurrence", "reference")
 """Fields of Statistics that are not one array each."""
 _WHOLE = [field.name for field in fields(Statistics) if field.name not in _COMPOSED]
 _ATTRIBUTES = {
@@ -28,10 +30,18 @@ _ATTRIBUTES = {
     "cooccurrence_data": "cooccurrence.data",
     "cooccurrence_indices": "cooccurrence.indices",
     "cooccurrence_indptr": "cooccurrence.indptr",
+    "corpus_vectors": "reference.corpus.vectors",
+    "corpus_letter_runs": "reference.corpus.letter_runs",
+    "calibration_lengths": "reference.calibration.lengths",
+    "calibration_unexplained": "reference.calibration.unexplained",
+    "calibration_similarities": "reference.calibration.similarities",
+    "calibration_unknown_shares": "reference.calibration.unknown_shares",
+    "calibration_held_out": "reference.calibration.held_out",
 }
 """What each file holds: the attribute of Statistics, by the file's name."""
-FORMAT = 1
-"""Of the files that `save` writes. Format 0 lacks the rows that labels are tested on, and the stability."""
+FORMAT = 2
+"""Of the files that `save` writes. Format 0 lacks the rows that labels are tested on, and the stability; format 1 what
+texts are compared with."""
 _WIDTHS = {
     "sample_rows": SAMPLE_COUNT,
     "sample_values": SAMPLE_COUNT,
@@ -85,8 +95,20 @@ def load(blobs: Blobs, folder: str, file_format: int = FORMAT) -> Statistics:
         decoder=Neighbors(array("decoder_indices"), array("decoder_scores")),
         coactive=Neighbors(array("coactive_indices"), array("coactive_scores")),
         cooccurrence=sparse.csr_array(counts, shape=(n, n)),
+        reference=_reference(array) if file_format >= 2 else Reference.empty(),
         **{name: array(name) for name in _WHOLE},
     )
+
+
+def _reference(array: Callable[[str], Any]) -> Reference:
+    calibration = Calibration(
+        lengths=array("calibration_lengths"),
+        unexplained=array("calibration_unexplained"),
+        similarities=array("calibration_similarities"),
+        unknown_shares=array("calibration_unknown_shares"),
+        held_out=bool(array("calibration_held_out")),
+    )
+    return Reference(CorpusSample(array("corpus_vectors"), array("corpus_letter_runs")), calibration)
 
 
 def _empty(name: str, latent_count: int) -> Any:

@@ -115,6 +115,16 @@ class Upstream:
                 if block.HasField("codes") and block.run_uid == run.uid:
                     yield wire.unpack_codes(block.codes)
 
+    async def held_out_rows(self, run: Run) -> NDArray[np.uint64]:
+        """The rows of the run that its training has not seen, rising."""
+        request = trainer_pb2.ReadCodesRequest(run=run.name, held_out=True)
+        rows = [np.empty(0, np.uint64)]
+        async with errors_of("trainer"):
+            async for block in self._trainer.ReadCodes(request):
+                if block.HasField("codes") and block.run_uid == run.uid:
+                    rows.append(wire.unpack_codes(block.codes).rows)
+        return np.sort(np.concatenate(rows))
+
     async def directions(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(n, d) the unit directions of the run's latents, and their stability (n,), NaN for a run without siblings."""
         request = trainer_pb2.ReadDecoderRequest(run=run.name)
@@ -159,6 +169,10 @@ class Upstream:
 
     async def vectors(self, run: Run, rows: NDArray[np.uint64]) -> Vectors:
         """The vectors of those of some rising rows that have one, scaled to length 1."""
+        return Vectors.of_length_1(*await self.raw_vectors(run, rows))
+
+    async def raw_vectors(self, run: Run, rows: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+        """Those of some rising rows that have a vector (m,), and their vectors (m, d)."""
         blocks: list[tuple[NDArray[np.uint64], NDArray[np.float32]]] = []
         for start in range(0, len(rows), _VECTOR_ROWS):
             ranges = wire.ranges_of(rows[start : start + _VECTOR_ROWS])
@@ -168,9 +182,9 @@ class Upstream:
                     if block.HasField("vectors") and block.dataset_uid == run.dataset_uid:
                         blocks.append(wire.unpack_vectors(block.vectors))
         if not blocks:
-            return Vectors(np.empty(0, np.uint64), np.empty((0, 1), np.float32))
+            return np.empty(0, np.uint64), np.empty((0, 1), np.float32)
         row_parts, matrices = zip(*blocks, strict=True)
-        return Vectors.of_length_1(np.concatenate(row_parts), np.concatenate(matrices))
+        return np.concatenate(row_parts), np.concatenate(matrices)
 
     async def document(self, name: str) -> Document:
         """A document with its vector, if it has one."""
@@ -252,6 +266,16 @@ class Upstream:
             parts.append(wire.unpack_vectors(answer.vectors)[1])
         baseline = parts[0][0].astype(np.float64)
         return Reconstruction(baseline, np.concatenate([part[1:] for part in parts]) - baseline)
+
+    async def unexplained(self, run: Run, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(m,) the shares of (m, d) vectors that their codes leave unexplained."""
+        parts: list[Sequence[float]] = []
+        for start in range(0, len(vectors), _CODES):
+            block = wire.pack_vectors(vectors[start : start + _CODES])
+            request = trainer_pb2.EncodeRequest(run=run.name, vectors=block)
+            answer = await ask("trainer", self._trainer.Encode(request, timeout=_WORK_SECONDS))
+            parts.append(answer.unexplained_fractions)
+        return np.array([share for part in parts for share in part], np.float64)
 
     async def encode_text(self, run: Run, text: str) -> Encoded:
         """A text as the run sees it."""

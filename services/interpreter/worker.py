@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from prisma.interpreter.v1.interpreter_service_pb2 import (
     BuildFamiliesRequest,
     ComputeStatisticsRequest,
@@ -23,12 +25,14 @@ from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.chassis.names import new_uid
 from services.chassis.threads import in_thread
-from services.interpreter import families, requests, statistics_files
+from services.interpreter import familiarity, families, requests, statistics_files
 from services.interpreter.errors import StatisticsDamaged
+from services.interpreter.familiarity import Calibration, CorpusSample, Reference
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features, Order
 from services.interpreter.job_starter import SERVICE
 from services.interpreter.labellers import Labellers, Task
+from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run, require_trained, sampled_rows
 from services.interpreter.statistics import Accumulator, Statistics
 from services.interpreter.store import Store
@@ -85,11 +89,12 @@ class InterpreterJobs:
         await context.progress(0, run.latent_count, UNIT, "reading codes")
         decoder, stability = await self._upstream.directions(run)
         vectors = await self._upstream.vectors(run, sampled_rows(run.ranges, REFERENCE_ROWS))
+        reference = await self._reference(run, vectors)
         with Accumulator(run.latent_count, self._scratch) as accumulator:
             async for codes in self._upstream.codes(run):
                 await in_thread(accumulator.add, codes)
                 await context.progress(0, run.latent_count, UNIT, f"{int(codes.rows[-1]) + 1:,} rows read")
-            finish = partial(accumulator.finish, decoder, stability=stability, vectors=vectors)
+            finish = partial(accumulator.finish, decoder, stability=stability, vectors=vectors, reference=reference)
             statistics = await _finished(finish, run.latent_count, context)
         attempt = new_uid()
         folder = statistics_files.folder_of(run.uid, attempt)
@@ -136,6 +141,34 @@ class InterpreterJobs:
             f"{features.live_count:,} features"
         )
         await self._events.publish(names.FAMILIES_CHANGED, features.run.name)
+
+    async def _reference(self, run: Run, vectors: Vectors) -> Reference:
+        """What texts are compared with. vectors: of a sample of the run's rows."""
+        held_out = await self._upstream.held_out_rows(run)
+        sample, calibration = familiarity.divided(vectors.rows, held_out)
+        if not len(sample):
+            return Reference.empty()
+        texts = await self._upstream.texts(run.dataset, np.concatenate([sample, calibration]).tolist())
+        rows, raw_vectors = await self._upstream.raw_vectors(run, calibration)
+        present = np.array([row in texts for row in rows.tolist()], bool)
+        rows, raw_vectors = rows[present], raw_vectors[present]
+        unexplained = await self._upstream.unexplained(run, raw_vectors)
+        compared = Vectors(sample, vectors.of(sample))
+
+        def reference() -> Reference:
+            corpus = CorpusSample.of(
+                familiarity.sampled_vectors(compared), [texts[row] for row in sample.tolist() if row in texts]
+            )
+            calibrated = Calibration.of(
+                corpus,
+                texts=[texts[row] for row in rows.tolist()],
+                vectors=Vectors.of_length_1(rows, raw_vectors).matrix,
+                unexplained=unexplained,
+                held_out=len(held_out) >= familiarity.MIN_CALIBRATION_ROWS,
+            )
+            return Reference(corpus, calibrated)
+
+        return await in_thread(reference)
 
     async def _features(self, run_name: str, context: JobContext) -> Features:
         """A run's features; where it was trained a moment ago, their statistics are computed first.

@@ -20,6 +20,7 @@ from services.trainer.errors import InvalidVector
 from services.trainer.model_card import sae_lens_zip
 from services.trainer.runs import Run, stability_path
 from services.trainer.sae import comparing
+from services.trainer.sae.batches import divided
 from services.trainer.sae.codes import load_codes
 from services.trainer.sae.stability import Stability
 from services.trainer.sae.vectors import InvalidVectors
@@ -121,9 +122,12 @@ class Autoencoders:
             return CodesPart(codes, deleted_rows, revision=run.revision, run_uid=run.uid, history=run.history)
 
         is_empty = True
+        trained_rows = training_rows(run) if selection.held_out else None
         for file in index.files_of(selection):
             codes = index.living(self.load(file), file)
             selected = _within(codes.rows, selection.ranges) & (codes.rows >= np.uint64(selection.start_row))
+            if selection.held_out:
+                selected &= trained_rows is not None and np.isin(codes.rows, trained_rows, invert=True)
             codes = codes.take(np.flatnonzero(selected))
             for piece in wire.blocks_of(len(codes), 8 * int(np.diff(codes.indptr).max(initial=0)) + 12):
                 is_empty = False
@@ -212,6 +216,16 @@ class Autoencoders:
             return Weights.load(file)
         except Exception as error:
             raise BlobDamaged(path, f"cannot be read ({error})") from error
+
+
+def training_rows(run: Run) -> wire.Rows | None:
+    """The rows that a run was trained on, in any order; None for imported weights and before a training."""
+    if run.imported_from is not None or run.selection is None or run.config is None:
+        return None
+    ranges = run.selection.ranges
+    rows = np.concatenate([np.empty(0, np.uint64), *(np.arange(start, end, dtype=np.uint64) for start, end in ranges)])
+    _held_out, places = divided(len(rows), run.config.held_out_fraction, run.config.seed)
+    return rows[places]
 
 
 def _within(rows: wire.Rows, ranges: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:

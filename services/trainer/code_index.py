@@ -52,6 +52,8 @@ class CodeSelection:
     start_row: int = 0
     ranges: Sequence[tuple[int, int]] = ()
     """Half-open ranges of rows; empty for all."""
+    held_out: bool = False
+    """Whether to read only rows that the training has not seen."""
 
 
 @dataclass(frozen=True)

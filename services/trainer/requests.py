@@ -256,6 +256,7 @@ def code_selection(request: pb2.ReadCodesRequest) -> CodeSelection:
         follower=Follower(history=request.history, revision=request.since_revision),
         start_row=request.start_row,
         ranges=[(bounds.start, bounds.end) for bounds in request.row_ranges],
+        held_out=request.held_out,
     )
 
 

@@ -63,10 +63,19 @@ class Owners:
     async def directions(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self._decoder, np.full(run.latent_count, np.nan, np.float32)
 
+    async def held_out_rows(self, run: Run) -> NDArray[np.uint64]:
+        return self._rows[::10]
+
     async def vectors(self, run: Run, rows: NDArray[np.uint64]) -> Vectors:
+        return Vectors.of_length_1(*await self.raw_vectors(run, rows))
+
+    async def raw_vectors(self, run: Run, rows: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
         self._check_embedder()
         present = np.array([row for row in rows.tolist() if row in self.all_texts], np.uint64)
-        return Vectors.of_length_1(present, embedded([self.all_texts[row] for row in present.tolist()]))
+        return present, embedded([self.all_texts[row] for row in present.tolist()])
+
+    async def unexplained(self, run: Run, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.full(len(vectors), 0.5)
 
     async def embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32] | None:
         self._check_embedder()

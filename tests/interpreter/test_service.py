@@ -133,6 +133,17 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
         (feature.index, feature.activation) for feature in document.features
     ]
     assert 0 <= same.unexplained_fraction <= 1.5
+
+    # The training held out 60 of 600 documents: too few to calibrate on, so others take their place, and it is said.
+    assert not same.familiarity.out_of_distribution
+    assert (same.familiarity.document_count, same.familiarity.held_out) == (150, False)
+    assert same.familiarity.min_length <= len(same.text) <= same.familiarity.max_length
+    assert document.familiarity == same.familiarity
+    gibberish = await suite.interpreter.AnalyzeText(
+        pb2.AnalyzeTextRequest(run=RUN, text="xqzv wrtkp qqjhv plmzx gfdsk vbnqw zzxqk")
+    )
+    assert gibberish.familiarity.out_of_distribution
+    assert gibberish.familiarity.p_value <= gibberish.familiarity.false_alarm_rate == 0.05
     assert same.embedding_norm == pytest.approx(document.embedding_norm)
 
     # Families.

@@ -143,6 +143,9 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
     some = await codes_of(suite, row_ranges=[RowRange(start=10, end=20)], start_row=15)
     np.testing.assert_array_equal(some.rows, np.arange(15, 20))
     assert len(await codes_of(suite, since_revision=run.revision, history=run.history)) == 0
+    held_out = await codes_of(suite, held_out=True)
+    assert len(held_out) == 100
+    assert held_out.values.tobytes() == codes.take(held_out.rows.astype(np.int64)).values.tobytes()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await codes_of(suite, since_revision=run.revision, history="of another data folder")
     assert reason(caught.value) == "HISTORY_CHANGED"
@@ -434,6 +437,10 @@ async def test_codes_follow_the_documents(suite: Suite) -> None:
     assert after.slice(0, 200).values.tobytes() == before.values.tobytes()
     new = await codes_of(suite, since_revision=trained_run.revision, history=trained_run.history)
     np.testing.assert_array_equal(new.rows, np.arange(200, 230))
+    # What came after the training, it has not seen; nor what it held out.
+    unseen = (await codes_of(suite, held_out=True)).rows
+    assert len(unseen) == 20 + 30
+    assert set(range(200, 230)) < set(unseen.tolist())
     listed = await suite.embedder.ListDocuments(embedder_pb2.ListDocumentsRequest(parent=DATASET, page_size=1000))
     doomed = next(document for document in listed.documents if document.row == 7)
     await suite.embedder.DeleteDocument(embedder_pb2.DeleteDocumentRequest(name=doomed.name))

@@ -23,6 +23,13 @@ def entropy(seed: int, sibling: int) -> list[int]:
     return [seed, 7, sibling] if sibling else [seed]
 
 
+def divided(rows: int, held_out_fraction: float, seed: int) -> tuple[I64, I64]:
+    """The places of so many rows that a training holds out, rising, and those of the others in a random order."""
+    held_out_rows = min(round(held_out_fraction * rows), MAX_HELD_OUT) if rows > 1 else 0
+    order = np.random.default_rng([seed, 0]).permutation(rows)
+    return np.sort(order[:held_out_rows]), order[held_out_rows:]
+
+
 @dataclass(frozen=True)
 class _Window:
     pool: F32
@@ -48,9 +55,7 @@ class Batches:
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         rows = vectors.rows
-        held_out_rows = min(round(held_out_fraction * rows), MAX_HELD_OUT) if rows > 1 else 0
-        order = np.random.default_rng([seed, 0]).permutation(rows)
-        self.held_out, train_rows = np.sort(order[:held_out_rows]), order[held_out_rows:]
+        self.held_out, train_rows = divided(rows, held_out_fraction, seed)
         if sibling and len(train_rows) > 1:
             shuffled = np.random.default_rng([seed, 5, (sibling - 1) // 2]).permutation(train_rows)
             train_rows = np.array_split(shuffled, 2)[(sibling - 1) % 2]

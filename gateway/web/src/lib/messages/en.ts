@@ -472,6 +472,15 @@ export const en = {
     noRun: "Train a run first",
     barcode: (n: number) => `Sparse code with ${n} active latents; the list beside it holds the same`,
     filter: "Filter by label",
+    percentile: (part: string, documents: string, from: string, to: string) =>
+      `more than in ${part} of ${documents} documents of ${from} to ${to} characters`,
+    unfamiliar: (lessSimilar: string, unknown: string, unknownThan: string, rate: string) =>
+      `This text is unlike the documents of the dataset: ${lessSimilar} of documents of similar length are at least as `
+      + `similar to the others as it is, and ${unknown} of its letter sequences are in none, more than in ${unknownThan} `
+      + `of them. What the features say of it may mean nothing. This is said of at most ${rate} of new documents.`,
+    notHeldOut: "Compared with documents that the training has seen: it held out too few.",
+    nameTail: (n: number) => `Also name ${many(n, "feature below its threshold", "features below their threshold")}`,
+    unnamedTail: "below its threshold",
   },
   families: {
     title: "Families",

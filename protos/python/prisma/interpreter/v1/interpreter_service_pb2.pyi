@@ -292,17 +292,21 @@ class GetGraphRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
 
 class AnalyzeTextRequest(_message.Message):
-    __slots__ = ("run", "text")
+    __slots__ = ("run", "text", "name_tail")
     RUN_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    NAME_TAIL_FIELD_NUMBER: _ClassVar[int]
     run: str
     text: str
-    def __init__(self, run: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+    name_tail: bool
+    def __init__(self, run: _Optional[str] = ..., text: _Optional[str] = ..., name_tail: _Optional[bool] = ...) -> None: ...
 
 class AnalyzeDocumentRequest(_message.Message):
-    __slots__ = ("run", "document")
+    __slots__ = ("run", "document", "name_tail")
     RUN_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_TAIL_FIELD_NUMBER: _ClassVar[int]
     run: str
     document: str
-    def __init__(self, run: _Optional[str] = ..., document: _Optional[str] = ...) -> None: ...
+    name_tail: bool
+    def __init__(self, run: _Optional[str] = ..., document: _Optional[str] = ..., name_tail: _Optional[bool] = ...) -> None: ...

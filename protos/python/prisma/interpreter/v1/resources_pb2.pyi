@@ -419,7 +419,7 @@ class FeatureMatrix(_message.Message):
     def __init__(self, kind: _Optional[_Union[FeatureMatrix.Kind, str]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[float]] = ..., row_count: _Optional[int] = ...) -> None: ...
 
 class Analysis(_message.Message):
-    __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text")
+    __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text", "familiarity")
     class ActiveFeature(_message.Message):
         __slots__ = ("index", "activation", "label", "description", "max_activation", "density", "families", "trust", "score", "tail")
         INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -443,6 +443,33 @@ class Analysis(_message.Message):
         score: float
         tail: bool
         def __init__(self, index: _Optional[int] = ..., activation: _Optional[float] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., max_activation: _Optional[float] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., score: _Optional[float] = ..., tail: _Optional[bool] = ...) -> None: ...
+    class Familiarity(_message.Message):
+        __slots__ = ("unexplained_percentile", "similarity", "similarity_percentile", "unknown_share", "unknown_percentile", "p_value", "out_of_distribution", "false_alarm_rate", "document_count", "min_length", "max_length", "held_out")
+        UNEXPLAINED_PERCENTILE_FIELD_NUMBER: _ClassVar[int]
+        SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+        SIMILARITY_PERCENTILE_FIELD_NUMBER: _ClassVar[int]
+        UNKNOWN_SHARE_FIELD_NUMBER: _ClassVar[int]
+        UNKNOWN_PERCENTILE_FIELD_NUMBER: _ClassVar[int]
+        P_VALUE_FIELD_NUMBER: _ClassVar[int]
+        OUT_OF_DISTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+        FALSE_ALARM_RATE_FIELD_NUMBER: _ClassVar[int]
+        DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+        MIN_LENGTH_FIELD_NUMBER: _ClassVar[int]
+        MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+        HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+        unexplained_percentile: float
+        similarity: float
+        similarity_percentile: float
+        unknown_share: float
+        unknown_percentile: float
+        p_value: float
+        out_of_distribution: bool
+        false_alarm_rate: float
+        document_count: int
+        min_length: int
+        max_length: int
+        held_out: bool
+        def __init__(self, unexplained_percentile: _Optional[float] = ..., similarity: _Optional[float] = ..., similarity_percentile: _Optional[float] = ..., unknown_share: _Optional[float] = ..., unknown_percentile: _Optional[float] = ..., p_value: _Optional[float] = ..., out_of_distribution: _Optional[bool] = ..., false_alarm_rate: _Optional[float] = ..., document_count: _Optional[int] = ..., min_length: _Optional[int] = ..., max_length: _Optional[int] = ..., held_out: _Optional[bool] = ...) -> None: ...
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
     UNEXPLAINED_FRACTION_FIELD_NUMBER: _ClassVar[int]
@@ -451,6 +478,7 @@ class Analysis(_message.Message):
     EMBEDDING_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    FAMILIARITY_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedCompositeFieldContainer[Analysis.ActiveFeature]
     latent_count: int
     unexplained_fraction: float
@@ -459,4 +487,5 @@ class Analysis(_message.Message):
     embedding_truncated: bool
     document: str
     text: str
-    def __init__(self, features: _Optional[_Iterable[_Union[Analysis.ActiveFeature, _Mapping]]] = ..., latent_count: _Optional[int] = ..., unexplained_fraction: _Optional[float] = ..., embedding_norm: _Optional[float] = ..., dimension: _Optional[int] = ..., embedding_truncated: _Optional[bool] = ..., document: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+    familiarity: Analysis.Familiarity
+    def __init__(self, features: _Optional[_Iterable[_Union[Analysis.ActiveFeature, _Mapping]]] = ..., latent_count: _Optional[int] = ..., unexplained_fraction: _Optional[float] = ..., embedding_norm: _Optional[float] = ..., dimension: _Optional[int] = ..., embedding_truncated: _Optional[bool] = ..., document: _Optional[str] = ..., text: _Optional[str] = ..., familiarity: _Optional[_Union[Analysis.Familiarity, _Mapping]] = ...) -> None: ...

@@ -239,18 +239,20 @@ class DecodeResponse(_message.Message):
     def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ...) -> None: ...
 
 class ReadCodesRequest(_message.Message):
-    __slots__ = ("run", "since_revision", "row_ranges", "start_row", "history")
+    __slots__ = ("run", "since_revision", "row_ranges", "start_row", "history", "held_out")
     RUN_FIELD_NUMBER: _ClassVar[int]
     SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     START_ROW_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
     run: str
     since_revision: int
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
     start_row: int
     history: str
-    def __init__(self, run: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., history: _Optional[str] = ...) -> None: ...
+    held_out: bool
+    def __init__(self, run: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., history: _Optional[str] = ..., held_out: _Optional[bool] = ...) -> None: ...
 
 class ReadCodesResponse(_message.Message):
     __slots__ = ("codes", "revision", "run_uid", "deleted_rows", "history")
