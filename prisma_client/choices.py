@@ -20,6 +20,15 @@ class SearchMode(StrEnum):
     SPARSE = "sparse"
 
 
+class ExampleKind(StrEnum):
+    """Which documents show what a feature does."""
+
+    STRONGEST = "strongest"
+    DECILE = "decile"
+    NEAR_MISS = "near_miss"
+    RANDOM = "random"
+
+
 class Architecture(StrEnum):
     """Architectures of a sparse autoencoder."""
 
@@ -71,6 +80,11 @@ def search_mode(name: str) -> str:
 def matrix_kind(name: str) -> str:
     """Returns the name of a kind of feature matrix in the proto. Raises ValueError."""
     return f"KIND_{choose(MatrixKind, name, 'kind of matrix').name}"
+
+
+def example_kind(name: str) -> str:
+    """Returns the name of a kind of examples in the proto. Raises ValueError."""
+    return f"KIND_{choose(ExampleKind, name, 'kind of examples').name}"
 
 
 def training_config(fields: Mapping[str, Any]) -> Config:

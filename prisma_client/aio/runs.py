@@ -374,11 +374,25 @@ class Features:
         request = search_pb2.SearchFeaturesRequest(parent=self._run, query=query, page_size=limit)
         return await self._transport.call("SearchService/SearchFeatures", request, search_pb2.SearchFeaturesResponse)
 
-    async def examples(self, index: int, *, limit: int = 10) -> list[resources_pb2.Example]:
-        """Returns the documents that activate a feature most, at most 50."""
-        request = pb2.ListExamplesRequest(parent=self._name(index), page_size=limit)
-        page = await self._transport.call("InterpreterService/ListExamples", request, pb2.ListExamplesResponse)
-        return list(page.examples)
+    async def examples(
+        self, index: int, *, kind: str = "strongest", decile: int | None = None, limit: int = 10
+    ) -> list[resources_pb2.Example]:
+        """Returns documents that show what a feature does, at most 50.
+
+        kind: `strongest`; `decile` for some of each tenth of its activations, or all of one `decile`, 1 (the strongest)
+        to 10; `near_miss` for silent documents nearest to its direction; `random` for silent ones at random.
+        """
+        return list((await self._examples(index, kind=kind, decile=decile, limit=limit)).examples)
+
+    async def deciles(self, index: int) -> list[pb2.ListExamplesResponse.Decile]:
+        """Returns the tenths of a feature's activations, each with how well its label fits the documents there."""
+        return list((await self._examples(index, kind="strongest", decile=None, limit=1)).deciles)
+
+    async def _examples(self, index: int, *, kind: str, decile: int | None, limit: int) -> pb2.ListExamplesResponse:
+        request = pb2.ListExamplesRequest(
+            parent=self._name(index), kind=choices.example_kind(kind), decile=decile, page_size=limit
+        )
+        return await self._transport.call("InterpreterService/ListExamples", request, pb2.ListExamplesResponse)
 
     async def labels(self, index: int) -> list[resources_pb2.Label]:
         """Returns all labels that a feature has had, the newest first."""

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from prisma.interpreter.v1.interpreter_service_pb2 import ListExamplesResponse
 from prisma.interpreter.v1.resources_pb2 import Analysis, Feature, Label, Trust
-from prisma_client.choices import SearchMode
+from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
 from prisma_client.cli.connection import connected, finish, following
@@ -105,9 +106,12 @@ def features(
 
 @app.command()
 def feature(
-    run: RunId, index: Annotated[int, typer.Argument(min=0, help="Index of the feature.")], limit: Limit = 5
+    run: RunId,
+    index: Annotated[int, typer.Argument(min=0, help="Index of the feature.")],
+    examples: Annotated[ExampleKind, typer.Option(help="Which documents to show.")] = ExampleKind.STRONGEST,
+    limit: Limit = 5,
 ) -> None:
-    """Show a feature: label, statistics, neighbours, strongest documents."""
+    """Show a feature: label, statistics, neighbours, how well the label fits by decile, documents."""
     with connected() as prisma:
         owner = prisma.runs.get(run)
         details = owner.features.get(index)
@@ -120,9 +124,16 @@ def feature(
             "active together:   " + ", ".join(f"{near.index} {near.label}" for near in details.coactive_neighbors[:5]),
         ]
         if output.on_terminal():
-            examples = owner.features.examples(index, limit=limit)
-            lines += [f"{example.activation:6.2f}  {example.key}" for example in examples]
+            lines += [_decile(decile) for decile in owner.features.deciles(index)]
+            documents = owner.features.examples(index, kind=examples.value, limit=limit)
+            lines += [f"{document.activation:6.2f}  {document.key}" for document in documents]
         output.show_one(details, lines)
+
+
+def _decile(decile: ListExamplesResponse.Decile) -> str:
+    """Where the activations of a tenth lie, and how well the label fits there."""
+    precision = f"label fits {decile.precision:.2f}" if decile.HasField("precision") else "label not tested"
+    return f"decile {decile.decile:>2}   {decile.max_activation:.3g} to {decile.min_activation:.3g}   {precision}"
 
 
 def _measured(feature: Feature) -> str:

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 from services.chassis.filters import Term
 from services.interpreter import exports, families, matrices
-from services.interpreter.documents import Document
+from services.interpreter.examples import Example, ExampleRow
 from services.interpreter.families import Family
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features, Order
 from services.interpreter.matrices import Kind, Matrix, Sample
 from services.interpreter.runs import Interpretation, require_families
 from services.interpreter.upstream import Upstream
-
-MAX_EXAMPLES = 50
-"""Examples of a feature that people see."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """A document that activates a feature."""
-
-    document: Document
-    activation: float
 
 
 class Explorer:
@@ -66,16 +54,14 @@ class Explorer:
         features.check(index)
         return features
 
-    async def example_rows(self, run_name: str, index: int) -> tuple[Features, Sequence[tuple[int, float]]]:
-        """(row, activation) of a feature's examples, the strongest first. Raises FeatureNotFound."""
-        features = await self.feature(run_name, index)
-        rows, activations = features.top(index, MAX_EXAMPLES)
-        return features, list(zip(rows.tolist(), activations.tolist(), strict=True))
-
-    async def examples(self, features: Features, rows: Sequence[tuple[int, float]]) -> list[Example]:
-        """The documents of examples, without deleted ones. rows: (row, activation). Raises SERVICE_UNAVAILABLE."""
-        documents = await self._upstream.documents(features.run.dataset, [row for row, _activation in rows])
-        return [Example(documents[row], activation) for row, activation in rows if row in documents]
+    async def examples(self, features: Features, index: int, rows: Sequence[ExampleRow]) -> list[Example]:
+        """The documents of a feature's examples, without deleted ones. Raises SERVICE_UNAVAILABLE."""
+        documents = await self._upstream.documents(features.run.dataset, [example.row for example in rows])
+        return [
+            Example(documents[example.row], example, tail=features.is_tail(index, example.activation))
+            for example in rows
+            if example.row in documents
+        ]
 
     async def sample(self, run_name: str, row_count: int, feature_count: int) -> tuple[Features, Sample]:
         """Activations of the most frequent features in some rows. Raises SERVICE_UNAVAILABLE."""

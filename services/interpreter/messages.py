@@ -12,7 +12,7 @@ from prisma.interpreter.v1 import resources_pb2
 from services.chassis.moments import stamp
 from services.chassis.paging import Page
 from services.interpreter.analyzer import Analysis
-from services.interpreter.explorer import Example
+from services.interpreter.examples import Decile, Example
 from services.interpreter.familiarity import FALSE_ALARM_RATE, Familiarity
 from services.interpreter.families import Family
 from services.interpreter.features import Features, Membership
@@ -95,9 +95,21 @@ def feature(features: Features, index: int, *, full: bool = False) -> resources_
     return message
 
 
-def examples(page: Sequence[Example], token: str) -> pb2.ListExamplesResponse:
-    """A page of examples."""
-    return pb2.ListExamplesResponse(examples=[_example(example) for example in page], next_page_token=token)
+def examples(page: Sequence[Example], deciles: Sequence[Decile], token: str) -> pb2.ListExamplesResponse:
+    """A page of examples of a feature with these deciles."""
+    return pb2.ListExamplesResponse(
+        examples=[_example(example) for example in page],
+        next_page_token=token,
+        deciles=[
+            pb2.ListExamplesResponse.Decile(
+                decile=decile.number,
+                max_activation=decile.strongest,
+                min_activation=decile.weakest,
+                precision=decile.precision,
+            )
+            for decile in deciles
+        ],
+    )
 
 
 def label(value: RunLabel) -> resources_pb2.Label:
@@ -292,9 +304,11 @@ def _example(example: Example) -> resources_pb2.Example:
         document=document.name,
         key=document.key,
         row=document.row,
-        activation=example.activation,
+        activation=example.row.activation,
         text=document.text,
         metadata=metadata,
+        decile=example.row.decile or 0,
+        tail=example.tail,
     )
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 HARD_COUNT = 120
 """Near misses of a latent."""
+NEAR_COUNT = 50
+"""Silent rows of a latent that are nearest to its decoder direction."""
 RANDOM_COUNT = 60
 """Silent rows of a latent at random."""
 _PROBES = 12
@@ -66,6 +68,23 @@ def near_misses(active: Sequence[Rows], vectors: Vectors) -> list[Rows]:
         ends = np.cumsum([len(part) for part in probes[block]])
         for part, own in zip(np.split(cosines, ends[:-1]), places[block], strict=True):
             result.append(vectors.rows[_nearest(part, own)])
+    return result
+
+
+def nearest_to_directions(directions: NDArray[np.float32], active: Sequence[Rows], vectors: Vectors) -> list[Rows]:
+    """For each latent up to 50 silent rows whose vectors have the largest cosine with its direction, the largest first.
+
+    directions: (m, d) of the latents. active: all rows that activate each.
+    """
+    result: list[Rows] = []
+    for start in range(0, len(active), _LATENTS):
+        block = slice(start, start + _LATENTS)
+        cosines = directions[block] @ vectors.matrix.T
+        for own, rows in zip(cosines, active[block], strict=True):
+            own[vectors.places(rows)] = -np.inf
+            count = min(NEAR_COUNT, int(np.isfinite(own).sum()))
+            nearest = np.argpartition(-own, min(count, len(own) - 1))[:count] if count else np.empty(0, np.intp)
+            result.append(vectors.rows[nearest[np.argsort(-own[nearest], kind="stable")]])
     return result
 
 

@@ -18,7 +18,8 @@ from services.chassis.history import check_position
 from services.chassis.idempotency import Call
 from services.chassis.paging import Page
 from services.interpreter import families
-from services.interpreter.explorer import MAX_EXAMPLES
+from services.interpreter.evidence import DECILES
+from services.interpreter.examples import MAX_EXAMPLES, ExampleKind
 from services.interpreter.features import DENSEST_FIRST, FILTERS, ORDERS, Order
 from services.interpreter.labels import (
     KEYWORDS,
@@ -39,6 +40,13 @@ MAX_PROMPT = 20_000
 """Characters of a system prompt."""
 DEFAULT_COSINE = 0.9
 _MODEL = re.compile(r"keywords|[a-z0-9_-]{1,50}/[\w.:/-]{1,200}")
+_EXAMPLE_KINDS = {
+    pb2.ListExamplesRequest.KIND_UNSPECIFIED: ExampleKind.STRONGEST,
+    pb2.ListExamplesRequest.KIND_STRONGEST: ExampleKind.STRONGEST,
+    pb2.ListExamplesRequest.KIND_DECILE: ExampleKind.DECILE,
+    pb2.ListExamplesRequest.KIND_NEAR_MISS: ExampleKind.NEAR_MISS,
+    pb2.ListExamplesRequest.KIND_RANDOM: ExampleKind.RANDOM,
+}
 _KINDS = {
     resources_pb2.FeatureMatrix.KIND_UNSPECIFIED: Kind.CO_OCCURRENCE,
     resources_pb2.FeatureMatrix.KIND_DECODER_COSINE: Kind.DECODER_COSINE,
@@ -67,6 +75,15 @@ class FeaturePage:
     run: str
     index: int
     page: Page
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleListing(FeaturePage):
+    """A page of a feature's examples."""
+
+    kind: ExampleKind
+    decile: int | None
+    """None for all deciles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +150,20 @@ def feature_listing(request: pb2.ListFeaturesRequest) -> FeatureListing:
     )
 
 
-def example_listing(request: pb2.ListExamplesRequest) -> FeaturePage:
-    """Whose examples to list. Raises InvalidPageToken."""
+def example_listing(request: pb2.ListExamplesRequest) -> ExampleListing:
+    """Whose examples to list, and which. Raises InvalidPageToken, InvalidArgument."""
     run, index = feature_name(request.parent, "parent")
-    binding = (request.parent,)
+    if request.kind not in _EXAMPLE_KINDS:
+        kinds = ", ".join(pb2.ListExamplesRequest.Kind.keys())
+        raise InvalidArgument.field("kind", f"expected one of {kinds}, got {request.kind}")
+    if request.decile > DECILES:
+        raise InvalidArgument.field("decile", f"expected 1 to {DECILES}, got {request.decile}")
+    if request.decile and request.kind != pb2.ListExamplesRequest.KIND_DECILE:
+        raise InvalidArgument.field("decile", "expected none unless the kind is KIND_DECILE")
+    binding = (request.parent, request.kind, request.decile)
     page = Page.offset(request.page_size, request.page_token, bound_to=binding, default=10, maximum=MAX_EXAMPLES)
-    return FeaturePage(run=run, index=index, page=page)
+    kind = _EXAMPLE_KINDS[request.kind]
+    return ExampleListing(run=run, index=index, page=page, kind=kind, decile=request.decile or None)
 
 
 def label_listing(request: pb2.ListLabelsRequest) -> FeaturePage:

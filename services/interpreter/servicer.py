@@ -15,6 +15,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.interpreter import analysis_messages, analysis_requests, messages, requests
 from services.interpreter.analyses import Analyses
 from services.interpreter.analyzer import Analyzer
+from services.interpreter.examples import deciles, example_rows
 from services.interpreter.explorer import Explorer
 from services.interpreter.job_starter import RequestedJobs
 from services.interpreter.label_editor import LabelEditor
@@ -62,9 +63,10 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
 
     async def ListExamples(self, request: pb2.ListExamplesRequest, context: Context) -> pb2.ListExamplesResponse:
         listing = requests.example_listing(request)
-        features, rows = await self._explorer.example_rows(listing.run, listing.index)
-        part, token = listing.page.part(rows)
-        return messages.examples(await self._explorer.examples(features, part), token)
+        features = await self._explorer.feature(listing.run, listing.index)
+        part, token = listing.page.part(example_rows(features, listing.index, listing.kind, listing.decile))
+        page = await self._explorer.examples(features, listing.index, part)
+        return messages.examples(page, deciles(features, listing.index), token)
 
     async def ExportFeatures(self, request: pb2.ExportFeaturesRequest, context: Context) -> AsyncIterator[HttpBody]:
         run = requests.run_name(request.run)

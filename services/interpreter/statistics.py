@@ -22,7 +22,15 @@ from scipy import sparse
 from prisma_common.wire import Codes
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.familiarity import Reference
-from services.interpreter.near_misses import HARD_COUNT, RANDOM_COUNT, Vectors, near_misses, random_silent
+from services.interpreter.near_misses import (
+    HARD_COUNT,
+    NEAR_COUNT,
+    RANDOM_COUNT,
+    Vectors,
+    near_misses,
+    nearest_to_directions,
+    random_silent,
+)
 from services.interpreter.neighbors import Neighbors, decoder_neighbors, jaccard_neighbors
 from services.interpreter.spool import Spool
 
@@ -80,6 +88,8 @@ class Statistics:
     """(n, 120) silent rows whose vectors are nearest to those of active rows; none without vectors."""
     random_rows: Rows
     """(n, 60) silent rows at random."""
+    near_rows: Rows
+    """(n, 50) silent rows nearest to the decoder direction, the nearest first; none without vectors."""
     stability: NDArray[np.float32]
     """(n,) cosine of the siblings' most similar decoder rows, mean over the siblings; NaN where there are none."""
     decoder: Neighbors
@@ -148,7 +158,7 @@ class Accumulator:
         cooccurrence = self._cooccurrence.matrix()
         closest = decoder_neighbors(decoder, NEIGHBOR_COUNT)
         negatives = _Negatives(tables.top_rows, closest, every_row, seed)
-        silent = _Silent(n, vectors, every_row, seed)
+        silent = _Silent(decoder, vectors, every_row, seed)
         for start, entries in self._spool.ranges():
             stop = min(start + self._spool.width, n)
             active_rows = _active_rows(entries, start, stop)
@@ -172,6 +182,7 @@ class Accumulator:
             sample_values=tables.sample_values,
             hard_rows=silent.hard_rows,
             random_rows=silent.random_rows,
+            near_rows=silent.near_rows,
             stability=np.full(n, np.nan, np.float32) if stability is None else stability,
             decoder=closest,
             coactive=jaccard_neighbors(cooccurrence, NEIGHBOR_COUNT),
@@ -290,9 +301,11 @@ class _Negatives:
 
 
 class _Silent:
-    """Picks the silent rows that labels are tested on: near misses and random ones."""
+    """Picks silent rows: near misses and random ones, on which labels are tested, and those nearest to the decoder."""
 
-    def __init__(self, latent_count: int, vectors: Vectors | None, every_row: Rows, seed: int) -> None:
+    def __init__(self, decoder: NDArray[np.float32], vectors: Vectors | None, every_row: Rows, seed: int) -> None:
+        latent_count = len(decoder)
+        self._decoder = decoder
         self._vectors = vectors
         self._rows = every_row if vectors is None else vectors.rows
         self._seed = seed
@@ -300,15 +313,20 @@ class _Silent:
         """(n, 120), NO_ROW after the last."""
         self.random_rows = np.full((latent_count, RANDOM_COUNT), NO_ROW)
         """(n, 60), NO_ROW after the last."""
+        self.near_rows = np.full((latent_count, NEAR_COUNT), NO_ROW)
+        """(n, 50), NO_ROW after the last."""
 
     def pick(self, start: int, active: Sequence[Rows]) -> None:
         """Fills in the latents from `start` on. active: the rows of each, the strongest first."""
         for latent, rows in enumerate(active, start):
             random = random_silent(rows, self._rows, (self._seed, latent))
             self.random_rows[latent, : len(random)] = random
-        if self._vectors is not None:
+        if self._vectors is not None and len(self._vectors.rows):
             for latent, hard in enumerate(near_misses(active, self._vectors), start):
                 self.hard_rows[latent, : len(hard)] = hard
+            directions = self._decoder[start : start + len(active)]
+            for latent, near in enumerate(nearest_to_directions(directions, active, self._vectors), start):
+                self.near_rows[latent, : len(near)] = near
 
 
 def _in_turn(first: Rows, second: Rows) -> Rows:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
 from services.interpreter.familiarity import Calibration, CorpusSample, Reference
-from services.interpreter.near_misses import HARD_COUNT, RANDOM_COUNT
+from services.interpreter.near_misses import HARD_COUNT, NEAR_COUNT, RANDOM_COUNT
 from services.interpreter.neighbors import Neighbors
 from services.interpreter.statistics import NO_ROW, SAMPLE_COUNT, Statistics
 
@@ -41,14 +41,17 @@ _ATTRIBUTES = {
 """What each file holds: the attribute of Statistics, by the file's name."""
 FORMAT = 2
 """Of the files that `save` writes. Format 0 lacks the rows that labels are tested on, and the stability; format 1 what
-texts are compared with."""
+texts are compared with, and the silent rows nearest to the decoder."""
 _WIDTHS = {
     "sample_rows": SAMPLE_COUNT,
     "sample_values": SAMPLE_COUNT,
     "hard_rows": HARD_COUNT,
     "random_rows": RANDOM_COUNT,
+    "near_rows": NEAR_COUNT,
 }
-"""Columns of the tables that format 0 lacks."""
+"""Columns of the tables that older formats lack."""
+_ADDED = {**dict.fromkeys(_WIDTHS, 1), "stability": 1, "near_rows": 2}
+"""The first format that has an array which older ones lack."""
 
 
 def folder_of(uid: str, attempt: str) -> str:
@@ -80,7 +83,7 @@ def load(blobs: Blobs, folder: str, file_format: int = FORMAT) -> Statistics:
     """Statistics of a folder, memory-mapped. What an older format lacks is empty. Raises BlobDamaged."""
 
     def array(name: str) -> Any:
-        if file_format == 0 and name in (*_WIDTHS, "stability"):
+        if file_format < _ADDED.get(name, 0):
             return _empty(name, len(array("active_count")))
         path = _path(folder, name)
         try:

@@ -91,6 +91,8 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         assert [metrics.step for metrics in run.metrics()][-1] == run.message.metrics.total_steps
         text = data.document("argparse.ArgumentParser").text if COUNT > 5000 else next(iter(data.documents())).text
         assert run.explain(text).features
+        assert not run.explain(text).familiarity.out_of_distribution
+        assert run.explain("xqzv wrtkp qqjhv plmzx gfdsk", name_tail=True).familiarity.out_of_distribution
         for mode in ("hybrid", "full_text", "semantic", "sparse"):
             answer = data.search(text[:60], mode=mode, run=run, limit=3)
             assert answer.hits, mode
@@ -99,6 +101,10 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         strongest = next(iter(run.features.list(filter="labelled = true", order_by="trust", limit=1)))
         assert run.feature(strongest.index).decoder_neighbors
         assert run.features.examples(strongest.index, limit=2)
+        assert {example.activation for example in run.features.examples(strongest.index, kind="near_miss")} == {0}
+        weak = run.features.examples(strongest.index, kind="decile", decile=10)
+        assert {example.decile for example in weak} <= {10}
+        assert run.features.deciles(strongest.index)[0].decile == 1
         assert strongest.index in [hit.index for hit in run.features.search(strongest.label.text).hits]
         own = run.features.set_label(strongest.index, "mine", request_id="mine")
         assert run.features.set_label(strongest.index, "mine", request_id="mine").name == own.name

@@ -126,7 +126,7 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     listed = lines(stack, "features", RUN, "--order-by", "index", "--limit", "3")
     assert [feature["index"] for feature in listed] == [0, 1, 2]
     alive = lines(stack, "features", RUN, "--filter", "dead = false", "--limit", "1")[0]["index"]
-    assert lines(stack, "feature", RUN, str(alive))[0]["decoderNeighbors"]
+    assert lines(stack, "feature", RUN, str(alive), "--examples", "decile")[0]["decoderNeighbors"]
     by_hand = ("label", RUN, "--feature", str(alive), "--text", "by hand", "--request-id", "one")
     first, second = lines(stack, *by_hand), lines(stack, *by_hand)
     assert first[0]["text"] == "by hand"
@@ -134,8 +134,9 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert lines(stack, "families", RUN, "--limit", "2")[0]["memberCount"] > 1
     hits = lines(stack, "search", DATASET, "base class", "--run", RUN, "--limit", "3")
     assert len(hits) == 3
-    explained = lines(stack, "explain", RUN, "--document", hits[0]["document"])[0]
+    explained = lines(stack, "explain", RUN, "--document", hits[0]["document"], "--name-tail")[0]
     assert explained["features"]
+    assert explained["familiarity"]["falseAlarmRate"] == 0.05
     assert lines(stack, "export", RUN, "features", str(tmp_path / "f.csv"), "--byte-order-mark")[0]["bytes"] > 0
     assert (tmp_path / "f.csv").read_bytes().startswith(b"\xef\xbb\xbf")
     assert lines(stack, "export", RUN, "activations", str(tmp_path / "a.jsonl"))[0]["bytes"] > 0

@@ -115,6 +115,21 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
         (example.activation for example in examples), reverse=True
     )
 
+    # Other kinds: some of each decile, and silent documents.
+    kinds = pb2.ListExamplesRequest
+    by_decile = await suite.interpreter.ListExamples(
+        pb2.ListExamplesRequest(parent=full.name, kind=kinds.KIND_DECILE, page_size=50)
+    )
+    numbers = [example.decile for example in by_decile.examples]
+    assert numbers == sorted(numbers)
+    assert [decile.decile for decile in by_decile.deciles] == sorted(set(numbers))
+    assert by_decile.deciles[0].max_activation == pytest.approx(full.max_activation)
+    for kind in (kinds.KIND_NEAR_MISS, kinds.KIND_RANDOM):
+        silent = (await suite.interpreter.ListExamples(pb2.ListExamplesRequest(parent=full.name, kind=kind))).examples
+        assert len(silent) == 10
+        assert {(example.activation, example.decile) for example in silent} == {(0.0, 0)}
+        assert not {example.row for example in silent} & {example.row for example in examples}
+
     # The analysis of an example is the code that the trainer holds, bit for bit.
     document = await suite.interpreter.AnalyzeDocument(
         pb2.AnalyzeDocumentRequest(run=RUN, document=examples[0].document)
@@ -382,6 +397,7 @@ async def test_a_killed_interpreter_ends_its_jobs_and_a_deleted_run_leaves_nothi
     raise AssertionError("statistics of a deleted run are left")
 
 
+UNKNOWN_KIND: Any = 9
 BAD = [
     ("ListFeatures", pb2.ListFeaturesRequest(parent="runs/none"), "RUN_NOT_FOUND"),
     ("ListFeatures", pb2.ListFeaturesRequest(parent="r"), "INVALID_ARGUMENT"),
@@ -411,9 +427,16 @@ BAD = [
     ("SampleActivations", pb2.SampleActivationsRequest(run=RUN, row_count=10_001), "INVALID_ARGUMENT"),
     ("SampleActivations", pb2.SampleActivationsRequest(run=RUN, feature_count=501), "INVALID_ARGUMENT"),
     ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, feature_count=301), "INVALID_ARGUMENT"),
-    ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, kind=9), "INVALID_ARGUMENT"),  # pyright: ignore
+    ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, kind=UNKNOWN_KIND), "INVALID_ARGUMENT"),  # pyright: ignore
     ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run=RUN, filter="density >"), "INVALID_FILTER"),
     ("GetFeatureMatrix", pb2.GetFeatureMatrixRequest(run="runs/none"), "RUN_NOT_FOUND"),
+    ("ListExamples", pb2.ListExamplesRequest(parent=f"{RUN}/features/1", decile=3), "INVALID_ARGUMENT"),
+    (
+        "ListExamples",
+        pb2.ListExamplesRequest(parent=f"{RUN}/features/1", kind="KIND_DECILE", decile=11),
+        "INVALID_ARGUMENT",
+    ),
+    ("ListExamples", pb2.ListExamplesRequest(parent=f"{RUN}/features/1", kind=UNKNOWN_KIND), "INVALID_ARGUMENT"),
     ("AnalyzeText", pb2.AnalyzeTextRequest(run=RUN, text=" \n"), "INVALID_ARGUMENT"),
     ("AnalyzeText", pb2.AnalyzeTextRequest(run=RUN, text="x" * (128 * 1024 + 1)), "INVALID_ARGUMENT"),
     ("ListFeatures", pb2.ListFeaturesRequest(parent=RUN, filter="family = 1-7"), "FAMILY_NOT_FOUND"),

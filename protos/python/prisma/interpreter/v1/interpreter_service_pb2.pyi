@@ -63,22 +63,51 @@ class GetFeatureRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ListExamplesRequest(_message.Message):
-    __slots__ = ("parent", "page_size", "page_token")
+    __slots__ = ("parent", "page_size", "page_token", "kind", "decile")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[ListExamplesRequest.Kind]
+        KIND_STRONGEST: _ClassVar[ListExamplesRequest.Kind]
+        KIND_DECILE: _ClassVar[ListExamplesRequest.Kind]
+        KIND_NEAR_MISS: _ClassVar[ListExamplesRequest.Kind]
+        KIND_RANDOM: _ClassVar[ListExamplesRequest.Kind]
+    KIND_UNSPECIFIED: ListExamplesRequest.Kind
+    KIND_STRONGEST: ListExamplesRequest.Kind
+    KIND_DECILE: ListExamplesRequest.Kind
+    KIND_NEAR_MISS: ListExamplesRequest.Kind
+    KIND_RANDOM: ListExamplesRequest.Kind
     PARENT_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DECILE_FIELD_NUMBER: _ClassVar[int]
     parent: str
     page_size: int
     page_token: str
-    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    kind: ListExamplesRequest.Kind
+    decile: int
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., kind: _Optional[_Union[ListExamplesRequest.Kind, str]] = ..., decile: _Optional[int] = ...) -> None: ...
 
 class ListExamplesResponse(_message.Message):
-    __slots__ = ("examples", "next_page_token")
+    __slots__ = ("examples", "next_page_token", "deciles")
+    class Decile(_message.Message):
+        __slots__ = ("decile", "max_activation", "min_activation", "precision")
+        DECILE_FIELD_NUMBER: _ClassVar[int]
+        MAX_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+        MIN_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+        PRECISION_FIELD_NUMBER: _ClassVar[int]
+        decile: int
+        max_activation: float
+        min_activation: float
+        precision: float
+        def __init__(self, decile: _Optional[int] = ..., max_activation: _Optional[float] = ..., min_activation: _Optional[float] = ..., precision: _Optional[float] = ...) -> None: ...
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DECILES_FIELD_NUMBER: _ClassVar[int]
     examples: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Example]
     next_page_token: str
-    def __init__(self, examples: _Optional[_Iterable[_Union[_resources_pb2.Example, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    deciles: _containers.RepeatedCompositeFieldContainer[ListExamplesResponse.Decile]
+    def __init__(self, examples: _Optional[_Iterable[_Union[_resources_pb2.Example, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., deciles: _Optional[_Iterable[_Union[ListExamplesResponse.Decile, _Mapping]]] = ...) -> None: ...
 
 class ExportFeaturesRequest(_message.Message):
     __slots__ = ("run", "byte_order_mark")

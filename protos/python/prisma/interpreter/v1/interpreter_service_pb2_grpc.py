@@ -203,9 +203,10 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExamples(self, request, context):
-        """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
+        """Lists documents that show what a feature does: those that activate it most, some of each tenth of its activations,
+        or silent ones. Up to 50 of each kind are kept.
         Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
-        texts), INVALID_PAGE_TOKEN.
+        texts), INVALID_ARGUMENT, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

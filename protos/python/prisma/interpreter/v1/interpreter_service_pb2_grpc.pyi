@@ -58,9 +58,10 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED.
     """
     ListExamples: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListExamplesRequest, _interpreter_service_pb2.ListExamplesResponse]
-    """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
+    """Lists documents that show what a feature does: those that activate it most, some of each tenth of its activations,
+    or silent ones. Up to 50 of each kind are kept.
     Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
-    texts), INVALID_PAGE_TOKEN.
+    texts), INVALID_ARGUMENT, INVALID_PAGE_TOKEN.
     """
     ExportFeatures: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]
     """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
@@ -178,9 +179,10 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED.
     """
     ListExamples: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListExamplesRequest, _interpreter_service_pb2.ListExamplesResponse]  # type: ignore[assignment]
-    """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
+    """Lists documents that show what a feature does: those that activate it most, some of each tenth of its activations,
+    or silent ones. Up to 50 of each kind are kept.
     Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
-    texts), INVALID_PAGE_TOKEN.
+    texts), INVALID_ARGUMENT, INVALID_PAGE_TOKEN.
     """
     ExportFeatures: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
@@ -325,9 +327,10 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ListExamplesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_interpreter_service_pb2.ListExamplesResponse, _abc.Awaitable[_interpreter_service_pb2.ListExamplesResponse]]:
-        """Lists the documents that activate a feature most, the strongest first: up to 50 are kept.
+        """Lists documents that show what a feature does: those that activate it most, some of each tenth of its activations,
+        or silent ones. Up to 50 of each kind are kept.
         Errors: RUN_NOT_FOUND, FEATURE_NOT_FOUND, STATISTICS_NOT_COMPUTED, SERVICE_UNAVAILABLE (the embedder has the
-        texts), INVALID_PAGE_TOKEN.
+        texts), INVALID_ARGUMENT, INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod

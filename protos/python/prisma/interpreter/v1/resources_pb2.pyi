@@ -294,20 +294,24 @@ class LabelModel(_message.Message):
     def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., is_default: _Optional[bool] = ...) -> None: ...
 
 class Example(_message.Message):
-    __slots__ = ("document", "key", "row", "activation", "text", "metadata")
+    __slots__ = ("document", "key", "row", "activation", "text", "metadata", "decile", "tail")
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    DECILE_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
     document: str
     key: str
     row: int
     activation: float
     text: str
     metadata: _struct_pb2.Struct
-    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., activation: _Optional[float] = ..., text: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    decile: int
+    tail: bool
+    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., activation: _Optional[float] = ..., text: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., decile: _Optional[int] = ..., tail: _Optional[bool] = ...) -> None: ...
 
 class Family(_message.Message):
     __slots__ = ("name", "display_name", "color", "round", "parent_index", "members", "member_count")
