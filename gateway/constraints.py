@@ -78,6 +78,8 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
     "prisma.interpreter.v1.GetFeatureMatrixRequest": {"feature_count": {"maximum": 300}},
     "prisma.interpreter.v1.AttributeSentencesRequest": {"indices": {"maxItems": 50}, "limit": {"maximum": 50}},
     "prisma.interpreter.v1.ExplainSimilarityRequest": {"limit": {"maximum": 100}},
+    "prisma.interpreter.v1.AssociateMetadataRequest": {"limit": {"maximum": 1000}},
+    "prisma.interpreter.v1.CompareDatasetsRequest": {"limit": {"maximum": 1000}},
     "prisma.search.v1.SearchDocumentsRequest": {
         "query": {"maxLength": 100_000},
         "text_weight": _SHARE,

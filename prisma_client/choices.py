@@ -60,6 +60,14 @@ class MatrixKind(StrEnum):
     ACTIVATION_COSINE = "activation-cosine"
 
 
+class MetadataKind(StrEnum):
+    """How values of metadata are read."""
+
+    CATEGORY = "category"
+    NUMBER = "number"
+    DATE = "date"
+
+
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -85,6 +93,11 @@ def matrix_kind(name: str) -> str:
 def example_kind(name: str) -> str:
     """Returns the name of a kind of examples in the proto. Raises ValueError."""
     return f"KIND_{choose(ExampleKind, name, 'kind of examples').name}"
+
+
+def metadata_kind(name: str | None) -> str | None:
+    """Returns the name of a kind of metadata in the proto; None for None. Raises ValueError."""
+    return None if name is None else f"KIND_{choose(MetadataKind, name, 'kind of metadata').name}"
 
 
 def training_config(fields: Mapping[str, Any]) -> Config:

@@ -57,11 +57,11 @@ async def fill(embedder: Any, jobs: Any, count: int) -> None:
     assert job.state == Job.STATE_SUCCEEDED, job
 
 
-async def add(embedder: Any, documents: Sequence[Mapping[str, Any]]) -> None:
-    """Imports documents into the dataset `d`."""
+async def add(embedder: Any, documents: Sequence[Mapping[str, Any]], dataset_id: str = "d") -> None:
+    """Imports documents into a dataset."""
 
     async def messages() -> AsyncIterator[embedder_pb2.ImportDocumentsRequest]:
-        yield embedder_pb2.ImportDocumentsRequest(config={"dataset": "datasets/d"})
+        yield embedder_pb2.ImportDocumentsRequest(config={"dataset": f"datasets/{dataset_id}"})
         yield embedder_pb2.ImportDocumentsRequest(chunk=json.dumps(documents).encode())
 
     await embedder.ImportDocuments(messages())

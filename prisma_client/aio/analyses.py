@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from prisma.interpreter.v1 import analyses_pb2 as pb2
+from prisma_client import choices
 from prisma_client.aio.transport import Transport
 
 _DOCUMENT = re.compile(r"datasets/[^/\s]+/documents/[^/\s]+")
@@ -64,6 +65,66 @@ class Analyses:
             limit=limit,
         )
         return await self._transport.call("InterpreterService/ExplainSimilarity", request, pb2.SimilarityExplanation)
+
+    async def associate_metadata(
+        self,
+        key: str,
+        *,
+        kind: str | None = None,
+        max_q: float | None = None,
+        limit: int | None = None,
+        features: str | None = None,
+        include_tail: bool = False,
+    ) -> pb2.MetadataAssociations:
+        """Returns which features go with a key of the documents' metadata, confirmed ones first.
+
+        Half of the documents discovers, the other half confirms; effects, intervals and counts are those of the latter.
+        kind: `category`, `number` or `date`; by default what the values suggest. max_q: share of false discoveries.
+        Raises ValueError for another kind, InvalidArgument where no document has the key.
+        """
+        request = pb2.AssociateMetadataRequest(
+            run=self._run,
+            key=key,
+            kind=choices.metadata_kind(kind),
+            features=_selection(features, include_tail),
+            max_q=max_q,
+            limit=limit,
+        )
+        return await self._transport.call("InterpreterService/AssociateMetadata", request, pb2.MetadataAssociations)
+
+    async def compare_datasets(
+        self,
+        first: str | None = None,
+        second: str | None = None,
+        *,
+        first_dataset: str | None = None,
+        second_dataset: str | None = None,
+        max_q: float | None = None,
+        limit: int | None = None,
+        features: str | None = None,
+        include_tail: bool = False,
+    ) -> pb2.DatasetComparison:
+        """Returns the features that are more frequent in one set of documents than in another.
+
+        first, second: filters such as `metadata.date < 2024 AND metadata.section = "games"`; without a second set,
+        the first is compared with all other documents of its dataset. first_dataset, second_dataset: ids, by default
+        that of the run's dataset. Raises NotFound for an unknown dataset.
+        """
+        has_second = second is not None or second_dataset is not None
+        request = pb2.CompareDatasetsRequest(
+            run=self._run,
+            first=_document_set(first, first_dataset),
+            second=_document_set(second, second_dataset) if has_second else None,
+            features=_selection(features, include_tail),
+            max_q=max_q,
+            limit=limit,
+        )
+        return await self._transport.call("InterpreterService/CompareDatasets", request, pb2.DatasetComparison)
+
+
+def _document_set(filter: str | None, dataset: str | None) -> pb2.DocumentSet:
+    name = f"datasets/{dataset.removeprefix('datasets/')}" if dataset else None
+    return pb2.DocumentSet(dataset=name, filter=filter)
 
 
 def _text_source(text: str) -> pb2.TextSource:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from prisma.interpreter.v1 import analyses_pb2 as pb2
+from services.interpreter.analyses import DatasetComparison, MetadataAssociations
+from services.interpreter.associations import Association
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.features import Features
+from services.interpreter.selection import SelectedFeatures
 from services.interpreter.similarity import SimilarityExplanation
 
 
@@ -46,6 +49,66 @@ def similarity_explanation(value: SimilarityExplanation) -> pb2.SimilarityExplan
         other_features=value.other_features,
         baseline=value.baseline,
         unexplained=value.unexplained,
+    )
+
+
+def metadata_associations(value: MetadataAssociations, limit: int) -> pb2.MetadataAssociations:
+    """Which features go with a key of the documents' metadata."""
+    result = value.result
+    return pb2.MetadataAssociations(
+        kind=f"KIND_{result.kind}",
+        associations=[_association(value.selected, entry) for entry in result.discovered[:limit]],
+        feature_count=len(value.selected),
+        test_count=result.test_count,
+        discovered_count=len(result.discovered),
+        confirmed_count=sum(entry.confirmed for entry in result.discovered),
+        discovery_document_count=result.document_counts[0],
+        confirmation_document_count=result.document_counts[1],
+        notices=value.notices,
+    )
+
+
+def _association(selected: SelectedFeatures, entry: Association) -> pb2.MetadataAssociations.Association:
+    return pb2.MetadataAssociations.Association(
+        feature=analyzed_feature(selected.features, int(selected.indices[entry.column])),
+        category=entry.category or "",
+        confirmed=entry.confirmed,
+        effect=entry.effect,
+        effect_low=entry.low,
+        effect_high=entry.high,
+        p_value=entry.p_value,
+        q_value=entry.q_value,
+        discovery_effect=entry.discovery_effect,
+        discovery_q_value=entry.discovery_q_value,
+        inside_count=entry.inside[0],
+        inside_total=entry.inside[1],
+        outside_count=entry.outside[0],
+        outside_total=entry.outside[1],
+    )
+
+
+def dataset_comparison(value: DatasetComparison, limit: int) -> pb2.DatasetComparison:
+    """How two sets of documents differ."""
+    result, (first, second) = value.result, value.sets
+    return pb2.DatasetComparison(
+        differences=[
+            pb2.DatasetComparison.Difference(
+                feature=analyzed_feature(value.selected.features, int(value.selected.indices[entry.column])),
+                first_share=entry.first_share,
+                second_share=entry.second_share,
+                difference=entry.value,
+                difference_low=entry.low,
+                difference_high=entry.high,
+                p_value=entry.p_value,
+                q_value=entry.q_value,
+            )
+            for entry in result.differences[:limit]
+        ],
+        feature_count=result.test_count,
+        significant_count=len(result.differences),
+        first_document_count=len(first.occurrences),
+        second_document_count=len(second.occurrences),
+        notices=value.notices,
     )
 
 

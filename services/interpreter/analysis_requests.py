@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from prisma.interpreter.v1 import analyses_pb2 as pb2
+from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import parse_filter
+from services.interpreter import document_sets
+from services.interpreter.document_sets import DocumentSet
 from services.interpreter.features import FILTERS
+from services.interpreter.metadata import Kind
 from services.interpreter.requests import analyzed_text, document_name, run_name
 from services.interpreter.selection import TRUSTED_ONLY, Selection
 
@@ -16,6 +22,15 @@ MAX_ATTRIBUTED = 50
 """Features that the sentences of a text are compared by."""
 MAX_CONTRIBUTIONS = 100
 """Features that contribute to a similarity."""
+MAX_ROWS = 1000
+"""Associations, differences or pairs in an answer."""
+MAX_Q = 0.05
+_KINDS = {
+    pb2.MetadataAssociations.KIND_UNSPECIFIED: None,
+    pb2.MetadataAssociations.KIND_CATEGORY: Kind.CATEGORY,
+    pb2.MetadataAssociations.KIND_NUMBER: Kind.NUMBER,
+    pb2.MetadataAssociations.KIND_DATE: Kind.DATE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +64,32 @@ class SimilarityRequest:
     limit: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class AssociationRequest:
+    """Which key of metadata is related to which features."""
+
+    run: str
+    key: str
+    kind: Kind | None
+    """None if the values decide."""
+    selection: Selection
+    max_q: float
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRequest:
+    """Which documents are compared, and by which features."""
+
+    run: str
+    first: DocumentSet
+    second: DocumentSet | None
+    """None for all other documents of the first's dataset."""
+    selection: Selection
+    max_q: float
+    limit: int
+
+
 def attribution(request: pb2.AttributeSentencesRequest) -> AttributionRequest:
     """Which features of which text are attributed to sentences. Raises InvalidFilter."""
     if len(request.indices) > MAX_ATTRIBUTED:
@@ -73,6 +114,43 @@ def similarity(request: pb2.ExplainSimilarityRequest) -> SimilarityRequest:
     )
 
 
+def metadata_associations(request: pb2.AssociateMetadataRequest) -> AssociationRequest:
+    """Which key is related to which features. Raises InvalidFilter."""
+    if not request.key:
+        raise InvalidArgument.field("key", "expected a key of the documents' metadata")
+    if request.kind not in _KINDS:
+        kinds = ", ".join(pb2.MetadataAssociations.Kind.keys()[1:])
+        raise InvalidArgument.field("kind", f"expected one of {kinds}, got {request.kind}")
+    return AssociationRequest(
+        run=run_name(request.run),
+        key=request.key,
+        kind=_KINDS[request.kind],
+        selection=selection(request.features),
+        max_q=share_of(request, "max_q", default=MAX_Q),
+        limit=count_of(request.limit, "limit", default=100, maximum=MAX_ROWS),
+    )
+
+
+def dataset_comparison(request: pb2.CompareDatasetsRequest) -> ComparisonRequest:
+    """Which documents are compared. Raises InvalidFilter."""
+    return ComparisonRequest(
+        run=run_name(request.run),
+        first=document_set(request.first, "first"),
+        second=document_set(request.second, "second") if request.HasField("second") else None,
+        selection=selection(request.features),
+        max_q=share_of(request, "max_q", default=MAX_Q),
+        limit=count_of(request.limit, "limit", default=100, maximum=MAX_ROWS),
+    )
+
+
+def document_set(message: pb2.DocumentSet, field: str) -> DocumentSet:
+    """Some documents. Raises InvalidFilter."""
+    if message.dataset:
+        names.parse("datasets/{dataset}", message.dataset, f"{field}.dataset")
+    terms = parse_filter(message.filter, document_sets.FILTERS)
+    return DocumentSet(field=field, dataset=message.dataset or None, terms=terms)
+
+
 def text_source(message: pb2.TextSource, field: str) -> TextSource:
     """A text or a document."""
     if message.WhichOneof("source") == "document":
@@ -85,6 +163,16 @@ def selection(message: pb2.FeatureSelection) -> Selection:
     return Selection(
         terms=parse_filter(message.filter.strip() or TRUSTED_ONLY, FILTERS), include_tail=message.include_tail
     )
+
+
+def share_of(request: Message, field: str, *, default: float) -> float:
+    """A number above 0 and below 1."""
+    if not request.HasField(field):
+        return default
+    value: float = getattr(request, field)
+    if not 0 < value < 1:
+        raise InvalidArgument.field(field, f"expected above 0 and below 1, got {value:g}")
+    return value
 
 
 def count_of(value: int, field: str, *, default: int, maximum: int) -> int:

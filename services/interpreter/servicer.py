@@ -163,3 +163,15 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     ) -> analyses_pb2.SimilarityExplanation:
         explanation = await self._analyses.explain_similarity(analysis_requests.similarity(request))
         return analysis_messages.similarity_explanation(explanation)
+
+    async def AssociateMetadata(
+        self, request: analyses_pb2.AssociateMetadataRequest, context: Context
+    ) -> analyses_pb2.MetadataAssociations:
+        wish = analysis_requests.metadata_associations(request)
+        return analysis_messages.metadata_associations(await self._analyses.associate_metadata(wish), wish.limit)
+
+    async def CompareDatasets(
+        self, request: analyses_pb2.CompareDatasetsRequest, context: Context
+    ) -> analyses_pb2.DatasetComparison:
+        wish = analysis_requests.dataset_comparison(request)
+        return analysis_messages.dataset_comparison(await self._analyses.compare_datasets(wish), wish.limit)

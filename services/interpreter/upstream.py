@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
 from numpy.typing import NDArray
 
 from prisma.common.v1.block_pb2 import RowRange
@@ -20,7 +22,9 @@ from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_common import wire
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
+from services.interpreter.document_sets import Dataset
 from services.interpreter.documents import Document
+from services.interpreter.metadata import Metadata
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run
 from services.interpreter.settings import InterpreterSettings
@@ -163,6 +167,21 @@ class Upstream:
             documents.update((message.row, _document(message)) for message in answer.documents)
         return documents
 
+    async def metadata(self, dataset: str, dataset_uid: str, keys: Sequence[str]) -> Metadata:
+        """Some keys of the metadata of all documents of a dataset."""
+        request = embedder_pb2.ReadDocumentsRequest(dataset=dataset, read_mask=FieldMask(paths=["metadata"]))
+        rows: list[int] = []
+        columns: dict[str, list[Any]] = {key: [] for key in keys}
+        async with errors_of("embedder"):
+            async for block in self._embedder.ReadDocuments(request):
+                if block.dataset_uid != dataset_uid:
+                    continue
+                for document in block.documents:
+                    rows.append(document.row)
+                    for key, column in columns.items():
+                        column.append(_plain_value(document.metadata, key))
+        return Metadata(np.array(rows, np.uint64), columns)
+
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
         """Texts by row, without those of deleted documents."""
         return {row: document.text for row, document in (await self.documents(dataset, rows)).items()}
@@ -194,8 +213,23 @@ class Upstream:
 
     async def dataset_uid(self, name: str) -> str:
         """The uid of a dataset."""
+        return (await self.dataset(name)).uid
+
+    async def dataset(self, name: str) -> Dataset:
+        """A dataset."""
         request = embedder_pb2.GetDatasetRequest(name=name)
-        return (await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOKUP_SECONDS))).uid
+        message = await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOKUP_SECONDS))
+        return Dataset(message.name, message.uid, message.embedding_model)
+
+    async def codes_of_dataset(self, run: Run, dataset: Dataset) -> AsyncIterator[wire.Codes]:
+        """The codes of a different dataset's vectors, block by block."""
+        request = embedder_pb2.ReadVectorsRequest(dataset=dataset.name)
+        async with errors_of("embedder"):
+            async for block in self._embedder.ReadVectors(request):
+                if block.HasField("vectors") and block.dataset_uid == dataset.uid:
+                    rows, vectors = wire.unpack_vectors(block.vectors)
+                    if len(rows):
+                        yield replace(await self.codes_of(run, vectors), rows=rows)
 
     async def embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32] | None:
         """As `embed_texts`; None if the run's model cannot embed texts."""
@@ -325,6 +359,17 @@ def _document(message: embedder_resources_pb2.Document) -> Document:
         vector=wire.unpack_vectors(message.vector)[1][0] if message.HasField("vector") else None,
         embedding_truncated=message.embedding_truncated,
     )
+
+
+def _plain_value(metadata: Struct, key: str) -> Any:
+    """The value of a key as plain JSON; None where there is none."""
+    if key not in metadata.fields:
+        return None
+    value = metadata.fields[key]
+    kind = value.WhichOneof("kind")
+    if kind in ("list_value", "struct_value"):
+        return _plain(MessageToDict(value))
+    return None if kind in (None, "null_value") else _plain(getattr(value, kind))
 
 
 def _plain(value: Any) -> Any:

@@ -143,6 +143,14 @@ def test_analyses_are_methods_of_a_run(stack: Stack) -> None:
         explanation = run.analyses.explain_similarity(document, text, features="dead = false", limit=4)
         assert len(explanation.contributions) == 4
         assert -1 <= explanation.similarity < 1
+        associated = run.analyses.associate_metadata("kind", kind="category", features="dead = false")
+        assert associated.test_count > 0
+        compared = run.analyses.compare_datasets('metadata.kind = "class"', features="dead = false")
+        assert compared.first_document_count + compared.second_document_count == COUNT
+        same = run.analyses.compare_datasets(first_dataset=DATASET, second_dataset=DATASET, features="dead = false")
+        assert (same.significant_count, len(same.notices)) == (0, 1)
+        with pytest.raises(ValueError, match="kind of metadata"):
+            run.analyses.associate_metadata("kind", kind="colour")
 
 
 async def test_the_asynchronous_client(stack: Stack) -> None:

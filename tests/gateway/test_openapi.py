@@ -68,6 +68,11 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
             analyses_pb2.ExplainSimilarityRequest(run="runs/r", first={"text": "a"}, second={"text": "a"}),
             analysis_requests.similarity,
         ),
+        (
+            analyses_pb2.AssociateMetadataRequest(run="runs/r", key="a"),
+            analysis_requests.metadata_associations,
+        ),
+        (analyses_pb2.CompareDatasetsRequest(run="runs/r"), analysis_requests.dataset_comparison),
         (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
     )
 }

@@ -33,7 +33,6 @@ class PlantedRun:
         groups: Sequence[str],
         texts: Sequence[str],
         *,
-        metadata: Sequence[Mapping[str, object]] = (),
         doubtful: Sequence[int] = (),
         thresholds: Mapping[int, float] | None = None,
     ) -> None:
@@ -42,7 +41,6 @@ class PlantedRun:
         self.texts = list(texts)
         self.baseline = 0.0
         """What reconstructions have of each word without any activation."""
-        self.metadata = list(metadata)
         self._groups = np.array([[word in group.split() for word in self.words] for group in groups], np.float32)
         self.run = Run(
             uid="u",

@@ -112,9 +112,61 @@ async def assert_similarity_is_explained(suite: Suite) -> None:
             assert named < 0.1
 
 
+async def assert_metadata_are_associated(suite: Suite) -> None:
+    """Each topic has features of its own, which the confirming half confirms; later topics have larger years."""
+    request = pb2.AssociateMetadataRequest(run=RUN, key="topic", features=ALL_FEATURES, limit=1000)
+    answer = await suite.interpreter.AssociateMetadata(request)
+    assert answer.kind == pb2.MetadataAssociations.KIND_CATEGORY
+    assert answer.discovery_document_count + answer.confirmation_document_count == COUNT
+    assert (len(answer.associations), list(answer.notices)) == (answer.discovered_count, [])
+    confirmed = [entry for entry in answer.associations if entry.confirmed]
+    assert len(confirmed) == answer.confirmed_count
+    assert {entry.category for entry in confirmed if entry.effect_low > 10} == set(TOPICS)
+    topic_of = {entry.feature.index: entry.category for entry in confirmed if entry.effect_low > 10}
+    for key, kind in (("year", pb2.MetadataAssociations.KIND_NUMBER), ("date", pb2.MetadataAssociations.KIND_DATE)):
+        request = pb2.AssociateMetadataRequest(run=RUN, key=key, features=ALL_FEATURES, limit=1000)
+        answer = await suite.interpreter.AssociateMetadata(request)
+        assert answer.kind == kind
+        later = {entry.feature.index: entry.effect for entry in answer.associations if entry.confirmed}
+        assert all(effect > 0.5 for index, effect in later.items() if topic_of.get(index) == "garden")
+        assert all(effect < 0.5 for index, effect in later.items() if topic_of.get(index) == "sea")
+        assert {topic_of.get(index) for index in later} >= {"garden", "sea"}
+
+
+async def assert_datasets_are_compared(suite: Suite) -> None:
+    """Features of the sea are those of a dataset of the sea, of the years in which the sea was planted, and of the
+    documents with that topic."""
+    await suite.embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="sea"))
+    sea = [row for row in documents() if row["topic"] == "sea"]
+    await calls.add(suite.embedder, sea, "sea")
+    await suite.ended(await suite.embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name="datasets/sea")))
+    part = {"filter": 'metadata.topic = "sea"'}
+    answers = [
+        await suite.interpreter.CompareDatasets(
+            pb2.CompareDatasetsRequest(run=RUN, first=first, second=second, features=ALL_FEATURES, limit=1000)
+        )
+        for first, second in (
+            (part, None),
+            ({"filter": "metadata.year < 2003"}, {"filter": "metadata.date >= 2003"}),
+            ({"dataset": "datasets/sea"}, {"filter": 'metadata.topic != "sea"'}),
+            (part, {}),
+        )
+    ]
+    for answer in answers[:3]:
+        assert (answer.first_document_count, answer.second_document_count) == (len(sea), COUNT - len(sea))
+        assert answer.differences == answers[0].differences
+        assert not answer.notices
+    first = answers[0].differences[0]
+    assert first.difference_low > 0.1
+    assert first.first_share - first.second_share == pytest.approx(first.difference)
+    assert f"{len(sea)} documents are in both sets" in answers[3].notices[0]
+
+
 async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
     await assert_sentences_are_attributed(planted)
     await assert_similarity_is_explained(planted)
+    await assert_metadata_are_associated(planted)
+    await assert_datasets_are_compared(planted)
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(planted.interpreter, method)(request)
@@ -137,5 +189,11 @@ BAD = [
         pb2.ExplainSimilarityRequest(run=RUN, first={"text": "a"}, second={"document": f"{DATASET}/documents/none"}),
         "DOCUMENT_NOT_FOUND",
     ),
+    ("AssociateMetadata", pb2.AssociateMetadataRequest(run=RUN), "INVALID_ARGUMENT"),
+    ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"dataset": "datasets/x"}), "DATASET_NOT_FOUND"),
+    ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"filter": "topic = 1"}), "INVALID_FILTER"),
+    ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"filter": "latent.64 > 0"}), "FEATURE_NOT_FOUND"),
+    ("AssociateMetadata", pb2.AssociateMetadataRequest(run=RUN, key="none"), "INVALID_ARGUMENT"),
+    ("AssociateMetadata", pb2.AssociateMetadataRequest(run=RUN, key="year", max_q=0), "INVALID_ARGUMENT"),
 ]
 """Calls that are refused, and why."""

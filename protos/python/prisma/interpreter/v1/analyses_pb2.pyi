@@ -1,6 +1,7 @@
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -122,3 +123,141 @@ class SimilarityExplanation(_message.Message):
     baseline: float
     unexplained: float
     def __init__(self, similarity: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[SimilarityExplanation.Contribution, _Mapping]]] = ..., other_features: _Optional[float] = ..., baseline: _Optional[float] = ..., unexplained: _Optional[float] = ...) -> None: ...
+
+class AssociateMetadataRequest(_message.Message):
+    __slots__ = ("run", "key", "kind", "features", "max_q", "limit")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    MAX_Q_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    key: str
+    kind: MetadataAssociations.Kind
+    features: FeatureSelection
+    max_q: float
+    limit: int
+    def __init__(self, run: _Optional[str] = ..., key: _Optional[str] = ..., kind: _Optional[_Union[MetadataAssociations.Kind, str]] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., max_q: _Optional[float] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class MetadataAssociations(_message.Message):
+    __slots__ = ("kind", "associations", "feature_count", "test_count", "discovered_count", "confirmed_count", "discovery_document_count", "confirmation_document_count", "notices")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[MetadataAssociations.Kind]
+        KIND_CATEGORY: _ClassVar[MetadataAssociations.Kind]
+        KIND_NUMBER: _ClassVar[MetadataAssociations.Kind]
+        KIND_DATE: _ClassVar[MetadataAssociations.Kind]
+    KIND_UNSPECIFIED: MetadataAssociations.Kind
+    KIND_CATEGORY: MetadataAssociations.Kind
+    KIND_NUMBER: MetadataAssociations.Kind
+    KIND_DATE: MetadataAssociations.Kind
+    class Association(_message.Message):
+        __slots__ = ("feature", "category", "confirmed", "effect", "effect_low", "effect_high", "p_value", "q_value", "discovery_effect", "discovery_q_value", "inside_count", "inside_total", "outside_count", "outside_total")
+        FEATURE_FIELD_NUMBER: _ClassVar[int]
+        CATEGORY_FIELD_NUMBER: _ClassVar[int]
+        CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+        EFFECT_FIELD_NUMBER: _ClassVar[int]
+        EFFECT_LOW_FIELD_NUMBER: _ClassVar[int]
+        EFFECT_HIGH_FIELD_NUMBER: _ClassVar[int]
+        P_VALUE_FIELD_NUMBER: _ClassVar[int]
+        Q_VALUE_FIELD_NUMBER: _ClassVar[int]
+        DISCOVERY_EFFECT_FIELD_NUMBER: _ClassVar[int]
+        DISCOVERY_Q_VALUE_FIELD_NUMBER: _ClassVar[int]
+        INSIDE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        INSIDE_TOTAL_FIELD_NUMBER: _ClassVar[int]
+        OUTSIDE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        OUTSIDE_TOTAL_FIELD_NUMBER: _ClassVar[int]
+        feature: AnalyzedFeature
+        category: str
+        confirmed: bool
+        effect: float
+        effect_low: float
+        effect_high: float
+        p_value: float
+        q_value: float
+        discovery_effect: float
+        discovery_q_value: float
+        inside_count: int
+        inside_total: int
+        outside_count: int
+        outside_total: int
+        def __init__(self, feature: _Optional[_Union[AnalyzedFeature, _Mapping]] = ..., category: _Optional[str] = ..., confirmed: _Optional[bool] = ..., effect: _Optional[float] = ..., effect_low: _Optional[float] = ..., effect_high: _Optional[float] = ..., p_value: _Optional[float] = ..., q_value: _Optional[float] = ..., discovery_effect: _Optional[float] = ..., discovery_q_value: _Optional[float] = ..., inside_count: _Optional[int] = ..., inside_total: _Optional[int] = ..., outside_count: _Optional[int] = ..., outside_total: _Optional[int] = ...) -> None: ...
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ASSOCIATIONS_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DISCOVERED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DISCOVERY_DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMATION_DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    kind: MetadataAssociations.Kind
+    associations: _containers.RepeatedCompositeFieldContainer[MetadataAssociations.Association]
+    feature_count: int
+    test_count: int
+    discovered_count: int
+    confirmed_count: int
+    discovery_document_count: int
+    confirmation_document_count: int
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[_Union[MetadataAssociations.Kind, str]] = ..., associations: _Optional[_Iterable[_Union[MetadataAssociations.Association, _Mapping]]] = ..., feature_count: _Optional[int] = ..., test_count: _Optional[int] = ..., discovered_count: _Optional[int] = ..., confirmed_count: _Optional[int] = ..., discovery_document_count: _Optional[int] = ..., confirmation_document_count: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DocumentSet(_message.Message):
+    __slots__ = ("dataset", "filter")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    filter: str
+    def __init__(self, dataset: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
+
+class CompareDatasetsRequest(_message.Message):
+    __slots__ = ("run", "first", "second", "features", "max_q", "limit")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    MAX_Q_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    first: DocumentSet
+    second: DocumentSet
+    features: FeatureSelection
+    max_q: float
+    limit: int
+    def __init__(self, run: _Optional[str] = ..., first: _Optional[_Union[DocumentSet, _Mapping]] = ..., second: _Optional[_Union[DocumentSet, _Mapping]] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., max_q: _Optional[float] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class DatasetComparison(_message.Message):
+    __slots__ = ("differences", "feature_count", "significant_count", "first_document_count", "second_document_count", "notices")
+    class Difference(_message.Message):
+        __slots__ = ("feature", "first_share", "second_share", "difference", "difference_low", "difference_high", "p_value", "q_value")
+        FEATURE_FIELD_NUMBER: _ClassVar[int]
+        FIRST_SHARE_FIELD_NUMBER: _ClassVar[int]
+        SECOND_SHARE_FIELD_NUMBER: _ClassVar[int]
+        DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+        DIFFERENCE_LOW_FIELD_NUMBER: _ClassVar[int]
+        DIFFERENCE_HIGH_FIELD_NUMBER: _ClassVar[int]
+        P_VALUE_FIELD_NUMBER: _ClassVar[int]
+        Q_VALUE_FIELD_NUMBER: _ClassVar[int]
+        feature: AnalyzedFeature
+        first_share: float
+        second_share: float
+        difference: float
+        difference_low: float
+        difference_high: float
+        p_value: float
+        q_value: float
+        def __init__(self, feature: _Optional[_Union[AnalyzedFeature, _Mapping]] = ..., first_share: _Optional[float] = ..., second_share: _Optional[float] = ..., difference: _Optional[float] = ..., difference_low: _Optional[float] = ..., difference_high: _Optional[float] = ..., p_value: _Optional[float] = ..., q_value: _Optional[float] = ...) -> None: ...
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SIGNIFICANT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SECOND_DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    differences: _containers.RepeatedCompositeFieldContainer[DatasetComparison.Difference]
+    feature_count: int
+    significant_count: int
+    first_document_count: int
+    second_document_count: int
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, differences: _Optional[_Iterable[_Union[DatasetComparison.Difference, _Mapping]]] = ..., feature_count: _Optional[int] = ..., significant_count: _Optional[int] = ..., first_document_count: _Optional[int] = ..., second_document_count: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...

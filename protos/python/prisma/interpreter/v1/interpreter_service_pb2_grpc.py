@@ -161,6 +161,16 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.ExplainSimilarityRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SimilarityExplanation.FromString,
                 _registered_method=True)
+        self.AssociateMetadata = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/AssociateMetadata',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AssociateMetadataRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.MetadataAssociations.FromString,
+                _registered_method=True)
+        self.CompareDatasets = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/CompareDatasets',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CompareDatasetsRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.DatasetComparison.FromString,
+                _registered_method=True)
 
 
 class InterpreterServiceServicer:
@@ -378,6 +388,26 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssociateMetadata(self, request, context):
+        """Relates features to a key of the documents' metadata: discovered in one half of the documents, confirmed in the
+        other.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT (no document has
+        the key), INVALID_FILTER, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareDatasets(self, request, context):
+        """Returns the features that are more frequent in one set of documents than in another: two datasets, two periods, or a
+        part and the rest.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+        DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpreterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -500,6 +530,16 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.ExplainSimilarity,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.ExplainSimilarityRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SimilarityExplanation.SerializeToString,
+            ),
+            'AssociateMetadata': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssociateMetadata,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AssociateMetadataRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.MetadataAssociations.SerializeToString,
+            ),
+            'CompareDatasets': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareDatasets,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CompareDatasetsRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.DatasetComparison.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1153,6 +1193,60 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/ExplainSimilarity',
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.ExplainSimilarityRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.SimilarityExplanation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssociateMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/AssociateMetadata',
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.AssociateMetadataRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.MetadataAssociations.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareDatasets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/CompareDatasets',
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CompareDatasetsRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.DatasetComparison.FromString,
             options,
             channel_credentials,
             insecure,

@@ -152,6 +152,18 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
     DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
+    AssociateMetadata: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.AssociateMetadataRequest, _analyses_pb2.MetadataAssociations]
+    """Relates features to a key of the documents' metadata: discovered in one half of the documents, confirmed in the
+    other.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT (no document has
+    the key), INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """
+    CompareDatasets: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.CompareDatasetsRequest, _analyses_pb2.DatasetComparison]
+    """Returns the features that are more frequent in one set of documents than in another: two datasets, two periods, or a
+    part and the rest.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+    DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class InterpreterServiceAsyncStub(InterpreterServiceStub):
@@ -272,6 +284,18 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
     DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
+    AssociateMetadata: _aio.UnaryUnaryMultiCallable[_analyses_pb2.AssociateMetadataRequest, _analyses_pb2.MetadataAssociations]  # type: ignore[assignment]
+    """Relates features to a key of the documents' metadata: discovered in one half of the documents, confirmed in the
+    other.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT (no document has
+    the key), INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """
+    CompareDatasets: _aio.UnaryUnaryMultiCallable[_analyses_pb2.CompareDatasetsRequest, _analyses_pb2.DatasetComparison]  # type: ignore[assignment]
+    """Returns the features that are more frequent in one set of documents than in another: two datasets, two periods, or a
+    part and the rest.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+    DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
     """
 
 class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -534,6 +558,30 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
         DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def AssociateMetadata(
+        self,
+        request: _analyses_pb2.AssociateMetadataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyses_pb2.MetadataAssociations, _abc.Awaitable[_analyses_pb2.MetadataAssociations]]:
+        """Relates features to a key of the documents' metadata: discovered in one half of the documents, confirmed in the
+        other.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT (no document has
+        the key), INVALID_FILTER, SERVICE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareDatasets(
+        self,
+        request: _analyses_pb2.CompareDatasetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyses_pb2.DatasetComparison, _abc.Awaitable[_analyses_pb2.DatasetComparison]]:
+        """Returns the features that are more frequent in one set of documents than in another: two datasets, two periods, or a
+        part and the rest.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+        DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
         """
 
 def add_InterpreterServiceServicer_to_server(servicer: InterpreterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
