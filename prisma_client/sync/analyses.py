@@ -122,6 +122,29 @@ class Analyses:
         )
         return self._transport.call("InterpreterService/CompareDatasets", request, pb2.DatasetComparison)
 
+    def correlate_features(
+        self,
+        *,
+        max_label_similarity_rank: float | None = None,
+        max_q: float | None = None,
+        limit: int | None = None,
+        features: str | None = None,
+        include_tail: bool = False,
+    ) -> pb2.FeatureCorrelations:
+        """Returns pairs of features that occur together more often than by chance although their labels are not alike.
+
+        max_label_similarity_rank: the share of pairs of labels that may be less similar than a pair's, 0.5 by default;
+        1 for all pairs.
+        """
+        request = pb2.CorrelateFeaturesRequest(
+            run=self._run,
+            features=_selection(features, include_tail),
+            max_label_similarity_rank=max_label_similarity_rank,
+            max_q=max_q,
+            limit=limit,
+        )
+        return self._transport.call("InterpreterService/CorrelateFeatures", request, pb2.FeatureCorrelations)
+
 
 def _document_set(filter: str | None, dataset: str | None) -> pb2.DocumentSet:
     name = f"datasets/{dataset.removeprefix('datasets/')}" if dataset else None

@@ -10,11 +10,12 @@ import numpy as np
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.threads import in_thread
-from services.interpreter import associations, attribution, comparison, document_sets, similarity
+from services.interpreter import associations, attribution, comparison, correlations, document_sets, similarity
 from services.interpreter.analysis_requests import (
     AssociationRequest,
     AttributionRequest,
     ComparisonRequest,
+    CorrelationRequest,
     SimilarityRequest,
     TextSource,
 )
@@ -22,8 +23,10 @@ from services.interpreter.analyzer import Analyzer
 from services.interpreter.associations import Associations
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.comparison import Comparison
+from services.interpreter.correlations import Correlations
 from services.interpreter.document_sets import Members
 from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.near_misses import unit_rows
 from services.interpreter.occurrences import occurrences
 from services.interpreter.selection import SelectedFeatures, of_indices, select
 from services.interpreter.similarity import SimilarityExplanation
@@ -59,6 +62,19 @@ class DatasetComparison:
             if shared_count:
                 notices.append(f"{shared_count:,} documents are in both sets: differences look smaller than they are.")
         return notices
+
+
+@dataclass(frozen=True)
+class FeatureCorrelations:
+    """Features that occur together although their labels are not alike."""
+
+    selected: SelectedFeatures
+    result: Correlations
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know about the answer."""
+        return no_feature_counts(self.selected)
 
 
 class Analyses:
@@ -115,6 +131,19 @@ class Analyses:
             partial(comparison.compare, first.occurrences, second.occurrences, max_q=request.max_q)
         )
         return DatasetComparison(selected, result, (first, second))
+
+    async def correlate_features(self, request: CorrelationRequest) -> FeatureCorrelations:
+        """Which features occur together although their labels are not alike. Raises PROVIDER_UNAVAILABLE."""
+        features = await self._cache.features(request.run)
+        selected = select(features, request.selection).labelled()
+        labels = [features.label_text(index) for index in selected.indices.tolist()]
+        vectors = await self._upstream.embed(features.run, labels) if labels else None
+        unit = correlations.word_vectors(labels) if vectors is None else unit_rows(vectors)
+        present = await occurrences(selected, self._upstream.codes(features.run))
+        result = await in_thread(
+            partial(correlations.correlate, present, unit, max_q=request.max_q, max_rank=request.max_rank)
+        )
+        return FeatureCorrelations(selected, result)
 
     async def _encoded(self, run: str, source: TextSource) -> Encoded:
         if source.document is not None:

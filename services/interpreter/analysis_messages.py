@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prisma.interpreter.v1 import analyses_pb2 as pb2
-from services.interpreter.analyses import DatasetComparison, MetadataAssociations
+from services.interpreter.analyses import DatasetComparison, FeatureCorrelations, MetadataAssociations
 from services.interpreter.associations import Association
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.features import Features
@@ -108,6 +108,36 @@ def dataset_comparison(value: DatasetComparison, limit: int) -> pb2.DatasetCompa
         significant_count=len(result.differences),
         first_document_count=len(first.occurrences),
         second_document_count=len(second.occurrences),
+        notices=value.notices,
+    )
+
+
+def feature_correlations(value: FeatureCorrelations, limit: int) -> pb2.FeatureCorrelations:
+    """Features that occur together although their labels are not alike."""
+    result, selected = value.result, value.selected
+    return pb2.FeatureCorrelations(
+        correlations=[
+            pb2.FeatureCorrelations.Correlation(
+                first=analyzed_feature(selected.features, int(selected.indices[entry.first])),
+                second=analyzed_feature(selected.features, int(selected.indices[entry.second])),
+                shared_count=entry.shared,
+                first_count=entry.first_count,
+                second_count=entry.second_count,
+                expected_count=entry.expected,
+                odds_ratio=entry.odds_ratio,
+                odds_ratio_low=entry.low,
+                odds_ratio_high=entry.high,
+                p_value=entry.p_value,
+                q_value=entry.q_value,
+                label_similarity=entry.similarity,
+                label_similarity_rank=entry.similarity_rank,
+            )
+            for entry in result.unexplained[:limit]
+        ],
+        feature_count=len(selected),
+        significant_count=result.significant_count,
+        explained_count=result.significant_count - len(result.unexplained),
+        document_count=result.document_count,
         notices=value.notices,
     )
 

@@ -90,6 +90,18 @@ class ComparisonRequest:
     limit: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class CorrelationRequest:
+    """Which pairs of features are looked for."""
+
+    run: str
+    selection: Selection
+    max_rank: float
+    """The largest share of pairs of labels that are less similar."""
+    max_q: float
+    limit: int
+
+
 def attribution(request: pb2.AttributeSentencesRequest) -> AttributionRequest:
     """Which features of which text are attributed to sentences. Raises InvalidFilter."""
     if len(request.indices) > MAX_ATTRIBUTED:
@@ -138,6 +150,20 @@ def dataset_comparison(request: pb2.CompareDatasetsRequest) -> ComparisonRequest
         first=document_set(request.first, "first"),
         second=document_set(request.second, "second") if request.HasField("second") else None,
         selection=selection(request.features),
+        max_q=share_of(request, "max_q", default=MAX_Q),
+        limit=count_of(request.limit, "limit", default=100, maximum=MAX_ROWS),
+    )
+
+
+def feature_correlations(request: pb2.CorrelateFeaturesRequest) -> CorrelationRequest:
+    """Which pairs of features are looked for. Raises InvalidFilter."""
+    rank = request.max_label_similarity_rank if request.HasField("max_label_similarity_rank") else 0.5
+    if not 0 < rank <= 1:
+        raise InvalidArgument.field("max_label_similarity_rank", f"expected above 0 and at most 1, got {rank:g}")
+    return CorrelationRequest(
+        run=run_name(request.run),
+        selection=selection(request.features),
+        max_rank=rank,
         max_q=share_of(request, "max_q", default=MAX_Q),
         limit=count_of(request.limit, "limit", default=100, maximum=MAX_ROWS),
     )

@@ -36,8 +36,7 @@ class Vectors:
     @classmethod
     def of_length_1(cls, rows: Rows, matrix: NDArray[np.float32]) -> Vectors:
         """Vectors of any length, scaled; those of length 0 stay."""
-        lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-        return cls(rows, np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0))
+        return cls(rows, unit_rows(matrix))
 
     def places(self, rows: Rows) -> NDArray[np.intp]:
         """The places of those of the rows that have a vector, in their order."""
@@ -49,6 +48,12 @@ class Vectors:
     def of(self, rows: Rows) -> NDArray[np.float32]:
         """(r, d) the vectors of rows, each of which has one."""
         return self.matrix[np.searchsorted(self.rows, rows)]
+
+
+def unit_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(m, d) rows scaled to length 1; those of length 0 stay."""
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0)
 
 
 def near_misses(active: Sequence[Rows], vectors: Vectors) -> list[Rows]:

@@ -39,6 +39,11 @@ class SelectedFeatures:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def labelled(self) -> SelectedFeatures:
+        """Those that have a label."""
+        named = np.array([bool(self.features.label_text(index)) for index in self.indices.tolist()], bool)
+        return SelectedFeatures(self.features, self.indices[named], self.thresholds[named])
+
     @cached_property
     def columns(self) -> NDArray[np.int64]:
         """(n,) for each of the run's features its place among the selected ones; -1 for the others."""

@@ -175,3 +175,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     ) -> analyses_pb2.DatasetComparison:
         wish = analysis_requests.dataset_comparison(request)
         return analysis_messages.dataset_comparison(await self._analyses.compare_datasets(wish), wish.limit)
+
+    async def CorrelateFeatures(
+        self, request: analyses_pb2.CorrelateFeaturesRequest, context: Context
+    ) -> analyses_pb2.FeatureCorrelations:
+        wish = analysis_requests.feature_correlations(request)
+        return analysis_messages.feature_correlations(await self._analyses.correlate_features(wish), wish.limit)

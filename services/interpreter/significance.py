@@ -21,11 +21,14 @@ class Estimates(NamedTuple):
     high: Floats
 
 
-def q_values(p_values: Floats) -> Floats:
-    """(t,) for each test the smallest share of false discoveries at which it is one (Benjamini and Hochberg 1995)."""
+def q_values(p_values: Floats, test_count: int | None = None) -> Floats:
+    """(t,) for each test the smallest share of false discoveries at which it is one (Benjamini and Hochberg 1995).
+
+    test_count: of tests that were made, those with a larger p-value than all of these included; by default t.
+    """
     count = len(p_values)
     order = np.argsort(-p_values)
-    scaled = p_values[order] * count / np.arange(count, 0, -1)
+    scaled = p_values[order] * (count if test_count is None else test_count) / np.arange(count, 0, -1)
     result = np.empty(count)
     result[order] = np.minimum(1, np.minimum.accumulate(scaled))
     return result

@@ -149,6 +149,7 @@ def test_analyses_are_methods_of_a_run(stack: Stack) -> None:
         assert compared.first_document_count + compared.second_document_count == COUNT
         same = run.analyses.compare_datasets(first_dataset=DATASET, second_dataset=DATASET, features="dead = false")
         assert (same.significant_count, len(same.notices)) == (0, 1)
+        assert run.analyses.correlate_features(features="dead = false").document_count > COUNT // 2
         with pytest.raises(ValueError, match="kind of metadata"):
             run.analyses.associate_metadata("kind", kind="colour")
 

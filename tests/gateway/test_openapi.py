@@ -73,6 +73,7 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
             analysis_requests.metadata_associations,
         ),
         (analyses_pb2.CompareDatasetsRequest(run="runs/r"), analysis_requests.dataset_comparison),
+        (analyses_pb2.CorrelateFeaturesRequest(run="runs/r"), analysis_requests.feature_correlations),
         (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
     )
 }

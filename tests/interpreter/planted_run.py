@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -86,7 +88,10 @@ class PlantedRun:
         return self.encode(self.embed(texts))
 
     async def codes(self, run: Run, ranges: Sequence[tuple[int, int]] = ()) -> AsyncIterator[wire.Codes]:
+        """Of all texts. Different texts have slightly different activations, so that only copies have equal codes."""
         whole = self.encode(self.embed(self.texts))
+        shifts = np.array([zlib.crc32(text.encode()) / 2**32 / 1000 for text in self.texts], np.float32)
+        whole = replace(whole, values=whole.values * (1 + np.repeat(shifts, np.diff(whole.indptr))))
         middle = len(whole) // 2
         for part in (whole.slice(0, middle), whole.slice(middle, len(whole))):
             yield part

@@ -162,11 +162,34 @@ async def assert_datasets_are_compared(suite: Suite) -> None:
     assert f"{len(sea)} documents are in both sets" in answers[3].notices[0]
 
 
+async def assert_features_are_correlated(suite: Suite) -> None:
+    """Counts are those of the codes, and pairs with like labels are left out by default."""
+    request = pb2.CorrelateFeaturesRequest(run=RUN, features=ALL_FEATURES, max_label_similarity_rank=1, limit=1000)
+    every = await suite.interpreter.CorrelateFeatures(request)
+    assert every.explained_count == 0
+    assert every.significant_count == len(every.correlations) > 0
+    assert every.document_count == COUNT
+    call = suite.trainer.ReadCodes(trainer_pb2.ReadCodesRequest(run=RUN))
+    codes = wire.concatenate([wire.unpack_codes(block.codes) async for block in call], 64)
+    active = [set(codes.row(row)[0].tolist()) for row in range(len(codes))]
+    for entry in every.correlations[:20]:
+        pair = {entry.first.index, entry.second.index}
+        assert entry.first.label
+        assert entry.shared_count == sum(pair <= indices for indices in active)
+        assert entry.odds_ratio_low <= entry.odds_ratio <= entry.odds_ratio_high
+    request.max_label_similarity_rank = 0.5
+    unlike = await suite.interpreter.CorrelateFeatures(request)
+    assert unlike.significant_count == every.significant_count
+    assert unlike.explained_count == every.significant_count - len(unlike.correlations)
+    assert all(entry.label_similarity_rank <= 0.5 for entry in unlike.correlations)
+
+
 async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
     await assert_sentences_are_attributed(planted)
     await assert_similarity_is_explained(planted)
     await assert_metadata_are_associated(planted)
     await assert_datasets_are_compared(planted)
+    await assert_features_are_correlated(planted)
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(planted.interpreter, method)(request)
@@ -190,6 +213,7 @@ BAD = [
         "DOCUMENT_NOT_FOUND",
     ),
     ("AssociateMetadata", pb2.AssociateMetadataRequest(run=RUN), "INVALID_ARGUMENT"),
+    ("CorrelateFeatures", pb2.CorrelateFeaturesRequest(run=RUN, max_label_similarity_rank=0), "INVALID_ARGUMENT"),
     ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"dataset": "datasets/x"}), "DATASET_NOT_FOUND"),
     ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"filter": "topic = 1"}), "INVALID_FILTER"),
     ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"filter": "latent.64 > 0"}), "FEATURE_NOT_FOUND"),

@@ -261,3 +261,62 @@ class DatasetComparison(_message.Message):
     second_document_count: int
     notices: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, differences: _Optional[_Iterable[_Union[DatasetComparison.Difference, _Mapping]]] = ..., feature_count: _Optional[int] = ..., significant_count: _Optional[int] = ..., first_document_count: _Optional[int] = ..., second_document_count: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CorrelateFeaturesRequest(_message.Message):
+    __slots__ = ("run", "features", "max_label_similarity_rank", "max_q", "limit")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    MAX_LABEL_SIMILARITY_RANK_FIELD_NUMBER: _ClassVar[int]
+    MAX_Q_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    features: FeatureSelection
+    max_label_similarity_rank: float
+    max_q: float
+    limit: int
+    def __init__(self, run: _Optional[str] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., max_label_similarity_rank: _Optional[float] = ..., max_q: _Optional[float] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class FeatureCorrelations(_message.Message):
+    __slots__ = ("correlations", "feature_count", "significant_count", "explained_count", "document_count", "notices")
+    class Correlation(_message.Message):
+        __slots__ = ("first", "second", "shared_count", "first_count", "second_count", "expected_count", "odds_ratio", "odds_ratio_low", "odds_ratio_high", "p_value", "q_value", "label_similarity", "label_similarity_rank")
+        FIRST_FIELD_NUMBER: _ClassVar[int]
+        SECOND_FIELD_NUMBER: _ClassVar[int]
+        SHARED_COUNT_FIELD_NUMBER: _ClassVar[int]
+        FIRST_COUNT_FIELD_NUMBER: _ClassVar[int]
+        SECOND_COUNT_FIELD_NUMBER: _ClassVar[int]
+        EXPECTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+        ODDS_RATIO_FIELD_NUMBER: _ClassVar[int]
+        ODDS_RATIO_LOW_FIELD_NUMBER: _ClassVar[int]
+        ODDS_RATIO_HIGH_FIELD_NUMBER: _ClassVar[int]
+        P_VALUE_FIELD_NUMBER: _ClassVar[int]
+        Q_VALUE_FIELD_NUMBER: _ClassVar[int]
+        LABEL_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+        LABEL_SIMILARITY_RANK_FIELD_NUMBER: _ClassVar[int]
+        first: AnalyzedFeature
+        second: AnalyzedFeature
+        shared_count: int
+        first_count: int
+        second_count: int
+        expected_count: float
+        odds_ratio: float
+        odds_ratio_low: float
+        odds_ratio_high: float
+        p_value: float
+        q_value: float
+        label_similarity: float
+        label_similarity_rank: float
+        def __init__(self, first: _Optional[_Union[AnalyzedFeature, _Mapping]] = ..., second: _Optional[_Union[AnalyzedFeature, _Mapping]] = ..., shared_count: _Optional[int] = ..., first_count: _Optional[int] = ..., second_count: _Optional[int] = ..., expected_count: _Optional[float] = ..., odds_ratio: _Optional[float] = ..., odds_ratio_low: _Optional[float] = ..., odds_ratio_high: _Optional[float] = ..., p_value: _Optional[float] = ..., q_value: _Optional[float] = ..., label_similarity: _Optional[float] = ..., label_similarity_rank: _Optional[float] = ...) -> None: ...
+    CORRELATIONS_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SIGNIFICANT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    correlations: _containers.RepeatedCompositeFieldContainer[FeatureCorrelations.Correlation]
+    feature_count: int
+    significant_count: int
+    explained_count: int
+    document_count: int
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, correlations: _Optional[_Iterable[_Union[FeatureCorrelations.Correlation, _Mapping]]] = ..., feature_count: _Optional[int] = ..., significant_count: _Optional[int] = ..., explained_count: _Optional[int] = ..., document_count: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -171,6 +171,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CompareDatasetsRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.DatasetComparison.FromString,
                 _registered_method=True)
+        self.CorrelateFeatures = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/CorrelateFeatures',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CorrelateFeaturesRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureCorrelations.FromString,
+                _registered_method=True)
 
 
 class InterpreterServiceServicer:
@@ -408,6 +413,15 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CorrelateFeatures(self, request, context):
+        """Returns pairs of features that occur together more often than by chance although their labels are not alike.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER,
+        SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpreterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -540,6 +554,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.CompareDatasets,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CompareDatasetsRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.DatasetComparison.SerializeToString,
+            ),
+            'CorrelateFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.CorrelateFeatures,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CorrelateFeaturesRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureCorrelations.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1247,6 +1266,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/CompareDatasets',
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CompareDatasetsRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.DatasetComparison.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CorrelateFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/CorrelateFeatures',
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CorrelateFeaturesRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureCorrelations.FromString,
             options,
             channel_credentials,
             insecure,

@@ -164,6 +164,11 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
     DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
     """
+    CorrelateFeatures: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.CorrelateFeaturesRequest, _analyses_pb2.FeatureCorrelations]
+    """Returns pairs of features that occur together more often than by chance although their labels are not alike.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER,
+    SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class InterpreterServiceAsyncStub(InterpreterServiceStub):
@@ -296,6 +301,11 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     part and the rest.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
     DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """
+    CorrelateFeatures: _aio.UnaryUnaryMultiCallable[_analyses_pb2.CorrelateFeaturesRequest, _analyses_pb2.FeatureCorrelations]  # type: ignore[assignment]
+    """Returns pairs of features that occur together more often than by chance although their labels are not alike.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER,
+    SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
 
 class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -582,6 +592,17 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         part and the rest.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
         DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CorrelateFeatures(
+        self,
+        request: _analyses_pb2.CorrelateFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyses_pb2.FeatureCorrelations, _abc.Awaitable[_analyses_pb2.FeatureCorrelations]]:
+        """Returns pairs of features that occur together more often than by chance although their labels are not alike.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER,
+        SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
         """
 
 def add_InterpreterServiceServicer_to_server(servicer: InterpreterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
