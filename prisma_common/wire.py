@@ -88,6 +88,17 @@ class Codes:
             latent_count=self.latent_count,
         )
 
+    def at_least(self, thresholds: NDArray[np.float64]) -> Codes:
+        """The codes without values below (n,) thresholds of the latents; rows without values stay."""
+        reached = self.values >= thresholds[self.indices]
+        return Codes(
+            rows=self.rows,
+            indptr=np.concatenate([[0], np.cumsum(reached)])[self.indptr.astype(np.int64)].astype(np.uint32),
+            indices=self.indices[reached],
+            values=self.values[reached],
+            latent_count=self.latent_count,
+        )
+
 
 def concatenate(parts: Sequence[Codes], latent_count: int) -> Codes:
     """One Codes of several, one behind the other; none gives an empty one."""

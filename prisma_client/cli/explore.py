@@ -18,7 +18,7 @@ from prisma_client.cli.connection import connected, finish, following
 app = typer.Typer(rich_markup_mode=None)
 _FEATURE_COLUMNS: output.Columns = {
     "index": lambda feature: feature.index,
-    "density": lambda feature: f"{feature.density:.2%}",
+    "density": lambda feature: f"{feature.precise_density:.2%}",
     "max": lambda feature: f"{feature.max_activation:.3g}",
     "trust": lambda feature: trust_word(feature.trust),
     "score": lambda feature: score_text(feature.label),
@@ -119,7 +119,8 @@ def feature(
             f"{details.name}  {details.label.text or '(no label)'}",
             f"{trust_word(details.trust)}{_measured(details)}",
             details.label.description,
-            f"density {details.density:.2%}   max {details.max_activation:.3g}   mean {details.mean_activation:.3g}",
+            f"density {details.precise_density:.2%} (with its tail {details.density:.2%})   "
+            f"max {details.max_activation:.3g}   mean {details.mean_activation:.3g}",
             "similar direction: " + ", ".join(f"{near.index} {near.label}" for near in details.decoder_neighbors[:5]),
             "active together:   " + ", ".join(f"{near.index} {near.label}" for near in details.coactive_neighbors[:5]),
         ]
@@ -153,6 +154,9 @@ def families(
     rounds: Annotated[
         int | None, typer.Option(help="Rounds of grouping; each leaves out the parents of the one before. Default: 3.")
     ] = None,
+    include_tail: Annotated[
+        bool, typer.Option("--include-tail", help="Build: also count activations below thresholds.")
+    ] = False,
     limit: Limit = 20,
 ) -> None:
     """List families of features; they are built first if there are none."""
@@ -166,7 +170,7 @@ def families(
         owner = prisma.runs.get(run)
         if rebuild or not owner.interpretation().HasField("families_time"):
             with following("families") as progress:
-                owner.build_families(threshold=threshold, rounds=rounds, progress=progress)
+                owner.build_families(threshold=threshold, rounds=rounds, include_tail=include_tail, progress=progress)
         output.show(islice(owner.families(query), limit), columns)
 
 

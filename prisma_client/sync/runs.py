@@ -217,11 +217,15 @@ class Run:
         *,
         threshold: float | None = None,
         rounds: int | None = None,
+        include_tail: bool = False,
         wait: bool = True,
         progress: Progress | None = None,
     ) -> Job:
-        """Builds families of features from their co-activation."""
-        request = pb2.BuildFamiliesRequest(run=self.name, threshold=threshold, rounds=rounds)
+        """Builds families of features from their co-activation.
+
+        include_tail: also counts activations below the features' thresholds.
+        """
+        request = pb2.BuildFamiliesRequest(run=self.name, threshold=threshold, rounds=rounds, include_tail=include_tail)
         return self._start("InterpreterService/BuildFamilies", request, wait, progress)
 
     def families(self, query: str | None = None) -> Iterator[resources_pb2.Family]:
@@ -236,9 +240,16 @@ class Run:
         request = pb2.GetGraphRequest(run=self.name, round=round)
         return self._transport.call("InterpreterService/GetGraph", request, resources_pb2.Graph)
 
-    def sample_activations(self, rows: int = 1000, features: int = 200) -> resources_pb2.ActivationSample:
-        """Returns the most frequent features' activations in evenly spaced rows, as a sparse matrix: a heatmap."""
-        request = pb2.SampleActivationsRequest(run=self.name, row_count=rows, feature_count=features)
+    def sample_activations(
+        self, rows: int = 1000, features: int = 200, *, include_tail: bool = False
+    ) -> resources_pb2.ActivationSample:
+        """Returns the most frequent features' activations in evenly spaced rows, as a sparse matrix: a heatmap.
+
+        include_tail: with activations below the features' thresholds.
+        """
+        request = pb2.SampleActivationsRequest(
+            run=self.name, row_count=rows, feature_count=features, include_tail=include_tail
+        )
         return self._transport.call(
             "InterpreterService/SampleActivations", request, resources_pb2.ActivationSample
         )

@@ -63,10 +63,16 @@ class Explorer:
             if example.row in documents
         ]
 
-    async def sample(self, run_name: str, row_count: int, feature_count: int) -> tuple[Features, Sample]:
-        """Activations of the most frequent features in some rows. Raises SERVICE_UNAVAILABLE."""
+    async def sample(
+        self, run_name: str, row_count: int, feature_count: int, *, include_tail: bool
+    ) -> tuple[Features, Sample]:
+        """Activations of the most frequent features in some rows. Raises SERVICE_UNAVAILABLE.
+
+        include_tail: whether with activations below the features' thresholds.
+        """
         features = await self._cache.features(run_name)
-        return features, await matrices.sample(features, self._upstream, row_count, feature_count)
+        sample = await matrices.sample(features, self._upstream, row_count, feature_count, include_tail=include_tail)
+        return features, sample
 
     async def matrix(self, run_name: str, kind: Kind, terms: Sequence[Term], count: int) -> tuple[Features, Matrix]:
         """How similar the most frequent features are. Raises InvalidFilter, FamilyNotFound, SERVICE_UNAVAILABLE."""

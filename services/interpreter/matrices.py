@@ -67,9 +67,15 @@ class Matrix:
     """Rows that it was computed from."""
 
 
-async def sample(features: Features, source: CodeSource, row_count: int, feature_count: int) -> Sample:
-    """The activations of the most frequent features in rows at equal steps. Raises what `source` raises."""
-    return await _sample(features, source, row_count, features.most_frequent([], feature_count))
+async def sample(
+    features: Features, source: CodeSource, row_count: int, feature_count: int, *, include_tail: bool = False
+) -> Sample:
+    """The activations of the most frequent features in rows at equal steps. Raises what `source` raises.
+
+    include_tail: whether with activations below the features' thresholds.
+    """
+    indices = features.most_frequent([], feature_count)
+    return await _sample(features, source, row_count, indices, include_tail=include_tail)
 
 
 async def matrix(features: Features, source: CodeSource, kind: Kind, indices: NDArray[np.int64]) -> Matrix:
@@ -104,9 +110,13 @@ def spread(ranges: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int
     return [(row, row + 1) for row in rows.tolist()]
 
 
-async def _sample(features: Features, source: CodeSource, count: int, indices: NDArray[np.int64]) -> Sample:
+async def _sample(
+    features: Features, source: CodeSource, count: int, indices: NDArray[np.int64], *, include_tail: bool = True
+) -> Sample:
     blocks = [block async for block in source.codes(features.run, spread(features.run.ranges, count))]
     codes = wire.concatenate(blocks, features.count)
+    if not include_tail:
+        codes = codes.at_least(features.thresholds)
     parts = (codes.values, codes.indices.astype(np.int64), codes.indptr.astype(np.int64))
     whole = sparse.csr_array(parts, shape=(len(codes), features.count))
     activations = sparse.csr_array(whole[:, indices])

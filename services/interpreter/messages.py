@@ -86,6 +86,8 @@ def feature(features: Features, index: int, *, full: bool = False) -> resources_
         stability=features.stability(index),
         threshold=features.threshold(index),
         dense=bool(statistics.density[index] > DENSE),
+        precise_count=int(features.precise_counts[index]),
+        precise_density=features.precise_density(index),
     )
     if index in features.labels:
         message.label.CopyFrom(_label(run.name, features.labels[index]))
@@ -334,7 +336,7 @@ def _family(features: Features, family: Family) -> resources_pb2.Family:
             resources_pb2.Family.Member(
                 index=member.index,
                 label=features.label_text(member.index),
-                density=float(features.statistics.density[member.index]),
+                density=features.precise_density(member.index),
                 parent_index=member.parent,
                 weight=member.weight,
             )
@@ -390,7 +392,7 @@ def _node(features: Features, index: int, family_ids: set[str]) -> resources_pb2
     return resources_pb2.Graph.Node(
         index=index,
         label=features.label_text(index),
-        density=float(features.statistics.density[index]),
+        density=features.precise_density(index),
         families=[place.family.id for place in places],
         color=places[0].family.color,
         is_parent=any(place.member.parent is None for place in places),

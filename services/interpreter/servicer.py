@@ -83,7 +83,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         self, request: pb2.SampleActivationsRequest, context: Context
     ) -> resources_pb2.ActivationSample:
         wish = requests.sample(request)
-        features, sample = await self._explorer.sample(wish.run, wish.row_count, wish.feature_count)
+        features, sample = await self._explorer.sample(
+            wish.run, wish.row_count, wish.feature_count, include_tail=request.include_tail
+        )
         return messages.activation_sample(features, sample)
 
     async def GetFeatureMatrix(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from prisma.interpreter.v1.interpreter_service_pb2 import (
     BuildFamiliesRequest,
@@ -26,6 +27,7 @@ from services.chassis.job_worker import JobKind
 from services.chassis.names import new_uid
 from services.chassis.threads import in_thread
 from services.interpreter import familiarity, families, requests, statistics_files
+from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.familiarity import Calibration, CorpusSample, Reference
 from services.interpreter.feature_cache import FeatureCache
@@ -126,12 +128,13 @@ class InterpreterJobs:
     async def families(self, request: BuildFamiliesRequest, context: JobContext) -> None:
         """Builds the families of features from scratch."""
         features = await self._features(request.run, context)
-        options, statistics = requests.family_options(request), features.statistics
-        built = await in_thread(
-            lambda: families.build(
-                statistics.cooccurrence, statistics.density, row_count=statistics.row_count, options=options
-            )
-        )
+        options, row_count = requests.family_options(request), features.statistics.row_count
+        cooccurrence = features.statistics.cooccurrence
+        if not request.include_tail and features.thresholds.any():
+            await context.progress(0, features.count, UNIT, "reading codes")
+            cooccurrence = await self._cooccurrence_above_thresholds(features)
+        density = cooccurrence.diagonal() / max(1, row_count)
+        built = await in_thread(lambda: families.build(cooccurrence, density, row_count=row_count, options=options))
         await context.prove()
         await asyncio.to_thread(self._store.commit_families, features.run, built)
         first_round = [family for family in built if family.round == 1]
@@ -141,6 +144,14 @@ class InterpreterJobs:
             f"{features.live_count:,} features"
         )
         await self._events.publish(names.FAMILIES_CHANGED, features.run.name)
+
+    async def _cooccurrence_above_thresholds(self, features: Features) -> sparse.csr_array:
+        """As that of statistics, of activations that reach their feature's threshold."""
+        counts = Cooccurrence(features.count)
+        async for codes in self._upstream.codes(features.run):
+            precise = codes.at_least(features.thresholds)
+            await in_thread(counts.add, precise.indptr, precise.indices)
+        return await in_thread(counts.matrix)
 
     async def _reference(self, run: Run, vectors: Vectors) -> Reference:
         """What texts are compared with. vectors: of a sample of the run's rows."""

@@ -96,6 +96,9 @@ class PlantedRun:
         for part in (whole.slice(0, middle), whole.slice(middle, len(whole))):
             yield part
 
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
+        return self._groups[list(indices)] if indices else self._groups
+
     def _label(self, index: int, text: str, passed: bool, threshold: float | None) -> Label:
         scores = Scores(
             method=Method.EMBEDDING,

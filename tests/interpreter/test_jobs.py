@@ -23,12 +23,14 @@ from services.chassis.job_context import JobCancelled
 from services.interpreter import statistics_files
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.evidence_reader import EvidenceReader
+from services.interpreter.families import Family
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.follower import RunFollower
 from services.interpreter.keyword_labeller import BATCH, KeywordLabeller
 from services.interpreter.labellers import Labellers
 from services.interpreter.labels import Draft, Source
 from services.interpreter.runs import Interpretation, Run
+from services.interpreter.scoring import Method, Scores
 from services.interpreter.store import Store
 from services.interpreter.tables import BLOBS
 from services.interpreter.worker import InterpreterJobs
@@ -302,3 +304,39 @@ async def test_cached_labels_are_the_stored_ones(interpreter: Interpreter) -> No
         features = await interpreter.cache.features("runs/r")
         assert features.labels == interpreter.store.active_labels("u")
         assert features.interpretation.labelled_count == number + 1
+
+
+async def test_families_are_of_activations_above_thresholds_unless_the_tail_is_included(
+    interpreter: Interpreter,
+) -> None:
+    await run_statistics(interpreter)
+    pairs = BuildFamiliesRequest(run="runs/r", method=BuildFamiliesRequest.METHOD_PUBLISHED, threshold=0.05)
+    with_tail = BuildFamiliesRequest(
+        run="runs/r", method=BuildFamiliesRequest.METHOD_PUBLISHED, threshold=0.05, include_tail=True
+    )
+
+    async def built(request: BuildFamiliesRequest) -> list[Family]:
+        await interpreter.jobs.families(request, cast("Any", Context()))
+        return interpreter.store.families(interpreter.run.uid)
+
+    unlabelled = await built(pairs)
+    assert unlabelled
+    assert await built(with_tail) == unlabelled
+    # No activation reaches the thresholds of these labels.
+    scores = Scores(
+        method=Method.EMBEDDING,
+        threshold=1e6,
+        score=None,
+        embedding_hard=None,
+        embedding_random=None,
+        words_hard=None,
+        words_random=None,
+        deciles=(),
+    )
+    drafts = [
+        Draft(index=index, text="a label", description="", source=Source.KEYWORDS, scores=scores)
+        for index in range(LATENTS)
+    ]
+    interpreter.store.add_labels(interpreter.run, drafts)
+    assert await built(pairs) == []
+    assert await built(with_tail) == unlabelled

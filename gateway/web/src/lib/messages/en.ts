@@ -386,6 +386,7 @@ export const en = {
     notTrained: "This run is not trained yet",
     openRun: "Open the run",
     shown: (n: string, all: string) => `${n} of ${all} drawn`,
+    tail: "Count activations below thresholds",
   },
   feature: {
     edit: "Edit label",
@@ -401,6 +402,7 @@ export const en = {
     mean: "Mean if active",
     variance: "Variance",
     rank: (n: string, all: string) => `${n} of ${all} texts`,
+    withTail: (density: string) => `(${density} with its tail)`,
     activations: "Activations",
     activationsUnit: "texts per bin, square-root scale",
     examples: "Documents",

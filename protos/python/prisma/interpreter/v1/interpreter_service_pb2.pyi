@@ -124,14 +124,16 @@ class ExportActivationsRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ...) -> None: ...
 
 class SampleActivationsRequest(_message.Message):
-    __slots__ = ("run", "row_count", "feature_count")
+    __slots__ = ("run", "row_count", "feature_count", "include_tail")
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
     run: str
     row_count: int
     feature_count: int
-    def __init__(self, run: _Optional[str] = ..., row_count: _Optional[int] = ..., feature_count: _Optional[int] = ...) -> None: ...
+    include_tail: bool
+    def __init__(self, run: _Optional[str] = ..., row_count: _Optional[int] = ..., feature_count: _Optional[int] = ..., include_tail: _Optional[bool] = ...) -> None: ...
 
 class GetFeatureMatrixRequest(_message.Message):
     __slots__ = ("run", "kind", "feature_count", "filter")
@@ -269,7 +271,7 @@ class ListLabelModelsResponse(_message.Message):
     def __init__(self, label_models: _Optional[_Iterable[_Union[_resources_pb2.LabelModel, _Mapping]]] = ..., unreachable: _Optional[_Iterable[_Union[ListLabelModelsResponse.UnreachableProvider, _Mapping]]] = ...) -> None: ...
 
 class BuildFamiliesRequest(_message.Message):
-    __slots__ = ("run", "threshold", "rounds", "request_id", "method")
+    __slots__ = ("run", "threshold", "rounds", "request_id", "method", "include_tail")
     class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         METHOD_UNSPECIFIED: _ClassVar[BuildFamiliesRequest.Method]
@@ -283,12 +285,14 @@ class BuildFamiliesRequest(_message.Message):
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
     run: str
     threshold: float
     rounds: int
     request_id: str
     method: BuildFamiliesRequest.Method
-    def __init__(self, run: _Optional[str] = ..., threshold: _Optional[float] = ..., rounds: _Optional[int] = ..., request_id: _Optional[str] = ..., method: _Optional[_Union[BuildFamiliesRequest.Method, str]] = ...) -> None: ...
+    include_tail: bool
+    def __init__(self, run: _Optional[str] = ..., threshold: _Optional[float] = ..., rounds: _Optional[int] = ..., request_id: _Optional[str] = ..., method: _Optional[_Union[BuildFamiliesRequest.Method, str]] = ..., include_tail: _Optional[bool] = ...) -> None: ...
 
 class ListFamiliesRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "query")

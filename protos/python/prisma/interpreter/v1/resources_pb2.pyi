@@ -66,7 +66,7 @@ class Interpretation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., run_uid: _Optional[str] = ..., latent_count: _Optional[int] = ..., live_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., labelled_count: _Optional[int] = ..., unnamed_count: _Optional[int] = ..., family_count: _Optional[int] = ..., row_count: _Optional[int] = ..., statistics_revision: _Optional[int] = ..., label_revision: _Optional[int] = ..., statistics_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., families_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Feature(_message.Message):
-    __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families", "trust", "stability", "threshold", "dense")
+    __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families", "trust", "stability", "threshold", "dense", "precise_count", "precise_density")
     class Histogram(_message.Message):
         __slots__ = ("counts", "upper_bound")
         COUNTS_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,8 @@ class Feature(_message.Message):
     STABILITY_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     DENSE_FIELD_NUMBER: _ClassVar[int]
+    PRECISE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PRECISE_DENSITY_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     label: Label
@@ -121,7 +123,9 @@ class Feature(_message.Message):
     stability: float
     threshold: float
     dense: bool
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., stability: _Optional[float] = ..., threshold: _Optional[float] = ..., dense: _Optional[bool] = ...) -> None: ...
+    precise_count: int
+    precise_density: float
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., stability: _Optional[float] = ..., threshold: _Optional[float] = ..., dense: _Optional[bool] = ..., precise_count: _Optional[int] = ..., precise_density: _Optional[float] = ...) -> None: ...
 
 class FamilyMembership(_message.Message):
     __slots__ = ("family", "display_name", "color", "parent_index", "is_parent")
