@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from services.search.backend import Rows
 
 
-def places_of(rows: Rows, ascending: Rows) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+def places_of(
+    rows: NDArray[np.unsignedinteger], ascending: NDArray[np.unsignedinteger]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Where those of the rows that are among ascending rows are there, and (R,) which ones are."""
     places = np.searchsorted(ascending, rows)
     is_there = places < len(ascending)

@@ -108,6 +108,8 @@ class Search:
         """Searches the documents of one dataset, or of all."""
         datasets = await self._find_datasets(search.dataset)
         run = await self._find_run_of(search.run, datasets[0]) if search.run else None
+        if search.mode is Mode.FULL_TEXT and run is None:
+            return await self._read(self._by_words, search, datasets)
         plan = await self._read(self._plan, search, datasets, run)
         if not plan.datasets:
             return Answer(Page(), None, {}, plan.notices)
@@ -276,41 +278,30 @@ class Search:
         vector: Vectors | None,
         encoding: asyncio.Future[LatentQuery | None],
     ) -> Answer:
-        query = DocumentQuery(
-            datasets=[dataset.uid for dataset in plan.datasets],
-            mode=search.mode,
-            terms=tokens.terms(search.text),
-            vector=vector,
-            dense_datasets=plan.dense_datasets,
-            run=plan.run.uid if plan.run else None,
-            condition=search.condition,
-            scoring=search.scoring,
-            offset=search.offset,
-            limit=search.limit,
-        )
+        query = _query(search, plan, vector)
         if search.mode is Mode.SPARSE or plan.run is None:
-            query = replace(query, code=await encoding)
-            page, labels, unknown_keys = await self._read(self._rank_and_finish, query, plan.datasets)
-        else:
-            ranking = await self._read(self._ranker.rank, query)
-            query = replace(query, code=await encoding)
-            page, labels, unknown_keys = await self._read(self._finish, query, ranking, plan.datasets)
-        return Answer(page, query.code if plan.run else None, labels, plan.notices + unknown_keys)
+            return await self._read(self._rank_and_finish, replace(query, code=await encoding), plan)
+        ranking = await self._read(self._ranker.rank, query)
+        return await self._read(self._finish, replace(query, code=await encoding), ranking, plan)
 
-    def _rank_and_finish(
-        self, query: DocumentQuery, datasets: Sequence[Dataset]
-    ) -> tuple[Page, dict[int, str], list[str]]:
+    def _by_words(self, search: DocumentSearch, datasets: Sequence[Dataset]) -> Answer:
+        """Searches by words alone, without features: nothing is asked of another service. Blocks."""
+        plan = self._plan(search, datasets, None)
+        if not plan.datasets:
+            return Answer(Page(), None, {}, plan.notices)
+        return self._rank_and_finish(_query(search, plan, None), plan)
+
+    def _rank_and_finish(self, query: DocumentQuery, plan: _Plan) -> Answer:
         """Blocks."""
-        return self._finish(query, self._ranker.rank(query), datasets)
+        return self._finish(query, self._ranker.rank(query), plan)
 
-    def _finish(
-        self, query: DocumentQuery, ranking: Ranking, datasets: Sequence[Dataset]
-    ) -> tuple[Page, dict[int, str], list[str]]:
+    def _finish(self, query: DocumentQuery, ranking: Ranking, plan: _Plan) -> Answer:
         """The page, the labels of the query's code, and notices about the condition. Blocks."""
         page = self._ranker.page(query, ranking)
         labels = self._ranker.labels(query.run, query.code.indices.tolist()) if query.run and query.code else {}
         is_empty = not page.total and bool(query.condition.metadata)
-        return page, labels, self._notices.unknown_keys(query.condition, datasets) if is_empty else []
+        unknown_keys = self._notices.unknown_keys(query.condition, plan.datasets) if is_empty else []
+        return Answer(page, query.code if plan.run else None, labels, plan.notices + unknown_keys)
 
     def _similar(
         self, search: SimilarSearch, *, dataset: Dataset, run: Run | None, row: int
@@ -407,6 +398,21 @@ class Search:
             if error.code is Code.NOT_FOUND:
                 raise DocumentNotFound(f"{dataset.name} has no document named {document!r}") from error
             raise
+
+
+def _query(search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> DocumentQuery:
+    return DocumentQuery(
+        datasets=[dataset.uid for dataset in plan.datasets],
+        mode=search.mode,
+        terms=tokens.terms(search.text),
+        vector=vector,
+        dense_datasets=plan.dense_datasets,
+        run=plan.run.uid if plan.run else None,
+        condition=search.condition,
+        scoring=search.scoring,
+        offset=search.offset,
+        limit=search.limit,
+    )
 
 
 async def _or_none(request: Awaitable[_Result]) -> _Result | None:

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import accumulate, pairwise
+from threading import Lock
 from typing import NamedTuple
 
 from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
@@ -56,14 +57,10 @@ def tokens(text: str) -> list[str]:
 
 
 class TermMatcher:
-    """Finds terms in texts. Remembers what each word gives, because texts share most of their words."""
+    """Finds terms in texts."""
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._terms = frozenset(terms)
-        self._pieces = set[str]()
-        """Pieces of ASCII texts that were looked at."""
-        self._matching: dict[str, Sequence[_Part]] = {}
-        """Those of them that give a term, with the parts that do."""
 
     def tokens(self, text: str) -> list[Token]:
         """The tokens of a normalised text that are among the terms, with their locations."""
@@ -80,23 +77,48 @@ class TermMatcher:
     def _ascii_words(self, text: str) -> list[tuple[int, Sequence[_Part]]]:
         """The pieces of an ASCII text that give a term, with their starts."""
         pieces = text.translate(_BLANKS).split(" ")
-        self._look_at(set(pieces).difference(self._pieces))
-        places = [place for place, piece in enumerate(pieces) if piece in self._matching]
-        if not places:
+        matching = _vocabulary.giving(self._terms, set(pieces))
+        if not matching:
             return []
         starts = list(accumulate(map(len, pieces), initial=0))  # without the blanks, of which one follows each piece
-        return [(starts[place] + place, self._matching[pieces[place]]) for place in places]
+        places = [place for place, piece in enumerate(pieces) if piece in matching]
+        return [(starts[place] + place, _parts_of(pieces[place])) for place in places]
 
-    def _look_at(self, pieces: set[str]) -> None:
-        """Sorts out new pieces. Most are one word that gives no term, so this is what finding terms costs."""
-        terms = self._terms
+
+class Vocabulary:
+    """Which pieces of texts give which tokens. Texts share most of their words, so most questions are old ones.
+
+    max_pieces: with more, all are forgotten.
+    """
+
+    def __init__(self, max_pieces: int = 1 << 16) -> None:
+        self._max_pieces = max_pieces
+        self._lock = Lock()
+        self._pieces = set[str]()
+        self._by_token: dict[str, set[str]] = {}
+
+    def giving(self, terms: frozenset[str], pieces: set[str]) -> set[str]:
+        """Those of the pieces that give one of the terms."""
+        with self._lock:
+            new = pieces - self._pieces
+            if len(self._pieces) + len(new) > self._max_pieces:
+                self._pieces.clear()
+                self._by_token.clear()
+                new = pieces
+            long = {piece for piece in new if len(piece) > _MAX_CACHED_CHARACTERS}
+            self._learn(new - long)
+            matching = set[str]().union(*(pieces & self._by_token.get(term, _NO_PIECES) for term in terms))
+        return matching | {piece for piece in long if any(part[0] in terms for part in _parts_of(piece))}
+
+    def _learn(self, pieces: set[str]) -> None:
         self._pieces |= pieces
         for piece in pieces:
-            parts = _parts(piece) if len(piece) <= _MAX_CACHED_CHARACTERS else _parts.__wrapped__(piece)
-            if len(parts) == 1 and parts[0][0] not in terms:
-                continue
-            if matching := [part for part in parts if part[0] in terms]:
-                self._matching[piece] = matching
+            for token, _, _ in _parts_of(piece):
+                self._by_token.setdefault(token, set()).add(piece)
+
+
+_NO_PIECES: frozenset[str] = frozenset()
+_vocabulary = Vocabulary()
 
 
 def terms(query: str) -> list[str]:

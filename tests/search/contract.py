@@ -98,6 +98,7 @@ TEXTS = [
     "The naïve café in 東京 serves file after file after file, file!",
     "!!! ???",
 ]
+PROFILED = ["number", "7", "file", "word3", "absent"]
 
 
 class Contract:
@@ -417,6 +418,10 @@ class Contract:
             assert candidates.statistics.total_length == sum(len(tokens.tokens(text)) for text in texts.values())
             assert candidates.statistics.document_frequencies.tolist() == [len(texts)]
             assert sorted(candidates.profiles.rows.tolist()) == sorted(texts)
+            profiles = opened.profile_texts(stream, PROFILED, rows_of(*range(60)))
+            words = [tokens.tokens(texts[row]) for row in sorted(texts)]
+            assert profiles.rows.tolist() == sorted(texts)
+            assert profiles.frequencies.tolist() == [[text.count(term) for term in PROFILED] for text in words]
             odd = opened.rows_with_facets(stream, [facets.literal_facets("parity", "1")])
             assert odd.tolist() == [row for row in sorted(texts) if row % 2]
             for row, text in texts.items():

@@ -64,6 +64,15 @@ def test_ascii_text_gives_the_tokens_and_locations_of_all_scripts(text: str) -> 
     assert tokens.TermMatcher(tokens.tokens(text)).tokens(text) == expected
 
 
+@given(st.lists(st.text(st.sampled_from("aAb_ "), max_size=12)), st.lists(st.sampled_from(["a", "ab", "b", "aab"])))
+def test_what_was_learned_or_forgotten_of_other_texts_changes_nothing(texts: list[str], terms: list[str]) -> None:
+    vocabulary = tokens.Vocabulary(max_pieces=3)
+    for text in texts:
+        pieces = set(text.split(" "))
+        expected = {piece for piece in pieces if set(tokens.tokens(piece)) & set(terms)}
+        assert vocabulary.giving(frozenset(terms), pieces) == expected
+
+
 @pytest.mark.parametrize(
     ("literal", "values"),
     [

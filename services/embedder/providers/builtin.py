@@ -26,6 +26,8 @@ _DESCRIPTION = (
     "Spelling level: the mean of static vectors of word pieces. Texts are close when they share words or spellings "
     "(macro and macaroon), not when they say the same in other words."
 )
+_SHORT_CHARACTERS = 1000
+"""So few are embedded in less time than the way to a thread and back takes: most queries."""
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 
@@ -49,6 +51,8 @@ class BuiltinProvider:
         self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> list[Embedding | Failure]:
         """For each text its vector; a text without a known token fails."""
+        if sum(map(len, texts)) <= _SHORT_CHARACTERS and self._is_loaded:
+            return self.embed_now(texts)
         return await asyncio.to_thread(self.embed_now, texts)
 
     def embed_now(self, texts: Sequence[str]) -> list[Embedding | Failure]:
@@ -64,6 +68,10 @@ class BuiltinProvider:
         if norm == 0.0:
             return Failure(Code.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the text has a vector of zeros in this model")
         return Embedding((mean / norm).astype(np.float32))
+
+    @property
+    def _is_loaded(self) -> bool:
+        return {"_table", "_tokenizer"} <= vars(self).keys()
 
     @cached_property
     def _table(self) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from services.chassis.files import whole
 from services.search.backend import Position
 
-FORMAT = 2
+FORMAT = 3
 _NAME = "manifest.json"
 
 

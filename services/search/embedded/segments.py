@@ -169,12 +169,6 @@ def concatenated(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDAr
     return np.concatenate([np.empty(0, dtype), *parts])
 
 
-def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The places `start … start + count - 1` of each range, one range after the other."""
-    ends = np.cumsum(counts)
-    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
-
-
 def _map(path: Path) -> NDArray[Any]:
     """An array of a file, memory-mapped, as a plain ndarray (whose slices cost less than those of a memmap)."""
     try:

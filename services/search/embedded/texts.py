@@ -1,8 +1,8 @@
 """Texts: found by tantivy, scored exactly from the words of each text, which lie beside it in segments.
 
 Tantivy finds and ranks candidates, and stores payloads. Its scores use quantised lengths and count deleted texts, so
-the exact ones are computed from the segments: for each text its length, its distinct words with their frequencies,
-its facets, and its fingerprint. Words and facets are stored as 64-bit hashes.
+the exact ones are computed from the segments: for each text its length and its fingerprint, for each word and each
+facet the texts that have it. Words and facets are stored as 64-bit hashes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ from services.search.embedded.segments import (
     SegmentWriter,
     concatenated,
     last_of_each,
-    ranges,
 )
 
 Hashes = NDArray[np.uint64]
@@ -52,7 +51,8 @@ _HEAP_BYTES = 64 << 20
 _UNCOMMITTED = (".managed.json", ".tantivy-writer.lock", ".tantivy-meta.lock")
 """Files of tantivy that change without a commit."""
 _META = "meta.json"
-_BUCKET_MASK = np.uint64((1 << 16) - 1)
+_WORDS, _FACETS = "word", "facet"
+"""Columns of a segment: see `_columns`."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,6 @@ class _Words:
     length: int
     fingerprint: int
     terms: Hashes
-    """Ascending."""
     counts: NDArray[np.uint32]
     """(T,) how often each term occurs."""
     facets: Hashes
@@ -298,14 +297,22 @@ class TextStoreWriter(SegmentWriter[_Words]):
     def joined(self, blocks: Sequence[_Words]) -> tuple[Rows, Arrays]:
         rows = np.array([block.row for block in blocks], dtype=np.uint64)
         texts = [blocks[place] for place in last_of_each(rows).tolist()]
-        facet_places = np.repeat(np.arange(len(texts), dtype=np.uint32), [len(text.facets) for text in texts])
         arrays = {
             "lengths": np.array([text.length for text in texts], dtype=np.uint32),
             "fingerprints": np.array([text.fingerprint for text in texts], dtype=np.uint64),
-            "indptr": np.concatenate([[0], np.cumsum([len(text.terms) for text in texts])]).astype(np.uint64),
-            "terms": concatenated([text.terms for text in texts], np.uint64),
-            "counts": concatenated([text.counts for text in texts], np.uint32),
-            **_facet_columns(concatenated([text.facets for text in texts], np.uint64), facet_places),
+            **_columns(
+                _WORDS,
+                concatenated([text.terms for text in texts], np.uint64),
+                {
+                    "places": _places([text.terms for text in texts]),
+                    "counts": concatenated([text.counts for text in texts], np.uint32),
+                },
+            ),
+            **_columns(
+                _FACETS,
+                concatenated([text.facets for text in texts], np.uint64),
+                {"places": _places([text.facets for text in texts])},
+            ),
         }
         return np.array([text.row for text in texts], dtype=np.uint64), arrays
 
@@ -314,23 +321,11 @@ class TextStoreWriter(SegmentWriter[_Words]):
         order = np.argsort(rows)
         lengths = concatenated([part.arrays["lengths"][part.live] for part in parts], np.uint32)
         fingerprints = concatenated([part.arrays["fingerprints"][part.live] for part in parts], np.uint64)
-        word_counts = concatenated(
-            [np.diff(part.arrays["indptr"].astype(np.int64))[part.live] for part in parts], np.int64
-        )
-        words = [_flat_words(part, np.flatnonzero(part.live))[0] for part in parts]
-        ends = np.cumsum(word_counts)
-        source = ranges((ends - word_counts)[order], word_counts[order])
         arrays = {
             "lengths": lengths[order],
             "fingerprints": fingerprints[order],
-            "indptr": np.concatenate([[0], np.cumsum(word_counts[order])]).astype(np.uint64),
-            "terms": concatenated(
-                [part.arrays["terms"][flat] for part, flat in zip(parts, words, strict=True)], np.uint64
-            )[source],
-            "counts": concatenated(
-                [part.arrays["counts"][flat] for part, flat in zip(parts, words, strict=True)], np.uint32
-            )[source],
-            **_merged_facets(parts, order),
+            **_merged_columns(parts, order, _WORDS, counted=True),
+            **_merged_columns(parts, order, _FACETS, counted=False),
         }
         return rows[order], arrays
 
@@ -371,15 +366,12 @@ def _hash(word: str) -> int:
 
 def _words(item: TextItem, words: Sequence[str]) -> _Words:
     frequencies = Counter(words)
-    terms = hashes_of(list(frequencies))
-    order = np.argsort(terms)
-    counts = np.fromiter(frequencies.values(), dtype=np.uint32, count=len(frequencies))
     return _Words(
         row=item.row,
         length=len(words),
         fingerprint=item.fingerprint,
-        terms=terms[order],
-        counts=counts[order],
+        terms=hashes_of(list(frequencies)),
+        counts=np.fromiter(frequencies.values(), dtype=np.uint32, count=len(frequencies)),
         facets=hashes_of(item.facets),
     )
 
@@ -416,73 +408,77 @@ def _profile(parts: Sequence[Segment], terms: Sequence[str], rows: Rows) -> Text
 
 
 def _profile_in(part: Segment, hashes: Hashes, places: NDArray[np.intp]) -> TextProfiles:
-    """Profiles of texts of one segment, by the hashes of the terms."""
+    """Profiles of texts of one segment, at ascending places, by the hashes of the terms."""
     frequencies = np.zeros((len(places), len(hashes)))
-    flat, ends = _flat_words(part, places)
-    words = part.arrays["terms"][flat]
-    maybe = np.flatnonzero(_buckets_of(hashes)[words & _BUCKET_MASK])  # few words are terms: most are left out here
-    order = np.argsort(hashes)
-    targets = np.searchsorted(hashes[order], words[maybe])
-    targets = order[np.minimum(targets, len(hashes) - 1)]
-    is_term = hashes[targets] == words[maybe]
-    hits = maybe[is_term]
-    texts = np.searchsorted(ends, hits, side="right")
-    frequencies[texts, targets[is_term]] = part.arrays["counts"][flat[hits]]
+    texts = places.astype(np.uint32)  # of the type of what it is looked up among, which is not copied then
+    for term, column in enumerate(_column(part, _WORDS, hashes)):
+        if column is not None:
+            entries, has_term = places_of(texts, part.arrays["word_places"][column])
+            frequencies[has_term, term] = part.arrays["word_counts"][column][entries]
     return TextProfiles(part.rows[places], frequencies, part.arrays["lengths"][places].astype(np.float64))
 
 
-def _buckets_of(hashes: Hashes) -> NDArray[np.bool_]:
-    """(2¹⁶,) which lowest 16 bits the hashes have."""
-    buckets = np.zeros(_BUCKET_MASK + 1, dtype=np.bool_)
-    buckets[hashes & _BUCKET_MASK] = True
-    return buckets
+def _places(keys: Sequence[Hashes]) -> NDArray[np.uint32]:
+    """The place of the text of each of its keys."""
+    return np.repeat(np.arange(len(keys), dtype=np.uint32), [len(part) for part in keys])
 
 
-def _flat_words(part: Segment, places: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of the words of some texts in `terms` and `counts`, and where the words of each text end among them."""
-    starts = part.arrays["indptr"][places].astype(np.int64)
-    counts = part.arrays["indptr"][places + 1].astype(np.int64) - starts
-    return ranges(starts, counts), np.cumsum(counts)
+def _columns(name: str, keys: Hashes, values: Mapping[str, NDArray[np.uint32]]) -> Arrays:
+    """The texts that have each key, in CSC form: ascending `keys`, and of each its ascending `places` and `counts`.
 
-
-def _facet_columns(facets: Hashes, places: NDArray[np.uint32]) -> Arrays:
-    """The places of the texts that have each facet, by facet: `facet_keys` ascending, in CSC form."""
-    order = np.argsort(facets, kind="stable")
-    keys, starts = np.unique(facets[order], return_index=True)
+    keys: (E,) of each text and each of its keys. values: (E,) `places` of the texts, which ascend for each key, and
+    how often the text has the key, if that is counted.
+    """
+    order = np.argsort(keys, kind="stable")
+    distinct, starts = np.unique(keys[order], return_index=True)
     return {
-        "facet_keys": keys,
-        "facet_starts": np.append(starts, len(facets)).astype(np.uint64),
-        "facet_places": places[order],
+        f"{name}_keys": distinct,
+        f"{name}_starts": np.append(starts, len(keys)).astype(np.uint64),
+        **{f"{name}_{value}": column[order] for value, column in values.items()},
     }
 
 
-def _merged_facets(parts: Sequence[Segment], order: NDArray[np.intp]) -> Arrays:
-    """The facet columns of a merge whose texts are the live ones of all parts, in this order."""
-    new_places = np.empty(len(order), dtype=np.int64)
-    new_places[order] = np.arange(len(order))
-    facets: list[Hashes] = []
-    places: list[NDArray[np.uint32]] = []
+def _merged_columns(parts: Sequence[Segment], order: NDArray[np.intp], name: str, *, counted: bool) -> Arrays:
+    """The columns of a merge whose texts are the live ones of all parts, in this order."""
+    new_places = np.empty(len(order), dtype=np.uint32)
+    new_places[order] = np.arange(len(order), dtype=np.uint32)
+    keys, places, counts = list[Hashes](), list[NDArray[np.uint32]](), list[NDArray[np.uint32]]()
     offset = 0
     for part in parts:
-        keys = np.repeat(part.arrays["facet_keys"], np.diff(part.arrays["facet_starts"].astype(np.int64)))
-        texts = part.arrays["facet_places"]
+        texts = part.arrays[f"{name}_places"]
         live = part.live[texts]
-        live_places = np.cumsum(part.live) - 1
-        facets.append(keys[live])
-        places.append(new_places[offset + live_places[texts[live]]].astype(np.uint32))
+        text_counts = np.diff(part.arrays[f"{name}_starts"].astype(np.int64))
+        keys.append(np.repeat(part.arrays[f"{name}_keys"], text_counts)[live])
+        places.append(new_places[offset + (np.cumsum(part.live) - 1)[texts[live]]])
+        if counted:
+            counts.append(part.arrays[f"{name}_counts"][live])
         offset += int(part.live.sum())
-    return _facet_columns(concatenated(facets, np.uint64), concatenated(places, np.uint32))
+    all_keys, values = concatenated(keys, np.uint64), {"places": concatenated(places, np.uint32)}
+    if counted:
+        values["counts"] = concatenated(counts, np.uint32)
+    if np.any(np.diff(order) < 0):  # rows of one part lie between those of another, as where rows were replaced
+        by_place = np.argsort(values["places"], kind="stable")
+        all_keys, values = all_keys[by_place], {value: column[by_place] for value, column in values.items()}
+    return _columns(name, all_keys, values)
+
+
+def _column(part: Segment, name: str, keys: Hashes) -> list[slice | None]:
+    """Where the places of each key lie in a segment; None for a key that no text has."""
+    stored, starts = part.arrays[f"{name}_keys"], part.arrays[f"{name}_starts"]
+    places = np.searchsorted(stored, keys)
+    return [
+        slice(int(starts[place]), int(starts[place + 1])) if place < len(stored) and stored[place] == key else None
+        for place, key in zip(places.tolist(), keys, strict=True)
+    ]
 
 
 def _rows_with(part: Segment, groups: Sequence[Hashes]) -> Rows:
     mask = part.live.copy()
     for group in groups:
         members = np.zeros(len(mask), dtype=bool)
-        for facet in group:
-            place = int(np.searchsorted(part.arrays["facet_keys"], facet))
-            if place < len(part.arrays["facet_keys"]) and part.arrays["facet_keys"][place] == facet:
-                start, end = part.arrays["facet_starts"][place : place + 2].tolist()
-                members[part.arrays["facet_places"][start:end]] = True
+        for column in _column(part, _FACETS, group):
+            if column is not None:
+                members[part.arrays["facet_places"][column]] = True
         mask &= members
     return part.rows[mask]
 
