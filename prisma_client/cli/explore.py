@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated
 
 import typer
 
 from prisma.interpreter.v1.interpreter_service_pb2 import ListExamplesResponse
-from prisma.interpreter.v1.resources_pb2 import Analysis, Feature, Label, Trust
+from prisma.interpreter.v1.resources_pb2 import Analysis, Family, Feature, Label, Reliability, Trust
 from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
@@ -31,7 +32,7 @@ def trust_word(value: Trust) -> str:
     return Trust.Name(value).removeprefix("TRUST_").lower()
 
 
-def score_text(label: Label) -> str:
+def score_text(label: Label | Reliability | Analysis.ActiveFeature) -> str:
     """A label's score with its interval; empty where it was not tested."""
     return f"{label.score:.2f} ({label.score_low:.2f}-{label.score_high:.2f})" if label.HasField("score") else ""
 
@@ -74,6 +75,12 @@ def label(
             return
         job = owner.label(model, indices=indices, limit=limit, relabel=relabel, request_id=request_id, wait=False)
         finish(prisma, job, title=model, detach=detach)
+        if not detach and output.on_terminal():
+            counts = owner.interpretation().trust_counts
+            typer.echo(
+                f"{counts.trusted:,} features are trusted, {counts.open:,} open, {counts.doubtful:,} doubtful, "
+                f"{counts.unnamed:,} unnamed"
+            )
 
 
 @app.command()
@@ -121,14 +128,23 @@ def feature(
             details.label.description,
             f"density {details.precise_density:.2%} (with its tail {details.density:.2%})   "
             f"max {details.max_activation:.3g}   mean {details.mean_activation:.3g}",
-            "similar direction: " + ", ".join(f"{near.index} {near.label}" for near in details.decoder_neighbors[:5]),
-            "active together:   " + ", ".join(f"{near.index} {near.label}" for near in details.coactive_neighbors[:5]),
+            "similar direction: " + _neighbors(details.decoder_neighbors),
+            "active together:   " + _neighbors(details.coactive_neighbors),
         ]
         if output.on_terminal():
             lines += [_decile(decile) for decile in owner.features.deciles(index)]
             documents = owner.features.examples(index, kind=examples.value, limit=limit)
             lines += [f"{document.activation:6.2f}  {document.key}" for document in documents]
         output.show_one(details, lines)
+
+
+def _reliable(labelled: Feature.Neighbor | Family.Member) -> str:
+    """A label with its trust."""
+    return f"{labelled.label} ({trust_word(labelled.reliability.trust)})" if labelled.label else str(labelled.index)
+
+
+def _neighbors(neighbors: Sequence[Feature.Neighbor]) -> str:
+    return ", ".join(f"{neighbor.index} {_reliable(neighbor)}" for neighbor in neighbors[:5])
 
 
 def _decile(decile: ListExamplesResponse.Decile) -> str:
@@ -164,7 +180,9 @@ def families(
         "family": lambda family: family.name.rpartition("/")[2],
         "features": lambda family: family.member_count,
         "parent": lambda family: family.display_name,
-        "children": lambda family: "; ".join(member.label for member in family.members[1:4]),
+        "trust": lambda family: trust_word(family.members[0].reliability.trust),
+        "score": lambda family: score_text(family.members[0].reliability),
+        "children": lambda family: "; ".join(_reliable(member) for member in family.members[1:4]),
     }
     with connected() as prisma:
         owner = prisma.runs.get(run)
@@ -215,6 +233,7 @@ def explain(
         lines += _familiarity(analysis)
         lines += [
             f"{active.activation:6.2f}  {active.index:>5}  {trust_word(active.trust):8}  {active.label}"
+            f"{f'  {score_text(active)}' if active.label and active.HasField('score') else ''}"
             f"{'  (below its threshold)' if active.tail else ''}"
             for active in analysis.features[:limit]
         ]

@@ -149,5 +149,7 @@ def analyzed_feature(features: Features, index: int) -> pb2.AnalyzedFeature:
         index=index,
         label=features.label_text(index),
         trust=f"TRUST_{features.trust(index)}",
-        score=None if score is None else score.auc,
+        score=score.auc if score else None,
+        score_low=score.low if score else None,
+        score_high=score.high if score else None,
     )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from services.chassis.filters import Term
 from services.interpreter import exports, families, matrices
+from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.examples import Example, ExampleRow
 from services.interpreter.families import Family
 from services.interpreter.feature_cache import FeatureCache
@@ -28,13 +29,19 @@ class Explorer:
         self._upstream = upstream
 
     async def interpretation(self, run_name: str) -> tuple[Interpretation, Features | None]:
-        """How far a run is interpreted; with its features where older statistics have no counters."""
+        """How far a run is interpreted; with its features unless its statistics are missing or damaged.
+
+        Raises StatisticsDamaged for older statistics, whose counters are in them.
+        """
         run = await self._cache.run(run_name)
         interpretation = await self._cache.interpretation(run)
         version = interpretation.statistics
-        if version is None or version.live_count is not None:
+        try:
+            return interpretation, await self._cache.features_of(run)
+        except StatisticsDamaged:
+            if version is None or version.live_count is None:
+                raise
             return interpretation, None
-        return interpretation, await self._cache.features_of(run)
 
     async def features(self, run_name: str) -> Features:
         """All features of a run."""

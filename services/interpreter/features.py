@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -193,6 +194,11 @@ class Features:
     def trust(self, index: int) -> Trust:
         """How far a feature and its active label can be relied on."""
         return trust_of(self.label_text(index), self.score(index), self.stability(index))
+
+    @cached_property
+    def trust_counts(self) -> Counter[Trust]:
+        """How many live features there are of each trust."""
+        return Counter(self.trust(index) for index in np.flatnonzero(self.statistics.active_count).tolist())
 
     def select(self, terms: Sequence[Term] = (), *, query: str = "", order: Order = DENSEST_FIRST) -> NDArray[np.int64]:
         """Indices of the features that match a filter and a query, in order. Raises InvalidFilter, FamilyNotFound."""

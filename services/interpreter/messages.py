@@ -35,7 +35,7 @@ _SOURCES = {
 
 
 def interpretation(state: Interpretation, features: Features | None) -> resources_pb2.Interpretation:
-    """How far a run is interpreted. features: for statistics of older versions, which have no counters."""
+    """How far a run is interpreted. features: None without statistics, or where these are damaged."""
     message = resources_pb2.Interpretation(
         name=f"{state.run.name}/interpretation",
         run_uid=state.run.uid,
@@ -52,6 +52,8 @@ def interpretation(state: Interpretation, features: Features | None) -> resource
         message.family_count = state.family_count
         message.statistics_revision = version.revision
         message.statistics_time.CopyFrom(stamp(version.time))
+        if features is not None:
+            message.trust_counts.CopyFrom(_trust_counts(features))
     if state.families_time:
         message.families_time.CopyFrom(stamp(state.families_time))
     return message
@@ -181,6 +183,7 @@ def activation_sample(features: Features, sample: Sample) -> resources_pb2.Activ
         columns=sample.activations.indices,
         activations=sample.activations.data,
         total_rows=features.statistics.row_count,
+        reliabilities=[reliability(features, index) for index in sample.indices.tolist()],
     )
 
 
@@ -192,6 +195,7 @@ def feature_matrix(features: Features, kind: Kind, matrix: Matrix) -> resources_
         labels=[features.label_text(index) for index in matrix.indices.tolist()],
         values=matrix.values.ravel(),
         row_count=matrix.row_count,
+        reliabilities=[reliability(features, index) for index in matrix.indices.tolist()],
     )
 
 
@@ -239,6 +243,27 @@ def _label(run: str, value: Label) -> resources_pb2.Label:
     if draft.provenance is not None:
         message.provenance.CopyFrom(_provenance(draft.provenance))
     return message
+
+
+def reliability(features: Features, index: int) -> resources_pb2.Reliability:
+    """How far a feature and its active label can be relied on."""
+    score = features.score(index) if features.label_text(index) else None
+    return resources_pb2.Reliability(
+        trust=_trust(features.trust(index)),
+        score=score.auc if score else None,
+        score_low=score.low if score else None,
+        score_high=score.high if score else None,
+    )
+
+
+def _trust_counts(features: Features) -> resources_pb2.Interpretation.TrustCounts:
+    counts = features.trust_counts
+    return resources_pb2.Interpretation.TrustCounts(
+        trusted=counts[Trust.TRUSTED],
+        open=counts[Trust.OPEN],
+        doubtful=counts[Trust.DOUBTFUL],
+        unnamed=counts[Trust.UNNAMED],
+    )
 
 
 def _trust(value: Trust) -> str:
@@ -321,6 +346,7 @@ def _membership(run: str, features: Features, place: Membership) -> resources_pb
         color=place.family.color,
         parent_index=place.member.parent,
         is_parent=place.member.parent is None,
+        reliability=reliability(features, place.family.root),
     )
 
 
@@ -339,6 +365,7 @@ def _family(features: Features, family: Family) -> resources_pb2.Family:
                 density=features.precise_density(member.index),
                 parent_index=member.parent,
                 weight=member.weight,
+                reliability=reliability(features, member.index),
             )
             for member in family.members
         ],
@@ -378,7 +405,7 @@ def _active_feature(
         message.label = features.labels[index].draft.text
         message.description = features.labels[index].draft.description
         if (score := features.score(index)) is not None:
-            message.score = score.auc
+            message.score, message.score_low, message.score_high = score.auc, score.low, score.high
     message.max_activation = float(features.statistics.maximum[index])
     message.density = float(features.statistics.density[index])
     memberships = features.memberships.get(index, ())
@@ -397,6 +424,7 @@ def _node(features: Features, index: int, family_ids: set[str]) -> resources_pb2
         color=places[0].family.color,
         is_parent=any(place.member.parent is None for place in places),
         is_bridge=any(rounds.count(number) > 1 for number in rounds),
+        reliability=reliability(features, index),
     )
 
 
@@ -411,6 +439,7 @@ def _neighbors(
             label=features.label_text(neighbor),
             score=score,
             shared_count=int(features.statistics.cooccurrence[index, neighbor]) if counted else 0,
+            reliability=reliability(features, neighbor),
         )
         for neighbor, score in zip(closest.indices[index].tolist(), closest.scores[index].tolist(), strict=True)
         if neighbor >= 0

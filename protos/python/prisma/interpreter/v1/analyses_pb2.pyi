@@ -18,16 +18,20 @@ class FeatureSelection(_message.Message):
     def __init__(self, filter: _Optional[str] = ..., include_tail: _Optional[bool] = ...) -> None: ...
 
 class AnalyzedFeature(_message.Message):
-    __slots__ = ("index", "label", "trust", "score")
+    __slots__ = ("index", "label", "trust", "score", "score_low", "score_high")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     TRUST_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_LOW_FIELD_NUMBER: _ClassVar[int]
+    SCORE_HIGH_FIELD_NUMBER: _ClassVar[int]
     index: int
     label: str
     trust: _resources_pb2.Trust
     score: float
-    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., trust: _Optional[_Union[_resources_pb2.Trust, str]] = ..., score: _Optional[float] = ...) -> None: ...
+    score_low: float
+    score_high: float
+    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., trust: _Optional[_Union[_resources_pb2.Trust, str]] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ...) -> None: ...
 
 class AttributeSentencesRequest(_message.Message):
     __slots__ = ("run", "text", "features", "indices", "limit")

@@ -36,7 +36,18 @@ FEATURE_VIEW_BASIC: FeatureView
 FEATURE_VIEW_FULL: FeatureView
 
 class Interpretation(_message.Message):
-    __slots__ = ("name", "run_uid", "latent_count", "live_count", "dead_count", "labelled_count", "unnamed_count", "family_count", "row_count", "statistics_revision", "label_revision", "statistics_time", "families_time")
+    __slots__ = ("name", "run_uid", "latent_count", "live_count", "dead_count", "labelled_count", "unnamed_count", "family_count", "row_count", "statistics_revision", "label_revision", "statistics_time", "families_time", "trust_counts")
+    class TrustCounts(_message.Message):
+        __slots__ = ("trusted", "open", "doubtful", "unnamed")
+        TRUSTED_FIELD_NUMBER: _ClassVar[int]
+        OPEN_FIELD_NUMBER: _ClassVar[int]
+        DOUBTFUL_FIELD_NUMBER: _ClassVar[int]
+        UNNAMED_FIELD_NUMBER: _ClassVar[int]
+        trusted: int
+        open: int
+        doubtful: int
+        unnamed: int
+        def __init__(self, trusted: _Optional[int] = ..., open: _Optional[int] = ..., doubtful: _Optional[int] = ..., unnamed: _Optional[int] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     LATENT_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +61,7 @@ class Interpretation(_message.Message):
     LABEL_REVISION_FIELD_NUMBER: _ClassVar[int]
     STATISTICS_TIME_FIELD_NUMBER: _ClassVar[int]
     FAMILIES_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRUST_COUNTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     run_uid: str
     latent_count: int
@@ -63,7 +75,8 @@ class Interpretation(_message.Message):
     label_revision: int
     statistics_time: _timestamp_pb2.Timestamp
     families_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., run_uid: _Optional[str] = ..., latent_count: _Optional[int] = ..., live_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., labelled_count: _Optional[int] = ..., unnamed_count: _Optional[int] = ..., family_count: _Optional[int] = ..., row_count: _Optional[int] = ..., statistics_revision: _Optional[int] = ..., label_revision: _Optional[int] = ..., statistics_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., families_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    trust_counts: Interpretation.TrustCounts
+    def __init__(self, name: _Optional[str] = ..., run_uid: _Optional[str] = ..., latent_count: _Optional[int] = ..., live_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., labelled_count: _Optional[int] = ..., unnamed_count: _Optional[int] = ..., family_count: _Optional[int] = ..., row_count: _Optional[int] = ..., statistics_revision: _Optional[int] = ..., label_revision: _Optional[int] = ..., statistics_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., families_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trust_counts: _Optional[_Union[Interpretation.TrustCounts, _Mapping]] = ...) -> None: ...
 
 class Feature(_message.Message):
     __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families", "trust", "stability", "threshold", "dense", "precise_count", "precise_density")
@@ -75,18 +88,20 @@ class Feature(_message.Message):
         upper_bound: float
         def __init__(self, counts: _Optional[_Iterable[int]] = ..., upper_bound: _Optional[float] = ...) -> None: ...
     class Neighbor(_message.Message):
-        __slots__ = ("feature", "index", "label", "score", "shared_count")
+        __slots__ = ("feature", "index", "label", "score", "shared_count", "reliability")
         FEATURE_FIELD_NUMBER: _ClassVar[int]
         INDEX_FIELD_NUMBER: _ClassVar[int]
         LABEL_FIELD_NUMBER: _ClassVar[int]
         SCORE_FIELD_NUMBER: _ClassVar[int]
         SHARED_COUNT_FIELD_NUMBER: _ClassVar[int]
+        RELIABILITY_FIELD_NUMBER: _ClassVar[int]
         feature: str
         index: int
         label: str
         score: float
         shared_count: int
-        def __init__(self, feature: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., shared_count: _Optional[int] = ...) -> None: ...
+        reliability: Reliability
+        def __init__(self, feature: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[str] = ..., score: _Optional[float] = ..., shared_count: _Optional[int] = ..., reliability: _Optional[_Union[Reliability, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -127,19 +142,33 @@ class Feature(_message.Message):
     precise_density: float
     def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., stability: _Optional[float] = ..., threshold: _Optional[float] = ..., dense: _Optional[bool] = ..., precise_count: _Optional[int] = ..., precise_density: _Optional[float] = ...) -> None: ...
 
+class Reliability(_message.Message):
+    __slots__ = ("trust", "score", "score_low", "score_high")
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_LOW_FIELD_NUMBER: _ClassVar[int]
+    SCORE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    trust: Trust
+    score: float
+    score_low: float
+    score_high: float
+    def __init__(self, trust: _Optional[_Union[Trust, str]] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ...) -> None: ...
+
 class FamilyMembership(_message.Message):
-    __slots__ = ("family", "display_name", "color", "parent_index", "is_parent")
+    __slots__ = ("family", "display_name", "color", "parent_index", "is_parent", "reliability")
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     COLOR_FIELD_NUMBER: _ClassVar[int]
     PARENT_INDEX_FIELD_NUMBER: _ClassVar[int]
     IS_PARENT_FIELD_NUMBER: _ClassVar[int]
+    RELIABILITY_FIELD_NUMBER: _ClassVar[int]
     family: str
     display_name: str
     color: int
     parent_index: int
     is_parent: bool
-    def __init__(self, family: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., parent_index: _Optional[int] = ..., is_parent: _Optional[bool] = ...) -> None: ...
+    reliability: Reliability
+    def __init__(self, family: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., parent_index: _Optional[int] = ..., is_parent: _Optional[bool] = ..., reliability: _Optional[_Union[Reliability, _Mapping]] = ...) -> None: ...
 
 class Label(_message.Message):
     __slots__ = ("name", "index", "text", "description", "source", "model", "author", "keywords", "options", "positive_rows", "negative_rows", "active", "create_time", "carried_from", "score", "score_low", "score_high", "test", "provenance")
@@ -320,18 +349,20 @@ class Example(_message.Message):
 class Family(_message.Message):
     __slots__ = ("name", "display_name", "color", "round", "parent_index", "members", "member_count")
     class Member(_message.Message):
-        __slots__ = ("index", "label", "density", "parent_index", "weight")
+        __slots__ = ("index", "label", "density", "parent_index", "weight", "reliability")
         INDEX_FIELD_NUMBER: _ClassVar[int]
         LABEL_FIELD_NUMBER: _ClassVar[int]
         DENSITY_FIELD_NUMBER: _ClassVar[int]
         PARENT_INDEX_FIELD_NUMBER: _ClassVar[int]
         WEIGHT_FIELD_NUMBER: _ClassVar[int]
+        RELIABILITY_FIELD_NUMBER: _ClassVar[int]
         index: int
         label: str
         density: float
         parent_index: int
         weight: float
-        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., density: _Optional[float] = ..., parent_index: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
+        reliability: Reliability
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., density: _Optional[float] = ..., parent_index: _Optional[int] = ..., weight: _Optional[float] = ..., reliability: _Optional[_Union[Reliability, _Mapping]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     COLOR_FIELD_NUMBER: _ClassVar[int]
@@ -351,7 +382,7 @@ class Family(_message.Message):
 class Graph(_message.Message):
     __slots__ = ("nodes", "edges")
     class Node(_message.Message):
-        __slots__ = ("index", "label", "density", "families", "color", "is_parent", "is_bridge")
+        __slots__ = ("index", "label", "density", "families", "color", "is_parent", "is_bridge", "reliability")
         INDEX_FIELD_NUMBER: _ClassVar[int]
         LABEL_FIELD_NUMBER: _ClassVar[int]
         DENSITY_FIELD_NUMBER: _ClassVar[int]
@@ -359,6 +390,7 @@ class Graph(_message.Message):
         COLOR_FIELD_NUMBER: _ClassVar[int]
         IS_PARENT_FIELD_NUMBER: _ClassVar[int]
         IS_BRIDGE_FIELD_NUMBER: _ClassVar[int]
+        RELIABILITY_FIELD_NUMBER: _ClassVar[int]
         index: int
         label: str
         density: float
@@ -366,7 +398,8 @@ class Graph(_message.Message):
         color: int
         is_parent: bool
         is_bridge: bool
-        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[str]] = ..., color: _Optional[int] = ..., is_parent: _Optional[bool] = ..., is_bridge: _Optional[bool] = ...) -> None: ...
+        reliability: Reliability
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[str]] = ..., color: _Optional[int] = ..., is_parent: _Optional[bool] = ..., is_bridge: _Optional[bool] = ..., reliability: _Optional[_Union[Reliability, _Mapping]] = ...) -> None: ...
     class Edge(_message.Message):
         __slots__ = ("source", "target", "weight", "family")
         SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -385,7 +418,7 @@ class Graph(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[Graph.Node, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Graph.Edge, _Mapping]]] = ...) -> None: ...
 
 class ActivationSample(_message.Message):
-    __slots__ = ("rows", "indices", "labels", "offsets", "columns", "activations", "total_rows")
+    __slots__ = ("rows", "indices", "labels", "offsets", "columns", "activations", "total_rows", "reliabilities")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     INDICES_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -393,6 +426,7 @@ class ActivationSample(_message.Message):
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_ROWS_FIELD_NUMBER: _ClassVar[int]
+    RELIABILITIES_FIELD_NUMBER: _ClassVar[int]
     rows: _containers.RepeatedScalarFieldContainer[int]
     indices: _containers.RepeatedScalarFieldContainer[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
@@ -400,10 +434,11 @@ class ActivationSample(_message.Message):
     columns: _containers.RepeatedScalarFieldContainer[int]
     activations: _containers.RepeatedScalarFieldContainer[float]
     total_rows: int
-    def __init__(self, rows: _Optional[_Iterable[int]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., offsets: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[int]] = ..., activations: _Optional[_Iterable[float]] = ..., total_rows: _Optional[int] = ...) -> None: ...
+    reliabilities: _containers.RepeatedCompositeFieldContainer[Reliability]
+    def __init__(self, rows: _Optional[_Iterable[int]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., offsets: _Optional[_Iterable[int]] = ..., columns: _Optional[_Iterable[int]] = ..., activations: _Optional[_Iterable[float]] = ..., total_rows: _Optional[int] = ..., reliabilities: _Optional[_Iterable[_Union[Reliability, _Mapping]]] = ...) -> None: ...
 
 class FeatureMatrix(_message.Message):
-    __slots__ = ("kind", "indices", "labels", "values", "row_count")
+    __slots__ = ("kind", "indices", "labels", "values", "row_count", "reliabilities")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[FeatureMatrix.Kind]
@@ -419,17 +454,19 @@ class FeatureMatrix(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RELIABILITIES_FIELD_NUMBER: _ClassVar[int]
     kind: FeatureMatrix.Kind
     indices: _containers.RepeatedScalarFieldContainer[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     values: _containers.RepeatedScalarFieldContainer[float]
     row_count: int
-    def __init__(self, kind: _Optional[_Union[FeatureMatrix.Kind, str]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[float]] = ..., row_count: _Optional[int] = ...) -> None: ...
+    reliabilities: _containers.RepeatedCompositeFieldContainer[Reliability]
+    def __init__(self, kind: _Optional[_Union[FeatureMatrix.Kind, str]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[float]] = ..., row_count: _Optional[int] = ..., reliabilities: _Optional[_Iterable[_Union[Reliability, _Mapping]]] = ...) -> None: ...
 
 class Analysis(_message.Message):
     __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text", "familiarity")
     class ActiveFeature(_message.Message):
-        __slots__ = ("index", "activation", "label", "description", "max_activation", "density", "families", "trust", "score", "tail")
+        __slots__ = ("index", "activation", "label", "description", "max_activation", "density", "families", "trust", "score", "tail", "score_low", "score_high")
         INDEX_FIELD_NUMBER: _ClassVar[int]
         ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -440,6 +477,8 @@ class Analysis(_message.Message):
         TRUST_FIELD_NUMBER: _ClassVar[int]
         SCORE_FIELD_NUMBER: _ClassVar[int]
         TAIL_FIELD_NUMBER: _ClassVar[int]
+        SCORE_LOW_FIELD_NUMBER: _ClassVar[int]
+        SCORE_HIGH_FIELD_NUMBER: _ClassVar[int]
         index: int
         activation: float
         label: str
@@ -450,7 +489,9 @@ class Analysis(_message.Message):
         trust: Trust
         score: float
         tail: bool
-        def __init__(self, index: _Optional[int] = ..., activation: _Optional[float] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., max_activation: _Optional[float] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., score: _Optional[float] = ..., tail: _Optional[bool] = ...) -> None: ...
+        score_low: float
+        score_high: float
+        def __init__(self, index: _Optional[int] = ..., activation: _Optional[float] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., max_activation: _Optional[float] = ..., density: _Optional[float] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., score: _Optional[float] = ..., tail: _Optional[bool] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ...) -> None: ...
     class Familiarity(_message.Message):
         __slots__ = ("unexplained_percentile", "similarity", "similarity_percentile", "unknown_share", "unknown_percentile", "p_value", "out_of_distribution", "false_alarm_rate", "document_count", "min_length", "max_length", "held_out")
         UNEXPLAINED_PERCENTILE_FIELD_NUMBER: _ClassVar[int]
