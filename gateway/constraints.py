@@ -80,6 +80,11 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
     "prisma.interpreter.v1.ExplainSimilarityRequest": {"limit": {"maximum": 100}},
     "prisma.interpreter.v1.AssociateMetadataRequest": {"limit": {"maximum": 1000}},
     "prisma.interpreter.v1.CompareDatasetsRequest": {"limit": {"maximum": 1000}},
+    "prisma.interpreter.v1.FindFeaturesRequest": {
+        "positives": {"minItems": 1, "maxItems": 200},
+        "negatives": {"maxItems": 200},
+        "limit": {"maximum": 100},
+    },
     "prisma.interpreter.v1.CorrelateFeaturesRequest": {
         "limit": {"maximum": 1000},
         "max_label_similarity_rank": _COSINE,

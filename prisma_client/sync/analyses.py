@@ -145,6 +145,29 @@ class Analyses:
         )
         return self._transport.call("InterpreterService/CorrelateFeatures", request, pb2.FeatureCorrelations)
 
+    def find_features(
+        self,
+        positives: Sequence[str],
+        negatives: Sequence[str] = (),
+        *,
+        limit: int | None = None,
+        features: str | None = None,
+        include_tail: bool = False,
+    ) -> pb2.FeatureSeparations:
+        """Returns the features of a concept: those that tell texts that have it from texts that do not.
+
+        positives, negatives: texts, or names of documents (`datasets/{dataset}/documents/{document}`); without
+        negatives, documents of the run at random.
+        """
+        request = pb2.FindFeaturesRequest(
+            run=self._run,
+            positives=[_text_source(text) for text in positives],
+            negatives=[_text_source(text) for text in negatives],
+            features=_selection(features, include_tail),
+            limit=limit,
+        )
+        return self._transport.call("InterpreterService/FindFeatures", request, pb2.FeatureSeparations)
+
 
 def _document_set(filter: str | None, dataset: str | None) -> pb2.DocumentSet:
     name = f"datasets/{dataset.removeprefix('datasets/')}" if dataset else None

@@ -8,14 +8,24 @@ from functools import partial
 
 import numpy as np
 
+from prisma_common import wire
 from services.chassis.errors import InvalidArgument
 from services.chassis.threads import in_thread
-from services.interpreter import associations, attribution, comparison, correlations, document_sets, similarity
+from services.interpreter import (
+    associations,
+    attribution,
+    comparison,
+    correlations,
+    document_sets,
+    separation,
+    similarity,
+)
 from services.interpreter.analysis_requests import (
     AssociationRequest,
     AttributionRequest,
     ComparisonRequest,
     CorrelationRequest,
+    SeparationRequest,
     SimilarityRequest,
     TextSource,
 )
@@ -27,10 +37,16 @@ from services.interpreter.correlations import Correlations
 from services.interpreter.document_sets import Members
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.near_misses import unit_rows
-from services.interpreter.occurrences import occurrences
+from services.interpreter.occurrences import counted, occurrences
+from services.interpreter.runs import Run, sampled_rows
 from services.interpreter.selection import SelectedFeatures, of_indices, select
+from services.interpreter.separation import Separator
 from services.interpreter.similarity import SimilarityExplanation
 from services.interpreter.upstream import Encoded, Upstream
+
+RANDOM_NEGATIVES = 1000
+"""Documents that stand for texts without a concept where none are given."""
+FEW_TEXTS = 5
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,26 @@ class FeatureCorrelations:
     def notices(self) -> list[str]:
         """What people should know about the answer."""
         return no_feature_counts(self.selected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSeparations:
+    """Features that tell positive texts from negative ones."""
+
+    selected: SelectedFeatures
+    separators: Sequence[Separator]
+    feature_count: int
+    """Features that the texts activate."""
+    positive_total: int
+    negative_total: int
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know about the answer."""
+        notices = no_feature_counts(self.selected)
+        if min(self.positive_total, self.negative_total) < FEW_TEXTS:
+            notices.append(f"With fewer than {FEW_TEXTS} texts of either kind, chance may separate them as well.")
+        return notices
 
 
 class Analyses:
@@ -144,6 +180,37 @@ class Analyses:
             partial(correlations.correlate, present, unit, max_q=request.max_q, max_rank=request.max_rank)
         )
         return FeatureCorrelations(selected, result)
+
+    async def find_features(self, request: SeparationRequest) -> FeatureSeparations:
+        """Which features tell texts apart. Raises DOCUMENT_NOT_FOUND, DocumentNotEmbedded, PROVIDER_UNAVAILABLE."""
+        selected = select(await self._cache.features(request.run), request.selection)
+        run = selected.features.run
+        positive = counted(selected, await self._codes(run, request.positives))
+        if request.negatives:
+            negative = counted(selected, await self._codes(run, request.negatives))
+        else:
+            ranges = [(part.start, part.end) for part in wire.ranges_of(sampled_rows(run.ranges, RANDOM_NEGATIVES))]
+            sample = await occurrences(selected, self._upstream.codes(run, ranges))
+            negative = sample.of(np.flatnonzero(~np.isin(sample.fingerprints, positive.fingerprints)))
+        parts = (positive.activations, negative.activations)
+        separators, feature_count = await in_thread(partial(separation.separate, *parts, limit=request.limit))
+        return FeatureSeparations(
+            selected=selected,
+            separators=separators,
+            feature_count=feature_count,
+            positive_total=len(positive),
+            negative_total=len(negative),
+        )
+
+    async def _codes(self, run: Run, sources: Sequence[TextSource]) -> wire.Codes:
+        """The codes of texts, then those of documents."""
+        parts: list[wire.Codes] = []
+        if texts := [source.text for source in sources if source.document is None]:
+            parts.append(await self._upstream.codes_of_texts(run, texts))
+        for name in [source.document for source in sources if source.document is not None]:
+            vector = (await self._upstream.document(name)).require_vector()
+            parts.append(await self._upstream.codes_of(run, vector[None, :]))
+        return wire.concatenate(parts, run.latent_count)
 
     async def _encoded(self, run: str, source: TextSource) -> Encoded:
         if source.document is not None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from prisma.interpreter.v1 import analyses_pb2 as pb2
-from services.interpreter.analyses import DatasetComparison, FeatureCorrelations, MetadataAssociations
+from services.interpreter.analyses import (
+    DatasetComparison,
+    FeatureCorrelations,
+    FeatureSeparations,
+    MetadataAssociations,
+)
 from services.interpreter.associations import Association
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.features import Features
@@ -138,6 +143,29 @@ def feature_correlations(value: FeatureCorrelations, limit: int) -> pb2.FeatureC
         significant_count=result.significant_count,
         explained_count=result.significant_count - len(result.unexplained),
         document_count=result.document_count,
+        notices=value.notices,
+    )
+
+
+def feature_separations(value: FeatureSeparations) -> pb2.FeatureSeparations:
+    """Features that tell positive texts from negative ones."""
+    return pb2.FeatureSeparations(
+        separations=[
+            pb2.FeatureSeparations.Separation(
+                feature=analyzed_feature(value.selected.features, int(value.selected.indices[entry.column])),
+                area=entry.area,
+                area_low=entry.low,
+                area_high=entry.high,
+                p_value=entry.p_value,
+                q_value=entry.q_value,
+                positive_count=entry.positive_count,
+                negative_count=entry.negative_count,
+            )
+            for entry in value.separators
+        ],
+        feature_count=value.feature_count,
+        positive_total=value.positive_total,
+        negative_total=value.negative_total,
         notices=value.notices,
     )
 

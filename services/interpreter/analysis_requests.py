@@ -24,6 +24,8 @@ MAX_CONTRIBUTIONS = 100
 """Features that contribute to a similarity."""
 MAX_ROWS = 1000
 """Associations, differences or pairs in an answer."""
+MAX_TEXTS = 200
+"""Positive texts, or negative ones."""
 MAX_Q = 0.05
 _KINDS = {
     pb2.MetadataAssociations.KIND_UNSPECIFIED: None,
@@ -102,6 +104,18 @@ class CorrelationRequest:
     limit: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeparationRequest:
+    """Which texts are told apart."""
+
+    run: str
+    positives: Sequence[TextSource]
+    negatives: Sequence[TextSource]
+    """If there are none, documents of the run at random."""
+    selection: Selection
+    limit: int
+
+
 def attribution(request: pb2.AttributeSentencesRequest) -> AttributionRequest:
     """Which features of which text are attributed to sentences. Raises InvalidFilter."""
     if len(request.indices) > MAX_ATTRIBUTED:
@@ -166,6 +180,22 @@ def feature_correlations(request: pb2.CorrelateFeaturesRequest) -> CorrelationRe
         max_rank=rank,
         max_q=share_of(request, "max_q", default=MAX_Q),
         limit=count_of(request.limit, "limit", default=100, maximum=MAX_ROWS),
+    )
+
+
+def separation(request: pb2.FindFeaturesRequest) -> SeparationRequest:
+    """Which texts are told apart. Raises InvalidFilter."""
+    for field in ("positives", "negatives"):
+        if (count := len(getattr(request, field))) > MAX_TEXTS:
+            raise InvalidArgument.field(field, f"expected at most {MAX_TEXTS}, got {count:,}")
+    if not request.positives:
+        raise InvalidArgument.field("positives", "expected at least one text or document")
+    return SeparationRequest(
+        run=run_name(request.run),
+        positives=[text_source(source, f"positives[{place}]") for place, source in enumerate(request.positives)],
+        negatives=[text_source(source, f"negatives[{place}]") for place, source in enumerate(request.negatives)],
+        selection=selection(request.features),
+        limit=count_of(request.limit, "limit", default=20, maximum=MAX_CONTRIBUTIONS),
     )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from services.chassis.threads import in_thread
 from services.interpreter import familiarity
 from services.interpreter.documents import Document
-from services.interpreter.errors import DocumentNotEmbedded
 from services.interpreter.familiarity import Familiarity
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features
@@ -74,12 +73,7 @@ class Analyzer:
         )
 
     async def _encoded(self, run: Run, document: Document) -> Encoded:
-        if document.vector is None:
-            raise DocumentNotEmbedded(
-                f"{document.name} has no vector: it is pending, or its embedding failed. Embed its dataset first",
-                metadata={"document": document.name},
-            )
-        encoded = await self._upstream.encode(run, document.vector, truncated=document.embedding_truncated)
+        encoded = await self._upstream.encode(run, document.require_vector(), truncated=document.embedding_truncated)
         if await self._has_code(run, document):
             async for codes in self._upstream.codes(run, [(document.row, document.row + 1)]):
                 if len(codes):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.interpreter.errors import DocumentNotEmbedded
+
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
@@ -26,3 +28,12 @@ class Document:
     """(d,); None where it was not requested, or the document has none."""
     embedding_truncated: bool = False
     """Whether the embedding model read only the start of the text."""
+
+    def require_vector(self) -> NDArray[np.float32]:
+        """The vector. Raises DocumentNotEmbedded."""
+        if self.vector is None:
+            raise DocumentNotEmbedded(
+                f"{self.name} has no vector: it is pending, or its embedding failed. Embed its dataset first",
+                metadata={"document": self.name},
+            )
+        return self.vector

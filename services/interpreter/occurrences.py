@@ -49,8 +49,8 @@ class Occurrences:
 
 async def occurrences(selected: SelectedFeatures, blocks: AsyncIterable[wire.Codes]) -> Occurrences:
     """What of the blocks of codes counts. Rows rise from block to block."""
-    parts = [_counted(selected, wire.concatenate([], selected.features.count))]
-    parts += [_counted(selected, block) async for block in blocks]
+    parts = [counted(selected, wire.concatenate([], selected.features.count))]
+    parts += [counted(selected, block) async for block in blocks]
     return Occurrences(
         np.concatenate([part.rows for part in parts]),
         sparse.csr_array(sparse.vstack([part.activations for part in parts], format="csr")),
@@ -58,7 +58,8 @@ async def occurrences(selected: SelectedFeatures, blocks: AsyncIterable[wire.Cod
     )
 
 
-def _counted(selected: SelectedFeatures, codes: wire.Codes) -> Occurrences:
+def counted(selected: SelectedFeatures, codes: wire.Codes) -> Occurrences:
+    """What of some codes counts."""
     columns = selected.columns[codes.indices.astype(np.intp)]
     counts = columns >= 0
     counts[counts] = codes.values[counts] >= selected.thresholds[columns[counts]]

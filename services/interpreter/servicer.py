@@ -183,3 +183,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     ) -> analyses_pb2.FeatureCorrelations:
         wish = analysis_requests.feature_correlations(request)
         return analysis_messages.feature_correlations(await self._analyses.correlate_features(wish), wish.limit)
+
+    async def FindFeatures(
+        self, request: analyses_pb2.FindFeaturesRequest, context: Context
+    ) -> analyses_pb2.FeatureSeparations:
+        separations = await self._analyses.find_features(analysis_requests.separation(request))
+        return analysis_messages.feature_separations(separations)

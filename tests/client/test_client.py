@@ -150,6 +150,10 @@ def test_analyses_are_methods_of_a_run(stack: Stack) -> None:
         same = run.analyses.compare_datasets(first_dataset=DATASET, second_dataset=DATASET, features="dead = false")
         assert (same.significant_count, len(same.notices)) == (0, 1)
         assert run.analyses.correlate_features(features="dead = false").document_count > COUNT // 2
+        separated = run.analyses.find_features(
+            [text, document], ["A list of numbers."], features="dead = false", limit=3
+        )
+        assert (separated.positive_total, separated.negative_total, len(separated.separations)) == (2, 1, 3)
         with pytest.raises(ValueError, match="kind of metadata"):
             run.analyses.associate_metadata("kind", kind="colour")
 

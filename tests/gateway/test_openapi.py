@@ -74,6 +74,7 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
         ),
         (analyses_pb2.CompareDatasetsRequest(run="runs/r"), analysis_requests.dataset_comparison),
         (analyses_pb2.CorrelateFeaturesRequest(run="runs/r"), analysis_requests.feature_correlations),
+        (analyses_pb2.FindFeaturesRequest(run="runs/r", positives=[{"text": "a"}]), analysis_requests.separation),
         (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
     )
 }
@@ -85,6 +86,8 @@ def items(field: str, count: int) -> list[Any]:
     match field:
         case "names":
             return [f"datasets/d/documents/{number}" for number in range(count)]
+        case "positives" | "negatives":
+            return [{"text": "a"}] * count
         case "latents":
             return [{"index": number, "weight": 1} for number in range(count)]
         case "rows" | "indices":

@@ -184,12 +184,47 @@ async def assert_features_are_correlated(suite: Suite) -> None:
     assert all(entry.label_similarity_rank <= 0.5 for entry in unlike.correlations)
 
 
+async def assert_features_are_found(suite: Suite) -> None:
+    """Texts on music are told from texts on law by features that go with the topic, named as texts or as documents."""
+    listing = embedder_pb2.ListDocumentsRequest(parent=DATASET, page_size=COUNT)
+    names = {document.key: document.name for document in (await suite.embedder.ListDocuments(listing)).documents}
+    music, law = ([row for row in documents() if row["topic"] == topic][:20] for topic in ("music", "law"))
+    as_texts, as_documents = (
+        [[{"text": str(row["text"])} for row in rows] for rows in (music, law)],
+        [[{"document": names[str(row["id"])]} for row in rows] for rows in (music, law)],
+    )
+    answers = [
+        await suite.interpreter.FindFeatures(
+            pb2.FindFeaturesRequest(run=RUN, positives=positives, negatives=negatives, features=ALL_FEATURES)
+        )
+        for positives, negatives in (as_texts, as_documents)
+    ]
+    assert answers[0] == answers[1]
+    best = answers[0].separations[0]
+    assert best.q_value < 0.01
+    assert best.area_low <= best.area <= best.area_high
+    request = pb2.AssociateMetadataRequest(run=RUN, key="topic", features=ALL_FEATURES, limit=1000)
+    associations = (await suite.interpreter.AssociateMetadata(request)).associations
+    topic_of = {entry.feature.index: entry.category for entry in associations if entry.effect_low > 10}
+    assert topic_of[best.feature.index] == ("music" if best.area > 0.5 else "law")
+    against_all = await suite.interpreter.FindFeatures(
+        pb2.FindFeaturesRequest(run=RUN, positives=as_documents[0], features=ALL_FEATURES)
+    )
+    assert (against_all.positive_total, against_all.negative_total) == (20, COUNT - 20)
+    assert topic_of[against_all.separations[0].feature.index] == "music"
+    few = await suite.interpreter.FindFeatures(
+        pb2.FindFeaturesRequest(run=RUN, positives=as_texts[0][:1], features=ALL_FEATURES)
+    )
+    assert "chance" in few.notices[0]
+
+
 async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
     await assert_sentences_are_attributed(planted)
     await assert_similarity_is_explained(planted)
     await assert_metadata_are_associated(planted)
     await assert_datasets_are_compared(planted)
     await assert_features_are_correlated(planted)
+    await assert_features_are_found(planted)
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(planted.interpreter, method)(request)
@@ -213,6 +248,13 @@ BAD = [
         "DOCUMENT_NOT_FOUND",
     ),
     ("AssociateMetadata", pb2.AssociateMetadataRequest(run=RUN), "INVALID_ARGUMENT"),
+    ("FindFeatures", pb2.FindFeaturesRequest(run=RUN), "INVALID_ARGUMENT"),
+    ("FindFeatures", pb2.FindFeaturesRequest(run=RUN, positives=[{"text": " "}]), "INVALID_ARGUMENT"),
+    (
+        "FindFeatures",
+        pb2.FindFeaturesRequest(run=RUN, positives=[{"document": f"{DATASET}/documents/none"}]),
+        "DOCUMENT_NOT_FOUND",
+    ),
     ("CorrelateFeatures", pb2.CorrelateFeaturesRequest(run=RUN, max_label_similarity_rank=0), "INVALID_ARGUMENT"),
     ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"dataset": "datasets/x"}), "DATASET_NOT_FOUND"),
     ("CompareDatasets", pb2.CompareDatasetsRequest(run=RUN, first={"filter": "topic = 1"}), "INVALID_FILTER"),

@@ -324,3 +324,50 @@ class FeatureCorrelations(_message.Message):
     document_count: int
     notices: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, correlations: _Optional[_Iterable[_Union[FeatureCorrelations.Correlation, _Mapping]]] = ..., feature_count: _Optional[int] = ..., significant_count: _Optional[int] = ..., explained_count: _Optional[int] = ..., document_count: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FindFeaturesRequest(_message.Message):
+    __slots__ = ("run", "positives", "negatives", "features", "limit")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    POSITIVES_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    positives: _containers.RepeatedCompositeFieldContainer[TextSource]
+    negatives: _containers.RepeatedCompositeFieldContainer[TextSource]
+    features: FeatureSelection
+    limit: int
+    def __init__(self, run: _Optional[str] = ..., positives: _Optional[_Iterable[_Union[TextSource, _Mapping]]] = ..., negatives: _Optional[_Iterable[_Union[TextSource, _Mapping]]] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class FeatureSeparations(_message.Message):
+    __slots__ = ("separations", "feature_count", "positive_total", "negative_total", "notices")
+    class Separation(_message.Message):
+        __slots__ = ("feature", "area", "area_low", "area_high", "p_value", "q_value", "positive_count", "negative_count")
+        FEATURE_FIELD_NUMBER: _ClassVar[int]
+        AREA_FIELD_NUMBER: _ClassVar[int]
+        AREA_LOW_FIELD_NUMBER: _ClassVar[int]
+        AREA_HIGH_FIELD_NUMBER: _ClassVar[int]
+        P_VALUE_FIELD_NUMBER: _ClassVar[int]
+        Q_VALUE_FIELD_NUMBER: _ClassVar[int]
+        POSITIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        NEGATIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        feature: AnalyzedFeature
+        area: float
+        area_low: float
+        area_high: float
+        p_value: float
+        q_value: float
+        positive_count: int
+        negative_count: int
+        def __init__(self, feature: _Optional[_Union[AnalyzedFeature, _Mapping]] = ..., area: _Optional[float] = ..., area_low: _Optional[float] = ..., area_high: _Optional[float] = ..., p_value: _Optional[float] = ..., q_value: _Optional[float] = ..., positive_count: _Optional[int] = ..., negative_count: _Optional[int] = ...) -> None: ...
+    SEPARATIONS_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    POSITIVE_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    separations: _containers.RepeatedCompositeFieldContainer[FeatureSeparations.Separation]
+    feature_count: int
+    positive_total: int
+    negative_total: int
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, separations: _Optional[_Iterable[_Union[FeatureSeparations.Separation, _Mapping]]] = ..., feature_count: _Optional[int] = ..., positive_total: _Optional[int] = ..., negative_total: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...

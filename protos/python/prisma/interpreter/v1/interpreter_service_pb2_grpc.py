@@ -176,6 +176,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CorrelateFeaturesRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureCorrelations.FromString,
                 _registered_method=True)
+        self.FindFeatures = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/FindFeatures',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FindFeaturesRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureSeparations.FromString,
+                _registered_method=True)
 
 
 class InterpreterServiceServicer:
@@ -422,6 +427,15 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindFeatures(self, request, context):
+        """Finds the features of a concept: those that tell texts that have it from texts that do not.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+        DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpreterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -559,6 +573,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.CorrelateFeatures,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CorrelateFeaturesRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureCorrelations.SerializeToString,
+            ),
+            'FindFeatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindFeatures,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FindFeaturesRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureSeparations.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1293,6 +1312,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/CorrelateFeatures',
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.CorrelateFeaturesRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureCorrelations.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindFeatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/FindFeatures',
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FindFeaturesRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureSeparations.FromString,
             options,
             channel_credentials,
             insecure,

@@ -169,6 +169,11 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER,
     SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
+    FindFeatures: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.FindFeaturesRequest, _analyses_pb2.FeatureSeparations]
+    """Finds the features of a concept: those that tell texts that have it from texts that do not.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+    DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class InterpreterServiceAsyncStub(InterpreterServiceStub):
@@ -306,6 +311,11 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """Returns pairs of features that occur together more often than by chance although their labels are not alike.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER,
     SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
+    FindFeatures: _aio.UnaryUnaryMultiCallable[_analyses_pb2.FindFeaturesRequest, _analyses_pb2.FeatureSeparations]  # type: ignore[assignment]
+    """Finds the features of a concept: those that tell texts that have it from texts that do not.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+    DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
 
 class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -603,6 +613,17 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns pairs of features that occur together more often than by chance although their labels are not alike.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER,
         SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def FindFeatures(
+        self,
+        request: _analyses_pb2.FindFeaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyses_pb2.FeatureSeparations, _abc.Awaitable[_analyses_pb2.FeatureSeparations]]:
+        """Finds the features of a concept: those that tell texts that have it from texts that do not.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
+        DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
         """
 
 def add_InterpreterServiceServicer_to_server(servicer: InterpreterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
