@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ def stream(*messages: Any, cut: bool = False) -> Answer:
         handler.wfile.write(b"ff\r\nonly a part" if cut else b"0\r\n\r\n")
         handler.wfile.flush()
         if cut:
-            handler.connection.close()
+            handler.connection.shutdown(socket.SHUT_RDWR)  # to close it is not enough: the handler's files keep it
 
     return send
 

@@ -468,11 +468,13 @@ async def test_damaged_files_are_noticed_by_a_search_and_derived_again(stub: Any
 
 async def test_an_absent_trainer_takes_only_what_needs_it(stub: Any, owners: Owners, data: Data) -> None:
     owners.away = {"trainer"}
-    for mode in (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_HYBRID):
-        response = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=mode, run="runs/a"))
+    modes = (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_HYBRID, Request.MODE_SPARSE)
+    requests = [Request(parent="datasets/a", query="file", mode=mode, run="runs/a") for mode in modes]
+    *responses, (code, reason, message) = await asyncio.gather(  # together: each waits in case the trainer restarts
+        *[stub.SearchDocuments(request) for request in requests[:3]], error_of(stub.SearchDocuments(requests[3]))
+    )
+    for response in responses:
         assert response.hits and "trainer" in response.notices[0]
-    request = Request(parent="datasets/a", query="file", mode=Request.MODE_SPARSE, run="runs/a")
-    code, reason, message = await error_of(stub.SearchDocuments(request))
     assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE") and "trainer" in message
     request = Request(
         parent="datasets/a",
@@ -487,8 +489,10 @@ async def test_an_absent_trainer_takes_only_what_needs_it(stub: Any, owners: Own
 
 async def test_an_absent_embedder_is_an_error_and_never_an_empty_list(stub: Any, owners: Owners, data: Data) -> None:
     owners.away = {"embedder"}
-    for mode in (Request.MODE_SEMANTIC, Request.MODE_HYBRID):
-        code, reason, _ = await error_of(stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=mode)))
+    modes = (Request.MODE_SEMANTIC, Request.MODE_HYBRID)
+    requests = [Request(parent="datasets/a", query="file", mode=mode) for mode in modes]
+    errors = [error_of(stub.SearchDocuments(request)) for request in requests]
+    for code, reason, _ in await asyncio.gather(*errors):  # together: each waits in case the embedder restarts
         assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
     response = await stub.SearchDocuments(Request(parent="datasets/a", query="file", mode=Request.MODE_FULL_TEXT))
     assert len(response.hits) == 2
