@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Threads that have nothing to do sleep at once, before numpy is loaded and in all processes: on a machine with more
+# running processes than cores, threads that wait awake take the time of those that they wait for, ten times over.
+os.environ["OMP_WAIT_POLICY"] = "passive"
+os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # 2⁴ cycles
 
 from tests import children, planted, scheduling
 from tests.nats_server import NatsServer
@@ -16,6 +22,9 @@ from tests.ollama_server import ollama_url
 from tests.opensearch_server import opensearch_server, opensearch_url
 from tests.postgres_server import database_url, postgres_server, postgres_url
 from tests.stack import stack
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # a busy machine is not a failure
 
 
 def pytest_configure(config: pytest.Config) -> None:

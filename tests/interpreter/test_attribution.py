@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.filters import parse_filter
@@ -52,7 +52,6 @@ async def test_the_sentence_that_carries_a_feature_is_found() -> None:
     assert both.alone.tolist() == [0, 0, 0, 0, 0]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["ferry.", "tunnel.", "left", "right.", "museum", "so."]), min_size=1, max_size=40))
 async def test_contributions_and_remainder_add_up_to_the_activation(words: list[str]) -> None:
     result = await attributed(" ".join(words), "dead = false")
@@ -101,7 +100,6 @@ def test_sentences_end_where_readers_see_it(text: str, expected: list[str]) -> N
     assert parts(text) == expected
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="aB .!?\n。e", min_size=1, max_size=200), st.integers(1, 5))
 def test_sentences_cover_the_text(text: str, limit: int) -> None:
     spans = sentences.split(text, limit)

@@ -146,7 +146,7 @@ async def test_a_server_that_refuses_says_why(labellers: Labellers, features: Fe
         await drafts_of(labellers, features, "ollama/denied")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.recursive(st.none() | st.floats() | st.text(), st.lists).map(repr)))
 def test_whatever_a_model_writes_is_a_label_or_refused(content: str) -> None:
     for answer in (content, f'{{"label": {content}}}', f'{{"label": "{content}", "description": {content}}}'):

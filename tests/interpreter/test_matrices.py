@@ -83,7 +83,7 @@ def test_rows_are_taken_at_equal_steps(gaps: list[tuple[int, int]], count: int) 
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, ROWS), st.integers(1, LATENTS))
 async def test_a_sample_is_a_part_of_the_codes(seed: int, row_count: int, feature_count: int) -> None:
     features, trainer, codes, _ = interpreted(seed)
@@ -96,7 +96,7 @@ async def test_a_sample_is_a_part_of_the_codes(seed: int, row_count: int, featur
     assert sample.activations.has_sorted_indices
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32))
 async def test_matrices_equal_the_dense_reference_in_one_order(seed: int) -> None:
     features, trainer, codes, decoder = interpreted(seed)

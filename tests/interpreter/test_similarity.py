@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.interpreter.selection import select
@@ -60,7 +60,6 @@ async def test_a_feature_above_the_limit_is_among_the_others() -> None:
 words = st.lists(st.sampled_from([*GROUPS[:4], "left", "right"]), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(words, words, st.floats(-2, 2))
 async def test_the_parts_add_up_to_the_cosine(first: list[str], second: list[str], baseline: float) -> None:
     x, y = planted().embed([" ".join(first), " ".join(second)]).astype(np.float64)

@@ -64,7 +64,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[int], np.ndarra
     return dense_codes(seed, row_count, n, min(n, 8)), rows, cuts, decoder
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_every_number_equals_the_dense_reference(case: tuple[np.ndarray, np.ndarray, list[int], np.ndarray]) -> None:
     codes, rows, cuts, decoder = case
@@ -99,7 +99,7 @@ def test_every_number_equals_the_dense_reference(case: tuple[np.ndarray, np.ndar
         assert np.array_equal(result.histogram[latent], np.bincount(bins, minlength=BIN_COUNT))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cases(), st.randoms(use_true_random=False))
 def test_the_way_codes_are_cut_into_blocks_changes_nothing(
     case: tuple[np.ndarray, np.ndarray, list[int], np.ndarray], random: object
@@ -110,7 +110,7 @@ def test_the_way_codes_are_cut_into_blocks_changes_nothing(
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases())
 def test_neighbours_equal_the_dense_reference(case: tuple[np.ndarray, np.ndarray, list[int], np.ndarray]) -> None:
     codes, rows, cuts, decoder = case

@@ -37,7 +37,7 @@ class EngineContract:
     """The contract."""
 
     @pytest.mark.parametrize("batch", [False, True], ids=["rows", "batch"])
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
     @given(
         rows=st.integers(1, 12),
         d=st.integers(2, 24),

@@ -32,7 +32,7 @@ class TestNumbaEngine(EngineContract):
     """The contract, by BLAS and by screening."""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(1, 700),
     st.integers(1, 80),
@@ -59,7 +59,7 @@ def test_a_row_with_nan_keeps_what_is_a_number() -> None:
     assert (count, list(indices)) == (2, [150, 199])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 150), st.integers(1, 700), st.integers(1, 40), st.floats(0, 2), st.integers(0, 2**32 - 1))
 def test_screening_loses_none_of_the_k_largest(d: int, n: int, k: int, wildness: float, seed: int) -> None:
     """Rows and latents of most different lengths and with outliers; each latent stands there twice, so ties abound."""

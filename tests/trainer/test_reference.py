@@ -35,7 +35,7 @@ def differences(function: Callable[[], float], parameter: np.ndarray) -> tuple[n
 
 
 @pytest.mark.parametrize("batch", [False, True], ids=["rows", "batch"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rows=st.integers(1, 6),
     d=st.integers(2, 6),
