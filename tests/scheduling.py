@@ -1,7 +1,8 @@
 """Which tests of a run with several workers go to the same worker.
 
-Tests that share a server with a long start form a group, which one worker runs, so that the server starts once. (Groups
-of pytest-xdist's own need the fixtures of a test, which its scheduler cannot see with pytest 9.)
+Tests that share a server with a long start, or results that take long to compute, form a group, which one worker runs,
+so that it happens once. (Groups of pytest-xdist's own need the fixtures of a test, which its scheduler cannot see with
+pytest 9.)
 """
 
 from __future__ import annotations
@@ -20,11 +21,21 @@ GROUPS = {
     "tests/system/test_hostile_requests.py": "stack",
     "tests/system/test_one_encode.py": "stack",
     "tests/search/test_opensearch.py": "opensearch",
-    "tests/system/test_demo.py::test_the_demo_runs_on_an_opensearch_cluster_too": "opensearch",
+    "tests/system/test_demo.py::test_the_demo": "opensearch",
     "tests/embedder/test_ollama.py": "ollama",
     "tests/interpreter/test_ollama.py": "ollama",
+    "tests/interpreter/test_labels.py": "labels",
 }
 """The group of the tests whose node ids begin so."""
+LONG = (
+    "tests/system/",
+    "tests/trainer/test_service.py",
+    "tests/gateway/test_restarts.py",
+    "tests/interpreter/test_service.py",
+    "tests/interpreter/test_jobs.py",
+    "tests/search/test_service.py",
+)
+"""Node ids of tests of which one takes longer than a worker may wait for the others at the end."""
 _FIXTURES = {
     "stack": "stack",
     "opensearch_server": "opensearch",
@@ -42,7 +53,7 @@ class GroupScheduling(LoadScopeScheduling):
 
 
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The longest first, so that the workers end together: whole installations, groups, everything else.
+    """The longest first, so that the workers end together: groups, long tests, everything else.
 
     Raises pytest.UsageError for a test outside the group of its fixture.
     """
@@ -59,5 +70,5 @@ def _group(nodeid: str) -> str | None:
 
 def _rank(item: pytest.Item) -> int:
     if _group(item.nodeid) is not None:
-        return 1
-    return 0 if item.nodeid.startswith("tests/system/") else 2
+        return 0
+    return 1 if item.nodeid.startswith(LONG) else 2

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,7 +82,7 @@ class TestNearDuplicates:
 class TestDivision:
     """No document, and no copy of one, is on two sides."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.integers(0, 2**32), st.integers(0, 500), st.integers(0, 150), st.integers(1, 12))
     def test_no_copy_leaks_from_one_part_to_another(self, seed: int, active: int, silent: int, copies: int) -> None:
         """Each text comes in several copies, among active and silent rows, and in the sample and at the top."""
@@ -233,7 +236,7 @@ def world() -> tuple[Owners, np.ndarray]:
     return planted()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def features(world: tuple[Owners, np.ndarray]) -> Features:
     source, _words = world
     run = source.current_run
@@ -253,9 +256,25 @@ async def drafts_of(source: Owners, features: Features, indices: list[int]) -> d
     }
 
 
-async def test_planted_topics_are_named_and_noise_is_not(world: tuple[Owners, np.ndarray], features: Features) -> None:
-    source, words = world
+@dataclass(frozen=True)
+class Labelling:
+    """The labels of all features, and what was called for them."""
+
+    drafts: dict[int, Draft]
+    calls: list[str]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def labelling(world: tuple[Owners, np.ndarray], features: Features) -> Labelling:
+    source, _words = world
+    source.calls.clear()
     drafts = await drafts_of(source, features, list(range(2 * TOPICS)))
+    return Labelling(drafts, list(source.calls))
+
+
+def test_planted_topics_are_named_and_noise_is_not(world: tuple[Owners, np.ndarray], labelling: Labelling) -> None:
+    _source, words = world
+    drafts = labelling.drafts
     right = [
         bool(drafts[topic].text) and set(drafts[topic].text.replace(",", "").split()) <= set(words[topic].tolist())
         for topic in range(TOPICS)
@@ -266,11 +285,11 @@ async def test_planted_topics_are_named_and_noise_is_not(world: tuple[Owners, np
 
 
 async def test_a_wrong_label_scores_like_chance_and_is_never_trusted(
-    world: tuple[Owners, np.ndarray], features: Features
+    world: tuple[Owners, np.ndarray], features: Features, labelling: Labelling
 ) -> None:
     source, _words = world
     reader = EvidenceReader(source)
-    drafts = await drafts_of(source, features, list(range(TOPICS)))
+    drafts = labelling.drafts
     judge, evidence = await reader.read(features, list(range(TOPICS)))
     named = [topic for topic in range(TOPICS) if drafts[topic].text]
     vectors = {topic: embedded([drafts[topic].text])[0] for topic in named}
@@ -289,11 +308,11 @@ async def test_a_wrong_label_scores_like_chance_and_is_never_trusted(
         assert own.ceiling > 0.9
 
 
-async def test_a_labels_evidence_states_true_counts_of_documents_that_did_not_make_it(
-    world: tuple[Owners, np.ndarray], features: Features
+def test_a_labels_evidence_states_true_counts_of_documents_that_did_not_make_it(
+    world: tuple[Owners, np.ndarray], labelling: Labelling
 ) -> None:
     source, _words = world
-    draft = (await drafts_of(source, features, [5]))[5]
+    draft = labelling.drafts[5]
     provenance = draft.provenance
     assert provenance is not None
     term = draft.text.split(", ")[0]
@@ -333,22 +352,15 @@ async def test_words_that_only_held_out_documents_say_change_no_label(
     assert "shibboleth" not in " ".join([after.text, *after.keywords])
 
 
-async def test_many_phrases_are_embedded_and_encoded_by_few_calls(
-    world: tuple[Owners, np.ndarray], features: Features
-) -> None:
-    source, _words = world
-    source.calls.clear()
-    await drafts_of(source, features, list(range(2 * TOPICS)))
-    assert source.calls == ["embed", "encode", "encode", "embed"]
+def test_many_phrases_are_embedded_and_encoded_by_few_calls(labelling: Labelling) -> None:
+    assert labelling.calls == ["embed", "encode", "encode", "embed"]
 
 
-async def test_trust_is_listed_filtered_and_sorted(world: tuple[Owners, np.ndarray], features: Features) -> None:
-    source, _words = world
-    drafts = await drafts_of(source, features, list(range(2 * TOPICS)))
+def test_trust_is_listed_filtered_and_sorted(features: Features, labelling: Labelling) -> None:
     moment: object = None
     labels = {
         index: Label(draft=draft, revision=1, active=True, create_time=moment)  # type: ignore[arg-type]
-        for index, draft in drafts.items()
+        for index, draft in labelling.drafts.items()
     }
     labelled = Features(features.interpretation, features.statistics, labels, [])
     kinds = [labelled.trust(index) for index in range(labelled.count)]
