@@ -40,10 +40,10 @@ class Suite:
         """The job once it has ended, however often what answers for it dies meanwhile."""
         return await calls.ended(self.jobs, job)
 
-    async def train(self, run_id: str = "r", count: int = 600) -> None:
+    async def train(self, run_id: str = "r", count: int = 600, siblings: int = 0) -> None:
         """A trained run of the sample's first texts, each of its latents being one of 256."""
         await calls.fill(self.embedder, self.jobs, count)
-        run = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))
+        run = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5, siblings=siblings))
         await self.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=run_id, run=run))
         job = await self.ended(await self.trainer.TrainRun(trainer_pb2.TrainRunRequest(name=f"runs/{run_id}")))
         assert job.state == Job.STATE_SUCCEEDED, job

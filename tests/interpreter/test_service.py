@@ -17,7 +17,6 @@ from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_common import wire
 from tests import calls
 from tests.calls import reason
@@ -30,9 +29,9 @@ async def interpretation_of(suite: Suite) -> resources_pb2.Interpretation:
     return await suite.interpreter.GetInterpretation(pb2.GetInterpretationRequest(name=f"{RUN}/interpretation"))
 
 
-async def with_statistics(suite: Suite) -> None:
+async def with_statistics(suite: Suite, siblings: int = 0) -> None:
     """A trained run's statistics come by themselves."""
-    await suite.train()
+    await suite.train(siblings=siblings)
     for _ in range(300):
         if (await interpretation_of(suite)).statistics_revision:
             return
@@ -50,7 +49,7 @@ async def features(suite: Suite, **options: Any) -> pb2.ListFeaturesResponse:
 
 
 async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> None:
-    await with_statistics(suite)
+    await with_statistics(suite, siblings=1)
     interpretation = await interpretation_of(suite)
     assert interpretation.latent_count == 256
     assert interpretation.live_count + interpretation.dead_count == 256
@@ -72,6 +71,7 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
         (feature.density for feature in listed.features), reverse=True
     )
     assert all(feature.dead != feature.HasField("label") for feature in listed.features)
+    assert all(feature.HasField("stability") and -1 <= feature.stability <= 1 for feature in listed.features)
 
     # Filters, orders and searches agree with the whole list.
     dense = await features(suite, filter="density > 0.05 AND dead = false", order_by="index")
@@ -298,9 +298,7 @@ async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> 
 async def test_labels_are_carried_to_the_same_features_of_another_run(suite: Suite) -> None:
     await with_statistics(suite)
     assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
-    twin = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5))  # of equal weights
-    await suite.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id="twin", run=twin))
-    await suite.ended(await suite.trainer.TrainRun(trainer_pb2.TrainRunRequest(name="runs/twin")))
+    await suite.train("twin")  # of equal weights
     await suite.ended(await suite.interpreter.ComputeStatistics(pb2.ComputeStatisticsRequest(run="runs/twin")))
     first, second = (await features(suite, filter="labelled = true")).features[:2]
     own = Label(text="of a person")

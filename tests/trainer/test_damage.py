@@ -6,6 +6,7 @@ import grpc.aio
 import pytest
 
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
+from prisma.trainer.v1.resources_pb2 import Config
 from tests.calls import reason
 from tests.trainer.conftest import Suite
 from tests.trainer.test_service import SMALL, codes_of, trained, until
@@ -32,7 +33,8 @@ async def test_damaged_codes_are_written_again_with_the_same_bits(suite: Suite) 
 
 async def test_the_decoder_says_how_well_siblings_found_each_latent_again_and_never_guesses_it(suite: Suite) -> None:
     await suite.fill(60)
-    run = await trained(suite, SMALL)
+    run = await trained(suite, Config(expansion=2, k=8, epochs=3))
+    assert run.config.siblings == 2
     request = pb2.ReadDecoderRequest(run=run.name)
     [file] = suite.folder.glob("runs/*/*/stability.npz")
     data = file.read_bytes()

@@ -34,8 +34,8 @@ from tests.calls import reason
 from tests.trainer.conftest import DATASET, Suite
 
 RUN = "runs/r"
-SMALL = Config(expansion=2, k=8, batch_size=64, epochs=3)
-LONG = Config(expansion=8, k=16, batch_size=32, epochs=120, threads=1)
+SMALL = Config(expansion=2, k=8, batch_size=64, epochs=3, siblings=0)
+LONG = Config(expansion=8, k=16, batch_size=32, epochs=120, threads=1, siblings=0)
 
 
 async def created(suite: Suite, config: Config, run_id: str = "r") -> Run:
@@ -379,15 +379,15 @@ async def test_a_run_is_pushed_to_the_operators_store_as_it_is_exported(suite: S
 
 async def test_rows_and_automatic_settings_are_those_of_the_moment_when_the_training_starts(suite: Suite) -> None:
     await suite.fill(300)
-    run = await created(suite, Config(auto=True, k=12, architecture=Config.ARCHITECTURE_BATCH_TOP_K))
+    run = await created(suite, Config(auto=True, k=12, architecture=Config.ARCHITECTURE_BATCH_TOP_K, siblings=0))
     assert (run.row_count, run.latent_count, run.config.auto) == (0, 0, True)
     assert (run.config.k, run.config.HasField("expansion")) == (12, False)
-    await suite.fill(4500)
+    await suite.fill(1200)
     job = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN)))
     assert job.state == Job.STATE_SUCCEEDED, job
-    assert any("4,500 documents" in line.text for line in job.log)
+    assert any("1,200 documents" in line.text for line in job.log)
     run = await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))
-    assert (run.row_count, run.code_count, run.config.auto) == (4500, 4500, False)
+    assert (run.row_count, run.code_count, run.config.auto) == (1200, 1200, False)
     assert (run.config.k, run.config.architecture) == (12, Config.ARCHITECTURE_BATCH_TOP_K)
     assert run.latent_count == run.config.latent_count
     assert run.display_name == f"n{run.latent_count}-k12"
