@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -70,7 +70,7 @@ def stream(*messages: Any, cut: bool = False) -> Answer:
 
 
 @contextmanager
-def scripted(answers: Sequence[Answer]) -> Iterator[Gateway]:
+def scripted(answers: Sequence[Answer]) -> Generator[Gateway]:
     """Serves the answers in their order, the last one for ever."""
     remaining = list(answers)
 
@@ -84,7 +84,7 @@ def scripted(answers: Sequence[Answer]) -> Iterator[Gateway]:
 
         do_POST = do_GET
 
-        def log_message(self, *_arguments: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 import numpy as np
@@ -57,7 +57,7 @@ async def error_of(call: Any) -> tuple[grpc.StatusCode, str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     for key, value in caught.value.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
             info = error_details_pb2.ErrorInfo()
             status = status_pb2.Status.FromString(value)
             assert status.details[0].Unpack(info)
@@ -255,7 +255,7 @@ async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data:
         (Request(parent="datasets/a", query="x", page_size=-1), "page_size"),
         (Request(parent="datasets/a", query="x" * 100_001), "query"),
         (Request(parent="datasets/-", query="x", run="runs/a"), "run"),
-        (Request(parent="datasets/a", query="x", mode=99), "mode"),
+        (Request(parent="datasets/a", query="x", mode=cast("Any", 99)), "mode"),
         (
             Request(parent="datasets/a", run="runs/a", mode=Request.MODE_SPARSE, latents=[pb2.LatentWeight()] * 2),
             "latents",
