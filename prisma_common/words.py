@@ -36,6 +36,10 @@ class Segment(NamedTuple):
 
 def segments(text: str) -> Iterator[Segment]:
     """The words, unspaced runs and symbols of a text, in its order. What stands between them belongs to no word."""
+    if text.isascii():
+        for match in ASCII_WORD.finditer(text):
+            yield Segment(match.start(), match.end(), Kind.WORD)
+        return
     for match in _SEGMENT.finditer(text):
         assert match.lastgroup is not None, "each alternative is a named group"
         yield Segment(match.start(), match.end(), _KINDS[match.lastgroup])
@@ -129,6 +133,8 @@ _SEGMENT = re.compile(
     rf"|(?P<unspaced>[{_UNSPACED}][{_UNSPACED}{_MARK}]*(?:[{_IGNORABLE}]+[{_UNSPACED}{_MARK}]+)*)"
     rf"|(?P<symbol>[\U0001f1e6-\U0001f1ff]{{2}}|[{_SYMBOL}])"
 )
+ASCII_WORD = re.compile(r"[A-Za-z]{1,2}(?:\+\+|\#)(?![^\W\d]|[+#])|\w+", re.ASCII)
+"""The segments of ASCII text, all of which are words. Most texts are ASCII; large character classes cost them much."""
 _KINDS = {"name": Kind.WORD, "word": Kind.WORD, "unspaced": Kind.UNSPACED, "symbol": Kind.SYMBOL}
 _ATTACHED = f"[{_MARK}{_IGNORABLE}]*"
 _CLUSTER = re.compile(

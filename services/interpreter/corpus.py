@@ -11,7 +11,7 @@ from scipy import sparse
 
 from services.interpreter import near_duplicates, tokens
 from services.interpreter.near_duplicates import Signatures
-from services.interpreter.terms import TermCounts
+from services.interpreter.terms import TermCounts, WordTable
 
 Rows = NDArray[np.uint64]
 
@@ -41,9 +41,11 @@ class Corpus:
         """`background` has the texts of a sample of rows, or of all, by row."""
         rows = np.fromiter(background, np.uint64, len(background))
         texts = list(background.values())
-        self._stop_words = tokens.stop_words(texts)
-        self._spellings = tokens.spellings(texts)
-        self._counts = TermCounts(texts, self._split)
+        table = WordTable(texts)
+        word_counts = table.counts()
+        self._stop_words = tokens.stop_words(word_counts)
+        self._spellings = tokens.spellings(word_counts)
+        self._counts = TermCounts(table, self._stop_words)
         order = np.argsort(rows)
         self._rows = rows[order]
         self._documents = sparse.csr_array(self._counts.documents[order])
@@ -88,12 +90,10 @@ class Corpus:
 
     def columns(self, text: str) -> NDArray[np.int64]:
         """The columns of the terms of a label or a phrase, rising; those that no document contains are left out."""
-        numbers = {self._counts.columns[term] for term in self._split(text) if term in self._counts.columns}
+        terms = tokens.terms(text, self._stop_words)
+        numbers = {self._counts.columns[term] for term in terms if term in self._counts.columns}
         return np.array(sorted(numbers), np.int64)
 
     def rarity(self, columns: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much each term tells: the logarithm of the inverse share of documents that contain it."""
         return np.log((1 + self.document_count) / (1 + self.frequencies[columns]))
-
-    def _split(self, text: str) -> list[str]:
-        return tokens.terms(text, self._stop_words)

@@ -1,52 +1,136 @@
-"""Which documents contain which terms, as a sparse 0/1 matrix."""
+"""The words of a corpus, and which of its documents contain which terms, as a sparse 0/1 matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+from services.interpreter import tokens
 
 MAX_TERMS = 300_000
 """Terms of the vocabulary: those of the most documents, ties by the alphabet."""
 _SMALL_CORPUS = 20
 """Up to so many documents a term counts even if it is in only one."""
 
+Numbers = NDArray[np.int64]
+
+
+class WordTable:
+    """The words of texts: W words in a row, of which each is stored as the number of a distinct word."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        numbers: dict[str, int] = {}
+        word_numbers: list[NDArray[np.int32]] = []
+        adjacent: list[NDArray[np.bool_]] = []
+        for text in texts:
+            words = tokens.words(text)
+            word_numbers.append(np.array([numbers.setdefault(word.text, len(numbers)) for word in words], np.int32))
+            adjacent.append(np.array([word.adjacent for word in words], np.bool_))
+        self.text_count = len(texts)
+        self.distinct: Sequence[str] = list(numbers)
+        """As written; empty for numbers."""
+        self.numbers = np.concatenate([np.empty(0, np.int32), *word_numbers])
+        """(W,) places in `distinct`."""
+        self.adjacent = np.concatenate([np.empty(0, np.bool_), *adjacent])
+        """(W,) whether the word directly follows the one before it."""
+        self.texts = np.repeat(np.arange(len(texts)), [len(part) for part in word_numbers])
+        """(W,) the place of each word's text."""
+
+    def counts(self) -> Mapping[str, int]:
+        """How often each word occurs, as written, without numbers."""
+        counts = np.bincount(self.numbers, minlength=len(self.distinct)).tolist()
+        return {word: count for word, count in zip(self.distinct, counts, strict=True) if word}
+
 
 class TermCounts:
-    """The terms of a corpus."""
+    """The terms of a corpus: those of `tokens.terms`."""
 
-    def __init__(self, texts: Sequence[str], split: Callable[[str], Iterable[str]], limit: int = MAX_TERMS) -> None:
-        """`split` gives the terms of a text, repeated or not."""
-        self._split = split
-        numbers: dict[str, int] = {}
-        rows = [[numbers.setdefault(term, len(numbers)) for term in set(split(text))] for text in texts]
-        frequencies = np.bincount(np.fromiter(chain.from_iterable(rows), np.int64), minlength=len(numbers))
-        required = 2 if len(texts) > _SMALL_CORPUS else 1
-        frequent = sorted(term for term, number in numbers.items() if frequencies[number] >= required)
-        if len(frequent) > limit:
-            frequent = sorted(sorted(frequent, key=lambda term: (-frequencies[numbers[term]], term))[:limit])
-        self.terms: Sequence[str] = frequent
+    def __init__(self, table: WordTable, stop_words: frozenset[str], limit: int = MAX_TERMS) -> None:
+        self._stop_words = stop_words
+        required = 2 if table.text_count > _SMALL_CORPUS else 1
+        groups = [group.frequent(required) for group in _groups(table, stop_words)]
+        terms = [term for group in groups for term in group.terms()]
+        frequencies = np.concatenate([group.frequencies for group in groups])
+        by_alphabet = sorted(range(len(terms)), key=terms.__getitem__)
+        if len(terms) > limit:
+            frequent = np.zeros(len(terms), np.bool_)
+            frequent[sorted(by_alphabet, key=lambda term: -frequencies[term])[:limit]] = True  # stable: ties in order
+            by_alphabet = [term for term in by_alphabet if frequent[term]]
+        self.terms: Sequence[str] = [terms[term] for term in by_alphabet]
         """The vocabulary, by the alphabet: what a column stands for."""
-        self.columns = {term: column for column, term in enumerate(frequent)}
+        self.columns = {term: column for column, term in enumerate(self.terms)}
         """The column of each term."""
-        column_of = np.full(len(numbers), -1, np.int64)
-        for term, column in self.columns.items():
-            column_of[numbers[term]] = column
-        self.documents = self._matrix([column_of[row] for row in rows])
+        columns = np.full(len(terms), -1, np.int64)
+        columns[by_alphabet] = np.arange(len(by_alphabet))
+        starts = np.cumsum([0, *(len(group.frequencies) for group in groups)])
+        texts = np.concatenate([group.texts for group in groups])
+        entries = np.concatenate([columns[group.numbers + start] for group, start in zip(groups, starts, strict=False)])
+        self.documents = self._matrix(texts[entries >= 0], entries[entries >= 0], table.text_count)
         """(texts, terms) float32 CSR: 1 where the text contains the term."""
 
     def transform(self, texts: Sequence[str]) -> sparse.csr_array:
         """(texts, terms) float32 CSR for other texts; terms outside of the vocabulary are left out."""
-        return self._matrix(
-            [np.array([self.columns.get(term, -1) for term in set(self._split(text))], np.int64) for text in texts]
+        columns = [
+            [self.columns[term] for term in set(tokens.terms(text, self._stop_words)) if term in self.columns]
+            for text in texts
+        ]
+        places = np.repeat(np.arange(len(texts)), [len(part) for part in columns])
+        return self._matrix(places, np.array([column for part in columns for column in part], np.int64), len(texts))
+
+    def _matrix(self, texts: Numbers, columns: Numbers, text_count: int) -> sparse.csr_array:
+        """1 at each pair of a text and a column."""
+        order = np.lexsort((columns, texts))
+        indptr = np.searchsorted(texts[order], np.arange(text_count + 1))
+        shape = (text_count, len(self.terms))
+        return sparse.csr_array((np.ones(len(order), np.float32), columns[order], indptr), shape=shape)
+
+
+class _Group:
+    """Terms of the same number of words: which texts contain them, each pair of text and term once."""
+
+    def __init__(self, texts: Numbers, numbers: Numbers, parts: Sequence[Numbers], words: list[str]) -> None:
+        """numbers: the term of each pair. parts: for each word of a term, (T,) its place in `words`."""
+        self.texts, self.numbers = texts, numbers
+        self.frequencies = np.bincount(numbers, minlength=len(parts[0]))
+        """(T,) texts that contain each term."""
+        self._parts, self._words = parts, words
+
+    def frequent(self, required: int) -> _Group:
+        """The terms that so many texts contain."""
+        is_frequent = self.frequencies >= required
+        numbers = np.cumsum(is_frequent) - 1
+        pairs = is_frequent[self.numbers]
+        return _Group(
+            self.texts[pairs], numbers[self.numbers[pairs]], [part[is_frequent] for part in self._parts], self._words
         )
 
-    def _matrix(self, rows: Sequence[NDArray[np.int64]]) -> sparse.csr_array:
-        rows = [np.sort(row[row >= 0]) for row in rows]
-        indptr = np.cumsum([0, *(len(row) for row in rows)])
-        indices = np.concatenate([np.empty(0, np.int64), *rows])
-        shape = (len(rows), len(self.terms))
-        return sparse.csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
+    def terms(self) -> Iterator[str]:
+        """The terms, in the order of their numbers."""
+        for places in np.stack(self._parts, axis=1).tolist():
+            yield " ".join([self._words[place] for place in places])
+
+
+def _groups(table: WordTable, stop_words: frozenset[str]) -> Iterator[_Group]:
+    """The terms of one word, of two, and so on: as `tokens.terms` forms them."""
+    lower: dict[str, int] = {}
+    lower_numbers = np.array([lower.setdefault(word.lower(), len(lower)) for word in table.distinct], np.int64)
+    words = list(lower)
+    is_term = np.array([tokens.is_term(word, stop_words) for word in words], np.bool_)
+    ends = lower_numbers[table.numbers]
+    forms_term = is_term[ends]
+    numbers, parts = ends, [np.arange(len(words))]
+    for size in range(1, tokens.MAX_WORDS + 1):
+        if size > 1:  # a term of one word more: one that ends at the word before, and this word
+            forms_term = is_term[ends] & table.adjacent & np.concatenate([[False], forms_term[:-1]])
+            before = np.concatenate([[0], numbers[:-1]])
+            pairs = before[forms_term] * len(words) + ends[forms_term]
+            distinct, places = np.unique(pairs, return_inverse=True)
+            numbers = np.zeros(len(ends), np.int64)
+            numbers[forms_term] = places
+            parts = [*(part[distinct // len(words)] for part in parts), distinct % len(words)]
+        count = max(1, len(parts[0]))
+        once = np.unique(table.texts[forms_term] * count + numbers[forms_term])
+        yield _Group(once // count, once % count, parts, words)

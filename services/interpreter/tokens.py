@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -51,16 +51,19 @@ def words(text: str) -> list[Word]:
         if segment.kind is segmenter.Kind.UNSPACED:
             result += [Word(term, False) for term in _unspaced_terms(part, japanese=bool(_JAPANESE.search(text)))]
             end = -1
-        elif segment.kind is segmenter.Kind.SYMBOL:
+            continue
+        if segment.kind is segmenter.Kind.SYMBOL:
             end = -1
-        elif end >= 0 and result[-1].text and text[end : segment.start] in _APOSTROPHES and not part[0].isdigit():
-            result[-1] = _contraction(result[-1], text[end], segmenter.visible(part))
+            continue
+        between = text[end : segment.start] if end >= 0 else ""
+        if between in _APOSTROPHES and result[-1].text and not part[0].isdigit():
+            result[-1] = _contraction(result[-1], between, segmenter.visible(part))
             end = segment.end
-        else:
-            adjacent = end >= 0 and _BETWEEN.fullmatch(text, end, segment.start) is not None
-            identifier_words = list(_identifier_words(segmenter.visible(part), adjacent=adjacent))
-            result += identifier_words
-            end = segment.end if identifier_words else -1  # nothing is left of an identifier such as `_`
+            continue
+        adjacent = end >= 0 and (between == " " or _BETWEEN.fullmatch(between) is not None)
+        identifier_words = _identifier_words(segmenter.visible(part), adjacent=adjacent)
+        result += identifier_words
+        end = segment.end if identifier_words else -1  # nothing is left of an identifier such as `_`
     return result
 
 
@@ -70,7 +73,7 @@ def terms(text: str, stop: frozenset[str]) -> list[str]:
     phrase: list[str] = []
     for written, adjacent in words(text):
         word = written.lower()
-        if len(word) < 2 or word in stop:
+        if not is_term(word, stop):
             phrase = []
             continue
         phrase = [*(phrase[1 - MAX_WORDS :] if adjacent else []), word]
@@ -78,32 +81,38 @@ def terms(text: str, stop: frozenset[str]) -> list[str]:
     return result
 
 
-def stop_words(texts: Iterable[str]) -> frozenset[str]:
-    """The stop words of the languages that the texts are written in.
+def is_term(word: str, stop: frozenset[str]) -> bool:
+    """Whether a word in lower case is a term of its own, and may be part of longer ones."""
+    return len(word) >= 2 and word not in stop
+
+
+def stop_words(counts: Mapping[str, int]) -> frozenset[str]:
+    """The stop words of the languages that texts are written in. counts: how often each word of the texts occurs.
 
     A language counts if its own stop words make up a large share of all words: at least half the share of the language
     with the largest.
     """
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(word.text.lower() for word in words(text) if word.text)
-    totals = {code: sum(counts[word] for word in listed) for code, listed in _languages().items()}
+    lower_counts: Counter[str] = Counter()
+    for word, count in counts.items():
+        lower_counts[word.lower()] += count
+    totals = {code: sum(lower_counts[word] for word in listed) for code, listed in _languages().items()}
     highest = max(totals.values(), default=0)
     languages = [code for code, total in totals.items() if highest and total >= highest / 2]
     return frozenset().union(*(_languages()[code] for code in languages)) | _languages()["english"]
 
 
-def spellings(texts: Iterable[str]) -> dict[str, str]:
-    """For words that are nearly always written in their own way (`HTTP`, `IPv6`): lower case → that way."""
-    counts: dict[str, Counter[str]] = {}
-    for text in texts:
-        for word, _ in words(text):
-            if word:
-                counts.setdefault(word.lower(), Counter())[word] += 1
+def spellings(counts: Mapping[str, int]) -> dict[str, str]:
+    """For words that are nearly always written in their own way (`HTTP`, `IPv6`): lower case → that way.
+
+    counts: how often each word occurs, as written.
+    """
+    by_lower: dict[str, dict[str, int]] = {}
+    for word, count in counts.items():
+        by_lower.setdefault(word.lower(), {})[word] = count
     result: dict[str, str] = {}
-    for lower, spelling_counts in counts.items():
+    for lower, spelling_counts in by_lower.items():
         spelling, count = max(spelling_counts.items(), key=lambda item: (item[1], item[0]))
-        if spelling[1:] != spelling[1:].lower() and count * 2 > spelling_counts.total():
+        if spelling[1:] != spelling[1:].lower() and count * 2 > sum(spelling_counts.values()):
             result[lower] = spelling
     return result
 
@@ -142,12 +151,10 @@ def _unspaced_terms(run: str, *, japanese: bool) -> Iterator[str]:
                     yield segmenter.visible("".join(term))
 
 
-def _identifier_words(identifier: str, *, adjacent: bool) -> Iterator[Word]:
+def _identifier_words(identifier: str, *, adjacent: bool) -> list[Word]:
     """The words of `read_all_lines`, which form a phrase."""
-    for part in identifier.split("_"):
-        if part:
-            yield Word("" if part[0].isdigit() else part, adjacent)
-            adjacent = True
+    parts = [part for part in identifier.split("_") if part] if "_" in identifier else [identifier]
+    return [Word("" if part[0].isdigit() else part, adjacent or place > 0) for place, part in enumerate(parts)]
 
 
 def _contraction(word: Word, apostrophe: str, ending: str) -> Word:

@@ -28,8 +28,6 @@ _MAX_TOKEN_CHARACTERS = 200
 _MAX_CACHED_CHARACTERS = 64
 _PART = re.compile(r"\d+|[^\d_]+")
 _NAME = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)")
-ASCII_WORD = re.compile(r"[A-Za-z]{1,2}(?:\+\+|#)(?![^\W\d]|[+#])|\w+", re.ASCII)
-"""The words of `prisma_common.words` in ASCII text: most texts are, and one regular expression finds all of them."""
 _BLANKS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_+#")}
 """Blanks for all ASCII characters that are in no word: what stays between blanks is mostly one word."""
 _Part = tuple[str, int, int]
@@ -52,7 +50,7 @@ def normalize(text: str) -> str:
 def tokens(text: str) -> list[str]:
     """The tokens of a normalised text, in its order."""
     if text.isascii():
-        return [part[0] for word in ASCII_WORD.findall(text) for part in _parts_of(word)]
+        return [part[0] for word in words.ASCII_WORD.findall(text) for part in _parts_of(word)]
     return [part[0] for _, parts in words_of(text) for part in parts]
 
 
@@ -144,7 +142,7 @@ def _parts_of(word: str) -> tuple[_Part, ...]:
 def _parts(word: str) -> tuple[_Part, ...]:
     """The tokens of one word; the whole follows its parts. In ASCII also those of words with `+` and `#` between."""
     if ("+" in word or "#" in word) and word.isascii() and not _NAME.fullmatch(word):
-        inner = [(match.start(), _parts_of(match.group())) for match in ASCII_WORD.finditer(word)]
+        inner = [(match.start(), _parts_of(match.group())) for match in words.ASCII_WORD.finditer(word)]
         return tuple([(stem, start + first, start + last) for start, parts in inner for stem, first, last in parts])
     spans = [(0, len(word))] if _NAME.fullmatch(word) else _spans(word)
     if len(spans) > 1:

@@ -12,8 +12,9 @@ from services.interpreter import families, prompts, tokens
 from services.interpreter.corpus import Corpus
 from services.interpreter.evidence import Active, Evidence, Part
 from services.interpreter.keywords import Contrast, contrasts
+from services.interpreter.terms import TermCounts, WordTable
 
-ENGLISH = tokens.stop_words(["the cat and the dog are in the house of the man"])
+ENGLISH = tokens.stop_words(WordTable(["the cat and the dog are in the house of the man"]).counts())
 
 
 NOTHING = np.empty(0, np.uint64)
@@ -151,8 +152,23 @@ def test_labels_of_chinese_prefer_the_longest_term_that_the_documents_share() ->
     assert str(contrasts_of([evidence(1, list(range(0, 60, 3)))], texts)[0].name).startswith("高速铁路")
 
 
+@given(st.lists(st.lists(st.sampled_from([*"abcd", "the", "1", "x_yy", "Zz.", "-", "Don't", "語文"])), max_size=25))
+def test_the_terms_of_a_corpus_are_those_of_its_texts(word_lists: list[list[str]]) -> None:
+    texts = [" ".join(word * 2 if len(word) == 1 else word for word in words) for words in word_lists]
+    counts = TermCounts(WordTable(texts), ENGLISH)
+    contained = [set(tokens.terms(text, ENGLISH)) for text in texts]
+    required = 2 if len(texts) > 20 else 1
+    vocabulary = {
+        term for terms in contained for term in terms if sum(term in other for other in contained) >= required
+    }
+    assert list(counts.terms) == sorted(vocabulary)
+    expected = [[term in terms for term in counts.terms] for terms in contained]
+    assert counts.documents.toarray().tolist() == expected == counts.transform(texts).toarray().tolist()
+
+
 def test_the_languages_of_a_corpus_decide_its_stop_words() -> None:
-    italian = tokens.stop_words(["il gatto e il cane sono nella casa della nonna che li ama"] * 5)
+    texts = ["il gatto e il cane sono nella casa della nonna che li ama"] * 5
+    italian = tokens.stop_words(WordTable(texts).counts())
     assert {"della", "nella", "che", "the"} <= italian
     assert "casa" not in italian
 
