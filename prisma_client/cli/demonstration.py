@@ -130,7 +130,7 @@ class Demonstration:
                 f"searched {QUERY!r}: expected {EXPECTED} among {keys}, and {interpretation.live_count} labels, "
                 f"got {interpretation.labelled_count}"
             )
-        shared = "; ".join(feature.label for feature in response.hits[0].shared_features[:3])
+        shared = "; ".join(feature.label or str(feature.index) for feature in response.hits[0].shared_features[:3])
         return (
             f"{run.message.row_count:,} texts, {interpretation.latent_count:,} latents of which "
             f"{interpretation.labelled_count - interpretation.unnamed_count:,} have a label that passed its test and "

@@ -11,6 +11,7 @@ import typer
 
 from prisma.interpreter.v1.interpreter_service_pb2 import ListExamplesResponse
 from prisma.interpreter.v1.resources_pb2 import Analysis, Family, Feature, Label, Reliability, Trust
+from prisma.search.v1.search_service_pb2 import DocumentHit
 from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
@@ -138,7 +139,7 @@ def feature(
         output.show_one(details, lines)
 
 
-def _reliable(labelled: Feature.Neighbor | Family.Member) -> str:
+def _reliable(labelled: Feature.Neighbor | Family.Member | DocumentHit.SharedFeature) -> str:
     """A label with its trust."""
     return f"{labelled.label} ({trust_word(labelled.reliability.trust)})" if labelled.label else str(labelled.index)
 
@@ -199,6 +200,9 @@ def search(
     mode: Annotated[SearchMode, typer.Option(help="How documents are ranked.")] = SearchMode.HYBRID,
     run: Annotated[str | None, typer.Option(help="Run whose features explain the hits.")] = None,
     filter: Annotated[str | None, typer.Option(help='For example `metadata.module = "asyncio"`.')] = None,
+    include_tail: Annotated[
+        bool, typer.Option("--include-tail", help="Also show features below their threshold.")
+    ] = False,
     limit: Limit = 10,
 ) -> None:
     """Search documents. Each hit says which features it shares with the query."""
@@ -206,10 +210,12 @@ def search(
         "score": lambda hit: f"{hit.score:.3f}",
         "document": lambda hit: hit.key,
         "text": lambda hit: " ".join(hit.snippet.split())[:80],
-        "shares": lambda hit: "; ".join(shared.label for shared in hit.shared_features[:2]),
+        "shares": lambda hit: "; ".join(_reliable(shared) for shared in hit.shared_features[:2]),
     }
     with connected() as prisma:
-        response = prisma.datasets.get(dataset).search(query, mode=mode.value, run=run, filter=filter, limit=limit)
+        response = prisma.datasets.get(dataset).search(
+            query, mode=mode.value, run=run, filter=filter, limit=limit, include_tail=include_tail
+        )
         for notice in response.notices:
             output.warn(notice)
         output.show(response.hits, columns)

@@ -260,11 +260,13 @@ class Dataset:
         limit: int = 10,
         filter: str | None = None,
         latents: Mapping[int, float] | None = None,
+        include_tail: bool = False,
     ) -> search_pb2.SearchDocumentsResponse:
         """Searches documents; each hit has the parts of its score and the features that it shares with the query.
 
         mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits. latents: in sparse
-        mode, search by these latents and weights. Raises ValueError for another mode, InvalidArgument, Unavailable.
+        mode, search by these latents and weights. include_tail: also show features that are active below their
+        threshold. Raises ValueError for another mode, InvalidArgument, Unavailable.
         """
         run_id = run.id if isinstance(run, Run) else run and run.removeprefix("runs/")
         request = search_pb2.SearchDocumentsRequest(
@@ -274,6 +276,7 @@ class Dataset:
             run=f"runs/{run_id}" if run_id else None,
             page_size=limit,
             filter=filter,
+            include_tail=include_tail,
             latents=[search_pb2.LatentWeight(index=index, weight=weight) for index, weight in (latents or {}).items()],
         )
         return self._transport.call("SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse)

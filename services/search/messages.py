@@ -8,6 +8,7 @@ from typing import cast
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
 from prisma.search.v1 import search_service_pb2 as pb2
 from services.chassis.paging import Page
 from services.search.query import (
@@ -18,7 +19,9 @@ from services.search.query import (
     FeaturePage,
     FeatureSearch,
     Hit,
+    Reliability,
     StreamStatus,
+    reliability_of,
 )
 
 
@@ -80,17 +83,35 @@ def _stream_status(status: StreamStatus) -> pb2.IndexStatus.Stream:
 
 def _query_features(answer: Answer) -> list[pb2.QueryFeature]:
     """The latents of a query, the strongest first."""
-    if answer.code is None:
-        return []
-    pairs = zip(answer.code.indices.tolist(), answer.code.weights.tolist(), strict=True)
     return [
-        pb2.QueryFeature(index=index, label=answer.labels.get(index), activation=weight)
-        for index, weight in sorted(pairs, key=lambda pair: (-abs(pair[1]), pair[0]))
+        pb2.QueryFeature(
+            index=feature.latent,
+            label=feature.label.text if feature.label else None,
+            activation=feature.activation,
+            tail=feature.tail,
+            reliability=_reliability(feature.label.reliability) if feature.label else None,
+        )
+        for feature in answer.query_features
     ]
 
 
 def _feature_hit(run: str, hit: FeatureHit) -> pb2.FeatureHit:
-    return pb2.FeatureHit(feature=f"{run}/features/{hit.index}", index=hit.index, score=hit.score, **hit.payload)
+    return pb2.FeatureHit(
+        feature=f"{run}/features/{hit.index}",
+        index=hit.index,
+        score=hit.score,
+        label=hit.payload["label"],
+        description=hit.payload["description"],
+        density=hit.payload["density"],
+        max_activation=hit.payload["max_activation"],
+        reliability=_reliability(reliability_of(hit.payload)),
+    )
+
+
+def _reliability(value: Reliability) -> interpreter_resources.Reliability:
+    return interpreter_resources.Reliability(
+        trust=value.trust, score=value.score, score_low=value.score_low, score_high=value.score_high
+    )
 
 
 def _write_hit(hit: Hit, message: pb2.DocumentHit) -> None:
@@ -108,10 +129,12 @@ def _write_hit(hit: Hit, message: pb2.DocumentHit) -> None:
     for feature in hit.shared:
         message.shared_features.add(
             index=feature.latent,
-            label=feature.label,
+            label=feature.label.text if feature.label else None,
             query_activation=feature.query_activation,
             document_activation=feature.document_activation,
             contribution=feature.contribution,
+            tail=feature.tail,
+            reliability=_reliability(feature.label.reliability) if feature.label else None,
         )
     message.metadata.SetInParent()
     for key, value in hit.payload["metadata"].items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
@@ -91,6 +91,8 @@ class DocumentSearch:
     scoring: Scoring = field(default_factory=Scoring)
     offset: int = 0
     limit: int = 20
+    include_tail: bool = False
+    """Whether to show features that are active below their threshold."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,14 @@ class DocumentQuery:
     """The run whose codes are searched, shown and filtered by."""
     code: LatentQuery | None = None
     """The query's code, or the latents given instead."""
+    has_weights: bool = False
+    """Whether `code` has weights that a person chose: these have no threshold."""
     condition: Condition = field(default_factory=Condition)
     scoring: Scoring = field(default_factory=Scoring)
     offset: int = 0
     limit: int = 20
+    include_tail: bool = False
+    """Whether to show features that are active below their threshold."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,8 @@ class SimilarSearch:
     document: str
     run: str | None
     limit: int
+    include_tail: bool = False
+    """Whether to show features that are active below their threshold."""
 
 
 class ScorePart(NamedTuple):
@@ -145,15 +153,48 @@ class ScorePart(NamedTuple):
     contribution: float
 
 
+class Reliability(NamedTuple):
+    """How far a feature and its label can be relied on, as the interpreter says."""
+
+    trust: str
+    """The name of a value of Trust."""
+    score: float | None
+    """None where the label was not tested, as the next two."""
+    score_low: float | None
+    score_high: float | None
+
+
+class FeatureLabel(NamedTuple):
+    """The active label of a latent."""
+
+    text: str
+    threshold: float
+    """The activation from which it is precise; 0 where that is not known."""
+    reliability: Reliability
+
+
+class QueryFeature(NamedTuple):
+    """An active latent of a query."""
+
+    latent: int
+    activation: float
+    """Or its weight."""
+    label: FeatureLabel | None
+    tail: bool
+    """Whether it is below the label's threshold."""
+
+
 class SharedFeature(NamedTuple):
     """A latent that is active in query and document."""
 
     latent: int
-    label: str | None
+    label: FeatureLabel | None
     query_activation: float
     document_activation: float
     contribution: float
     """Its share of the dot product, 0 to 1."""
+    tail: bool = False
+    """Whether it is below the label's threshold in the query or in the document."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +230,17 @@ class FeatureHit:
     index: int
     score: float
     payload: dict[str, Any]
-    """label, description, density, max_activation."""
+    """label, description, density, max_activation, and what `reliability_of` reads."""
+
+
+def reliability_of(payload: Mapping[str, Any]) -> Reliability:
+    """How far an indexed feature can be relied on; of no known trust where an older version indexed it."""
+    return Reliability(
+        trust=payload.get("trust", "TRUST_UNSPECIFIED"),
+        score=payload.get("score"),
+        score_low=payload.get("score_low"),
+        score_high=payload.get("score_high"),
+    )
 
 
 @dataclass(frozen=True)
@@ -205,10 +256,8 @@ class Answer:
     """Hits, and what is missing from them."""
 
     page: Page
-    code: LatentQuery | None
-    """The query's active latents; None where there is no run or no query."""
-    labels: dict[int, str]
-    """Of the code's latents."""
+    query_features: Sequence[QueryFeature]
+    """The query's active latents, the strongest first; none where there is no run or no query."""
     notices: list[str]
 
 

@@ -33,13 +33,16 @@ from services.search.query import (
     REACHABLE_HITS,
     DocumentQuery,
     FeatureHit,
+    FeatureLabel,
     FeaturePage,
     FeatureSearch,
     Hit,
     Mode,
     Page,
+    QueryFeature,
     ScorePart,
     SharedFeature,
+    reliability_of,
 )
 from services.search.tokens import TermMatcher
 
@@ -82,7 +85,7 @@ class Ranker:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._labels: dict[str, tuple[StreamState, dict[int, str]]] = {}
+        self._labels: dict[str, tuple[StreamState, dict[int, FeatureLabel | None]]] = {}
 
     def documents(self, query: DocumentQuery) -> Page:
         """The documents from `offset`, at most `limit`."""
@@ -124,7 +127,20 @@ class Ranker:
         ]
         return FeaturePage(hits, candidates.total)
 
-    def labels(self, run: str, indices: Sequence[int]) -> dict[int, str]:
+    def query_features(self, query: DocumentQuery) -> list[QueryFeature]:
+        """The active features of a query, the strongest first; those of the tail without their label by default."""
+        if query.run is None or query.code is None:
+            return []
+        labels = self.labels(query.run, query.code.indices.tolist())
+        features: list[QueryFeature] = []
+        for latent, weight in zip(query.code.indices.tolist(), query.code.weights.tolist(), strict=True):
+            label = labels.get(latent)
+            tail = label is not None and not query.has_weights and weight < label.threshold
+            is_hidden = tail and not query.include_tail
+            features.append(QueryFeature(latent, weight, None if is_hidden else label, tail))
+        return sorted(features, key=lambda feature: (-abs(feature.activation), feature.latent))
+
+    def labels(self, run: str, indices: Sequence[int]) -> dict[int, FeatureLabel]:
         """Active labels by index; none where the run's labels are not indexed yet."""
         stream = Stream(Kind.LABELS, run)
         state = self._index.state(stream)
@@ -139,8 +155,8 @@ class Ranker:
         missing = sorted(set(indices) - set(labels))
         if missing:
             payloads = self._index.payloads(stream, np.array(missing, dtype=np.uint64))
-            labels.update({index: str(payloads[index]["label"]) if index in payloads else "" for index in missing})
-        return {index: labels[index] for index in indices if labels[index]}
+            labels.update({index: _label(payloads[index]) if index in payloads else None for index in missing})
+        return {index: label for index in indices if (label := labels[index]) is not None}
 
     def code_of(self, run: str, row: int) -> LatentQuery | None:
         """The stored code of a row, to search and explain by; None where it has none."""
@@ -316,7 +332,17 @@ class Ranker:
         codes = self._index.codes(Stream(Kind.CODES, query.run), np.sort(rows))
         common = shared_features.common_latents(query.code, codes)
         labels = self.labels(query.run, np.unique(common.indices).tolist())
-        return shared_features.by_row(common, labels, limit=SHARED_FEATURES)
+        tail = shared_features.tail(common, labels, has_weights=query.has_weights)
+        if not query.include_tail:
+            common, tail = common.take(~tail), tail[~tail]
+        return shared_features.by_row(common, labels, tail, limit=SHARED_FEATURES)
+
+
+def _label(payload: Mapping[str, Any]) -> FeatureLabel | None:
+    """The label of an indexed feature; None where it has none."""
+    if not payload["label"]:
+        return None
+    return FeatureLabel(str(payload["label"]), payload.get("threshold") or 0.0, reliability_of(payload))
 
 
 def _score_parts(ranking: Ranking, place: int) -> list[ScorePart]:

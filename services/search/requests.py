@@ -97,6 +97,7 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
         scoring=scoring,
         offset=_offset(page, REACHABLE_HITS),
         limit=page.size,
+        include_tail=request.include_tail,
     )
     return PagedDocumentSearch(search, page)
 
@@ -118,6 +119,7 @@ def similar_search(request: pb2.FindSimilarDocumentsRequest) -> SimilarSearch:
         document=request.document,
         run=run_name(request.run, "run") if request.run else None,
         limit=Page.of(request.page_size, "", bound_to=(), default=5, maximum=100).size,
+        include_tail=request.include_tail,
     )
 
 

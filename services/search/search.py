@@ -112,7 +112,7 @@ class Search:
             return await self._read(self._by_words, search, datasets)
         plan = await self._read(self._plan, search, datasets, run)
         if not plan.datasets:
-            return Answer(Page(), None, {}, plan.notices)
+            return Answer(Page(), (), plan.notices)
         vector = await self._embed(search, plan)
         encoding = asyncio.ensure_future(self._encode(search, plan, vector))
         try:
@@ -288,7 +288,7 @@ class Search:
         """Searches by words alone, without features: nothing is asked of another service. Blocks."""
         plan = self._plan(search, datasets, None)
         if not plan.datasets:
-            return Answer(Page(), None, {}, plan.notices)
+            return Answer(Page(), (), plan.notices)
         return self._rank_and_finish(_query(search, plan, None), plan)
 
     def _rank_and_finish(self, query: DocumentQuery, plan: _Plan) -> Answer:
@@ -296,12 +296,12 @@ class Search:
         return self._finish(query, self._ranker.rank(query), plan)
 
     def _finish(self, query: DocumentQuery, ranking: Ranking, plan: _Plan) -> Answer:
-        """The page, the labels of the query's code, and notices about the condition. Blocks."""
+        """The page, the features of the query, and notices about the condition. Blocks."""
         page = self._ranker.page(query, ranking)
-        labels = self._ranker.labels(query.run, query.code.indices.tolist()) if query.run and query.code else {}
+        query_features = self._ranker.query_features(query) if plan.run else []
         is_empty = not page.total and bool(query.condition.metadata)
         unknown_keys = self._notices.unknown_keys(query.condition, plan.datasets) if is_empty else []
-        return Answer(page, query.code if plan.run else None, labels, plan.notices + unknown_keys)
+        return Answer(page, query_features, plan.notices + unknown_keys)
 
     def _similar(
         self, search: SimilarSearch, *, dataset: Dataset, run: Run | None, row: int
@@ -326,6 +326,7 @@ class Search:
             run=plan.run.uid if plan.run else None,
             code=self._ranker.code_of(plan.run.uid, row) if plan.run else None,
             limit=search.limit,
+            include_tail=search.include_tail,
         )
         return self._ranker.similar(query, row), plan.notices
 
@@ -412,6 +413,8 @@ def _query(search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> Docum
         scoring=search.scoring,
         offset=search.offset,
         limit=search.limit,
+        include_tail=search.include_tail,
+        has_weights=search.latents is not None,
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prisma_common.wire import Codes
 from services.search.backend import LatentQuery, Rows, Scores
-from services.search.query import SharedFeature
+from services.search.query import FeatureLabel, SharedFeature
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,16 @@ class CommonLatents:
     document_activations: Scores
     contributions: Scores
     """Shares of each product, without sign, in the sum of all of its document."""
+
+    def take(self, mask: NDArray[np.bool_]) -> CommonLatents:
+        """Some of the pairs."""
+        return CommonLatents(
+            rows=self.rows[mask],
+            indices=self.indices[mask],
+            query_activations=self.query_activations[mask],
+            document_activations=self.document_activations[mask],
+            contributions=self.contributions[mask],
+        )
 
 
 def common_latents(query: LatentQuery, codes: Codes) -> CommonLatents:
@@ -51,8 +61,24 @@ def common_latents(query: LatentQuery, codes: Codes) -> CommonLatents:
     )
 
 
-def by_row(common: CommonLatents, labels: Mapping[int, str], limit: int) -> dict[int, list[SharedFeature]]:
-    """The first features of each row that shares some, at most `limit`."""
+def tail(common: CommonLatents, labels: Mapping[int, FeatureLabel], *, has_weights: bool = False) -> NDArray[np.bool_]:
+    """(S,) whether an activation of the pair, in the query or in the document, is below the label's threshold.
+
+    has_weights: whether the query has weights, which have no threshold, instead of activations.
+    """
+    thresholds = np.zeros(int(common.indices.max(initial=0)) + 1)
+    for latent, label in labels.items():
+        if latent < len(thresholds):
+            thresholds[latent] = label.threshold
+    least = thresholds[common.indices]
+    below = common.document_activations < least
+    return below if has_weights else below | (common.query_activations < least)
+
+
+def by_row(
+    common: CommonLatents, labels: Mapping[int, FeatureLabel], tail: NDArray[np.bool_], limit: int
+) -> dict[int, list[SharedFeature]]:
+    """The first features of each row that shares some, at most `limit`. tail: (S,) as `tail`."""
     rows, starts = np.unique(common.rows, return_index=True)
     ranks = np.arange(len(common.rows)) - np.repeat(starts, np.diff([*starts, len(common.rows)]))
     first = np.flatnonzero(ranks < limit)
@@ -62,9 +88,10 @@ def by_row(common: CommonLatents, labels: Mapping[int, str], limit: int) -> dict
         common.query_activations,
         common.document_activations,
         common.contributions,
+        tail,
     )
     features: dict[int, list[SharedFeature]] = {row: [] for row in rows.tolist()}
-    for row, latent, query_activation, document_activation, contribution in zip(
+    for row, latent, query_activation, document_activation, contribution, in_tail in zip(
         *(column[first].tolist() for column in columns), strict=True
     ):
         feature = SharedFeature(
@@ -73,6 +100,7 @@ def by_row(common: CommonLatents, labels: Mapping[int, str], limit: int) -> dict
             query_activation=query_activation,
             document_activation=document_activation,
             contribution=contribution,
+            tail=in_tail,
         )
         features[row].append(feature)
     return features

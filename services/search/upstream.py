@@ -251,14 +251,25 @@ def feature_item(message: interpreter_resources.Feature, fingerprint: int) -> Te
     return TextItem(
         row=message.index,
         text=tokens.normalize("\n".join([*texts, str(message.index)])),
-        payload={
-            "label": label.text,
-            "description": label.description,
-            "density": message.density,
-            "max_activation": message.max_activation,
-        },
+        payload=_feature_payload(message),
         fingerprint=fingerprint,
     )
+
+
+def _feature_payload(message: interpreter_resources.Feature) -> dict[str, Any]:
+    """What is shown of a feature, and what is known of its label."""
+    label = message.label
+    return {
+        "label": label.text,
+        "description": label.description,
+        "density": message.precise_density,
+        "max_activation": message.max_activation,
+        "threshold": message.threshold if message.HasField("threshold") else None,
+        "trust": interpreter_resources.Trust.Name(message.trust),
+        "score": label.score if label.HasField("score") else None,
+        "score_low": label.score_low if label.HasField("score_low") else None,
+        "score_high": label.score_high if label.HasField("score_high") else None,
+    }
 
 
 def _fingerprint(*parts: str | bytes) -> int:

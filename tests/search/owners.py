@@ -98,6 +98,8 @@ class Data:
     codes: Codes | None = None
     label_revision: int = 0
     labels: dict[int, tuple[str, int]] = field(default_factory=dict)
+    thresholds: dict[int, float] = field(default_factory=dict)
+    """Of features with a label; the others have none."""
 
     @property
     def run(self) -> str:
@@ -318,10 +320,26 @@ class Owners(
                 if not text:
                     response.unlabelled_indices.append(index)
                     continue
-                label = interpreter_resources.Label(text=text, description=f"About {text}.", keywords=text.split())
+                label = interpreter_resources.Label(
+                    text=text,
+                    description=f"About {text}.",
+                    keywords=text.split(),
+                    score=0.9,
+                    score_low=0.8,
+                    score_high=0.95,
+                )
                 name = f"{data.run}/features/{index}"
                 response.features.append(
-                    interpreter_resources.Feature(name=name, index=index, label=label, density=0.25, max_activation=3)
+                    interpreter_resources.Feature(
+                        name=name,
+                        index=index,
+                        label=label,
+                        density=0.5,
+                        precise_density=0.25,
+                        max_activation=3,
+                        trust=interpreter_resources.TRUST_TRUSTED,
+                        threshold=data.thresholds.get(index),
+                    )
                 )
         yield response
 

@@ -14,6 +14,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from prisma.common.v1.job_pb2 import Job, WatchJobRequest
+from prisma.interpreter.v1.resources_pb2 import Trust
 from prisma.search.v1 import search_service_pb2 as pb2
 from tests.process import ServiceProcess
 from tests.search.conftest import Hint
@@ -187,6 +188,37 @@ async def test_pages_neither_lose_nor_repeat(stub: Any, owners: Owners, data: Da
         assert len(keys) == page.total_size
 
 
+async def test_features_below_their_threshold_are_shown_only_on_request(stub: Any, data: Data, hint: Hint) -> None:
+    search = Request(parent="datasets/a", query="open a file", run="runs/a")
+    before = await stub.SearchDocuments(search)
+    index = before.hits[0].shared_features[0].index
+    data.thresholds[index] = 1e6
+    data.label(index, "a name")
+    await hint("runs/a")
+    await until_current(stub)
+    after = await stub.SearchDocuments(search)
+    assert [(hit.key, hit.score) for hit in after.hits] == [(hit.key, hit.score) for hit in before.hits]
+    assert not any(feature.index == index for hit in after.hits for feature in hit.shared_features)
+    (hidden,) = (feature for feature in after.query_features if feature.index == index)
+    assert (hidden.label, hidden.tail, hidden.HasField("reliability")) == ("", True, False)
+
+    search.include_tail = True
+    whole = await stub.SearchDocuments(search)
+    feature = whole.hits[0].shared_features[0]
+    assert (feature.index, feature.label, feature.tail) == (index, "a name", True)
+    reliability = feature.reliability
+    assert reliability.trust == Trust.TRUST_TRUSTED
+    assert (reliability.score, reliability.score_low, reliability.score_high) == (0.9, 0.8, 0.95)
+    assert [(f.label, f.tail) for f in whole.query_features if f.index == index] == [("a name", True)]
+
+    similar = pb2.FindSimilarDocumentsRequest(document=before.hits[0].document, run="runs/a")
+    hits = (await stub.FindSimilarDocuments(similar)).hits
+    assert not any(feature.index == index for hit in hits for feature in hit.shared_features)
+    similar.include_tail = True
+    hits = (await stub.FindSimilarDocuments(similar)).hits
+    assert {feature.tail for hit in hits for feature in hit.shared_features if feature.index == index} <= {True}
+
+
 async def test_features_are_found_by_their_words(stub: Any, data: Data, hint: Hint) -> None:
     data.label(5, "randomised trials")
     data.label(6, "court trial")
@@ -195,6 +227,7 @@ async def test_features_are_found_by_their_words(stub: Any, data: Data, hint: Hi
     response = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="Randomised trial"))
     assert [(hit.index, hit.label) for hit in response.hits] == [(5, "randomised trials"), (6, "court trial")]
     assert response.hits[0].feature == "runs/a/features/5"
+    assert response.hits[0].reliability.trust == Trust.TRUST_TRUSTED
     assert response.hits[0].density == 0.25 and response.hits[0].description == "About randomised trials."
     assert response.total_size == 2
     data.label(5, "")

@@ -446,6 +446,7 @@ export const en = {
     parts: { text: "text", dense: "vector", sparse: "features" } as Record<string, string>,
     shares: "Shares",
     features: "Features found",
+    tail: "Show features below their threshold",
     try: "Ask in your own words",
     tryHint: "Each hit shows the parts of its score and the features that it shares with your query.",
     tries: ["wait for a task, with a timeout", "parse an XML document", "path of a file"],

@@ -28,9 +28,10 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
+from prisma.interpreter.v1 import resources_pb2 as prisma_dot_interpreter_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%prisma/search/v1/search_service.proto\x12\x10prisma.search.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1aprisma/common/v1/job.proto\"9\n\x0cLatentWeight\x12\x13\n\x05index\x18\x01 \x01(\rB\x04\xe2\x41\x01\x02\x12\x14\n\x06weight\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x02\"\xfb\x04\n\x16SearchDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x41\n\x04mode\x18\x03 \x01(\x0e\x32-.prisma.search.v1.SearchDocumentsRequest.ModeB\x04\xe2\x41\x01\x01\x12\x11\n\x03run\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x45\n\x06\x66usion\x18\x07 \x01(\x0e\x32/.prisma.search.v1.SearchDocumentsRequest.FusionB\x04\xe2\x41\x01\x01\x12\x1e\n\x0btext_weight\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1f\n\x0c\x64\x65nse_weight\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x35\n\x07latents\x18\n \x03(\x0b\x32\x1e.prisma.search.v1.LatentWeightB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\"e\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODE_FULL_TEXT\x10\x01\x12\x11\n\rMODE_SEMANTIC\x10\x02\x12\x0f\n\x0bMODE_SPARSE\x10\x03\x12\x0f\n\x0bMODE_HYBRID\x10\x04\"P\n\x06\x46usion\x12\x16\n\x12\x46USION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46USION_MIN_MAX\x10\x01\x12\x1a\n\x16\x46USION_RECIPROCAL_RANK\x10\x02\x42\x0e\n\x0c_text_weightB\x0f\n\r_dense_weight\"\xd2\x01\n\x17SearchDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\x12\x36\n\x0equery_features\x18\x04 \x03(\x0b\x32\x1e.prisma.search.v1.QueryFeature\x12\x0f\n\x07notices\x18\x05 \x03(\t\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x01\"@\n\x0cQueryFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nactivation\x18\x03 \x01(\x01\"\xc0\x04\n\x0b\x44ocumentHit\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0b\n\x03row\x18\x03 \x01(\x04\x12\x0c\n\x04rank\x18\x04 \x01(\r\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x36\n\x05parts\x18\x06 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.ScorePart\x12\x0f\n\x07snippet\x18\x07 \x01(\t\x12;\n\nhighlights\x18\x08 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.Highlight\x12\x44\n\x0fshared_features\x18\t \x03(\x0b\x32+.prisma.search.v1.DocumentHit.SharedFeature\x12)\n\x08metadata\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x1aL\n\tScorePart\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\x1az\n\rSharedFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x18\n\x10query_activation\x18\x03 \x01(\x01\x12\x1b\n\x13\x64ocument_activation\x18\x04 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x05 \x01(\x01\x1a\'\n\tHighlight\x12\r\n\x05start\x18\x01 \x01(\r\x12\x0b\n\x03\x65nd\x18\x02 \x01(\r\"u\n\x15SearchFeaturesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"q\n\x16SearchFeaturesResponse\x12*\n\x04hits\x18\x01 \x03(\x0b\x32\x1c.prisma.search.v1.FeatureHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"\x88\x01\n\nFeatureHit\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05label\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x0f\n\x07\x64\x65nsity\x18\x06 \x01(\x01\x12\x16\n\x0emax_activation\x18\x07 \x01(\x01\"a\n\x1b\x46indSimilarDocumentsRequest\x12\x16\n\x08\x64ocument\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\"\\\n\x1c\x46indSimilarDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x0f\n\x07notices\x18\x02 \x03(\t\"H\n\x15ReindexDatasetRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"@\n\x11ReindexRunRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\".\n\x15GetIndexStatusRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xe5\x02\n\x0bIndexStatus\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x08\x12\x35\n\x07streams\x18\x04 \x03(\x0b\x32$.prisma.search.v1.IndexStatus.Stream\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x1a\xd7\x01\n\x06Stream\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x18\n\x10indexed_revision\x18\x03 \x01(\x04\x12\x1b\n\x0eowner_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nitem_count\x18\x05 \x01(\x04\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x08 \x01(\x08\x42\x11\n\x0f_owner_revision2\xaf\x07\n\rSearchService\x12\xcb\x01\n\x0fSearchDocuments\x12(.prisma.search.v1.SearchDocumentsRequest\x1a).prisma.search.v1.SearchDocumentsResponse\"c\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02Y\"(/v1/{parent=datasets/*}/documents:search:\x01*Z*\x12(/v1/{parent=datasets/*}/documents:search\x12\x94\x01\n\x0eSearchFeatures\x12\'.prisma.search.v1.SearchFeaturesRequest\x1a(.prisma.search.v1.SearchFeaturesResponse\"/\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=runs/*}/features:search\x12\xb4\x01\n\x14\x46indSimilarDocuments\x12-.prisma.search.v1.FindSimilarDocumentsRequest\x1a..prisma.search.v1.FindSimilarDocumentsResponse\"=\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{document=datasets/*/documents/*}:findSimilar\x12\x81\x01\n\x0eReindexDataset\x12\'.prisma.search.v1.ReindexDatasetRequest\x1a\x15.prisma.common.v1.Job\"/\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02%\" /v1/{dataset=datasets/*}:reindex:\x01*\x12q\n\nReindexRun\x12#.prisma.search.v1.ReindexRunRequest\x1a\x15.prisma.common.v1.Job\"\'\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{run=runs/*}:reindex:\x01*\x12\x8a\x01\n\x0eGetIndexStatus\x12\'.prisma.search.v1.GetIndexStatusRequest\x1a\x1d.prisma.search.v1.IndexStatus\"0\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{dataset=datasets/*}/indexStatusB\xaf\x01\n\x19org.prismasuite.search.v1B\x12SearchServiceProtoP\x01Z\x19prisma/search/v1;searchv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Search.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Search\\V1\xe2\x02\x19Prisma\\Search\\V1\\Metadata\xea\x02\x12Prisma::Search::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%prisma/search/v1/search_service.proto\x12\x10prisma.search.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1aprisma/common/v1/job.proto\x1a%prisma/interpreter/v1/resources.proto\"9\n\x0cLatentWeight\x12\x13\n\x05index\x18\x01 \x01(\rB\x04\xe2\x41\x01\x02\x12\x14\n\x06weight\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x02\"\x97\x05\n\x16SearchDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x41\n\x04mode\x18\x03 \x01(\x0e\x32-.prisma.search.v1.SearchDocumentsRequest.ModeB\x04\xe2\x41\x01\x01\x12\x11\n\x03run\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x45\n\x06\x66usion\x18\x07 \x01(\x0e\x32/.prisma.search.v1.SearchDocumentsRequest.FusionB\x04\xe2\x41\x01\x01\x12\x1e\n\x0btext_weight\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1f\n\x0c\x64\x65nse_weight\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x35\n\x07latents\x18\n \x03(\x0b\x32\x1e.prisma.search.v1.LatentWeightB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cinclude_tail\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\"e\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODE_FULL_TEXT\x10\x01\x12\x11\n\rMODE_SEMANTIC\x10\x02\x12\x0f\n\x0bMODE_SPARSE\x10\x03\x12\x0f\n\x0bMODE_HYBRID\x10\x04\"P\n\x06\x46usion\x12\x16\n\x12\x46USION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46USION_MIN_MAX\x10\x01\x12\x1a\n\x16\x46USION_RECIPROCAL_RANK\x10\x02\x42\x0e\n\x0c_text_weightB\x0f\n\r_dense_weight\"\xd2\x01\n\x17SearchDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\x12\x36\n\x0equery_features\x18\x04 \x03(\x0b\x32\x1e.prisma.search.v1.QueryFeature\x12\x0f\n\x07notices\x18\x05 \x03(\t\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x01\"\x87\x01\n\x0cQueryFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nactivation\x18\x03 \x01(\x01\x12\x0c\n\x04tail\x18\x04 \x01(\x08\x12\x37\n\x0breliability\x18\x05 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\"\x88\x05\n\x0b\x44ocumentHit\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0b\n\x03row\x18\x03 \x01(\x04\x12\x0c\n\x04rank\x18\x04 \x01(\r\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x36\n\x05parts\x18\x06 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.ScorePart\x12\x0f\n\x07snippet\x18\x07 \x01(\t\x12;\n\nhighlights\x18\x08 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.Highlight\x12\x44\n\x0fshared_features\x18\t \x03(\x0b\x32+.prisma.search.v1.DocumentHit.SharedFeature\x12)\n\x08metadata\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x1aL\n\tScorePart\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\x1a\xc1\x01\n\rSharedFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x18\n\x10query_activation\x18\x03 \x01(\x01\x12\x1b\n\x13\x64ocument_activation\x18\x04 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x05 \x01(\x01\x12\x0c\n\x04tail\x18\x06 \x01(\x08\x12\x37\n\x0breliability\x18\x07 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\x1a\'\n\tHighlight\x12\r\n\x05start\x18\x01 \x01(\r\x12\x0b\n\x03\x65nd\x18\x02 \x01(\r\"u\n\x15SearchFeaturesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"q\n\x16SearchFeaturesResponse\x12*\n\x04hits\x18\x01 \x03(\x0b\x32\x1c.prisma.search.v1.FeatureHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"\xc1\x01\n\nFeatureHit\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05label\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x0f\n\x07\x64\x65nsity\x18\x06 \x01(\x01\x12\x16\n\x0emax_activation\x18\x07 \x01(\x01\x12\x37\n\x0breliability\x18\x08 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\"}\n\x1b\x46indSimilarDocumentsRequest\x12\x16\n\x08\x64ocument\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cinclude_tail\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\\\n\x1c\x46indSimilarDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x0f\n\x07notices\x18\x02 \x03(\t\"H\n\x15ReindexDatasetRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"@\n\x11ReindexRunRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\".\n\x15GetIndexStatusRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xe5\x02\n\x0bIndexStatus\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x08\x12\x35\n\x07streams\x18\x04 \x03(\x0b\x32$.prisma.search.v1.IndexStatus.Stream\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x1a\xd7\x01\n\x06Stream\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x18\n\x10indexed_revision\x18\x03 \x01(\x04\x12\x1b\n\x0eowner_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nitem_count\x18\x05 \x01(\x04\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x08 \x01(\x08\x42\x11\n\x0f_owner_revision2\xaf\x07\n\rSearchService\x12\xcb\x01\n\x0fSearchDocuments\x12(.prisma.search.v1.SearchDocumentsRequest\x1a).prisma.search.v1.SearchDocumentsResponse\"c\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02Y\"(/v1/{parent=datasets/*}/documents:search:\x01*Z*\x12(/v1/{parent=datasets/*}/documents:search\x12\x94\x01\n\x0eSearchFeatures\x12\'.prisma.search.v1.SearchFeaturesRequest\x1a(.prisma.search.v1.SearchFeaturesResponse\"/\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=runs/*}/features:search\x12\xb4\x01\n\x14\x46indSimilarDocuments\x12-.prisma.search.v1.FindSimilarDocumentsRequest\x1a..prisma.search.v1.FindSimilarDocumentsResponse\"=\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{document=datasets/*/documents/*}:findSimilar\x12\x81\x01\n\x0eReindexDataset\x12\'.prisma.search.v1.ReindexDatasetRequest\x1a\x15.prisma.common.v1.Job\"/\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02%\" /v1/{dataset=datasets/*}:reindex:\x01*\x12q\n\nReindexRun\x12#.prisma.search.v1.ReindexRunRequest\x1a\x15.prisma.common.v1.Job\"\'\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{run=runs/*}:reindex:\x01*\x12\x8a\x01\n\x0eGetIndexStatus\x12\'.prisma.search.v1.GetIndexStatusRequest\x1a\x1d.prisma.search.v1.IndexStatus\"0\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{dataset=datasets/*}/indexStatusB\xaf\x01\n\x19org.prismasuite.search.v1B\x12SearchServiceProtoP\x01Z\x19prisma/search/v1;searchv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Search.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Search\\V1\xe2\x02\x19Prisma\\Search\\V1\\Metadata\xea\x02\x12Prisma::Search::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,6 +65,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['latents']._serialized_options = b'\342A\001\001'
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001'
+  _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['include_tail']._loaded_options = None
+  _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['include_tail']._serialized_options = b'\342A\001\001'
   _globals['_SEARCHFEATURESREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_SEARCHFEATURESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_SEARCHFEATURESREQUEST'].fields_by_name['query']._loaded_options = None
@@ -78,6 +81,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDSIMILARDOCUMENTSREQUEST'].fields_by_name['run']._serialized_options = b'\342A\001\001'
   _globals['_FINDSIMILARDOCUMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_FINDSIMILARDOCUMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
+  _globals['_FINDSIMILARDOCUMENTSREQUEST'].fields_by_name['include_tail']._loaded_options = None
+  _globals['_FINDSIMILARDOCUMENTSREQUEST'].fields_by_name['include_tail']._serialized_options = b'\342A\001\001'
   _globals['_REINDEXDATASETREQUEST'].fields_by_name['dataset']._loaded_options = None
   _globals['_REINDEXDATASETREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002'
   _globals['_REINDEXDATASETREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -100,46 +105,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHSERVICE'].methods_by_name['ReindexRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\035\"\030/v1/{run=runs/*}:reindex:\001*'
   _globals['_SEARCHSERVICE'].methods_by_name['GetIndexStatus']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['GetIndexStatus']._serialized_options = b'\210\347\030\001\202\323\344\223\002&\022$/v1/{dataset=datasets/*}/indexStatus'
-  _globals['_LATENTWEIGHT']._serialized_start=244
-  _globals['_LATENTWEIGHT']._serialized_end=301
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=304
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=939
-  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_start=723
-  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_end=824
-  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_start=826
-  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_end=906
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=942
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=1152
-  _globals['_QUERYFEATURE']._serialized_start=1154
-  _globals['_QUERYFEATURE']._serialized_end=1218
-  _globals['_DOCUMENTHIT']._serialized_start=1221
-  _globals['_DOCUMENTHIT']._serialized_end=1797
-  _globals['_DOCUMENTHIT_SCOREPART']._serialized_start=1556
-  _globals['_DOCUMENTHIT_SCOREPART']._serialized_end=1632
-  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_start=1634
-  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_end=1756
-  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_start=1758
-  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_end=1797
-  _globals['_SEARCHFEATURESREQUEST']._serialized_start=1799
-  _globals['_SEARCHFEATURESREQUEST']._serialized_end=1916
-  _globals['_SEARCHFEATURESRESPONSE']._serialized_start=1918
-  _globals['_SEARCHFEATURESRESPONSE']._serialized_end=2031
-  _globals['_FEATUREHIT']._serialized_start=2034
-  _globals['_FEATUREHIT']._serialized_end=2170
-  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_start=2172
-  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_end=2269
-  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_start=2271
-  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_end=2363
-  _globals['_REINDEXDATASETREQUEST']._serialized_start=2365
-  _globals['_REINDEXDATASETREQUEST']._serialized_end=2437
-  _globals['_REINDEXRUNREQUEST']._serialized_start=2439
-  _globals['_REINDEXRUNREQUEST']._serialized_end=2503
-  _globals['_GETINDEXSTATUSREQUEST']._serialized_start=2505
-  _globals['_GETINDEXSTATUSREQUEST']._serialized_end=2551
-  _globals['_INDEXSTATUS']._serialized_start=2554
-  _globals['_INDEXSTATUS']._serialized_end=2911
-  _globals['_INDEXSTATUS_STREAM']._serialized_start=2696
-  _globals['_INDEXSTATUS_STREAM']._serialized_end=2911
-  _globals['_SEARCHSERVICE']._serialized_start=2914
-  _globals['_SEARCHSERVICE']._serialized_end=3857
+  _globals['_LATENTWEIGHT']._serialized_start=283
+  _globals['_LATENTWEIGHT']._serialized_end=340
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=343
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=1006
+  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_start=790
+  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_end=891
+  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_start=893
+  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_end=973
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=1009
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=1219
+  _globals['_QUERYFEATURE']._serialized_start=1222
+  _globals['_QUERYFEATURE']._serialized_end=1357
+  _globals['_DOCUMENTHIT']._serialized_start=1360
+  _globals['_DOCUMENTHIT']._serialized_end=2008
+  _globals['_DOCUMENTHIT_SCOREPART']._serialized_start=1695
+  _globals['_DOCUMENTHIT_SCOREPART']._serialized_end=1771
+  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_start=1774
+  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_end=1967
+  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_start=1969
+  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_end=2008
+  _globals['_SEARCHFEATURESREQUEST']._serialized_start=2010
+  _globals['_SEARCHFEATURESREQUEST']._serialized_end=2127
+  _globals['_SEARCHFEATURESRESPONSE']._serialized_start=2129
+  _globals['_SEARCHFEATURESRESPONSE']._serialized_end=2242
+  _globals['_FEATUREHIT']._serialized_start=2245
+  _globals['_FEATUREHIT']._serialized_end=2438
+  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_start=2440
+  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_end=2565
+  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_start=2567
+  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_end=2659
+  _globals['_REINDEXDATASETREQUEST']._serialized_start=2661
+  _globals['_REINDEXDATASETREQUEST']._serialized_end=2733
+  _globals['_REINDEXRUNREQUEST']._serialized_start=2735
+  _globals['_REINDEXRUNREQUEST']._serialized_end=2799
+  _globals['_GETINDEXSTATUSREQUEST']._serialized_start=2801
+  _globals['_GETINDEXSTATUSREQUEST']._serialized_end=2847
+  _globals['_INDEXSTATUS']._serialized_start=2850
+  _globals['_INDEXSTATUS']._serialized_end=3207
+  _globals['_INDEXSTATUS_STREAM']._serialized_start=2992
+  _globals['_INDEXSTATUS_STREAM']._serialized_end=3207
+  _globals['_SEARCHSERVICE']._serialized_start=3210
+  _globals['_SEARCHSERVICE']._serialized_end=4153
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
+from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -24,7 +25,7 @@ class LatentWeight(_message.Message):
     def __init__(self, index: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class SearchDocumentsRequest(_message.Message):
-    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter")
+    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MODE_UNSPECIFIED: _ClassVar[SearchDocumentsRequest.Mode]
@@ -56,6 +57,7 @@ class SearchDocumentsRequest(_message.Message):
     DENSE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
     parent: str
     query: str
     mode: SearchDocumentsRequest.Mode
@@ -67,7 +69,8 @@ class SearchDocumentsRequest(_message.Message):
     dense_weight: float
     latents: _containers.RepeatedCompositeFieldContainer[LatentWeight]
     filter: str
-    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ...) -> None: ...
+    include_tail: bool
+    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ...) -> None: ...
 
 class SearchDocumentsResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "total_size", "query_features", "notices", "milliseconds")
@@ -86,14 +89,18 @@ class SearchDocumentsResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[DocumentHit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., query_features: _Optional[_Iterable[_Union[QueryFeature, _Mapping]]] = ..., notices: _Optional[_Iterable[str]] = ..., milliseconds: _Optional[float] = ...) -> None: ...
 
 class QueryFeature(_message.Message):
-    __slots__ = ("index", "label", "activation")
+    __slots__ = ("index", "label", "activation", "tail", "reliability")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    RELIABILITY_FIELD_NUMBER: _ClassVar[int]
     index: int
     label: str
     activation: float
-    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ...) -> None: ...
+    tail: bool
+    reliability: _resources_pb2.Reliability
+    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
 
 class DocumentHit(_message.Message):
     __slots__ = ("document", "key", "row", "rank", "score", "parts", "snippet", "highlights", "shared_features", "metadata")
@@ -109,18 +116,22 @@ class DocumentHit(_message.Message):
         contribution: float
         def __init__(self, part: _Optional[str] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., contribution: _Optional[float] = ...) -> None: ...
     class SharedFeature(_message.Message):
-        __slots__ = ("index", "label", "query_activation", "document_activation", "contribution")
+        __slots__ = ("index", "label", "query_activation", "document_activation", "contribution", "tail", "reliability")
         INDEX_FIELD_NUMBER: _ClassVar[int]
         LABEL_FIELD_NUMBER: _ClassVar[int]
         QUERY_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         DOCUMENT_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+        TAIL_FIELD_NUMBER: _ClassVar[int]
+        RELIABILITY_FIELD_NUMBER: _ClassVar[int]
         index: int
         label: str
         query_activation: float
         document_activation: float
         contribution: float
-        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., query_activation: _Optional[float] = ..., document_activation: _Optional[float] = ..., contribution: _Optional[float] = ...) -> None: ...
+        tail: bool
+        reliability: _resources_pb2.Reliability
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., query_activation: _Optional[float] = ..., document_activation: _Optional[float] = ..., contribution: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
     class Highlight(_message.Message):
         __slots__ = ("start", "end")
         START_FIELD_NUMBER: _ClassVar[int]
@@ -173,7 +184,7 @@ class SearchFeaturesResponse(_message.Message):
     def __init__(self, hits: _Optional[_Iterable[_Union[FeatureHit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
 class FeatureHit(_message.Message):
-    __slots__ = ("feature", "index", "label", "description", "score", "density", "max_activation")
+    __slots__ = ("feature", "index", "label", "description", "score", "density", "max_activation", "reliability")
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +192,7 @@ class FeatureHit(_message.Message):
     SCORE_FIELD_NUMBER: _ClassVar[int]
     DENSITY_FIELD_NUMBER: _ClassVar[int]
     MAX_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+    RELIABILITY_FIELD_NUMBER: _ClassVar[int]
     feature: str
     index: int
     label: str
@@ -188,17 +200,20 @@ class FeatureHit(_message.Message):
     score: float
     density: float
     max_activation: float
-    def __init__(self, feature: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., score: _Optional[float] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ...) -> None: ...
+    reliability: _resources_pb2.Reliability
+    def __init__(self, feature: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., score: _Optional[float] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
 
 class FindSimilarDocumentsRequest(_message.Message):
-    __slots__ = ("document", "run", "page_size")
+    __slots__ = ("document", "run", "page_size", "include_tail")
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
     document: str
     run: str
     page_size: int
-    def __init__(self, document: _Optional[str] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ...) -> None: ...
+    include_tail: bool
+    def __init__(self, document: _Optional[str] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., include_tail: _Optional[bool] = ...) -> None: ...
 
 class FindSimilarDocumentsResponse(_message.Message):
     __slots__ = ("hits", "notices")
