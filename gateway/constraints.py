@@ -80,6 +80,8 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
     "prisma.interpreter.v1.ExplainSimilarityRequest": {"limit": {"maximum": 100}},
     "prisma.interpreter.v1.AssociateMetadataRequest": {"limit": {"maximum": 1000}},
     "prisma.interpreter.v1.CompareDatasetsRequest": {"limit": {"maximum": 1000}},
+    "prisma.interpreter.v1.DocumentSet": {"documents": {"maxItems": 10_000}},
+    "prisma.interpreter.v1.FitClassifierRequest": {"feature_count": {"maximum": 32}},
     "prisma.interpreter.v1.FindFeaturesRequest": {
         "positives": {"minItems": 1, "maxItems": 200},
         "negatives": {"maxItems": 200},

@@ -94,8 +94,8 @@ class Analyses:
 
     async def compare_datasets(
         self,
-        first: str | None = None,
-        second: str | None = None,
+        first: str | Sequence[str] | None = None,
+        second: str | Sequence[str] | None = None,
         *,
         first_dataset: str | None = None,
         second_dataset: str | None = None,
@@ -106,9 +106,9 @@ class Analyses:
     ) -> pb2.DatasetComparison:
         """Returns the features that are more frequent in one set of documents than in another.
 
-        first, second: filters such as `metadata.date < 2024 AND metadata.section = "games"`; without a second set,
-        the first is compared with all other documents of its dataset. first_dataset, second_dataset: ids, by default
-        that of the run's dataset. Raises NotFound for an unknown dataset.
+        first, second: filters such as `metadata.date < 2024 AND metadata.section = "games"`, or names of documents;
+        without a second set, the first is compared with all other documents of its dataset. first_dataset,
+        second_dataset: ids, by default that of the run's dataset. Raises NotFound for an unknown dataset.
         """
         has_second = second is not None or second_dataset is not None
         request = pb2.CompareDatasetsRequest(
@@ -167,10 +167,36 @@ class Analyses:
         )
         return await self._transport.call("InterpreterService/FindFeatures", request, pb2.FeatureSeparations)
 
+    async def fit_classifier(
+        self,
+        positive: str | Sequence[str],
+        negative: str | Sequence[str] | None = None,
+        *,
+        feature_count: int | None = None,
+        features: str | None = None,
+        include_tail: bool = False,
+    ) -> pb2.FeatureClassifier:
+        """Returns a classifier on a few features that tells documents apart, measured on documents not used for it.
 
-def _document_set(filter: str | None, dataset: str | None) -> pb2.DocumentSet:
+        positive, negative: filters such as `metadata.section = "games"`, or names of documents; without negative ones,
+        all other documents. Nothing is stored. Its terms rank documents in a sparse search:
+        `data.search("", mode="sparse", run=run, latents={term.feature.index: term.weight for term in answer.terms})`.
+        """
+        request = pb2.FitClassifierRequest(
+            run=self._run,
+            positive=_document_set(positive),
+            negative=None if negative is None else _document_set(negative),
+            features=_selection(features, include_tail),
+            feature_count=feature_count,
+        )
+        return await self._transport.call("InterpreterService/FitClassifier", request, pb2.FeatureClassifier)
+
+
+def _document_set(documents: str | Sequence[str] | None, dataset: str | None = None) -> pb2.DocumentSet:
     name = f"datasets/{dataset.removeprefix('datasets/')}" if dataset else None
-    return pb2.DocumentSet(dataset=name, filter=filter)
+    if documents is None or isinstance(documents, str):
+        return pb2.DocumentSet(dataset=name, filter=documents)
+    return pb2.DocumentSet(dataset=name, documents=documents)
 
 
 def _text_source(text: str) -> pb2.TextSource:

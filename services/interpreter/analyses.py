@@ -14,6 +14,7 @@ from services.chassis.threads import in_thread
 from services.interpreter import (
     associations,
     attribution,
+    classifier,
     comparison,
     correlations,
     document_sets,
@@ -23,6 +24,7 @@ from services.interpreter import (
 from services.interpreter.analysis_requests import (
     AssociationRequest,
     AttributionRequest,
+    ClassifierRequest,
     ComparisonRequest,
     CorrelationRequest,
     SeparationRequest,
@@ -32,9 +34,10 @@ from services.interpreter.analysis_requests import (
 from services.interpreter.analyzer import Analyzer
 from services.interpreter.associations import Associations
 from services.interpreter.attribution import SentenceAttribution
+from services.interpreter.classifier import Classifier
 from services.interpreter.comparison import Comparison
 from services.interpreter.correlations import Correlations
-from services.interpreter.document_sets import Members
+from services.interpreter.document_sets import DocumentSet, Members
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.near_misses import unit_rows
 from services.interpreter.occurrences import counted, occurrences
@@ -69,15 +72,7 @@ class DatasetComparison:
     @property
     def notices(self) -> list[str]:
         """What people should know about the answer."""
-        notices = no_feature_counts(self.selected)
-        first, second = self.sets
-        for key in dict.fromkeys([*first.unknown_keys, *second.unknown_keys]):
-            notices.append(f"No document has the metadata {key[:200]!r}.")
-        if first.dataset == second.dataset:
-            shared_count = len(np.intersect1d(first.occurrences.rows, second.occurrences.rows))
-            if shared_count:
-                notices.append(f"{shared_count:,} documents are in both sets: differences look smaller than they are.")
-        return notices
+        return [*no_feature_counts(self.selected), *set_notices(*self.sets)]
 
 
 @dataclass(frozen=True)
@@ -110,6 +105,25 @@ class FeatureSeparations:
         notices = no_feature_counts(self.selected)
         if min(self.positive_total, self.negative_total) < FEW_TEXTS:
             notices.append(f"With fewer than {FEW_TEXTS} texts of either kind, chance may separate them as well.")
+        return notices
+
+
+@dataclass(frozen=True)
+class FeatureClassifier:
+    """A classifier of documents on a few features."""
+
+    selected: SelectedFeatures
+    result: Classifier
+    sets: tuple[Members, Members]
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know about the answer."""
+        notices = [*no_feature_counts(self.selected), *set_notices(*self.sets)]
+        if min(*self.result.training_counts, *self.result.held_out_counts) < classifier.MIN_COUNT:
+            notices.append(f"There are fewer than {classifier.MIN_COUNT} documents of one kind in a half.")
+        elif len(self.selected) and not self.result.members:
+            notices.append("No feature tells the documents apart better than chance.")
         return notices
 
 
@@ -156,13 +170,7 @@ class Analyses:
     async def compare_datasets(self, request: ComparisonRequest) -> DatasetComparison:
         """How two sets of documents differ. Raises DATASET_NOT_FOUND, FeatureNotFound."""
         selected = select(await self._cache.features(request.run), request.selection)
-        first = await document_sets.members(selected, self._upstream, request.first)
-        if request.second is None:
-            whole = replace(request.first, terms=())
-            second = await document_sets.members(selected, self._upstream, whole)
-            second = replace(second, occurrences=comparison.without(second.occurrences, first.occurrences))
-        else:
-            second = await document_sets.members(selected, self._upstream, request.second)
+        first, second = await self._sets(selected, request.first, request.second)
         result = await in_thread(
             partial(comparison.compare, first.occurrences, second.occurrences, max_q=request.max_q)
         )
@@ -202,6 +210,24 @@ class Analyses:
             negative_total=len(negative),
         )
 
+    async def fit_classifier(self, request: ClassifierRequest) -> FeatureClassifier:
+        """A classifier of documents on a few features. Raises as `compare_datasets`."""
+        selected = select(await self._cache.features(request.run), request.selection)
+        sets = await self._sets(selected, request.positive, request.negative)
+        positive, negative = (part.occurrences for part in sets)
+        result = await in_thread(partial(classifier.fit, positive, negative, feature_count=request.feature_count))
+        return FeatureClassifier(selected, result, sets)
+
+    async def _sets(
+        self, selected: SelectedFeatures, first: DocumentSet, second: DocumentSet | None
+    ) -> tuple[Members, Members]:
+        """The documents of two sets; without a second one, all others of the first's dataset."""
+        one = await document_sets.members(selected, self._upstream, first)
+        if second is not None:
+            return one, await document_sets.members(selected, self._upstream, second)
+        whole = await document_sets.members(selected, self._upstream, replace(first, terms=(), names=()))
+        return one, replace(whole, occurrences=comparison.without(whole.occurrences, one.occurrences))
+
     async def _codes(self, run: Run, sources: Sequence[TextSource]) -> wire.Codes:
         """The codes of texts, then those of documents."""
         parts: list[wire.Codes] = []
@@ -223,6 +249,19 @@ def no_feature_counts(selected: SelectedFeatures) -> list[str]:
     if len(selected):
         return []
     return [f"No feature of {selected.features.run.name} counts: label its features, or set the filter of `features`."]
+
+
+def set_notices(first: Members, second: Members) -> list[str]:
+    """What people should know about two sets of documents."""
+    keys = dict.fromkeys([*first.unknown_keys, *second.unknown_keys])
+    notices = [f"No document has the metadata {key[:200]!r}." for key in keys]
+    if missing_count := first.missing_count + second.missing_count:
+        notices.append(f"{missing_count:,} of the named documents do not exist or have no code.")
+    if first.dataset == second.dataset:
+        shared_count = len(np.intersect1d(first.occurrences.rows, second.occurrences.rows))
+        if shared_count:
+            notices.append(f"{shared_count:,} documents are in both sets: differences look smaller than they are.")
+    return notices
 
 
 def _notices(selected: SelectedFeatures, result: Associations, document_count: int) -> list[str]:

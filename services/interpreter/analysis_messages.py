@@ -5,6 +5,7 @@ from __future__ import annotations
 from prisma.interpreter.v1 import analyses_pb2 as pb2
 from services.interpreter.analyses import (
     DatasetComparison,
+    FeatureClassifier,
     FeatureCorrelations,
     FeatureSeparations,
     MetadataAssociations,
@@ -166,6 +167,32 @@ def feature_separations(value: FeatureSeparations) -> pb2.FeatureSeparations:
         feature_count=value.feature_count,
         positive_total=value.positive_total,
         negative_total=value.negative_total,
+        notices=value.notices,
+    )
+
+
+def feature_classifier(value: FeatureClassifier) -> pb2.FeatureClassifier:
+    """A classifier on a few features."""
+    result, selected = value.result, value.selected
+    return pb2.FeatureClassifier(
+        terms=[
+            pb2.FeatureClassifier.Term(
+                feature=analyzed_feature(selected.features, int(selected.indices[member.column])),
+                weight=member.weight,
+                area=member.area,
+                threshold=selected.thresholds[member.column],
+            )
+            for member in result.members
+        ],
+        intercept=result.intercept,
+        area=result.area,
+        area_low=result.low,
+        area_high=result.high,
+        training_area=result.training_area,
+        training_positive_count=result.training_counts[0],
+        training_negative_count=result.training_counts[1],
+        held_out_positive_count=result.held_out_counts[0],
+        held_out_negative_count=result.held_out_counts[1],
         notices=value.notices,
     )
 

@@ -26,6 +26,10 @@ MAX_ROWS = 1000
 """Associations, differences or pairs in an answer."""
 MAX_TEXTS = 200
 """Positive texts, or negative ones."""
+MAX_DOCUMENTS = 10_000
+"""Documents by name."""
+MAX_TERMS = 32
+"""Features of a classifier."""
 MAX_Q = 0.05
 _KINDS = {
     pb2.MetadataAssociations.KIND_UNSPECIFIED: None,
@@ -116,6 +120,18 @@ class SeparationRequest:
     limit: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRequest:
+    """Which documents are told apart, and by how many features."""
+
+    run: str
+    positive: DocumentSet
+    negative: DocumentSet | None
+    """None for all other documents of the positive set's dataset."""
+    selection: Selection
+    feature_count: int
+
+
 def attribution(request: pb2.AttributeSentencesRequest) -> AttributionRequest:
     """Which features of which text are attributed to sentences. Raises InvalidFilter."""
     if len(request.indices) > MAX_ATTRIBUTED:
@@ -199,12 +215,33 @@ def separation(request: pb2.FindFeaturesRequest) -> SeparationRequest:
     )
 
 
+def classifier(request: pb2.FitClassifierRequest) -> ClassifierRequest:
+    """Which documents are told apart. Raises InvalidFilter."""
+    return ClassifierRequest(
+        run=run_name(request.run),
+        positive=document_set(request.positive, "positive"),
+        negative=document_set(request.negative, "negative") if request.HasField("negative") else None,
+        selection=selection(request.features),
+        feature_count=count_of(request.feature_count, "feature_count", default=5, maximum=MAX_TERMS),
+    )
+
+
 def document_set(message: pb2.DocumentSet, field: str) -> DocumentSet:
     """Some documents. Raises InvalidFilter."""
     if message.dataset:
         names.parse("datasets/{dataset}", message.dataset, f"{field}.dataset")
-    terms = parse_filter(message.filter, document_sets.FILTERS)
-    return DocumentSet(field=field, dataset=message.dataset or None, terms=terms)
+    if len(message.documents) > MAX_DOCUMENTS:
+        raise InvalidArgument.field(
+            f"{field}.documents", f"expected at most {MAX_DOCUMENTS:,}, got {len(message.documents):,}"
+        )
+    for place, name in enumerate(message.documents):
+        document_name(name, f"{field}.documents[{place}]")
+    return DocumentSet(
+        field=field,
+        dataset=message.dataset or None,
+        terms=parse_filter(message.filter, document_sets.FILTERS),
+        names=list(dict.fromkeys(message.documents)),
+    )
 
 
 def text_source(message: pb2.TextSource, field: str) -> TextSource:

@@ -50,6 +50,8 @@ class DocumentSet:
     """None for the run's."""
     terms: Sequence[Term] = ()
     """Comparisons that they match, of FILTERS."""
+    names: Sequence[str] = ()
+    """If there are any, only these."""
 
     @property
     def keys(self) -> list[str]:
@@ -66,6 +68,8 @@ class Members:
     occurrences: Occurrences
     unknown_keys: Sequence[str]
     """Keys of the filter that no document has."""
+    missing_count: int = 0
+    """Documents by name that do not exist, or have no code."""
 
 
 class DocumentSource(Protocol):
@@ -73,6 +77,10 @@ class DocumentSource(Protocol):
 
     async def dataset(self, name: str) -> Dataset:
         """A dataset."""
+        ...
+
+    async def rows(self, dataset: str, names: Sequence[str]) -> NDArray[np.uint64]:
+        """The rows of documents of a dataset, by name."""
         ...
 
     async def metadata(self, dataset: str, dataset_uid: str, keys: Sequence[str]) -> Metadata:
@@ -103,8 +111,13 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
     blocks = source.codes(run) if dataset.name == run.dataset else source.codes_of_dataset(run, dataset)
     conditions = [_latent_condition(run, term) for term in documents.terms if term.field.startswith("latent.")]
     counted = await occurrences(selected, _matching(blocks, conditions))
+    missing_count = 0
+    if documents.names:
+        rows = await source.rows(dataset.name, documents.names)
+        missing_count = len(documents.names) - int(np.isin(rows, counted.rows).sum())
+        counted = counted.of(np.flatnonzero(np.isin(counted.rows, rows)))
     if not documents.keys:
-        return Members(dataset.name, counted, [])
+        return Members(dataset.name, counted, [], missing_count)
     columns = (await source.metadata(dataset.name, dataset.uid, documents.keys)).at(counted.rows).columns
     matches = np.ones(len(counted), bool)
     for term in documents.terms:
@@ -112,7 +125,7 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
             values = columns[term.field.removeprefix("metadata.")]
             matches &= np.fromiter((matches_value(value, term.op, term.value) for value in values), bool, len(values))
     unknown = [key for key in documents.keys if all(value is None for value in columns[key])]
-    return Members(dataset.name, counted.of(np.flatnonzero(matches)), unknown)
+    return Members(dataset.name, counted.of(np.flatnonzero(matches)), unknown, missing_count)
 
 
 def matches_value(value: Any, op: str, text: str) -> bool:

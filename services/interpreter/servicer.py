@@ -189,3 +189,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     ) -> analyses_pb2.FeatureSeparations:
         separations = await self._analyses.find_features(analysis_requests.separation(request))
         return analysis_messages.feature_separations(separations)
+
+    async def FitClassifier(
+        self, request: analyses_pb2.FitClassifierRequest, context: Context
+    ) -> analyses_pb2.FeatureClassifier:
+        fitted = await self._analyses.fit_classifier(analysis_requests.classifier(request))
+        return analysis_messages.feature_classifier(fitted)

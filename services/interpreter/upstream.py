@@ -167,6 +167,15 @@ class Upstream:
             documents.update((message.row, _document(message)) for message in answer.documents)
         return documents
 
+    async def rows(self, dataset: str, names: Sequence[str]) -> NDArray[np.uint64]:
+        """The rows of documents of a dataset, by name."""
+        rows: list[int] = []
+        for start in range(0, len(names), _BATCH):
+            request = embedder_pb2.BatchGetDocumentsRequest(parent=dataset, names=names[start : start + _BATCH])
+            answer = await ask("embedder", self._embedder.BatchGetDocuments(request, timeout=_WORK_SECONDS))
+            rows += [message.row for message in answer.documents]
+        return np.array(rows, np.uint64)
+
     async def metadata(self, dataset: str, dataset_uid: str, keys: Sequence[str]) -> Metadata:
         """Some keys of the metadata of all documents of a dataset."""
         request = embedder_pb2.ReadDocumentsRequest(dataset=dataset, read_mask=FieldMask(paths=["metadata"]))

@@ -154,6 +154,10 @@ def test_analyses_are_methods_of_a_run(stack: Stack) -> None:
             [text, document], ["A list of numbers."], features="dead = false", limit=3
         )
         assert (separated.positive_total, separated.negative_total, len(separated.separations)) == (2, 1, 3)
+        fitted = run.analyses.fit_classifier('metadata.kind = "class"', features="dead = false", feature_count=3)
+        assert fitted.held_out_positive_count > 0
+        by_name = run.analyses.fit_classifier([document], features="dead = false")
+        assert (len(by_name.terms), len(by_name.notices)) == (0, 1)
         with pytest.raises(ValueError, match="kind of metadata"):
             run.analyses.associate_metadata("kind", kind="colour")
 

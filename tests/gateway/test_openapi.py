@@ -41,6 +41,10 @@ def check_label(label: interpreter_resources.Label) -> None:
     interpreter.person_label(interpreter_pb2.CreateLabelRequest(parent="runs/r/features/1", label=label))
 
 
+def check_document_set(documents: analyses_pb2.DocumentSet) -> None:
+    analysis_requests.document_set(documents, "first")
+
+
 def check_search(request: search_pb2.SearchDocumentsRequest) -> None:
     if request.latents:
         request.mode = search_pb2.SearchDocumentsRequest.MODE_SPARSE
@@ -74,6 +78,8 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
         ),
         (analyses_pb2.CompareDatasetsRequest(run="runs/r"), analysis_requests.dataset_comparison),
         (analyses_pb2.CorrelateFeaturesRequest(run="runs/r"), analysis_requests.feature_correlations),
+        (analyses_pb2.DocumentSet(), check_document_set),
+        (analyses_pb2.FitClassifierRequest(run="runs/r"), analysis_requests.classifier),
         (analyses_pb2.FindFeaturesRequest(run="runs/r", positives=[{"text": "a"}]), analysis_requests.separation),
         (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
     )
@@ -84,7 +90,7 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
 def items(field: str, count: int) -> list[Any]:
     """So many valid items of a repeated field."""
     match field:
-        case "names":
+        case "names" | "documents":
             return [f"datasets/d/documents/{number}" for number in range(count)]
         case "positives" | "negatives":
             return [{"text": "a"}] * count

@@ -218,6 +218,33 @@ async def assert_features_are_found(suite: Suite) -> None:
     assert "chance" in few.notices[0]
 
 
+async def assert_a_classifier_is_fitted(suite: Suite) -> None:
+    """A few features tell the documents of a topic from all others, given by the topic or by their names."""
+    listing = embedder_pb2.ListDocumentsRequest(parent=DATASET, page_size=COUNT)
+    names = {document.key: document.name for document in (await suite.embedder.ListDocuments(listing)).documents}
+    law = [names[str(row["id"])] for row in documents() if row["topic"] == "law"]
+    answers = [
+        await suite.interpreter.FitClassifier(
+            pb2.FitClassifierRequest(run=RUN, positive=positive, features=ALL_FEATURES, feature_count=8)
+        )
+        for positive in ({"filter": 'metadata.topic = "law"'}, {"documents": law})
+    ]
+    answer = answers[0]
+    assert answer == answers[1]
+    assert 1 <= len(answer.terms) <= 8
+    assert answer.area_low > 0.8
+    assert answer.area_low <= answer.area <= answer.area_high
+    assert answer.training_positive_count + answer.held_out_positive_count == len(law)
+    assert answer.training_negative_count + answer.held_out_negative_count == COUNT - len(law)
+    assert not answer.notices
+    few = await suite.interpreter.FitClassifier(
+        pb2.FitClassifierRequest(run=RUN, positive={"documents": [*law[:3], f"{law[0]}x"]}, features=ALL_FEATURES)
+    )
+    assert (len(few.terms), few.area) == (0, 0.5)
+    assert few.notices[0].startswith("1 of the named documents")
+    assert "fewer than 5" in few.notices[1]
+
+
 async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
     await assert_sentences_are_attributed(planted)
     await assert_similarity_is_explained(planted)
@@ -225,6 +252,7 @@ async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
     await assert_datasets_are_compared(planted)
     await assert_features_are_correlated(planted)
     await assert_features_are_found(planted)
+    await assert_a_classifier_is_fitted(planted)
     for method, request, expected in BAD:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(planted.interpreter, method)(request)
@@ -248,6 +276,8 @@ BAD = [
         "DOCUMENT_NOT_FOUND",
     ),
     ("AssociateMetadata", pb2.AssociateMetadataRequest(run=RUN), "INVALID_ARGUMENT"),
+    ("FitClassifier", pb2.FitClassifierRequest(run=RUN, positive={"documents": ["x"]}), "INVALID_ARGUMENT"),
+    ("FitClassifier", pb2.FitClassifierRequest(run=RUN, feature_count=33), "INVALID_ARGUMENT"),
     ("FindFeatures", pb2.FindFeaturesRequest(run=RUN), "INVALID_ARGUMENT"),
     ("FindFeatures", pb2.FindFeaturesRequest(run=RUN, positives=[{"text": " "}]), "INVALID_ARGUMENT"),
     (

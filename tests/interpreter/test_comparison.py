@@ -35,6 +35,9 @@ class Planted(PlantedRun):
         half = np.arange(400) % 2 == 0
         self.second_texts = texts(half.tolist(), (random.random(400) < 0.1).tolist(), seed=9)
 
+    async def rows(self, dataset: str, names: Sequence[str]) -> np.ndarray:
+        return np.array([int(name.rpartition("/")[2]) for name in names], np.uint64)
+
     async def dataset(self, name: str) -> Dataset:
         return Dataset(name, "w", "other" if name == "datasets/foreign" else "builtin")
 
@@ -108,6 +111,10 @@ async def test_filters_select_by_activations_and_metadata() -> None:
     assert set(years.tolist()) <= {2000, 2002, 2006, 2008}
     unknown = await part("metadata.none = 1")
     assert (len(unknown.occurrences), unknown.unknown_keys) == (0, ["none"])
+    names = [f"datasets/d/documents/{row}" for row in (7, 5)]
+    by_name = DocumentSet(field="first", dataset=None, names=names)
+    run = planted()
+    assert (await members(select(run.features, selection()), run, by_name)).occurrences.rows.tolist() == [5, 7]
     with pytest.raises(InvalidFilter):
         await part("latent.x > 0")
     with pytest.raises(FeatureNotFound):

@@ -208,12 +208,14 @@ class MetadataAssociations(_message.Message):
     def __init__(self, kind: _Optional[_Union[MetadataAssociations.Kind, str]] = ..., associations: _Optional[_Iterable[_Union[MetadataAssociations.Association, _Mapping]]] = ..., feature_count: _Optional[int] = ..., test_count: _Optional[int] = ..., discovered_count: _Optional[int] = ..., confirmed_count: _Optional[int] = ..., discovery_document_count: _Optional[int] = ..., confirmation_document_count: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DocumentSet(_message.Message):
-    __slots__ = ("dataset", "filter")
+    __slots__ = ("dataset", "filter", "documents")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     filter: str
-    def __init__(self, dataset: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
+    documents: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dataset: _Optional[str] = ..., filter: _Optional[str] = ..., documents: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CompareDatasetsRequest(_message.Message):
     __slots__ = ("run", "first", "second", "features", "max_q", "limit")
@@ -371,3 +373,54 @@ class FeatureSeparations(_message.Message):
     negative_total: int
     notices: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, separations: _Optional[_Iterable[_Union[FeatureSeparations.Separation, _Mapping]]] = ..., feature_count: _Optional[int] = ..., positive_total: _Optional[int] = ..., negative_total: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FitClassifierRequest(_message.Message):
+    __slots__ = ("run", "positive", "negative", "features", "feature_count")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    POSITIVE_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    positive: DocumentSet
+    negative: DocumentSet
+    features: FeatureSelection
+    feature_count: int
+    def __init__(self, run: _Optional[str] = ..., positive: _Optional[_Union[DocumentSet, _Mapping]] = ..., negative: _Optional[_Union[DocumentSet, _Mapping]] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., feature_count: _Optional[int] = ...) -> None: ...
+
+class FeatureClassifier(_message.Message):
+    __slots__ = ("terms", "intercept", "area", "area_low", "area_high", "training_area", "training_positive_count", "training_negative_count", "held_out_positive_count", "held_out_negative_count", "notices")
+    class Term(_message.Message):
+        __slots__ = ("feature", "weight", "area", "threshold")
+        FEATURE_FIELD_NUMBER: _ClassVar[int]
+        WEIGHT_FIELD_NUMBER: _ClassVar[int]
+        AREA_FIELD_NUMBER: _ClassVar[int]
+        THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+        feature: AnalyzedFeature
+        weight: float
+        area: float
+        threshold: float
+        def __init__(self, feature: _Optional[_Union[AnalyzedFeature, _Mapping]] = ..., weight: _Optional[float] = ..., area: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    INTERCEPT_FIELD_NUMBER: _ClassVar[int]
+    AREA_FIELD_NUMBER: _ClassVar[int]
+    AREA_LOW_FIELD_NUMBER: _ClassVar[int]
+    AREA_HIGH_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_AREA_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_POSITIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_NEGATIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_POSITIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_NEGATIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    terms: _containers.RepeatedCompositeFieldContainer[FeatureClassifier.Term]
+    intercept: float
+    area: float
+    area_low: float
+    area_high: float
+    training_area: float
+    training_positive_count: int
+    training_negative_count: int
+    held_out_positive_count: int
+    held_out_negative_count: int
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, terms: _Optional[_Iterable[_Union[FeatureClassifier.Term, _Mapping]]] = ..., intercept: _Optional[float] = ..., area: _Optional[float] = ..., area_low: _Optional[float] = ..., area_high: _Optional[float] = ..., training_area: _Optional[float] = ..., training_positive_count: _Optional[int] = ..., training_negative_count: _Optional[int] = ..., held_out_positive_count: _Optional[int] = ..., held_out_negative_count: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -181,6 +181,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FindFeaturesRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureSeparations.FromString,
                 _registered_method=True)
+        self.FitClassifier = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/FitClassifier',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FitClassifierRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureClassifier.FromString,
+                _registered_method=True)
 
 
 class InterpreterServiceServicer:
@@ -436,6 +441,15 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FitClassifier(self, request, context):
+        """Fits a classifier on a few features that tells documents apart, and measures it on documents that had no part in it.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+        DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterpreterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -578,6 +592,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.FindFeatures,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FindFeaturesRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureSeparations.SerializeToString,
+            ),
+            'FitClassifier': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitClassifier,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FitClassifierRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureClassifier.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1339,6 +1358,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/FindFeatures',
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FindFeaturesRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureSeparations.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitClassifier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/FitClassifier',
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FitClassifierRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_analyses__pb2.FeatureClassifier.FromString,
             options,
             channel_credentials,
             insecure,

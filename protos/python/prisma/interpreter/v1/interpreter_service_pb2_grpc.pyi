@@ -174,6 +174,11 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
     DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
     """
+    FitClassifier: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.FitClassifierRequest, _analyses_pb2.FeatureClassifier]
+    """Fits a classifier on a few features that tells documents apart, and measures it on documents that had no part in it.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+    DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class InterpreterServiceAsyncStub(InterpreterServiceStub):
@@ -316,6 +321,11 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """Finds the features of a concept: those that tell texts that have it from texts that do not.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
     DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    """
+    FitClassifier: _aio.UnaryUnaryMultiCallable[_analyses_pb2.FitClassifierRequest, _analyses_pb2.FeatureClassifier]  # type: ignore[assignment]
+    """Fits a classifier on a few features that tells documents apart, and measures it on documents that had no part in it.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+    DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
     """
 
 class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -624,6 +634,17 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Finds the features of a concept: those that tell texts that have it from texts that do not.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, DOCUMENT_NOT_FOUND,
         DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def FitClassifier(
+        self,
+        request: _analyses_pb2.FitClassifierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analyses_pb2.FeatureClassifier, _abc.Awaitable[_analyses_pb2.FeatureClassifier]]:
+        """Fits a classifier on a few features that tells documents apart, and measures it on documents that had no part in it.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FAMILY_NOT_FOUND, FEATURE_NOT_FOUND,
+        DATASET_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE.
         """
 
 def add_InterpreterServiceServicer_to_server(servicer: InterpreterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
