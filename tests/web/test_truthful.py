@@ -206,6 +206,7 @@ def test_dead_means_the_same_on_every_page(page: Page, stack: Stack) -> None:
         about = prisma.runs.get(RUN).interpretation()
     assert about.dead_count
     page.goto("/runs")
+    expect(page.get_by_role("columnheader", name="Dead")).to_be_visible()
     headers = page.get_by_role("columnheader").all_inner_texts()
     cell = page.locator("tr", has_text=RUN).locator("td").nth(headers.index("Dead"))
     expect(cell).to_contain_text("%")
