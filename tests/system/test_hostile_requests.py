@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -47,13 +48,17 @@ def test_no_request_ends_in_an_internal_error(stack: Stack, requests: hostile.Re
     chance = random.Random(SEED)
     defects: list[str] = []
     answered: set[str] = set()
-    for _ in range(CALLS):
-        method = chance.choice(methods)
-        messages = requests.stream(method)
-        owner = method.containing_service.file.package.split(".")[1]
-        service = chance.choice(SERVICES) if owner == "common" else owner
-        with grpc.insecure_channel(stack.environment[f"PRISMA_{service.upper()}_LISTEN"]) as channel:
-            call: Any = channel.stream_stream(contract.full_name(method))
+    with ExitStack() as opened:
+        channels = {
+            service: opened.enter_context(grpc.insecure_channel(stack.environment[f"PRISMA_{service.upper()}_LISTEN"]))
+            for service in SERVICES
+        }
+        for _ in range(CALLS):
+            method = chance.choice(methods)
+            messages = requests.stream(method)
+            owner = method.containing_service.file.package.split(".")[1]
+            service = chance.choice(SERVICES) if owner == "common" else owner
+            call: Any = channels[service].stream_stream(contract.full_name(method))
             try:
                 for _ in call(iter(messages), timeout=2.0 if method.name in WATCHES else SECONDS):
                     answered.add(method.name)
