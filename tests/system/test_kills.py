@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_killed_in_every_place_the_work_ends_by_itself_and_nothing_is_lost_or_do
     data.refresh()
     assert (data.message.embedded_count, data.message.pending_count, data.message.failed_count) == (3000, 0, 0)
 
-    config = {"expansion": 4, "k": 16, "epochs": 120, "threads": 1}
+    config: dict[str, Any] = {"expansion": 2, "k": 16, "epochs": 120, "threads": 1, "siblings": 1}
     disturbed = data.train(run_id="disturbed", wait=False, **config)
     job = next(job for job in prisma.jobs.list() if job.kind == "train-run")
     kill_each_while_it_runs(prisma, stack, job.name)
@@ -77,6 +78,7 @@ def test_killed_in_every_place_the_work_ends_by_itself_and_nothing_is_lost_or_do
     assert prisma.jobs.wait(job.name).state == Job.STATE_SUCCEEDED
     interpretation = run.interpretation()
     assert interpretation.labelled_count == interpretation.live_count
+    counts: dict[tuple[str, str], int] = {}
     for _ in range(600):
         status = data.index_status()
         counts = {(stream.kind, stream.resource): stream.item_count for stream in status.streams}
@@ -103,6 +105,7 @@ def test_killed_in_every_place_the_work_ends_by_itself_and_nothing_is_lost_or_do
     later.delete()
     assert prisma.runs.list() == []
     assert prisma.datasets.list() == []
+    remaining: list[Path] = []
     for _ in range(300):  # search deletes the index of `later` when it hears of it
         remaining = [path for path in (tmp_path / "data").rglob("*.npy") if "vectors" not in path.parts]
         if not remaining:
