@@ -175,13 +175,11 @@ class Features:
 
         Exact up to 300 active rows; above, to the nearest of 300 rows at equal steps through the ranking.
         """
-        counts = self.statistics.active_count.astype(np.int64).copy()
-        for index in np.flatnonzero(self.thresholds).tolist():
-            values = self.statistics.sample_values[index][self.statistics.sample_rows[index] != NO_ROW]
-            reached = int((values >= self.thresholds[index]).sum())
-            if reached < len(values):
-                counts[index] = round(reached * counts[index] / len(values))
-        return counts
+        in_use = self.statistics.sample_rows != NO_ROW
+        reached = ((self.statistics.sample_values >= self.thresholds[:, None]) & in_use).sum(axis=1)
+        sampled, active = in_use.sum(axis=1), self.statistics.active_count.astype(np.int64)
+        counts = np.rint(reached * active / np.maximum(1, sampled)).astype(np.int64)
+        return np.where((self.thresholds > 0) & (sampled > 0), counts, active)
 
     def precise_density(self, index: int) -> float:
         """The share of rows in which a feature reaches its threshold."""

@@ -50,7 +50,8 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     async def GetInterpretation(
         self, request: pb2.GetInterpretationRequest, context: Context
     ) -> resources_pb2.Interpretation:
-        return messages.interpretation(*await self._explorer.interpretation(requests.interpretation_run(request)))
+        state, features = await self._explorer.interpretation(requests.interpretation_run(request))
+        return await asyncio.to_thread(messages.interpretation, state, features)
 
     async def ListFeatures(self, request: pb2.ListFeaturesRequest, context: Context) -> pb2.ListFeaturesResponse:
         listing = requests.feature_listing(request)

@@ -169,7 +169,7 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     assert job.state == Job.STATE_SUCCEEDED, job
     families = await suite.interpreter.ListFamilies(pb2.ListFamiliesRequest(parent=RUN, page_size=1000))
     assert families.total_size == (await interpretation_of(suite)).family_count > 0
-    densities = {feature.index: feature.density for feature in listed.features}
+    densities = {feature.index: feature.precise_density for feature in listed.features}
     for family in families.families:
         assert family.members[0].index == family.parent_index
         for member in family.members[1:]:

@@ -219,6 +219,30 @@ def test_a_label_is_edited_undone_and_rolled_back(page: Page) -> None:
     expect(page).to_have_url(re.compile(r"features/\d+"))
 
 
+def test_the_analyzer_says_that_a_text_is_unlike_the_dataset(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/analyze")
+    page.get_by_label("Type or paste a text").fill("xqzv wrtkp qqjhv plmzx gfdsk vbnqw")
+    page.get_by_role("button", name="Analyze").click()
+    expect(page.get_by_text("This text is unlike the documents of the dataset")).to_be_visible()
+    page.get_by_label("Type or paste a text").fill("Return the path of a file.")
+    page.get_by_role("button", name="Analyze").click()
+    expect(page.get_by_text("Return the path of a file.", exact=True).last).to_be_visible()
+    expect(page.get_by_text("This text is unlike the documents of the dataset")).to_be_hidden()
+
+
+def test_a_feature_shows_documents_of_each_decile_and_near_misses(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/features?state=labelled&sort=-density")
+    page.locator("tbody a.feature").first.click()
+    page.get_by_role("button", name="By decile").click()
+    expect(page).to_have_url(re.compile("show=decile"))
+    deciles = page.get_by_role("group", name="Deciles of the activation").get_by_role("button")
+    expect(deciles.first).to_be_visible()
+    deciles.first.click()
+    expect(page).to_have_url(re.compile("decile=1"))
+    page.get_by_role("button", name="Near misses").click()
+    expect(page.get_by_text("They do not activate the feature, though")).to_be_visible()
+
+
 def test_search_says_why_and_the_analyzer_shows_the_code(page: Page) -> None:
     page.goto(f"/runs/{RUN}/search")
     page.get_by_label("What are you looking for?").fill("abstract base class")
