@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -223,10 +223,9 @@ class Analyses:
     ) -> tuple[Members, Members]:
         """The documents of two sets; without a second one, all others of the first's dataset."""
         one = await document_sets.members(selected, self._upstream, first)
-        if second is not None:
-            return one, await document_sets.members(selected, self._upstream, second)
-        whole = await document_sets.members(selected, self._upstream, replace(first, terms=(), names=()))
-        return one, replace(whole, occurrences=comparison.without(whole.occurrences, one.occurrences))
+        if second is None:
+            return one, one.rest()
+        return one, await document_sets.members(selected, self._upstream, second)
 
     async def _codes(self, run: Run, sources: Sequence[TextSource]) -> wire.Codes:
         """The codes of texts, then those of documents."""

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import sparse, special
 
 from services.interpreter import metadata
-from services.interpreter.metadata import Categories, Kind
+from services.interpreter.metadata import Kind
 from services.interpreter.occurrences import Occurrences
 from services.interpreter.significance import Estimates, Z, binomial_p, odds_ratio, q_values
 
@@ -83,8 +83,9 @@ def associate(occurrences: Occurrences, values: Sequence[object], kind: Kind | N
     kind = kind or metadata.kind_of(values)
     categories = metadata.categories(values) if kind is Kind.CATEGORY else None
     if categories is not None:
-        has_value = np.asarray(categories.membership.sum(axis=1)).ravel() > 0
-        halves = [_category_tests(*_part(occurrences, categories, has_value & half)) for half in _halves(occurrences)]
+        has_value = categories.has_value
+        parts = [np.flatnonzero(has_value & half) for half in _halves(occurrences)]
+        halves = [_category_tests(occurrences.of(places), categories.membership[places]) for places in parts]
     else:
         column = metadata.numbers(values, kind)
         has_value = ~np.isnan(column)
@@ -107,13 +108,6 @@ def associate(occurrences: Occurrences, values: Sequence[object], kind: Kind | N
 
 def _halves(occurrences: Occurrences) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return ~occurrences.confirming, occurrences.confirming
-
-
-def _part(
-    occurrences: Occurrences, categories: Categories, places: NDArray[np.bool_]
-) -> tuple[Occurrences, Categories]:
-    membership = categories.membership[np.flatnonzero(places)]
-    return occurrences.of(np.flatnonzero(places)), Categories(categories.names, membership, categories.omitted_count)
 
 
 def _discovered(
@@ -156,11 +150,11 @@ def _strength(association: Association, none: float) -> float:
     return max(low - none, none - high, 0.0)
 
 
-def _category_tests(occurrences: Occurrences, categories: Categories) -> _Tests:
-    """Whether features are more or less frequent inside categories than outside."""
-    inside = (occurrences.present.T @ categories.membership).toarray().astype(np.int64)
+def _category_tests(occurrences: Occurrences, membership: sparse.csr_array) -> _Tests:
+    """Whether features are more or less frequent inside categories than outside. membership: (N, C)."""
+    inside = (occurrences.present.T @ membership).toarray().astype(np.int64)
     counts = np.asarray(occurrences.present.sum(axis=0)).ravel().astype(np.int64)[:, None]
-    totals = np.asarray(categories.membership.sum(axis=0)).ravel().astype(np.int64)[None, :]
+    totals = np.asarray(membership.sum(axis=0)).ravel().astype(np.int64)[None, :]
     outside, outside_totals = counts - inside, len(occurrences) - totals
     return _Tests(
         effect=odds_ratio(inside, totals, outside, outside_totals),

@@ -63,8 +63,3 @@ def compare(first: Occurrences, second: Occurrences, *, max_q: float) -> Compari
     ]
     differences.sort(key=lambda entry: (-max(entry.low, -entry.high), entry.p_value, entry.column))
     return Comparison(differences, len(tested))
-
-
-def without(whole: Occurrences, part: Occurrences) -> Occurrences:
-    """The documents of a dataset that are not in a part of it."""
-    return whole.of(np.flatnonzero(~np.isin(whole.rows, part.rows)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,16 +61,28 @@ class DocumentSet:
         return [term.field.removeprefix(prefix) for term in self.terms if term.field.startswith(prefix)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Members:
     """The documents of a set, with their features."""
 
     dataset: str
-    occurrences: Occurrences
-    unknown_keys: Sequence[str]
+    whole: Occurrences
+    """All documents of the dataset that have a code."""
+    matches: NDArray[np.bool_]
+    """(N,) which of them are in the set."""
+    unknown_keys: Sequence[str] = ()
     """Keys of the filter that no document has."""
     missing_count: int = 0
     """Documents by name that do not exist, or have no code."""
+
+    @cached_property
+    def occurrences(self) -> Occurrences:
+        """The documents of the set."""
+        return self.whole.of(np.flatnonzero(self.matches))
+
+    def rest(self) -> Members:
+        """All other documents of the dataset."""
+        return Members(dataset=self.dataset, whole=self.whole, matches=~self.matches)
 
 
 class DocumentSource(Protocol):
@@ -110,22 +123,26 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
             )
     blocks = source.codes(run) if dataset.name == run.dataset else source.codes_of_dataset(run, dataset)
     conditions = [_latent_condition(run, term) for term in documents.terms if term.field.startswith("latent.")]
-    counted = await occurrences(selected, _matching(blocks, conditions))
+    masks = [np.empty(0, bool)]
+    whole = await occurrences(selected, _checked(blocks, conditions, masks))
+    matches = np.concatenate(masks)
     missing_count = 0
     if documents.names:
         rows = await source.rows(dataset.name, documents.names)
-        missing_count = len(documents.names) - int(np.isin(rows, counted.rows).sum())
-        counted = counted.of(np.flatnonzero(np.isin(counted.rows, rows)))
-    if not documents.keys:
-        return Members(dataset.name, counted, [], missing_count)
-    columns = (await source.metadata(dataset.name, dataset.uid, documents.keys)).at(counted.rows).columns
-    matches = np.ones(len(counted), bool)
-    for term in documents.terms:
-        if term.field.startswith("metadata."):
-            values = columns[term.field.removeprefix("metadata.")]
-            matches &= np.fromiter((matches_value(value, term.op, term.value) for value in values), bool, len(values))
-    unknown = [key for key in documents.keys if all(value is None for value in columns[key])]
-    return Members(dataset.name, counted.of(np.flatnonzero(matches)), unknown, missing_count)
+        matches &= np.isin(whole.rows, rows)
+        missing_count = len(documents.names) - int(np.isin(rows, whole.rows).sum())
+    unknown_keys: list[str] = []
+    if documents.keys:
+        columns = (await source.metadata(dataset.name, dataset.uid, documents.keys)).at(whole.rows).columns
+        unknown_keys = [key for key in documents.keys if all(value is None for value in columns[key])]
+        for term in documents.terms:
+            if term.field.startswith("metadata."):
+                values = columns[term.field.removeprefix("metadata.")]
+                results = (matches_value(value, term.op, term.value) for value in values)
+                matches &= np.fromiter(results, bool, len(values))
+    return Members(
+        dataset=dataset.name, whole=whole, matches=matches, unknown_keys=unknown_keys, missing_count=missing_count
+    )
 
 
 def matches_value(value: Any, op: str, text: str) -> bool:
@@ -162,8 +179,10 @@ def _latent_condition(run: Run, term: Term) -> Condition:
     return condition
 
 
-async def _matching(blocks: AsyncIterator[wire.Codes], conditions: Sequence[Condition]) -> AsyncIterator[wire.Codes]:
-    """The rows of blocks that match all conditions."""
+async def _checked(
+    blocks: AsyncIterator[wire.Codes], conditions: Sequence[Condition], masks: list[NDArray[np.bool_]]
+) -> AsyncIterator[wire.Codes]:
+    """The blocks; which of their rows match all conditions is added to `masks`."""
     async for block in blocks:
-        places = np.flatnonzero(np.all([condition(block) for condition in conditions], axis=0)) if conditions else None
-        yield block if places is None else block.take(places)
+        masks.append(np.all([np.ones(len(block), bool), *(condition(block) for condition in conditions)], axis=0))
+        yield block

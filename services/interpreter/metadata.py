@@ -60,6 +60,8 @@ class Categories:
     """(C,) the most frequent first."""
     membership: sparse.csr_array
     """(N, C) 1 where the document is in the category."""
+    has_value: NDArray[np.bool_]
+    """(N,) which documents are in any category, those that are left out included."""
     omitted_count: int
     """Categories that are left out, since there are too many."""
 
@@ -83,7 +85,8 @@ def categories(values: Sequence[Any]) -> Categories:
     entries = [(row, columns[name]) for row, document in enumerate(names) for name in document if name in columns]
     rows, members = np.array(entries, np.int64).reshape(-1, 2).T
     matrix = sparse.csr_array((np.ones(len(rows)), (rows, members)), shape=(len(values), len(frequent)))
-    return Categories(frequent, matrix, len(counts) - len(frequent))
+    has_value = np.array([bool(document) for document in names], bool)
+    return Categories(frequent, matrix, has_value, len(counts) - len(frequent))
 
 
 def numbers(values: Sequence[Any], kind: Kind) -> Floats:

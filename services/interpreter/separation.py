@@ -11,6 +11,8 @@ from scipy import sparse, special
 from services.interpreter.significance import q_values
 
 RESAMPLES = 400
+_BLOCK_CELLS = 1 << 21
+"""Weights of texts that are drawn at once: bounds memory."""
 
 Floats = NDArray[np.float64]
 
@@ -106,18 +108,26 @@ def area_interval(positive: Floats, negative: Floats, *, seed: int = 0) -> tuple
     """
     levels, level_of = np.unique(np.concatenate([positive, negative]), return_inverse=True)
     random = np.random.default_rng([seed, len(positive), len(negative)])
-    areas = np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        weights = [random.standard_exponential(len(part) + 1) for part in (positive, negative)]
-        one, other = (
-            np.bincount(places, weights=part[1:], minlength=len(levels)) / part.sum()
-            for places, part in zip(np.split(level_of, [len(positive)]), weights, strict=True)
-        )
-        tied = (weights[0][0] / weights[0].sum(), weights[1][0] / weights[1].sum())
-        wins = float(one @ (np.cumsum(other) - other / 2))
-        areas[number] = wins + (tied[0] + tied[1] - tied[0] * tied[1]) / 2
+    at_level = [
+        sparse.csr_array((np.ones(len(places)), (np.arange(len(places)), places)), shape=(len(places), len(levels)))
+        for places in np.split(level_of, [len(positive)])
+    ]
+    block = max(1, _BLOCK_CELLS // max(1, len(level_of)))
+    areas = np.concatenate(
+        [_resampled_areas(random, at_level, min(block, RESAMPLES - start)) for start in range(0, RESAMPLES, block)]
+    )
     low, high = np.percentile(areas, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _resampled_areas(random: np.random.Generator, at_level: list[sparse.csr_array], count: int) -> Floats:
+    """(count,) areas with random weights. at_level: of positive and negative texts (texts, levels), 1 at theirs."""
+    weights = [random.standard_exponential((count, part.shape[0] + 1)) for part in at_level]
+    shares = [part / part.sum(axis=1, keepdims=True) for part in weights]
+    one, other = (np.asarray(share[:, 1:] @ part) for share, part in zip(shares, at_level, strict=True))
+    wins = (one * (np.cumsum(other, axis=1) - other / 2)).sum(axis=1)
+    tied = [share[:, 0] for share in shares]
+    return wins + (tied[0] + tied[1] - tied[0] * tied[1]) / 2
 
 
 def area_of(positive: Floats, negative: Floats) -> float:

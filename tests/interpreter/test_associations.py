@@ -117,6 +117,17 @@ async def test_documents_without_a_value_are_left_out() -> None:
     assert result.discovered[0].category == "ship"
 
 
+async def test_documents_of_rare_categories_are_outside_of_the_frequent_ones() -> None:
+    topics: list[object] = [*planted()[1]]
+    rare = [place for place, topic in enumerate(topics) if topic == "law"][:300]
+    for number, place in enumerate(rare):
+        topics[place] = f"rare{number}"
+    result = await associated(topics)
+    assert (sum(result.document_counts), result.omitted_categories) == (COUNT, 204)
+    best = result.discovered[0]
+    assert (best.category, best.inside[1] + best.outside[1]) == ("ship", result.document_counts[1])
+
+
 async def test_copies_are_in_one_half_and_halves_are_of_equal_size() -> None:
     run = PlantedRun(["ferry", "rose"], ["ferry", "rose", "ferry rose", "none"] * 5 + ["x"] * 80)
     present = await counted(run)
@@ -147,3 +158,5 @@ def test_values_are_read_as_what_they_are() -> None:
     ]
     many = categories([str(number) for number in range(130)])
     assert (len(many.names), many.omitted_count) == (100, 30)
+    assert many.has_value.all()
+    assert several.has_value.tolist() == [True, True, True, True, False, False]

@@ -9,7 +9,6 @@ import pytest
 from scipy import special
 
 from services.interpreter.classifier import Classifier, fit
-from services.interpreter.comparison import without
 from services.interpreter.occurrences import Occurrences, occurrences
 from services.interpreter.selection import select
 from tests.interpreter.planted_run import PlantedRun
@@ -39,8 +38,8 @@ async def documents() -> Occurrences:
 
 async def fitted(positive: np.ndarray, feature_count: int = 5) -> Classifier:
     whole = await documents()
-    part = whole.of(np.flatnonzero(positive))
-    return fit(part, without(whole, part), feature_count=feature_count)
+    parts = [whole.of(np.flatnonzero(places)) for places in (positive, ~positive)]
+    return fit(*parts, feature_count=feature_count)
 
 
 async def test_the_planted_features_are_chosen_with_their_weights() -> None:

@@ -11,7 +11,7 @@ import pytest
 from prisma_common import wire
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, parse_filter
-from services.interpreter.comparison import compare, without
+from services.interpreter.comparison import compare
 from services.interpreter.document_sets import FILTERS, Dataset, DocumentSet, Members, matches_value, members
 from services.interpreter.errors import FeatureNotFound
 from services.interpreter.metadata import Metadata
@@ -71,7 +71,7 @@ async def test_what_was_planted_in_one_period_is_what_differs() -> None:
     assert difference.low < 0.1 < difference.high
     assert (difference.first_share, difference.second_share) == pytest.approx((0.15, 0.05), abs=0.03)
     # The rest of the dataset is the same documents, and the other way round the difference has the other sign.
-    rest = without((await part()).occurrences, later.occurrences)
+    rest = later.rest().occurrences
     assert compare(later.occurrences, rest, max_q=0.05) == result
     assert compare(rest, later.occurrences, max_q=0.05).differences[0].value == pytest.approx(-difference.value)
 
