@@ -130,12 +130,13 @@ class Demonstration:
                 f"searched {QUERY!r}: expected {EXPECTED} among {keys}, and {interpretation.live_count} labels, "
                 f"got {interpretation.labelled_count}"
             )
+        families = sum([family.round == 1 async for family in run.families()])
         shared = "; ".join(feature.label or str(feature.index) for feature in response.hits[0].shared_features[:3])
         return (
             f"{run.message.row_count:,} texts, {interpretation.latent_count:,} latents of which "
             f"{interpretation.labelled_count - interpretation.unnamed_count:,} have a label that passed its test and "
             f"{interpretation.trust_counts.trusted:,} are trusted, "
-            f"{interpretation.family_count} families, held-out FVU "
+            f"{families} families (with finer ones {interpretation.family_count}), held-out FVU "
             f"{output.held_out_fvu(run.message.metrics)}\n“{QUERY}” finds {keys[0]} in {response.milliseconds:.0f} ms: "
             f"they share the features {shared}"
         )

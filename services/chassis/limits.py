@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from prisma_common.cores import core_count
 from services.chassis.errors import TooManyRequests
 
 RETRY_SECONDS = 1.0
@@ -32,7 +32,7 @@ class Waiting:
     """
 
     def __init__(self, *, floor: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._floor = CALLS_PER_CORE * _core_count() if floor is None else floor
+        self._floor = CALLS_PER_CORE * core_count() if floor is None else floor
         self._clock = clock
         self._starts: dict[CallInProgress, float] = {}
         """The oldest first."""
@@ -141,8 +141,3 @@ class CallLimit:
 
     def _refuse(self, message: str) -> None:
         raise TooManyRequests(f"{message}; retry in a moment", retry_seconds=RETRY_SECONDS)
-
-
-def _core_count() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

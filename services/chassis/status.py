@@ -15,6 +15,7 @@ from grpc import aio
 
 from prisma.common.v1 import status_pb2_grpc
 from prisma.common.v1.status_pb2 import GetStatusRequest, ServiceStatus
+from prisma_common.cores import core_count
 from services.chassis.dependency import Dependency
 from services.chassis.errors import InvalidArgument
 from services.chassis.moments import stamp, utc_now
@@ -57,7 +58,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             version=metadata.version("prisma-suite"),
             start_time=self._start_time,
             cpu_cores_used=self._process.cpu_percent() / 100,
-            cpu_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            cpu_cores=core_count(),
             memory_resident_bytes=self._process.memory_info().rss,
             memory_total_bytes=memory.total,
             memory_available_bytes=memory.available,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from prisma_common.cores import core_count
 from services.chassis.errors import InvalidArgument
 from services.trainer.sae.config import Config, Goal
 
@@ -35,7 +35,7 @@ class Recipe:
         Raises InvalidArgument for a k beyond n.
         """
         assert not self.auto
-        config = Config.resolve(row_count, dimension, os.cpu_count() or 1, **self.settings)
+        config = Config.resolve(row_count, dimension, core_count(), **self.settings)
         _check_k(k=config.k, latent_count=config.latents(dimension))
         return config
 

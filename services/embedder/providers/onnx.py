@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
+from prisma_common.cores import core_count
 from services.chassis import logs
 from services.chassis.dependency import Dependency
 from services.chassis.providers.client import ProviderUnavailable
@@ -30,7 +31,7 @@ class OnnxProvider:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         """folders: of different names."""
-        self._threads = ThreadPoolExecutor(_cores() + SPARE_THREADS, thread_name_prefix=NAME)
+        self._threads = ThreadPoolExecutor(core_count() + SPARE_THREADS, thread_name_prefix=NAME)
         self._models = {folder.name: _FolderModel(folder, self._threads) for folder in folders}
 
     async def close(self) -> None:
@@ -113,7 +114,7 @@ class _FolderModel:
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> list[Embedding | Failure]:
         """For each text its vector or failure, on all cores. Raises ProviderUnavailable."""
         encoder = await self.encoder()
-        count = min(len(texts), _cores())
+        count = min(len(texts), core_count())
         stop = threading.Event()
 
         def share(part: int) -> list[Embedding | Failure]:
@@ -136,7 +137,3 @@ class _FolderModel:
 
 def _load(folder: Path) -> SentenceEncoder:
     return SentenceEncoder(read_layout(folder))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from prisma_common.cores import core_count
 from prisma_common.wire import concatenate
 from services.chassis.files import is_full_disk, whole
 from services.trainer.sae import checkpoint, distributed, sizing, stability
@@ -84,7 +85,7 @@ def _sized(task: Task) -> Task:
     if task.config is not None:
         return task
     vectors = Vectors(task.vectors)
-    cores = os.cpu_count() or 1
+    cores = core_count()
 
     def report(done: int, total: int) -> None:
         _report(PilotTrained(done=done, total=total))

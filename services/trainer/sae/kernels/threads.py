@@ -8,7 +8,6 @@ process when two threads call parallel loops at once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -18,8 +17,10 @@ import numba
 import scipy.linalg.cython_blas  # numba's np.dot takes its BLAS from here; loaded before its threads are limited
 from threadpoolctl import threadpool_limits
 
+from prisma_common.cores import core_count
+
 assert scipy.linalg.cython_blas
-_CORES = os.cpu_count() or 1
+_CORES = core_count()
 _threads = [_CORES]
 
 
