@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 from grpc import aio
 
 from prisma_common import contract
+from services.chassis.calls import Context
 from services.chassis.channels import Ending, translate
-
-Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 
 class Passthrough(grpc.GenericRpcHandler):

@@ -25,6 +25,7 @@ from prisma_common.keys import Scope
 from prisma_common.wire import WireError
 from services.chassis import audit, context, logs, metrics
 from services.chassis.auth import Caller, Keys
+from services.chassis.calls import Context
 from services.chassis.channels import REQUEST_ID, USER
 from services.chassis.decoding import Decoder, decode
 from services.chassis.errors import (
@@ -50,7 +51,6 @@ _OPEN = "/grpc.health.v1.Health/"
 _log = logs.get("services.chassis.calls")
 Details = grpc.HandlerCallDetails
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a generic for type checkers alone
-ServicerContext: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 
 @dataclass
@@ -120,7 +120,7 @@ class CallInterceptor(aio.ServerInterceptor):
         self._limit.check(_limited_name(call.caller))
 
     def _refusal(self, method: str, error: PrismaError) -> Any:
-        async def refuse(_requests: AsyncIterator[bytes], servicer_context: ServicerContext) -> AsyncIterator[bytes]:
+        async def refuse(_requests: AsyncIterator[bytes], servicer_context: Context) -> AsyncIterator[bytes]:
             metrics.CALLS.labels(self._service, method, error.code.name).inc()
             await _abort(servicer_context, error.to_status())
             yield b""  # never reached: makes this a stream
@@ -145,7 +145,7 @@ class CallInterceptor(aio.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(single, None, encoder)
 
     def _single(self, call: _Call, behavior: Any, read: Callable[[Any], Any], *, seconds: float | None) -> Any:
-        async def respond(request: Any, servicer_context: ServicerContext) -> Any:
+        async def respond(request: Any, servicer_context: Context) -> Any:
             async with self._around(call, servicer_context):
                 # Without a deadline grpc returns None, whatever its types say.
                 remaining = cast("float | None", servicer_context.time_remaining())
@@ -163,7 +163,7 @@ class CallInterceptor(aio.ServerInterceptor):
         return respond
 
     def _stream(self, call: _Call, behavior: Any, read: Callable[[Any], Any]) -> Any:
-        async def respond(request: Any, servicer_context: ServicerContext) -> AsyncIterator[Any]:
+        async def respond(request: Any, servicer_context: Context) -> AsyncIterator[Any]:
             async with self._around(call, servicer_context) as counted:
                 async for response in behavior(read(request), servicer_context):
                     counted.answer()
@@ -172,7 +172,7 @@ class CallInterceptor(aio.ServerInterceptor):
         return respond
 
     @asynccontextmanager
-    async def _around(self, call: _Call, servicer_context: ServicerContext) -> AsyncGenerator[CallInProgress]:
+    async def _around(self, call: _Call, servicer_context: Context) -> AsyncGenerator[CallInProgress]:
         call.enter_context()
         metrics.IN_FLIGHT.labels(self._service).inc()
         try:
@@ -263,6 +263,6 @@ def _messages_of(
     return read
 
 
-async def _abort(servicer_context: ServicerContext, status: Status) -> None:
+async def _abort(servicer_context: Context, status: Status) -> None:
     servicer_context.set_trailing_metadata(((REQUEST_ID, context.request_id.get()),))
     await servicer_context.abort_with_status(rpc_status.to_status(status))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TypeAlias
-
-from grpc import aio
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc
 from prisma.common.v1.job_pb2 import Job
+from services.chassis.calls import Context
 from services.chassis.filters import InvalidFilter, Term, parse_filter
 from services.chassis.job_index import IndexEntry
 from services.chassis.job_transitions import TERMINAL
@@ -17,7 +15,6 @@ from services.chassis.paging import Page
 
 _FIELDS = {"state": "= !=", "service": "= !=", "kind": "= !=", "resource": "= !="}
 _STATES = {name.removeprefix("STATE_"): state for name, state in Job.State.items() if state != Job.STATE_UNSPECIFIED}
-Context: TypeAlias = "aio.ServicerContext[Any, Any]"
 
 
 class JobServicer(job_pb2_grpc.JobServiceServicer):

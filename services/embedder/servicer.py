@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
-
-import grpc.aio
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
 from prisma_common.names import EMBED_DATASET, RETRY_FAILED_DOCUMENTS
+from services.chassis.calls import Context
 from services.chassis.idempotency import Call
 from services.embedder import messages, requests
 from services.embedder.datasets import Datasets
@@ -19,8 +17,6 @@ from services.embedder.imports import Imports
 from services.embedder.providers import EmbeddingModels
 from services.embedder.settings import EmbedderSettings
 from services.embedder.streams import Streams
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
 
-import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.interpreter.v1 import analyses_pb2, interpreter_service_pb2_grpc, resources_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
+from services.chassis.calls import Context
 from services.interpreter import analysis_messages, analysis_requests, messages, requests
 from services.interpreter.analyses import Analyses
 from services.interpreter.analyzer import Analyzer
@@ -20,8 +19,6 @@ from services.interpreter.explorer import Explorer
 from services.interpreter.job_starter import RequestedJobs
 from services.interpreter.label_editor import LabelEditor
 from services.interpreter.labellers import Labellers
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceServicer):

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, TypeAlias
-
-import grpc.aio
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.search.v1 import search_service_pb2 as pb2
 from prisma.search.v1 import search_service_pb2_grpc
+from services.chassis.calls import Context
 from services.search import messages, requests
 from services.search.backend import Index
 from services.search.search import Search
 from services.search.worker import SearchJobs
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class SearchServicer(search_service_pb2_grpc.SearchServiceServicer):

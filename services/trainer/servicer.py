@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
-import grpc.aio
 import numpy as np
 from google.api.httpbody_pb2 import HttpBody
 
@@ -15,6 +14,7 @@ from prisma.common.v1.job_pb2 import Job
 from prisma.trainer.v1 import resources_pb2, trainer_service_pb2_grpc
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma_common import wire
+from services.chassis.calls import Context
 from services.chassis.idempotency import Call
 from services.chassis.paging import Page
 from services.trainer import messages, requests
@@ -22,7 +22,6 @@ from services.trainer.autoencoders import Autoencoders
 from services.trainer.lifecycle import Runs
 from services.trainer.store import Store
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Item = TypeVar("_Item")
 
 
