@@ -95,7 +95,9 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
         "query": {"maxLength": 100_000},
         "text_weight": _SHARE,
         "dense_weight": _SHARE,
+        "sparse_weight": _SHARE,
         "latents": {"maxItems": 256},
+        "steering": {"maxItems": 32},
     },
 }
 """By message and field."""

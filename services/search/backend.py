@@ -24,6 +24,7 @@ Rows = NDArray[np.uint64]
 Vectors = NDArray[np.float32]
 Scores = NDArray[np.float64]
 Fingerprints = NDArray[np.uint64]
+Latents = NDArray[np.uint32]
 
 MAX_DEPTH = 10_000
 """Most candidates that are requested from a back end at once."""
@@ -148,7 +149,7 @@ class Candidates:
 class LatentQuery:
     """Latents to search by."""
 
-    indices: NDArray[np.uint32]
+    indices: Latents
     """(L,) strictly ascending."""
     weights: Scores
     """(L,) may be negative."""
@@ -284,6 +285,14 @@ class Index(Protocol):
 
     def rows_with_latent(self, stream: Stream, latent: int, minimum: float, *, inclusive: bool) -> Rows:
         """Ascending rows in which the latent is active above the minimum, or at it too if `inclusive`."""
+        ...
+
+    def max_activations(self, stream: Stream, latents: Latents) -> Scores:
+        """(L,) the largest stored activation of each latent, exactly; 0 for one that is active nowhere."""
+        ...
+
+    def latent_count(self, stream: Stream) -> int:
+        """Latents of the run (n); 0 where there is no code yet."""
         ...
 
     def close(self) -> None: ...

@@ -136,6 +136,16 @@ def _write_hit(hit: Hit, message: pb2.DocumentHit) -> None:
             tail=feature.tail,
             reliability=_reliability(feature.label.reliability) if feature.label else None,
         )
+    message.unsteered_rank = hit.unsteered_rank or 0
+    for steered in hit.steering:
+        message.steering.add(
+            index=steered.latent,
+            label=steered.label.text if steered.label else None,
+            activation=steered.activation,
+            contribution=steered.contribution,
+            tail=steered.tail,
+            reliability=_reliability(steered.label.reliability) if steered.label else None,
+        )
     message.metadata.SetInParent()
     for key, value in hit.payload["metadata"].items():
         _set(message.metadata.fields[key], value)

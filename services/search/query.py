@@ -15,6 +15,8 @@ from services.search.snippets import Snippet
 ALL_DATASETS = "datasets/-"
 TEXT_WEIGHT = 0.7
 DENSE_WEIGHT = 0.3
+SPARSE_WEIGHT = 0.3
+"""Where latents are given; else the codes have no part in a hybrid search."""
 REACHABLE_HITS = 1000
 """Hits that can be paged through."""
 
@@ -75,6 +77,7 @@ class Scoring:
     fusion: Fusion = Fusion.MIN_MAX
     text_weight: float = TEXT_WEIGHT
     dense_weight: float = DENSE_WEIGHT
+    sparse_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,24 @@ class DocumentSearch:
     mode: Mode
     latents: LatentQuery | None = None
     """Replace the query's code."""
+    steering: LatentQuery | None = None
+    """Features that move documents up or down; None for an unsteered search."""
     condition: Condition = field(default_factory=Condition)
     scoring: Scoring = field(default_factory=Scoring)
     offset: int = 0
     limit: int = 20
     include_tail: bool = False
-    """Whether to show features that are active below their threshold."""
+    """Whether to show features that are active below their threshold, and to steer by them."""
+
+    @property
+    def is_ranked_by_code(self) -> bool:
+        """Whether the query's code, or the latents given instead, ranks documents."""
+        return self.mode is Mode.SPARSE or (self.mode is Mode.HYBRID and self.scoring.sparse_weight > 0)
+
+    @property
+    def needs_codes(self) -> bool:
+        """Whether nothing can be answered without the documents' codes."""
+        return self.is_ranked_by_code or self.steering is not None or bool(self.condition.latents)
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,8 @@ class DocumentQuery:
     """The query's code, or the latents given instead."""
     has_weights: bool = False
     """Whether `code` has weights that a person chose: these have no threshold."""
+    steering: LatentQuery | None = None
+    """Features of the run that move documents up or down."""
     condition: Condition = field(default_factory=Condition)
     scoring: Scoring = field(default_factory=Scoring)
     offset: int = 0
@@ -184,6 +201,18 @@ class QueryFeature(NamedTuple):
     """Whether it is below the label's threshold."""
 
 
+class SteeringFeature(NamedTuple):
+    """A latent that a search is steered by, and that is active in a document."""
+
+    latent: int
+    label: FeatureLabel | None
+    activation: float
+    contribution: float
+    """What it adds to the document's score."""
+    tail: bool = False
+    """Whether the activation is below the label's threshold."""
+
+
 class SharedFeature(NamedTuple):
     """A latent that is active in query and document."""
 
@@ -210,6 +239,9 @@ class Hit:
     """As indexed: name, key, text and metadata."""
     snippet: Snippet
     shared: Sequence[SharedFeature] = ()
+    unsteered_rank: int | None = None
+    """From 1, without steering; None where only steering brings it in, or the search is not steered."""
+    steering: Sequence[SteeringFeature] = ()
 
 
 @dataclass(frozen=True)

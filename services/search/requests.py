@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from services.search.query import (
     ALL_DATASETS,
     DENSE_WEIGHT,
     REACHABLE_HITS,
+    SPARSE_WEIGHT,
     TEXT_WEIGHT,
     Condition,
     DocumentSearch,
@@ -33,6 +34,8 @@ from services.search.query import (
 
 MAX_QUERY_CHARACTERS = 100_000
 MAX_LATENTS = 256
+MAX_STEERING_LATENTS = 32
+MAX_STEERING_WEIGHT = 3.0
 MAX_CONDITIONS = 100
 MAX_FEATURES_OFFSET = 1 << 31
 _MODES = {
@@ -77,13 +80,11 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
     if fusion is None:
         raise InvalidArgument.field("fusion", f"expected a fusion that this server knows, got {request.fusion}")
     scoring = _scoring(request, mode, fusion)
-    text = _query(request.query, required=not request.latents)
+    text = _query(request.query, required=not request.latents or mode is not Mode.SPARSE)
     condition = _condition(request.filter)
-    latents = _latents(request.latents)
-    if run is None and (mode is Mode.SPARSE or condition.latents or latents):
-        raise InvalidArgument.field("run", "expected a run: latents mean nothing without one")
-    if latents and mode is not Mode.SPARSE:
-        raise InvalidArgument.field("latents", "expected none: only MODE_SPARSE searches by latents")
+    latents, steering = _latents(request.latents), _steering(request.steering)
+    if latents and mode not in (Mode.SPARSE, Mode.HYBRID):
+        raise InvalidArgument.field("latents", "expected none: only MODE_SPARSE and MODE_HYBRID search by latents")
     if run is not None and request.parent == ALL_DATASETS:
         raise InvalidArgument.field("run", "expected none with `datasets/-`: a run belongs to one dataset")
     page = _page(request, mode, scoring)
@@ -93,12 +94,15 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
         text=text,
         mode=mode,
         latents=latents,
+        steering=steering,
         condition=condition,
         scoring=scoring,
         offset=_offset(page, REACHABLE_HITS),
         limit=page.size,
         include_tail=request.include_tail,
     )
+    if run is None and (search.needs_codes or latents):
+        raise InvalidArgument.field("run", "expected a run: latents mean nothing without one")
     return PagedDocumentSearch(search, page)
 
 
@@ -145,6 +149,9 @@ def _page(request: pb2.SearchDocumentsRequest, mode: Mode, scoring: Scoring) -> 
         scoring.fusion.value,
         scoring.text_weight,
         scoring.dense_weight,
+        scoring.sparse_weight,
+        [(latent.index, latent.weight) for latent in request.steering],
+        request.include_tail and bool(request.steering),
         [(latent.index, latent.weight) for latent in request.latents],
     )
     return Page.of(request.page_size, request.page_token, bound_to=bound_to, default=20, maximum=200)
@@ -170,28 +177,50 @@ def _query(text: str, *, required: bool) -> str:
 def _scoring(request: pb2.SearchDocumentsRequest, mode: Mode, fusion: Fusion) -> Scoring:
     text_weight = request.text_weight if request.HasField("text_weight") else TEXT_WEIGHT
     dense_weight = request.dense_weight if request.HasField("dense_weight") else DENSE_WEIGHT
-    for field, weight in (("text_weight", text_weight), ("dense_weight", dense_weight)):
+    default_sparse_weight = SPARSE_WEIGHT if request.latents else 0.0
+    sparse_weight = request.sparse_weight if request.HasField("sparse_weight") else default_sparse_weight
+    weights = {"text_weight": text_weight, "dense_weight": dense_weight, "sparse_weight": sparse_weight}
+    for field, weight in weights.items():
         if not 0 <= weight <= 1:
             raise InvalidArgument.field(field, f"expected 0 to 1, got {weight}")
-    if mode is Mode.HYBRID and not text_weight and not dense_weight:
+    if mode is Mode.HYBRID and not any(weights.values()):
         raise InvalidArgument.field(
-            "text_weight", "expected more than 0 for it or for dense_weight: with both 0, every document scores 0"
+            "text_weight", "expected more than 0 for it or another weight: with all 0, every document scores 0"
         )
-    return Scoring(fusion, text_weight, dense_weight)
+    return Scoring(fusion, **weights)
 
 
 def _latents(latents: Sequence[pb2.LatentWeight]) -> LatentQuery | None:
     if not latents:
         return None
-    if len(latents) > MAX_LATENTS:
-        raise InvalidArgument.field("latents", f"expected at most {MAX_LATENTS}, got {len(latents)}")
-    weights = {latent.index: latent.weight for latent in latents}
-    if len(weights) < len(latents):
-        raise InvalidArgument.field("latents", "expected each latent once")
-    if not all(math.isfinite(weight) for weight in weights.values()):
-        raise InvalidArgument.field("latents", "expected finite weights")
+    weights = _weights("latents", latents, MAX_LATENTS)
     if not any(weights.values()):
         raise InvalidArgument.field("latents", "expected a weight that is not 0: else every document scores 0")
+    return _latent_query(weights)
+
+
+def _steering(latents: Sequence[pb2.LatentWeight]) -> LatentQuery | None:
+    if not latents:
+        return None
+    weights = _weights("steering", latents, MAX_STEERING_LATENTS)
+    if any(abs(weight) > MAX_STEERING_WEIGHT for weight in weights.values()):
+        raise InvalidArgument.field("steering", f"expected weights of at most {MAX_STEERING_WEIGHT:g}, up or down")
+    return _latent_query(weights)
+
+
+def _weights(field: str, latents: Sequence[pb2.LatentWeight], maximum: int) -> dict[int, float]:
+    """Finite weights by index."""
+    if len(latents) > maximum:
+        raise InvalidArgument.field(field, f"expected at most {maximum}, got {len(latents)}")
+    weights = {latent.index: latent.weight for latent in latents}
+    if len(weights) < len(latents):
+        raise InvalidArgument.field(field, "expected each latent once")
+    if not all(math.isfinite(weight) for weight in weights.values()):
+        raise InvalidArgument.field(field, "expected finite weights")
+    return weights
+
+
+def _latent_query(weights: Mapping[int, float]) -> LatentQuery:
     indices = sorted(weights)
     return LatentQuery(
         np.array(indices, dtype=np.uint32),

@@ -205,7 +205,7 @@ class Search:
         run = plan.run
         if run is None or plan.state(Kind.CODES, run.uid) is not None:
             return
-        if search.mode is Mode.SPARSE or search.condition.latents:
+        if search.needs_codes:
             raise IndexNotReady(f"the codes of {run.name} are not indexed yet; try again in a moment")
         plan.notices.append(f"the codes of {run.name} are not indexed yet, so shared features are not shown")
         plan.run = None
@@ -227,7 +227,7 @@ class Search:
         if not embedded:
             if search.mode is Mode.SEMANTIC:
                 raise IndexNotReady("no vectors are indexed yet; embed the documents, or try again in a moment")
-            plan.notices.append("no vectors are indexed yet, so documents are ranked by their words alone")
+            plan.notices.append(f"no vectors are indexed yet, so {_ranked_without_vectors(search)}")
             return
         models = Counter(dataset.embedding_model for dataset in embedded)
         model = min(models, key=lambda name: (-models[name], name))
@@ -255,18 +255,18 @@ class Search:
                 "query",
                 f"expected words that {plan.model} knows: the query's vector is zero, which is close to nothing",
             )
-        plan.notices.append(f"{plan.model} knows no word of the query, so documents are ranked by their words alone")
+        plan.notices.append(f"{plan.model} knows no word of the query, so {_ranked_without_vectors(search)}")
         plan.dense_datasets = frozenset()
         return None
 
     async def _encode(self, search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> LatentQuery | None:
-        """The query's code. Sparse search needs it; other modes only show less without it."""
+        """The query's code. A search that ranks by it needs it; others only show less without it."""
         if search.latents is not None or plan.run is None or vector is None:
             return search.latents
         try:
             return await self._queries.code(plan.run, vector)
         except PrismaError as error:
-            if search.mode is Mode.SPARSE:
+            if search.is_ranked_by_code:
                 raise
             plan.notices.append(f"shared features are not shown: {error.message}")
             return None
@@ -279,7 +279,7 @@ class Search:
         encoding: asyncio.Future[LatentQuery | None],
     ) -> Answer:
         query = _query(search, plan, vector)
-        if search.mode is Mode.SPARSE or plan.run is None:
+        if search.is_ranked_by_code or plan.run is None:
             return await self._read(self._rank_and_finish, replace(query, code=await encoding), plan)
         ranking = await self._read(self._ranker.rank, query)
         return await self._read(self._finish, replace(query, code=await encoding), ranking, plan)
@@ -301,7 +301,11 @@ class Search:
         query_features = self._ranker.query_features(query) if plan.run else []
         is_empty = not page.total and bool(query.condition.metadata)
         unknown_keys = self._notices.unknown_keys(query.condition, plan.datasets) if is_empty else []
-        return Answer(page, query_features, plan.notices + unknown_keys)
+        silent = [
+            f"no document has feature {latent}: it steers nothing"
+            for latent in (ranking.steered.silent_latents if ranking.steered else ())
+        ]
+        return Answer(page, query_features, plan.notices + unknown_keys + silent)
 
     def _similar(
         self, search: SimilarSearch, *, dataset: Dataset, run: Run | None, row: int
@@ -409,6 +413,7 @@ def _query(search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> Docum
         vector=vector,
         dense_datasets=plan.dense_datasets,
         run=plan.run.uid if plan.run else None,
+        steering=search.steering,
         condition=search.condition,
         scoring=search.scoring,
         offset=search.offset,
@@ -416,6 +421,11 @@ def _query(search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> Docum
         include_tail=search.include_tail,
         has_weights=search.latents is not None,
     )
+
+
+def _ranked_without_vectors(search: DocumentSearch) -> str:
+    has_more = search.is_ranked_by_code or search.steering is not None
+    return f"documents are ranked {'without vectors' if has_more else 'by their words alone'}"
 
 
 async def _or_none(request: Awaitable[_Result]) -> _Result | None:

@@ -94,7 +94,7 @@ def items(field: str, count: int) -> list[Any]:
             return [f"datasets/d/documents/{number}" for number in range(count)]
         case "positives" | "negatives":
             return [{"text": "a"}] * count
-        case "latents":
+        case "latents" | "steering":
             return [{"index": number, "weight": 1} for number in range(count)]
         case "rows" | "indices":
             return list(range(count))

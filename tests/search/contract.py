@@ -360,6 +360,35 @@ class Contract:
             assert index.rows_with_latent(stream, 9, minimum, inclusive=inclusive).tolist() == expected.tolist()
         assert index.rows_with_latent(stream, 15_000, 0, inclusive=False).tolist() == []
 
+    def test_the_largest_activations_of_latents(self, index: Index, reopened: Reopen) -> None:
+        """Of what is stored now: replaced and deleted codes have no part in it."""
+        stream, rows = Stream(Kind.CODES, uuid4().hex), np.arange(200, dtype=np.uint64)
+        first, second = random_codes(rows, 16, 4, seed=1), random_codes(rows[50:150], 16, 4, seed=2)
+        strongest = int(rows.repeat(4)[np.argmax(np.where(first.rows.repeat(4) < 50, first.values, 0))])
+        writer = index.code_writer(stream, at(1))
+        writer.upsert(first)
+        writer.commit()
+        writer = index.code_writer(stream, at(2))
+        writer.delete(rows_of(strongest))
+        writer.upsert(second)
+        writer.commit()
+        stored = index.codes(stream, rows)
+        latents = np.array([0, 9, 15, 4_000_000], np.uint32)
+        expected = [float(stored.values[stored.indices == latent].max(initial=0)) for latent in latents]
+        assert len(stored) == 199 and min(expected[:3]) > 0
+        for opened in (index, reopened()):
+            assert opened.max_activations(stream, latents).tolist() == expected
+            assert opened.max_activations(stream, latents[:0]).tolist() == []
+            assert opened.latent_count(stream) == 16
+        empty = Stream(Kind.CODES, uuid4().hex)
+        with pytest.raises(IndexNotReady):
+            index.max_activations(empty, latents)
+        with pytest.raises(IndexNotReady):
+            index.latent_count(empty)
+        index.code_writer(empty, at(1)).commit()
+        assert index.latent_count(empty) == 0
+        assert index.max_activations(empty, latents).tolist() == [0, 0, 0, 0]
+
     def test_codes_change_and_go(self, index: Index) -> None:
         stream = Stream(Kind.CODES, uuid4().hex)
         first, second = random_codes(rows_of(1, 2, 3), 16, 4, 1), random_codes(rows_of(2, 5), 16, 4, 2)

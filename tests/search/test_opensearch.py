@@ -16,8 +16,9 @@ from services.search import tokens
 from services.search.backend import EVERYTHING, Index, Kind, LatentQuery, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import BackendUnavailable
+from services.search.fusion import Fusion
 from services.search.opensearch import OpenSearchIndex, mappings
-from services.search.query import Condition, DocumentQuery, LatentCondition, MetadataCondition, Mode
+from services.search.query import Condition, DocumentQuery, LatentCondition, MetadataCondition, Mode, Scoring
 from services.search.ranking import Ranker
 from tests.search.contract import (
     Contract,
@@ -145,7 +146,7 @@ def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str
         Condition(latents=(LatentCondition(7, 0.5, False),)),
         Condition((MetadataCondition("kind", "method"),), (LatentCondition(7, 0.1, True),)),
     ]
-    compared = 0
+    compared = steered = 0
     for text, mode, condition in itertools.product(QUERIES, Mode, conditions):
         latents = np.sort(random.choice(192, 16, replace=False)).astype(np.uint32)
         query = DocumentQuery(
@@ -157,10 +158,14 @@ def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str
             run=run,
             code=LatentQuery(latents, random.normal(size=16)),
             condition=condition,
+            steering=LatentQuery(latents[::4], random.uniform(-3, 3, 4)) if random.random() < 0.5 else None,
+            scoring=Scoring(Fusion(random.integers(1, 3)), sparse_weight=float(random.integers(0, 2))),
             limit=100,
         )
         page, other_page = Ranker(embedded).documents(query), Ranker(index).documents(query)
         assert page == other_page, (text, mode, condition)
         compared += len(page.hits)
+        steered += sum(bool(hit.steering) for hit in page.hits)
     assert compared > 5000
+    assert steered > 1000
     embedded.close()

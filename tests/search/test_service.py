@@ -154,6 +154,92 @@ async def test_sparse_by_query_and_by_latents(stub: Any, data: Data) -> None:
     assert [(hit.key, hit.score) for hit in by_latents.hits] == [(hit.key, hit.score) for hit in by_query.hits]
 
 
+def steered(weight: float, index: int = 1) -> list[pb2.LatentWeight]:
+    return [pb2.LatentWeight(index=index, weight=weight)]
+
+
+def active_in_query_and_close_alone(data: Data) -> tuple[int, float]:
+    """A latent that "open file" shares only with the document `close`, and its activation there."""
+    assert data.codes is not None
+    query = encode([embed("open file")], np.zeros(1, np.uint64))
+    own, values = data.codes.row(list(TEXTS).index("close"))
+    (latent,) = set(own.tolist()) & set(query.indices.tolist())
+    assert data.codes.indices.tolist().count(latent) == 1
+    return latent, float(values[own == latent][0])
+
+
+ALL_MODES = (Request.MODE_FULL_TEXT, Request.MODE_SEMANTIC, Request.MODE_SPARSE, Request.MODE_HYBRID)
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+async def test_features_move_documents_up_and_down(stub: Any, data: Data, hint: Hint, mode: Any) -> None:
+    latent, largest = active_in_query_and_close_alone(data)
+    data.label(latent, "closing things")
+    await hint()
+    await until_current(stub)
+    for weight in (3, 0, -3):
+        request = Request(
+            parent="datasets/a", query="open file", mode=mode, run="runs/a", steering=steered(weight, index=latent)
+        )
+        hits = (await stub.SearchDocuments(request)).hits
+        assert sorted(hit.unsteered_rank for hit in hits) == [hit.rank for hit in hits]
+        for hit in hits:
+            assert sum(part.contribution for part in hit.parts) == pytest.approx(hit.score, abs=1e-6)
+            assert bool(hit.steering) == (hit.key == "close")
+            assert weight or hit.unsteered_rank == hit.rank
+        (close,) = (hit for hit in hits if hit.key == "close")
+        (feature,) = close.steering
+        assert (feature.index, feature.label, feature.activation) == (latent, "closing things", largest)
+        assert feature.reliability.trust == Trust.TRUST_TRUSTED
+        assert feature.contribution == pytest.approx(weight)
+        assert close.parts[-1].contribution == pytest.approx(weight)
+        assert not weight or close.rank == (1 if weight > 0 else len(hits))
+
+
+async def test_a_page_token_is_bound_to_the_steering(stub: Any, data: Data) -> None:
+    steering = [pb2.LatentWeight(index=1, weight=2)]
+    request = Request(parent="datasets/a", query="file", run="runs/a", steering=steering, page_size=2)
+    whole = await stub.SearchDocuments(Request(parent="datasets/a", query="file", run="runs/a", steering=steering))
+    first = await stub.SearchDocuments(request)
+    request.page_token = first.next_page_token
+    second = await stub.SearchDocuments(request)
+    assert [hit.key for hit in [*first.hits, *second.hits]] == [hit.key for hit in whole.hits[:4]]
+    request.steering[0].weight = 1
+    assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_PAGE_TOKEN"
+    request.steering[0].weight, request.sparse_weight = 2, 0.5
+    assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_PAGE_TOKEN"
+
+
+async def test_codes_have_a_part_in_a_hybrid_search_that_gives_them_a_weight(stub: Any, data: Data) -> None:
+    async def parts(**fields: Any) -> list[str]:
+        request = Request(parent="datasets/a", query="open file", run="runs/a", **fields)
+        return [part.part for part in (await stub.SearchDocuments(request)).hits[0].parts]
+
+    latents = [pb2.LatentWeight(index=index, weight=1) for index in range(96)]
+    assert await parts() == ["text", "dense"]
+    assert await parts(sparse_weight=0.5) == ["text", "dense", "sparse"]
+    assert await parts(latents=latents) == ["text", "dense", "sparse"]
+    assert await parts(latents=latents, sparse_weight=0) == ["text", "dense"]
+
+
+async def test_steering_before_there_are_codes_is_an_error_and_a_silent_feature_a_notice(
+    stub: Any, owners: Owners, data: Data, hint: Hint
+) -> None:
+    assert data.codes is not None
+    silent = min(set(range(96)) - set(data.codes.indices.tolist()))
+    steering = [pb2.LatentWeight(index=silent, weight=3)]
+    response = await stub.SearchDocuments(Request(parent="datasets/a", query="file", run="runs/a", steering=steering))
+    assert response.notices == [f"no document has feature {silent}: it steers nothing"]
+    assert [hit.unsteered_rank for hit in response.hits] == [hit.rank for hit in response.hits]
+    bare = owners.create("datasets/b")
+    bare.add("one", "A file.")
+    bare.embed_all()
+    await hint()
+    await until_current(stub, "datasets/b")
+    request = Request(parent="datasets/b", query="file", run="runs/b", steering=steering)
+    assert (await error_of(stub.SearchDocuments(request)))[1] == "INDEX_NOT_READY"
+
+
 async def test_filters_by_metadata_and_latent(stub: Any, data: Data) -> None:
     assert data.codes is not None
     latent, bound = int(data.codes.indices[0]), float(data.codes.values[0])
@@ -292,6 +378,28 @@ async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data:
         (
             Request(parent="datasets/a", run="runs/a", mode=Request.MODE_SPARSE, latents=[pb2.LatentWeight()] * 2),
             "latents",
+        ),
+        (Request(parent="datasets/a", run="runs/a", latents=[pb2.LatentWeight(index=1, weight=1)]), "query"),
+        (Request(parent="datasets/a", query="x", sparse_weight=0.5), "run"),
+        (Request(parent="datasets/a", query="x", run="runs/a", sparse_weight=2), "sparse_weight"),
+        (
+            Request(parent="datasets/a", query="x", run="runs/a", mode=Request.MODE_SEMANTIC, latents=steered(1)),
+            "latents",
+        ),
+        (Request(parent="datasets/a", query="x", steering=steered(1)), "run"),
+        (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(3.1)), "steering"),
+        (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(-3.1)), "steering"),
+        (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(float("nan"))), "steering"),
+        (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1) * 2), "steering"),
+        (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1, index=96)), "steering"),
+        (
+            Request(
+                parent="datasets/a",
+                query="x",
+                run="runs/a",
+                steering=[pb2.LatentWeight(index=index, weight=1) for index in range(33)],
+            ),
+            "steering",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prisma_common import wire
 from prisma_common.wire import Codes
 from services.search import scoring
-from services.search.backend import Candidates, LatentQuery, Rows, Scores
+from services.search.backend import Candidates, LatentQuery, Latents, Rows, Scores
 from services.search.embedded.segments import Arrays, Segment, SegmentStore, SegmentWriter, concatenated, last_of_each
 
 
@@ -46,6 +46,14 @@ class CodeStore(SegmentStore):
             active = (values >= minimum if inclusive else values > minimum) & part.live[places]
             matching.append(part.rows[places[active]])
         return np.sort(concatenated(matching, np.uint64))
+
+    def max_activations(self, latents: Latents) -> Scores:
+        """(L,) the largest activation of each latent; 0 for one that is active nowhere."""
+        parts = self.segments.parts
+        return np.array(
+            [max((_max_activation(part, latent) for part in parts), default=0.0) for latent in latents.tolist()],
+            dtype=np.float64,
+        )
 
 
 class CodeStoreWriter(SegmentWriter[Codes]):
@@ -127,6 +135,11 @@ def _column(segment: Segment, latent: int) -> tuple[NDArray[np.uint32], NDArray[
         return np.empty(0, np.uint32), np.empty(0, np.float32)
     part = slice(int(starts[latent]), int(starts[latent + 1]))
     return segment.arrays["column_places"][part], segment.arrays["column_values"][part]
+
+
+def _max_activation(segment: Segment, latent: int) -> float:
+    places, values = _column(segment, latent)
+    return float(values[segment.live[places]].max(initial=0.0))
 
 
 def _codes(segment: Segment, latent_count: int) -> Codes:

@@ -22,8 +22,10 @@ from services.search.backend import (
     Fingerprints,
     Kind,
     LatentQuery,
+    Latents,
     Position,
     Rows,
+    Scores,
     Selection,
     Stream,
     StreamState,
@@ -161,6 +163,14 @@ class EmbeddedIndex:
     def rows_with_latent(self, stream: Stream, latent: int, minimum: float, *, inclusive: bool) -> Rows:
         with self._reading(stream, CodeStore) as store:
             return store.rows_with(latent, minimum, inclusive=inclusive)
+
+    def max_activations(self, stream: Stream, latents: Latents) -> Scores:
+        with self._reading(stream, CodeStore) as store:
+            return store.max_activations(latents)
+
+    def latent_count(self, stream: Stream) -> int:
+        with self._reading(stream, CodeStore) as store:
+            return store.latent_count
 
     def close(self) -> None:
         with self._lock:

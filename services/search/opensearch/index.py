@@ -22,8 +22,10 @@ from services.search.backend import (
     Candidates,
     Fingerprints,
     LatentQuery,
+    Latents,
     Position,
     Rows,
+    Scores,
     Selection,
     Stream,
     StreamState,
@@ -235,6 +237,17 @@ class OpenSearchIndex:
         bounds = packing.latent_range(latent, minimum, inclusive=inclusive)
         return self._rows(stream, {"range": {"codes": bounds}})
 
+    def max_activations(self, stream: Stream, latents: Latents) -> Scores:
+        """A script over the rows of each latent reads its activation: its dot product with a weight of 1."""
+        if not len(latents):
+            return np.empty(0)
+        body = {"size": 0, "aggs": {str(latent): _max_activation(latent) for latent in latents.tolist()}}
+        maxima = self._search(stream, body)["aggregations"]
+        return np.array([maxima[str(latent)]["max"]["value"] or 0.0 for latent in latents.tolist()], dtype=np.float64)
+
+    def latent_count(self, stream: Stream) -> int:
+        return int(self._ready(stream)[1].get("latent_count", 0))
+
     def close(self) -> None:
         self.cluster.client.close()
 
@@ -319,6 +332,13 @@ def _not_ready(stream: Stream) -> IndexNotReady:
 def _filters(selection: Selection) -> list[dict[str, Any]]:
     groups = [{"terms": {"facets": list(group)}} for group in selection.facets]
     return [*groups, *among(selection.rows)]
+
+
+def _max_activation(latent: int) -> dict[str, Any]:
+    parameters = {"indices": [latent], "weights": [1.0]}
+    script = {"lang": "painless", "source": packing.DOT_PRODUCT, "params": parameters}
+    active = {"range": {"codes": packing.latent_range(latent, 0.0, inclusive=False)}}
+    return {"filter": active, "aggs": {"max": {"max": {"script": script}}}}
 
 
 def _profiles(hits: Sequence[dict[str, Any]], terms: Sequence[str]) -> TextProfiles:

@@ -25,7 +25,7 @@ class LatentWeight(_message.Message):
     def __init__(self, index: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class SearchDocumentsRequest(_message.Message):
-    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail")
+    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail", "steering", "sparse_weight")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MODE_UNSPECIFIED: _ClassVar[SearchDocumentsRequest.Mode]
@@ -58,6 +58,8 @@ class SearchDocumentsRequest(_message.Message):
     LATENTS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
+    STEERING_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     parent: str
     query: str
     mode: SearchDocumentsRequest.Mode
@@ -70,7 +72,9 @@ class SearchDocumentsRequest(_message.Message):
     latents: _containers.RepeatedCompositeFieldContainer[LatentWeight]
     filter: str
     include_tail: bool
-    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ...) -> None: ...
+    steering: _containers.RepeatedCompositeFieldContainer[LatentWeight]
+    sparse_weight: float
+    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ...) -> None: ...
 
 class SearchDocumentsResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "total_size", "query_features", "notices", "milliseconds")
@@ -103,7 +107,7 @@ class QueryFeature(_message.Message):
     def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
 
 class DocumentHit(_message.Message):
-    __slots__ = ("document", "key", "row", "rank", "score", "parts", "snippet", "highlights", "shared_features", "metadata")
+    __slots__ = ("document", "key", "row", "rank", "score", "parts", "snippet", "highlights", "shared_features", "metadata", "unsteered_rank", "steering")
     class ScorePart(_message.Message):
         __slots__ = ("part", "score", "rank", "contribution")
         PART_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +119,21 @@ class DocumentHit(_message.Message):
         rank: int
         contribution: float
         def __init__(self, part: _Optional[str] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., contribution: _Optional[float] = ...) -> None: ...
+    class SteeringFeature(_message.Message):
+        __slots__ = ("index", "label", "activation", "contribution", "tail", "reliability")
+        INDEX_FIELD_NUMBER: _ClassVar[int]
+        LABEL_FIELD_NUMBER: _ClassVar[int]
+        ACTIVATION_FIELD_NUMBER: _ClassVar[int]
+        CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+        TAIL_FIELD_NUMBER: _ClassVar[int]
+        RELIABILITY_FIELD_NUMBER: _ClassVar[int]
+        index: int
+        label: str
+        activation: float
+        contribution: float
+        tail: bool
+        reliability: _resources_pb2.Reliability
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ..., contribution: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
     class SharedFeature(_message.Message):
         __slots__ = ("index", "label", "query_activation", "document_activation", "contribution", "tail", "reliability")
         INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +168,8 @@ class DocumentHit(_message.Message):
     HIGHLIGHTS_FIELD_NUMBER: _ClassVar[int]
     SHARED_FEATURES_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    UNSTEERED_RANK_FIELD_NUMBER: _ClassVar[int]
+    STEERING_FIELD_NUMBER: _ClassVar[int]
     document: str
     key: str
     row: int
@@ -159,7 +180,9 @@ class DocumentHit(_message.Message):
     highlights: _containers.RepeatedCompositeFieldContainer[DocumentHit.Highlight]
     shared_features: _containers.RepeatedCompositeFieldContainer[DocumentHit.SharedFeature]
     metadata: _struct_pb2.Struct
-    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[DocumentHit.ScorePart, _Mapping]]] = ..., snippet: _Optional[str] = ..., highlights: _Optional[_Iterable[_Union[DocumentHit.Highlight, _Mapping]]] = ..., shared_features: _Optional[_Iterable[_Union[DocumentHit.SharedFeature, _Mapping]]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    unsteered_rank: int
+    steering: _containers.RepeatedCompositeFieldContainer[DocumentHit.SteeringFeature]
+    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[DocumentHit.ScorePart, _Mapping]]] = ..., snippet: _Optional[str] = ..., highlights: _Optional[_Iterable[_Union[DocumentHit.Highlight, _Mapping]]] = ..., shared_features: _Optional[_Iterable[_Union[DocumentHit.SharedFeature, _Mapping]]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., unsteered_rank: _Optional[int] = ..., steering: _Optional[_Iterable[_Union[DocumentHit.SteeringFeature, _Mapping]]] = ...) -> None: ...
 
 class SearchFeaturesRequest(_message.Message):
     __slots__ = ("parent", "query", "page_size", "page_token")

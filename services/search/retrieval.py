@@ -1,0 +1,123 @@
+"""Candidates of a search from the index: deep enough that exact scoring cannot miss the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+
+from services.search import scoring
+from services.search.backend import (
+    MAX_DEPTH,
+    Candidates,
+    Index,
+    Kind,
+    Rows,
+    Scores,
+    Selection,
+    Stream,
+    TextCandidates,
+)
+from services.search.query import DocumentQuery, Mode
+
+_MARGIN = 100
+"""Extra candidates, so that exact scoring can reorder them."""
+_TIE_WIDTH = 1e-3
+"""Scores of back ends that differ relatively by less may be in the wrong order."""
+
+
+class Retrieval:
+    """Reads candidates from one index. Raises what the index raises."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def selection(self, query: DocumentQuery) -> Selection:
+        """The condition, as texts are filtered by it."""
+        facets = [condition.facets for condition in query.condition.metadata]
+        rows: list[Rows] = []
+        for condition in query.condition.latents:
+            stream = codes_of(query)
+            rows.append(
+                self._index.rows_with_latent(stream, condition.latent, condition.minimum, inclusive=condition.inclusive)
+            )
+        return Selection(facets, _intersection(rows) if rows else None)
+
+    def allowed(self, dataset: str, selection: Selection) -> Rows | None:
+        """Ascending rows that pass the condition; None for all."""
+        if not selection.facets:
+            return selection.rows
+        rows = self._index.rows_with_facets(Stream(Kind.DOCUMENTS, dataset), selection.facets)
+        return rows if selection.rows is None else _intersection([rows, selection.rows])
+
+    def texts(self, query: DocumentQuery, selection: Selection, count: int) -> list[TextCandidates]:
+        """By words, for each dataset: the best `count` are among them."""
+        return [
+            self.search_text(Stream(Kind.DOCUMENTS, dataset), query.terms, count, selection)
+            for dataset in query.datasets
+        ]
+
+    def search_text(self, stream: Stream, terms: Sequence[str], count: int, selection: Selection) -> TextCandidates:
+        """Enough candidates that the best `count` are among them, however many of them tie at the end."""
+        depth = count + _MARGIN
+        while True:
+            candidates = self._index.search_text(stream, terms, depth, selection)
+            scores = candidates.scores
+            is_cut = len(scores) >= depth and depth < MAX_DEPTH
+            if not is_cut or scores[-1] < scores[count - 1] * (1 - _TIE_WIDTH):
+                return candidates
+            depth = min(depth * 4, MAX_DEPTH)
+
+    def existing(self, query: DocumentQuery, dataset: str, selection: Selection) -> Candidates:
+        """Candidates by vector or code that still have a document: enough for the page, if there are."""
+        wanted_count = query.offset + query.limit + 1
+        depth = wanted_count + _MARGIN
+        allowed = self.allowed(dataset, selection)
+        stream = Stream(Kind.DOCUMENTS, dataset)
+        search = self.by_code if query.mode is Mode.SPARSE else self.by_vector
+        while True:
+            candidates = search(query, dataset, depth, allowed)
+            existing = self._index.existing(stream, candidates.rows)
+            count = int(existing.sum())
+            if count >= wanted_count or len(candidates.rows) < depth or depth >= MAX_DEPTH:
+                total = candidates.total - len(existing) + count
+                return Candidates(candidates.rows[existing], candidates.scores[existing], total)
+            depth = min(depth * 4, MAX_DEPTH)
+
+    def by_vector(self, query: DocumentQuery, dataset: str, depth: int, allowed: Rows | None) -> Candidates:
+        """The rows of highest cosine with the query's vector."""
+        assert query.vector is not None
+        return self._index.search_vectors(Stream(Kind.VECTORS, dataset), query.vector, depth, allowed)
+
+    def by_code(self, query: DocumentQuery, dataset: str, depth: int, allowed: Rows | None) -> Candidates:
+        """The rows of highest dot product with the query's code."""
+        assert query.code is not None
+        return self._index.search_codes(codes_of(query), query.code, depth, allowed)
+
+    def cosines(self, query: DocumentQuery, dataset: str, rows: Rows, near: Candidates | None) -> Scores:
+        """(R,) cosines of ascending rows with the query; NaN for rows without a vector to compare with.
+
+        near: candidates, whose cosines are known; without any, all are NaN.
+        """
+        scores = np.full(len(rows), np.nan)
+        if near is None or query.vector is None or not len(rows):
+            return scores
+        places = np.minimum(np.searchsorted(rows, near.rows), len(rows) - 1)
+        scored = rows[places] == near.rows
+        scores[places[scored]] = near.scores[scored]
+        unscored = rows[np.isnan(scores)]
+        if len(unscored):
+            stored, vectors = self._index.vectors(Stream(Kind.VECTORS, dataset), unscored)
+            scores[np.searchsorted(rows, stored)] = scoring.cosines(query.vector, vectors)
+        return scores
+
+
+def codes_of(query: DocumentQuery) -> Stream:
+    """The codes of the query's run."""
+    assert query.run is not None, "codes are those of a run"
+    return Stream(Kind.CODES, query.run)
+
+
+def _intersection(sets: Sequence[Rows]) -> Rows:
+    return reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), sets)

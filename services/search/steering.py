@@ -1,0 +1,104 @@
+"""Steering: how much the features of a request move documents up or down.
+
+A latent moves a document by its weight · the document's activation / the latent's largest activation in any indexed
+document, so that weights of different latents compare. An activation below the latent's threshold counts as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from prisma_common.wire import Codes
+from services.chassis.errors import InvalidArgument
+from services.search import scoring
+from services.search.ascending import places_of
+from services.search.backend import Candidates, Index, LatentQuery, Latents, Rows, Scores, Stream
+from services.search.query import FeatureLabel, SteeringFeature
+from services.search.ranked import SteeredDocuments
+
+
+@dataclass(frozen=True)
+class Steering:
+    """The latents of a request, on the scale of the index."""
+
+    latents: Latents
+    """(L,) ascending."""
+    weights: Scores
+    """(L,) for an activation of 1; 0 for a latent that is active nowhere."""
+    thresholds: Scores
+    """(L,) below which an activation counts as 0."""
+    silent_latents: tuple[int, ...]
+    """Those that are active nowhere."""
+
+    @property
+    def boosted(self) -> Latents:
+        """The latents that move documents up."""
+        return self.latents[self.weights > 0]
+
+    def candidates(self, index: Index, stream: Stream, depth: int, allowed: Rows | None) -> Candidates:
+        """The documents that are moved up most. Without boosted latents there are none.
+
+        The index knows no thresholds: of the `depth` that it finds, those stay that are moved up with them too.
+        """
+        if not len(self.boosted):
+            return Candidates(np.empty(0, np.uint64), np.empty(0), 0)
+        candidates = index.search_codes(stream, LatentQuery(self.latents, self.weights), depth, allowed)
+        rows, scores = candidates.rows, candidates.scores
+        if self.thresholds.any():
+            rows = np.sort(rows)
+            scores = self.scores(self.activations(rows, index.codes(stream, rows)))
+        is_moved_up = scores > 0
+        return Candidates(rows[is_moved_up], scores[is_moved_up], candidates.total)
+
+    def activations(self, rows: Rows, codes: Codes) -> Scores:
+        """(R, L) activations in ascending rows, as far as they count; NaN for a row without a code."""
+        matrix = np.full((len(rows), len(self.latents)), np.nan)
+        places = np.searchsorted(rows, codes.rows)
+        matrix[places] = 0.0
+        entry_places = np.repeat(places, np.diff(codes.indptr).astype(np.int64))
+        columns, is_steering = places_of(codes.indices, self.latents)
+        matrix[entry_places[is_steering], columns] = codes.values[is_steering]
+        matrix[matrix < self.thresholds] = 0.0
+        return matrix
+
+    def scores(self, activations: Scores) -> Scores:
+        """(R,) how much documents are moved; NaN for one without a code."""
+        return (activations * self.weights).sum(axis=1).round(scoring.DECIMALS)
+
+
+def steering_of(index: Index, stream: Stream, request: LatentQuery, labels: Mapping[int, FeatureLabel]) -> Steering:
+    """The latents of a request on the scale of a run's codes, with the thresholds of their labels.
+
+    Raises InvalidArgument for a latent that the run lacks.
+    """
+    latent_count = index.latent_count(stream)
+    if latent_count and int(request.indices[-1]) >= latent_count:
+        raise InvalidArgument.field(
+            "steering", f"expected latents below {latent_count}, as many as the run has; got {request.indices[-1]}"
+        )
+    maxima = index.max_activations(stream, request.indices)
+    weights: Scores = np.zeros(len(maxima))
+    np.divide(request.weights, maxima, out=weights, where=maxima > 0)
+    return Steering(
+        latents=request.indices,
+        weights=weights,
+        thresholds=np.array(
+            [labels[latent].threshold if latent in labels else 0.0 for latent in request.indices.tolist()]
+        ),
+        silent_latents=tuple(request.indices[maxima == 0].tolist()),
+    )
+
+
+def features_of(steered: SteeredDocuments, place: int, labels: Mapping[int, FeatureLabel]) -> list[SteeringFeature]:
+    """The latents that count in a document, those that move it most first."""
+    columns = (steered.latents.tolist(), steered.activations[place].tolist(), steered.contributions[place].tolist())
+    features: list[SteeringFeature] = []
+    for latent, activation, contribution in zip(*columns, strict=True):
+        if activation > 0:
+            label = labels.get(latent)
+            tail = label is not None and activation < label.threshold
+            features.append(SteeringFeature(latent, label, activation, contribution, tail=tail))
+    return sorted(features, key=lambda feature: (-abs(feature.contribution), feature.latent))
