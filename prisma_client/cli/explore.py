@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -139,7 +140,9 @@ def feature(
         output.show_one(details, lines)
 
 
-def _reliable(labelled: Feature.Neighbor | Family.Member | DocumentHit.SharedFeature) -> str:
+def _reliable(
+    labelled: Feature.Neighbor | Family.Member | DocumentHit.SharedFeature | DocumentHit.SteeringFeature,
+) -> str:
     """A label with its trust."""
     return f"{labelled.label} ({trust_word(labelled.reliability.trust)})" if labelled.label else str(labelled.index)
 
@@ -200,25 +203,57 @@ def search(
     mode: Annotated[SearchMode, typer.Option(help="How documents are ranked.")] = SearchMode.HYBRID,
     run: Annotated[str | None, typer.Option(help="Run whose features explain the hits.")] = None,
     filter: Annotated[str | None, typer.Option(help='For example `metadata.module = "asyncio"`.')] = None,
+    boost: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INDEX=WEIGHT",
+            help="Move documents with this feature of the run up (to 3) or down (to -3); repeat the option.",
+        ),
+    ] = None,
     include_tail: Annotated[
-        bool, typer.Option("--include-tail", help="Also show features below their threshold.")
+        bool, typer.Option("--include-tail", help="Also show features below their threshold, and let them boost.")
     ] = False,
     limit: Limit = 10,
 ) -> None:
-    """Search documents. Each hit says which features it shares with the query."""
+    """Search documents. Each hit says which features it shares with the query, and how boosts have moved it."""
+    boosts = _boosts(boost or [])
+    if boosts and run is None:
+        raise typer.BadParameter("--boost needs --run")
     columns: output.Columns = {
         "score": lambda hit: f"{hit.score:.3f}",
+        **(_STEERING_COLUMNS if boosts else {}),
         "document": lambda hit: hit.key,
         "text": lambda hit: " ".join(hit.snippet.split())[:80],
         "shares": lambda hit: "; ".join(_reliable(shared) for shared in hit.shared_features[:2]),
     }
     with connected() as prisma:
         response = prisma.datasets.get(dataset).search(
-            query, mode=mode.value, run=run, filter=filter, limit=limit, include_tail=include_tail
+            query, mode=mode.value, run=run, filter=filter, boost=boosts, include_tail=include_tail, limit=limit
         )
         for notice in response.notices:
             output.warn(notice)
         output.show(response.hits, columns)
+
+
+def _boosts(options: Sequence[str]) -> dict[int | str, float]:
+    """Weights by index, of options such as `12=2`. Raises BadParameter."""
+    boosts: dict[int | str, float] = {}
+    for option in options:
+        index, separator, weight = option.partition("=")
+        try:
+            number = float(weight)
+        except ValueError:
+            number = math.nan
+        if not separator or not index.isdecimal() or math.isnan(number) or int(index) in boosts:
+            raise typer.BadParameter(f"expected --boost INDEX=WEIGHT such as 12=2, each index once, got {option!r}")
+        boosts[int(index)] = number
+    return boosts
+
+
+_STEERING_COLUMNS: output.Columns = {
+    "rank": lambda hit: f"{hit.rank} (was {hit.unsteered_rank})" if hit.unsteered_rank else f"{hit.rank} (new)",
+    "moved by": lambda hit: "; ".join(f"{_reliable(feature)} {feature.contribution:+.2f}" for feature in hit.steering),
+}
 
 
 @app.command()

@@ -261,12 +261,18 @@ class Dataset:
         filter: str | None = None,
         latents: Mapping[int, float] | None = None,
         include_tail: bool = False,
+        boost: Mapping[int | str, float] | None = None,
+        sparse_weight: float | None = None,
     ) -> search_pb2.SearchDocumentsResponse:
         """Searches documents; each hit has the parts of its score and the features that it shares with the query.
 
-        mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits. latents: in sparse
-        mode, search by these latents and weights. include_tail: also show features that are active below their
-        threshold. Raises ValueError for another mode, InvalidArgument, Unavailable.
+        mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits, and are meant below.
+        boost: features by index or name, with weights from -3 (down) to 3 (up); each hit then has its `unsteered_rank`
+        (0: only the features bring it in), and says in `steering` what each feature added.
+        latents: in sparse and hybrid mode, search by these latents and weights instead of the query's.
+        sparse_weight: of latents in hybrid mode, 0 to 1.
+        include_tail: also show features that are active below their threshold, and let them boost.
+        Raises ValueError for another mode or a feature of another run, InvalidArgument, Unavailable.
         """
         run_id = run.id if isinstance(run, Run) else run and run.removeprefix("runs/")
         request = search_pb2.SearchDocumentsRequest(
@@ -278,6 +284,11 @@ class Dataset:
             filter=filter,
             include_tail=include_tail,
             latents=[search_pb2.LatentWeight(index=index, weight=weight) for index, weight in (latents or {}).items()],
+            steering=[
+                search_pb2.LatentWeight(index=_feature_index(feature, run_id), weight=weight)
+                for feature, weight in (boost or {}).items()
+            ],
+            sparse_weight=sparse_weight,
         )
         return self._transport.call("SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse)
 
@@ -301,3 +312,13 @@ class Dataset:
 
     def _document_name(self, document: str) -> str:
         return document if document.startswith("datasets/") else f"{self.name}/documents/{document}"
+
+
+def _feature_index(feature: int | str, run_id: str | None) -> int:
+    """The index of a feature, from itself or from `runs/{run}/features/{index}`. Raises ValueError."""
+    if isinstance(feature, int):
+        return feature
+    run, separator, index = feature.rpartition("/features/")
+    if not separator or not index.isdecimal() or run != f"runs/{run_id}":
+        raise ValueError(f"expected an index, or a feature of runs/{run_id}, got {feature!r}")
+    return int(index)

@@ -99,6 +99,18 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
             assert answer.hits[0].parts
         assert data.similar(answer.hits[0].document, limit=2).hits
         strongest = next(iter(run.features.list(filter="labelled = true", order_by="trust", limit=1)))
+        for feature in (strongest.index, strongest.name):
+            hit = data.search(text[:60], run=run, boost={feature: 3}, limit=3).hits[0]
+            assert [steering.index for steering in hit.steering] == [strongest.index]
+            assert hit.steering[0].contribution > 1
+        unmoved = data.search(text[:60], run=run, boost={strongest.index: 0}, limit=3)
+        assert [hit.unsteered_rank for hit in unmoved.hits] == [1, 2, 3]
+        with pytest.raises(ValueError, match=f"runs/{RUN}"):
+            data.search(text[:60], run=run, boost={"runs/other/features/1": 3})
+        with pytest.raises(InvalidArgument):
+            data.search(text[:60], run=run, boost={strongest.index: 3.5})
+        answer = data.search(text[:60], run=run, latents={strongest.index: 1}, sparse_weight=0.9)
+        assert [part.part for part in answer.hits[0].parts] == ["text", "dense", "sparse"]
         assert run.feature(strongest.index).decoder_neighbors
         assert run.features.examples(strongest.index, limit=2)
         assert {example.activation for example in run.features.examples(strongest.index, kind="near_miss")} == {0}

@@ -134,6 +134,9 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert lines(stack, "families", RUN, "--limit", "2")[0]["memberCount"] > 1
     hits = lines(stack, "search", DATASET, "base class", "--run", RUN, "--limit", "3")
     assert len(hits) == 3
+    boosted = lines(stack, "search", DATASET, "base class", "--run", RUN, "--boost", f"{alive}=3", "--limit", "3")
+    assert boosted[0]["steering"][0]["index"] == alive
+    assert boosted[0]["steering"][0]["contribution"] > 1
     explained = lines(stack, "explain", RUN, "--document", hits[0]["document"], "--name-tail")[0]
     assert explained["features"]
     assert explained["familiarity"]["falseAlarmRate"] == 0.05
@@ -153,6 +156,9 @@ def test_exit_codes_mean_something(stack: Stack) -> None:
         (["runs", "--colour"], 2),
         (["features", RUN, "--filter", "density >"], 2),
         (["search", DATASET, "x", "--mode", "psychic"], 2),
+        (["search", DATASET, "x", "--run", RUN, "--boost", "12"], 2),
+        (["search", DATASET, "x", "--boost", "12=2"], 2),
+        (["search", DATASET, "x", "--run", RUN, "--boost", "12=4"], 2),
         (["embed", "none"], 3),
         (["feature", RUN, "99999"], 3),
         (["train", DATASET, "--run", RUN], 4),
