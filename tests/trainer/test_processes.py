@@ -209,6 +209,16 @@ async def test_a_full_disk_ends_a_training_with_storage_full(tmp_path: Path, sto
         await reports(task)
 
 
+@pytest.mark.parametrize(("own", "used"), [(None, "10000"), ("7", "7")])
+def test_threads_wait_awake_for_a_moment_unless_the_operator_says_how_long(
+    own: str | None, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if own is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", own)
+    assert launch.environment()["GOMP_SPINCOUNT"] == used
+
+
 async def test_cancelling_while_a_process_ends_still_waits_for_its_end(tmp_path: Path) -> None:
     leaving = asyncio.Event()
 

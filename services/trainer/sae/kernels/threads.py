@@ -1,9 +1,9 @@
 """Threads of the kernels.
 
-A training's are those of numba's parallel loops: between two loops they wait awake, which saves a fifth of a short
-step. What a service calls, encode above all, is spread over Python's threads, since these kernels let go of the GIL:
-such a kernel compiles in a third of the time, and where numba finds no OpenMP, as on macOS, its own pool ends the
-process when two threads call parallel loops at once.
+A training's are those of numba's parallel loops: between two loops they wait awake for a moment, as long as
+`training.launch` says, which saves a fifth of a short step. What a service calls, encode above all, is spread over
+Python's threads, since these kernels let go of the GIL: such a kernel compiles in a third of the time, and where numba
+finds no OpenMP, as on macOS, its own pool ends the process when two threads call parallel loops at once.
 """
 
 from __future__ import annotations
