@@ -113,7 +113,12 @@ def fill(index: Index, corpus: list[dict[str, Any]], uid: str, run: str) -> None
     codes.upsert(random_codes(rows, 192, 16))
     codes.commit()
     labels = [
-        TextItem(row=latent, text=f"label {latent}", payload={"label": f"label {latent}"}, fingerprint=latent)
+        TextItem(
+            row=latent,
+            text=f"label {latent}",
+            payload={"label": f"label {latent}", "threshold": latent % 3},
+            fingerprint=latent,
+        )
         for latent in range(192)
     ]
     write_texts(index, Stream(Kind.LABELS, run), labels, 1)
@@ -161,6 +166,7 @@ def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str
             steering=LatentQuery(latents[::4], random.uniform(-3, 3, 4)) if random.random() < 0.5 else None,
             scoring=Scoring(Fusion(random.integers(1, 3)), sparse_weight=float(random.integers(0, 2))),
             limit=100,
+            include_tail=random.random() < 0.5,
         )
         page, other_page = Ranker(embedded).documents(query), Ranker(index).documents(query)
         assert page == other_page, (text, mode, condition)

@@ -195,6 +195,19 @@ def test_a_boost_brings_in_documents_that_the_query_alone_does_not_find(index: I
         assert all(0 <= part.contribution <= 1 for part in hit.parts[:-1])
 
 
+def test_each_part_brings_its_best_500_documents(index: Index) -> None:
+    hits = search(index, query_of(Mode.FULL_TEXT, {PLANTED: 0}, limit=1000)).hits
+    assert [hit.parts[0].rank for hit in hits] == list(range(1, 501))
+
+
+def test_a_sparse_search_counts_documents_that_share_a_latent_with_the_query_or_a_boost(index: Index) -> None:
+    code = latents({1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0})
+    sharing = {row for row in range(COUNT) if any(activation(row, latent) for latent in (1, 2, 3, 4))}
+    boosted = {row for row in range(COUNT) if activation(row) > 0}
+    assert search(index, query_of(Mode.SPARSE, {PLANTED: -3}, code=code)).total == len(sharing)
+    assert search(index, query_of(Mode.SPARSE, {PLANTED: 3}, code=code)).total == len(sharing | boosted)
+
+
 def test_full_text_finds_only_documents_with_a_word_of_the_query(index: Index) -> None:
     page = search(index, query_of(Mode.FULL_TEXT, {PLANTED: 3}, limit=1000))
     assert page.total == WORD_COUNT
