@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -206,8 +206,12 @@ class SegmentStore:
         detail: Mapping[str, int],
         text_part: str | None = None,
         text_digests: Mapping[str, manifests.FileDigest] | None = None,
+        publish: Callable[[], None] = lambda: None,
     ) -> None:
-        """Makes exactly these segments the stream, at this position; what they replace is deleted."""
+        """Makes exactly these segments the stream, at this position; what they replace is deleted.
+
+        publish: called just before readers see the position, to show them what else belongs to it.
+        """
         names = [part.name for part in segments.parts]
         digests = dict(text_digests or {})
         for name in names:
@@ -224,7 +228,8 @@ class SegmentStore:
         )
         sync_folder(self.folder)
         manifests.save(self.folder, manifest)
-        self.manifest, self.segments = manifest, segments
+        publish()
+        self.segments, self.manifest = segments, manifest
         self.remove_unreferenced()
 
     def remove_unreferenced(self) -> None:

@@ -165,6 +165,10 @@ class TextStore(SegmentStore):
     ) -> None:
         """Makes the full-text index of a part, and the writer's segments, the stream at this position."""
         snapshot = self._open(part)
+
+        def publish() -> None:
+            self._snapshot = snapshot
+
         sync_folder(self.folder / part)
         self.commit(
             position,
@@ -172,8 +176,8 @@ class TextStore(SegmentStore):
             detail=detail,
             text_part=part,
             text_digests=self._text_digests(part),
+            publish=publish,
         )
-        self._snapshot = snapshot
 
     def make_index(self, part: str) -> Index:
         """Opens or creates the full-text index of a part, to write into."""
