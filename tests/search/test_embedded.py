@@ -186,16 +186,16 @@ def test_who_sees_a_position_finds_its_texts(index: EmbeddedIndex, monkeypatch: 
     """Also while the files of the position before are still being deleted."""
     stream = documents()
     write_texts(index, stream, [item(0, "zebra")], 1)
-    found: list[tuple[int, int]] = []
+    looks: list[tuple[int, int]] = []
 
     def look(store: segments.SegmentStore) -> None:
         state = index.state(stream)
         assert state is not None
-        found.append((state.position.revision, index.search_text(stream, ["quokka"], 10, EVERYTHING).total))
+        looks.append((state.position.revision, index.search_text(stream, ["quokka"], 10, EVERYTHING).total))
 
     monkeypatch.setattr(segments.SegmentStore, "remove_unreferenced", look)
     write_texts(index, stream, [item(0, "quokka")], 2, rebuild=True)
-    assert found == [(2, 1)]
+    assert looks == [(2, 1)]
 
 
 def test_unknown_folders_of_a_crash_are_removed(index: EmbeddedIndex, tmp_path: Path, reopened: Reopen) -> None:
