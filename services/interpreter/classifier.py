@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 from services.interpreter.occurrences import Occurrences
-from services.interpreter.separation import area_interval, area_of
+from services.interpreter.scoring import auc
+from services.interpreter.separation import area_interval
 
 MIN_COUNT = 5
 """Documents with a feature, and documents of either kind, below which nothing is fitted."""
@@ -65,13 +66,13 @@ def fit(positive: Occurrences, negative: Occurrences, *, feature_count: int) -> 
     columns, weights = _forward(activations, is_positive, feature_count)
     scores = [(part[:, columns] @ weights[1:]) for part in (*training, *held_out)]
     low, high = area_interval(scores[2], scores[3])
-    held_out_area = area_of(scores[2], scores[3])
+    held_out_area = auc(scores[2], scores[3])
     return Classifier(
         members=[
             Member(
                 column,
                 float(weight),
-                area_of(*(part[:, [column]].toarray().ravel().astype(np.float64) for part in held_out)),
+                auc(*(part[:, [column]].toarray().ravel().astype(np.float64) for part in held_out)),
             )
             for column, weight in zip(columns, weights[1:].tolist(), strict=True)
         ],
@@ -79,7 +80,7 @@ def fit(positive: Occurrences, negative: Occurrences, *, feature_count: int) -> 
         area=held_out_area,
         low=min(low, held_out_area),
         high=max(high, held_out_area),
-        training_area=area_of(scores[0], scores[1]),
+        training_area=auc(scores[0], scores[1]),
         training_counts=(training[0].shape[0], training[1].shape[0]),
         held_out_counts=(held_out[0].shape[0], held_out[1].shape[0]),
     )

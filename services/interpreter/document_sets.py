@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -15,20 +14,12 @@ from prisma_common import wire
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, Term
 from services.interpreter import metadata
-from services.interpreter.features import check_indices
+from services.interpreter.features import COMPARISONS, check_indices
 from services.interpreter.metadata import Metadata
 from services.interpreter.occurrences import Occurrences, occurrences
 from services.interpreter.runs import Run
 from services.interpreter.selection import SelectedFeatures
 
-COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 FILTERS = {"metadata.": " ".join(COMPARISONS), "latent.": " ".join(COMPARISONS)}
 
 

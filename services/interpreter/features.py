@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ FILTERS = {
     **dict.fromkeys(("source", "family", "trust"), "= !="),
 }
 ORDERS = (*NUMBERS, "label", "trust")
-_COMPARISONS: Mapping[str, Callable[[NDArray[np.float64], float], NDArray[np.bool_]]] = {
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -268,7 +269,7 @@ class Features:
 
     def _matching(self, term: Term) -> NDArray[np.bool_]:
         if term.field in self._numbers:
-            return _COMPARISONS[term.op](self._numbers[term.field], term.number())
+            return COMPARISONS[term.op](self._numbers[term.field], term.number())
         if term.field == "dead":
             return (self.statistics.active_count == 0) == term.flag()
         if term.field == "labelled":

@@ -128,12 +128,3 @@ def _resampled_areas(random: np.random.Generator, at_level: list[sparse.csr_arra
     wins = (one * (np.cumsum(other, axis=1) - other / 2)).sum(axis=1)
     tied = [share[:, 0] for share in shares]
     return wins + (tied[0] + tied[1] - tied[0] * tied[1]) / 2
-
-
-def area_of(positive: Floats, negative: Floats) -> float:
-    """The area under the curve of scores; 0.5 where either side is empty."""
-    if not len(positive) or not len(negative):
-        return 0.5
-    ordered = np.sort(negative)
-    below, not_above = (np.searchsorted(ordered, positive, side=side) for side in ("left", "right"))
-    return float((below + not_above).mean() / (2 * len(negative)))

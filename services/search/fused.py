@@ -88,12 +88,13 @@ class FusedRanker:
         texts, statistics = self._texts(plan)
         pools = [self._pool(plan, dataset, text) for dataset, text in zip(query.datasets, texts, strict=True)]
         documents = ranked.documents_of([pool.profiles.rows for pool in pools])
+        candidates_of = {name: _are_candidates(name, pools) for name in plan.weights}
         parts = [
-            _part(name, weight, scores=_scores(name, pools, statistics), documents=documents, pools=pools)
-            for name, weight in plan.weights.items()
+            _part(name, weight, scores=_scores(name, pools, statistics), documents=documents, candidates=candidates)
+            for (name, weight), candidates in zip(plan.weights.items(), candidates_of.values(), strict=True)
         ]
         total = sum(pool.total for pool in pools)
-        are_candidates = np.any([_are_candidates(name, pools) for name in plan.weights], axis=0)
+        are_candidates = np.any(list(candidates_of.values()), axis=0)
         contributions = fusion.contributions(parts, query.scoring.fusion, are_candidates)
         if plan.steering is None:
             return ranked.ranking(documents, parts, contributions, total)
@@ -101,7 +102,8 @@ class FusedRanker:
         unsteered_ranks = ranked.ranks(documents, ranked.sums(contributions), are_candidates)
         steered = _steered(plan.steering, pools, unit, unsteered_ranks)
         scores = plan.steering.scores(steered.activations)
-        part = _part(STEERING, unit, scores=scores, documents=documents, pools=pools)
+        moved_up = _are_candidates(STEERING, pools)
+        part = _part(STEERING, unit, scores=scores, documents=documents, candidates=moved_up)
         contributions = np.vstack([contributions, np.nan_to_num(scores) * unit])
         return ranked.ranking(documents, [*parts, part], contributions, total, steered=steered)
 
@@ -212,8 +214,9 @@ def _weights(query: DocumentQuery) -> dict[str, float]:
             return {**weights, SPARSE: query.scoring.sparse_weight} if has_sparse else weights
 
 
-def _part(name: str, weight: float, *, scores: Scores, documents: Documents, pools: Sequence[_Pool]) -> Part:
-    return Part(name, scores, ranked.ranks(documents, scores, _are_candidates(name, pools)), weight)
+def _part(name: str, weight: float, *, scores: Scores, documents: Documents, candidates: NDArray[np.bool_]) -> Part:
+    """candidates: (C,) which documents the part has found."""
+    return Part(name, scores, ranked.ranks(documents, scores, candidates), weight)
 
 
 def _steered(

@@ -84,7 +84,7 @@ class TermMatcher:
 
 
 class Vocabulary:
-    """Which pieces of texts give which tokens. Texts share most of their words, so most questions are old ones.
+    """Which pieces of texts give which tokens. Texts share most of their words, so most lookups repeat earlier ones.
 
     max_pieces: with more, all are forgotten.
     """

@@ -1,4 +1,4 @@
-"""A run whose features are known: each stands for words that are planted in texts, so that analyses can be foretold."""
+"""A run whose features stand for words planted in its texts, so that the result of an analysis can be predicted."""
 
 from __future__ import annotations
 

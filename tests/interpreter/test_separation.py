@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, stats
 
-from services.interpreter.separation import area_interval, area_of, areas_under_curve, separate
+from services.interpreter.scoring import auc
+from services.interpreter.separation import area_interval, areas_under_curve, separate
 
 
 def some_activations(seed: int, texts: int, features: int, share: float) -> sparse.csr_array:
@@ -28,7 +29,7 @@ def test_areas_equal_those_of_all_pairs(seed: int, positive: int, negative: int,
         one, other = dense[is_positive, column], dense[~is_positive, column]
         wins = (one[:, None] > other) + (one[:, None] == other) / 2
         assert areas[column] == pytest.approx(wins.mean())
-        assert area_of(one, other) == pytest.approx(wins.mean())
+        assert auc(one, other) == pytest.approx(wins.mean())
         if len(np.unique(dense[:, column])) > 1:
             reference = stats.mannwhitneyu(one, other, method="asymptotic")
             assert p_values[column] == pytest.approx(reference.pvalue, abs=1e-9)

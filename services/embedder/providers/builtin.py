@@ -27,7 +27,7 @@ _DESCRIPTION = (
     "(macro and macaroon), not when they say the same in other words."
 )
 _SHORT_CHARACTERS = 1000
-"""So few are embedded in less time than the way to a thread and back takes: most queries."""
+"""Texts of at most this length in total, as most queries are, take less time than a switch to a thread and back."""
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
 _TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 

@@ -210,7 +210,7 @@ class SegmentStore:
     ) -> None:
         """Makes exactly these segments the stream, at this position; what they replace is deleted.
 
-        publish: called just before readers see the position, to show them what else belongs to it.
+        publish: called just before readers see the new position; shows them whatever else belongs to it.
         """
         names = [part.name for part in segments.parts]
         digests = dict(text_digests or {})

@@ -76,9 +76,9 @@ def torchrun_arguments(group: Group) -> list[str]:
 def environment() -> dict[str, str]:
     """Environment of a process that the trainer starts."""
     path = os.pathsep.join(filter(None, sys.path))
-    # A thread that waits for the next parallel loop waits awake for so many turns: the loops of a step follow each
-    # other faster. With libgomp's default of thirty times as many, it keeps a core from the thread that it waits for:
-    # as soon as the machine does anything else, a step takes two or three times as long.
+    # How many turns a thread spins while it waits for the next parallel loop: enough for the loops within a step. With
+    # libgomp's default, thirty times as many, waiting threads keep cores from the threads that they wait for: as soon
+    # as the machine does anything else, a step takes two or three times as long.
     waiting = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000")}
     # By default torchrun keeps one store for all attempts, and a restarted process reads the address of a peer that
     # died in the attempt before: https://github.com/pytorch/pytorch/issues/135712.
