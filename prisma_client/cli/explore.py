@@ -183,10 +183,10 @@ def families(
     columns: output.Columns = {
         "family": lambda family: family.name.rpartition("/")[2],
         "features": lambda family: family.member_count,
-        "parent": lambda family: family.display_name,
-        "trust": lambda family: trust_word(family.members[0].reliability.trust),
-        "score": lambda family: score_text(family.members[0].reliability),
-        "children": lambda family: "; ".join(_reliable(member) for member in family.members[1:4]),
+        "name": lambda family: family.display_name,
+        "trust": lambda family: trust_word(family.reliability.trust),
+        "score": lambda family: score_text(family.reliability),
+        "members": lambda family: "; ".join(_reliable(member) for member in family.members[:3]),
     }
     with connected() as prisma:
         owner = prisma.runs.get(run)

@@ -16,6 +16,7 @@ from services.interpreter.analyses import Analyses
 from services.interpreter.analyzer import Analyzer
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.explorer import Explorer
+from services.interpreter.family_naming import FamilyNames
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.follower import RunFollower
 from services.interpreter.job_starter import SERVICE, JobStarter, RequestedJobs
@@ -50,8 +51,9 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     scratch.mkdir(exist_ok=True)
     upstream = Upstream(settings)
     ollama = OllamaChat(settings.ollama_url)
+    reader = EvidenceReader(upstream)
     labellers = Labellers(
-        {KEYWORDS: KeywordLabeller(upstream, EvidenceReader(upstream)), ollama.name: ModelLabeller(upstream, ollama)},
+        {KEYWORDS: KeywordLabeller(upstream, reader), ollama.name: ModelLabeller(upstream, ollama)},
         unconfigured=settings.unconfigured_providers,
     )
     starter = JobStarter(chassis.jobs)
@@ -66,6 +68,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         upstream=upstream,
         cache=cache,
         labellers=labellers,
+        family_names=FamilyNames(upstream, reader),
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
     )

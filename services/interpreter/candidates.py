@@ -111,15 +111,15 @@ def by_words(contrast: Contrast) -> list[Candidate]:
     return [Candidate(text, Origin.CONTRAST) for text in dict.fromkeys(texts) if text]
 
 
-def activations_of(latent: int, codes: wire.Codes) -> Floats:
-    """(m,) how strongly each of m codes activates a latent; half where it activates a different one more."""
+def activations_of(latents: Sequence[int], codes: wire.Codes) -> Floats:
+    """(m,) how strongly each of m codes activates some latents together; half where another is activated most."""
     result = np.zeros(len(codes), np.float32)
     for place in range(len(codes)):
         indices, values = codes.row(place)
-        (own,) = np.nonzero(indices == latent)
-        if len(own):
-            value = values[own[0]]
-            result[place] = value if value == values.max() else value / 2
+        own = np.isin(indices, latents)
+        if own.any():
+            total = values[own].sum()
+            result[place] = total if values[own].max() == values.max() else total / 2
     return result
 
 

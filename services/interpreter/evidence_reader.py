@@ -53,19 +53,22 @@ class EvidenceReader:
 
         Documents that were deleted, or that have no vector, are left out.
         """
-        corpus = await self._corpus(features.run)
-        sources = [features.sources(index) for index in indices]
-        rows = np.unique(np.concatenate([np.empty(0, np.uint64), *(source.rows for source in sources)]))
-        vectors = await self._source.vectors(features.run, rows)
+        density = features.statistics.density
+        return await self.divided(
+            features.run, [(index, float(density[index]), features.sources(index)) for index in indices]
+        )
+
+    async def divided(self, run: Run, topics: Sequence[tuple[int, float, Sources]]) -> tuple[Judge, list[Evidence]]:
+        """As `read`. topics: for each its number, its density, and its documents."""
+        corpus = await self._corpus(run)
+        rows = np.unique(np.concatenate([np.empty(0, np.uint64), *(sources.rows for _, _, sources in topics)]))
+        vectors = await self._source.vectors(run, rows)
         rows = vectors.rows
-        texts = await self._source.texts(features.run.dataset, rows[~corpus.counts(rows)].tolist())
+        texts = await self._source.texts(run.dataset, rows[~corpus.counts(rows)].tolist())
         documents = await in_thread(corpus.documents, rows, texts)
 
         def divided() -> list[Evidence]:
-            return [
-                _divided(index, float(features.statistics.density[index]), source, documents)
-                for index, source in zip(indices, sources, strict=True)
-            ]
+            return [_divided(number, density, sources, documents) for number, density, sources in topics]
 
         return Judge(corpus, documents, vectors), await in_thread(divided)
 

@@ -8,8 +8,9 @@ below it is a family. Then the roots are removed, and the rest forms finer famil
 A feature that is active in a third of all rows meets a rare one in a third of its rows by chance, and the trees of that
 method chain what has nothing in common. So by default families are corrected for chance: an edge needs more shared rows
 than chance explains (binomial test; Benjamini and Hochberg 1995), from shared rows and from those that are possible the
-expected number is subtracted, and dense features are left out. Families are the communities of that graph (Blondel et
-al. 2008), those of later rounds parts of earlier ones; the densest feature of each is its top, and a pair is no family.
+expected number is subtracted, and features that are dense, unstable or could not be named are left out. Families are
+the communities of that graph (Blondel et al. 2008), those of later rounds parts of earlier ones; the densest feature of
+each is its top, and a pair is no family.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
+
+from services.interpreter.scoring import Scores
 
 THRESHOLD = 0.1
 ROUNDS = 3
@@ -76,6 +79,20 @@ class Member:
     """Of the edge to its parent, 0 to 1."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FamilyLabel:
+    """What a test of names for a family gave."""
+
+    text: str
+    """Empty where no name passed."""
+    description: str
+    """What speaks for the name, or why there is none."""
+    density: float
+    """Share of rows in which one of its features at least reaches its threshold."""
+    scores: Scores | None
+    """Of the best name; None where there were too few documents."""
+
+
 @dataclass(frozen=True)
 class Family:
     """A root and all below it."""
@@ -87,11 +104,18 @@ class Family:
     """1 to 8 for the largest families of the first round, else 0."""
     members: Sequence[Member]
     """The root first, parents before their children."""
+    label: FamilyLabel | None = None
+    """None before names were tested."""
 
     @property
     def root(self) -> int:
         """The index of the feature at the top."""
         return self.members[0].index
+
+    @property
+    def indices(self) -> list[int]:
+        """Those of its features, in the order of the members."""
+        return [member.index for member in self.members]
 
 
 def build(
@@ -99,18 +123,21 @@ def build(
     density: NDArray[np.float64],
     *,
     row_count: int,
+    reliable: NDArray[np.bool_] | None = None,
     options: Options = DEFAULTS,
 ) -> list[Family]:
     """Families, round by round, the largest first; ties by the root's index.
 
     cooccurrence: (n, n) CSR counts, each feature's own on the diagonal. density: (n,) decides who is above; ties go to
-    the lower index. row_count: rows that the counts are over.
+    the lower index. row_count: rows that the counts are over. reliable: (n,) the features that may be in families that
+    are corrected for chance; all by default.
     """
     densest_first = np.lexsort((np.arange(len(density)), -density))
     rank = np.empty(len(density), np.int64)
     rank[densest_first] = np.arange(len(density))
     if options.method is Method.CORRECTED:
-        edges = _Chance.of(density, row_count).edges(cooccurrence, options.threshold or 0.0)
+        candidate = np.ones(len(density), np.bool_) if reliable is None else reliable
+        edges = _Chance.of(np.where(candidate, density, 0.0), row_count).edges(cooccurrence, options.threshold or 0.0)
         return _communities(edges, rank, options.rounds)
     return _published(cooccurrence, rank, options)
 

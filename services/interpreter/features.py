@@ -20,7 +20,7 @@ from services.interpreter.labels import Label, Source
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.scoring import Score
 from services.interpreter.statistics import NO_ROW, Statistics
-from services.interpreter.trust import Trust, trust_of
+from services.interpreter.trust import UNSTABLE, Trust, trust_of
 
 NUMBERS = ("density", "precise_density", "max_activation", "mean_activation", "variance", "index", "score", "stability")
 FILTERS = {
@@ -193,6 +193,29 @@ class Features:
     def trust(self, index: int) -> Trust:
         """How far a feature and its active label can be relied on."""
         return trust_of(self.label_text(index), self.score(index), self.stability(index))
+
+    def family_title(self, family: Family) -> str:
+        """A family's name; where it has none, one of its features that stands for it."""
+        if family.label and family.label.text:
+            return family.label.text
+        return f"{self.label_text(family.root) or f'feature {family.root}'} and others"
+
+    def family_trust(self, family: Family) -> Trust:
+        """How far a family's name can be relied on, and its features be found again."""
+        if family.label is None:
+            return Trust.UNNAMED
+        stability = float(self.statistics.stability[family.indices].mean())
+        scores = family.label.scores
+        return trust_of(family.label.text, scores.score if scores else None, None if np.isnan(stability) else stability)
+
+    @cached_property
+    def reliable(self) -> NDArray[np.bool_]:
+        """(n,) the features that are not unstable, and that no label failed to name."""
+        unstable = self.statistics.stability < UNSTABLE
+        unnamed = [index for index, label in self.labels.items() if not label.draft.text]
+        result = ~unstable
+        result[unnamed] = False
+        return result
 
     @cached_property
     def trust_counts(self) -> Counter[Trust]:

@@ -24,7 +24,7 @@ from services.interpreter.naming import DENSE
 from services.interpreter.neighbors import Neighbors
 from services.interpreter.requests import FeatureListing
 from services.interpreter.runs import Interpretation
-from services.interpreter.scoring import Scores
+from services.interpreter.scoring import Score, Scores
 from services.interpreter.trust import Trust
 
 _SOURCES = {
@@ -247,9 +247,12 @@ def _label(run: str, value: Label) -> resources_pb2.Label:
 
 def reliability(features: Features, index: int) -> resources_pb2.Reliability:
     """How far a feature and its active label can be relied on."""
-    score = features.score(index) if features.label_text(index) else None
+    return _reliability(features.trust(index), features.score(index) if features.label_text(index) else None)
+
+
+def _reliability(trust: Trust, score: Score | None) -> resources_pb2.Reliability:
     return resources_pb2.Reliability(
-        trust=_trust(features.trust(index)),
+        trust=_trust(trust),
         score=score.auc if score else None,
         score_low=score.low if score else None,
         score_high=score.high if score else None,
@@ -342,18 +345,18 @@ def _example(example: Example) -> resources_pb2.Example:
 def _membership(run: str, features: Features, place: Membership) -> resources_pb2.FamilyMembership:
     return resources_pb2.FamilyMembership(
         family=f"{run}/families/{place.family.id}",
-        display_name=_family_title(features, place.family),
+        display_name=features.family_title(place.family),
         color=place.family.color,
         parent_index=place.member.parent,
         is_parent=place.member.parent is None,
-        reliability=reliability(features, place.family.root),
+        reliability=_family_reliability(features, place.family),
     )
 
 
 def _family(features: Features, family: Family) -> resources_pb2.Family:
-    return resources_pb2.Family(
+    message = resources_pb2.Family(
         name=f"{features.run.name}/families/{family.id}",
-        display_name=_family_title(features, family),
+        display_name=features.family_title(family),
         color=family.color,
         round=family.round,
         parent_index=family.root,
@@ -369,6 +372,20 @@ def _family(features: Features, family: Family) -> resources_pb2.Family:
             )
             for member in family.members
         ],
+        reliability=_family_reliability(features, family),
+    )
+    if family.label is not None:
+        message.description, message.density = family.label.description, family.label.density
+        if family.label.scores is not None:
+            message.test.CopyFrom(_test(family.label.scores))
+    return message
+
+
+def _family_reliability(features: Features, family: Family) -> resources_pb2.Reliability:
+    """How far a family's name can be relied on."""
+    label = family.label
+    return _reliability(
+        features.family_trust(family), label.scores.score if label and label.text and label.scores else None
     )
 
 
@@ -444,7 +461,3 @@ def _neighbors(
         for neighbor, score in zip(closest.indices[index].tolist(), closest.scores[index].tolist(), strict=True)
         if neighbor >= 0
     ]
-
-
-def _family_title(features: Features, family: Family) -> str:
-    return features.label_text(family.root) or f"feature {family.root}"

@@ -46,6 +46,8 @@ class Verdict:
     keywords: Sequence[str]
     stated: Sequence[tuple[str, int, int]]
     """Terms of the winner, with the documents for scoring that contain it: active ones, hard silent ones."""
+    dense: bool = False
+    """Whether nothing was tested, as the topic is active in too many documents."""
 
     @property
     def named(self) -> bool:
@@ -74,10 +76,20 @@ def verdict(
     keywords: Sequence[str],
     texts_in_use: Collection[str],
     direction: Vector,
+    max_density: float = DENSE,
 ) -> Verdict:
-    """The test of the best contender; of a dense latent, nothing is tested. direction: of the latent."""
-    if evidence.density > DENSE or not contenders:
-        return Verdict(evidence=evidence, winner=None, scores=None, rejected=contenders, keywords=keywords, stated=[])
+    """The test of the best contender; of a topic with a higher density, nothing is tested. direction: of the topic."""
+    dense = evidence.density > max_density
+    if dense or not contenders:
+        return Verdict(
+            evidence=evidence,
+            winner=None,
+            scores=None,
+            rejected=contenders,
+            keywords=keywords,
+            stated=[],
+            dense=dense,
+        )
     best = contenders[0]
     spare = (
         contender
@@ -116,11 +128,11 @@ def with_floors(judge: Judge, verdicts: Sequence[Verdict]) -> list[Verdict]:
 def draft(verdict: Verdict, options: Options) -> Draft:
     """The label of a latent, or the answer that it has none."""
     named = verdict.named
-    assert verdict.winner is not None or not named
+    text, description = text_and_description(verdict)
     return Draft(
         index=verdict.evidence.latent,
-        text=verdict.winner.candidate.text[:MAX_TEXT] if verdict.winner and named else "",
-        description=_evidence(verdict) if named else _reason(verdict),
+        text=text,
+        description=description,
         source=Source.KEYWORDS,
         model=KEYWORDS,
         keywords=tuple(verdict.keywords),
@@ -133,6 +145,13 @@ def draft(verdict: Verdict, options: Options) -> Draft:
             rejected=verdict.rejected if named or not verdict.winner else [verdict.winner, *verdict.rejected],
         ),
     )
+
+
+def text_and_description(verdict: Verdict) -> tuple[str, str]:
+    """The name and what speaks for it; no name and the reason why there is none."""
+    if verdict.named and verdict.winner is not None:
+        return verdict.winner.candidate.text[:MAX_TEXT], _evidence(verdict)
+    return "", _reason(verdict)
 
 
 def provenance(evidence: Evidence, *, origin: str | None, rejected: Sequence[Contender] = ()) -> Provenance:
@@ -180,7 +199,7 @@ def _reason(verdict: Verdict) -> str:
     """Why a latent has no label."""
     evidence = verdict.evidence
     share = f"Active in {percent(evidence.density)} of documents"
-    if evidence.density > DENSE:
+    if verdict.dense:
         return f"Dense, not named. {share}: it stands for no narrow topic."
     score = verdict.scores.score if verdict.scores else None
     if verdict.winner is None or score is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from services.interpreter.families import FamilyLabel
 from services.interpreter.labels import Draft, Label, Options, Provenance, Rejected, Source
 from services.interpreter.runs import Interpretation, Run, StatisticsVersion
 from services.interpreter.scoring import Method, Score, Scores
@@ -90,6 +91,14 @@ def _options(values: Mapping[str, Any]) -> Options:
     """Options of a stored label; older versions stored an empty system prompt for none."""
     options = Options(**values)
     return replace(options, system_prompt=options.system_prompt or None)
+
+
+def family_label(values: Mapping[str, Any] | None) -> FamilyLabel | None:
+    """A family's label as stored; None where it was never tested."""
+    if values is None:
+        return None
+    scores = _scores(values["scores"]) if values["scores"] else None
+    return FamilyLabel(text=values["text"], description=values["description"], density=values["density"], scores=scores)
 
 
 def _scores(values: Mapping[str, Any]) -> Scores:

@@ -136,6 +136,7 @@ class Store:
                 round=family["round"],
                 color=family["color"],
                 members=[Member(**member) for member in family["members"]],
+                label=sql_rows.family_label(family.get("label")),
             )
             for family in values or ()
         ]

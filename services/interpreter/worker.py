@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from prisma.interpreter.v1.interpreter_service_pb2 import (
@@ -30,6 +31,8 @@ from services.interpreter import familiarity, families, requests, statistics_fil
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.familiarity import Calibration, CorpusSample, Reference
+from services.interpreter.families import Family
+from services.interpreter.family_naming import FamilyNames
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features, Order
 from services.interpreter.job_starter import SERVICE
@@ -41,6 +44,7 @@ from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
 
 UNIT = "features"
+FAMILIES = "families"
 REFERENCE_ROWS = 20_000
 """Rows, all or a sample, among which near misses are looked for by vector."""
 _LOOK_SECONDS = 0.5
@@ -60,6 +64,7 @@ class InterpreterJobs:
         upstream: Upstream,
         cache: FeatureCache,
         labellers: Labellers,
+        family_names: FamilyNames,
         events: Events,
         ack_wait: float,
     ) -> None:
@@ -70,6 +75,7 @@ class InterpreterJobs:
         self._upstream = upstream
         self._cache = cache
         self._labellers = labellers
+        self._family_names = family_names
         self._events = events
         self._ack_wait = ack_wait
 
@@ -126,30 +132,50 @@ class InterpreterJobs:
         await self._events.publish(names.LABELS_CHANGED, request.run)
 
     async def families(self, request: BuildFamiliesRequest, context: JobContext) -> None:
-        """Builds the families of features from scratch."""
+        """Builds the families of features from scratch, and names them."""
         features = await self._features(request.run, context)
-        options, row_count = requests.family_options(request), features.statistics.row_count
-        cooccurrence = features.statistics.cooccurrence
-        if not request.include_tail and features.thresholds.any():
-            await context.progress(0, features.count, UNIT, "reading codes")
-            cooccurrence = await self._cooccurrence_above_thresholds(features)
-        density = cooccurrence.diagonal() / max(1, row_count)
-        built = await in_thread(lambda: families.build(cooccurrence, density, row_count=row_count, options=options))
+        thresholds = np.zeros(features.count) if request.include_tail else features.thresholds
+        built = await self._built(features, thresholds, requests.family_options(request), context)
+        named: list[Family] = []
+        async with contextlib.aclosing(self._family_names.named(features, built, thresholds)) as batches:
+            await context.progress(0, len(built), FAMILIES, "naming")
+            async for batch in batches:
+                named += batch
+                await context.progress(len(named), len(built), FAMILIES, features.family_title(batch[-1]))
         await context.prove()
-        await asyncio.to_thread(self._store.commit_families, features.run, built)
-        first_round = [family for family in built if family.round == 1]
-        members = {member.index for family in first_round for member in family.members}
+        await asyncio.to_thread(self._store.commit_families, features.run, named)
+        first_round = [family for family in named if family.round == 1]
+        members = {index for family in first_round for index in family.indices}
+        names_given = sum(bool(family.label and family.label.text) for family in first_round)
         context.log(
-            f"{len(built):,} families; the {len(first_round):,} of the first round have {len(members):,} of "
-            f"{features.live_count:,} features"
+            f"{len(named):,} families; the {len(first_round):,} of the first round ({names_given:,} named) have "
+            f"{len(members):,} of {features.live_count:,} features"
         )
         await self._events.publish(names.FAMILIES_CHANGED, features.run.name)
 
-    async def _cooccurrence_above_thresholds(self, features: Features) -> sparse.csr_array:
+    async def _built(
+        self, features: Features, thresholds: NDArray[np.float64], options: families.Options, context: JobContext
+    ) -> list[Family]:
+        """Families without names."""
+        row_count = features.statistics.row_count
+        cooccurrence = features.statistics.cooccurrence
+        if thresholds.any():
+            await context.progress(0, features.count, UNIT, "reading codes")
+            cooccurrence = await self._cooccurrence(features, thresholds)
+        density = cooccurrence.diagonal() / max(1, row_count)
+
+        def built() -> list[Family]:
+            return families.build(
+                cooccurrence, density, row_count=row_count, reliable=features.reliable, options=options
+            )
+
+        return await in_thread(built)
+
+    async def _cooccurrence(self, features: Features, thresholds: NDArray[np.float64]) -> sparse.csr_array:
         """As that of statistics, of activations that reach their feature's threshold."""
         counts = Cooccurrence(features.count)
         async for codes in self._upstream.codes(features.run):
-            precise = codes.at_least(features.thresholds)
+            precise = codes.at_least(thresholds)
             await in_thread(counts.add, precise.indptr, precise.indices)
         return await in_thread(counts.matrix)
 

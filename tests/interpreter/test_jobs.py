@@ -24,6 +24,7 @@ from services.interpreter import statistics_files
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family
+from services.interpreter.family_naming import FamilyNames
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.follower import RunFollower
 from services.interpreter.keyword_labeller import BATCH, KeywordLabeller
@@ -94,13 +95,15 @@ def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     events: Any = Events()
+    reader = EvidenceReader(upstream)
     jobs = InterpreterJobs(
         store=store,
         blobs=blobs,
         scratch=scratch,
         upstream=upstream,
         cache=cache,
-        labellers=Labellers({"keywords": KeywordLabeller(upstream, EvidenceReader(upstream))}),
+        labellers=Labellers({"keywords": KeywordLabeller(upstream, reader)}),
+        family_names=FamilyNames(upstream, reader),
         events=events,
         ack_wait=30,
     )

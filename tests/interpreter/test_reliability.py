@@ -12,7 +12,7 @@ from prisma.interpreter.v1.resources_pb2 import TRUST_DOUBTFUL, TRUST_TRUSTED, T
 from services.chassis.paging import Page
 from services.interpreter import analysis_messages, matrices, messages
 from services.interpreter.analyzer import Analysis
-from services.interpreter.families import Family, Member
+from services.interpreter.families import Family, FamilyLabel, Member
 from services.interpreter.features import Features
 from services.interpreter.matrices import Kind
 from services.interpreter.runs import StatisticsVersion
@@ -31,7 +31,8 @@ def run() -> PlantedRun:
     )
     members = [Member(FERRY, None, 0), Member(TUNNEL, FERRY, 1), Member(MUSEUM, FERRY, 1)]
     labels = {index: label for index, label in run.features.labels.items() if index != MUSEUM}
-    family = Family(id="1-0", round=1, color=1, members=members)
+    label = FamilyLabel(text="ships", description="", density=0.3, scores=labels[FERRY].draft.scores)
+    family = Family(id="1-0", round=1, color=1, members=members, label=label)
     run.features = replace(run.features, labels=labels, families=[family])
     return run
 
@@ -61,12 +62,14 @@ def test_neighbours_families_and_the_graph_say_how_far_their_features_can_be_rel
             check(neighbor.reliability, neighbor.index)
     assert {neighbor.index for neighbor in feature.coactive_neighbors} == {TUNNEL, MUSEUM}
     (place,) = messages.feature(features, TUNNEL).families
-    check(place.reliability, FERRY)  # the family has its name
+    assert place.display_name == "ships"
+    check(place.reliability, FERRY)  # the family's name passed the same test
     graph = messages.graph(features, 0)
     assert len(graph.nodes) == 3
     for node in graph.nodes:
         check(node.reliability, node.index)
     page = messages.family_page(features, features.families, Page.offset(0, "", bound_to=(), default=1, maximum=1))
+    check(page.families[0].reliability, FERRY)
     for member in page.families[0].members:
         check(member.reliability, member.index)
 

@@ -344,7 +344,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BuildFamilies(self, request, context):
-        """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
+        """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
         Statistics are computed first where there are none yet.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """

@@ -121,7 +121,7 @@ class InterpreterServiceStub:
     ListLabelModels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]
-    """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
+    """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
     Statistics are computed first where there are none yet.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
@@ -269,7 +269,7 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     ListLabelModels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]  # type: ignore[assignment]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
+    """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
     Statistics are computed first where there are none yet.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
@@ -522,7 +522,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.BuildFamiliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Builds families of features from their co-activation, as a job (O'Neill et al. 2024, section 4.2).
+        """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
         Statistics are computed first where there are none yet.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """

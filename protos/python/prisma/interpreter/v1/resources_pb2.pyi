@@ -347,7 +347,7 @@ class Example(_message.Message):
     def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., activation: _Optional[float] = ..., text: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., decile: _Optional[int] = ..., tail: _Optional[bool] = ...) -> None: ...
 
 class Family(_message.Message):
-    __slots__ = ("name", "display_name", "color", "round", "parent_index", "members", "member_count")
+    __slots__ = ("name", "display_name", "color", "round", "parent_index", "members", "member_count", "description", "density", "reliability", "test")
     class Member(_message.Message):
         __slots__ = ("index", "label", "density", "parent_index", "weight", "reliability")
         INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -370,6 +370,10 @@ class Family(_message.Message):
     PARENT_INDEX_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     MEMBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_FIELD_NUMBER: _ClassVar[int]
+    RELIABILITY_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     color: int
@@ -377,7 +381,11 @@ class Family(_message.Message):
     parent_index: int
     members: _containers.RepeatedCompositeFieldContainer[Family.Member]
     member_count: int
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., round: _Optional[int] = ..., parent_index: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Family.Member, _Mapping]]] = ..., member_count: _Optional[int] = ...) -> None: ...
+    description: str
+    density: float
+    reliability: Reliability
+    test: LabelTest
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., color: _Optional[int] = ..., round: _Optional[int] = ..., parent_index: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Family.Member, _Mapping]]] = ..., member_count: _Optional[int] = ..., description: _Optional[str] = ..., density: _Optional[float] = ..., reliability: _Optional[_Union[Reliability, _Mapping]] = ..., test: _Optional[_Union[LabelTest, _Mapping]] = ...) -> None: ...
 
 class Graph(_message.Message):
     __slots__ = ("nodes", "edges")

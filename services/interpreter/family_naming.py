@@ -1,0 +1,199 @@
+"""Names of families, tested as the labels of features are.
+
+A family is active in a document where one of its features reaches its threshold, as strongly as these features
+together. Its name is written from a part of these documents, chosen by another and scored on a third, against similar
+documents in which none of its features is active at all. Labels of its features are no candidates: documents for
+scoring may have led to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from prisma_common import wire
+from services.chassis.threads import in_thread
+from services.interpreter import naming, topics
+from services.interpreter.evidence import Sources
+from services.interpreter.evidence_reader import EvidenceReader
+from services.interpreter.families import Family, FamilyLabel
+from services.interpreter.features import Features
+from services.interpreter.keyword_labeller import LabelSource
+from services.interpreter.naming import Verdict
+from services.interpreter.phrase_vectors import PhraseVectors, unit
+from services.interpreter.runs import Run
+from services.interpreter.topics import Topic
+
+BATCH = 32
+"""Families whose documents are read at once."""
+_ACTIVE_ROWS = 300
+"""Documents of a family, about so many at most, of each of its features as many; …"""
+_TOP_ROWS = 60
+"""… besides the strongest of them; …"""
+_SILENT_ROWS = 240
+"""… and silent ones of either kind."""
+_MIN_ROWS = 2
+"""Of each feature, however many there are."""
+
+Rows = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+
+
+class FamilySource(LabelSource, Protocol):
+    """What is read from the embedder and the trainer."""
+
+    def codes(self, run: Run) -> AsyncIterator[wire.Codes]:
+        """All codes of a run."""
+        ...
+
+    async def raw_vectors(self, run: Run, rows: Rows) -> tuple[Rows, NDArray[np.float32]]:
+        """Those of some rising rows that have a vector (m,), and their vectors (m, d)."""
+        ...
+
+
+class FamilyNames:
+    """Names families. All methods raise what the source raises."""
+
+    def __init__(self, source: FamilySource, reader: EvidenceReader) -> None:
+        self._source = source
+        self._reader = reader
+
+    async def named(
+        self, features: Features, families: Sequence[Family], thresholds: Floats
+    ) -> AsyncGenerator[Sequence[Family]]:
+        """Families with their names, or with the reason why they have none, some at a time.
+
+        thresholds: (n,) the activations from which features count as active.
+        """
+        if not families:
+            return
+        vectors = PhraseVectors(self._source, features.run)
+        texts_in_use: set[str] = set()
+        densities = await self._densities(features, families, thresholds)
+        for start in range(0, len(families), BATCH):
+            batch = families[start : start + BATCH]
+            sources = await self._sources(features, batch, thresholds)
+            judge, evidence = await self._reader.divided(
+                features.run,
+                [(family.root, float(densities[start + place]), sources[place]) for place, family in enumerate(batch)],
+            )
+            directions = await self._directions(features.run, batch)
+            named = [
+                Topic(evidence=own, latents=family.indices, direction=direction, max_density=1.0)
+                for family, own, direction in zip(batch, evidence, directions, strict=True)
+            ]
+            verdicts = await topics.verdicts(named, judge, vectors, texts_in_use)
+            texts_in_use.update(verdict.winner.candidate.text for verdict in verdicts if verdict.winner)
+            yield [replace(family, label=_label(verdict)) for family, verdict in zip(batch, verdicts, strict=True)]
+
+    async def _densities(self, features: Features, families: Sequence[Family], thresholds: Floats) -> Floats:
+        """(f,) the share of rows in which each family is active."""
+        memberships = _memberships(features.count, families)
+        counts = np.zeros(len(families), np.int64)
+
+        def add(codes: wire.Codes) -> None:
+            active = _matrix(codes.at_least(thresholds)) @ memberships
+            np.add.at(counts, active.tocoo().coords[1], 1)
+
+        async for codes in self._source.codes(features.run):
+            await in_thread(add, codes)
+        return counts / max(1, features.statistics.row_count)
+
+    async def _sources(self, features: Features, families: Sequence[Family], thresholds: Floats) -> Sequence[Sources]:
+        """The documents of families, by what their codes say of them."""
+        candidates = [_candidates(features, family) for family in families]
+        rows = np.unique(np.concatenate([source.rows for source in candidates]))
+        rows, vectors = await self._source.raw_vectors(features.run, rows)
+        codes = await self._source.codes_of(features.run, vectors)
+
+        def known() -> list[Sources]:
+            memberships = _memberships(features.count, families)
+            strength = (_matrix(codes.at_least(thresholds)) @ memberships).toarray()
+            contact = (_matrix(codes) @ memberships).toarray()
+            return [
+                _known(source, rows, strength[:, place], contact[:, place]) for place, source in enumerate(candidates)
+            ]
+
+        return await in_thread(known)
+
+    async def _directions(self, run: Run, families: Sequence[Family]) -> NDArray[np.float32]:
+        """(f, d) the mean direction of each family's features, of length 1."""
+        indices = sorted({index for family in families for index in family.indices})
+        decoder = await self._source.decoder(run, indices)
+        return unit(np.stack([decoder[np.searchsorted(indices, family.indices)].mean(axis=0) for family in families]))
+
+
+def _matrix(codes: wire.Codes) -> sparse.csr_array:
+    """(m, n)."""
+    return sparse.csr_array((codes.values, codes.indices, codes.indptr), shape=(len(codes), codes.latent_count))
+
+
+def _memberships(latent_count: int, families: Sequence[Family]) -> sparse.csr_array:
+    """(n, f) 1 where a latent belongs to a family."""
+    latents = np.concatenate([family.indices for family in families])
+    columns = np.repeat(np.arange(len(families)), [len(family.members) for family in families])
+    return sparse.csr_array((np.ones(len(latents), np.float32), (latents, columns)), (latent_count, len(families)))
+
+
+def _candidates(features: Features, family: Family) -> Sources:
+    """Documents that may be active or silent, of each feature as many. Of values, none is known yet."""
+    sources = [features.sources(index) for index in family.indices]
+    count = len(sources)
+    top, sample, hard, random = (
+        np.unique(np.concatenate([_spread(rows, max(_MIN_ROWS, limit // count)) for rows in parts]))
+        for limit, parts in (
+            (_TOP_ROWS, [source.top_rows[: max(_MIN_ROWS, _TOP_ROWS // count)] for source in sources]),
+            (_ACTIVE_ROWS, [source.sample_rows for source in sources]),
+            (_SILENT_ROWS, [source.hard_rows for source in sources]),
+            (_SILENT_ROWS, [source.random_rows for source in sources]),
+        )
+    )
+    return Sources(
+        top_rows=top,
+        top_values=np.zeros(len(top)),
+        sample_rows=sample,
+        sample_values=np.zeros(len(sample)),
+        hard_rows=hard,
+        random_rows=random,
+    )
+
+
+def _spread(rows: Rows, limit: int) -> Rows:
+    """At most so many, at equal steps."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(np.int64))]
+
+
+def _known(candidates: Sources, rows: Rows, strength: Floats, contact: Floats) -> Sources:
+    """Candidates by what their codes say.
+
+    rows: (m,) rising. strength: (m,) a family's activation. contact: (m,) likewise, activations below thresholds too.
+    """
+    active, silent = rows[strength > 0], rows[contact == 0]
+
+    def falling(part: Rows) -> tuple[Rows, Floats]:
+        own = np.intersect1d(part, active)
+        values = strength[np.searchsorted(rows, own)].astype(np.float64)
+        order = np.lexsort((own, -values))
+        return own[order], values[order]
+
+    top_rows, top_values = falling(candidates.top_rows)
+    sample_rows, sample_values = falling(candidates.sample_rows)
+    return Sources(
+        top_rows=top_rows,
+        top_values=top_values,
+        sample_rows=sample_rows,
+        sample_values=sample_values,
+        hard_rows=np.intersect1d(candidates.hard_rows, silent),
+        random_rows=np.intersect1d(candidates.random_rows, silent),
+    )
+
+
+def _label(verdict: Verdict) -> FamilyLabel:
+    """What is said of a family."""
+    text, description = naming.text_and_description(verdict)
+    return FamilyLabel(text=text, description=description, density=verdict.evidence.density, scores=verdict.scores)
