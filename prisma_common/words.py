@@ -68,11 +68,6 @@ def unaccented(word: str) -> str:
     return word if word.isascii() else _OPTIONAL_MARKS.sub("", word)
 
 
-def script_runs(text: str) -> list[str]:
-    """The parts of an unspaced run that are of one script each: Han, Hiragana, Katakana, or any other."""
-    return [match.group() for match in _SCRIPT_RUN.finditer(text)]
-
-
 def is_unspaced(word: str) -> bool:
     """Whether a word begins with a character of a script without spaces between words."""
     return _UNSPACED_START.match(word) is not None
@@ -81,6 +76,21 @@ def is_unspaced(word: str) -> bool:
 def is_hangul(word: str) -> bool:
     """Whether a word begins with a Hangul syllable."""
     return "\uac00" <= word[:1] <= "\ud7a3"
+
+
+def is_han(word: str) -> bool:
+    """Whether a word is of Han characters alone: Chinese, and the Chinese characters of Japanese."""
+    return _HAN_WORD.fullmatch(word) is not None
+
+
+def is_hiragana(word: str) -> bool:
+    """Whether a word is of Hiragana alone."""
+    return _HIRAGANA_WORD.fullmatch(word) is not None
+
+
+def is_katakana(word: str) -> bool:
+    """Whether a word is of Katakana alone."""
+    return _KATAKANA_WORD.fullmatch(word) is not None
 
 
 def _ranges(codes: Iterable[int]) -> str:
@@ -140,9 +150,8 @@ _ATTACHED = f"[{_MARK}{_IGNORABLE}]*"
 _CLUSTER = re.compile(
     rf"[\u0e40-\u0e44\u0ec0-\u0ec4]?[{_UNSPACED}]{_ATTACHED}(?:[\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]{_ATTACHED})*"
 )
-_SCRIPT_RUN = re.compile(
-    rf"[{_HAN}][{_HAN}{_MARK}{_IGNORABLE}]*|[{_HIRAGANA}][{_HIRAGANA}{_MARK}{_IGNORABLE}ー]*"
-    rf"|[{_KATAKANA}][{_KATAKANA}{_MARK}{_IGNORABLE}]*|[{_BOPOMOFO}{_SOUTH_EAST_ASIAN}][{_BOPOMOFO}{_SOUTH_EAST_ASIAN}{_MARK}{_IGNORABLE}]*"
+_HAN_WORD, _HIRAGANA_WORD, _KATAKANA_WORD = (
+    re.compile(f"[{script}{_MARK}]+") for script in (_HAN, f"{_HIRAGANA}ー", _KATAKANA)
 )
 _OPTIONAL_MARKS = re.compile(
     "[\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"

@@ -12,6 +12,7 @@ from scipy import sparse
 from services.interpreter import near_duplicates, tokens
 from services.interpreter.near_duplicates import Signatures
 from services.interpreter.terms import TermCounts, WordTable
+from services.interpreter.tokens import Language
 
 Rows = NDArray[np.uint64]
 
@@ -43,9 +44,9 @@ class Corpus:
         texts = list(background.values())
         table = WordTable(texts)
         word_counts = table.counts()
-        self._stop_words = tokens.stop_words(word_counts)
+        self._language = Language.of(word_counts)
         self._spellings = tokens.spellings(word_counts)
-        self._counts = TermCounts(table, self._stop_words)
+        self._counts = TermCounts(table, self._language)
         order = np.argsort(rows)
         self._rows = rows[order]
         self._documents = sparse.csr_array(self._counts.documents[order])
@@ -84,13 +85,13 @@ class Corpus:
             in_background=(np.arange(len(both)) < len(places))[order],
         )
 
-    def spelled(self, term: str) -> str:
+    def spelling(self, column: int) -> str:
         """A term as most documents write it."""
-        return " ".join(self._spellings.get(word, word) for word in term.split())
+        return tokens.joined([self._spellings.get(word, word) for word in self.terms[column].split()])
 
     def columns(self, text: str) -> NDArray[np.int64]:
         """The columns of the terms of a label or a phrase, rising; those that no document contains are left out."""
-        terms = tokens.terms(text, self._stop_words)
+        terms = tokens.terms(text, self._language)
         numbers = {self._counts.columns[term] for term in terms if term in self._counts.columns}
         return np.array(sorted(numbers), np.int64)
 

@@ -89,7 +89,7 @@ class Judge:
     def counts(self, evidence: Evidence, term: str) -> tuple[int, int]:
         """Documents for scoring that contain a term: active ones, and hard silent ones."""
         columns = self.corpus.columns(term)
-        whole = [column for column in columns.tolist() if self.corpus.terms[column] == term.lower()]
+        whole = [column for column in columns.tolist() if self.corpus.spelling(column).lower() == term.lower()]
         active, hard = (
             int((self._contained(rows, np.array(whole or columns)).min(axis=1, initial=1) > 0).sum())
             for rows in (evidence.scoring.active.rows, evidence.scoring.hard)

@@ -140,7 +140,7 @@ def _keywords(counts: _Counts, weights: Floats, corpus: Corpus) -> list[Keyword]
     return [
         Keyword(
             term=corpus.terms[int(columns[place])],
-            text=corpus.spelled(corpus.terms[int(columns[place])]),
+            text=corpus.spelling(int(columns[place])),
             column=int(columns[place]),
             score=float(score[place]),
             share=float(raw_share[place]),

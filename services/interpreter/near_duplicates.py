@@ -21,6 +21,8 @@ MAX_CHARACTERS = 4000
 _LETTERS = 8
 """In a run."""
 _PLACES = 32
+_TEXTS = 256
+"""Whose runs are hashed at once."""
 _BAND = 4
 _EMPTY = np.uint32(2**32 - 1)
 _NO_LETTER = re.compile(r"[\W\d_]+")
@@ -31,11 +33,13 @@ Signatures = NDArray[np.uint32]
 
 def signatures(texts: Sequence[str]) -> Signatures:
     """The signatures of texts; of blank ones, 32 times the largest number."""
-    result = np.full((len(texts), _PLACES), _EMPTY)
-    for number, text in enumerate(texts):
-        hashes = _hashes(_NO_LETTER.sub("", text[:MAX_CHARACTERS].casefold()))
-        np.minimum.at(result[number], hashes >> np.uint64(59), (hashes & np.uint64(0xFFFFFFFF)).astype(np.uint32))
-    return result
+    result = np.full(len(texts) * _PLACES, _EMPTY)
+    for start in range(0, len(texts), _TEXTS):
+        letters = [_NO_LETTER.sub("", text[:MAX_CHARACTERS].casefold()) for text in texts[start : start + _TEXTS]]
+        hashes, numbers = _hashes(letters)
+        places = (start + numbers) * _PLACES + (hashes >> np.uint64(59)).astype(np.int64)
+        np.minimum.at(result, places, (hashes & np.uint64(0xFFFFFFFF)).astype(np.uint32))
+    return result.reshape(-1, _PLACES)
 
 
 def groups(of: Signatures) -> NDArray[np.int64]:
@@ -62,16 +66,18 @@ def _similarity(first: Signatures, second: Signatures) -> NDArray[np.float64]:
     return both / np.maximum(1, either)
 
 
-def _hashes(letters: str) -> NDArray[np.uint64]:
-    """Of all runs of eight letters, or of a shorter text as a whole."""
-    codes = np.frombuffer(letters.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    if len(codes) < _LETTERS:
-        codes = np.concatenate([codes, np.zeros(_LETTERS - len(codes), np.uint64)]) if len(codes) else codes
-    count = max(0, len(codes) - _LETTERS + 1)
-    hashes = np.zeros(count, np.uint64)
+def _hashes(letters: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """The hashes of all runs of eight letters of texts, or of a short text as a whole; and the places of the texts."""
+    padded = [text.ljust(_LETTERS, "\0") if text else "" for text in letters]
+    codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    sizes = np.array([len(text) for text in padded], np.int64)
+    hashes = np.zeros(max(0, len(codes) - _LETTERS + 1), np.uint64)
     for offset in range(_LETTERS):
-        hashes = hashes * np.uint64(0x100000001B3) + codes[offset : offset + count]
-    return mixed(hashes)
+        hashes = hashes * np.uint64(0x100000001B3) + codes[offset : offset + len(hashes)]
+    numbers = np.repeat(np.arange(len(letters)), sizes)
+    ends = np.cumsum(sizes)
+    is_whole = np.arange(len(hashes)) + _LETTERS <= ends[numbers[: len(hashes)]]
+    return mixed(hashes[is_whole]), numbers[: len(hashes)][is_whole]
 
 
 def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from services.interpreter import tokens
+from services.interpreter.tokens import Language
 
 MAX_TERMS = 300_000
 """Terms of the vocabulary: those of the most documents, ties by the alphabet."""
+_REPEATED_CHARACTERS = 40
+"""Longer chunks hardly occur twice: clauses of scripts without spaces, addresses."""
 _SMALL_CORPUS = 20
 """Up to so many documents a term counts even if it is in only one."""
 
@@ -22,21 +25,22 @@ class WordTable:
     """The words of texts: W words in a row, of which each is stored as the number of a distinct word."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        numbers: dict[str, int] = {}
-        word_numbers: list[NDArray[np.int32]] = []
-        adjacent: list[NDArray[np.bool_]] = []
-        for text in texts:
-            words = tokens.words(text)
-            word_numbers.append(np.array([numbers.setdefault(word.text, len(numbers)) for word in words], np.int32))
-            adjacent.append(np.array([word.adjacent for word in words], np.bool_))
+        chunks = _Chunks()
+        parts = [chunks.of(text) for text in texts]
+        chunk_counts = np.array([len(part) for part in parts], np.int64)
+        places = np.concatenate([np.empty(0, np.int64), *parts])
+        words, starts = chunks.words(places)
         self.text_count = len(texts)
-        self.distinct: Sequence[str] = list(numbers)
+        self.distinct: Sequence[str] = list(chunks.distinct)
         """As written; empty for numbers."""
-        self.numbers = np.concatenate([np.empty(0, np.int32), *word_numbers])
+        self.numbers = np.array(chunks.numbers, np.int32)[words]
         """(W,) places in `distinct`."""
-        self.adjacent = np.concatenate([np.empty(0, np.bool_), *adjacent])
+        self.adjacent = np.array(chunks.adjacent, np.bool_)[words]
         """(W,) whether the word directly follows the one before it."""
-        self.texts = np.repeat(np.arange(len(texts)), [len(part) for part in word_numbers])
+        chunk_texts = np.repeat(np.arange(len(texts)), chunk_counts)
+        follows = chunks.follow(places) & (chunk_texts == np.concatenate([[-1], chunk_texts[:-1]])[: len(chunk_texts)])
+        self.adjacent[starts[:-1][follows]] = True
+        self.texts = np.repeat(chunk_texts, np.diff(starts))
         """(W,) the place of each word's text."""
 
     def counts(self) -> Mapping[str, int]:
@@ -45,13 +49,57 @@ class WordTable:
         return {word: count for word, count in zip(self.distinct, counts, strict=True) if word}
 
 
+class _Chunks(dict[str, int]):
+    """The words of what stands between blanks. Texts repeat most of it, so little is taken apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.distinct: dict[str, int] = {}
+        """The number of each word."""
+        self.numbers: list[int] = []
+        """The words of all chunks in a row."""
+        self.adjacent: list[bool] = []
+        """Whether each directly follows the one before it in its chunk."""
+        self._starts = [0]
+        self._borders: list[tuple[tokens.Border, tokens.Border]] = []
+
+    def __missing__(self, text: str) -> int:
+        place = len(self._borders)
+        if len(text) <= _REPEATED_CHARACTERS:
+            self[text] = place
+        chunk = tokens.chunk(text)
+        self.numbers += [self.distinct.setdefault(word.text, len(self.distinct)) for word in chunk.words]
+        self.adjacent += [place > 0 and word.adjacent for place, word in enumerate(chunk.words)]
+        self._starts.append(len(self.numbers))
+        self._borders.append((chunk.first, chunk.last))
+        return place
+
+    def of(self, text: str) -> Numbers:
+        """The chunks of a text, by their places."""
+        return np.array([self[chunk] for chunk in tokens.chunks(text)], np.int64)
+
+    def words(self, places: Numbers) -> tuple[Numbers, Numbers]:
+        """For C chunks: (W,) the places of their words, and (C + 1,) where those of each start among these."""
+        starts = np.array(self._starts)
+        ends = np.cumsum(np.diff(starts)[places])
+        new_starts = np.concatenate([[0], ends])
+        offsets = np.repeat(starts[places] - new_starts[:-1], np.diff(new_starts))
+        return offsets + np.arange(len(offsets)), new_starts
+
+    def follow(self, places: Numbers) -> NDArray[np.bool_]:
+        """(C,) whether the first word of a chunk forms phrases with the last of the chunk before it."""
+        first, last = np.array(self._borders, np.int64).reshape(-1, 2)[places].T
+        before = np.concatenate([[tokens.Border.NO_WORD], last[:-1]])[: len(places)]
+        return (first > 0) & (before > 0) & (first + before < 2 * tokens.Border.UNSPACED)
+
+
 class TermCounts:
     """The terms of a corpus: those of `tokens.terms`."""
 
-    def __init__(self, table: WordTable, stop_words: frozenset[str], limit: int = MAX_TERMS) -> None:
-        self._stop_words = stop_words
+    def __init__(self, table: WordTable, language: Language, limit: int = MAX_TERMS) -> None:
+        self._language = language
         required = 2 if table.text_count > _SMALL_CORPUS else 1
-        groups = [group.frequent(required) for group in _groups(table, stop_words)]
+        groups = [group.frequent(required) for group in _groups(table, language)]
         terms = [term for group in groups for term in group.terms()]
         frequencies = np.concatenate([group.frequencies for group in groups])
         by_alphabet = sorted(range(len(terms)), key=terms.__getitem__)
@@ -74,7 +122,7 @@ class TermCounts:
     def transform(self, texts: Sequence[str]) -> sparse.csr_array:
         """(texts, terms) float32 CSR for other texts; terms outside of the vocabulary are left out."""
         columns = [
-            [self.columns[term] for term in set(tokens.terms(text, self._stop_words)) if term in self.columns]
+            [self.columns[term] for term in set(tokens.terms(text, self._language)) if term in self.columns]
             for text in texts
         ]
         places = np.repeat(np.arange(len(texts)), [len(part) for part in columns])
@@ -113,13 +161,13 @@ class _Group:
             yield " ".join([self._words[place] for place in places])
 
 
-def _groups(table: WordTable, stop_words: frozenset[str]) -> Iterator[_Group]:
+def _groups(table: WordTable, language: Language) -> Iterator[_Group]:
     """The terms of one word, of two, and so on: as `tokens.terms` forms them."""
-    lower: dict[str, int] = {}
-    lower_numbers = np.array([lower.setdefault(word.lower(), len(lower)) for word in table.distinct], np.int64)
-    words = list(lower)
-    is_term = np.array([tokens.is_term(word, stop_words) for word in words], np.bool_)
-    ends = lower_numbers[table.numbers]
+    bases: dict[str, int] = {}
+    base_numbers = np.array([bases.setdefault(language.base(word), len(bases)) for word in table.distinct], np.int64)
+    words = list(bases)
+    is_term = np.array([language.is_term(word) for word in words], np.bool_)
+    ends = base_numbers[table.numbers]
     forms_term = is_term[ends]
     numbers, parts = ends, [np.arange(len(words))]
     for size in range(1, tokens.MAX_WORDS + 1):

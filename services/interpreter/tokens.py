@@ -1,8 +1,8 @@
 """Words and phrases of a text, as keywords are made of them.
 
-A term is one to three words that stand next to each other, with no stop word and no punctuation between them. Numbers
-are not words. In scripts without spaces, a term is a run of Han or Katakana where the text is Japanese, and otherwise
-two to four characters in a row: keywords prefer the longest that the same documents share.
+A term is one to three words that stand next to each other, with no stop word and no punctuation between them, in lower
+case and with a space between words. Numbers are not words. Scripts without spaces are divided by dictionaries
+(`unspaced`), and Korean words lose their particles (`korean`).
 """
 
 from __future__ import annotations
@@ -11,27 +11,30 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Self
 
-from stop_words import AVAILABLE_LANGUAGES, get_stop_words
+import stopwordsiso
+from stop_words import AVAILABLE_LANGUAGES, LANGUAGE_MAPPING, get_stop_words
 
 from prisma_common import words as segmenter
+from services.interpreter import korean, unspaced
 
 MAX_CHARACTERS = 4000
 """Only the start of a text is read: it says what the text is about."""
 MAX_WORDS = 3
 """Words of the longest phrase."""
-_MAX_CLUSTERS = 4
-"""Characters of the longest term in a script without spaces."""
 
 _BETWEEN = re.compile(r"[ \t]*\n?[ \t]*|-")
 """What may stand between the words of a phrase."""
+_WIDE_BLANK = re.compile(r"[ \t]*(?:\n[ \t]*\n|[^\S \t\n])\s*")
+"""Blanks that may not."""
+_PLAIN_CHUNK = re.compile(r"([^\w+#]*)([a-z][a-z0-9]*)([^\w+#]*)", re.ASCII | re.IGNORECASE)
+"""One word with punctuation around it."""
 _APOSTROPHES = ("'", "’")
-_JAPANESE = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
-_HIRAGANA = re.compile(r"[\u3041-\u309f]")
-_GRAMMATICAL = frozenset("的了吗呢们这那把被很也")
-"""Chinese characters that join or modify words and hardly ever stand within one."""
 
 
 class Word(NamedTuple):
@@ -43,47 +46,113 @@ class Word(NamedTuple):
 
 def words(text: str) -> list[Word]:
     """The words of the start of a text, in its order."""
-    text = unicodedata.normalize("NFC", text[:MAX_CHARACTERS])
+    return _words(_start(text))
+
+
+def chunks(text: str) -> list[str]:
+    """The start of a text, divided at blanks. A chunk without words stands where phrases end at blanks."""
+    start = _start(text)
+    return (start if start.isprintable() else _WIDE_BLANK.sub(" \0 ", start)).split()  # printable: no other blank
+
+
+class Border(IntEnum):
+    """What a chunk begins or ends with. Two words without spaces form no phrase across a blank, all others do."""
+
+    NO_WORD = 0
+    WORD = 1
+    UNSPACED = 2
+
+
+class Chunk(NamedTuple):
+    """The words of a chunk, and whether they can form a phrase with words beyond the blanks around it."""
+
+    words: Sequence[Word]
+    first: Border
+    last: Border
+
+
+def chunk(text: str) -> Chunk:
+    """Takes a chunk apart."""
+    if text.isascii() and (plain := _PLAIN_CHUNK.fullmatch(text)):
+        before, word, after = plain.groups()
+        return Chunk([Word(word, not before)], Border(not before), Border(not after))
+    _, *words, after = _words(f"a {text} a")
+    if not words:
+        return Chunk([], Border.NO_WORD, Border.NO_WORD)
+    return Chunk(words, _border(words[0], words[0].adjacent), _border(words[-1], after.adjacent))
+
+
+def _border(word: Word, reaches_blank: bool) -> Border:
+    if not reaches_blank:
+        return Border.NO_WORD
+    return Border.UNSPACED if segmenter.is_unspaced(word.text) else Border.WORD
+
+
+def _start(text: str) -> str:
+    return unicodedata.normalize("NFC", text[:MAX_CHARACTERS])
+
+
+def _words(text: str) -> list[Word]:
     result: list[Word] = []
     end = -1
     for segment in segmenter.segments(text):
         part = text[segment.start : segment.end]
-        if segment.kind is segmenter.Kind.UNSPACED:
-            result += [Word(term, False) for term in _unspaced_terms(part, japanese=bool(_JAPANESE.search(text)))]
-            end = -1
-            continue
         if segment.kind is segmenter.Kind.SYMBOL:
             end = -1
             continue
         between = text[end : segment.start] if end >= 0 else ""
+        adjacent = end >= 0 and (between == " " or _BETWEEN.fullmatch(between) is not None)
+        if segment.kind is segmenter.Kind.UNSPACED:
+            adjacent &= not result or not segmenter.is_unspaced(result[-1].text)  # a space divides two such runs
+            ends_in_word = _add_unspaced(result, part, adjacent=adjacent)
+            end = segment.end if ends_in_word else -1
+            continue
         if between in _APOSTROPHES and result[-1].text and not part[0].isdigit():
             result[-1] = _contraction(result[-1], between, segmenter.visible(part))
             end = segment.end
             continue
-        adjacent = end >= 0 and (between == " " or _BETWEEN.fullmatch(between) is not None)
         identifier_words = _identifier_words(segmenter.visible(part), adjacent=adjacent)
         result += identifier_words
         end = segment.end if identifier_words else -1  # nothing is left of an identifier such as `_`
     return result
 
 
-def terms(text: str, stop: frozenset[str]) -> list[str]:
-    """All terms of a text in lower case, in the order of the text, repeated as often as they occur."""
+@dataclass(frozen=True)
+class Language:
+    """How the words of a corpus form terms."""
+
+    stop_words: frozenset[str]
+    stems: Mapping[str, str] = field(default_factory=dict)
+    """Of Korean words."""
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Self:
+        """counts: how often each word of the corpus occurs."""
+        listed = stop_words(counts)
+        return cls(listed, korean.stems(lower for word in counts if (lower := word.lower()) not in listed))
+
+    def base(self, word: str) -> str:
+        """A word as it stands in terms: in lower case, without particles."""
+        lower = word.lower()
+        return self.stems.get(lower, lower)
+
+    def is_term(self, base: str) -> bool:
+        """Whether a word is a term of its own, and may be part of longer ones."""
+        return (len(base) >= 2 or segmenter.is_han(base)) and base not in self.stop_words
+
+
+def terms(text: str, language: Language) -> list[str]:
+    """All terms of a text, in its order, repeated as often as they occur."""
     result: list[str] = []
     phrase: list[str] = []
     for written, adjacent in words(text):
-        word = written.lower()
-        if not is_term(word, stop):
+        word = language.base(written)
+        if not language.is_term(word):
             phrase = []
             continue
         phrase = [*(phrase[1 - MAX_WORDS :] if adjacent else []), word]
         result += [" ".join(phrase[-size:]) for size in range(1, len(phrase) + 1)]
     return result
-
-
-def is_term(word: str, stop: frozenset[str]) -> bool:
-    """Whether a word in lower case is a term of its own, and may be part of longer ones."""
-    return len(word) >= 2 and word not in stop
 
 
 def stop_words(counts: Mapping[str, int]) -> frozenset[str]:
@@ -117,38 +186,35 @@ def spellings(counts: Mapping[str, int]) -> dict[str, str]:
     return result
 
 
+def joined(words: Sequence[str]) -> str:
+    """The words of a term as people write them: without a space where their script has none."""
+    result = words[0]
+    for before, word in pairwise(words):
+        result += word if segmenter.is_unspaced(before) and segmenter.is_unspaced(word) else f" {word}"
+    return result
+
+
 def contains(phrase: str, term: str) -> bool:
-    """Whether a longer term contains another whole: as words, or as characters in scripts without spaces."""
-    if len(phrase) <= len(term):
-        return False
-    return term in phrase if segmenter.is_unspaced(term) else f" {term} " in f" {phrase} "
+    """Whether a longer term contains all words of another, in a row."""
+    return len(phrase) > len(term) and f" {term} " in f" {phrase} "
 
 
 def alike(first: str, second: str) -> bool:
-    """Whether two terms say the same.
+    """Whether two terms say the same: the words of one are those of the other, but for endings.
 
-    They do if one contains the other's words, if their words differ in the ending only, or, in scripts without spaces,
-    if they share two characters in a row.
+    In scripts without spaces a word may also be part of the other.
     """
-    if segmenter.is_unspaced(first) and segmenter.is_unspaced(second):
-        return any(first[start : start + 2] in second for start in range(len(first) - 1))
     shorter, longer = sorted((first.split(), second.split()), key=len)
     return all(any(_same_stem(word, other) for other in longer) for word in shorter)
 
 
-def _unspaced_terms(run: str, *, japanese: bool) -> Iterator[str]:
-    """The terms of a run of a script without spaces."""
-    for part in segmenter.script_runs(run):
-        if japanese:
-            if not _HIRAGANA.match(part):  # Hiragana is mostly grammar: particles and endings
-                yield segmenter.visible(part)
-            continue
-        characters = [part[start:end] for start, end in segmenter.clusters(part, 0, len(part))]
-        for start in range(len(characters) - 1):
-            for size in range(2, min(_MAX_CLUSTERS, len(characters) - start) + 1):
-                term = characters[start : start + size]
-                if _GRAMMATICAL.isdisjoint(term):
-                    yield segmenter.visible("".join(term))
+def _add_unspaced(result: list[Word], run: str, *, adjacent: bool) -> bool:
+    """Adds the words of a run of a script without spaces. adjacent: of its first. Returns whether it ends in a word."""
+    for text, is_word in unspaced.parts(run):
+        if is_word:
+            result.append(Word(text, adjacent))
+        adjacent = is_word
+    return adjacent
 
 
 def _identifier_words(identifier: str, *, adjacent: bool) -> list[Word]:
@@ -164,16 +230,30 @@ def _contraction(word: Word, apostrophe: str, ending: str) -> Word:
 
 def _same_stem(first: str, second: str) -> bool:
     shorter, longer = sorted((first, second), key=len)
+    if segmenter.is_unspaced(shorter):
+        return shorter == longer or (len(shorter) >= 2 and shorter in longer)
     common = 0
     while common < len(shorter) and shorter[common] == longer[common]:
         common += 1
     return common >= 4 and len(longer) - common <= 3 if shorter != longer else True
 
 
+_NAMES = frozenset(
+    """area areas auth bill caption click computer copy fire group groups hell help home homepage html http index
+    information invention key keys member members microsoft mill modulo netscape null number numbers page pages problem
+    problems research ring room rooms shed shell state states system test text webpage website width world young zero
+    """.split()  # noqa: SIM905 - reads better than a list of strings
+)
+"""What names things, though the English list stops it."""
+
+
 @lru_cache(maxsize=1)
 def _languages() -> dict[str, frozenset[str]]:
-    codes: Sequence[str] = AVAILABLE_LANGUAGES
-    return {code: frozenset(_forms(get_stop_words(code))) for code in codes}
+    """Stop words by language: those of `stop_words`, and of `stopwordsiso` for what it lacks or has few of."""
+    named: Sequence[str] = AVAILABLE_LANGUAGES
+    languages = {name: frozenset(_forms(get_stop_words(name))) - _NAMES for name in named}
+    others = {code for code in stopwordsiso.langs() if LANGUAGE_MAPPING.get(code) not in languages} | {"ja", "zh"}
+    return languages | {code: frozenset(_forms(stopwordsiso.stopwords(code))) for code in others}
 
 
 def _forms(listed: Iterable[str]) -> Iterator[str]:

@@ -71,8 +71,13 @@ def test_clusters_are_what_readers_see_as_one_character(text: str, expected: lis
     assert [text[start:end] for start, end in words.clusters(text, 0, len(text))] == expected
 
 
-def test_script_runs_split_japanese_where_the_script_changes() -> None:
-    assert words.script_runs("東京の地下鉄はカメラ") == ["東京", "の", "地下鉄", "は", "カメラ"]
+@pytest.mark.parametrize(
+    ("word", "scripts"),
+    [("日本", "han"), ("データー", "katakana"), ("である", "hiragana"), ("日本の", ""), ("abc", "")],
+)
+def test_the_script_of_a_word(word: str, scripts: str) -> None:
+    names = {"han": words.is_han, "katakana": words.is_katakana, "hiragana": words.is_hiragana}
+    assert [name for name, is_script in names.items() if is_script(word)] == scripts.split()
 
 
 def test_marks_that_writers_leave_out_are_told_from_those_that_make_a_letter() -> None:
@@ -120,7 +125,6 @@ def test_clusters_cover_an_unspaced_run(text: str) -> None:
         if segment.kind is Kind.UNSPACED:
             parts = words.clusters(text, segment.start, segment.end)
             assert "".join(text[start:end] for start, end in parts) == text[segment.start : segment.end]
-            assert "".join(words.script_runs(text[segment.start : segment.end])) == text[segment.start : segment.end]
 
 
 @given(TEXTS)
