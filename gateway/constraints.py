@@ -69,6 +69,7 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
         "negative_count": {"minimum": 0, "maximum": 50},
         "temperature": {"minimum": 0, "maximum": 2},
         "system_prompt": {"maxLength": 20_000},
+        "stop_words": {"maxItems": 1000},
     },
     "prisma.interpreter.v1.BuildFamiliesRequest": {"threshold": _COSINE, "rounds": {"minimum": 1, "maximum": 10}},
     "prisma.interpreter.v1.SampleActivationsRequest": {

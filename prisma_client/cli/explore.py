@@ -62,6 +62,9 @@ def label(
     limit: Annotated[int | None, typer.Option(help="Maximum number of features. Default: all.", min=1)] = None,
     relabel: Annotated[bool, typer.Option("--relabel", help="Also relabel labelled features.")] = False,
     text: Annotated[str | None, typer.Option(help="Write this label; needs exactly one --feature.")] = None,
+    stop_word: Annotated[
+        list[str] | None, typer.Option(help="A word that labels by keywords leave out; repeat the option.")
+    ] = None,
     request_id: RequestId = None,
     detach: Detach = False,
 ) -> None:
@@ -75,7 +78,15 @@ def label(
             created = owner.features.set_label(indices[0], text, request_id=request_id)
             output.show_one(created, [f"{created.name}: {created.text}"])
             return
-        job = owner.label(model, indices=indices, limit=limit, relabel=relabel, request_id=request_id, wait=False)
+        job = owner.label(
+            model,
+            indices=indices,
+            limit=limit,
+            relabel=relabel,
+            request_id=request_id,
+            wait=False,
+            stop_words=stop_word or [],
+        )
         finish(prisma, job, title=model, detach=detach)
         if not detach and output.on_terminal():
             counts = owner.interpretation().trust_counts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,13 @@ class Corpus:
         terms = tokens.terms(text, self._language)
         numbers = {self._counts.columns[term] for term in terms if term in self._counts.columns}
         return np.array(sorted(numbers), np.int64)
+
+    def columns_with(self, words: Collection[str]) -> NDArray[np.int64]:
+        """The columns of the terms that have one of some words in them, rising."""
+        bases = {self._language.base(word.strip()) for word in words}
+        if not bases:
+            return np.empty(0, np.int64)
+        return np.flatnonzero([not bases.isdisjoint(term.split(" ")) for term in self.terms])
 
     def rarity(self, columns: NDArray[np.int64]) -> NDArray[np.float64]:
         """How much each term tells: the logarithm of the inverse share of documents that contain it."""

@@ -58,19 +58,19 @@ class KeywordLabeller:
         vectors = PhraseVectors(self._source, task.features.run)
         texts_in_use = _remaining_texts(task)
         for start in range(0, len(task.indices), BATCH):
-            verdicts = await self._verdicts(task.features, task.indices[start : start + BATCH], vectors, texts_in_use)
+            verdicts = await self._verdicts(task, task.indices[start : start + BATCH], vectors, texts_in_use)
             drafts = [naming.draft(verdict, task.options) for verdict in verdicts]
             texts_in_use.update(draft.text for draft in drafts)
             yield drafts
 
     async def _verdicts(
-        self, features: Features, indices: Sequence[int], vectors: PhraseVectors, texts_in_use: set[str]
+        self, task: Task, indices: Sequence[int], vectors: PhraseVectors, texts_in_use: set[str]
     ) -> list[Verdict]:
-        judge, evidence = await self._reader.read(features, indices)
-        directions = await self._source.decoder(features.run, sorted(indices))
+        judge, evidence = await self._reader.read(task.features, indices)
+        directions = await self._source.decoder(task.features.run, sorted(indices))
         direction_of = dict(zip(sorted(indices), directions, strict=True))
         named = [Topic(evidence=own, latents=[own.latent], direction=direction_of[own.latent]) for own in evidence]
-        return await topics.verdicts(named, judge, vectors, texts_in_use)
+        return await topics.verdicts(named, judge, vectors, texts_in_use, stop_words=task.options.stop_words)
 
 
 def _remaining_texts(task: Task) -> set[str]:

@@ -14,7 +14,7 @@ first one, or those that count nearly as much.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,11 +94,14 @@ class _Counts:
     """Documents of the evidence that the corpus counts."""
 
 
-def contrasts(evidence: Sequence[Evidence], documents: Documents, corpus: Corpus) -> list[Contrast]:
+def contrasts(
+    evidence: Sequence[Evidence], documents: Documents, corpus: Corpus, stop_words: Collection[str] = ()
+) -> list[Contrast]:
     """The contrast of each latent, from its documents for writing; documents of other parts count nowhere.
 
-    documents: of all rows of the evidence.
+    documents: of all rows of the evidence. stop_words: no term has one of them in it.
     """
+    excluded = corpus.columns_with(stop_words)
     weights = _weights(evidence, documents)
     members = sparse.csr_array((np.ones_like(weights.data), weights.indices, weights.indptr), shape=weights.shape)
     own = _members(evidence, documents)
@@ -110,7 +113,7 @@ def contrasts(evidence: Sequence[Evidence], documents: Documents, corpus: Corpus
     for number in range(len(evidence)):
         counts = _Counts(weighted[[number]], plain[[number]], background[[number]], int(own_counts[number]))
         row = weights[[number]]
-        phrases = _keywords(counts, row.data, corpus)
+        phrases = _keywords(counts, row.data, corpus, excluded)
         keywords = _distinct(phrases)
         contains = sparse.csr_array(documents.terms[row.indices])[:, [keyword.column for keyword in keywords]]
         name = _joined(keywords, contains.toarray() > 0, row.data) if keywords else None
@@ -118,8 +121,8 @@ def contrasts(evidence: Sequence[Evidence], documents: Documents, corpus: Corpus
     return result
 
 
-def _keywords(counts: _Counts, weights: Floats, corpus: Corpus) -> list[Keyword]:
-    """The terms that speak for one latent, the strongest first; ties by the alphabet."""
+def _keywords(counts: _Counts, weights: Floats, corpus: Corpus, excluded: NDArray[np.int64]) -> list[Keyword]:
+    """The terms that speak for one latent, the strongest first; ties by the alphabet. excluded: columns."""
     columns: NDArray[np.int32] = counts.weighted.indices
     if not len(columns):
         return []
@@ -134,7 +137,7 @@ def _keywords(counts: _Counts, weights: Floats, corpus: Corpus) -> list[Keyword]
     own_count = _values(counts.plain, columns)
     supported = own_count >= min(_SUPPORT, -(-len(weights) // 3))
     supported &= _likelihood_ratio(own_count, len(weights), other_share) >= _MIN_LIKELIHOOD_RATIO
-    places = np.flatnonzero((score > 0) & supported)
+    places = np.flatnonzero((score > 0) & supported & ~np.isin(columns, excluded))
     places = places[score[places] >= _MIN_RELATIVE_SCORE * score[places].max(initial=0)]
     best = places[np.lexsort((columns[places], -score[places]))][:_CANDIDATES]
     return [

@@ -29,7 +29,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How labels are made. Only `model` concerns keywords; the rest is for language models."""
+    """How labels are made. Counts, temperature and prompt are for language models."""
 
     model: str = KEYWORDS
     """`keywords` or `<provider>/<model>`."""
@@ -40,6 +40,8 @@ class Options:
     temperature: float = 0.2
     system_prompt: str | None = None
     """Replaces the built-in one."""
+    stop_words: tuple[str, ...] = ()
+    """Words that labels by keywords leave out, besides those of the language."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -323,6 +323,7 @@ def _options(options: Options) -> resources_pb2.LabelOptions:
         negative_count=options.negative_count,
         temperature=options.temperature,
         system_prompt=options.system_prompt or "",
+        stop_words=options.stop_words,
     )
 
 

@@ -37,6 +37,8 @@ MAX_ANALYZED_BYTES = 128 << 10
 """UTF-8 bytes of a text to analyse: embedding models read far less."""
 MAX_INDICES = 100_000
 MAX_PROMPT = 20_000
+MAX_STOP_WORDS = 1000
+MAX_STOP_WORD = 100
 """Characters of a system prompt."""
 DEFAULT_COSINE = 0.9
 _MODEL = re.compile(r"keywords|[a-z0-9_-]{1,50}/[\w.:/-]{1,200}")
@@ -225,7 +227,15 @@ def options(message: resources_pb2.LabelOptions) -> Options:
         negative_count=int(_within(message, "negative_count", default.negative_count, limits=(0, 50))),
         temperature=_within(message, "temperature", default.temperature, limits=(0, 2)),
         system_prompt=message.system_prompt or None,
+        stop_words=_stop_words(message.stop_words),
     )
+
+
+def _stop_words(words: Sequence[str]) -> tuple[str, ...]:
+    if len(words) > MAX_STOP_WORDS or any(len(word) > MAX_STOP_WORD for word in words):
+        limits = f"at most {MAX_STOP_WORDS:,} words of at most {MAX_STOP_WORD} characters"
+        raise InvalidArgument.field("options.stop_words", f"expected {limits}")
+    return tuple(words)
 
 
 def statistics_job(request: pb2.ComputeStatisticsRequest) -> pb2.ComputeStatisticsRequest:

@@ -90,7 +90,7 @@ def _statistics_version(row: Row[Any]) -> StatisticsVersion:
 def _options(values: Mapping[str, Any]) -> Options:
     """Options of a stored label; older versions stored an empty system prompt for none."""
     options = Options(**values)
-    return replace(options, system_prompt=options.system_prompt or None)
+    return replace(options, system_prompt=options.system_prompt or None, stop_words=tuple(options.stop_words))
 
 
 def family_label(values: Mapping[str, Any] | None) -> FamilyLabel | None:

@@ -42,10 +42,18 @@ class _Subject:
 
 
 async def verdicts(
-    topics: Sequence[Topic], judge: Judge, vectors: PhraseVectors, texts_in_use: Collection[str]
+    topics: Sequence[Topic],
+    judge: Judge,
+    vectors: PhraseVectors,
+    texts_in_use: Collection[str],
+    stop_words: Collection[str] = (),
 ) -> list[Verdict]:
-    """What is said of each topic. texts_in_use: names that others have. Raises what the source of vectors raises."""
-    words = await in_thread(contrasts, [topic.evidence for topic in topics], judge.documents, judge.corpus)
+    """What is said of each topic. Raises what the source of vectors raises.
+
+    texts_in_use: names that others have. stop_words: names have none of them, besides those of the language.
+    """
+    evidence = [topic.evidence for topic in topics]
+    words = await in_thread(contrasts, evidence, judge.documents, judge.corpus, stop_words)
     subjects = [_Subject(topic, contrast, Phrases.of(contrast)) for topic, contrast in zip(topics, words, strict=True)]
     shortlists = await _shortlists(subjects, judge, vectors)
     embeds = await vectors.load([candidate.text for shortlist in shortlists for candidate in shortlist])

@@ -76,7 +76,9 @@ def active_texts(store: Store, run: Run = RUN) -> dict[int, str]:
 
 
 def test_a_label_comes_back_as_it_was_written(store: Store) -> None:
-    options = Options(model="ollama/m", positive_count=3, temperature=0.5, system_prompt="Be brief.")
+    options = Options(
+        model="ollama/m", positive_count=3, temperature=0.5, system_prompt="Be brief.", stop_words=("a", "b")
+    )
     model_draft = Draft(
         index=3,
         text="सागर 👍",

@@ -173,6 +173,16 @@ def test_korean_words_lose_the_particles_that_the_corpus_shows_to_be_none_of_the
     assert tokens.terms("고양이가", language) == ["고양이"]
 
 
+def test_labels_leave_out_stop_words_of_the_request() -> None:
+    texts = corpus()
+    background = Corpus(texts)
+    loops = evidence(7, list(range(0, 100, 10)))
+    documents = background.documents(loops.rows, texts)
+    named = contrasts([loops], documents, background, ["LOOP"])[0]
+    assert named.name == "coroutine" or "event" in str(named.name)
+    assert not [phrase.term for phrase in named.phrases if "loop" in phrase.term.split()]
+
+
 def test_words_that_name_things_are_no_stop_words() -> None:
     assert {"shell", "text", "computer"}.isdisjoint(ENGLISH.stop_words)
 

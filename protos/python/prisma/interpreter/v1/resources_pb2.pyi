@@ -303,18 +303,20 @@ class LabelProvenance(_message.Message):
     def __init__(self, origin: _Optional[_Union[LabelProvenance.Origin, str]] = ..., rejected: _Optional[_Iterable[_Union[LabelProvenance.Rejected, _Mapping]]] = ..., writing_rows: _Optional[_Iterable[int]] = ..., choosing_rows: _Optional[_Iterable[int]] = ..., scoring_rows: _Optional[_Iterable[int]] = ..., hard_rows: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class LabelOptions(_message.Message):
-    __slots__ = ("model", "positive_count", "negative_count", "temperature", "system_prompt")
+    __slots__ = ("model", "positive_count", "negative_count", "temperature", "system_prompt", "stop_words")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     POSITIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_COUNT_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    STOP_WORDS_FIELD_NUMBER: _ClassVar[int]
     model: str
     positive_count: int
     negative_count: int
     temperature: float
     system_prompt: str
-    def __init__(self, model: _Optional[str] = ..., positive_count: _Optional[int] = ..., negative_count: _Optional[int] = ..., temperature: _Optional[float] = ..., system_prompt: _Optional[str] = ...) -> None: ...
+    stop_words: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., positive_count: _Optional[int] = ..., negative_count: _Optional[int] = ..., temperature: _Optional[float] = ..., system_prompt: _Optional[str] = ..., stop_words: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LabelModel(_message.Message):
     __slots__ = ("id", "display_name", "is_default")
