@@ -194,7 +194,8 @@ class Run:
         """Labels features without a label, or all with `relabel`. model: `keywords`, or `ollama/<model>`.
 
         request_id: repeated calls with the same one return the first call's job.
-        options: fields of LabelOptions: `positive_count`, `negative_count`, `temperature`, `system_prompt`, `stop_words`.
+        options: fields of LabelOptions: `positive_count`, `negative_count`, `temperature`, `system_prompt`,
+            `stop_words`.
         """
         request = pb2.LabelFeaturesRequest(
             run=self.name,

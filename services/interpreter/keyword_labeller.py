@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from services.interpreter import naming, topics
 from services.interpreter.errors import LabelModelNotFound
 from services.interpreter.evidence_reader import DocumentSource, EvidenceReader
-from services.interpreter.features import Features
 from services.interpreter.labellers import LabelModel, Task
 from services.interpreter.labels import KEYWORDS, Draft, Source
 from services.interpreter.naming import Verdict
