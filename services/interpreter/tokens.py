@@ -252,8 +252,8 @@ def _languages() -> dict[str, frozenset[str]]:
     """Stop words by language: those of `stop_words`, and of `stopwordsiso` for what it lacks or has few of."""
     named: Sequence[str] = AVAILABLE_LANGUAGES
     languages = {name: frozenset(_forms(get_stop_words(name))) - _NAMES for name in named}
-    others = {code for code in stopwordsiso.langs() if LANGUAGE_MAPPING.get(code) not in languages} | {"ja", "zh"}
-    return languages | {code: frozenset(_forms(stopwordsiso.stopwords(code))) for code in others}
+    further = {code for code in stopwordsiso.langs() if LANGUAGE_MAPPING.get(code) not in languages} | {"ja", "zh"}
+    return languages | {code: frozenset(_forms(stopwordsiso.stopwords(code))) for code in further}
 
 
 def _forms(listed: Iterable[str]) -> Iterator[str]:

@@ -53,7 +53,7 @@ async def verdicts(
     texts_in_use: names that others have. stop_words: names have none of them, besides those of the language.
     """
     evidence = [topic.evidence for topic in topics]
-    words = await in_thread(contrasts, evidence, judge.documents, judge.corpus, stop_words)
+    words = await in_thread(lambda: contrasts(evidence, judge.documents, judge.corpus, stop_words))
     subjects = [_Subject(topic, contrast, Phrases.of(contrast)) for topic, contrast in zip(topics, words, strict=True)]
     shortlists = await _shortlists(subjects, judge, vectors)
     embeds = await vectors.load([candidate.text for shortlist in shortlists for candidate in shortlist])
