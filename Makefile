@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
+# Modules are compiled once and not at each start of a process, also where the environment says otherwise.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install web demo up down check test test-gpu lint wheels format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
