@@ -13,7 +13,7 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 GROUPS = {
-    "tests/web/": "stack",
+    "tests/web/": "page",
     "tests/client/test_client.py": "stack",
     "tests/client/test_commands.py": "stack",
     "tests/client/test_readme.py": "stack",
@@ -26,8 +26,9 @@ GROUPS = {
     "tests/interpreter/test_ollama.py": "ollama",
     "tests/interpreter/test_labels.py": "labels",
 }
-"""The group of the tests whose node ids begin so."""
+"""The group of the tests whose node ids begin so, the longest group first."""
 LONG = (
+    "tests/system/test_kills.py",
     "tests/system/",
     "tests/trainer/test_service.py",
     "tests/gateway/test_restarts.py",
@@ -35,14 +36,14 @@ LONG = (
     "tests/interpreter/test_jobs.py",
     "tests/search/test_service.py",
 )
-"""Node ids of tests of which one takes longer than a worker may wait for the others at the end."""
+"""Node ids of tests of which one takes longer than a worker may wait for the others at the end, the longest first."""
 _FIXTURES = {
-    "stack": "stack",
-    "opensearch_server": "opensearch",
-    "opensearch_url": "opensearch",
-    "ollama_url": "ollama",
+    "stack": ("page", "stack"),
+    "opensearch_server": ("opensearch",),
+    "opensearch_url": ("opensearch",),
+    "ollama_url": ("ollama",),
 }
-"""The group that a test with this fixture must be in."""
+"""The groups of which a test with this fixture must be in one. The stack is started for each of its two."""
 
 
 class GroupScheduling(LoadScopeScheduling):
@@ -58,9 +59,10 @@ def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     Raises pytest.UsageError for a test outside the group of its fixture.
     """
     for item in items:
-        for fixture, group in _FIXTURES.items():
-            if fixture in getattr(item, "fixturenames", ()) and _group(item.nodeid) != group:
-                raise pytest.UsageError(f"{item.nodeid} uses {fixture}: add it to the group {group} in {__name__}")
+        for fixture, groups in _FIXTURES.items():
+            if fixture in getattr(item, "fixturenames", ()) and _group(item.nodeid) not in groups:
+                names = " or ".join(groups)
+                raise pytest.UsageError(f"{item.nodeid} uses {fixture}: add it to the group {names} in {__name__}")
     return sorted(items, key=_rank)
 
 
@@ -68,7 +70,8 @@ def _group(nodeid: str) -> str | None:
     return next((group for prefix, group in GROUPS.items() if nodeid.startswith(prefix)), None)
 
 
-def _rank(item: pytest.Item) -> int:
-    if _group(item.nodeid) is not None:
-        return 0
-    return 1 if item.nodeid.startswith(LONG) else 2
+def _rank(item: pytest.Item) -> tuple[int, int]:
+    if (group := _group(item.nodeid)) is not None:
+        return 0, list(GROUPS.values()).index(group)
+    place = next((place for place, prefix in enumerate(LONG) if item.nodeid.startswith(prefix)), None)
+    return (2, 0) if place is None else (1, place)
