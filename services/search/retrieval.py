@@ -7,6 +7,7 @@ from functools import reduce
 
 import numpy as np
 
+from services.chassis.errors import InvalidArgument
 from services.search import scoring
 from services.search.backend import (
     MAX_DEPTH,
@@ -34,7 +35,8 @@ class Retrieval:
         self._index = index
 
     def selection(self, query: DocumentQuery) -> Selection:
-        """The condition, as texts are filtered by it."""
+        """The condition, as texts are filtered by it. Raises InvalidArgument for a latent that the run lacks."""
+        self._check_latents(query)
         facets = [condition.facets for condition in query.condition.metadata]
         rows: list[Rows] = []
         for condition in query.condition.latents:
@@ -43,6 +45,21 @@ class Retrieval:
                 self._index.rows_with_latent(stream, condition.latent, condition.minimum, inclusive=condition.inclusive)
             )
         return Selection(facets, _intersection(rows) if rows else None)
+
+    def _check_latents(self, query: DocumentQuery) -> None:
+        fields = {
+            "latents": query.code.indices.tolist() if query.code is not None and query.has_weights else [],
+            "steering": query.steering.indices.tolist() if query.steering is not None else [],
+            "filter": [condition.latent for condition in query.condition.latents],
+        }
+        if not any(fields.values()):
+            return
+        latent_count = self._index.latent_count(codes_of(query))
+        for field, latents in fields.items():
+            if latent_count and max(latents, default=0) >= latent_count:
+                raise InvalidArgument.field(
+                    field, f"expected latents below {latent_count}, as many as the run has; got {max(latents)}"
+                )
 
     def allowed(self, dataset: str, selection: Selection) -> Rows | None:
         """Ascending rows that pass the condition; None for all."""

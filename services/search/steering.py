@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from prisma_common.wire import Codes
-from services.chassis.errors import InvalidArgument
 from services.search import scoring
 from services.search.ascending import places_of
 from services.search.backend import Candidates, Index, LatentQuery, Latents, Rows, Scores, Stream
@@ -70,15 +69,7 @@ class Steering:
 
 
 def steering_of(index: Index, stream: Stream, request: LatentQuery, labels: Mapping[int, FeatureLabel]) -> Steering:
-    """The latents of a request on the scale of a run's codes, with the thresholds of their labels.
-
-    Raises InvalidArgument for a latent that the run lacks.
-    """
-    latent_count = index.latent_count(stream)
-    if latent_count and int(request.indices[-1]) >= latent_count:
-        raise InvalidArgument.field(
-            "steering", f"expected latents below {latent_count}, as many as the run has; got {request.indices[-1]}"
-        )
+    """The latents of a request on the scale of a run's codes, with the thresholds of their labels."""
     maxima = index.max_activations(stream, request.indices)
     weights: Scores = np.zeros(len(maxima))
     np.divide(request.weights, maxima, out=weights, where=maxima > 0)

@@ -87,6 +87,8 @@ def config(value: Run) -> resources_pb2.Config:
         settings[name] = numbers[settings[name]]
     if "patience" in settings:
         settings["patience"] = settings["patience"] or 0
+    if settings.get("latent_count"):
+        settings.pop("expansion", None)
     is_automatic = value.config is None and value.recipe.auto
     goal = GOAL_NUMBERS[value.recipe.goal] if is_automatic else None
     return resources_pb2.Config(**settings, auto=is_automatic, goal=goal)

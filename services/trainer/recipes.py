@@ -88,12 +88,14 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """A short name, `x4-k32` or `n512-k8`; `auto` if the size is not known yet."""
+        """A short name of what is known of the size, `x4-k32`, `n512-k8` or `n512`; `auto` if nothing is."""
         preview = self.preview()
-        if "k" not in preview or not (preview.get("latent_count") or "expansion" in preview):
-            return "auto"
-        size = f"n{preview['latent_count']}" if preview.get("latent_count") else f"x{preview['expansion']}"
-        return f"{size}-k{preview['k']}"
+        parts = [f"n{preview['latent_count']}"] if preview.get("latent_count") else []
+        if not parts and "expansion" in preview:
+            parts.append(f"x{preview['expansion']}")
+        if parts and "k" in preview:
+            parts.append(f"k{preview['k']}")
+        return "-".join(parts) or "auto"
 
 
 def _check_k(*, k: int, latent_count: int) -> None:

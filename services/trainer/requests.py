@@ -125,7 +125,7 @@ def new_run(request: pb2.CreateRunRequest) -> RunRequest:
     run = description_of(request.run)
     return RunRequest(
         dataset=dataset_name(run.dataset, "run.dataset"),
-        recipe=recipe(run.config),
+        recipe=recipe(run.config, is_new=True),
         run_id=new_run_id(request.run_id),
         display_name=run.display_name or None,
         description=run.description,
@@ -153,8 +153,8 @@ def weight_import(config: pb2.ImportWeightsRequest.Config) -> RunRequest:
     )
 
 
-def recipe(message: resources_pb2.Config) -> Recipe:
-    """The recipe in a request. Raises InvalidArgument."""
+def recipe(message: resources_pb2.Config, *, is_new: bool = False) -> Recipe:
+    """The recipe in a request. is_new: of a run whose size is chosen unless it is set. Raises InvalidArgument."""
     settings: dict[str, Setting] = {}
     for name, (low, high) in _RANGES.items():
         if message.HasField(name):  # type: ignore[arg-type]  # all of these are optional fields
@@ -177,7 +177,9 @@ def recipe(message: resources_pb2.Config) -> Recipe:
     goals: dict[int, Goal] = {number: goal for goal, number in GOAL_NUMBERS.items()}
     if message.goal and message.goal not in goals:
         raise InvalidArgument.field("run.config.goal", f"expected one of its names, got {message.goal}")
-    return Recipe(settings, auto=message.auto, goal=goals.get(message.goal, "interpretable"))
+    unsized = is_new and not {"expansion", "latent_count"} & settings.keys()
+    auto = message.auto if message.HasField("auto") else unsized
+    return Recipe(settings, auto=auto, goal=goals.get(message.goal, "interpretable"))
 
 
 async def chunks(messages: AsyncIterator[pb2.ImportWeightsRequest]) -> AsyncIterator[bytes]:

@@ -19,6 +19,8 @@ MAX_FVU_RATIO = 1.5
 """Held-out FVU over training FVU from which a run says that it memorises."""
 MIN_REPRODUCED_SHARE = 0.3
 """Share of live latents that siblings found again, below which a run says so."""
+_SMALLER = "Use fewer latents, a smaller k, or more documents."
+_MORE_DOCUMENTS = "The size was chosen for these documents; more of them allow features that are found again."
 
 
 @dataclass(frozen=True)
@@ -233,24 +235,25 @@ class Run:
                 f"describe single rows; use at least {MIN_ROWS_PER_LATENT} rows per latent, or fewer latents."
             )
         if self.quality is not None:
-            warnings += quality_warnings(self.quality)
+            requested = self.sizing is None or {"expansion", "latent_count"} & self.recipe.settings.keys()
+            warnings += quality_warnings(self.quality, advice=_SMALLER if requested else _MORE_DOCUMENTS)
         if self.uncoded_count:
             warnings.append(f"{self.uncoded_count:,} embedded documents have no codes yet.")
         return warnings
 
 
-def quality_warnings(quality: Quality) -> list[str]:
-    """What a training's quality gives reason to doubt, in sentences."""
+def quality_warnings(quality: Quality, *, advice: str) -> list[str]:
+    """What a training's quality gives reason to doubt, in sentences that end with advice."""
     warnings: list[str] = []
     train_fvu, held_out_fvu = quality.train_fvu, quality.held_out_fvu
     if train_fvu and held_out_fvu and held_out_fvu > MAX_FVU_RATIO * train_fvu:
         warnings.append(
             f"The features memorise: FVU is {held_out_fvu:.3f} on held-out rows and {train_fvu:.3f} on training rows "
-            f"({held_out_fvu / train_fvu:.1f} times as much). Use fewer latents, a smaller k, or more documents."
+            f"({held_out_fvu / train_fvu:.1f} times as much). {advice}"
         )
     if quality.sibling_count and quality.reproduced_count < MIN_REPRODUCED_SHARE * quality.live_count:
         warnings.append(
             f"Only {quality.reproduced_count:,} of {quality.live_count:,} features were found again by trainings with "
-            "other random numbers on half of the rows. Use fewer latents, a smaller k, or more documents."
+            f"other random numbers on half of the rows. {advice}"
         )
     return warnings

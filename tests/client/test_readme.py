@@ -46,6 +46,9 @@ def test_the_commands_of_the_readme_work(stack: Stack) -> None:
             ended = run(command, stack, ROOT)
             assert ended.returncode == 0, (command, ended.stderr)
             assert all(json.loads(line) for line in ended.stdout.splitlines()), command
+            assert ended.stdout or not command.startswith("prisma features"), (
+                "a feature has the label that is looked for"
+            )
     finally:
         with Prisma(stack.url) as prisma:
             prisma.datasets.get("abstracts").delete()

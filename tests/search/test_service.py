@@ -392,6 +392,8 @@ async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data:
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(float("nan"))), "steering"),
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1) * 2), "steering"),
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1, index=96)), "steering"),
+        (Request(parent="datasets/a", mode=Request.MODE_SPARSE, run="runs/a", latents=steered(1, index=96)), "latents"),
+        (Request(parent="datasets/a", query="x", run="runs/a", filter="latent.96 > 0.5"), "filter"),
         (
             Request(
                 parent="datasets/a",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from prisma.trainer.v1 import resources_pb2
@@ -17,6 +19,20 @@ def test_before_the_data_is_known_only_what_is_certain_is_shown() -> None:
     assert Recipe({"k": 5}, auto=True).title == "auto"
     assert Recipe({"k": 5}).title == "x4-k5"
     assert Recipe({"k": 5, "latent_count": 70}).title == "n70-k5"
+    assert Recipe({"latent_count": 70}, auto=True).title == "n70"
+
+
+def test_the_size_of_a_new_run_is_chosen_unless_it_is_set() -> None:
+    def is_chosen(is_new: bool = True, **fields: Any) -> bool:
+        return requests.recipe(resources_pb2.Config(**fields), is_new=is_new).auto
+
+    assert is_chosen()
+    assert is_chosen(k=5, epochs=3)
+    assert not is_chosen(latent_count=70)
+    assert not is_chosen(expansion=2)
+    assert is_chosen(latent_count=70, auto=True)
+    assert not is_chosen(auto=False)
+    assert not is_chosen(is_new=False)  # a clone has the size of its original
 
 
 def test_a_number_of_latents_replaces_an_expansion() -> None:

@@ -532,7 +532,11 @@ BAD = [
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset="d")), "INVALID_ARGUMENT"),
     ("CreateRun", pb2.CreateRunRequest(run_id="r", run=Run(dataset=DATASET)), "RUN_ALREADY_EXISTS"),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(k=0))), "INVALID_ARGUMENT"),
-    ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(k=2000))), "INVALID_ARGUMENT"),
+    (
+        "CreateRun",
+        pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(k=2000, expansion=4))),
+        "INVALID_ARGUMENT",
+    ),
     ("CreateRun", pb2.CreateRunRequest(run=Run(dataset=DATASET, config=Config(learning_rate=-1))), "INVALID_ARGUMENT"),
     ("ListRuns", pb2.ListRunsRequest(filter="state = BUSY"), "INVALID_FILTER"),
     ("ListRuns", pb2.ListRunsRequest(page_token="???"), "INVALID_PAGE_TOKEN"),

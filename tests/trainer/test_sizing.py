@@ -52,7 +52,14 @@ def test_k_is_at_most_the_number_of_latents_that_was_asked_for() -> None:
     assert (choice.latent_count, choice.k) == (5, 5)
 
 
-def test_few_rows_get_a_size_too() -> None:
-    for rows in (2, 20, 200):
+def test_few_rows_get_a_size_too_whose_latents_are_active_in_few_of_them() -> None:
+    for rows in (2, 20, 240, 2000):
         choice = sizing.choose(planted(rows, 24), goal="interpretable", settings={}, cores=1)
         assert 1 <= choice.k <= choice.latent_count
+        assert rows < 100 or choice.k / choice.latent_count <= 1 / 8
+        assert choice.k <= 4
+
+
+def test_a_large_k_has_as_many_latents() -> None:
+    choice = sizing.choose(planted(600, 24), goal="interpretable", settings={"k": 33}, cores=1)
+    assert choice.latent_count >= choice.k == 33

@@ -30,6 +30,13 @@ _PILOT_STEPS = 300
 _PILOT_LADDER = 4
 _STEPS = 1000
 _INTERPRETABLE_K, _FAITHFUL_K = 8, 32
+"""Active latents from 4,096 rows on; half as many below."""
+_MANY_ROWS = 4096
+_ROWS_PER_ACTIVE = 60
+"""Rows for each active latent, where there are few."""
+_MAX_DENSITY = 1 / 8
+"""Share of the rows in which a latent of the smallest interpretable size is active on average. What is active in a
+fifth of them stands for no narrow topic."""
 _ROWS_PER_LATENT = {"interpretable": 60, "faithful": 100}
 """Rows in which a latent of the largest size is active on average."""
 _BATCH = 512
@@ -93,12 +100,13 @@ def choose(
     progress: called with the pilots done and the most there will be. Raises InvalidVectors, Diverged.
     """
     rows = vectors.rows
-    k = settings.get("k") or min(_INTERPRETABLE_K if goal == "interpretable" else _faithful_k(rows), max(rows // 8, 1))
+    k = settings.get("k") or _default_k(goal, rows)
     epochs = settings.get("epochs") or min(max(round(_STEPS * _BATCH / max(rows, 1)), 2), 60)
     sample = _sample(vectors, settings.get("seed", 0))
     ladder = _ladder(settings, goal=goal, rows=sample.rows, dimension=vectors.dimension, k=k)
     k = settings.get("k") or min(k, *ladder)
-    if len(ladder) == 1 and settings.get("k"):
+    requested = bool(settings.get("latent_count") or settings.get("expansion"))
+    if requested and settings.get("k"):
         reason = "The number of latents and k were requested; the number of passes follows from the number of rows."
         return Sizing(goal=goal, latent_count=ladder[0], k=k, epochs=epochs, reason=reason, pilots=[])
     pilots: list[Pilot] = []
@@ -108,19 +116,20 @@ def choose(
         if goal == "interpretable" and _is_sound(pilots[-1]):
             break
     choice = _best(pilots, goal)
-    growth = 1 if len(ladder) == 1 else 2 ** max(0, round(np.log2(rows / sample.rows) / 2))
+    growth = 1 if requested else 2 ** max(0, round(np.log2(rows / sample.rows) / 2))
     return Sizing(
         goal=goal,
         latent_count=choice.latent_count * growth,
         k=k,
         epochs=epochs,
-        reason=_reason(choice, goal, growth=growth, sample_rows=sample.rows),
+        reason=_reason(choice, goal, growth=growth, sample_rows=sample.rows, requested=requested),
         pilots=pilots,
     )
 
 
-def _faithful_k(rows: int) -> int:
-    return _FAITHFUL_K if rows >= 4096 else _FAITHFUL_K // 2
+def _default_k(goal: Goal, rows: int) -> int:
+    most = _INTERPRETABLE_K if goal == "interpretable" else _FAITHFUL_K
+    return min(most if rows >= _MANY_ROWS else most // 2, 1 + rows // _ROWS_PER_ACTIVE)
 
 
 def _sample(vectors: Vectors, seed: int) -> Vectors:
@@ -136,9 +145,15 @@ def _ladder(settings: Mapping[str, Any], *, goal: Goal, rows: int, dimension: in
         return [settings["latent_count"]]
     if settings.get("expansion"):
         return [settings["expansion"] * dimension]
-    largest = max(rows * k // _ROWS_PER_LATENT[goal], 2 * k)
-    top = int(np.log2(largest))
-    return [1 << power for power in range(top, max(top - _PILOT_LADDER, 0), -1) if 1 << power >= k]
+    sparse_enough = min(round(k / _MAX_DENSITY), rows // 4) if goal == "interpretable" else 2 * k
+    smallest = max(_power_of_two(sparse_enough), 1 << (k - 1).bit_length())
+    top = max(_power_of_two(rows * k // _ROWS_PER_LATENT[goal]), smallest)
+    return [top >> step for step in range(_PILOT_LADDER) if top >> step >= smallest]
+
+
+def _power_of_two(number: int) -> int:
+    """The largest one that is not above a number; at least 2."""
+    return 1 << max(1, number.bit_length() - 1)
 
 
 def _pilot(vectors: Vectors, settings: Mapping[str, Any], *, cores: int) -> Pilot:
@@ -185,13 +200,15 @@ def _best(pilots: Sequence[Pilot], goal: Goal) -> Pilot:
     return pilots[-1] if _is_sound(pilots[-1]) else max(pilots, key=lambda pilot: pilot.reproduced_share)
 
 
-def _reason(pilot: Pilot, goal: Goal, *, growth: int, sample_rows: int) -> str:
+def _reason(pilot: Pilot, goal: Goal, *, growth: int, sample_rows: int, requested: bool) -> str:
     size = f"{pilot.latent_count:,} latents, {pilot.k} active"
     what = (
-        f"{100 * pilot.reproduced_share:.0f} % of the latents were found again with another seed, "
+        f"{100 * pilot.reproduced_share:.0f} % of the latents were found again with another seed on the same rows, "
         f"held-out FVU {pilot.held_out_fvu:.3f}, {pilot.ratio:.1f} times that of training rows"
     )
-    if goal == "faithful":
+    if requested:
+        start = f"The number of latents was requested; a short training with {size}, on {sample_rows:,} rows"
+    elif goal == "faithful":
         start = f"Of the sizes tried on {sample_rows:,} rows, {size}, has the lowest held-out error"
     elif _is_sound(pilot):
         start = f"The largest size whose features hold on {sample_rows:,} rows is {size}"
