@@ -189,23 +189,27 @@ async def pages(ask: Callable[[Any], Awaitable[Any]], request: Any) -> AsyncGene
 
 @asynccontextmanager
 async def errors_of(service: str) -> AsyncGenerator[None]:
-    """Raises what another service responds within as PrismaError (see `translate`).
-
-    A service that has too many calls in progress is unavailable to a service, which retries.
-    """
+    """Raises what another service responds within as PrismaError."""
     try:
         yield
     except aio.AioRpcError as error:
-        translated = translate(error, service)
-        if translated.reason == "TOO_MANY_REQUESTS":
-            raise Unavailable(f"the {service} is busy: {translated.message}", metadata={"service": service}) from error
-        raise translated from error
+        raise _error_of(service, error) from error
 
 
 async def ask(service: str, call: Awaitable[_Answer]) -> _Answer:
-    """The response of another service, its errors as PrismaError."""
-    async with errors_of(service):
+    """The response of another service, its errors as PrismaError, as within `errors_of`."""
+    try:
         return await call
+    except aio.AioRpcError as error:
+        raise _error_of(service, error) from error
+
+
+def _error_of(service: str, error: aio.AioRpcError) -> PrismaError:
+    """A service that has too many calls in progress is unavailable to a service, which retries."""
+    translated = translate(error, service)
+    if translated.reason == "TOO_MANY_REQUESTS":
+        return Unavailable(f"the {service} is busy: {translated.message}", metadata={"service": service})
+    return translated
 
 
 def translate(error: aio.AioRpcError, service: str) -> PrismaError:

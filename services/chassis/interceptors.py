@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -38,7 +37,7 @@ from services.chassis.errors import (
     StorageFull,
 )
 from services.chassis.files import is_full_disk
-from services.chassis.limits import CallInProgress, CallLimit
+from services.chassis.limits import CallLimit
 
 MAX_UNARY_SECONDS = 300.0
 """The longest that a call may take which has no deadline of its own and no stream."""
@@ -48,7 +47,8 @@ MAX_HEADER = 128
 _OPEN = "/grpc.health.v1.Health/"
 """Health needs no key: load balancers have none."""
 
-_log = logs.get("services.chassis.calls")
+_LOG = "services.chassis.calls"
+_log = logs.get(_LOG)
 Details = grpc.HandlerCallDetails
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a generic for type checkers alone
 
@@ -72,10 +72,11 @@ class _Call:
     @classmethod
     def of(cls, method: str, caller: Caller, headers: Mapping[str, str]) -> _Call:
         """A call as its headers describe it; what they say of user and request id counts for trusted callers only."""
-        request_id, user = uuid.uuid4().hex, caller.name or ""
+        request_id, user = "", caller.name or ""
         if caller.trusted:
-            request_id = headers.get(REQUEST_ID, "")[:MAX_HEADER] or request_id
+            request_id = headers.get(REQUEST_ID, "")[:MAX_HEADER]
             user = headers.get(USER, "")[:MAX_HEADER]
+        request_id = request_id or uuid.uuid4().hex
         return cls(method=method, scope=scope_of(method), caller=caller, request_id=request_id, user=user)
 
     def enter_context(self) -> None:
@@ -121,7 +122,7 @@ class CallInterceptor(aio.ServerInterceptor):
 
     def _refusal(self, method: str, error: PrismaError) -> Any:
         async def refuse(_requests: AsyncIterator[bytes], servicer_context: Context) -> AsyncIterator[bytes]:
-            metrics.CALLS.labels(self._service, method, error.code.name).inc()
+            metrics.calls(self._service, method, error.code.name).inc()
             await _abort(servicer_context, error.to_status())
             yield b""  # never reached: makes this a stream
 
@@ -146,60 +147,74 @@ class CallInterceptor(aio.ServerInterceptor):
 
     def _single(self, call: _Call, behavior: Any, read: Callable[[Any], Any], *, seconds: float | None) -> Any:
         async def respond(request: Any, servicer_context: Context) -> Any:
-            async with self._around(call, servicer_context):
-                # Without a deadline grpc returns None, whatever its types say.
-                remaining = cast("float | None", servicer_context.time_remaining())
-                limit = seconds if remaining is None else None
-                try:
-                    async with asyncio.timeout(limit):
-                        response = await behavior(read(request), servicer_context)
-                except TimeoutError as error:
-                    if limit is None:
-                        raise
-                    raise DeadlineExceeded(f"took longer than {limit:.0f} s, the longest a call may take") from error
-                call.response = response
-                return response
+            self._begin(call)
+            try:
+                with self._limit.call(_limited_name(call.caller)):
+                    # Without a deadline grpc returns None, whatever its types say.
+                    remaining = cast("float | None", servicer_context.time_remaining())
+                    if remaining is None and seconds is not None:
+                        call.response = await _within(seconds, behavior(read(request), servicer_context))
+                    else:
+                        call.response = await behavior(read(request), servicer_context)
+                    return call.response
+            except BaseException as error:
+                await self._fail(call, servicer_context, error)
+                raise
+            finally:
+                self._end(call)
 
         return respond
 
     def _stream(self, call: _Call, behavior: Any, read: Callable[[Any], Any]) -> Any:
         async def respond(request: Any, servicer_context: Context) -> AsyncIterator[Any]:
-            async with self._around(call, servicer_context) as counted:
-                async for response in behavior(read(request), servicer_context):
-                    counted.answer()
-                    yield response
+            self._begin(call)
+            try:
+                with self._limit.call(_limited_name(call.caller)) as counted:
+                    async for response in behavior(read(request), servicer_context):
+                        counted.answer()
+                        yield response
+            except BaseException as error:
+                await self._fail(call, servicer_context, error)
+                raise
+            finally:
+                self._end(call)
 
         return respond
 
-    @asynccontextmanager
-    async def _around(self, call: _Call, servicer_context: Context) -> AsyncGenerator[CallInProgress]:
+    def _begin(self, call: _Call) -> None:
         call.enter_context()
-        metrics.IN_FLIGHT.labels(self._service).inc()
-        try:
-            with self._limit.call(_limited_name(call.caller)) as counted:
-                yield counted
-        except (asyncio.CancelledError, GeneratorExit):
+        metrics.in_flight(self._service).inc()
+
+    async def _fail(self, call: _Call, servicer_context: Context, error: BaseException) -> None:
+        """Ends a call with the status of an error; returns for one that goes on as it is."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
             call.outcome = Code.CANCELLED.name
-            raise
-        except aio.AbortError:
+        elif isinstance(error, aio.AbortError):
             call.outcome = "ABORTED_BY_METHOD"
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a method raises, its caller gets a status
+        elif isinstance(error, Exception):
             answer = as_prisma_error(error, method=call.method)
             call.outcome = answer.code.name
             await _abort(servicer_context, answer.to_status())
-        finally:
-            metrics.IN_FLIGHT.labels(self._service).dec()
-            self._record(call)
 
-    def _record(self, call: _Call) -> None:
+    def _end(self, call: _Call) -> None:
         seconds = time.perf_counter() - call.start
-        metrics.CALLS.labels(self._service, call.method, call.outcome).inc()
-        metrics.SECONDS.labels(self._service, call.method).observe(seconds)
-        _log.debug("call", method=call.method, code=call.outcome, milliseconds=round(seconds * 1000, 1))
+        metrics.in_flight(self._service).dec()
+        metrics.calls(self._service, call.method, call.outcome).inc()
+        metrics.seconds(self._service, call.method).observe(seconds)
+        if logs.is_debugging(_LOG):
+            _log.debug("call", method=call.method, code=call.outcome, milliseconds=round(seconds * 1000, 1))
         if call.scope > Scope.READ:
             resource = audit.resource_of(call.request, call.response)
             audit.record(method=call.method, resource=resource, outcome=call.outcome)
+
+
+async def _within(seconds: float, response: Awaitable[Any]) -> Any:
+    """A response that comes in time. Raises DeadlineExceeded."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await response
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"took longer than {seconds:.0f} s, the longest a call may take") from error
 
 
 def scope_of(method: str) -> Scope:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from prisma_common.cores import core_count
@@ -69,12 +68,23 @@ class Waiting:
 
 
 class CallInProgress:
-    """One call that is counted."""
+    """One call: counted while it is entered, and as waiting until its response begins."""
 
-    def __init__(self, waiting: Waiting) -> None:
+    def __init__(self, limit: CallLimit, waiting: Waiting, caller: str | None) -> None:
+        self._limit = limit
         self._waiting = waiting
+        self._caller = caller
         self._is_answered = False
-        waiting.begin(self)
+
+    def __enter__(self) -> CallInProgress:
+        self._limit.begin(self._caller)
+        self._waiting.begin(self)
+        _current.set(self)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.answer()
+        self._limit.end(self._caller)
 
     def answer(self) -> None:
         """The response begins: however long it takes to be read, as a watched stream does, the call waits no longer."""
@@ -120,24 +130,24 @@ class CallLimit:
         if self._waiting.is_full:
             self._refuse("this server has more calls than it can answer soon")
 
-    @contextmanager
-    def call(self, caller: str | None) -> Generator[CallInProgress]:
-        """Counts one call for as long as it is in progress. Raises TooManyRequests."""
+    def call(self, caller: str | None) -> CallInProgress:
+        """Counts one call for as long as it is entered. Entering raises TooManyRequests."""
+        return CallInProgress(self, self._waiting, caller)
+
+    def begin(self, caller: str | None) -> None:
+        """Counts one more call of a caller. Raises TooManyRequests."""
         self.check(caller)
         self._in_progress += 1
         if caller is not None:
             self._by_caller[caller] += 1
-        call = CallInProgress(self._waiting)
-        _current.set(call)
-        try:
-            yield call
-        finally:
-            call.answer()
-            self._in_progress -= 1
-            if caller is not None:
-                self._by_caller[caller] -= 1
-                if not self._by_caller[caller]:
-                    del self._by_caller[caller]
+
+    def end(self, caller: str | None) -> None:
+        """Counts one call of a caller less."""
+        self._in_progress -= 1
+        if caller is not None:
+            self._by_caller[caller] -= 1
+            if not self._by_caller[caller]:
+                del self._by_caller[caller]
 
     def _refuse(self, message: str) -> None:
         raise TooManyRequests(f"{message}; retry in a moment", retry_seconds=RETRY_SECONDS)

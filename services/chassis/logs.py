@@ -74,6 +74,11 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(name)
 
 
+def is_debugging(name: str) -> bool:
+    """Whether a module's entries of the level DEBUG are written: composing one that is not costs as much as a call."""
+    return logging.getLogger(name).isEnabledFor(logging.DEBUG)
+
+
 def _start_writer(formatter: logging.Formatter) -> logging.Handler:
     """A handler that hands records to a thread, which writes them to stderr; what waits at exit is still written."""
     records: queue.Queue[logging.LogRecord | None] = queue.Queue(QUEUE_SIZE)

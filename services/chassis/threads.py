@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
@@ -21,4 +23,5 @@ async def to_the_end(work: Awaitable[_Result]) -> _Result:
 
 async def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
     """Runs blocking work in a thread, and does not leave it behind: who is cancelled waits until it has ended."""
-    return await to_the_end(asyncio.to_thread(function, *arguments))
+    work = partial(copy_context().run, function, *arguments)
+    return await to_the_end(asyncio.get_running_loop().run_in_executor(None, work))
