@@ -12,9 +12,10 @@ def places_of(
     rows: NDArray[np.unsignedinteger], ascending: NDArray[np.unsignedinteger]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Where those of the rows that are among ascending rows are there, and (R,) which ones are."""
+    if not len(ascending):
+        return np.empty(0, np.intp), np.zeros(len(rows), dtype=bool)
     places = np.searchsorted(ascending, rows)
-    is_there = places < len(ascending)
-    is_there[is_there] = ascending[places[is_there]] == rows[is_there]
+    is_there = ascending.take(places, mode="clip") == rows
     return places[is_there], is_there
 
 

@@ -113,12 +113,7 @@ class Search:
         plan = await self._read(self._plan, search, datasets, run)
         if not plan.datasets:
             return Answer(Page(), (), plan.notices)
-        vector = await self._embed(search, plan)
-        encoding = asyncio.ensure_future(self._encode(search, plan, vector))
-        try:
-            return await self._rank(search, plan, vector, encoding)
-        finally:
-            encoding.cancel()
+        return await self._rank(search, plan, await self._embed(search, plan))
 
     async def features(self, search: FeatureSearch) -> FeaturePage:
         """Searches the features of a run."""
@@ -271,18 +266,17 @@ class Search:
             plan.notices.append(f"shared features are not shown: {error.message}")
             return None
 
-    async def _rank(
-        self,
-        search: DocumentSearch,
-        plan: _Plan,
-        vector: Vectors | None,
-        encoding: asyncio.Future[LatentQuery | None],
-    ) -> Answer:
+    async def _rank(self, search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> Answer:
         query = _query(search, plan, vector)
         if search.is_ranked_by_code or plan.run is None:
-            return await self._read(self._rank_and_finish, replace(query, code=await encoding), plan)
-        ranking = await self._read(self._ranker.rank, query)
-        return await self._read(self._finish, replace(query, code=await encoding), ranking, plan)
+            code = await self._encode(search, plan, vector)
+            return await self._read(self._rank_and_finish, replace(query, code=code), plan)
+        encoding = asyncio.ensure_future(self._encode(search, plan, vector))
+        try:
+            ranking = await self._read(self._ranker.rank, query)
+            return await self._read(self._finish, replace(query, code=await encoding), ranking, plan)
+        finally:
+            encoding.cancel()
 
     def _by_words(self, search: DocumentSearch, datasets: Sequence[Dataset]) -> Answer:
         """Searches by words alone, without features: nothing is asked of another service. Blocks."""

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from threading import Lock
 from typing import NamedTuple
 
@@ -72,49 +72,68 @@ class TermMatcher:
             if stem in self._terms
         ]
 
-    def _ascii_words(self, text: str) -> list[tuple[int, Sequence[_Part]]]:
+    def _ascii_words(self, text: str) -> Iterator[tuple[int, Sequence[_Part]]]:
         """The pieces of an ASCII text that give a term, with their starts."""
-        pieces = text.translate(_BLANKS).split(" ")
-        matching = _vocabulary.giving(self._terms, set(pieces))
-        if not matching:
-            return []
-        starts = list(accumulate(map(len, pieces), initial=0))  # without the blanks, of which one follows each piece
-        places = [place for place, piece in enumerate(pieces) if piece in matching]
-        return [(starts[place] + place, _parts_of(pieces[place])) for place in places]
+        blanked = f" {text.translate(_BLANKS)} "
+        pieces = blanked.split()
+        matching = _vocabulary.giving(self._terms, text, pieces)
+        start = 0
+        for piece in filter(matching.__contains__, pieces):
+            start = blanked.index(f" {piece} ", start)
+            yield start, _parts_of(piece)  # the blank before the text makes up for that before the piece
+            start += len(piece) + 1
 
 
 class Vocabulary:
     """Which pieces of texts give which tokens. Texts share most of their words, so most lookups repeat earlier ones.
 
-    max_pieces: with more, all are forgotten.
+    max_size: with more pieces, or more texts that they are from, all are forgotten.
     """
 
-    def __init__(self, max_pieces: int = 1 << 16) -> None:
-        self._max_pieces = max_pieces
+    def __init__(self, max_size: int = 1 << 16) -> None:
+        self._max_size = max_size
         self._lock = Lock()
+        self._texts = set[int]()
+        """Hashes, of 64 bits, of texts whose pieces are all known."""
         self._pieces = set[str]()
         self._by_token: dict[str, set[str]] = {}
+        self._by_terms: dict[frozenset[str], set[str]] = {}
+        """The latest answers, since the last piece was learned."""
 
-    def giving(self, terms: frozenset[str], pieces: set[str]) -> set[str]:
-        """Those of the pieces that give one of the terms."""
+    def giving(self, terms: frozenset[str], text: str, pieces: Sequence[str]) -> set[str]:
+        """The known pieces that give one of the terms. Those of this text are known then."""
         with self._lock:
-            new = pieces - self._pieces
-            if len(self._pieces) + len(new) > self._max_pieces:
-                self._pieces.clear()
-                self._by_token.clear()
-                new = pieces
-            long = {piece for piece in new if len(piece) > _MAX_CACHED_CHARACTERS}
-            self._learn(new - long)
-            matching = set[str]().union(*(pieces & self._by_token.get(term, _NO_PIECES) for term in terms))
+            long = set[str]() if hash(text) in self._texts else self._learn(text, set(pieces))
+            matching = self._by_terms.get(terms)
+            if matching is None:
+                matching = set[str]().union(*(self._by_token.get(term, _NO_PIECES) for term in terms))
+                if len(self._by_terms) >= _CACHED_QUERIES:
+                    self._by_terms.clear()
+                self._by_terms[terms] = matching
         return matching | {piece for piece in long if any(part[0] in terms for part in _parts_of(piece))}
 
-    def _learn(self, pieces: set[str]) -> None:
-        self._pieces |= pieces
-        for piece in pieces:
+    def _learn(self, text: str, pieces: set[str]) -> set[str]:
+        """Learns a text's pieces but the long ones, which it returns: a text with any is looked through each time."""
+        new = pieces - self._pieces
+        if max(len(self._pieces) + len(new), len(self._texts) + 1) > self._max_size:
+            self._texts.clear()
+            self._pieces.clear()
+            self._by_token.clear()
+            new = pieces
+        long = {piece for piece in new if len(piece) > _MAX_CACHED_CHARACTERS}
+        if new := new - long:
+            self._by_terms.clear()
+            self._pieces |= new
+        for piece in new:
             for token, _, _ in _parts_of(piece):
                 self._by_token.setdefault(token, set()).add(piece)
+        if not long:
+            self._texts.add(hash(text))
+        return long
 
 
+_CACHED_QUERIES = 64
+"""Far more than are answered at once; each asks once for each text of a page."""
 _NO_PIECES: frozenset[str] = frozenset()
 _vocabulary = Vocabulary()
 

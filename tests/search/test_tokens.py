@@ -65,11 +65,11 @@ def test_ascii_text_gives_the_tokens_and_locations_of_all_scripts(text: str) -> 
 
 @given(st.lists(st.text(st.sampled_from("aAb_ "), max_size=12)), st.lists(st.sampled_from(["a", "ab", "b", "aab"])))
 def test_what_was_learned_or_forgotten_of_other_texts_changes_nothing(texts: list[str], terms: list[str]) -> None:
-    vocabulary = tokens.Vocabulary(max_pieces=3)
+    vocabulary = tokens.Vocabulary(max_size=3)
     for text in texts:
-        pieces = set(text.split(" "))
+        pieces = text.split()
         expected = {piece for piece in pieces if set(tokens.tokens(piece)) & set(terms)}
-        assert vocabulary.giving(frozenset(terms), pieces) == expected
+        assert vocabulary.giving(frozenset(terms), text, pieces) & set(pieces) == expected
 
 
 @pytest.mark.parametrize(

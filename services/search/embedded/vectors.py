@@ -106,8 +106,8 @@ def _nearness(segment: Segment, query: Vectors, mask: NDArray[np.bool_]) -> Vect
     for start in range(0, len(mask), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         if mask[block].any():
-            # einsum, not BLAS: a product with one vector is bound by memory, and BLAS's threads spin while they wait
-            products = np.einsum("ij,j->i", vectors[block], query)
+            # not `@`: a product with one vector is bound by memory, and BLAS's threads spin while they wait
+            products = np.vecdot(vectors[block], query)
             scores[block] = np.divide(products, norms[block], out=np.zeros_like(products), where=norms[block] > 0)
     scores[~mask] = -np.inf
     return scores
