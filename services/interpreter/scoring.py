@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +84,7 @@ def score(active: Floats, silent: Floats, *, seed: int = 0) -> Score | None:
     if min(len(active), len(silent)) < MIN_DOCUMENTS:
         return None
     wins = (active[:, None] > silent).astype(np.float64) + (active[:, None] == silent) / 2
-    random = np.random.default_rng([seed, len(active), len(silent)])
-    active_weights, silent_weights = (_weights(random, len(fits)) for fits in (active, silent))
+    active_weights, silent_weights = _weights(seed, len(active), len(silent))
     resampled = ((active_weights @ wins) * silent_weights).sum(axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Score(
@@ -92,10 +92,15 @@ def score(active: Floats, silent: Floats, *, seed: int = 0) -> Score | None:
     )
 
 
-def _weights(random: np.random.Generator, count: int) -> Floats:
-    """(resamples, count) uniformly distributed weights of documents, with the sum 1."""
-    weights = random.standard_exponential((RESAMPLES, count))
-    return weights / weights.sum(axis=1, keepdims=True)
+@lru_cache(maxsize=32)
+def _weights(seed: int, *counts: int) -> tuple[Floats, ...]:
+    """(resamples, count) uniformly distributed weights of documents, with the sum 1, for each of some counts.
+
+    Most features have the same numbers of documents.
+    """
+    random = np.random.default_rng([seed, *counts])
+    weights = [random.standard_exponential((RESAMPLES, count)) for count in counts]
+    return tuple(part / part.sum(axis=1, keepdims=True) for part in weights)
 
 
 def by_decile(fits: Floats, deciles: NDArray[np.int64], silent: Floats) -> list[float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,6 @@ from services.interpreter.tokens import Language
 
 MAX_TERMS = 300_000
 """Terms of the vocabulary: those of the most documents, ties by the alphabet."""
-_REPEATED_CHARACTERS = 40
-"""Longer chunks hardly occur twice: clauses of scripts without spaces, addresses."""
 _SMALL_CORPUS = 20
 """Up to so many documents a term counts even if it is in only one."""
 
@@ -65,7 +64,7 @@ class _Chunks(dict[str, int]):
 
     def __missing__(self, text: str) -> int:
         place = len(self._borders)
-        if len(text) <= _REPEATED_CHARACTERS:
+        if len(text) <= tokens.REPEATED_CHARACTERS:
             self[text] = place
         chunk = tokens.chunk(text)
         self.numbers += [self.distinct.setdefault(word.text, len(self.distinct)) for word in chunk.words]
@@ -99,7 +98,7 @@ class TermCounts:
     def __init__(self, table: WordTable, language: Language, limit: int = MAX_TERMS) -> None:
         self._language = language
         required = 2 if table.text_count > _SMALL_CORPUS else 1
-        groups = [group.frequent(required) for group in _groups(table, language)]
+        groups = list(_groups(table, language, required))
         terms = [term for group in groups for term in group.terms()]
         frequencies = np.concatenate([group.frequencies for group in groups])
         by_alphabet = sorted(range(len(terms)), key=terms.__getitem__)
@@ -130,10 +129,8 @@ class TermCounts:
 
     def _matrix(self, texts: Numbers, columns: Numbers, text_count: int) -> sparse.csr_array:
         """1 at each pair of a text and a column."""
-        order = np.lexsort((columns, texts))
-        indptr = np.searchsorted(texts[order], np.arange(text_count + 1))
-        shape = (text_count, len(self.terms))
-        return sparse.csr_array((np.ones(len(order), np.float32), columns[order], indptr), shape=shape)
+        ones, shape = np.ones(len(texts), np.float32), (text_count, len(self.terms))
+        return sparse.csr_array(sparse.coo_array((ones, (texts, columns)), shape=shape))
 
 
 class _Group:
@@ -145,6 +142,13 @@ class _Group:
         self.frequencies = np.bincount(numbers, minlength=len(parts[0]))
         """(T,) texts that contain each term."""
         self._parts, self._words = parts, words
+
+    @classmethod
+    def of(cls, texts: Numbers, numbers: Numbers, parts: Sequence[Numbers], words: list[str]) -> Self:
+        """numbers: a term of each text, repeated as often as it occurs."""
+        ones, shape = np.ones(len(texts), np.int32), (int(texts.max(initial=-1)) + 1, len(parts[0]))
+        once = sparse.coo_array((ones, (texts, numbers)), shape=shape).tocsr()
+        return cls(np.repeat(np.arange(shape[0]), np.diff(once.indptr)), once.indices.astype(np.int64), parts, words)
 
     def frequent(self, required: int) -> _Group:
         """The terms that so many texts contain."""
@@ -161,8 +165,8 @@ class _Group:
             yield " ".join([self._words[place] for place in places])
 
 
-def _groups(table: WordTable, language: Language) -> Iterator[_Group]:
-    """The terms of one word, of two, and so on: as `tokens.terms` forms them."""
+def _groups(table: WordTable, language: Language, required: int) -> Iterator[_Group]:
+    """The terms of one word, of two, and so on, that `required` texts contain: as `tokens.terms` forms them."""
     bases: dict[str, int] = {}
     base_numbers = np.array([bases.setdefault(language.base(word), len(bases)) for word in table.distinct], np.int64)
     words = list(bases)
@@ -170,15 +174,18 @@ def _groups(table: WordTable, language: Language) -> Iterator[_Group]:
     ends = base_numbers[table.numbers]
     forms_term = is_term[ends]
     numbers, parts = ends, [np.arange(len(words))]
+    is_single = forms_term
     for size in range(1, tokens.MAX_WORDS + 1):
         if size > 1:  # a term of one word more: one that ends at the word before, and this word
-            forms_term = is_term[ends] & table.adjacent & np.concatenate([[False], forms_term[:-1]])
+            forms_term = is_single & table.adjacent & np.concatenate([[False], forms_term[:-1]])
             before = np.concatenate([[0], numbers[:-1]])
             pairs = before[forms_term] * len(words) + ends[forms_term]
             distinct, places = np.unique(pairs, return_inverse=True)
             numbers = np.zeros(len(ends), np.int64)
             numbers[forms_term] = places
             parts = [*(part[distinct // len(words)] for part in parts), distinct % len(words)]
-        count = max(1, len(parts[0]))
-        once = np.unique(table.texts[forms_term] * count + numbers[forms_term])
-        yield _Group(once // count, once % count, parts, words)
+        group = _Group.of(table.texts[forms_term], numbers[forms_term], parts, words)
+        forms_term = forms_term.copy()  # a term is no more frequent than the terms in it: rarer ones are not lengthened
+        forms_term[forms_term] = group.frequencies[numbers[forms_term]] >= required
+        is_single = forms_term if size == 1 else is_single
+        yield group.frequent(required)

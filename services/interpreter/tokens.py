@@ -25,6 +25,8 @@ from services.interpreter import korean, unspaced
 
 MAX_CHARACTERS = 4000
 """Only the start of a text is read: it says what the text is about."""
+REPEATED_CHARACTERS = 40
+"""Longer chunks hardly occur twice: clauses of scripts without spaces, addresses."""
 MAX_WORDS = 3
 """Words of the longest phrase."""
 
@@ -46,7 +48,15 @@ class Word(NamedTuple):
 
 def words(text: str) -> list[Word]:
     """The words of the start of a text, in its order."""
-    return _words(_start(text))
+    result: list[Word] = []
+    last = Border.NO_WORD
+    for piece in chunks(text):
+        part = chunk(piece) if len(piece) > REPEATED_CHARACTERS else _cached_chunk(piece)
+        if part.words:
+            result.append(Word(part.words[0].text, forms_phrase(last, part.first)))
+            result += part.words[1:]
+        last = part.last
+    return result
 
 
 def chunks(text: str) -> list[str]:
@@ -71,6 +81,11 @@ class Chunk(NamedTuple):
     last: Border
 
 
+def forms_phrase(last: Border, first: Border) -> bool:
+    """Whether a word forms a phrase with one in the chunk before it."""
+    return last > 0 and first > 0 and first + last < 2 * Border.UNSPACED
+
+
 def chunk(text: str) -> Chunk:
     """Takes a chunk apart."""
     if text.isascii() and (plain := _PLAIN_CHUNK.fullmatch(text)):
@@ -80,6 +95,9 @@ def chunk(text: str) -> Chunk:
     if not words:
         return Chunk([], Border.NO_WORD, Border.NO_WORD)
     return Chunk(words, _border(words[0], words[0].adjacent), _border(words[-1], after.adjacent))
+
+
+_cached_chunk = lru_cache(maxsize=1 << 15)(chunk)
 
 
 def _border(word: Word, reaches_blank: bool) -> Border:

@@ -31,8 +31,8 @@ from services.interpreter.settings import InterpreterSettings
 
 _BATCH = 500
 """Documents of one request."""
-_VECTOR_ROWS = 50_000
-"""Rows of one request for vectors."""
+_ROWS = 50_000
+"""Rows of one stream of vectors or texts."""
 _TEXTS = 256
 """Texts of one request for embeddings."""
 _CODES = 4096
@@ -193,7 +193,17 @@ class Upstream:
 
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
         """Texts by row, without those of deleted documents."""
-        return {row: document.text for row, document in (await self.documents(dataset, rows)).items()}
+        texts: dict[int, str] = {}
+        distinct = np.unique(np.array(rows, np.uint64))
+        for start in range(0, len(distinct), _ROWS):
+            ranges = wire.ranges_of(distinct[start : start + _ROWS])
+            request = embedder_pb2.ReadDocumentsRequest(
+                dataset=dataset, row_ranges=ranges, read_mask=FieldMask(paths=["text"])
+            )
+            async with errors_of("embedder"):
+                async for block in self._embedder.ReadDocuments(request):
+                    texts.update((document.row, document.text) for document in block.documents)
+        return texts
 
     async def vectors(self, run: Run, rows: NDArray[np.uint64]) -> Vectors:
         """The vectors of those of some rising rows that have one, scaled to length 1."""
@@ -202,8 +212,8 @@ class Upstream:
     async def raw_vectors(self, run: Run, rows: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
         """Those of some rising rows that have a vector (m,), and their vectors (m, d)."""
         blocks: list[tuple[NDArray[np.uint64], NDArray[np.float32]]] = []
-        for start in range(0, len(rows), _VECTOR_ROWS):
-            ranges = wire.ranges_of(rows[start : start + _VECTOR_ROWS])
+        for start in range(0, len(rows), _ROWS):
+            ranges = wire.ranges_of(rows[start : start + _ROWS])
             request = embedder_pb2.ReadVectorsRequest(dataset=run.dataset, row_ranges=ranges)
             async with errors_of("embedder"):
                 async for block in self._embedder.ReadVectors(request):
