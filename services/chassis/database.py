@@ -77,6 +77,12 @@ class Database:
         self.service = service or migrations.parent.name
         self._migrations = migrations
         self._engine = _open(url)
+        self._write_count = 0
+
+    @property
+    def write_count(self) -> int | None:
+        """How many transactions have ended: what was read stays true while it is the same. None if `shared`."""
+        return None if self.shared else self._write_count
 
     @property
     def shared(self) -> bool:
@@ -136,6 +142,7 @@ class Database:
                         _take_turns(connection, self.service, resource)
                     yield connection
             finally:
+                self._write_count += 1
                 connection.info.pop("begin", None)
 
     def check(self) -> None:

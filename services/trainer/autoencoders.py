@@ -28,6 +28,8 @@ from services.trainer.sae.weights import Weights
 
 _WEIGHTS_IN_MEMORY = 4
 _DELETED_ROWS_PER_BLOCK = 1 << 16
+_SMALL_ENCODER = 1 << 20
+"""With an encoder of so many numbers, a code takes less time than a switch to a thread and back."""
 _NONE = np.empty(0, dtype=np.float32)
 
 
@@ -70,6 +72,8 @@ class Autoencoders:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._load = lru_cache(maxsize=_WEIGHTS_IN_MEMORY)(self._load_weights)
+        self._last: tuple[str, Weights | None] = ("", None)
+        """Path and weights of what was encoded last."""
         self._load_stability = lru_cache(maxsize=_WEIGHTS_IN_MEMORY)(self._read_stability)
 
     def weights(self, run: Run) -> Weights:
@@ -82,12 +86,16 @@ class Autoencoders:
         Raises InvalidVector, BlobDamaged.
         """
         weights = self._load(path)
-        try:
-            indices, values = weights.encode_dense(vectors)
-        except InvalidVectors as error:
-            raise InvalidVector(f"vectors: {error}", metadata={"row": str(error.row)}) from error
-        unexplained = weights.unexplained(vectors, indices, values)
-        return Encoding(codes=weights.sparse(indices, values, rows), unexplained_fractions=unexplained)
+        encoding = _encoding(weights, vectors, rows)
+        self._last = path, weights
+        return encoding
+
+    def encode_at_once(self, path: str, vectors: wire.Vectors, rows: wire.Rows) -> Encoding | None:
+        """As `encode`, for one vector and the small weights of the last call; None for others. Does not block."""
+        last_path, weights = self._last
+        if weights is None or path != last_path or len(vectors) != 1 or weights.W_enc.size > _SMALL_ENCODER:
+            return None
+        return _encoding(weights, vectors, rows)
 
     def decode(self, run: Run, codes: Codes) -> wire.Vectors:
         """(B, d) vectors of codes, in the vectors' own space.
@@ -216,6 +224,15 @@ class Autoencoders:
             return Weights.load(file)
         except Exception as error:
             raise BlobDamaged(path, f"cannot be read ({error})") from error
+
+
+def _encoding(weights: Weights, vectors: wire.Vectors, rows: wire.Rows) -> Encoding:
+    try:
+        indices, values = weights.encode_dense(vectors)
+    except InvalidVectors as error:
+        raise InvalidVector(f"vectors: {error}", metadata={"row": str(error.row)}) from error
+    unexplained = weights.unexplained(vectors, indices, values)
+    return Encoding(codes=weights.sparse(indices, values, rows), unexplained_fractions=unexplained)
 
 
 def training_rows(run: Run) -> wire.Rows | None:

@@ -142,6 +142,10 @@ class Runs:
             raise _not_trained(f"runs/{run_id}")
         return path
 
+    def known_weights(self, run_id: str) -> str | None:
+        """As `weights`, if that needs no look into the database."""
+        return self._store.known_weights(run_id)
+
     async def list(
         self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], *, show_deleted: bool
     ) -> list[Run]:

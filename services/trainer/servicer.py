@@ -98,9 +98,12 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
 
     async def Encode(self, request: pb2.EncodeRequest, context: Context) -> pb2.EncodeResponse:
         run, (rows, vectors) = requests.run_id(request.run, "run"), requests.vectors(request)
-        encoding = await asyncio.to_thread(
-            lambda: self._autoencoders.encode(self._runs.weights(run), vectors, rows)
-        )  # in one step: for one vector, the way to a thread and back costs as much as the work there
+        path = self._runs.known_weights(run)
+        encoding = self._autoencoders.encode_at_once(path, vectors, rows) if path is not None else None
+        if encoding is None:
+            encoding = await asyncio.to_thread(
+                lambda: self._autoencoders.encode(self._runs.weights(run), vectors, rows)
+            )
         return messages.encoding(encoding)
 
     async def Decode(self, request: pb2.DecodeRequest, context: Context) -> pb2.DecodeResponse:

@@ -69,6 +69,8 @@ class Store:
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
         self._blobs = blobs
+        self._weights: dict[str, tuple[int | None, str]] = {}
+        """Of trained runs: the database's count of writes before their weights' path was read, and the path."""
 
     def begin_histories(self) -> None:
         """Begins a new history for each run; call it once at start."""
@@ -110,11 +112,20 @@ class Store:
 
     def weights(self, run_id: str) -> str | None:
         """Path of a run's weights, with one short statement; None if it has none yet. Raises RunNotFound."""
+        write_count = self._database.write_count
         with self._database.read() as connection:
             row = connection.execute(_ATTEMPT, {"run_id": run_id}).first()
-            if row is None:
-                raise _run_not_found(run_id)
-            return weights_path(row.attempt) if row.attempt else None
+        if row is None:
+            raise _run_not_found(run_id)
+        if not row.attempt:
+            return None
+        self._weights[run_id] = write_count, weights_path(row.attempt)
+        return weights_path(row.attempt)
+
+    def known_weights(self, run_id: str) -> str | None:
+        """As `weights`, if it is known without asking the database: nothing was written since it was asked."""
+        write_count, path = self._weights.get(run_id, (None, None))
+        return path if write_count is not None and write_count == self._database.write_count else None
 
     def runs(self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], *, show_deleted: bool) -> list[Run]:
         """Runs, newest first, after the (create time, uid) of a page's last run."""

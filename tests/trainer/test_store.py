@@ -271,6 +271,15 @@ def test_runs_of_the_first_version_keep_their_codes_and_their_metrics(database_u
     database.close()
 
 
+def test_where_weights_lie_is_known_until_something_is_written(database: Database, store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    assert store.known_weights("r") is None
+    assert store.weights("r") == run.weights
+    assert store.known_weights("r") == (None if database.shared else run.weights)
+    store.delete("r")
+    assert store.known_weights("r") is None
+
+
 def test_metrics_of_a_step_that_is_trained_again_are_the_later_ones(store: Store) -> None:
     run = store.create(new_run("r"))
     for step, loss in ((1, 1.0), (2, 2.0), (2, 3.0)):
