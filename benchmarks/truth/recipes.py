@@ -86,7 +86,8 @@ def _report_features(
 def _automatic(goal: sizing.Goal) -> Callable[[F32, int], Settings]:
     def settings(vectors: F32, threads: int) -> Settings:
         choice = sizing.choose(Vectors(vectors), goal=goal, settings={}, cores=threads)
-        print(f"  {goal}: {choice.reason}", flush=True)
+        pilots = [f"{pilot.latent_count}: {pilot.reproduced_share:.2f}, {pilot.ratio:.2f}" for pilot in choice.pilots]
+        print(f"  {goal}: {choice.reason} Latents: share found again, ratio: {'; '.join(pilots)}", flush=True)
         return choice.settings
 
     return settings

@@ -59,8 +59,8 @@ class Judge:
         if vector is None:
             return by_words
         fits = self._by_vector(part, vector)
-        by_vector = 2 * scoring.auc(fits.active, fits.hard) + scoring.auc(fits.active, fits.random)
-        return (by_vector + by_words) / 4
+        by_vector = (2 * scoring.auc(fits.active, fits.hard) + scoring.auc(fits.active, fits.random)) / 3
+        return (by_vector + by_words) / 2
 
     def scores(self, evidence: Evidence, text: str, vector: Vector | None) -> Scores:
         """Tests a label. vector: of the label, of length 1; None where texts cannot be embedded."""
