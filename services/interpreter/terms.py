@@ -101,8 +101,9 @@ class TermCounts:
         groups = list(_groups(table, language, required))
         terms = [term for group in groups for term in group.terms()]
         frequencies = np.concatenate([group.frequencies for group in groups])
-        by_alphabet = sorted(range(len(terms)), key=terms.__getitem__)
-        if len(terms) > limit:
+        places = [place for place, term in enumerate(terms) if len(term) >= tokens.MIN_CHARACTERS]
+        by_alphabet = sorted(places, key=terms.__getitem__)
+        if len(by_alphabet) > limit:
             frequent = np.zeros(len(terms), np.bool_)
             frequent[sorted(by_alphabet, key=lambda term: -frequencies[term])[:limit]] = True  # stable: ties in order
             by_alphabet = [term for term in by_alphabet if frequent[term]]

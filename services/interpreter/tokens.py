@@ -27,6 +27,8 @@ MAX_CHARACTERS = 4000
 """Only the start of a text is read: it says what the text is about."""
 REPEATED_CHARACTERS = 40
 """Longer chunks hardly occur twice: clauses of scripts without spaces, addresses."""
+MIN_CHARACTERS = 2
+"""Characters of the shortest term: a Chinese character by itself is more often part of a word than one."""
 MAX_WORDS = 3
 """Words of the longest phrase."""
 
@@ -155,8 +157,8 @@ class Language:
         return self.stems.get(lower, lower)
 
     def is_term(self, base: str) -> bool:
-        """Whether a word is a term of its own, and may be part of longer ones."""
-        return (len(base) >= 2 or segmenter.is_han(base)) and base not in self.stop_words
+        """Whether a word may be part of a term: one Han character may, though it is none by itself."""
+        return (len(base) >= MIN_CHARACTERS or segmenter.is_han(base)) and base not in self.stop_words
 
 
 def terms(text: str, language: Language) -> list[str]:
@@ -169,7 +171,8 @@ def terms(text: str, language: Language) -> list[str]:
             phrase = []
             continue
         phrase = [*(phrase[1 - MAX_WORDS :] if adjacent else []), word]
-        result += [" ".join(phrase[-size:]) for size in range(1, len(phrase) + 1)]
+        phrases = [" ".join(phrase[-size:]) for size in range(1, len(phrase) + 1)]
+        result += [term for term in phrases if len(term) >= MIN_CHARACTERS]
     return result
 
 
