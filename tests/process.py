@@ -49,10 +49,10 @@ class ServiceProcess:
     def prepare(self) -> None:
         """Begins what the first start of a service needs."""
         if not self._descriptors:
-            template(self._module)
+            template(f"{self._module}.__main__")
 
     def launch(self) -> None:
-        if not self._descriptors and (origin := template(self._module)) is not None:
+        if not self._descriptors and (origin := template(f"{self._module}.__main__")) is not None:
             self._process = origin.fork(self.environment, self.log)
             return
         with self.log.open("ab") as log:

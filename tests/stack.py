@@ -10,8 +10,9 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from prisma_client import Prisma, sample
 from tests import planted
 from tests.children import tied
 from tests.ports import free_port
+from tests.template import template
 
 PRISMA = Path(sys.executable).parent / "prisma"
 DATASET, RUN = "stdlib", "small"
@@ -38,9 +40,21 @@ class Stack:
 
     def command(self, *words: str, input: str = "") -> subprocess.CompletedProcess[str]:
         """Runs `prisma …` with its output piped."""
+        return command(*words, environment=self.environment, input=input)
+
+
+def command(*words: str, environment: Mapping[str, str], input: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs `prisma …` with its output piped, forked from a template where processes can be forked."""
+    origin = template("prisma_client.cli")
+    if origin is None:
         return subprocess.run(
-            tied(PRISMA, *words), env=self.environment, capture_output=True, text=True, timeout=120, input=input
+            [PRISMA, *words], env=environment, capture_output=True, text=True, timeout=120, input=input, check=False
         )
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors, given = (Path(folder, name) for name in ("output", "errors", "input"))
+        given.write_text(input)
+        status = origin.fork(environment, output, arguments=words, errors=errors, input=given).wait(120)
+        return subprocess.CompletedProcess(words, status, output.read_text(), errors.read_text())
 
 
 NAMES = ("nats-server", "services.embedder", "services.trainer", "services.interpreter", "services.search", "gateway")

@@ -1,10 +1,11 @@
-"""A template of a service: has its modules imported, and forks a process of the service for each request.
+"""A template of a program: has its modules imported, and forks a process of the program for each request.
 
-Most of a service's start is the import of its modules, a second or more of CPU time. A forked process runs the same
-`main` with the same modules as `python -P -m services.…`, which the tests of the stack run.
+Most of the start of a service or of a `prisma` command is the import of its modules, up to seconds of CPU time. A
+forked process runs the same `main` with the same modules as `python -P -m services.…` or `prisma …`, which the tests of
+the stack, of the README and of the demo run.
 
-`Template` is the tests' side; `python -P -m tests.template services.embedder` is the template, which reads requests
-from the socket that is its standard input and ends when the socket is closed.
+`Template` is the tests' side; `python -P -m tests.template services.embedder.__main__` is the template, which reads
+requests from the socket that is its standard input and ends when the socket is closed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ _ENVIRONMENT = {
 
 
 class Template:
-    """The template of one service, of this process."""
+    """The template of one program, of this process."""
 
     def __init__(self, module: str) -> None:
         self._lock = threading.Lock()
@@ -46,9 +47,24 @@ class Template:
             self._process = subprocess.Popen(command, stdin=theirs.fileno(), env=_ENVIRONMENT)
         ours.close()
 
-    def fork(self, environment: Mapping[str, str], log: Path) -> ForkedProcess:
-        """A process of the service with this environment, in the log's folder; its output is appended to the log."""
-        pid = self._request(environment=dict(environment), log=str(log))
+    def fork(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        arguments: Sequence[str] = (),
+        errors: Path | None = None,
+        input: Path | None = None,
+    ) -> ForkedProcess:
+        """A process of the program with this environment, in the log's folder; its output is appended to the log.
+
+        errors: where its standard error is appended, by default to the log too. input: what it reads.
+        """
+        pid = self._request(
+            environment=dict(environment),
+            arguments=[*arguments],
+            files=[str(input or os.devnull), str(log), str(errors or log)],
+        )
         return ForkedProcess(self, pid)
 
     def exit_status(self, pid: int) -> int:
@@ -96,7 +112,7 @@ class ForkedProcess:
 
 @functools.cache
 def template(module: str) -> Template | None:
-    """The template of a service for this process; None where processes cannot be forked safely, outside Linux."""
+    """The template of a module's `main`, for this process; None outside Linux, where a fork is not safe."""
     return Template(module) if sys.platform == "linux" else None
 
 
@@ -118,21 +134,20 @@ def _serve(requests: socket.socket) -> dict[str, Any] | None:
     return None
 
 
-def _enter(environment: Mapping[str, str], log: str) -> None:
-    """Gives this process its environment, its folder and its output."""
+def _enter(environment: Mapping[str, str], arguments: Sequence[str], files: Sequence[str]) -> None:
+    """Gives this process its environment, its arguments, its folder, and the files that it reads from and writes to."""
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(Path(log).parent)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-    os.close(nothing)
-    os.close(output)
+    sys.argv[1:] = arguments
+    os.chdir(Path(files[1]).parent)
+    for target, file in enumerate(files):
+        opened = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT if target else os.O_RDONLY, 0o644)
+        os.dup2(opened, target)
+        os.close(opened)
 
 
 def _main() -> Callable[[], None] | None:
-    module = importlib.import_module(f"{sys.argv[1]}.__main__")
+    module = importlib.import_module(sys.argv[1])
     gc.freeze()  # a fork shares what it doesn't change
     with socket.socket(fileno=os.dup(0)) as requests:
         request = _serve(requests)
@@ -142,5 +157,5 @@ def _main() -> Callable[[], None] | None:
     return module.main
 
 
-if __name__ == "__main__" and (service := _main()) is not None:
-    service()
+if __name__ == "__main__" and (program := _main()) is not None:
+    program()

@@ -14,7 +14,7 @@ from prisma.common.v1.job_pb2 import Job
 from prisma.trainer.v1.resources_pb2 import Metrics
 from prisma_client import Prisma
 from prisma_client.cli import output
-from tests.stack import DATASET, PRISMA, RUN, Stack
+from tests.stack import DATASET, PRISMA, RUN, Stack, command
 
 
 def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:
@@ -108,8 +108,8 @@ def test_ctrl_c_says_that_the_job_continues_and_how_to_cancel_it(stack: Stack) -
         try:
             (job,) = (job for job in prisma.jobs.list(20) if run.name in job.resources and job.kind == "train-run")
             key = job.name.removeprefix("jobs/")
-            command = [PRISMA, "jobs", key]
-            with subprocess.Popen(command, env=stack.environment, stdout=PIPE, stderr=PIPE, text=True) as followed:
+            words = [PRISMA, "jobs", key]
+            with subprocess.Popen(words, env=stack.environment, stdout=PIPE, stderr=PIPE, text=True) as followed:
                 assert followed.stdout is not None
                 followed.stdout.readline()
                 followed.send_signal(signal.SIGINT)
@@ -192,9 +192,7 @@ def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
     environment = {**os.environ, "PRISMA_API_KEYS_FILE": str(tmp_path / "keys")}
 
     def keys(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PRISMA, "keys", *words], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        return command("keys", *words, environment=environment)
 
     created = keys("create", "ada", "--scope", "read", "--days", "30")
     assert created.returncode == 0, created.stderr
