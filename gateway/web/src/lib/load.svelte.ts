@@ -4,6 +4,7 @@ import { ApiError } from "./api";
 export class Load<T> {
   data = $state.raw<T>();
   error = $state.raw<ApiError>();
+  /** Whether something else than before was requested, so that the current data is about to be replaced. */
   busy = $state(false);
   #number = 0;
   #request: () => Promise<T> = () => Promise.reject(new Error("no request was made"));
@@ -11,8 +12,8 @@ export class Load<T> {
   /** Sends a request; the current data stays until its response arrives. */
   async run(request: () => Promise<T>): Promise<void> {
     const number = ++this.#number;
+    if (request !== this.#request) this.busy = true;
     this.#request = request;
-    this.busy = true;
     try {
       const data = await request();
       if (number !== this.#number) return;
