@@ -93,7 +93,7 @@ def fill(prisma: Prisma) -> None:
     documents = [*itertools.islice(sample.documents(), COUNT - 1), planted.DOCUMENT]
     data = prisma.datasets.create("Standard library", documents, dataset_id=DATASET)
     data.embed()
-    run = data.train(run_id=RUN, expansion=1, k=8, epochs=5)
+    run = data.train(run_id=RUN, expansion=1, k=8, epochs=5, siblings=0)
     run.compute_statistics()
     run.label()
     run.build_families()
