@@ -51,9 +51,9 @@ def command(*words: str, environment: Mapping[str, str], input: str = "") -> sub
             [PRISMA, *words], env=environment, capture_output=True, text=True, timeout=120, input=input, check=False
         )
     with tempfile.TemporaryDirectory() as folder:
-        output, errors, given = (Path(folder, name) for name in ("output", "errors", "input"))
-        given.write_text(input)
-        status = origin.fork(environment, output, arguments=words, errors=errors, input=given).wait(120)
+        output, errors, input_file = (Path(folder, name) for name in ("output", "errors", "input"))
+        input_file.write_text(input)
+        status = origin.fork(environment, output, arguments=words, errors=errors, input=input_file).wait(120)
         return subprocess.CompletedProcess(words, status, output.read_text(), errors.read_text())
 
 
