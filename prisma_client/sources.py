@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 CHUNK_BYTES = 1 << 20
+ID_FIELD, TEXT_FIELD = "id", "text"
+"""The fields that hold a document's id and text by default."""
 TextId = Callable[[int, str], str]
 """The id of a plain text, from its position in the source and the text."""
 _MISSING_TYPES = ("NAType", "NaTType")
@@ -32,17 +34,37 @@ def digest_id(position: int, text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def chunks(source: Any, *, text_id: TextId = digest_id) -> Iterator[bytes]:
+def chunks(
+    source: Any, *, text_id: TextId = digest_id, id_field: str | None = None, text_field: str | None = None
+) -> Iterator[bytes]:
     """Returns the bytes of a file of documents, or of documents as JSON lines, in parts of about 1 MiB.
 
-    source: the path of a JSON or JSONL file; a data frame with `to_dict`; or documents: dictionaries
-    `{"id", "text", …}`, or plain texts, whose ids `text_id` gives. A file is opened, and the first document
-    converted, before anything is returned. Raises OSError, TypeError.
+    source: the path of a JSON or JSONL file; a data frame or series of pandas or polars; or documents: dictionaries
+    `{"id", "text", …}`, or plain texts. `text_id` gives the ids of plain texts, and of the rows of a frame that has no
+    column `id_field`. A file is opened, and the first document converted, before anything is returned. Raises OSError,
+    TypeError.
     """
     if isinstance(source, str | Path):
         return _file_chunks(Path(source))
-    rows: Iterable[Any] = source.to_dict("records") if hasattr(source, "to_dict") else source
-    return _line_chunks(_line(position, row, text_id) for position, row in enumerate(rows))
+    id_field, text_field = id_field or ID_FIELD, text_field or TEXT_FIELD
+    rows: Iterable[Any] = source
+    if getattr(source, "ndim", None) != 1 and (hasattr(source, "to_dict") or hasattr(source, "to_dicts")):
+        rows = _frame_rows(source, text_id, id_field=id_field, text_field=text_field)
+    return _line_chunks(
+        _line(position, row, text_id, id_field=id_field, text_field=text_field) for position, row in enumerate(rows)
+    )
+
+
+def _frame_rows(frame: Any, text_id: TextId, *, id_field: str, text_field: str) -> Iterator[dict[Any, Any]]:
+    """The rows of a data frame, each with an id: of the column, of an index with its name, or by `text_id`."""
+    if getattr(getattr(frame, "index", None), "name", None) == id_field:
+        frame = frame.reset_index()
+    rows: list[dict[Any, Any]] = frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records")
+    for position, row in enumerate(rows):
+        text = row.get(text_field)
+        if id_field not in row and isinstance(text, str):
+            row = {id_field: text_id(position, text), **row}
+        yield row
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
@@ -71,9 +93,9 @@ def _line_chunks(lines: Iterator[bytes]) -> Iterator[bytes]:
     return gather()
 
 
-def _line(position: int, row: Any, text_id: TextId) -> bytes:
+def _line(position: int, row: Any, text_id: TextId, *, id_field: str, text_field: str) -> bytes:
     if isinstance(row, str):
-        row = {"id": text_id(position, row), "text": row}
+        row = {id_field: text_id(position, row), text_field: row}
     if not isinstance(row, Mapping):
         raise TypeError(f"document {position}: expected a dictionary or a text, got {type(row).__name__}")
     try:

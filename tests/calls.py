@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc.aio
+from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -22,10 +23,23 @@ from tests import planted
 
 def reason(error: grpc.aio.AioRpcError) -> str:
     """The reason in an error's ErrorInfo; empty where it has none of ours."""
+    return reason_of(_status(error))
+
+
+def assert_resource_is_named(error: grpc.aio.AioRpcError) -> None:
+    """An error about a dataset, run or document has its resource name in ErrorInfo.metadata."""
+    info = error_details_pb2.ErrorInfo()
+    assert any(detail.Unpack(info) for detail in _status(error).details), error
+    if info.reason.startswith(("DATASET_", "RUN_", "DOCUMENT_")):
+        kind = info.reason.partition("_")[0].lower()
+        assert info.metadata[kind].startswith("runs/" if kind == "run" else "datasets/"), info
+
+
+def _status(error: grpc.aio.AioRpcError) -> Status:
     for key, value in error.trailing_metadata() or ():
         if key == GRPC_DETAILS_METADATA_KEY and isinstance(value, bytes):
-            return reason_of(Status.FromString(value))
-    return ""
+            return Status.FromString(value)
+    return Status()
 
 
 async def ended(jobs: Any, job: Job) -> Job:

@@ -45,7 +45,7 @@ class Stack:
 
 def command(*words: str, environment: Mapping[str, str], input: str = "") -> subprocess.CompletedProcess[str]:
     """Runs `prisma …` with its output piped, forked from a template where processes can be forked."""
-    origin = template("prisma_client.cli")
+    origin = template("prisma_client.cli.commands")
     if origin is None:
         return subprocess.run(
             [PRISMA, *words], env=environment, capture_output=True, text=True, timeout=120, input=input, check=False

@@ -1,104 +1,18 @@
-"""The `prisma` command."""
+"""The `prisma` command. Its commands are imported by `main`, so that Ctrl-C ends it silently while they load, too."""
 
 from __future__ import annotations
 
-import asyncio
-import importlib.metadata
 import os
-from pathlib import Path
-from typing import Annotated
+import signal
 
-import typer
-from platformdirs import user_data_path
-
-from prisma_client.cli import backup, data, demonstration, doctor, explore, keys, operate, output, stack, train
-
-app = typer.Typer(
-    help="Embeddings made interpretable. PRISMA_URL is the gateway's address, PRISMA_API_KEY the key to call it with.",
-    context_settings={"max_content_width": 110},
-    epilog=output.EXIT_CODE_HELP,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for commands in (data.app, train.app, explore.app, operate.app):
-    app.add_typer(commands)
-app.add_typer(keys.app, name="keys")
-
-
-def data_dir() -> Path:
-    """Returns the data folder of the local stack: PRISMA_DATA_DIR, or the user's own folder."""
-    configured = os.environ.get("PRISMA_DATA_DIR")
-    return Path(configured) if configured else user_data_path("prisma", appauthor=False)
-
-
-def _show_version(requested: bool) -> None:
-    if requested:
-        typer.echo(f"prisma {importlib.metadata.version('prisma-suite')}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Nothing by itself: options that stand before the command."""
-
-
-@app.command()
-def up() -> None:
-    """Start the local stack: NATS, the services and the gateway. Ctrl-C stops it."""
-    raise typer.Exit(asyncio.run(stack.run_until_interrupted(data_dir())))
-
-
-@app.command()
-def down() -> None:
-    """Stop the local stack that runs on this data folder."""
-    raise typer.Exit(stack.stop_running(data_dir()))
-
-
-@app.command(name="doctor")
-def check(
-    scrub: Annotated[
-        bool, typer.Option("--scrub", help="Verify all stored files instead, and list those that are damaged.")
-    ] = False,
-) -> None:
-    """Check what PRISMA needs on this machine, and say what to do about what is missing."""
-    if scrub:
-        backup.show_scrub(data_dir())
-    else:
-        doctor.check(data_dir())
-
-
-@app.command(name="backup")
-def write_backup(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to: a new or an empty one.")],
-) -> None:
-    """Write a backup of all data of the local stack, which may be running."""
-    backup.write_backup(data_dir(), folder)
-
-
-@app.command(name="restore")
-def restore_backup(
-    folder: Annotated[Path, typer.Argument(help="Folder of the backup.")],
-    verify_only: Annotated[
-        bool, typer.Option("--verify", help="Only compare the backup's files with its manifest.")
-    ] = False,
-) -> None:
-    """Restore a backup to an empty data folder (PRISMA_DATA_DIR). The search index is rebuilt at the next start."""
-    backup.restore_backup(folder, data_dir(), verify_only=verify_only)
-
-
-@app.command()
-def demo(
-    leave: Annotated[bool, typer.Option("--exit", help="Check the result, stop the stack and exit.")] = False,
-) -> None:
-    """Import, embed, train, label and index the sample. The stack then runs until Ctrl-C."""
-    raise typer.Exit(asyncio.run(demonstration.run(data_dir(), leave)))
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 
 
 def main() -> None:
     """Runs the command."""
-    app()
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(INTERRUPTED))
+    from prisma_client.cli import commands
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    commands.main()

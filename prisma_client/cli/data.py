@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from prisma_client import sample as samples
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit
 from prisma_client.cli.connection import connected, finish
-from prisma_client.errors import AlreadyExists, NotFound, SomeDocumentsRejected
+from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
 from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
@@ -46,9 +47,10 @@ def ingest(
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
         data, created = _get_or_create(prisma, dataset, model)
         try:
-            report = data.add_chunks(
-                _read_chunks(file), id_field=id_field, text_field=text_field, validate_only=validate_only
-            )
+            with _interruption_reported(data):
+                report = data.add_chunks(
+                    _read_chunks(file), id_field=id_field, text_field=text_field, validate_only=validate_only
+                )
         except BaseException:
             if data.report is not None:
                 _show_report(data.report)
@@ -66,7 +68,8 @@ def sample(
     """Create a dataset of the docstrings of this Python's standard library: about 6,000 texts."""
     with connected() as prisma:
         data, _ = _get_or_create(prisma, dataset, None, samples.DESCRIPTION)
-        report = data.add(samples.documents())
+        with _interruption_reported(data):
+            report = data.add(samples.documents())
         lines = [f"{report.imported_count:,} documents imported into {data.name}, {report.rejected_count:,} existed"]
         output.show_one(report, lines)
 
@@ -82,7 +85,8 @@ def datasets() -> None:
         "model": lambda dataset: dataset.embedding_model,
     }
     with connected() as prisma:
-        output.show((dataset.message for dataset in prisma.datasets.list()), columns)
+        listed = (dataset.message for dataset in prisma.datasets.list())
+        output.show(listed, columns, empty="there are no datasets: `prisma ingest DATASET FILE` creates one")
 
 
 @app.command()
@@ -98,7 +102,8 @@ def documents(
         "text": lambda document: " ".join((document.error.message or document.text).split())[:90],
     }
     with connected() as prisma:
-        output.show(prisma.datasets.get(dataset).documents(filter, limit), columns)
+        empty = f"no document of {dataset} matches {filter}" if filter else f"{dataset} has no documents"
+        output.show(prisma.datasets.get(dataset).documents(filter, limit), columns, empty=empty)
 
 
 @app.command()
@@ -147,6 +152,21 @@ def _get_or_create(
     except AlreadyExists:
         return prisma.datasets.get(dataset), False
     return created, True
+
+
+@contextmanager
+def _interruption_reported(data: Dataset) -> Generator[None]:
+    """Says after Ctrl-C what an import has left behind: it is committed in batches."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        try:
+            count = data.refresh().message.document_count
+            outcome = f"{data.name} has {count:,} documents now" if count else "no document was imported"
+        except PrismaError:
+            outcome = f"what was imported stays in {data.name}"
+        output.warn(f"interrupted. {outcome}; the same command imports the rest, each document once")
+        raise typer.Exit(output.INTERRUPTED) from None
 
 
 def _read_chunks(file: Path) -> Iterator[bytes]:

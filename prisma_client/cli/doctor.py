@@ -12,7 +12,14 @@ from pathlib import Path
 import typer
 
 from prisma_client.cli import output
-from prisma_client.cli.stack import MISSING_SERVER, configured_addresses, find_nats_server, listens
+from prisma_client.cli.stack import (
+    BUILD_PAGE,
+    MISSING_SERVER,
+    configured_addresses,
+    find_nats_server,
+    listens,
+    page_is_built,
+)
 from prisma_client.errors import PrismaError
 from prisma_client.sync import Prisma
 from prisma_common import addresses
@@ -44,6 +51,9 @@ def findings(data_dir: Path) -> Iterator[Finding]:
     for service, module in _MODULES.items():
         installed = importlib.util.find_spec(module) is not None
         yield _finding(service, installed, "installed" if installed else "not installed", MISSING_SERVER)
+    if importlib.util.find_spec("gateway") is not None:
+        is_built = page_is_built()
+        yield _finding("page", is_built, "built" if is_built else "not built", BUILD_PAGE)
     binary = find_nats_server()
     yield _finding("nats-server", binary is not None, binary or "not installed", MISSING_SERVER)
     existing = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())

@@ -30,7 +30,7 @@ _FEATURE_COLUMNS: output.Columns = {
 
 
 def trust_word(value: Trust) -> str:
-    """How far a feature can be relied on, in a word."""
+    """How far a feature can be relied on: `trusted`, `open`, `doubtful` or `unnamed`."""
     return Trust.Name(value).removeprefix("TRUST_").lower()
 
 
@@ -121,7 +121,9 @@ def features(
     """List features with label, trust, score, density and strongest activation."""
     with connected() as prisma:
         listed = prisma.runs.get(run).features.list(query=query, filter=filter, order_by=order_by, limit=limit)
-        output.show(listed, _FEATURE_COLUMNS)
+        conditions = " and ".join(condition for condition in (query and f"{query!r}", filter) if condition)
+        empty = f"no feature of {run} matches {conditions}" if conditions else f"{run} has no features"
+        output.show(listed, _FEATURE_COLUMNS, empty=empty)
 
 
 @app.command()
@@ -204,7 +206,8 @@ def families(
         if rebuild or not owner.interpretation().HasField("families_time"):
             with following("families") as progress:
                 owner.build_families(threshold=threshold, rounds=rounds, include_tail=include_tail, progress=progress)
-        output.show(islice(owner.families(query), limit), columns)
+        empty = f"no family of {run} matches {query!r}" if query else f"{run} has no families"
+        output.show(islice(owner.families(query), limit), columns, empty=empty)
 
 
 @app.command()
@@ -243,7 +246,11 @@ def search(
         )
         for notice in response.notices:
             output.warn(notice)
-        output.show(response.hits, columns)
+        output.show(response.hits, columns, empty=f"no document of {dataset} matches {query!r}{_with(filter)}")
+
+
+def _with(filter: str | None) -> str:
+    return f" with {filter}" if filter else ""
 
 
 def _boosts(options: Sequence[str]) -> dict[int | str, float]:
@@ -256,7 +263,10 @@ def _boosts(options: Sequence[str]) -> dict[int | str, float]:
         except ValueError:
             number = math.nan
         if not separator or not index.isdecimal() or math.isnan(number) or int(index) in boosts:
-            raise typer.BadParameter(f"expected --boost INDEX=WEIGHT such as 12=2, each index once, got {option!r}")
+            raise typer.BadParameter(
+                f"expected --boost INDEX=WEIGHT such as 12=2, each index once, got {option!r}; "
+                "`prisma features RUN WORDS` shows the indices of features"
+            )
         boosts[int(index)] = number
     return boosts
 

@@ -11,16 +11,23 @@ from prisma.common.v1.job_pb2 import Job
 from prisma_client.cli import output
 from prisma_client.cli.arguments import Limit
 from prisma_client.cli.connection import connected, finish, waiting_text
+from prisma_client.sync.jobs import TERMINAL
 
 app = typer.Typer(rich_markup_mode=None)
 _JOB_COLUMNS: output.Columns = {
     "job": lambda job: job.name.removeprefix("jobs/"),
     "kind": lambda job: job.kind,
     "of": lambda job: ", ".join(resource.rpartition("/")[2] for resource in job.resources[:1]),
-    "state": lambda job: Job.State.Name(job.state).removeprefix("STATE_").lower(),
+    "state": lambda job: job_state(job),
     "done": lambda job: f"{job.progress.done:,}/{job.progress.total:,} {job.progress.unit}",
     "": lambda job: waiting_text(job) or job.error.message,
 }
+
+
+def job_state(job: Job) -> str:
+    """The state of a job; `stopping` once someone asked it to stop."""
+    is_stopping = job.cancel_requested and job.state not in TERMINAL
+    return "stopping" if is_stopping else Job.State.Name(job.state).removeprefix("STATE_").lower()
 
 
 @app.command()
@@ -37,10 +44,12 @@ def jobs(
         raise typer.BadParameter("choose either --cancel or --retry")
     with connected() as prisma:
         if job is None:
-            output.show(prisma.jobs.list(limit), _JOB_COLUMNS)
+            output.show(prisma.jobs.list(limit), _JOB_COLUMNS, empty="there are no jobs")
         elif cancel or retry:
             changed = prisma.jobs.cancel(job) if cancel else prisma.jobs.retry(job)
             output.show([changed], _JOB_COLUMNS)
+            if cancel and changed.state not in TERMINAL:
+                output.warn(f"the job stops soon, and what it has committed stays: `prisma jobs {job}` follows it")
         else:
             finish(prisma, prisma.jobs.get(job), title=job, detach=False)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from prisma.trainer.v1.resources_pb2 import Metrics
+from prisma_client.cli import INTERRUPTED as INTERRUPTED
 from prisma_client.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -29,7 +30,6 @@ from prisma_client.errors import (
 
 USAGE = 2
 UNAVAILABLE = 6
-INTERRUPTED = 130
 EXIT_CODES: Mapping[type[PrismaError], int] = {
     InvalidArgument: USAGE,
     NotFound: 3,
@@ -61,18 +61,31 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def show(rows: Iterable[Message | Mapping[str, Any]], columns: Columns) -> None:
-    """Prints a table of the columns on a terminal; each row in full as a JSON line when piped."""
-    if not on_terminal():
-        for row in rows:
+def show(rows: Iterable[Message | Mapping[str, Any]], columns: Columns, *, empty: str | None = None) -> None:
+    """Prints a table of the columns on a terminal; each row in full as a JSON line when piped.
+
+    empty: the sentence on standard error where there are no rows.
+    """
+    if on_terminal():
+        count = _show_table(rows, columns)
+    else:
+        count = 0
+        for count, row in enumerate(rows, 1):  # noqa: B007 - the count is used below
             typer.echo(json.dumps(to_json(row), ensure_ascii=False))
-        return
+    if not count and empty is not None:
+        warn(empty)
+
+
+def _show_table(rows: Iterable[Message | Mapping[str, Any]], columns: Columns) -> int:
+    """Prints a table, unless it is empty; returns the number of rows."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell(row)) for cell in columns.values()))
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
+    return table.row_count
 
 
 def show_one(row: Message | Mapping[str, Any], lines: Sequence[str]) -> None:

@@ -30,6 +30,7 @@ START_SECONDS_VARIABLE = "PRISMA_START_SECONDS"
 """Limits how long `prisma up` waits for its processes, in seconds. Unset: as long as they run."""
 HTTP_DESCRIPTOR_VARIABLE = "PRISMA_HTTP_LISTEN_FD"
 """Tells the gateway which of its descriptors is the socket for HTTP."""
+BUILD_PAGE = "`make web` in the checkout of PRISMA builds it. The API works without it; /docs describes it"
 REPORT_SECONDS = 10.0
 DOWN_SECONDS = 60.0
 MISSING_SERVER = (
@@ -200,21 +201,37 @@ async def run_until_interrupted(data_dir: Path) -> int:
     """Runs the stack until SIGINT, SIGTERM or SIGHUP, or until it can no longer run; returns the exit status."""
     stack = Stack(data_dir)
     interrupt = asyncio.create_task(interrupted().wait())
-    message = None
+    message, was_up = None, False
     try:
         if await _unless(interrupt, stack.start()):
-            typer.echo(f"PRISMA is up: http://{stack.http}")
-            typer.echo(f"gRPC: {', '.join(f'{name} {stack.addresses[name]}' for name in addresses.PROCESSES)}")
-            typer.echo(f"data in {data_dir}; Ctrl-C stops the stack")
+            was_up = True
+            for line in welcome(stack, data_dir):
+                typer.echo(line)
             await _unless(interrupt, stack.run())
     except StackError as error:
-        message = f"prisma: {error}. The stack has stopped"
+        message = f"prisma: {error}{'. The stack has stopped' if was_up else ''}"
     finally:
         interrupt.cancel()
         await stack.stop()
     if message is not None:
         typer.echo(message, err=True)
     return int(message is not None)
+
+
+def welcome(stack: Stack, data_dir: Path) -> list[str]:
+    """What `prisma up` says of a stack that is up: its addresses, and whether they show a page."""
+    lines = [f"PRISMA is up: http://{stack.http}"]
+    if not page_is_built():
+        lines.append(f"The page is not built: {BUILD_PAGE}")
+    lines.append(f"gRPC: {', '.join(f'{name} {stack.addresses[name]}' for name in addresses.PROCESSES)}")
+    return [*lines, f"data in {data_dir}; Ctrl-C stops the stack"]
+
+
+def page_is_built() -> bool:
+    """Whether the installed gateway has its page, which an installation in a checkout does not build."""
+    gateway = importlib.util.find_spec("gateway")
+    folders = gateway.submodule_search_locations if gateway is not None else None
+    return any((Path(folder) / "web/dist/index.html").is_file() for folder in folders or ())
 
 
 def stop_running(data_dir: Path) -> int:

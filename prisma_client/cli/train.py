@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,17 +11,21 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from prisma.common.v1.job_pb2 import Job
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import choices
 from prisma_client.choices import Architecture, Goal
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, OutputFile, RunId
 from prisma_client.cli.connection import connected, finish, following
-from prisma_client.errors import AlreadyExists, FailedPrecondition, IncompleteExport
+from prisma_client.errors import AlreadyExists, FailedPrecondition, IncompleteExport, Unavailable
 from prisma_client.sync import Prisma
 from prisma_client.sync.runs import Run
+from prisma_common import names
 
 _T = TypeVar("_T")
+_NOT_ENDED = "state != SUCCEEDED AND state != FAILED AND state != CANCELLED"
+"""A filter for jobs."""
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -88,13 +92,32 @@ def runs(dataset: Annotated[str | None, typer.Option(help="Only runs of this dat
     columns: output.Columns = {
         "run": lambda run: run.name.removeprefix("runs/"),
         "dataset": lambda run: run.dataset.removeprefix("datasets/"),
-        "state": lambda run: RunMessage.State.Name(run.state).removeprefix("STATE_").lower(),
-        "latents": lambda run: f"{run.latent_count:,}",
+        "state": lambda run: state_of(run, training),
+        "latents": lambda run: f"{run.latent_count:,}" if run.latent_count else "",
         "k": lambda run: run.config.k,
         "FVU": lambda run: output.held_out_fvu(run.metrics) if run.HasField("metrics") else "",
     }
     with connected() as prisma:
-        output.show((run.message for run in prisma.runs.list(dataset)), columns)
+        training = _active_jobs(prisma)
+        empty = f"there are no runs{f' of {dataset}' if dataset else ''}: `prisma train DATASET` trains one"
+        output.show((run.message for run in prisma.runs.list(dataset)), columns, empty=empty)
+
+
+def _active_jobs(prisma: Prisma) -> list[Job]:
+    """The jobs that have not ended; none while they cannot be looked up."""
+    try:
+        return prisma.jobs.list(1000, filter=_NOT_ENDED)
+    except Unavailable:
+        return []
+
+
+def state_of(run: RunMessage, active_jobs: Sequence[Job]) -> str:
+    """`created`, `trained`, or that a job trains the run."""
+    for job in active_jobs:
+        is_own = job.kind == names.TRAIN_RUN and run.name in job.resources
+        if run.state != run.STATE_TRAINED and (is_own or job.name == run.job):
+            return "training" if job.state == job.STATE_RUNNING else "waiting to be trained"
+    return RunMessage.State.Name(run.state).removeprefix("STATE_").lower()
 
 
 @app.command()
@@ -284,8 +307,7 @@ def _after_embedding(prisma: Prisma, dataset: str, call: Callable[[], _T]) -> _T
 
 def _wait_for_embedding(prisma: Prisma, dataset: str, error: FailedPrecondition) -> None:
     """Waits for the dataset's embedding job. Raises FailedPrecondition where none is running."""
-    conditions = [f'resource = "datasets/{dataset}"', 'kind = "embed-dataset"']
-    conditions += [f"state != {state}" for state in ("SUCCEEDED", "FAILED", "CANCELLED")]
+    conditions = [f'resource = "datasets/{dataset}"', f'kind = "{names.EMBED_DATASET}"', _NOT_ENDED]
     jobs = prisma.jobs.list(1, filter=" AND ".join(conditions))
     if not jobs:
         raise FailedPrecondition(

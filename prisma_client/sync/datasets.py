@@ -43,7 +43,9 @@ class Datasets:
         embedding_model: `builtin`, or `ollama/<model>`. Where no document can be imported, no dataset is left behind.
         Raises AlreadyExists, InvalidArgument, DocumentsRejected, OSError, TypeError.
         """
-        chunks = None if documents is None else sources.chunks(documents, text_id=sources.position_id)
+        chunks = None
+        if documents is not None:
+            chunks = sources.chunks(documents, text_id=sources.position_id, id_field=id_field, text_field=text_field)
         message = self._transport.call(
             "EmbedderService/CreateDataset",
             pb2.CreateDatasetRequest(
@@ -130,10 +132,11 @@ class Dataset:
         text_field: str | None = None,
         validate_only: bool = False,
     ) -> pb2.ImportDocumentsResponse:
-        """Imports documents: the path of a JSON or JSONL file, a data frame, dictionaries, or plain texts.
+        """Imports documents: the path of a JSON or JSONL file, a data frame or series, dictionaries, or plain texts.
 
-        The ids of plain texts are digests of them, so that a text is never taken for another one that is there already;
-        in a new dataset (`create`) they are the positions.
+        id_field, text_field: the fields, or columns, that hold a document's id and text; by default `id` and `text`.
+        Plain texts, and rows of a frame without the column or index `id_field`, get digests of their texts as ids, so
+        that a text is never taken for another one that is there already; in a new dataset (`create`) their positions.
         Other fields become metadata; missing values (None, NaN, NaT, pandas.NA) and infinities are left out. Returns
         the report, which is also kept in `report`: what was rejected, by item and reason. Documents that the dataset
         already has are rejected without being an error. Warns SomeDocumentsRejected where others were rejected.
@@ -141,7 +144,7 @@ class Dataset:
         Raises DocumentsRejected where everything was rejected; InvalidArgument for a file of another type; OSError for
         a file that cannot be read; TypeError for documents of a wrong type.
         """
-        chunks = sources.chunks(documents)
+        chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
         return self.add_chunks(chunks, id_field=id_field, text_field=text_field, validate_only=validate_only)
 
     def add_chunks(
@@ -267,8 +270,9 @@ class Dataset:
         """Searches documents; each hit has the parts of its score and the features that it shares with the query.
 
         mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits, and are meant below.
-        boost: features by index or name, with weights from -3 (down) to 3 (up); each hit then has its `unsteered_rank`
-        (0: only the features bring it in), and says in `steering` what each feature added.
+        boost: features by index or resource name (`runs/{run}/features/{index}`), with weights from -3 (down) to 3
+        (up); each hit then has its `unsteered_rank` (0: only the features bring it in), and says in `steering` what
+        each feature added.
         latents: in sparse and hybrid mode, search by these latents and weights instead of the query's.
         sparse_weight: of latents in hybrid mode, 0 to 1.
         include_tail: also show features that are active below their threshold, and let them boost.
@@ -320,5 +324,8 @@ def _feature_index(feature: int | str, run_id: str | None) -> int:
         return feature
     run, separator, index = feature.rpartition("/features/")
     if not separator or not index.isdecimal() or run != f"runs/{run_id}":
-        raise ValueError(f"expected an index, or a feature of runs/{run_id}, got {feature!r}")
+        raise ValueError(
+            f"expected the index of a feature or its resource name, such as 12 or 'runs/{run_id}/features/12', got "
+            f"{feature!r}. `run.features.search({feature!r})` finds features by their labels"
+        )
     return int(index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -35,6 +35,7 @@ from services.chassis.errors import (
     InvalidArgument,
     PrismaError,
     StorageFull,
+    Unimplemented,
 )
 from services.chassis.files import is_full_disk
 from services.chassis.limits import CallLimit
@@ -44,8 +45,12 @@ MAX_UNARY_SECONDS = 300.0
 MESSAGE_SECONDS = 120.0
 """The longest wait for the next message of a client's stream."""
 MAX_HEADER = 128
+MAX_METHOD = 200
+"""Characters of an unknown method's name that its error repeats."""
 _OPEN = "/grpc.health.v1.Health/"
 """Health needs no key: load balancers have none."""
+_UNKNOWN_METHOD = "unknown"
+"""The label of metrics for all methods that are not served: callers choose their names."""
 
 _LOG = "services.chassis.calls"
 _log = logs.get(_LOG)
@@ -86,20 +91,27 @@ class _Call:
 
 
 class CallInterceptor(aio.ServerInterceptor):
-    """Surrounds all calls of one server, health excepted."""
+    """Surrounds all calls of one server, health excepted.
 
-    def __init__(self, service: str, keys: Keys, limit: CallLimit) -> None:
+    served: full names of the server's gRPC services, which the error for another one lists.
+    """
+
+    def __init__(self, service: str, keys: Keys, limit: CallLimit, served: Sequence[str] = ()) -> None:
         self._service = service
+        self._served = served
         self._keys = keys
         self._limit = limit
 
     async def intercept_service(
         self, continuation: Callable[[Details], Awaitable[Handler | None]], handler_call_details: Details
     ) -> Any:
-        """Returns the method's handler, surrounded; for a caller that is refused, one that receives no message."""
+        """Returns the method's handler, surrounded; for a caller that is refused, one that receives no message.
+
+        An unknown method is refused by such a handler too: gRPC's own answer would have no ErrorInfo.
+        """
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(_OPEN):
+        if method.startswith(_OPEN):
             return handler
         headers = {
             key: value for key, value in handler_call_details.invocation_metadata or () if isinstance(value, str)
@@ -107,10 +119,25 @@ class CallInterceptor(aio.ServerInterceptor):
         try:
             call = _Call.of(method, self._keys.caller(headers.get("authorization", "")), headers)
             call.enter_context()
+            if handler is None:
+                raise self._unknown(method)
             self._admit(call)
         except PrismaError as error:
-            return grpc.stream_stream_rpc_method_handler(self._refusal(method, error))
+            label = _UNKNOWN_METHOD if handler is None else method
+            return grpc.stream_stream_rpc_method_handler(self._refusal(label, error))
         return self._surround(handler, call)
+
+    def _unknown(self, method: str) -> Unimplemented:
+        """The error for a method that this server does not have: often a call to the port of another service."""
+        service, _, name = method[:MAX_METHOD].strip("/").rpartition("/")
+        requested = (
+            f"{service} has no method {name!r}" if service in self._served else f"{service!r} is not served here"
+        )
+        gateway = "" if self._service == "gateway" else "; the gateway serves all services on one port"
+        return Unimplemented(
+            f"{requested}; this port is the {self._service}'s and serves {', '.join(self._served)}{gateway}",
+            metadata={"method": method[:MAX_METHOD], "service": self._service},
+        )
 
     def _admit(self, call: _Call) -> None:
         try:

@@ -63,9 +63,10 @@ def parse_query(text: str) -> JobQuery:
             raise InvalidFilter(f"filter: state is one of {', '.join(_STATES)}; got {term.value!r}")
     resources = [term.value for term in terms if term.field == "resource" and term.op == "="]
     states = [_STATES[term.value] for term in terms if term.field == "state" and term.op == "="]
+    excluded = {_STATES[term.value] for term in terms if term.field == "state" and term.op == "!="}
     return JobQuery(
         resource=resources[0] if resources else None,
-        active=any(state not in TERMINAL for state in states),
+        active=any(state not in TERMINAL for state in states) or excluded.issuperset(TERMINAL),
         entry_matches=lambda entry: _entry_matches(entry, terms),
         job_matches=lambda job: all(_matches(job, term) for term in terms),
     )

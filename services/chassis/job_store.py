@@ -67,8 +67,9 @@ class JobStore:
             )
         if stored is None:
             raise JobNotFound(
-                f"no job is named {name!r}: jobs are kept for 30 days after their end, and jobs that have ended are "
-                "lost with the message server's data"
+                f"there is no job {name}: jobs are kept for 30 days after their end, and jobs that have ended are "
+                "lost with the message server's data",
+                metadata={"job": name},
             )
         return stored
 

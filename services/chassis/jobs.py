@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
+from prisma_common import names as resource_names
 from services.chassis import context, names
 from services.chassis.errors import FailedPrecondition, RequestIdReused
 from services.chassis.job_index import IndexEntry, day_of
@@ -92,7 +94,7 @@ class Jobs:
         """One job. Raises InvalidArgument, JobNotFound."""
         names.parse("jobs/{job}", name, "name")
         if "." not in name:
-            raise JobNotFound(f"no job is named {name!r}")
+            raise JobNotFound(f"there is no job {name}", metadata={"job": name})
         return (await self.store.get(name)).job
 
     async def list(self, query: JobQuery | None = None, *, after: Cursor | None = None, limit: int = 1000) -> list[Job]:
@@ -145,6 +147,14 @@ class Jobs:
     async def active_for(self, resource: str, kind: str) -> Job | None:
         """The newest job of this kind on a resource that has not ended, if there is one."""
         return next(iter(await self._active(resource, kind)), None)
+
+    async def training_of(self, run: str, latest: str | None) -> Job | None:
+        """The job that trains a run now: its own, or a sweep's; None if none does. latest: its last training job."""
+        job = await self.active_for(run, resource_names.TRAIN_RUN)
+        if job is None and latest:
+            with suppress(JobNotFound):
+                job = await self.get(latest)
+        return job if job is not None and job.state not in TERMINAL else None
 
     async def retry(self, name: str) -> Job:
         """Starts a failed, cancelled or waiting job again, at once. Raises JobNotFound, WrongJobState."""

@@ -161,7 +161,7 @@ class _Server:
         self._names = [health.SERVICE_NAME]
         limit = CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller)
         self._server = aio.server(
-            interceptors=[CallInterceptor(name, keys, limit)],
+            interceptors=[CallInterceptor(name, keys, limit, self._names)],
             options=[*SERVER_OPTIONS],
             maximum_concurrent_rpcs=_STREAMS_FACTOR * settings.max_calls,
         )

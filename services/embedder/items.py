@@ -136,7 +136,8 @@ def _key(fields: Mapping[str, object], id_field: str) -> str:
     value = fields.get(id_field)
     if value is None:
         names = ", ".join(fields)[:_MAX_SHOWN_KEY]
-        raise ItemRejected(Reason.MISSING_ID, f"expected an id under {id_field!r}; the keys are {names}")
+        message = f"expected an id under {id_field!r} (another field: id_field, --id-field); the keys are {names}"
+        raise ItemRejected(Reason.MISSING_ID, message)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ItemRejected(Reason.INVALID_ID, f"expected an id of text or a whole number, got {_kind(value)}")
     key = str(value)
@@ -149,7 +150,10 @@ def _text(fields: Mapping[str, object], options: Options, key: str) -> str:
     value = fields.get(options.text_field)
     if value is None:
         names = ", ".join(fields)[:_MAX_SHOWN_KEY]
-        message = f"expected a text under {options.text_field!r}; the keys are {names}"
+        message = (
+            f"expected a text under {options.text_field!r} (another field: text_field, --text-field); "
+            f"the keys are {names}"
+        )
         raise ItemRejected(Reason.MISSING_TEXT, message, key=key)
     if not isinstance(value, str):
         raise ItemRejected(Reason.INVALID_TEXT, f"expected a text, got {_kind(value)}", key=key)

@@ -78,8 +78,8 @@ class Store:
             )
             if _find(connection, dataset_id) is not None:
                 raise DatasetExists(
-                    f"the dataset {dataset_id!r} exists; choose another id, or none to have one generated",
-                    metadata={"dataset": dataset_id},
+                    f"datasets/{dataset_id} exists; choose another id, or none to have one generated",
+                    metadata={"dataset": f"datasets/{dataset_id}"},
                 )
             uid = names.new_uid()
             values = {

@@ -57,7 +57,13 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         unconfigured=settings.unconfigured_providers,
     )
     starter = JobStarter(chassis.jobs)
-    cache = FeatureCache(store=store, blobs=blobs, upstream=upstream, rebuild=starter.recompute_statistics)
+    cache = FeatureCache(
+        store=store,
+        blobs=blobs,
+        upstream=upstream,
+        rebuild=starter.recompute_statistics,
+        training_job=starter.training_job,
+    )
     runs = RunFollower(store=store, blobs=blobs, upstream=upstream, cache=cache, starter=starter)
     events = [names.RUN_CHANGED, names.RUN_DELETED]
     follower = Follower(chassis.events, events, runs.catch_up, every=settings.catch_up_seconds)

@@ -13,7 +13,7 @@ from services.chassis.threads import in_thread
 from services.interpreter import statistics_files
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.features import Features
-from services.interpreter.runs import Interpretation, Run, require_trained, statistics_missing
+from services.interpreter.runs import Interpretation, Run, not_trained, statistics_missing
 from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
 
@@ -24,6 +24,8 @@ _LOADS = 3
 
 Rebuild = Callable[[Run, str], Awaitable[None]]
 """Starts the computation of a run's statistics again, given the damaged attempt. Safe to repeat."""
+TrainingJob = Callable[[Run], Awaitable[str | None]]
+"""The name of the job that trains a run now; None where none does, or that cannot be looked up."""
 
 _log = logs.get(__name__)
 
@@ -31,11 +33,14 @@ _log = logs.get(__name__)
 class FeatureCache:
     """Runs and their features."""
 
-    def __init__(self, *, store: Store, blobs: Blobs, upstream: Upstream, rebuild: Rebuild) -> None:
+    def __init__(
+        self, *, store: Store, blobs: Blobs, upstream: Upstream, rebuild: Rebuild, training_job: TrainingJob
+    ) -> None:
         self._store = store
         self._blobs = blobs
         self._upstream = upstream
         self._rebuild = rebuild
+        self._training_job = training_job
         self._cached: OrderedDict[str, Features] = OrderedDict()
         self._loading = asyncio.Lock()
 
@@ -51,15 +56,14 @@ class FeatureCache:
 
     async def trained_run(self, name: str) -> Run:
         """As `run`. Raises RunNotTrained."""
-        return require_trained(await self.run(name))
+        return await self._require_trained(await self.run(name))
 
     async def features(self, name: str) -> Features:
         """A run's features. Raises RunNotTrained, StatisticsNotComputed, StatisticsDamaged."""
         run = await self.run(name)
         features = await self.features_of(run)
         if features is None:
-            require_trained(run)
-            raise statistics_missing(run)
+            raise statistics_missing(await self._require_trained(run))
         return features
 
     async def features_of(self, run: Run) -> Features | None:
@@ -82,6 +86,11 @@ class FeatureCache:
     def drop(self, uid: str) -> None:
         """Removes a run from the cache."""
         self._cached.pop(uid, None)
+
+    async def _require_trained(self, run: Run) -> Run:
+        if not run.trained:
+            raise not_trained(run, await self._training_job(run))
+        return run
 
     async def _load(self, run: Run) -> Features | None:
         """The run's features as they are now, cached. Statistics that are replaced while they load are no damage."""

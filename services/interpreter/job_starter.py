@@ -11,6 +11,7 @@ from prisma.interpreter.v1.interpreter_service_pb2 import (
     LabelFeaturesRequest,
 )
 from prisma_common import names
+from services.chassis.errors import Unavailable
 from services.chassis.jobs import Jobs
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import check_indices
@@ -21,7 +22,7 @@ SERVICE = "interpreter"
 
 
 class JobStarter:
-    """Starts the interpreter's jobs. All methods raise NatsUnavailable."""
+    """Starts the interpreter's jobs. All methods but `training_job` raise NatsUnavailable."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
@@ -42,6 +43,14 @@ class JobStarter:
     async def recompute_statistics(self, run: Run, attempt: str) -> None:
         """Computes the statistics of a run again, because those of an attempt are damaged or out of date."""
         await self._submit_statistics(run, f"again-{run.uid}-{attempt}")
+
+    async def training_job(self, run: Run) -> str | None:
+        """The name of the job that trains a run now; None where none does, or while jobs cannot be looked up."""
+        try:
+            job = await self._jobs.training_of(run.name, run.job)
+        except Unavailable:
+            return None
+        return None if job is None else job.name
 
     async def _submit_statistics(self, run: Run, request_id: str) -> None:
         await self._submit(names.COMPUTE_STATISTICS, ComputeStatisticsRequest(run=run.name), run, request_id)

@@ -50,7 +50,9 @@ class KeywordLabeller:
     async def check(self, model: str) -> None:
         """Raises LabelModelNotFound."""
         if model != KEYWORDS:
-            raise LabelModelNotFound(f"no label model {model!r}: the built-in one is `{KEYWORDS}`")
+            raise LabelModelNotFound(
+                f"no label model {model!r}: the built-in one is `{KEYWORDS}`", metadata={"model": model}
+            )
 
     async def drafts(self, task: Task) -> AsyncGenerator[Sequence[Draft]]:
         """Labels of 128 features at a time."""

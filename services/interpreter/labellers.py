@@ -80,8 +80,8 @@ class Labellers:
         name = model.partition("/")[0]
         if name not in self._labellers:
             raise LabelModelNotFound(
-                f"no provider offers {model!r}; providers are {', '.join(self._labellers)}, "
-                "ListLabelModels lists their models",
+                f"no provider offers {model!r}; the providers are {', '.join(self._labellers)}. "
+                "ListLabelModels (`prisma models`) lists their models",
                 metadata={"model": model},
             )
         return self._labellers[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -34,6 +34,8 @@ class Run:
     history: str | None = None
     """The history that `revision` belongs to."""
     deleted: bool = False
+    job: str | None = field(default=None, compare=False)
+    """Its latest training job, `jobs/{job}`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +94,17 @@ def sampled_rows(ranges: Sequence[tuple[int, int]], count: int) -> NDArray[np.ui
 def require_trained(run: Run) -> Run:
     """The run, if it has codes. Raises RunNotTrained."""
     if not run.trained:
-        raise RunNotTrained(f"{run.name} has no codes yet; train it first", metadata={"run": run.name})
+        raise not_trained(run)
     return run
+
+
+def not_trained(run: Run, job: str | None = None) -> RunNotTrained:
+    """The error for a run without codes. job: the job that trains it now."""
+    if job is None:
+        return RunNotTrained(f"{run.name} has no codes yet; train it first", metadata={"run": run.name})
+    return RunNotTrained(
+        f"{run.name} has no codes yet: it is in training ({job})", metadata={"run": run.name, "job": job}
+    )
 
 
 def statistics_missing(run: Run) -> StatisticsNotComputed:

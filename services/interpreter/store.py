@@ -204,7 +204,7 @@ class Store:
             row = connection.execute(_label_row(run.uid, index, revision)).first()
             if row is None:
                 name = f"{run.name}/features/{index}/labels/{revision}"
-                raise LabelNotFound(f"no label is named {name}", metadata={"label": name})
+                raise LabelNotFound(f"there is no label {name}", metadata={"label": name})
             _activate(connection, run.uid, {index: revision}, reached)
             return sql_rows.label(row, active=True)
 

@@ -365,6 +365,7 @@ def _run(message: RunMessage) -> Run:
         trained=message.state == RunMessage.STATE_TRAINED,
         ranges=[(rows.start, rows.end) for rows in message.row_ranges],
         deleted=message.HasField("delete_time"),
+        job=message.job or None,
     )
 
 

@@ -102,7 +102,7 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
         include_tail=request.include_tail,
     )
     if run is None and (search.needs_codes or latents):
-        raise InvalidArgument.field("run", "expected a run: latents mean nothing without one")
+        raise InvalidArgument.field("run", "expected a run: latents are those of a run")
     return PagedDocumentSearch(search, page)
 
 

@@ -312,7 +312,8 @@ class Search:
         if vector is None:
             raise DocumentNotEmbedded(
                 f"{search.document} has no vector in the index: it is not embedded, its embedding failed, or it is "
-                "not indexed yet"
+                "not indexed yet",
+                metadata={"document": search.document},
             )
         if not np.any(vector):
             return [], [*plan.notices, f"the vector of {search.document} is zero, which is close to nothing"]
@@ -359,7 +360,9 @@ class Search:
             return [await self._owners.dataset(name)]
         except PrismaError as error:
             if error.code is Code.NOT_FOUND:
-                raise DatasetNotFound(f"no dataset is named {name!r}") from error
+                raise DatasetNotFound(
+                    f"there is no dataset {name}, or it was deleted", metadata={"dataset": name}
+                ) from error
             if dataset is None:
                 raise
             return [dataset]
@@ -372,7 +375,7 @@ class Search:
             return await self._owners.run(name)
         except PrismaError as error:
             if error.code is Code.NOT_FOUND:
-                raise RunNotFound(f"no run is named {name!r}") from error
+                raise RunNotFound(f"there is no run {name}, or it was deleted", metadata={"run": name}) from error
             raise
 
     async def _find_run_of(self, name: str, dataset: Dataset) -> Run:
@@ -395,7 +398,9 @@ class Search:
             return await self._owners.document_row(document)
         except PrismaError as error:
             if error.code is Code.NOT_FOUND:
-                raise DocumentNotFound(f"{dataset.name} has no document named {document!r}") from error
+                raise DocumentNotFound(
+                    f"there is no document {document}, or it was deleted", metadata={"document": document}
+                ) from error
             raise
 
 

@@ -13,7 +13,7 @@ from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma_common import names as resource_names
 from services.chassis import names
 from services.chassis.blobs import Blobs
-from services.chassis.errors import InvalidArgument, PrismaError
+from services.chassis.errors import InvalidArgument, PrismaError, Unavailable
 from services.chassis.events import Events
 from services.chassis.filters import Term
 from services.chassis.idempotency import Call
@@ -28,7 +28,6 @@ from services.trainer.upstream import Embedder
 from services.trainer.weight_import import ImportedWeights, WeightImports
 
 WATCH_SECONDS = 0.5
-_ACTIVE = frozenset({Job.STATE_SUBMITTED, Job.STATE_RUNNING, Job.STATE_WAITING})
 
 
 class Runs:
@@ -132,14 +131,15 @@ class Runs:
         """A run that has weights. Raises RunNotFound, RunNotTrained."""
         run = await self.run(run_id)
         if not run.trained:
-            raise _not_trained(run.name)
+            raise await self._not_trained(run)
         return run
 
     def weights(self, run_id: str) -> str:
         """Path of a run's weights, for less than `trained` costs. Blocks. Raises RunNotFound, RunNotTrained."""
         path = self._store.weights(run_id)
         if path is None:
-            raise _not_trained(f"runs/{run_id}")
+            name = f"runs/{run_id}"
+            raise RunNotTrained(f"{name} has no weights yet; it must be trained first", metadata={"run": name})
         return path
 
     def known_weights(self, run_id: str) -> str | None:
@@ -179,7 +179,10 @@ class Runs:
             if job is not None:
                 return job
             if run.trained:
-                raise RunAlreadyTrained(f"{run.name} is trained already; create a new run to train with other settings")
+                raise RunAlreadyTrained(
+                    f"{run.name} is trained already; create a new run to train with other settings",
+                    metadata={"run": run.name},
+                )
         if run.selection is None and run.imported_from is None:
             await self._embedder.embedded_dataset(run.source.dataset, allow_pending=request.allow_pending_documents)
         return await self._submit(resource_names.TRAIN_RUN, request, request.request_id, [run.name, run.source.dataset])
@@ -222,7 +225,7 @@ class Runs:
         step = after_step
         while True:
             run = await self.run(run_id)
-            is_training = not run.trained and await self._in_training(run)
+            is_training = not run.trained and await self._jobs.training_of(run.name, run.job) is not None
             for values in await asyncio.to_thread(self._store.metrics, run.uid, step):
                 step = values["step"]
                 yield values
@@ -230,11 +233,18 @@ class Runs:
                 return
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _in_training(self, run: Run) -> bool:
-        """Whether a job trains it: its own, or a sweep's."""
-        if await self._jobs.active_for(run.name, resource_names.TRAIN_RUN) is not None:
-            return True
-        return run.job is not None and (await self._jobs.get(run.job)).state in _ACTIVE
+    async def _not_trained(self, run: Run) -> RunNotTrained:
+        """The error for a run without weights: names the job that trains it, where there is one."""
+        try:
+            job = await self._jobs.training_of(run.name, run.job)
+        except Unavailable:
+            job = None
+        if job is None:
+            return RunNotTrained(f"{run.name} has no weights yet; train it first", metadata={"run": run.name})
+        return RunNotTrained(
+            f"{run.name} has no weights yet: it is in training ({job.name})",
+            metadata={"run": run.name, "job": job.name},
+        )
 
     async def _submit(self, kind: str, request: Message, request_id: str, resources: Sequence[str]) -> Job:
         return await self._jobs.submit(SERVICE, kind, request, request_id=request_id, resources=resources)
@@ -257,7 +267,3 @@ class Runs:
 def _recipe_of(imported: ImportedWeights) -> Recipe:
     weights = imported.weights
     return Recipe({"k": weights.k, "expansion": max(1, weights.latent_count // weights.dimension)})
-
-
-def _not_trained(run: str) -> RunNotTrained:
-    return RunNotTrained(f"{run} has no weights yet; train it first", metadata={"run": run})

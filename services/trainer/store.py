@@ -96,7 +96,8 @@ class Store:
             run_id = new.run_id or _free_id(connection, new)
             if _find(connection, run_id) is not None:
                 raise RunExists(
-                    f"a run has the id {run_id!r}; choose another, or leave it out", metadata={"run": f"runs/{run_id}"}
+                    f"runs/{run_id} exists; choose another id, or none to have one generated",
+                    metadata={"run": f"runs/{run_id}"},
                 )
             uid = new.uid or names.new_uid()
             connection.execute(insert(RUNS).values(sql_rows.run_values(new, run_id, uid)))
@@ -377,7 +378,7 @@ def _need(connection: Connection, run_id: str, uid: str | None = None) -> Row[An
 
 
 def _run_not_found(run_id: str) -> RunNotFound:
-    return RunNotFound(f"no run is named runs/{run_id}, or it was deleted", metadata={"run": f"runs/{run_id}"})
+    return RunNotFound(f"there is no run runs/{run_id}, or it was deleted", metadata={"run": f"runs/{run_id}"})
 
 
 def _by_uid(connection: Connection, uid: str) -> Run:

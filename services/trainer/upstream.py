@@ -55,11 +55,7 @@ class Embedder:
         """A dataset to train on. Raises DatasetNotEmbedded, DocumentsPending."""
         dataset = await self.dataset(name)
         if not dataset.embedded_count:
-            raise DatasetNotEmbedded(
-                f"{name} has no vectors: {dataset.pending_count:,} documents are pending, {dataset.failed_count:,} "
-                "failed; embed it first",
-                metadata={"dataset": name},
-            )
+            raise DatasetNotEmbedded(f"{name} {_without_vectors(dataset)}", metadata={"dataset": name})
         if dataset.pending_count and not allow_pending:
             total = dataset.embedded_count + dataset.pending_count
             raise DocumentsPending(
@@ -153,6 +149,16 @@ class Embedder:
                     revision=block.revision,
                     history=block.history,
                 )
+
+
+def _without_vectors(dataset: Dataset) -> str:
+    """Why a dataset has no vectors, and what to do about it."""
+    pending, failed = dataset.pending_count, dataset.failed_count
+    if not pending and not failed:
+        return "has no documents: import documents, then embed them"
+    if not pending:
+        return f"has no vectors: {failed:,} documents could not be embedded; their errors say why"
+    return f"has no vectors: {pending:,} documents are pending, {failed:,} failed; embed it first"
 
 
 def _dataset(message: embedder_resources_pb2.Dataset) -> Dataset:

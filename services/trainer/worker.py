@@ -156,7 +156,7 @@ class TrainerJobs:
         """Measures a run on its held-out rows. Raises RunNotTrained."""
         run = await asyncio.to_thread(self._store.run, requests.run_id(request.name))
         if not run.trained:
-            raise RunNotTrained(f"{run.name} has no weights yet; train it first")
+            raise RunNotTrained(f"{run.name} has no weights yet; train it first", metadata={"run": run.name})
         await context.progress(0, 1, "runs", _EVALUATING)
         await self._evaluate(run, context)
         await context.progress(1, 1, "runs")

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
+from tests.calls import reason
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
@@ -40,6 +41,11 @@ def test_a_process_serves_health_reflection_and_status_and_ends_in_order(
         answer = next(iter(reflection.ServerReflectionInfo(iter([request]))))
         listed = {service.name for service in answer.list_services_response.service}
         assert {"prisma.embedder.v1.EmbedderService", "prisma.common.v1.JobService"} <= listed
+        for method in ("/prisma.trainer.v1.TrainerService/ListRuns", "/prisma.embedder.v1.EmbedderService/None", "/x"):
+            with pytest.raises(grpc.RpcError, match=r"serves .*prisma\.embedder\.v1\.EmbedderService") as caught:
+                channel.unary_unary(method)(b"")
+            error: Any = caught.value
+            assert (error.code(), reason(error)) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
         status = status_pb2_grpc.StatusServiceStub(channel).GetStatus(status_pb2.GetStatusRequest())
         assert status.service == "embedder"
         assert status.health == status_pb2.ServiceStatus.HEALTH_OK, status
@@ -110,6 +116,8 @@ def test_with_keys_only_those_who_show_one_get_in_and_health_is_open(tmp_path: P
                 return grpc.StatusCode.OK
 
             assert list_with() == grpc.StatusCode.UNAUTHENTICATED
+            with pytest.raises(grpc.RpcError, match="key"):
+                channel.unary_unary("/prisma.embedder.v1.EmbedderService/None")(b"")
             assert list_with(("authorization", "Bearer wrong")) == grpc.StatusCode.UNAUTHENTICATED
             assert list_with(("authorization", "secret")) == grpc.StatusCode.UNAUTHENTICATED
             assert list_with(("authorization", "Bearer secret")) == grpc.StatusCode.OK

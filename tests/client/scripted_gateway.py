@@ -82,7 +82,7 @@ def scripted(answers: Sequence[Answer]) -> Generator[Gateway]:
             gateway.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
             (remaining.pop(0) if len(remaining) > 1 else remaining[0])(self)
 
-        do_POST = do_GET
+        do_POST = do_DELETE = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -107,6 +107,8 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         assert [hit.unsteered_rank for hit in unmoved.hits] == [1, 2, 3]
         with pytest.raises(ValueError, match=f"runs/{RUN}"):
             data.search(text[:60], run=run, boost={"runs/other/features/1": 3})
+        with pytest.raises(ValueError, match=r"features\.search\('game'\)"):
+            data.search(text[:60], run=run, boost={"game": 2})
         with pytest.raises(InvalidArgument):
             data.search(text[:60], run=run, boost={strongest.index: 3.5})
         answer = data.search(text[:60], run=run, latents={strongest.index: 1}, sparse_weight=0.9)

@@ -6,14 +6,22 @@ import json
 import os
 import signal
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
 from prisma.common.v1.job_pb2 import Job
-from prisma.trainer.v1.resources_pb2 import Metrics
+from prisma.trainer.v1.resources_pb2 import Metrics, Run
 from prisma_client import Prisma
-from prisma_client.cli import output
+from prisma_client.cli import operate, output, train
+from prisma_client.cli import stack as stack_module
+from prisma_client.cli.commands import app
+from tests.client.scripted_gateway import reply, scripted
 from tests.stack import DATASET, PRISMA, RUN, Stack, command
 
 
@@ -209,6 +217,106 @@ def test_keys_are_created_listed_and_revoked(tmp_path: Path) -> None:
     assert keys("revoke", "ada").returncode == 0
     assert keys("revoke", "ada").returncode == 2
     assert [json.loads(line)["name"] for line in keys("list").stdout.splitlines()] == ["bob"]
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(1000, "datasets/d has 1,000 documents now"), (0, "no document was")])
+def test_ctrl_c_during_an_import_says_what_stays_and_how_to_go_on(tmp_path: Path, count: int, outcome: str) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"id": "a", "text": "t"}\n')
+    started, ended = threading.Event(), threading.Event()
+
+    def never_answer(_handler: BaseHTTPRequestHandler) -> None:
+        started.set()
+        ended.wait()
+
+    dataset = {"name": "datasets/d", "documentCount": str(count)}
+    with scripted([reply(200, dataset), never_answer, reply(200, dataset)]) as gateway:
+        environment = {**os.environ, "PRISMA_URL": gateway.url}
+        command = [PRISMA, "ingest", "d", file]
+        with subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True) as importing:
+            started.wait(60)
+            importing.send_signal(signal.SIGINT)
+            _, stderr = importing.communicate(timeout=60)
+        ended.set()
+    assert (importing.returncode, outcome in stderr) == (130, True), stderr
+    assert "the same command imports the rest" in stderr
+    assert gateway.requests[-1].startswith("DELETE") is (count == 0), "a new dataset without documents is not kept"
+
+
+def test_ctrl_c_while_the_command_loads_is_silent(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(600)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen([PRISMA, "datasets"], env=environment, stdout=PIPE, stderr=PIPE, text=True) as loading:
+        assert loading.stdout is not None
+        assert loading.stdout.readline() == "loading\n"
+        loading.send_signal(signal.SIGINT)
+        _, stderr = loading.communicate(timeout=60)
+    assert (loading.returncode, stderr) == (130, "")
+
+
+def test_an_empty_list_says_so() -> None:
+    with scripted([reply(200, {})]) as gateway:
+        runner = CliRunner(env={"PRISMA_URL": gateway.url})
+        for words, sentence in (
+            ("datasets", "there are no datasets"),
+            ("documents d", "d has no documents"),
+            ("documents d --filter state=FAILED", "no document of d matches state=FAILED"),
+            ("runs", "there are no runs"),
+            ("jobs", "there are no jobs"),
+            ("features r", "r has no features"),
+            ("features r ferry --filter density>1", "no feature of r matches 'ferry' and density>1"),
+            ("search d ferry --filter metadata.a=1", "no document of d matches 'ferry' with metadata.a=1"),
+        ):
+            ended = runner.invoke(app, words.split())
+            assert (ended.exit_code, ended.stdout) == (0, "")
+            assert sentence in ended.stderr
+
+
+def test_a_job_that_was_asked_to_stop_is_stopping() -> None:
+    job = Job(name="jobs/j", state=Job.STATE_RUNNING)
+    assert operate.job_state(job) == "running"
+    job.cancel_requested = True
+    assert operate.job_state(job) == "stopping"
+    job.state = Job.STATE_CANCELLED
+    assert operate.job_state(job) == "cancelled"
+    answer = {"name": "jobs/j", "state": "STATE_RUNNING", "cancelRequested": True}
+    with scripted([reply(200, answer)]) as gateway:
+        cancelled = CliRunner(env={"PRISMA_URL": gateway.url}).invoke(app, ["jobs", "j", "--cancel"])
+    assert "`prisma jobs j` follows it" in cancelled.stderr
+
+
+def test_a_run_that_a_job_trains_is_in_training() -> None:
+    own = Job(name="jobs/t", kind="train-run", state=Job.STATE_RUNNING, resources=["runs/r", "datasets/d"])
+    sweep = Job(name="jobs/s", kind="sweep-runs", state=Job.STATE_SUBMITTED, resources=["datasets/d"])
+    states = [
+        train.state_of(run, [own, sweep])
+        for run in (
+            Run(name="runs/r", state=Run.STATE_CREATED),
+            Run(name="runs/s", state=Run.STATE_CREATED, job="jobs/s"),
+            Run(name="runs/x", state=Run.STATE_CREATED, job="jobs/ended"),
+            Run(name="runs/s", state=Run.STATE_TRAINED, job="jobs/s"),
+        )
+    ]
+    assert states == ["training", "waiting to be trained", "created", "trained"]
+
+
+@pytest.mark.parametrize("is_built", [True, False])
+def test_the_doctor_and_the_stack_say_whether_the_page_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_built: bool
+) -> None:
+    gateway = tmp_path / "gateway"
+    gateway.mkdir()
+    (gateway / "__init__.py").touch()
+    if is_built:
+        (gateway / "web/dist").mkdir(parents=True)
+        (gateway / "web/dist/index.html").touch()
+    environment = {**os.environ, "PRISMA_URL": "http://127.0.0.1:9", "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([PRISMA, "doctor"], env=environment, capture_output=True, text=True, timeout=60)
+    page = next(finding for finding in map(json.loads, ended.stdout.splitlines()) if finding["what"] == "page")
+    assert (page["fine"], "make web" in (page["advice"] or "")) == (is_built, not is_built)
+    monkeypatch.setattr(stack_module, "page_is_built", lambda: is_built)
+    lines = stack_module.welcome(stack_module.Stack(tmp_path), tmp_path)
+    assert any("make web" in line for line in lines) is not is_built
 
 
 def test_shells_complete_commands() -> None:

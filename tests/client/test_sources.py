@@ -84,6 +84,31 @@ def test_a_missing_value_is_absent(value: Any) -> None:
     assert lines([{"id": "a", "text": "t", "field": value}]) == [{"id": "a", "text": "t"}]
 
 
+def test_rows_without_an_id_column_get_ids_as_texts_do() -> None:
+    frame = pd.DataFrame({"text": ["a", "b"], "kind": ["x", "y"]})
+    assert [row["id"] for row in lines(frame)] == [row["id"] for row in lines(["a", "b"])]
+    renamed = frame.rename(columns={"text": "body"})
+    chunks = sources.chunks(renamed, text_id=sources.position_id, id_field="key", text_field="body")
+    assert [json.loads(line) for line in b"".join(chunks).splitlines()] == [
+        {"key": "0", "body": "a", "kind": "x"},
+        {"key": "1", "body": "b", "kind": "y"},
+    ]
+    assert [row["id"] for row in lines(frame.set_index(pd.Index([7, 8], name="id")))] == [7, 8]
+    assert "id" not in lines([{"text": "a"}])[0], "a dictionary may have lost its id"
+
+
+def test_a_series_is_a_list_of_texts_and_frames_of_polars_have_rows() -> None:
+    class Polars:
+        def to_dict(self, *, as_series: bool = True) -> dict[str, list[str]]:
+            raise AssertionError(as_series)
+
+        def to_dicts(self) -> list[dict[str, str]]:
+            return [{"id": "a", "text": "t"}]
+
+    assert lines(pd.Series(["a", "b"], name="text")) == lines(["a", "b"])
+    assert lines(Polars()) == [{"id": "a", "text": "t"}]
+
+
 def test_wrong_documents_are_errors_before_anything_is_sent(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"document 0: expected a dictionary or a text, got int"):
         sources.chunks([3])

@@ -24,7 +24,7 @@ from prisma_common.reasons import Code
 from services.chassis.errors import reason_of
 from services.chassis.job_store import TERMINAL
 from tests.broken_ollama import broken_ollama
-from tests.calls import reason
+from tests.calls import assert_resource_is_named, reason
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
@@ -323,6 +323,7 @@ async def test_bad_input_gets_an_error_with_its_reason(stub: Any) -> None:
             await getattr(stub, method)(request)
         assert reason(caught.value) == expected, (method, request)
         assert caught.value.details()
+        assert_resource_is_named(caught.value)
     for data, expected in [
         (b"", "INVALID_FILE"),
         (b"%PDF-1.7", "INVALID_FILE"),

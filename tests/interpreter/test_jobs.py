@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from services.chassis.database import Database
 from services.chassis.errors import Unavailable
 from services.chassis.job_context import JobCancelled
 from services.interpreter import statistics_files
-from services.interpreter.errors import StatisticsDamaged
+from services.interpreter.errors import RunNotTrained, StatisticsDamaged
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family
 from services.interpreter.family_naming import FamilyNames
@@ -60,6 +60,9 @@ class Starter:
     async def recompute_statistics(self, run: Run, attempt: str) -> None:
         self.requested.append(attempt)
 
+    async def training_job(self, run: Run) -> str | None:
+        return run.job
+
 
 @dataclass
 class Interpreter:
@@ -91,7 +94,13 @@ def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
     database.migrate()
     blobs = Blobs(tmp_path / "blobs", records=Records(database, BLOBS))
     store, starter = Store(database, blobs), Starter()
-    cache = FeatureCache(store=store, blobs=blobs, upstream=upstream, rebuild=starter.recompute_statistics)
+    cache = FeatureCache(
+        store=store,
+        blobs=blobs,
+        upstream=upstream,
+        rebuild=starter.recompute_statistics,
+        training_job=starter.training_job,
+    )
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     events: Any = Events()
@@ -169,6 +178,16 @@ async def test_an_outage_of_the_embedder_is_no_failure_of_the_job(interpreter: I
     interpreter.owners.down = False
     await label(interpreter)
     assert len(interpreter.labels()) == LATENTS
+
+
+@pytest.mark.parametrize(("job", "advice"), [(None, "train it first"), ("jobs/t", "it is in training .jobs/t")])
+async def test_a_run_without_codes_is_in_training_or_needs_one(
+    interpreter: Interpreter, job: str | None, advice: str
+) -> None:
+    interpreter.owners.current_run = replace(interpreter.run, trained=False, job=job)
+    for read in (interpreter.cache.features, interpreter.cache.trained_run):
+        with pytest.raises(RunNotTrained, match=advice):
+            await read("runs/r")
 
 
 async def test_a_limit_is_kept_across_attempts(interpreter: Interpreter) -> None:

@@ -412,9 +412,11 @@ async def test_a_wrong_request_names_its_field(stub: Any, data: Data, request_: 
 
 
 async def test_what_does_not_exist_is_an_error(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:
-    assert (await error_of(stub.SearchDocuments(Request(parent="datasets/x", query="x"))))[1] == "DATASET_NOT_FOUND"
+    _, reason, message = await error_of(stub.SearchDocuments(Request(parent="datasets/x", query="x")))
+    assert (reason, message) == ("DATASET_NOT_FOUND", "there is no dataset datasets/x, or it was deleted")
     request = Request(parent="datasets/a", query="x", run="runs/x")
-    assert (await error_of(stub.SearchDocuments(request)))[1] == "RUN_NOT_FOUND"
+    _, reason, message = await error_of(stub.SearchDocuments(request))
+    assert (reason, message) == ("RUN_NOT_FOUND", "there is no run runs/x, or it was deleted")
     request = Request(parent="datasets/a", query="x", filter="colour = red")
     assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_FILTER"
     request = Request(parent="datasets/a", query="x", page_token="x")

@@ -30,7 +30,7 @@ from prisma_common import wire
 from services.chassis.errors import reason_of
 from services.trainer.sae.config import Config as SaeConfig
 from services.trainer.training.protocol import Task
-from tests.calls import reason
+from tests.calls import assert_resource_is_named, reason
 from tests.trainer.conftest import DATASET, Suite
 
 RUN = "runs/r"
@@ -194,9 +194,13 @@ async def test_a_cancelled_training_leaves_no_process_and_can_be_taken_up_again(
     await stepped(suite, 20)
     again = await suite.trainer.TrainRun(pb2.TrainRunRequest(name=RUN))
     assert again.name == job.name
+    with pytest.raises(grpc.aio.AioRpcError, match=f"is in training .{job.name}"):
+        await suite.trainer.EvaluateRun(pb2.EvaluateRunRequest(name=RUN))
     await suite.jobs.CancelJob(CancelJobRequest(name=job.name))
     assert (await suite.ended(job)).state == Job.STATE_CANCELLED
     assert children(suite.folder) == ""
+    with pytest.raises(grpc.aio.AioRpcError, match="train it first"):
+        await suite.trainer.EvaluateRun(pb2.EvaluateRunRequest(name=RUN))
     await suite.jobs.RetryJob(RetryJobRequest(name=job.name))
     assert (await suite.ended(job)).state == Job.STATE_SUCCEEDED
 
@@ -569,6 +573,9 @@ async def test_bad_input_gets_an_error_with_its_reason(suite: Suite) -> None:
             call = getattr(suite.trainer, method)(request)
             await (call.read() if method.startswith("Read") else call)
         assert reason(caught.value) == expected, (method, request)
+        assert_resource_is_named(caught.value)
+    with pytest.raises(grpc.aio.AioRpcError, match="import documents"):
+        await suite.trainer.CreateRun(pb2.CreateRunRequest(run=Run(dataset="datasets/empty")))
 
 
 async def test_without_the_embedder_the_trainer_says_so_and_goes_on_with_what_it_has(suite: Suite) -> None:

@@ -117,7 +117,7 @@ class EmbeddingModels:
 
     def _not_found(self, model_id: str) -> EmbeddingModelNotFound:
         return EmbeddingModelNotFound(
-            f"no provider offers {model_id[:200]!r}; providers are {', '.join(self._providers)}, "
-            "ListEmbeddingModels lists their models",
+            f"no provider offers {model_id[:200]!r}; the providers are {', '.join(self._providers)}. "
+            "ListEmbeddingModels (`prisma models`) lists their models",
             metadata={"embedding_model": model_id[:200]},
         )

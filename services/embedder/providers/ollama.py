@@ -55,7 +55,8 @@ class OllamaProvider:
         except ProviderRefused as error:
             if error.status == _NOT_FOUND:
                 raise EmbeddingModelNotFound(
-                    f"Ollama: {error.detail}. `ollama pull {model}` downloads it", metadata={"embedding_model": model}
+                    f"Ollama: {error.detail}. `ollama pull {model}` downloads it",
+                    metadata={"embedding_model": f"{NAME}/{model}"},
                 ) from error
             if error.status in _ACCESS_DENIED:
                 raise

@@ -47,8 +47,8 @@ class StatusServiceServicer:
     """
 
     def GetStatus(self, request, context):
-        """Returns version, load, stores and providers of this process. Never fails because a dependency is down:
-        that stands in the answer.
+        """Returns version, load, stores and providers of this process. An unreachable dependency
+        is no error: the response reports it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,8 +34,8 @@ class StatusServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StatusServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.ServiceStatus]
-    """Returns version, load, stores and providers of this process. Never fails because a dependency is down:
-    that stands in the answer.
+    """Returns version, load, stores and providers of this process. An unreachable dependency
+    is no error: the response reports it.
     """
 
 @_typing.type_check_only
@@ -44,8 +44,8 @@ class StatusServiceAsyncStub(StatusServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_pb2.GetStatusRequest, _status_pb2.ServiceStatus]  # type: ignore[assignment]
-    """Returns version, load, stores and providers of this process. Never fails because a dependency is down:
-    that stands in the answer.
+    """Returns version, load, stores and providers of this process. An unreachable dependency
+    is no error: the response reports it.
     """
 
 class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -57,8 +57,8 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _status_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_status_pb2.ServiceStatus, _abc.Awaitable[_status_pb2.ServiceStatus]]:
-        """Returns version, load, stores and providers of this process. Never fails because a dependency is down:
-        that stands in the answer.
+        """Returns version, load, stores and providers of this process. An unreachable dependency
+        is no error: the response reports it.
         """
 
 def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
