@@ -43,7 +43,7 @@ async def measured(run: Interpreted, sample: Collection[int], report: Reporter, 
     labels = run.features.labels
     trusted = np.array([index for index in sorted(labels) if run.features.trust(index) is Trust.TRUSTED], np.int64)
     judge, evidence = await run.evidence(sorted({*sample, *sampled(trusted, len(sample))}))
-    areas = await _areas(run, judge, evidence, chat)
+    areas = await _areas(run, judge, evidence, chat, report)
     indices = [own.latent for own in evidence]
     sets = {
         "trusted": [run.features.trust(index) is Trust.TRUSTED for index in indices],
@@ -78,7 +78,7 @@ def areas_of(judge: Judge, evidence: Evidence, text: str, vector: F32, *, thresh
 
 
 async def _areas(
-    run: Interpreted, judge: Judge, evidence: Sequence[Evidence], chat: Chat | None
+    run: Interpreted, judge: Judge, evidence: Sequence[Evidence], chat: Chat | None, report: Reporter
 ) -> dict[str, list[Areas]]:
     """What tests gave, by who wrote the labels, in the order of the evidence."""
     drafts = [run.features.labels[own.latent].draft for own in evidence]
@@ -90,7 +90,9 @@ async def _areas(
     labels[_FLOOR] = [*labels[OWN][1:], *labels[OWN][:1]]
     if chat is not None:
         texts = dict(enumerate(run.corpus.texts))
-        labels["HypotheSAEs' recipe"] = [await chat.label(texts, own) or "" for own in evidence[:CHAT_FEATURES]]
+        answers = [await chat.label(texts, own) or "" for own in evidence[:CHAT_FEATURES]]
+        labels["HypotheSAEs' recipe"] = answers
+        report.add("HypotheSAEs' recipe", {"asked": len(answers), "answered": sum(map(bool, answers))}, unit="features")
     areas: dict[str, list[Areas]] = {}
     unseen = _Unseen(run)
     for who, texts in labels.items():

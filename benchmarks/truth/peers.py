@@ -136,4 +136,4 @@ def _frequent_phrases(judge: Judge, evidence: Evidence) -> list[str]:
 
 def _spelled(judge: Judge, columns: NDArray[np.int32]) -> list[str]:
     numbers: list[int] = columns.tolist()
-    return [judge.corpus.spelled(judge.corpus.terms[number]) for number in numbers]
+    return [judge.corpus.spelling(number) for number in numbers]
