@@ -192,6 +192,7 @@ class Dataset:
     async def embed(self, *, again: bool = False, wait: bool = True, progress: Progress | None = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.
 
+        wait: until the job has ended and searches find what it embedded (`Jobs.wait_for_index`).
         again: also embed documents again whose vectors are in a missing or damaged file.
         """
         request = pb2.EmbedDatasetRequest(name=self.name, again=again)
@@ -310,6 +311,7 @@ class Dataset:
     async def _finish(self, job: Job, wait: bool, progress: Progress | None) -> Job:
         if wait:
             job = await self._jobs.wait(job.name, progress)
+            await self._jobs.wait_for_index(job)
             await self.refresh()
         return job
 

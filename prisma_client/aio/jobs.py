@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from prisma.common.v1 import job_pb2
+from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma_client.aio.transport import Transport
-from prisma_client.errors import JobFailed, Unavailable
+from prisma_client.errors import JobFailed, PrismaError, Unavailable
 from prisma_client.outage import Outage
+from prisma_common import names
 
 Progress = Callable[[job_pb2.Job], None]
 """Called with the job after each change."""
@@ -17,6 +19,15 @@ TERMINAL = (job_pb2.Job.STATE_SUCCEEDED, job_pb2.Job.STATE_FAILED, job_pb2.Job.S
 """States after which a job changes no more, unless it is retried."""
 SILENCE_SECONDS = 60.0
 """A stream of a job's changes that is silent for longer is opened again."""
+INDEX_PAUSES_SECONDS = (*(0.1,) * 50, *(1.0,) * 55)
+"""Between looks at the search index: one minute in all."""
+_INDEXED: Mapping[str, tuple[str, ...]] = {
+    names.EMBED_DATASET: ("documents", "vectors"),
+    names.RETRY_FAILED_DOCUMENTS: ("vectors",),
+    names.TRAIN_RUN: ("codes",),
+    names.LABEL_FEATURES: ("labels",),
+}
+"""The streams of the search index that follow what a kind of job writes."""
 
 
 class Jobs:
@@ -71,6 +82,27 @@ class Jobs:
             raise JobFailed(latest)
         return latest
 
+    async def wait_for_index(self, job: job_pb2.Job) -> bool:
+        """Waits until searches find what a job that has ended has written: vectors, codes, labels.
+
+        Returns False where the search does not answer, or its index is still behind after a minute; the answers'
+        `notices` then say what is missing.
+        """
+        streams = _streams(job)
+        dataset = next((resource for resource in job.resources if resource.startswith("datasets/")), None)
+        if dataset is None or not streams:
+            return True
+        request = search_pb2.GetIndexStatusRequest(dataset=dataset)
+        for pause in INDEX_PAUSES_SECONDS:
+            try:
+                status = await self._transport.call("SearchService/GetIndexStatus", request, search_pb2.IndexStatus)
+            except PrismaError:
+                return False
+            if streams <= {(stream.kind, stream.resource) for stream in status.streams if stream.current}:
+                return True
+            await asyncio.sleep(pause)
+        return False
+
     async def cancel(self, job: str) -> job_pb2.Job:
         """Requests that a job stop."""
         return await self._call("CancelJob", job_pb2.CancelJobRequest(name=_job_name(job)))
@@ -81,6 +113,13 @@ class Jobs:
 
     async def _call(self, method: str, request: Any) -> job_pb2.Job:
         return await self._transport.call(f"JobService/{method}", request, job_pb2.Job)
+
+
+def _streams(job: job_pb2.Job) -> set[tuple[str, str]]:
+    """The streams of the search index, by kind and resource, that follow what a job has written."""
+    kinds = _INDEXED.get(job.kind, ())
+    prefixes = {kind: "datasets/" if kind in ("documents", "vectors") else "runs/" for kind in kinds}
+    return {(kind, name) for kind, prefix in prefixes.items() for name in job.resources if name.startswith(prefix)}
 
 
 def _job_name(job: str) -> str:

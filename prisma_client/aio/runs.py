@@ -124,7 +124,10 @@ class Run:
     async def train(
         self, *, wait: bool = True, progress: Progress | None = None, allow_pending_documents: bool = False
     ) -> Job:
-        """Trains it, or resumes from its last checkpoint. Raises JobFailed; FailedPrecondition as `Runs.create`."""
+        """Trains it, or resumes from its last checkpoint. Raises JobFailed; FailedPrecondition as `Runs.create`.
+
+        wait: until the job has ended and searches show the run's features (`Jobs.wait_for_index`).
+        """
         request = trainer_pb2.TrainRunRequest(name=self.name, allow_pending_documents=allow_pending_documents)
         return await self._start("TrainerService/TrainRun", request, wait, progress)
 
@@ -193,6 +196,7 @@ class Run:
     ) -> Job:
         """Labels features without a label, or all with `relabel`. model: `keywords`, or `ollama/<model>`.
 
+        wait: until the job has ended and searches show the labels (`Jobs.wait_for_index`).
         request_id: repeated calls with the same one return the first call's job.
         options: fields of LabelOptions: `positive_count`, `negative_count`, `temperature`, `system_prompt`,
             `stop_words`.
@@ -321,6 +325,7 @@ class Run:
         job = await self._transport.call(method, request, Job)
         if wait:
             job = await self._jobs.wait(job.name, progress)
+            await self._jobs.wait_for_index(job)
             await self.refresh()
         return job
 

@@ -113,10 +113,15 @@ def waiting_text(job: Job) -> str | None:
 
 
 def finish(prisma: Prisma, job: Job, *, title: str, detach: bool) -> None:
-    """Follows a job to its end, or says with `detach` that it has started. Raises JobFailed."""
+    """Follows a job to its end, and waits for the search index; says with `detach` that it has started.
+
+    Raises JobFailed.
+    """
     if detach:
         name = job.name.removeprefix("jobs/")
         output.show_one(job, [f"{job.name} has started; `prisma jobs {name}` follows it"])
         return
     with following(title) as progress:
-        prisma.jobs.wait(job.name, progress)
+        ended = prisma.jobs.wait(job.name, progress)
+    if not prisma.jobs.wait_for_index(ended):
+        output.warn("the search index has not caught up yet; until then, searches say what is missing")

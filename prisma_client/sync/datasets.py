@@ -193,6 +193,7 @@ class Dataset:
     def embed(self, *, again: bool = False, wait: bool = True, progress: Progress | None = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.
 
+        wait: until the job has ended and searches find what it embedded (`Jobs.wait_for_index`).
         again: also embed documents again whose vectors are in a missing or damaged file.
         """
         request = pb2.EmbedDatasetRequest(name=self.name, again=again)
@@ -311,6 +312,7 @@ class Dataset:
     def _finish(self, job: Job, wait: bool, progress: Progress | None) -> Job:
         if wait:
             job = self._jobs.wait(job.name, progress)
+            self._jobs.wait_for_index(job)
             self.refresh()
         return job
 

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from google.protobuf import json_format
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client import AsyncPrisma, JobFailed, Prisma, Unavailable, outage
-from tests.client.scripted_gateway import error, reply, scripted, status_json, stream
+from prisma_client.sync import jobs
+from tests.client.scripted_gateway import Answer, error, reply, scripted, status_json, stream
 
 RUNNING = {"name": "jobs/j", "kind": "train-run", "state": "STATE_RUNNING", "progress": {"done": "1"}}
 WAITING = {
@@ -24,8 +26,8 @@ FAILED = {
     "state": "STATE_FAILED",
     "error": {**status_json("FAILED_PRECONDITION", "RUN_NOT_TRAINED", "runs/r has no codes yet"), "code": 9},
 }
-for job in (WAITING, FAILED):
-    del job["error"]["status"]  # google.rpc.Status has a code only
+for failing in (WAITING, FAILED):
+    del failing["error"]["status"]  # google.rpc.Status has a code only
 NATS_TIMEOUT = error(503, "UNAVAILABLE", "NATS_UNAVAILABLE", "the message server does not answer")
 
 
@@ -76,6 +78,50 @@ def test_calls_that_carry_a_request_id_are_repeated() -> None:
     with scripted(answers) as gateway, Prisma(gateway.url) as prisma:
         assert prisma.datasets.get("d").embed(wait=False).name == "jobs/j"
         assert gateway.requests[1:] == ["POST /v1/datasets/d:embed"] * 3
+
+
+EMBEDDED = {**SUCCEEDED, "kind": "embed-dataset", "resources": ["datasets/d"]}
+TRAINED = {**SUCCEEDED, "resources": ["runs/r", "datasets/d"]}
+
+
+def index(*current: str, behind: str = "codes of runs/other") -> Answer:
+    """The state of an index."""
+    streams = [(*stream.split(" of "), True) for stream in current] + [(*behind.split(" of "), False)]
+    return reply(200, {"streams": [{"kind": kind, "resource": name, "current": done} for kind, name, done in streams]})
+
+
+def test_a_job_that_was_waited_for_has_results_that_searches_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "INDEX_PAUSES_SECONDS", (0.0, 0.0, 0.0))
+    documents, vectors, codes = "documents of datasets/d", "vectors of datasets/d", "codes of runs/r"
+    answers = [
+        reply(200, {"name": "datasets/d"}),
+        reply(200, EMBEDDED),
+        stream(EMBEDDED),
+        index(documents),
+        index(documents, vectors),
+        reply(200, {"name": "datasets/d"}),
+        reply(200, {"name": "runs/r"}),
+        reply(200, TRAINED),
+        stream(TRAINED),
+        index(documents, vectors),
+        index(documents, vectors, codes),
+        reply(200, {"name": "runs/r"}),
+    ]
+    with scripted(answers) as gateway, Prisma(gateway.url) as prisma:
+        data = prisma.datasets.get("d")
+        data.embed()
+        assert len(gateway.requests) == 6
+        data.train(run_id="r")
+        assert len(gateway.requests) == len(answers)
+
+
+def test_an_index_that_stays_behind_or_does_not_answer_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "INDEX_PAUSES_SECONDS", (0.0, 0.0))
+    job = json_format.ParseDict(TRAINED, Job())
+    for answer, count in ((index(), 2), (error(404, "NOT_FOUND", "DATASET_NOT_FOUND"), 1)):
+        with scripted([answer]) as gateway, Prisma(gateway.url) as prisma:
+            assert not prisma.jobs.wait_for_index(job)
+            assert len(gateway.requests) == count
 
 
 ISOLATED = """
