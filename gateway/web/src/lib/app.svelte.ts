@@ -120,8 +120,8 @@ class App {
     try {
       await send("DELETE", name);
       this.say(m.dataset.deleted(idOf(name)));
-      await this.refresh();
       router.go(list);
+      await this.refresh();
     } catch (error) {
       this.fail(error);
     }

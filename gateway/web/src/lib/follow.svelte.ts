@@ -17,8 +17,9 @@ export class Followed {
     return !isEnded(this.job);
   }
 
-  /** Starts a job by a POST, and follows it; `failed` shows why it was not started. */
+  /** Starts a job by a POST, unless one is in progress, and follows it; `failed` shows why it was not started. */
   async start(path: string, body: unknown = {}, failed: (error: unknown) => void = (error) => app.fail(error)): Promise<void> {
+    if (this.busy) return;
     let job: Job;
     try {
       job = await post<Job>(path, body);

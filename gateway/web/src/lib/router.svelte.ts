@@ -1,4 +1,6 @@
 // The address is the state: path and query, kept by the History API.
+import { flushSync } from "svelte";
+
 const DEFAULT_TITLE = "PRISMA";
 
 class Router {
@@ -20,10 +22,7 @@ class Router {
     const before = this.path;
     history[replace ? "replaceState" : "pushState"](null, "", address);
     this.#read();
-    if (this.path !== before) {
-      window.scrollTo(0, 0);
-      queueMicrotask(() => requestAnimationFrame(() => document.querySelector<HTMLElement>("h1")?.focus()));
-    }
+    if (this.path !== before) window.scrollTo(0, 0);
   }
 
   /** Changes some of the query; empty values leave it. */
@@ -42,9 +41,18 @@ class Router {
   }
 
   #read(): void {
+    const before = this.path;
     this.path = location.pathname;
     this.query = new URLSearchParams(location.search);
     this.fragment = location.hash.slice(1);
+    if (this.path !== before) this.#focus();
+  }
+
+  /** Focuses the new page's main field while it is empty, else its heading, else the content until there is a heading. */
+  #focus(): void {
+    flushSync();
+    const target = ["[data-main]:placeholder-shown:enabled", "h1", "#content"].map((selector) => document.querySelector<HTMLElement>(selector));
+    target.find((element) => element)?.focus({ preventScroll: true });
   }
 
   #click(event: MouseEvent): void {
