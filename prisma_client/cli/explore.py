@@ -91,7 +91,7 @@ def label(
         if not detach and output.on_terminal():
             counts = owner.interpretation().trust_counts
             typer.echo(
-                f"{counts.trusted:,} features are trusted, {counts.open:,} open, {counts.doubtful:,} doubtful, "
+                f"features: {counts.trusted:,} trusted, {counts.open:,} open, {counts.doubtful:,} doubtful, "
                 f"{counts.unnamed:,} unnamed"
             )
 
@@ -308,13 +308,13 @@ def _familiarity(analysis: Analysis) -> list[str]:
         return []
     place = analysis.familiarity
     lines = [
-        f"unexplained: more than in {place.unexplained_percentile:.0%} of {place.document_count} documents of "
-        f"{place.min_length} to {place.max_length} characters"
+        f"unexplained: {place.unexplained_percentile:.0%} of {place.document_count} documents of similar length "
+        f"({place.min_length} to {place.max_length} characters) have less"
     ]
     if place.out_of_distribution:
         lines.append(
             f"unlike the dataset: less similar than {1 - place.similarity_percentile:.0%} of them, with "
-            f"{place.unknown_share:.0%} unknown letter sequences (at most {place.false_alarm_rate:.0%} of new "
-            "documents are called so): the features may mean nothing here"
+            f"{place.unknown_share:.0%} unknown letter sequences: the features may mean nothing here (at most "
+            f"{place.false_alarm_rate:.0%} of new documents get this warning by mistake)"
         )
     return lines
