@@ -91,7 +91,7 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
     expect(page.get_by_text("Embedding is done")).to_be_visible(timeout=30_000)
 
     page.get_by_role("link", name="Train a run").click()
-    page.get_by_label(re.compile("^Goal")).select_option("Sizes of my own")
+    page.get_by_label(re.compile("^Goal")).select_option("Custom sizes")
     page.get_by_label(re.compile("^Latents")).fill("64")
     page.get_by_label(re.compile("^k ")).fill("4")
     page.get_by_label("Epochs").fill("2")
@@ -359,6 +359,100 @@ def test_the_hands_stay_on_the_keys(page: Page) -> None:
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
 
 
+def test_navigation_by_keys_ends_in_the_field_to_type_in(page: Page) -> None:
+    page.goto(f"/runs/{RUN}")
+    expect(page.get_by_role("link", name=re.compile("^Families"))).to_be_visible()
+    page.keyboard.type("gs")
+    expect(page.get_by_label("What are you looking for?")).to_be_focused()
+    page.keyboard.type("space game")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/search\?q=space\+game$"))
+    page.goto(f"/runs/{RUN}")
+    expect(page.get_by_role("link", name=re.compile("^Families"))).to_be_visible()
+    page.keyboard.type("ga")
+    expect(page.get_by_label("Type or paste a text")).to_be_focused()
+    expect(page.get_by_label("Type or paste a text")).to_have_value("")
+
+
+def test_every_page_of_a_run_shows_itself_as_code(page: Page) -> None:
+    for address, call in ((f"runs/{RUN}", "TrainerService/GetRun"), (f"runs/{RUN}/features/1", "GetFeature")):
+        page.goto(f"/{address}")
+        expect(page.get_by_role("button", name="As code")).to_be_visible()
+        page.keyboard.press(".")
+        dialog = page.get_by_role("dialog", name="As code")
+        expect(dialog.locator("pre")).to_contain_text(f"/v1/{address}")
+        dialog.get_by_role("button", name="gRPC").click()
+        expect(dialog.locator("pre")).to_contain_text(call)
+
+
+def test_the_focus_stays_in_the_page(page: Page, stack: Stack, tmp_path: Path) -> None:
+    """Through import, embedding, labelling and families: with keys alone."""
+    file = tmp_path / "keys.jsonl"
+    file.write_text("\n".join(json.dumps({"id": row, "text": f"topic {row % 3}, number {row}"}) for row in range(30)))
+    page.goto("/datasets")
+    page.get_by_role("button", name="New dataset").press("Enter")
+    expect(page.get_by_label("Id field")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Id field")).to_have_count(0)
+    expect(page.get_by_role("button", name="New dataset")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.set_input_files("input[type=file]", file)
+    page.get_by_role("button", name="Import").press("Enter")
+    expect(page.get_by_text("30 documents imported")).to_be_visible()
+    expect(page.get_by_role("button", name="Import")).to_be_focused()
+    with Prisma(stack.url) as prisma:
+        data = prisma.datasets.get("keys")
+        try:
+            page.goto("/datasets/keys")
+            page.get_by_role("button", name="Embed 30").press("Enter")
+            expect(page.get_by_role("link", name="Train a run")).to_be_visible()
+            expect(page.locator("h1")).to_be_focused()
+            run = data.train(run_id="keys", latent_count=16, k=4, epochs=2, siblings=0)
+            run.compute_statistics()
+            page.goto("/runs/keys")
+            page.get_by_role("button", name=re.compile(r"^Label [0-9]+ features")).press("Enter")
+            expect(page.get_by_text("Labelling is done")).to_be_visible()
+            expect(page.get_by_role("button", name=re.compile("^Label [0-9]+"))).to_have_count(0)
+            expect(page.locator("h1")).to_be_focused()
+            page.goto("/runs/keys/families")
+            page.get_by_role("button", name="Build families").press("Enter")
+            expect(page.get_by_text("Building families is done")).to_be_visible()
+            expect(page.locator("h1")).to_be_focused()
+            page.goto("/runs/keys/features")
+            page.locator("tbody a.feature").first.press("Enter")
+            expect(page).to_have_url(re.compile("/features/[0-9]+$"))
+            expect(page.locator("h1")).to_be_focused()
+        finally:
+            data.delete()
+
+
+@pytest.mark.parametrize(
+    "address", ["datasets/none", "runs/none", "runs/none/features", "runs/none/search", "runs/none/families"]
+)
+def test_what_does_not_exist_is_told_once(page: Page, address: str) -> None:
+    page.goto(f"/{address}")
+    expect(page.get_by_role("heading", name=re.compile("^There is no (dataset|run) "))).to_have_count(1)
+    expect(page.get_by_role("main").locator("input, [role=alert], .sk")).to_have_count(0)
+
+
+def test_families_that_are_not_built_are_not_asked_for(page: Page) -> None:
+    requests: list[str] = []
+
+    def answer(route: Route) -> None:
+        about = route.fetch().json()
+        del about["familiesTime"]
+        route.fulfill(json={**about, "familyCount": 0})
+
+    page.on("request", lambda request: requests.append(request.url))
+    page.route("**/interpretation", answer)
+    page.goto(f"/runs/{RUN}/families")
+    expect(page.get_by_text("No families yet")).to_be_visible()
+    page.goto(f"/runs/{RUN}/features")
+    expect(page.locator("tbody tr").first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert [url for url in requests if re.search("/v1/.*(families|graph)", url)] == []
+
+
 def test_what_is_away_is_told_and_not_empty(page: Page) -> None:
     page.route("**/v1/runs/*/features*", lambda route: route.fulfill(status=503, json={"error": _AWAY}))
     page.goto(f"/runs/{RUN}/features")
@@ -367,8 +461,6 @@ def test_what_is_away_is_told_and_not_empty(page: Page) -> None:
     page.unroute("**/v1/runs/*/features*")
     page.get_by_role("button", name="Try again").last.click()
     expect(page.locator("tbody tr").first).to_be_visible()
-    page.goto("/datasets/none")
-    expect(page.get_by_role("alert").first).to_contain_text("there is no dataset datasets/none")
 
 
 _AWAY = {

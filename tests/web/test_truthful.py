@@ -162,6 +162,12 @@ def test_a_run_in_training_is_shown_as_such_everywhere_with_one_time_left(page: 
     expect(page.get_by_role("main").get_by_text(re.compile("^training 12.00"))).to_be_visible()
     expect(page.get_by_text("17:58 left")).to_have_count(1)
     expect(page.get_by_text(re.compile("[0-9] s left"))).to_have_count(0)
+    reading = {"done": "100", "total": "100", "unit": "vectors", "secondsLeft": 0, "message": "reading vectors"}
+    jobs[0] = training_job("STATE_RUNNING", progress=reading)
+    page.goto(f"/runs/{RUN}")
+    expect(page.get_by_role("main").get_by_text("training", exact=True)).to_be_visible()
+    expect(page.get_by_text("reading vectors")).to_be_visible()
+    expect(page.get_by_role("progressbar")).not_to_have_attribute("aria-valuenow", re.compile(".*"))
     reason = "the embedder is unreachable"
     jobs[0] = training_job("STATE_WAITING", error={"code": 14, "message": reason, "details": []})
     page.goto("/runs")

@@ -7,9 +7,9 @@ const KINDS: Record<string, string> = {
   "sweep-runs": "Sweep",
   "evaluate-run": "Evaluation",
   "push-run": "Push",
-  "compute-statistics": "Statistics",
+  "compute-statistics": "Computing statistics",
   "label-features": "Labelling",
-  "build-families": "Families",
+  "build-families": "Building families",
   "reindex-dataset": "Indexing",
   "reindex-run": "Indexing",
 };
@@ -38,7 +38,7 @@ export const en = {
     where: "Where you are",
   },
   bar: {
-    find: "Go to, search, act",
+    find: "Go to page or feature",
     theme: "Light or dark (Shift D)",
     help: "Keys (?)",
     running: (n: number) => many(n, "job running", "jobs running"),
@@ -74,7 +74,7 @@ export const en = {
     picture: "A sentence goes through a prism and comes out as named features",
     strongest: (n: number, all: number) => `the ${n} strongest of ${all} active features`,
     type: "Type a sentence and see its features",
-    split: "Split",
+    show: "Show features",
     continue: "Continue",
     start: "Start here",
     papers: "Background",
@@ -83,7 +83,7 @@ export const en = {
     noDataHint: "Drop a JSON or JSON Lines file of texts, or take the sample: `prisma sample` makes a dataset of the docstrings of Python's standard library.",
     import: "Import documents",
     features: (run: string) => `Features of ${run}`,
-    labelled: (n: string, all: string) => `${n} of ${all} labelled`,
+    named: (named: string, live: string, unnamed: string) => `${named} of ${live} features named; for ${unnamed}, no name passed the test`,
     paper: [
       ["Gao et al. 2024", "Scaling and evaluating sparse autoencoders", "2406.04093"],
       ["O'Neill et al. 2024", "Disentangling dense embeddings with sparse autoencoders", "2408.00657"],
@@ -184,6 +184,8 @@ export const en = {
     trained: "trained",
     untrained: "not trained",
     queued: "queued",
+    inTraining: "training",
+    sizeToCome: "number of latents still to be chosen",
     trainingShare: (part: string) => `training ${part}`,
     start: "Train",
     trainAnyway: "Train without these documents",
@@ -192,7 +194,7 @@ export const en = {
     goals: {
       GOAL_INTERPRETABLE: "Interpretable features",
       GOAL_FAITHFUL: "Faithful codes",
-      "": "Sizes of my own",
+      "": "Custom sizes",
     } as Record<string, string>,
     goalHints: {
       GOAL_INTERPRETABLE: "Few active latents, and all the latents that a second training finds again: small trainings choose how many.",
@@ -332,7 +334,8 @@ export const en = {
     title: "Trust",
     score: "score",
     stability: "Stability",
-    threshold: "Precise from",
+    threshold: "Threshold",
+    thresholdHint: "the label fits from here on",
     words: {
       TRUST_TRUSTED: "trusted", TRUST_OPEN: "open", TRUST_DOUBTFUL: "doubtful", TRUST_UNNAMED: "unnamed",
     } as Record<string, string>,
@@ -348,7 +351,7 @@ export const en = {
   },
   features: {
     title: "Features",
-    sub: (latents: string, labelled: string, dead: string) => `${latents} latents, ${labelled} labelled, ${dead} dead`,
+    sub: (latents: string, named: string, unnamed: string, dead: string) => `${latents} latents: ${named} named, ${unnamed} for which no name passed the test, ${dead} dead`,
     find: "Label, description or number",
     label: "Label",
     density: "Density",
@@ -356,7 +359,7 @@ export const en = {
     activations: "Activations",
     number: "#",
     export: "Export CSV",
-    labelAll: (n: string) => `Label ${n} features`,
+    labelAll: (n: number) => `Label ${many(n, "feature", "features")}`,
     build: "Build families",
     scatter: "Density and strength",
     scatterUnit: "density, log",
@@ -367,8 +370,8 @@ export const en = {
     trusted: "Trusted",
     open: "Open",
     doubtful: "Doubtful",
-    labelled: "Labelled",
-    unlabelled: "Without a label",
+    labelled: "Named",
+    unlabelled: "Without a name",
     byPerson: "Written by a person",
     dead: "Dead",
     family: "Family",
@@ -449,7 +452,6 @@ export const en = {
     tail: "Show features below their threshold",
     try: "Ask in your own words",
     tryHint: "Each hit shows the parts of its score and the features that it shares with your query.",
-    tries: ["wait for a task, with a timeout", "parse an XML document", "path of a file"],
     none: "No document matches",
     noneHint: "Remove the filter, or search by vector to find texts with a similar meaning.",
     queryFeatures: "In your query",
@@ -463,7 +465,6 @@ export const en = {
     text: "Text",
     vector: "Vector",
     filter: "Filter",
-    filterHint: 'metadata.kind = "class"',
     score: "Score",
     noDataset: "No documents to search yet",
   },
@@ -490,11 +491,11 @@ export const en = {
     barcode: (n: number) => `Sparse code with ${n} active latents; the list beside it holds the same`,
     filter: "Filter by label",
     percentile: (part: string, documents: string, from: string, to: string) =>
-      `more than in ${part} of ${documents} documents of ${from} to ${to} characters`,
+      `${part} of ${documents} documents of similar length (${from} to ${to} characters) have a smaller unexplained part`,
     unfamiliar: (lessSimilar: string, unknown: string, unknownThan: string, rate: string) =>
-      `This text is unlike the documents of the dataset: ${lessSimilar} of documents of similar length are at least as `
-      + `similar to the others as it is, and ${unknown} of its letter sequences are in none, more than in ${unknownThan} `
-      + `of them. What the features say of it may mean nothing. This is said of at most ${rate} of new documents.`,
+      `This text is unlike the documents of the dataset, so its features may mean nothing. ${lessSimilar} of documents of `
+      + `similar length are at least as similar to the others as it is, and ${unknown} of its letter sequences are in no `
+      + `document, a larger share than in ${unknownThan} of them. At most ${rate} of new documents get this warning by mistake.`,
     notHeldOut: "Compared with documents that the training has seen: it held out too few.",
     nameTail: (n: number) => `Also name ${many(n, "feature below its threshold", "features below their threshold")}`,
     unnamedTail: "below its threshold",
@@ -601,15 +602,15 @@ export const en = {
     title: "Keys",
     anywhere: "Anywhere",
     keys: [
-      ["Ctrl K", "go to, search, act"],
+      ["Ctrl K", "go to a page, run, dataset or feature"],
       ["/", "find on this page"],
       ["?", "this list"],
       ["G then H S A F G D T J", "Home, Search, Analyzer, Features, Families, Documents, Training, Jobs"],
       ["[ ]", "previous, next feature"],
       ["J K ↵", "move in a table, open"],
-      [".", "as code"],
+      [".", "as code, where the page has that button"],
       ["Shift D", "light or dark"],
-      ["Esc", "close"],
+      ["Esc", "close a form or dialog"],
     ],
   },
   palette: {
