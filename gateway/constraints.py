@@ -64,6 +64,11 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
     "prisma.interpreter.v1.CarryLabelsRequest": {"min_cosine": _COSINE},
     "prisma.interpreter.v1.Label": {"text": {"maxLength": 200}, "description": {"maxLength": 2000}},
     "prisma.interpreter.v1.LabelFeaturesRequest": {"indices": {"maxItems": 100_000}},
+    "prisma.interpreter.v1.ScoreLabelsRequest": {"indices": {"maxItems": 100_000}},
+    "prisma.interpreter.v1.JudgeOptions": {
+        "document_count": {"minimum": 10, "maximum": 100},
+        "max_questions": {"minimum": 1, "maximum": 1_000_000},
+    },
     "prisma.interpreter.v1.LabelOptions": {
         "positive_count": {"minimum": 1, "maximum": 50},
         "negative_count": {"minimum": 0, "maximum": 50},

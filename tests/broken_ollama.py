@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,9 +17,14 @@ DIMENSION = 32
 EMBEDDING_MODELS = (
     "good", "nan", "short", "dims", "null", "huge", "dead", "busy", "gone", "flaky", "html", "list", "denied",
 )  # fmt: skip
-CHAT_MODELS = ("good", "control", "long", "chatty", "nonsense", "sometimes", "dead", "html", "denied")
+CHAT_MODELS = (
+    "good", "control", "long", "chatty", "nonsense", "sometimes", "dead", "html", "denied",
+    "refusing", "constant", "placed", "excessive",
+)  # fmt: skip
 PROBE = ["dimension"]
 """The texts of the embedder's own request for a model's dimension, which all models answer."""
+_IDEA = "The idea: "
+"""What questions to judges start with."""
 Response = tuple[int, Any]
 
 _ERRORS: dict[str, Response] = {
@@ -35,11 +41,19 @@ _LABELS = {
     "long": json.dumps({"label": "word " * 500, "description": "x" * 5000}),
     "chatty": 'Sure! ```json\n{"label": "Ferries", "description": 7}\n``` {"label": "Ferries"}',
     "nonsense": "[" * 100_000,
+    "refusing": "I am sorry, but I cannot rate these documents.",
 }
+_RATINGS: dict[str, Callable[[str, list[str]], list[Any]]] = {
+    "good": lambda idea, documents: [_overlap(idea, document) for document in documents],
+    "constant": lambda _idea, documents: [7] * len(documents),
+    "placed": lambda _idea, documents: list(range(len(documents))),
+    "excessive": lambda _idea, documents: [True, "7", 11, -1, None][: len(documents)],
+}
+"""How models rate documents, of those that give ratings."""
 
 
 class BrokenOllama(ThreadingHTTPServer):
-    """Counts the requests to embed; `repaired` models behave well."""
+    """Counts the requests to embed and the questions to judges; `repaired` models behave well."""
 
     daemon_threads = True
 
@@ -47,6 +61,7 @@ class BrokenOllama(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.embed_requests = 0
+        self.judge_questions = 0
         self.repaired: set[str] = set()
 
     def embed(self, model: str, texts: Sequence[str], truncate: bool) -> Response:
@@ -73,13 +88,25 @@ class BrokenOllama(ThreadingHTTPServer):
             return _ERRORS[model]
         if model == "sometimes":
             model = "nonsense" if "ODD" in content else "good"
-        return 200, {"message": {"content": _LABELS[model]}}
+        if content.startswith(_IDEA):
+            self.judge_questions += 1
+            if model in _RATINGS:
+                idea, *documents = re.split(r"\n\n\[document \d+\]\n", content.removeprefix(_IDEA))
+                return 200, {"message": {"content": json.dumps({"ratings": _RATINGS[model](idea, documents)})}}
+        return 200, {"message": {"content": _LABELS.get(model, "{}")}}
 
 
 def vector(text: str, dimension: int = DIMENSION) -> list[float]:
     """The stand-in's vector of a text: random numbers that depend on the text alone."""
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
     return np.random.default_rng(seed).standard_normal(dimension).tolist()
+
+
+def _overlap(idea: str, document: str) -> int:
+    """The share of an idea's words that a document has, of 10; where a part is marked, that the part has."""
+    words = set(idea.replace(",", " ").split())
+    part = re.search("«««(.*)»»»", document, re.DOTALL)
+    return round(10 * len(words & set((part[1] if part else document).split())) / max(1, len(words)))
 
 
 def _odd(model: str, text: str) -> list[float] | list[None]:

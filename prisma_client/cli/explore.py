@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 from prisma.interpreter.v1.interpreter_service_pb2 import ListExamplesResponse
-from prisma.interpreter.v1.resources_pb2 import Analysis, Family, Feature, Label, Reliability, Trust
+from prisma.interpreter.v1.resources_pb2 import Analysis, Family, Feature, Label, LabelTest, Reliability, Trust
 from prisma.search.v1.search_service_pb2 import DocumentHit
 from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
 from prisma_client.cli.connection import connected, finish, following
+from prisma_client.sync.runs import Run
 
 app = typer.Typer(rich_markup_mode=None)
 _FEATURE_COLUMNS: output.Columns = {
@@ -89,11 +90,51 @@ def label(
         )
         finish(prisma, job, title=model, detach=detach)
         if not detach and output.on_terminal():
-            counts = owner.interpretation().trust_counts
-            typer.echo(
-                f"features: {counts.trusted:,} trusted, {counts.open:,} open, {counts.doubtful:,} doubtful, "
-                f"{counts.unnamed:,} unnamed"
-            )
+            typer.echo(_trust_counts(owner))
+
+
+@app.command()
+def score_labels(
+    run: RunId,
+    judge: Annotated[str | None, typer.Option(help="A language model that judges too: `ollama/<model>`.")] = None,
+    judge_documents: Annotated[
+        int | None, typer.Option(help="Documents per label that activate its feature. Default: 20.", min=10, max=100)
+    ] = None,
+    max_questions: Annotated[int | None, typer.Option(help="Questions to the judge. Default: 2000.", min=1)] = None,
+    feature: Annotated[list[int] | None, typer.Option(help="Index of a feature; repeat the option.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of labels. Default: all.", min=1)] = None,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Also score labels again that have a score.")] = False,
+    request_id: RequestId = None,
+    detach: Detach = False,
+) -> None:
+    """Score labels, whoever wrote them, on documents that they were not made with; see `prisma feature`."""
+    if judge is None and (judge_documents or max_questions):
+        raise typer.BadParameter("--judge-documents and --max-questions need --judge")
+    with connected() as prisma:
+        owner = prisma.runs.get(run)
+        job = owner.score_labels(
+            judge=judge,
+            judge_documents=judge_documents,
+            max_questions=max_questions,
+            indices=feature or [],
+            limit=limit,
+            rescore=rescore,
+            request_id=request_id,
+            wait=False,
+        )
+        finish(prisma, job, title="scores", detach=detach)
+        if not detach and output.on_terminal():
+            for line in prisma.jobs.get(job.name).log:
+                typer.echo(line.text)
+            typer.echo(_trust_counts(owner))
+
+
+def _trust_counts(run: Run) -> str:
+    counts = run.interpretation().trust_counts
+    return (
+        f"features: {counts.trusted:,} trusted, {counts.open:,} open, {counts.doubtful:,} doubtful, "
+        f"{counts.unnamed:,} unnamed"
+    )
 
 
 @app.command()
@@ -147,6 +188,7 @@ def feature(
             "active together:   " + _neighbors(details.coactive_neighbors),
         ]
         if output.on_terminal():
+            lines += _scorers(owner.features.labels(index))
             lines += [_decile(decile) for decile in owner.features.deciles(index)]
             documents = owner.features.examples(index, kind=examples.value, limit=limit)
             lines += [f"{document.activation:6.2f}  {document.key}" for document in documents]
@@ -168,6 +210,26 @@ def _decile(decile: ListExamplesResponse.Decile) -> str:
     """Where the activations of a tenth lie, and how well the label fits there."""
     precision = f"label fits {decile.precision:.2f}" if decile.HasField("precision") else "label not tested"
     return f"decile {decile.decile:>2}   {decile.max_activation:.3g} to {decile.min_activation:.3g}   {precision}"
+
+
+def _scorers(labels: Sequence[Label]) -> list[str]:
+    """What each scorer of ScoreLabels measured of the active label, one line each."""
+    lines: list[str] = []
+    for measured in (measured for label in labels if label.active for measured in label.test.measurements):
+        name = LabelTest.Scorer.Name(measured.scorer).removeprefix("SCORER_").lower()
+        parts = [f"{name:9}"]
+        parts += [f"similar {_interval(measured.hard)}"] if measured.HasField("hard") else []
+        parts += [f"random {_interval(measured.random)}"] if measured.HasField("random") else []
+        parts += [f"different label {measured.floor:.2f}"] if measured.HasField("floor") else []
+        parts += [f"correlation {measured.correlation.value:.2f}"] if measured.HasField("correlation") else []
+        parts += [f"{measured.unusable_count} unusable answers"] if measured.unusable_count else []
+        parts += [measured.model] if measured.model else []
+        lines.append("   ".join(parts))
+    return lines
+
+
+def _interval(score: LabelTest.Score) -> str:
+    return f"{score.value:.2f} ({score.low:.2f}-{score.high:.2f})"
 
 
 def _measured(feature: Feature) -> str:

@@ -212,6 +212,35 @@ class Run:
         )
         return self._start("InterpreterService/LabelFeatures", request, wait, progress)
 
+    def score_labels(
+        self,
+        *,
+        judge: str | None = None,
+        judge_documents: int | None = None,
+        max_questions: int | None = None,
+        indices: Sequence[int] = (),
+        limit: int | None = None,
+        rescore: bool = False,
+        request_id: str | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Job:
+        """Scores labels without a score, or all with `rescore`, whoever wrote them; `features.labels` has the results.
+
+        judge: a language model that judges too, `ollama/<model>`; the job's log says how many questions it is asked.
+        judge_documents: documents per label that activate the feature, 20 by default; as many similar silent ones.
+        max_questions: to the judge, 2,000 by default; labels for which none are left are not judged.
+        request_id: repeated calls with the same one return the first call's job.
+        """
+        request = pb2.ScoreLabelsRequest(
+            run=self.name, indices=indices, limit=limit, rescore=rescore, request_id=request_id
+        )
+        if judge is not None:
+            request.judge.MergeFrom(
+                pb2.JudgeOptions(model=judge, document_count=judge_documents, max_questions=max_questions)
+            )
+        return self._start("InterpreterService/ScoreLabels", request, wait, progress)
+
     def interpretation(self) -> resources_pb2.Interpretation:
         """Returns how far it is interpreted: statistics, labels, families."""
         request = pb2.GetInterpretationRequest(name=f"{self.name}/interpretation")

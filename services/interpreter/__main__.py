@@ -22,6 +22,7 @@ from services.interpreter.follower import RunFollower
 from services.interpreter.job_starter import SERVICE, JobStarter, RequestedJobs
 from services.interpreter.keyword_labeller import KeywordLabeller
 from services.interpreter.label_editor import LabelEditor
+from services.interpreter.label_scoring import LabelScoring
 from services.interpreter.labellers import Labellers
 from services.interpreter.labels import KEYWORDS
 from services.interpreter.model_labeller import ModelLabeller
@@ -53,7 +54,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     ollama = OllamaChat(settings.ollama_url)
     reader = EvidenceReader(upstream)
     labellers = Labellers(
-        {KEYWORDS: KeywordLabeller(upstream, reader), ollama.name: ModelLabeller(upstream, ollama)},
+        {KEYWORDS: KeywordLabeller(upstream, reader), ollama.name: ModelLabeller(upstream, reader, ollama)},
         unconfigured=settings.unconfigured_providers,
     )
     starter = JobStarter(chassis.jobs)
@@ -75,6 +76,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         cache=cache,
         labellers=labellers,
         family_names=FamilyNames(upstream, reader),
+        scoring=LabelScoring(store=store, source=upstream, reader=reader, providers={ollama.name: ollama}),
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
     )

@@ -1,8 +1,8 @@
 """Labels that compete for a latent.
 
-Three kinds compete: what its documents say and others do not (`keywords`); phrases, and pairs of phrases, whose own
-embedding activates the latent more than others when it passes through the run's encode function; and those nearest to
-the centre of its documents.
+Three kinds of keyword labels compete: what its documents say and others do not (`keywords`); phrases, and pairs of
+phrases, whose own embedding activates the latent more than others when it passes through the run's encode function; and
+those nearest to the centre of its documents. Of a language model, its answers compete.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Origin(StrEnum):
     CONTRAST = "CONTRAST"
     ACTIVATION = "ACTIVATION"
     CENTRE = "CENTRE"
+    MODEL = "MODEL"
 
 
 @dataclass(frozen=True)

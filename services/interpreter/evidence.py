@@ -5,6 +5,9 @@ several is chosen by the second, and the chosen one is scored on the third. The 
 each decile of activations is divided in the same proportion. Of near-duplicates, only the strongest counts: they have
 one vote, and as the others are in no part, they cannot carry words from one part to another. Documents that do not
 activate the latent are divided likewise, without near-duplicates of those that do.
+
+A label may have been made with other documents than a later division would have given it: it comes from a different
+run, or the statistics are newer than the label. What it was made with, and near-duplicates of that, then tests nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.interpreter.near_duplicates import Signatures, groups, mixed
+from services.interpreter.near_duplicates import Signatures, groups, mixed, signatures
 
 WRITING, CHOOSING, SCORING = range(3)
 _ACTIVE_PARTS = np.array([0, 2, 0, 1, 0, 2, 0, 1, 0, 2])
@@ -117,10 +120,33 @@ class Evidence:
         return np.unique(np.concatenate(parts))
 
 
-def divide(latent: int, density: float, sources: Sources, signatures: Signatures) -> Evidence:
-    """Divides the documents of a latent. signatures: of `sources.rows`."""
+@dataclass(frozen=True, kw_only=True)
+class SeenDocuments:
+    """Documents that a label was made with, by their signatures."""
+
+    writing: Signatures
+    """(w, 32) what it was written from: in no part that chooses or scores."""
+    choosing: Signatures
+    """(c, 32) what it was chosen by: not in the part that scores."""
+
+
+NOTHING_SEEN = SeenDocuments(writing=signatures([]), choosing=signatures([]))
+
+
+def divide(
+    latent: int,
+    density: float,
+    sources: Sources,
+    signatures: Signatures,
+    *,
+    seen_documents: SeenDocuments = NOTHING_SEEN,
+) -> Evidence:
+    """Divides the documents of a latent. signatures: of `sources.rows`. seen_documents: by the label that is tested."""
     rows = sources.rows
-    group_of = dict(zip(rows.tolist(), groups(signatures).tolist(), strict=True))
+    numbers = groups(np.concatenate([signatures, seen_documents.writing, seen_documents.choosing])).tolist()
+    group_of = dict(zip(rows.tolist(), numbers, strict=False))
+    written = set(numbers[len(rows) : len(rows) + len(seen_documents.writing)])
+    barred = {CHOOSING: written, SCORING: {*written, *numbers[len(rows) + len(seen_documents.writing) :]}}
     active, is_sampled, duplicate_count = _active(sources, group_of)
     order = np.lexsort((_hash(active.rows), active.deciles))
     parts = np.empty(len(order), np.int64)
@@ -130,7 +156,11 @@ def divide(latent: int, density: float, sources: Sources, signatures: Signatures
     random = _silent(sources.random_rows, group_of, in_use)
 
     def part(number: int) -> Part:
-        return Part(active=active.take((parts == number) & is_sampled), hard=hard[number], random=random[number])
+        def unseen(rows: Rows) -> NDArray[np.bool_]:
+            return np.array([group_of[row] not in barred[number] for row in rows.tolist()], bool)
+
+        own, near, other = active.take((parts == number) & is_sampled), hard[number], random[number]
+        return Part(active=own.take(unseen(own.rows)), hard=near[unseen(near)], random=other[unseen(other)])
 
     return Evidence(
         latent=latent,

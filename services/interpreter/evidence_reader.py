@@ -10,11 +10,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.chassis.errors import PrismaError
 from services.chassis.threads import in_thread
+from services.interpreter import near_duplicates
 from services.interpreter.corpus import Corpus, Documents
-from services.interpreter.evidence import Evidence, Sources, divide
+from services.interpreter.evidence import NOTHING_SEEN, Evidence, SeenDocuments, Sources, divide
 from services.interpreter.features import Features
 from services.interpreter.judging import Judge
+from services.interpreter.labels import SeenRows
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run, sampled_rows
 
@@ -39,6 +42,10 @@ class DocumentSource(TextSource, Protocol):
         """The vectors of those of some rising rows that have one."""
         ...
 
+    async def dataset_uid(self, name: str) -> str:
+        """The uid of a dataset. Raises PrismaError with DATASET_NOT_FOUND."""
+        ...
+
 
 class EvidenceReader:
     """Reads evidence. Raises what the source raises."""
@@ -48,29 +55,74 @@ class EvidenceReader:
         self._counted: OrderedDict[object, Corpus] = OrderedDict()
         self._counting = asyncio.Lock()
 
-    async def read(self, features: Features, indices: Sequence[int]) -> tuple[Judge, list[Evidence]]:
+    async def read(
+        self, features: Features, indices: Sequence[int], seen_documents: Mapping[int, SeenDocuments] | None = None
+    ) -> tuple[Judge, list[Evidence]]:
         """The evidence of some features, and the judge of their labels.
 
-        Documents that were deleted, or that have no vector, are left out.
+        seen_documents: what labels that are to be tested were made with, by index. Documents that were deleted, or that
+        have no vector, are left out.
         """
         density = features.statistics.density
-        return await self.divided(
-            features.run, [(index, float(density[index]), features.sources(index)) for index in indices]
-        )
+        topics = [(index, float(density[index]), features.sources(index)) for index in indices]
+        return await self.divided(features.run, topics, seen_documents)
 
-    async def divided(self, run: Run, topics: Sequence[tuple[int, float, Sources]]) -> tuple[Judge, list[Evidence]]:
+    async def divided(
+        self,
+        run: Run,
+        topics: Sequence[tuple[int, float, Sources]],
+        seen_documents: Mapping[int, SeenDocuments] | None = None,
+    ) -> tuple[Judge, list[Evidence]]:
         """As `read`. topics: for each its number, its density, and its documents."""
         corpus = await self._corpus(run)
         rows = np.unique(np.concatenate([np.empty(0, np.uint64), *(sources.rows for _, _, sources in topics)]))
         vectors = await self._source.vectors(run, rows)
-        rows = vectors.rows
-        texts = await self._source.texts(run.dataset, rows[~corpus.counts(rows)].tolist())
-        documents = await in_thread(corpus.documents, rows, texts)
+        documents = await self._documents(corpus, run.dataset, vectors.rows)
 
         def divided() -> list[Evidence]:
-            return [_divided(number, density, sources, documents) for number, density, sources in topics]
+            return [
+                _divided(
+                    number,
+                    density,
+                    sources,
+                    documents=documents,
+                    seen_documents=(seen_documents or {}).get(number, NOTHING_SEEN),
+                )
+                for number, density, sources in topics
+            ]
 
         return Judge(corpus, documents, vectors), await in_thread(divided)
+
+    async def seen_documents(self, run: Run, rows: SeenRows) -> SeenDocuments | None:
+        """What a label was made with; None where its dataset is gone. Deleted documents are left out."""
+        if not rows.writing and not rows.choosing:
+            return NOTHING_SEEN
+        if rows.dataset is None or rows.dataset.uid == run.dataset_uid:
+            corpus = await self._corpus(run)
+            both = np.unique(np.array([*rows.writing, *rows.choosing], np.uint64))
+            documents = await self._documents(corpus, run.dataset, both)
+            signature_of = dict(zip(documents.rows.tolist(), documents.signatures, strict=True))
+        else:
+            try:
+                if await self._source.dataset_uid(rows.dataset.name) != rows.dataset.uid:
+                    return None
+                texts = await self._source.texts(rows.dataset.name, [*rows.writing, *rows.choosing])
+            except PrismaError as error:
+                if error.reason != "DATASET_NOT_FOUND":
+                    raise
+                return None
+            signature_of = dict(zip(texts, near_duplicates.signatures(list(texts.values())), strict=True))
+
+        def of(part: Sequence[int]) -> near_duplicates.Signatures:
+            present = [signature_of[row] for row in part if row in signature_of]
+            return np.stack(present) if present else NOTHING_SEEN.writing
+
+        return SeenDocuments(writing=of(rows.writing), choosing=of(rows.choosing))
+
+    async def _documents(self, corpus: Corpus, dataset: str, rows: NDArray[np.uint64]) -> Documents:
+        """Those of some rising rows that exist."""
+        texts = await self._source.texts(dataset, rows[~corpus.counts(rows)].tolist())
+        return await in_thread(corpus.documents, rows, texts)
 
     async def _corpus(self, run: Run) -> Corpus:
         """The counted words of the run's rows; runs of the same rows share them."""
@@ -87,6 +139,9 @@ class EvidenceReader:
             return corpus
 
 
-def _divided(index: int, density: float, sources: Sources, documents: Documents) -> Evidence:
+def _divided(
+    index: int, density: float, sources: Sources, *, documents: Documents, seen_documents: SeenDocuments
+) -> Evidence:
     present = sources.among(documents.rows)
-    return divide(index, density, present, documents.signatures[documents.places(present.rows)])
+    signatures = documents.signatures[documents.places(present.rows)]
+    return divide(index, density, present, signatures, seen_documents=seen_documents)

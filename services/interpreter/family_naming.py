@@ -23,7 +23,7 @@ from services.interpreter.evidence import Sources
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family, FamilyLabel
 from services.interpreter.features import Features
-from services.interpreter.keyword_labeller import LabelSource
+from services.interpreter.labellers import LabelSource
 from services.interpreter.naming import Verdict
 from services.interpreter.phrase_vectors import PhraseVectors, unit
 from services.interpreter.runs import Run

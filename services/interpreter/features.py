@@ -129,11 +129,6 @@ class Features:
         part = slice(0, count if limit is None else min(count, limit))
         return np.asarray(self.statistics.top_rows[index, part]), np.asarray(self.statistics.top_values[index, part])
 
-    def negatives(self, index: int, limit: int) -> list[int]:
-        """Rows in which a feature is not active, the most telling first."""
-        rows = self.statistics.negative_rows[index]
-        return rows[rows != NO_ROW][:limit].tolist()
-
     def sources(self, index: int) -> Sources:
         """The documents that labels are written from and tested on."""
         statistics = self.statistics

@@ -9,6 +9,7 @@ from prisma.interpreter.v1.interpreter_service_pb2 import (
     BuildFamiliesRequest,
     ComputeStatisticsRequest,
     LabelFeaturesRequest,
+    ScoreLabelsRequest,
 )
 from prisma_common import names
 from services.chassis.errors import Unavailable
@@ -79,6 +80,14 @@ class RequestedJobs:
         check_indices(run, request.indices)
         await self._labellers.check(model)
         return await self._starter.start(names.LABEL_FEATURES, request, run, request.request_id)
+
+    async def score_labels(self, request: ScoreLabelsRequest) -> Job:
+        """Scores labels. Raises RunNotTrained, FeatureNotFound, LabelModelNotFound, PROVIDER_UNAVAILABLE."""
+        run = await self._cache.trained_run(request.run)
+        check_indices(run, request.indices)
+        if request.HasField("judge"):
+            await self._labellers.check(request.judge.model)
+        return await self._starter.start(names.SCORE_LABELS, request, run, request.request_id)
 
     async def build_families(self, request: BuildFamiliesRequest) -> Job:
         """Builds families. Raises RunNotTrained."""

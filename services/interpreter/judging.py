@@ -30,6 +30,21 @@ class Fits:
     hard: Floats
     random: Floats
 
+    @property
+    def all(self) -> Floats:
+        """Those of active documents, similar silent ones and random ones in a row."""
+        return np.concatenate([self.active, self.hard, self.random])
+
+    @property
+    def area(self) -> float:
+        """Against similar silent documents."""
+        return scoring.auc(self.active, self.hard)
+
+    @property
+    def rated(self) -> Fits:
+        """Without documents for which there is no number."""
+        return Fits(*(fits[~np.isnan(fits)] for fits in (self.active, self.hard, self.random)))
+
     def among(self, mask: NDArray[np.bool_]) -> Fits:
         """With some of the active documents."""
         return Fits(self.active[mask], self.hard, self.random)
@@ -79,6 +94,10 @@ class Judge:
             words_random=scoring.score(words.active, words.random),
             deciles=tuple(scoring.by_decile(fits.active, active.deciles, fits.hard)),
         )
+
+    def fits(self, evidence: Evidence, text: str, vector: Vector | None) -> Fits:
+        """How a label fits the documents for scoring: by embedding, or by its words where `vector` is None."""
+        return self._by_words(evidence.scoring, text) if vector is None else self._by_vector(evidence.scoring, vector)
 
     def auc(self, evidence: Evidence, vector: Vector, threshold: float | None) -> float:
         """Of any direction, on the documents for scoring from a threshold on, against hard silent ones."""

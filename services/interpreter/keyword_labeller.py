@@ -7,33 +7,23 @@ where none of them passes.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.interpreter import naming, topics
 from services.interpreter.errors import LabelModelNotFound
-from services.interpreter.evidence_reader import DocumentSource, EvidenceReader
-from services.interpreter.labellers import LabelModel, Task
+from services.interpreter.evidence_reader import EvidenceReader
+from services.interpreter.labellers import LabelModel, LabelSource, Task
 from services.interpreter.labels import KEYWORDS, Draft, Source
 from services.interpreter.naming import Verdict
-from services.interpreter.phrase_vectors import PhraseSource, PhraseVectors
-from services.interpreter.runs import Run
+from services.interpreter.phrase_vectors import PhraseVectors
 from services.interpreter.topics import Topic
 
 BATCH = 128
 """Features that are named, and stored, at once."""
 
 Floats = NDArray[np.float32]
-
-
-class LabelSource(DocumentSource, PhraseSource, Protocol):
-    """What is read from the embedder and the trainer."""
-
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Floats:
-        """(m, d) unit directions of some of the run's latents."""
-        ...
 
 
 class KeywordLabeller:

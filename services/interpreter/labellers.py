@@ -6,10 +6,16 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.interpreter.errors import LabelModelNotFound
+from services.interpreter.evidence_reader import DocumentSource
 from services.interpreter.features import Features
 from services.interpreter.labels import Draft, Options
+from services.interpreter.phrase_vectors import PhraseSource
+from services.interpreter.runs import Run
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,14 @@ class Task:
     indices: Sequence[int]
     """Of live features, the most important first."""
     options: Options
+
+
+class LabelSource(DocumentSource, PhraseSource, Protocol):
+    """What is read from the embedder and the trainer."""
+
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
+        """(m, d) unit directions of some of the run's latents."""
+        ...
 
 
 class Labeller(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from services.interpreter.measurements import Measurements
 from services.interpreter.scoring import Scores
 
 KEYWORDS = "keywords"
@@ -68,6 +69,27 @@ class Provenance:
     scoring_rows: tuple[int, ...]
     hard_rows: tuple[int, ...]
     """Silent ones that it was scored against."""
+    choosing_silent_rows: tuple[int, ...] = ()
+    dataset: DatasetKey | None = None
+    """Whose rows those of writing and choosing are; None for that of the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetKey:
+    """A dataset."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenRows:
+    """Documents that a label was made with."""
+
+    writing: tuple[int, ...] = ()
+    choosing: tuple[int, ...] = ()
+    dataset: DatasetKey | None = None
+    """None for that of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +119,8 @@ class Draft:
     """None where it was not tested."""
     provenance: Provenance | None = None
     """Also None where only the active labels are read."""
+    measurements: Measurements | None = None
+    """Likewise; None where it was not scored after it was written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +133,33 @@ class Label:
     active: bool
     create_time: datetime
     """UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScores:
+    """What was measured of a label of the history."""
+
+    index: int
+    revision: int
+    scores: Scores
+    measurements: Measurements
+    provenance: Provenance
+
+
+def seen_rows(draft: Draft) -> SeenRows | None:
+    """The documents that a complete label was made with; None where that is not recorded.
+
+    A person may have looked at any document, and is not counted as having been made to fit some of them.
+    """
+    provenance = draft.provenance
+    if provenance is None:
+        is_known = draft.source is Source.HUMAN or (draft.source is Source.MODEL and draft.carried_from is None)
+        return SeenRows(writing=(*draft.positive_rows, *draft.negative_rows)) if is_known else None
+    return SeenRows(
+        writing=(*draft.positive_rows, *draft.negative_rows, *provenance.writing_rows),
+        choosing=(*provenance.choosing_rows, *provenance.choosing_silent_rows),
+        dataset=provenance.dataset,
+    )
 
 
 def clean_line(text: str) -> str:

@@ -20,6 +20,7 @@ from services.interpreter.label_editor import LabelBlock, RunLabel
 from services.interpreter.labellers import LabelModel
 from services.interpreter.labels import Label, Options, Provenance, Source
 from services.interpreter.matrices import Kind, Matrix, Sample
+from services.interpreter.measurements import Agreement, Correlation, Measurement
 from services.interpreter.naming import DENSE
 from services.interpreter.neighbors import Neighbors
 from services.interpreter.requests import FeatureListing
@@ -238,6 +239,9 @@ def _label(run: str, value: Label) -> resources_pb2.Label:
         message.options.CopyFrom(_options(draft.options))
     if draft.scores is not None:
         message.test.CopyFrom(_test(draft.scores))
+        if draft.measurements is not None:
+            message.test.measurements.extend(_measurement(scorer) for scorer in draft.measurements.scorers)
+            message.test.agreements.extend(_agreement(agreement) for agreement in draft.measurements.agreements)
         if (score := draft.scores.score) is not None:
             message.score, message.score_low, message.score_high = score.auc, score.low, score.high
     if draft.provenance is not None:
@@ -275,24 +279,56 @@ def _trust(value: Trust) -> str:
 
 def _test(scores: Scores) -> resources_pb2.LabelTest:
     """A test, without the scores for which there were too few documents."""
-    results = {
-        name: resources_pb2.LabelTest.Score(
-            value=score.auc,
-            low=score.low,
-            high=score.high,
-            active_count=score.active_count,
-            silent_count=score.silent_count,
-        )
-        for name in ("score", "embedding_hard", "embedding_random", "words_hard", "words_random")
-        if (score := getattr(scores, name)) is not None
-    }
     return resources_pb2.LabelTest(
         method=f"METHOD_{scores.method}",
+        score=_score(scores.score),
+        embedding_hard=_score(scores.embedding_hard),
+        embedding_random=_score(scores.embedding_random),
+        words_hard=_score(scores.words_hard),
+        words_random=_score(scores.words_random),
         deciles=[math.nan if area is None else area for area in scores.deciles],
         floor=scores.floor,
         ceiling=scores.ceiling,
         threshold=scores.threshold,
-        **results,
+    )
+
+
+def _score(score: Score | None) -> resources_pb2.LabelTest.Score | None:
+    return score and resources_pb2.LabelTest.Score(
+        value=score.auc,
+        low=score.low,
+        high=score.high,
+        active_count=score.active_count,
+        silent_count=score.silent_count,
+    )
+
+
+def _measurement(value: Measurement) -> resources_pb2.LabelTest.Measurement:
+    return resources_pb2.LabelTest.Measurement(
+        scorer=f"SCORER_{value.scorer}",
+        model=value.model or "",
+        hard=_score(value.hard),
+        random=_score(value.random),
+        deciles=[
+            resources_pb2.LabelTest.DecileScore(decile=number, score=_score(score))
+            for number, score in enumerate(value.deciles, 1)
+        ],
+        floor=value.floor,
+        correlation=value.correlation and _correlation(value.correlation),
+        question_count=value.question_count,
+        unusable_count=value.unusable_count,
+    )
+
+
+def _agreement(value: Agreement) -> resources_pb2.LabelTest.Agreement:
+    return resources_pb2.LabelTest.Agreement(
+        first=f"SCORER_{value.first}", second=f"SCORER_{value.second}", correlation=_correlation(value.correlation)
+    )
+
+
+def _correlation(value: Correlation) -> resources_pb2.LabelTest.Correlation:
+    return resources_pb2.LabelTest.Correlation(
+        value=value.value, low=value.low, high=value.high, document_count=value.document_count
     )
 
 
@@ -309,6 +345,8 @@ def _provenance(value: Provenance) -> resources_pb2.LabelProvenance:
         choosing_rows=value.choosing_rows,
         scoring_rows=value.scoring_rows,
         hard_rows=value.hard_rows,
+        choosing_silent_rows=value.choosing_silent_rows,
+        dataset=value.dataset.name if value.dataset else "",
     )
 
 

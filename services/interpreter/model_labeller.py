@@ -1,17 +1,29 @@
-"""Labels by a language model of a provider, one feature at a time."""
+"""Labels by a language model of a provider, one feature at a time.
+
+The model sees documents for writing only. Of its answers the one that fits the documents for choosing best becomes the
+label, and is tested on those for scoring.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from services.chassis import logs
-from services.interpreter import prompts
+from services.chassis.threads import in_thread
+from services.interpreter import naming, prompts
+from services.interpreter.candidates import Candidate, Origin
 from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
-from services.interpreter.evidence_reader import TextSource
+from services.interpreter.evidence import Active, Evidence
+from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features
-from services.interpreter.labellers import LabelModel, Task
+from services.interpreter.labellers import LabelModel, LabelSource, Task
 from services.interpreter.labels import Draft, Options, Source
+from services.interpreter.phrase_vectors import PhraseVectors, unit
 from services.interpreter.prompts import ShownDocument
 
 _ATTEMPTS = 2
@@ -48,8 +60,9 @@ class ChatProvider(Protocol):
 class ModelLabeller:
     """Labels by the models of one provider. Raises what the source and the provider raise."""
 
-    def __init__(self, source: TextSource, provider: ChatProvider) -> None:
+    def __init__(self, source: LabelSource, reader: EvidenceReader, provider: ChatProvider) -> None:
         self._source = source
+        self._reader = reader
         self._provider = provider
 
     async def models(self) -> Sequence[LabelModel]:
@@ -69,9 +82,10 @@ class ModelLabeller:
     async def drafts(self, task: Task) -> AsyncGenerator[Sequence[Draft]]:
         """Labels one by one. A feature without a usable answer is left out; too many raise UnusableAnswer."""
         failed: list[UnusableAnswer] = []
+        vectors = PhraseVectors(self._source, task.features.run)
         for index in task.indices:
             try:
-                draft = await self._draft(task.features, index, task.options)
+                draft = await self._draft(task.features, index, task.options, vectors)
             except UnusableAnswer as error:
                 failed.append(error)
                 _log.warning("no usable label", feature=index, model=task.options.model)
@@ -83,26 +97,35 @@ class ModelLabeller:
             message = f"{len(failed)} of {len(task.indices)} features have no label: {failed[-1].message}"
             raise UnusableAnswer(message, metadata=failed[-1].metadata)
 
-    async def _draft(self, features: Features, index: int, options: Options) -> Draft:
-        rows, activations = features.top(index, options.positive_count)
-        negative_rows = features.negatives(index, options.negative_count)
-        texts = await self._source.texts(features.run.dataset, [*rows.tolist(), *negative_rows])
+    async def _draft(self, features: Features, index: int, options: Options, vectors: PhraseVectors) -> Draft:
+        judge, (evidence,) = await self._reader.read(features, [index])
+        examples, silent_rows = _shown(evidence, options)
+        texts = await self._source.texts(features.run.dataset, [*examples.rows.tolist(), *silent_rows])
         positives = [
             ShownDocument(row, texts[row], activation)
-            for row, activation in zip(rows.tolist(), activations.tolist(), strict=True)
+            for row, activation in zip(examples.rows.tolist(), examples.activations.tolist(), strict=True)
             if row in texts
         ]
-        negatives = [ShownDocument(row, texts[row], 0.0) for row in negative_rows if row in texts]
+        negatives = [ShownDocument(row, texts[row], 0.0) for row in silent_rows if row in texts]
         answer = await self._ask(index, prompts.messages(positives, negatives, options.system_prompt), options)
+        candidates = [Candidate(text, Origin.MODEL) for text in (answer.label, *answer.alternatives)]
+        embeds = await vectors.load([candidate.text for candidate in candidates])
+        units = unit(vectors.of([candidate.text for candidate in candidates])) if embeds else None
+        (direction,) = await self._source.decoder(features.run, [index])
+        contenders = partial(naming.contenders, judge, evidence, shortlist=candidates, vectors=units)
+        best, *rejected = await in_thread(contenders)
+        scores = await in_thread(judge.scores, evidence, best.candidate.text, best.vector)
         return Draft(
             index=index,
-            text=answer.label,
+            text=best.candidate.text,
             description=answer.description,
             source=Source.MODEL,
             model=options.model,
             options=options,
             positive_rows=tuple(document.row for document in positives),
             negative_rows=tuple(document.row for document in negatives),
+            scores=replace(scores, ceiling=judge.auc(evidence, direction, scores.threshold)),
+            provenance=naming.provenance(evidence, origin=Origin.MODEL, rejected=rejected),
         )
 
     async def _ask(self, index: int, messages: Sequence[Mapping[str, str]], options: Options) -> prompts.Answer:
@@ -118,3 +141,10 @@ class ModelLabeller:
             f"feature {index}: {options.model} answered {_ATTEMPTS} times without a usable label: {problem}",
             metadata={"model": options.model, "index": str(index)},
         )
+
+
+def _shown(evidence: Evidence, options: Options) -> tuple[Active, list[int]]:
+    """What a model sees: active documents for writing, the strongest first, and silent ones, near misses first."""
+    silent = [*evidence.choosing.hard.tolist(), *evidence.choosing.random.tolist()]
+    strongest = evidence.writing.take(np.arange(len(evidence.writing)) < options.positive_count)
+    return strongest, silent[: options.negative_count]

@@ -168,6 +168,7 @@ def provenance(evidence: Evidence, *, origin: str | None, rejected: Sequence[Con
         choosing_rows=tuple(evidence.choosing.active.rows.tolist()),
         scoring_rows=tuple(evidence.scoring.active.rows.tolist()),
         hard_rows=tuple(evidence.scoring.hard.tolist()),
+        choosing_silent_rows=(*evidence.choosing.hard.tolist(), *evidence.choosing.random.tolist()),
     )
 
 

@@ -14,6 +14,7 @@ MAX_ANSWER = 64_000
 MAX_MODEL_LABEL = 100
 """Characters of a model's label: two to six words are asked for."""
 _TEXT_CHARACTERS = 1500
+_MAX_ALTERNATIVES = 3
 _QUOTES = "\"'“” ."
 SYSTEM_PROMPT = (
     "You name what one latent of a sparse autoencoder responds to. The autoencoder was trained on embeddings of "
@@ -22,11 +23,16 @@ SYSTEM_PROMPT = (
     "10, and documents in which it is not active. Find the idea that all active ones share and that the inactive ones "
     "lack. Prefer the most specific idea that fits all of them; do not name what the inactive ones share too.\n"
     "Answer in JSON: `label`, a noun phrase of two to six words, without quotation marks; `description`, one sentence "
-    "that says what the documents share. Write in the language of the documents."
+    "that says what the documents share; `alternatives`, up to three other labels that could fit as well. Write in the "
+    "language of the documents."
 )
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
-    "properties": {"label": {"type": "string"}, "description": {"type": "string"}},
+    "properties": {
+        "label": {"type": "string"},
+        "description": {"type": "string"},
+        "alternatives": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
+    },
     "required": ["label", "description"],
 }
 
@@ -47,6 +53,8 @@ class Answer:
 
     label: str
     description: str
+    alternatives: tuple[str, ...] = ()
+    """Different labels."""
 
 
 class NotALabel(ValueError):
@@ -83,10 +91,21 @@ def read(content: str) -> Answer:
         label, description = _line(fields["label"]), _line(fields.get("description", ""))
     except Exception:  # noqa: BLE001 - whatever a model writes is no label rather than a fault of ours
         raise NotALabel(f"expected JSON with `label` and `description`, got {content[:300]!r}") from None
-    label = label.strip(_QUOTES) or label
+    label = _label(label)
     if not label:
         raise NotALabel(f"expected a label that is not blank, got {content[:300]!r}")
-    return Answer(shorten(label, MAX_MODEL_LABEL), shorten(description, MAX_DESCRIPTION))
+    alternative_texts = fields.get("alternatives")
+    texts = (
+        [_label(clean_line(text)) for text in alternative_texts if isinstance(text, str)]
+        if isinstance(alternative_texts, list)
+        else []
+    )
+    alternatives = tuple(text for text in dict.fromkeys(texts) if text and text != label)
+    return Answer(label, shorten(description, MAX_DESCRIPTION), alternatives[:_MAX_ALTERNATIVES])
+
+
+def _label(line: str) -> str:
+    return shorten(line.strip(_QUOTES) or line, MAX_MODEL_LABEL)
 
 
 def _line(value: object) -> str:

@@ -21,6 +21,15 @@ from services.interpreter import families
 from services.interpreter.evidence import DECILES
 from services.interpreter.examples import MAX_EXAMPLES, ExampleKind
 from services.interpreter.features import DENSEST_FIRST, FILTERS, ORDERS, Order
+from services.interpreter.label_judge import (
+    DOCUMENT_COUNT,
+    MAX_DOCUMENT_COUNT,
+    MAX_QUESTIONS,
+    MIN_DOCUMENT_COUNT,
+    QUESTIONS,
+    Judgement,
+)
+from services.interpreter.label_scoring import ScoringOptions
 from services.interpreter.labels import (
     KEYWORDS,
     MAX_DESCRIPTION,
@@ -247,10 +256,44 @@ def statistics_job(request: pb2.ComputeStatisticsRequest) -> pb2.ComputeStatisti
 def label_job(request: pb2.LabelFeaturesRequest) -> tuple[pb2.LabelFeaturesRequest, str]:
     """The request, if it can become a job, and the model that labels."""
     run_name(request.run)
-    model = options(request.options).model
-    if len(request.indices) > MAX_INDICES:
-        raise InvalidArgument.field("indices", f"expected at most {MAX_INDICES:,}; leave them out for all")
-    return request, model
+    _check_indices(request.indices)
+    return request, options(request.options).model
+
+
+def scoring_job(request: pb2.ScoreLabelsRequest) -> pb2.ScoreLabelsRequest:
+    """The request, if it can become a job."""
+    run_name(request.run)
+    scoring_options(request)
+    return request
+
+
+def scoring_options(request: pb2.ScoreLabelsRequest) -> ScoringOptions:
+    """Which labels to score and how, with the defaults filled in."""
+    _check_indices(request.indices)
+    return ScoringOptions(
+        indices=tuple(request.indices),
+        limit=request.limit or None,
+        rescore=request.rescore,
+        judgement=judgement(request.judge) if request.HasField("judge") else None,
+    )
+
+
+def judgement(message: pb2.JudgeOptions) -> Judgement:
+    """How a language model judges, with the defaults filled in."""
+    if not _MODEL.fullmatch(message.model) or message.model == KEYWORDS:
+        raise InvalidArgument.field("judge.model", f"expected `<provider>/<model>`; got {message.model[:200]!r}")
+    documents, questions = message.document_count, message.max_questions
+    if message.HasField("document_count") and not MIN_DOCUMENT_COUNT <= documents <= MAX_DOCUMENT_COUNT:
+        raise InvalidArgument.field(
+            "judge.document_count", f"expected {MIN_DOCUMENT_COUNT} to {MAX_DOCUMENT_COUNT}, got {documents}"
+        )
+    if message.HasField("max_questions") and not 1 <= questions <= MAX_QUESTIONS:
+        raise InvalidArgument.field("judge.max_questions", f"expected 1 to {MAX_QUESTIONS:,}, got {questions:,}")
+    return Judgement(
+        model=message.model,
+        document_count=documents if message.HasField("document_count") else DOCUMENT_COUNT,
+        max_questions=questions if message.HasField("max_questions") else QUESTIONS,
+    )
 
 
 def family_job(request: pb2.BuildFamiliesRequest) -> pb2.BuildFamiliesRequest:
@@ -336,6 +379,11 @@ def _count(request: Message, field: str, *, default: int, maximum: int) -> int:
     if count > maximum:
         raise InvalidArgument.field(field, f"expected at most {maximum:,}, got {count:,}")
     return count
+
+
+def _check_indices(indices: Sequence[int]) -> None:
+    if len(indices) > MAX_INDICES:
+        raise InvalidArgument.field("indices", f"expected at most {MAX_INDICES:,}; leave them out for all")
 
 
 def _whole_number(text: str, name: str, field: str) -> int:

@@ -65,6 +65,8 @@ class Scores:
     """What the label of a different feature scores on the same documents."""
     ceiling: float | None = None
     """What the latent's own direction scores on them."""
+    judge: str | None = None
+    """The language model that judged it too."""
 
 
 def placements(active: Floats, silent: Floats) -> Floats:

@@ -111,6 +111,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         matched, carried = await self._editor.carry(run, source, cosine, requests.call_of(request))
         return pb2.CarryLabelsResponse(matched_count=matched, carried_count=carried)
 
+    async def ScoreLabels(self, request: pb2.ScoreLabelsRequest, context: Context) -> Job:
+        return await self._jobs.score_labels(requests.scoring_job(request))
+
     async def ActivateLabel(self, request: pb2.ActivateLabelRequest, context: Context) -> resources_pb2.Label:
         return messages.label(await self._editor.activate(*requests.label_name(request.name)))
 

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Row
 
 from services.interpreter.families import FamilyLabel
-from services.interpreter.labels import Draft, Label, Options, Provenance, Rejected, Source
+from services.interpreter.labels import DatasetKey, Draft, Label, LabelScores, Options, Provenance, Rejected, Source
+from services.interpreter.measurements import Agreement, Correlation, Measurement, Measurements, Scorer
 from services.interpreter.runs import Interpretation, Run, StatisticsVersion
 from services.interpreter.scoring import Method, Score, Scores
 
@@ -54,6 +55,11 @@ def label_values(uid: str, label: Label) -> dict[str, Any]:
     return {**values, "run_uid": uid, "feature": index, "revision": label.revision, "create_time": label.create_time}
 
 
+def score_values(result: LabelScores) -> dict[str, Any]:
+    """The columns of a label that scoring changes."""
+    return {name: asdict(getattr(result, name)) for name in ("scores", "measurements", "provenance")}
+
+
 def label(row: Row[Any], *, active: bool) -> Label:
     """The label of a row."""
     draft = Draft(
@@ -71,6 +77,7 @@ def label(row: Row[Any], *, active: bool) -> Label:
         carried_from=row.carried_from or None,
         scores=_scores(row.scores) if row.scores else None,
         provenance=_provenance(row.provenance) if getattr(row, "provenance", None) else None,
+        measurements=_measurements(row.measurements) if getattr(row, "measurements", None) else None,
     )
     return Label(draft=draft, revision=row.revision, active=active, create_time=row.create_time)
 
@@ -108,7 +115,26 @@ def _scores(values: Mapping[str, Any]) -> Scores:
     return Scores(**{**values, **results})
 
 
+def _measurements(values: Mapping[str, Any]) -> Measurements:
+    return Measurements(
+        scorers=tuple(_measurement(scorer) for scorer in values["scorers"]),
+        agreements=tuple(
+            Agreement(Scorer(pair["first"]), Scorer(pair["second"]), Correlation(**pair["correlation"]))
+            for pair in values["agreements"]
+        ),
+    )
+
+
+def _measurement(values: Mapping[str, Any]) -> Measurement:
+    results: dict[str, Any] = {name: Score(**values[name]) if values[name] else None for name in ("hard", "random")}
+    results["scorer"] = Scorer(values["scorer"])
+    results["deciles"] = tuple(Score(**score) if score else None for score in values["deciles"])
+    results["correlation"] = Correlation(**values["correlation"]) if values["correlation"] else None
+    return Measurement(**{**values, **results})
+
+
 def _provenance(values: Mapping[str, Any]) -> Provenance:
     rows = {name: tuple(numbers) for name, numbers in values.items() if name.endswith("_rows")}
     rejected = tuple(Rejected(**candidate) for candidate in values["rejected"])
-    return Provenance(origin=values["origin"], rejected=rejected, **rows)
+    dataset = DatasetKey(**values["dataset"]) if values.get("dataset") else None
+    return Provenance(origin=values["origin"], rejected=rejected, dataset=dataset, **rows)

@@ -20,7 +20,7 @@ from services.chassis.moments import utc_now
 from services.interpreter import sql_rows
 from services.interpreter.errors import LabelNotFound, RunNotFound
 from services.interpreter.families import Family, Member
-from services.interpreter.labels import Draft, Label, Source
+from services.interpreter.labels import DatasetKey, Draft, Label, LabelScores, Provenance, Source, seen_rows
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.tables import ACTIVE, HISTORIES, INTERPRETATIONS, LABELS, REQUESTS
 
@@ -35,8 +35,8 @@ _SAME_FEATURE = and_(ACTIVE.c.run_uid == LABELS.c.run_uid, ACTIVE.c.feature == L
 """Joins a label to its feature's active label."""
 _ACTIVE = and_(_SAME_FEATURE, ACTIVE.c.revision == LABELS.c.revision)
 """Joins a label to itself if it is active."""
-_BRIEF_COLUMNS = [column for column in LABELS.c if column is not LABELS.c.provenance]
-"""What is read of the labels of all features: their provenance is long."""
+_BRIEF_COLUMNS = [column for column in LABELS.c if column.name not in ("provenance", "measurements")]
+"""What is read of the labels of all features: the rest is long."""
 _FEATURES_AT_ONCE = 500
 """Features of one `IN (…)`."""
 
@@ -184,7 +184,7 @@ class Store:
             if answer is not None:
                 counts = json.loads(answer)
                 return counts["matched"], counts["carried"]
-            theirs, ours = _active_labels(connection, source.uid), _active_labels(connection, run.uid)
+            theirs, ours = _complete_labels(connection, source.uid), _active_labels(connection, run.uid)
             drafts = [
                 copy
                 for source_index, index in matches
@@ -240,6 +240,48 @@ class Store:
         query = select(LABELS.c.feature).where(LABELS.c.run_uid == uid, LABELS.c.job == job)
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
+
+    def complete_labels(self, uid: str, indices: Sequence[int]) -> dict[int, Label]:
+        """The active labels of some features with all that is stored of them, by index."""
+        with self._database.read() as connection:
+            return _complete_labels(connection, uid, indices)
+
+    def score_labels(self, run: Run, results: Sequence[LabelScores], job: str) -> None:
+        """Replaces the scores of labels, all or none. Those that are active count as changed.
+
+        Raises RunNotFound if the run was deleted meanwhile.
+        """
+        if not results:
+            return
+        with self._database.write() as connection:
+            reached = _ensure(connection, run).label_revision + 1
+            for result in results:
+                of_label = (
+                    LABELS.c.run_uid == run.uid,
+                    LABELS.c.feature == result.index,
+                    LABELS.c.revision == result.revision,
+                )
+                connection.execute(
+                    update(LABELS).where(*of_label).values(**sql_rows.score_values(result), scored_by=job)
+                )
+                is_active = (
+                    ACTIVE.c.run_uid == run.uid,
+                    ACTIVE.c.feature == result.index,
+                    ACTIVE.c.revision == result.revision,
+                )
+                connection.execute(update(ACTIVE).where(*is_active).values(changed_at=reached))
+            _change(connection, run.uid, {"label_revision": reached})
+
+    def scored_by(self, uid: str, job: str) -> dict[int, int]:
+        """The features whose labels a job has scored, with the questions that it asked a judge."""
+        query = select(LABELS.c.feature, LABELS.c.measurements).where(
+            LABELS.c.run_uid == uid, LABELS.c.scored_by == job
+        )
+        with self._database.read() as connection:
+            return {
+                feature: sum(scorer["question_count"] for scorer in values["scorers"])
+                for feature, values in connection.execute(query)
+            }
 
     def forget(self, run: Run) -> bool:
         """Deletes all that derives from a run and leaves a tombstone; returns whether files may be left to delete."""
@@ -297,8 +339,20 @@ def _active_labels(connection: Connection, uid: str, since: int = 0) -> dict[int
     return {row.feature: sql_rows.label(row, active=True) for row in connection.execute(query)}
 
 
+def _complete_labels(connection: Connection, uid: str, indices: Sequence[int] | None = None) -> dict[int, Label]:
+    """The active labels of some features, or of all, with their provenance."""
+    query = select(LABELS).join(ACTIVE, _ACTIVE).where(LABELS.c.run_uid == uid, ACTIVE.c.run_uid == uid)
+    queries = [query] if indices is None else [query.where(LABELS.c.feature.in_(part)) for part in _parts(indices)]
+    return {
+        row.feature: sql_rows.label(row, active=True) for statement in queries for row in connection.execute(statement)
+    }
+
+
 def _copy(source: Run, label: Label, index: int, *, existing: Label | None) -> Draft | None:
-    """A copy of another run's label; None where that has no text, or the feature keeps its own."""
+    """A copy of another run's label; None where that has no text, or the feature keeps its own.
+
+    It remembers the documents that it was made with, which cannot test it here either.
+    """
     if not label.draft.text:
         return None
     name = f"{source.name}/features/{label.draft.index}/labels/{label.revision}"
@@ -310,12 +364,27 @@ def _copy(source: Run, label: Label, index: int, *, existing: Label | None) -> D
         job=None,
         carried_from=name,
         scores=None,
-        provenance=None,
+        provenance=_carried(source, label.draft),
+        measurements=None,
     )
     if existing is None:
         return draft
     same = (existing.draft.text, existing.draft.description) == (draft.text, draft.description)
     return None if same or existing.draft.source is Source.HUMAN else draft
+
+
+def _carried(source: Run, draft: Draft) -> Provenance | None:
+    """What a carried label was made with; None where that is not recorded."""
+    rows = seen_rows(draft)
+    return rows and Provenance(
+        origin=draft.provenance.origin if draft.provenance else None,
+        rejected=(),
+        writing_rows=rows.writing,
+        choosing_rows=rows.choosing,
+        scoring_rows=(),
+        hard_rows=(),
+        dataset=rows.dataset or DatasetKey(name=source.dataset, uid=source.dataset_uid),
+    )
 
 
 def _add(connection: Connection, run: Run, drafts: Sequence[Draft], *, over_people: bool) -> list[Label]:

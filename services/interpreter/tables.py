@@ -53,6 +53,8 @@ LABELS = Table(
     Column("create_time", DateTime, nullable=False),
     Column("scores", JSON),
     Column("provenance", JSON),
+    Column("measurements", JSON),
+    Column("scored_by", Text, nullable=False, server_default=""),  # the job that scored it after it was written
 )
 
 ACTIVE = Table(

@@ -1,4 +1,4 @@
-"""The interpreter's jobs: statistics, labels, families. Each can start again at any moment."""
+"""The interpreter's jobs: statistics, labels and their scores, families. Each can start again at any moment."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from prisma.interpreter.v1.interpreter_service_pb2 import (
     BuildFamiliesRequest,
     ComputeStatisticsRequest,
     LabelFeaturesRequest,
+    ScoreLabelsRequest,
 )
 from prisma_common import names
 from services.chassis.blobs import Blob, Blobs
@@ -36,6 +37,7 @@ from services.interpreter.family_naming import FamilyNames
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features, Order
 from services.interpreter.job_starter import SERVICE
+from services.interpreter.label_scoring import LabelScoring
 from services.interpreter.labellers import Labellers, Task
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run, require_trained, sampled_rows
@@ -65,6 +67,7 @@ class InterpreterJobs:
         cache: FeatureCache,
         labellers: Labellers,
         family_names: FamilyNames,
+        scoring: LabelScoring,
         events: Events,
         ack_wait: float,
     ) -> None:
@@ -76,6 +79,7 @@ class InterpreterJobs:
         self._cache = cache
         self._labellers = labellers
         self._family_names = family_names
+        self._scoring = scoring
         self._events = events
         self._ack_wait = ack_wait
 
@@ -84,6 +88,7 @@ class InterpreterJobs:
         work = [
             (names.COMPUTE_STATISTICS, ComputeStatisticsRequest, self.statistics),
             (names.LABEL_FEATURES, LabelFeaturesRequest, self.label),
+            (names.SCORE_LABELS, ScoreLabelsRequest, self.score),
             (names.BUILD_FAMILIES, BuildFamiliesRequest, self.families),
         ]
         return [
@@ -129,6 +134,15 @@ class InterpreterJobs:
                 await context.progress(done, len(indices), UNIT, drafts[-1].text if drafts else options.model)
         if labelled < len(indices):
             context.log(f"{len(indices) - labelled} of {len(indices)} features without a usable answer")
+        await self._events.publish(names.LABELS_CHANGED, request.run)
+
+    async def score(self, request: ScoreLabelsRequest, context: JobContext) -> None:
+        """Scores labels part by part. What was scored stays, whatever happens to the rest."""
+        features = await self._features(request.run, context)
+        options = requests.scoring_options(request)
+        if options.judgement:
+            await self._labellers.check(options.judgement.model)
+        await self._scoring.run(features, options, context)
         await self._events.publish(names.LABELS_CHANGED, request.run)
 
     async def families(self, request: BuildFamiliesRequest, context: JobContext) -> None:

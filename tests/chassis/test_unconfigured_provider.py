@@ -6,6 +6,7 @@ import pytest
 
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.ollama import OllamaProvider
+from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.labellers import Labellers
 from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.ollama import OllamaChat
@@ -24,7 +25,10 @@ async def test_only_a_provider_that_was_set_up_is_unreachable(
     expected = ["ollama"] if configured else []
     embeddings, labels, upstream = OllamaProvider(NOBODY), OllamaChat(NOBODY), Upstream(settings)
     models = EmbeddingModels({"ollama": embeddings}, unconfigured=settings.unconfigured_providers)
-    labellers = Labellers({"ollama": ModelLabeller(upstream, labels)}, unconfigured=settings.unconfigured_providers)
+    labellers = Labellers(
+        {"ollama": ModelLabeller(upstream, EvidenceReader(upstream), labels)},
+        unconfigured=settings.unconfigured_providers,
+    )
     try:
         assert list((await models.list())[1]) == expected
         assert list((await labellers.models())[1]) == expected

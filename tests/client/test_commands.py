@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from prisma.common.v1.job_pb2 import Job
+from prisma.interpreter.v1.resources_pb2 import LabelTest
 from prisma.trainer.v1.resources_pb2 import Metrics, Run
 from prisma_client import Prisma
 from prisma_client.cli import operate, output, train
@@ -62,7 +63,17 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert lines(stack, "label", "own")[-1]["state"] == "STATE_SUCCEEDED"
         with Prisma(stack.url) as prisma:  # so few texts that no label of the labeller's passes its test
             features = prisma.runs.get("own").features
-            features.set_label(next(features.list(filter="dead = false")).index, "a topic")
+            named = next(features.list(filter="dead = false")).index
+            features.set_label(named, "a topic")
+        assert lines(stack, "score-labels", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        assert stack.command("score-labels", "own", "--max-questions", "3").returncode == 2
+        with Prisma(stack.url) as prisma:
+            measured = prisma.runs.get("own").features.labels(named)[0].test.measurements
+            assert [LabelTest.Scorer.Name(scorer.scorer) for scorer in measured] == [
+                "SCORER_WORDS",
+                "SCORER_EMBEDDING",
+                "SCORER_DECODER",
+            ]
         assert lines(stack, "stats", "back")[-1]["state"] == "STATE_SUCCEEDED"
         carried = lines(stack, "carry-labels", "back", "own")[0]
         assert carried["matchedCount"] == 256

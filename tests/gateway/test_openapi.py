@@ -63,6 +63,8 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
         (interpreter_pb2.CarryLabelsRequest(), interpreter.min_cosine),
         (interpreter_resources.Label(text="a"), check_label),
         (interpreter_pb2.LabelFeaturesRequest(run="runs/r"), interpreter.label_job),
+        (interpreter_pb2.ScoreLabelsRequest(run="runs/r"), interpreter.scoring_job),
+        (interpreter_pb2.JudgeOptions(model="ollama/m"), interpreter.judgement),
         (interpreter_resources.LabelOptions(), interpreter.options),
         (interpreter_pb2.BuildFamiliesRequest(run="runs/r"), interpreter.family_job),
         (interpreter_pb2.SampleActivationsRequest(run="runs/r"), interpreter.sample),

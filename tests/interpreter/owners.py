@@ -90,6 +90,11 @@ class Owners:
         self._check_embedder()
         return {row: self.all_texts[row] for row in rows if row in self.all_texts}
 
+    async def dataset_uid(self, name: str) -> str:
+        self._check_embedder()
+        assert name == self.current_run.dataset, name
+        return self.current_run.dataset_uid
+
     def _check_embedder(self) -> None:
         if self.down:
             raise Unavailable("the embedder does not answer", metadata={"service": "embedder"})

@@ -28,6 +28,7 @@ from services.interpreter.family_naming import FamilyNames
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.follower import RunFollower
 from services.interpreter.keyword_labeller import BATCH, KeywordLabeller
+from services.interpreter.label_scoring import LabelScoring
 from services.interpreter.labellers import Labellers
 from services.interpreter.labels import Draft, Source
 from services.interpreter.runs import Interpretation, Run
@@ -113,6 +114,7 @@ def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
         cache=cache,
         labellers=Labellers({"keywords": KeywordLabeller(upstream, reader)}),
         family_names=FamilyNames(upstream, reader),
+        scoring=LabelScoring(store=store, source=upstream, reader=reader, providers={}),
         events=events,
         ack_wait=30,
     )

@@ -51,8 +51,9 @@ def chat() -> Iterator[BrokenOllama]:
 @pytest.fixture
 async def labellers(source: Owners, chat: BrokenOllama) -> AsyncIterator[Labellers]:
     texts: Any = source
+    reader = EvidenceReader(texts)
     ollama = OllamaChat(chat.url)
-    yield Labellers({"keywords": KeywordLabeller(texts, EvidenceReader(texts)), "ollama": ModelLabeller(texts, ollama)})
+    yield Labellers({"keywords": KeywordLabeller(texts, reader), "ollama": ModelLabeller(texts, reader, ollama)})
     await ollama.close()
 
 
@@ -75,10 +76,9 @@ async def test_all_models_are_listed_by_their_ids(labellers: Labellers) -> None:
 
 async def test_an_unreachable_provider_hides_no_other_model(source: Owners) -> None:
     texts: Any = source
+    reader = EvidenceReader(texts)
     nobody = OllamaChat("http://127.0.0.1:9")
-    labellers = Labellers(
-        {"keywords": KeywordLabeller(texts, EvidenceReader(texts)), "ollama": ModelLabeller(texts, nobody)}
-    )
+    labellers = Labellers({"keywords": KeywordLabeller(texts, reader), "ollama": ModelLabeller(texts, reader, nobody)})
     models, unreachable = await labellers.models()
     assert [model.id for model in models] == ["keywords"]
     assert list(unreachable) == ["ollama"]
@@ -116,9 +116,8 @@ async def test_answers_without_a_label_fail_the_labelling(labellers: Labellers, 
 async def test_a_few_features_without_a_usable_answer_do_not_fail_the_rest(
     labellers: Labellers, features: Features, source: Owners
 ) -> None:
-    prompt_rows = {
-        index: {*features.top(index, 6)[0].tolist(), *features.negatives(index, 4)} for index in range(LATENTS)
-    }
+    good_drafts = await drafts_of(labellers, features, "ollama/good", range(LATENTS))
+    prompt_rows = {draft.index: {*draft.positive_rows, *draft.negative_rows} for draft in good_drafts}
     row, failing = min(
         ((row, [index for index in prompt_rows if row in prompt_rows[index]]) for row in prompt_rows[0]),
         key=lambda pair: len(pair[1]),

@@ -11,22 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.interpreter import near_duplicates, scoring
-from services.interpreter.evidence import Evidence, Sources, divide
+from services.interpreter.evidence import Evidence, SeenDocuments, Sources, divide
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features
 from services.interpreter.keyword_labeller import KeywordLabeller
 from services.interpreter.labellers import Task
 from services.interpreter.labels import Draft, Label, Options
 from services.interpreter.near_misses import HARD_COUNT, Vectors, near_misses
-from services.interpreter.runs import Interpretation, Run
+from services.interpreter.runs import Run
 from services.interpreter.scoring import Score
-from services.interpreter.statistics import Accumulator
 from services.interpreter.trust import Trust, trust_of
-from tests.interpreter.owners import Owners, embedded, encoded
-
-TOPICS = 40
-ROWS = 4000
-FILLER = [f"filler{chr(97 + number % 20)}{chr(97 + number // 20)}" for number in range(300)]
+from tests.interpreter.owners import Owners, embedded
+from tests.interpreter.planted_topics import FILLER, TOPICS, features_of, planted
 
 
 def sources_of(rows: np.ndarray, values: np.ndarray, hard: np.ndarray, random: np.ndarray) -> Sources:
@@ -102,6 +98,32 @@ class TestDivision:
         assert sum(len(part) for part in part_groups) == len(set().union(*part_groups)), "a copy is on two sides"
         assert [len(part) for part in part_groups[:3]] == [len(part) for part in parts_of(evidence)[:3]], "two votes"
         assert set(rows[:active].tolist()).isdisjoint(set().union(*parts_of(evidence)[3:]))
+
+    @settings(max_examples=40)
+    @given(st.integers(0, 2**32), st.sets(st.integers(0, 79), max_size=40), st.sets(st.integers(0, 79), max_size=40))
+    def test_what_a_label_was_made_with_does_not_test_it(
+        self, seed: int, written: set[int], choosing_rows: set[int]
+    ) -> None:
+        """Tries to leak: copies of documents that a label was written from and chosen by, under whatever division."""
+        random = np.random.default_rng(seed)
+        letters = ["".join(chr(97 + number) for number in random.integers(0, 26, 40)) for _ in range(80)]
+        rows = random.permutation(80)
+        sources = sources_of(rows[:50], random.exponential(1.0, 50), rows[50:70], rows[70:])
+        signatures = near_duplicates.signatures([letters[row] for row in sources.rows.tolist()])
+        seen_documents = SeenDocuments(
+            writing=near_duplicates.signatures([f"{letters[row].upper()}, 1" for row in sorted(written)]),
+            choosing=near_duplicates.signatures([f"{letters[row]}!" for row in sorted(choosing_rows)]),
+        )
+        evidence, undisturbed = (
+            divide(3, 0.1, sources, signatures, seen_documents=seen_documents),
+            divide(3, 0.1, sources, signatures),
+        )
+        for part in (evidence.choosing, evidence.scoring):
+            assert not written & {*part.active.rows.tolist(), *part.hard.tolist(), *part.random.tolist()}
+        scoring_part = evidence.scoring
+        assert not choosing_rows & {*scoring_part.active.rows.tolist(), *scoring_part.hard.tolist()}
+        unseen_rows = set(undisturbed.scoring.active.rows.tolist()) - written - choosing_rows
+        assert set(scoring_part.active.rows.tolist()) == unseen_rows, "others are not touched"
 
     def test_the_parts_cover_all_deciles_in_proportion_and_do_not_depend_on_order(self) -> None:
         random = np.random.default_rng(1)
@@ -197,40 +219,6 @@ def test_trust_needs_a_stable_feature_and_a_tested_label(
         assert trust_of(text, Score(auc=1, low=1, high=1, active_count=8, silent_count=60), stability) is Trust.OPEN
 
 
-def planted() -> tuple[Owners, np.ndarray]:
-    """Texts of one or two topics and of filler; a latent for each topic, and as many that are active at random."""
-    random = np.random.default_rng(4)
-    letters = random.choice(list("abcdefghijklmnopqrstuvwxyz"), (TOPICS, 4, 7))
-    words = [["".join(word) for word in topic] for topic in letters]
-    directions = np.array([embedded([" ".join(topic)])[0] for topic in words])
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    texts = {}
-    for row in range(ROWS):
-        own = [
-            word
-            for topic in random.choice(TOPICS, random.integers(1, 3), replace=False)
-            for word in random.choice(words[topic], 3)
-        ]
-        texts[row] = " ".join(random.permutation([*own, *random.choice(FILLER, 4)]))
-    noise = random.standard_normal((TOPICS, directions.shape[1]))
-    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    codes = encoded(embedded(list(texts.values())), directions)
-    random_codes = np.where(random.random((ROWS, TOPICS)) < 0.03, random.exponential(1.0, (ROWS, TOPICS)), 0)
-    run = Run(
-        uid="u",
-        name="runs/r",
-        dataset="datasets/d",
-        dataset_uid="v",
-        embedding_model="static",
-        latent_count=2 * TOPICS,
-        revision=1,
-        trained=True,
-        ranges=[(0, ROWS)],
-    )
-    codes = np.concatenate([codes, random_codes.astype(np.float32)], axis=1)
-    return Owners(run, codes, texts, np.concatenate([directions, noise])), np.array(words)
-
-
 @pytest.fixture(scope="module")
 def world() -> tuple[Owners, np.ndarray]:
     return planted()
@@ -238,15 +226,7 @@ def world() -> tuple[Owners, np.ndarray]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def features(world: tuple[Owners, np.ndarray]) -> Features:
-    source, _words = world
-    run = source.current_run
-    with Accumulator(run.latent_count) as accumulator:
-        async for codes in source.codes(run):
-            accumulator.add(codes)
-        vectors = await source.vectors(run, np.arange(ROWS, dtype=np.uint64))
-        stability = np.full(run.latent_count, 0.9, np.float32)
-        statistics = accumulator.finish(await source.decoder(run), stability=stability, vectors=vectors)
-    return Features(Interpretation(run=run), statistics, {}, [])
+    return await features_of(world[0])
 
 
 async def drafts_of(source: Owners, features: Features, indices: list[int]) -> dict[int, Draft]:

@@ -28,7 +28,29 @@ def ollama_address(provider: BrokenOllama) -> str:
 async def test_a_label_job_waits_for_its_provider_and_completes(suite: Suite, provider: BrokenOllama) -> None:
     await with_statistics(suite)
     request = pb2.LabelFeaturesRequest(run=RUN, options={"model": "ollama/dead:latest"}, limit=3)
-    job = await suite.interpreter.LabelFeatures(request)
+    job = await waiting(suite, await suite.interpreter.LabelFeatures(request))
+    interpretation = pb2.GetInterpretationRequest(name=f"{RUN}/interpretation")
+    assert (await suite.interpreter.GetInterpretation(interpretation)).labelled_count == 0
+    provider.repaired.add("dead")
+    job = await suite.ended(job)
+    assert job.state == Job.STATE_SUCCEEDED
+    assert (await suite.interpreter.GetInterpretation(interpretation)).labelled_count == 3
+    provider.repaired.clear()
+    request = pb2.ScoreLabelsRequest(run=RUN, rescore=True, judge={"model": "ollama/dead:latest", "document_count": 10})
+    job = await waiting(suite, await suite.interpreter.ScoreLabels(request))
+    labelled = (
+        await suite.interpreter.ListFeatures(pb2.ListFeaturesRequest(parent=RUN, filter="labelled = true"))
+    ).features
+    assert [await judges(suite, feature.name) for feature in labelled] == [set()] * 3, "nothing is claimed meanwhile"
+    provider.repaired.add("dead")
+    job = await suite.ended(job)
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert "3 labels scored" in [line.text for line in job.log]
+    assert [await judges(suite, feature.name) for feature in labelled] == [{"ollama/dead:latest"}] * 3
+
+
+async def waiting(suite: Suite, job: Job) -> Job:
+    """The job once it waits for its provider."""
     for _ in range(600):
         job = await suite.jobs.GetJob(GetJobRequest(name=job.name))
         if job.state == Job.STATE_WAITING and job.error.message:
@@ -36,9 +58,10 @@ async def test_a_label_job_waits_for_its_provider_and_completes(suite: Suite, pr
         await asyncio.sleep(0.1)
     assert job.state == Job.STATE_WAITING
     assert "runner process has terminated" in job.error.message
-    interpretation = pb2.GetInterpretationRequest(name=f"{RUN}/interpretation")
-    assert (await suite.interpreter.GetInterpretation(interpretation)).labelled_count == 0
-    provider.repaired.add("dead")
-    job = await suite.ended(job)
-    assert job.state == Job.STATE_SUCCEEDED
-    assert (await suite.interpreter.GetInterpretation(interpretation)).labelled_count == 3
+    return job
+
+
+async def judges(suite: Suite, feature: str) -> set[str]:
+    """The language models that have measured a feature's label."""
+    labels = (await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=feature))).labels
+    return {measured.model for label in labels for measured in label.test.measurements if measured.model}

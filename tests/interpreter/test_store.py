@@ -276,6 +276,8 @@ def test_counters_of_a_database_of_an_older_version_are_right(database_url: str)
         for added in (
             "labels.scores",
             "labels.provenance",
+            "labels.measurements",
+            "labels.scored_by",
             "interpretations.unnamed_count",
             "interpretations.statistics_format",
         ):

@@ -9,6 +9,7 @@ const KINDS: Record<string, string> = {
   "push-run": "Push",
   "compute-statistics": "Computing statistics",
   "label-features": "Labelling",
+  "score-labels": "Scoring labels",
   "build-families": "Building families",
   "reindex-dataset": "Indexing",
   "reindex-run": "Indexing",
@@ -348,6 +349,22 @@ export const en = {
     hint: "The score is the share of cases in which the label fits a held-out text that activates the feature better "
       + "than a similar text that does not; 0.5 is chance. In brackets: its 95 % interval.",
     tail: "below its threshold: the label may not fit",
+    test: "Score the label",
+    scorers: "How well the label fits",
+    scorersHint: "The share of cases in which a held-out text that activates the feature fits better than one that does not "
+      + "(50 % is chance), with its 95 % interval, over all activations. The last column is what labels of other features get.",
+    scorer: "By",
+    similar: "Similar texts",
+    random: "Random texts",
+    differentLabel: "Other labels",
+    deciles: "By tenth of the activations, against similar texts, the strongest first",
+    correlation: "Correlation with activations",
+    unusable: (n: number) => many(n, "text without a usable answer", "texts without a usable answer"),
+    agreement: "Agreement about single texts (Spearman)",
+    scorerNames: {
+      SCORER_WORDS: "words", SCORER_EMBEDDING: "embedding", SCORER_DETECTION: "judge", SCORER_FUZZING: "judge, marked sentences",
+      SCORER_DECODER: "the feature itself (ceiling)",
+    } as Record<string, string>,
   },
   features: {
     title: "Features",

@@ -203,6 +203,32 @@ class CreateLabelRequest(_message.Message):
     request_id: str
     def __init__(self, parent: _Optional[str] = ..., label: _Optional[_Union[_resources_pb2.Label, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
+class ScoreLabelsRequest(_message.Message):
+    __slots__ = ("run", "indices", "limit", "rescore", "judge", "request_id")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    RESCORE_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    limit: int
+    rescore: bool
+    judge: JudgeOptions
+    request_id: str
+    def __init__(self, run: _Optional[str] = ..., indices: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ..., rescore: _Optional[bool] = ..., judge: _Optional[_Union[JudgeOptions, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class JudgeOptions(_message.Message):
+    __slots__ = ("model", "document_count", "max_questions")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUESTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    document_count: int
+    max_questions: int
+    def __init__(self, model: _Optional[str] = ..., document_count: _Optional[int] = ..., max_questions: _Optional[int] = ...) -> None: ...
+
 class ActivateLabelRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]

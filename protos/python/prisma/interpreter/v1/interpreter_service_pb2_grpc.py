@@ -106,6 +106,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsResponse.FromString,
                 _registered_method=True)
+        self.ScoreLabels = channel.unary_unary(
+                '/prisma.interpreter.v1.InterpreterService/ScoreLabels',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ScoreLabelsRequest.SerializeToString,
+                response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
         self.ActivateLabel = channel.unary_unary(
                 '/prisma.interpreter.v1.InterpreterService/ActivateLabel',
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ActivateLabelRequest.SerializeToString,
@@ -307,6 +312,18 @@ class InterpreterServiceServicer:
         same already.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
         REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScoreLabels(self, request, context):
+        """Scores active labels, whoever wrote them, as a job: by their words, by their embedding and, where a judge is named,
+        by a language model. Documents that a label was made with never score it. Scores count for trust at once; by default
+        labels that have a score keep it. Scores written before a cancellation or a failure stay. While the judge is
+        unavailable, the job waits.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, FEATURE_NOT_FOUND, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+        NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -517,6 +534,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.CarryLabels,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsResponse.SerializeToString,
+            ),
+            'ScoreLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScoreLabels,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ScoreLabelsRequest.FromString,
+                    response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
             'ActivateLabel': grpc.unary_unary_rpc_method_handler(
                     servicer.ActivateLabel,
@@ -953,6 +975,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/CarryLabels',
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.CarryLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/ScoreLabels',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ScoreLabelsRequest.SerializeToString,
+            prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,
             insecure,

@@ -106,6 +106,14 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
     REQUEST_ID_REUSED.
     """
+    ScoreLabels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ScoreLabelsRequest, _job_pb2.Job]
+    """Scores active labels, whoever wrote them, as a job: by their words, by their embedding and, where a judge is named,
+    by a language model. Documents that a label was made with never score it. Scores count for trust at once; by default
+    labels that have a score keep it. Scores written before a cancellation or a failure stay. While the judge is
+    unavailable, the job waits.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, FEATURE_NOT_FOUND, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+    NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     ActivateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]
     """Makes a label of the history the active one.
     Errors: FEATURE_NOT_FOUND, LABEL_NOT_FOUND.
@@ -253,6 +261,14 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     same already.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
     REQUEST_ID_REUSED.
+    """
+    ScoreLabels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ScoreLabelsRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Scores active labels, whoever wrote them, as a job: by their words, by their embedding and, where a judge is named,
+    by a language model. Documents that a label was made with never score it. Scores count for trust at once; by default
+    labels that have a score keep it. Scores written before a cancellation or a failure stay. While the judge is
+    unavailable, the job waits.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, FEATURE_NOT_FOUND, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+    NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ActivateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ActivateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
     """Makes a label of the history the active one.
@@ -476,6 +492,20 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         same already.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE,
         REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ScoreLabels(
+        self,
+        request: _interpreter_service_pb2.ScoreLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Scores active labels, whoever wrote them, as a job: by their words, by their embedding and, where a judge is named,
+        by a language model. Documents that a label was made with never score it. Scores count for trust at once; by default
+        labels that have a score keep it. Scores written before a cancellation or a failure stay. While the judge is
+        unavailable, the job waits.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, FEATURE_NOT_FOUND, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+        NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

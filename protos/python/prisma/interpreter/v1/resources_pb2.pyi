@@ -223,7 +223,7 @@ class Label(_message.Message):
     def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., carried_from: _Optional[str] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ..., test: _Optional[_Union[LabelTest, _Mapping]] = ..., provenance: _Optional[_Union[LabelProvenance, _Mapping]] = ...) -> None: ...
 
 class LabelTest(_message.Message):
-    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold")
+    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold", "measurements", "agreements")
     class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         METHOD_UNSPECIFIED: _ClassVar[LabelTest.Method]
@@ -232,6 +232,20 @@ class LabelTest(_message.Message):
     METHOD_UNSPECIFIED: LabelTest.Method
     METHOD_EMBEDDING: LabelTest.Method
     METHOD_WORDS: LabelTest.Method
+    class Scorer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SCORER_UNSPECIFIED: _ClassVar[LabelTest.Scorer]
+        SCORER_WORDS: _ClassVar[LabelTest.Scorer]
+        SCORER_EMBEDDING: _ClassVar[LabelTest.Scorer]
+        SCORER_DETECTION: _ClassVar[LabelTest.Scorer]
+        SCORER_FUZZING: _ClassVar[LabelTest.Scorer]
+        SCORER_DECODER: _ClassVar[LabelTest.Scorer]
+    SCORER_UNSPECIFIED: LabelTest.Scorer
+    SCORER_WORDS: LabelTest.Scorer
+    SCORER_EMBEDDING: LabelTest.Scorer
+    SCORER_DETECTION: LabelTest.Scorer
+    SCORER_FUZZING: LabelTest.Scorer
+    SCORER_DECODER: LabelTest.Scorer
     class Score(_message.Message):
         __slots__ = ("value", "low", "high", "active_count", "silent_count")
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +259,54 @@ class LabelTest(_message.Message):
         active_count: int
         silent_count: int
         def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., active_count: _Optional[int] = ..., silent_count: _Optional[int] = ...) -> None: ...
+    class Correlation(_message.Message):
+        __slots__ = ("value", "low", "high", "document_count")
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        LOW_FIELD_NUMBER: _ClassVar[int]
+        HIGH_FIELD_NUMBER: _ClassVar[int]
+        DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+        value: float
+        low: float
+        high: float
+        document_count: int
+        def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., document_count: _Optional[int] = ...) -> None: ...
+    class Measurement(_message.Message):
+        __slots__ = ("scorer", "model", "hard", "random", "deciles", "floor", "correlation", "question_count", "unusable_count")
+        SCORER_FIELD_NUMBER: _ClassVar[int]
+        MODEL_FIELD_NUMBER: _ClassVar[int]
+        HARD_FIELD_NUMBER: _ClassVar[int]
+        RANDOM_FIELD_NUMBER: _ClassVar[int]
+        DECILES_FIELD_NUMBER: _ClassVar[int]
+        FLOOR_FIELD_NUMBER: _ClassVar[int]
+        CORRELATION_FIELD_NUMBER: _ClassVar[int]
+        QUESTION_COUNT_FIELD_NUMBER: _ClassVar[int]
+        UNUSABLE_COUNT_FIELD_NUMBER: _ClassVar[int]
+        scorer: LabelTest.Scorer
+        model: str
+        hard: LabelTest.Score
+        random: LabelTest.Score
+        deciles: _containers.RepeatedCompositeFieldContainer[LabelTest.DecileScore]
+        floor: float
+        correlation: LabelTest.Correlation
+        question_count: int
+        unusable_count: int
+        def __init__(self, scorer: _Optional[_Union[LabelTest.Scorer, str]] = ..., model: _Optional[str] = ..., hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[_Union[LabelTest.DecileScore, _Mapping]]] = ..., floor: _Optional[float] = ..., correlation: _Optional[_Union[LabelTest.Correlation, _Mapping]] = ..., question_count: _Optional[int] = ..., unusable_count: _Optional[int] = ...) -> None: ...
+    class DecileScore(_message.Message):
+        __slots__ = ("decile", "score")
+        DECILE_FIELD_NUMBER: _ClassVar[int]
+        SCORE_FIELD_NUMBER: _ClassVar[int]
+        decile: int
+        score: LabelTest.Score
+        def __init__(self, decile: _Optional[int] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ...) -> None: ...
+    class Agreement(_message.Message):
+        __slots__ = ("first", "second", "correlation")
+        FIRST_FIELD_NUMBER: _ClassVar[int]
+        SECOND_FIELD_NUMBER: _ClassVar[int]
+        CORRELATION_FIELD_NUMBER: _ClassVar[int]
+        first: LabelTest.Scorer
+        second: LabelTest.Scorer
+        correlation: LabelTest.Correlation
+        def __init__(self, first: _Optional[_Union[LabelTest.Scorer, str]] = ..., second: _Optional[_Union[LabelTest.Scorer, str]] = ..., correlation: _Optional[_Union[LabelTest.Correlation, _Mapping]] = ...) -> None: ...
     METHOD_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_HARD_FIELD_NUMBER: _ClassVar[int]
@@ -255,6 +317,8 @@ class LabelTest(_message.Message):
     FLOOR_FIELD_NUMBER: _ClassVar[int]
     CEILING_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    MEASUREMENTS_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENTS_FIELD_NUMBER: _ClassVar[int]
     method: LabelTest.Method
     score: LabelTest.Score
     embedding_hard: LabelTest.Score
@@ -265,20 +329,24 @@ class LabelTest(_message.Message):
     floor: float
     ceiling: float
     threshold: float
-    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ...) -> None: ...
+    measurements: _containers.RepeatedCompositeFieldContainer[LabelTest.Measurement]
+    agreements: _containers.RepeatedCompositeFieldContainer[LabelTest.Agreement]
+    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ..., measurements: _Optional[_Iterable[_Union[LabelTest.Measurement, _Mapping]]] = ..., agreements: _Optional[_Iterable[_Union[LabelTest.Agreement, _Mapping]]] = ...) -> None: ...
 
 class LabelProvenance(_message.Message):
-    __slots__ = ("origin", "rejected", "writing_rows", "choosing_rows", "scoring_rows", "hard_rows")
+    __slots__ = ("origin", "rejected", "writing_rows", "choosing_rows", "scoring_rows", "hard_rows", "choosing_silent_rows", "dataset")
     class Origin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ORIGIN_UNSPECIFIED: _ClassVar[LabelProvenance.Origin]
         ORIGIN_CONTRAST: _ClassVar[LabelProvenance.Origin]
         ORIGIN_ACTIVATION: _ClassVar[LabelProvenance.Origin]
         ORIGIN_CENTRE: _ClassVar[LabelProvenance.Origin]
+        ORIGIN_MODEL: _ClassVar[LabelProvenance.Origin]
     ORIGIN_UNSPECIFIED: LabelProvenance.Origin
     ORIGIN_CONTRAST: LabelProvenance.Origin
     ORIGIN_ACTIVATION: LabelProvenance.Origin
     ORIGIN_CENTRE: LabelProvenance.Origin
+    ORIGIN_MODEL: LabelProvenance.Origin
     class Rejected(_message.Message):
         __slots__ = ("text", "origin", "choice")
         TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -294,13 +362,17 @@ class LabelProvenance(_message.Message):
     CHOOSING_ROWS_FIELD_NUMBER: _ClassVar[int]
     SCORING_ROWS_FIELD_NUMBER: _ClassVar[int]
     HARD_ROWS_FIELD_NUMBER: _ClassVar[int]
+    CHOOSING_SILENT_ROWS_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
     origin: LabelProvenance.Origin
     rejected: _containers.RepeatedCompositeFieldContainer[LabelProvenance.Rejected]
     writing_rows: _containers.RepeatedScalarFieldContainer[int]
     choosing_rows: _containers.RepeatedScalarFieldContainer[int]
     scoring_rows: _containers.RepeatedScalarFieldContainer[int]
     hard_rows: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, origin: _Optional[_Union[LabelProvenance.Origin, str]] = ..., rejected: _Optional[_Iterable[_Union[LabelProvenance.Rejected, _Mapping]]] = ..., writing_rows: _Optional[_Iterable[int]] = ..., choosing_rows: _Optional[_Iterable[int]] = ..., scoring_rows: _Optional[_Iterable[int]] = ..., hard_rows: _Optional[_Iterable[int]] = ...) -> None: ...
+    choosing_silent_rows: _containers.RepeatedScalarFieldContainer[int]
+    dataset: str
+    def __init__(self, origin: _Optional[_Union[LabelProvenance.Origin, str]] = ..., rejected: _Optional[_Iterable[_Union[LabelProvenance.Rejected, _Mapping]]] = ..., writing_rows: _Optional[_Iterable[int]] = ..., choosing_rows: _Optional[_Iterable[int]] = ..., scoring_rows: _Optional[_Iterable[int]] = ..., hard_rows: _Optional[_Iterable[int]] = ..., choosing_silent_rows: _Optional[_Iterable[int]] = ..., dataset: _Optional[str] = ...) -> None: ...
 
 class LabelOptions(_message.Message):
     __slots__ = ("model", "positive_count", "negative_count", "temperature", "system_prompt", "stop_words")

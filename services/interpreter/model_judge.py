@@ -1,0 +1,113 @@
+"""A language model that judges whether labels fit documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.interpreter import judge_prompts, scoring
+from services.interpreter.judge_prompts import NotRatings
+from services.interpreter.model_labeller import ChatProvider
+from services.interpreter.scoring import Floats, Score
+
+QUESTION_SIZE = 5
+"""Documents of one question."""
+CONTROL_QUESTIONS = 10
+"""Whose answers are known."""
+PASSED = 0.6
+"""The lower end of the interval of a judge's score on these is at least this: what a wrong label stays below."""
+MAX_UNUSABLE_SHARE = 0.1
+"""Of a scorer's documents, from which its answers are no score: what is missing is missing for a reason."""
+_QUOTED_WORDS = 8
+_TEMPERATURES = (0.0, 0.7)
+"""Of the first attempt at a question and of the second."""
+
+Question = Callable[[str, Sequence[str]], list[dict[str, str]]]
+"""The messages about a label and documents: `judge_prompts.detection` or `judge_prompts.fuzzing`."""
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """A judge's answers about some documents."""
+
+    values: Floats
+    """(m,) 0 to 10; NaN for a document without a usable answer."""
+    question_count: int
+    """Questions that were asked, repeated ones too."""
+
+    @property
+    def unusable_count(self) -> int:
+        """Documents without a usable answer."""
+        return int(np.isnan(self.values).sum())
+
+    @property
+    def usable(self) -> bool:
+        """Whether there are enough answers for a score."""
+        return self.unusable_count <= MAX_UNUSABLE_SHARE * len(self.values)
+
+
+class ModelJudge:
+    """A model of a provider. All methods raise ProviderUnavailable and ProviderRefused."""
+
+    def __init__(self, providers: Mapping[str, ChatProvider], model: str, *, question_count: int = 0) -> None:
+        """providers: by name. model: `<provider>/<model>`, which a labeller has checked.
+
+        question_count: of questions before.
+        """
+        name, _, self._model = model.partition("/")
+        self._provider = providers[name]
+        self.model = model
+        self.question_count = question_count
+        """Questions so far, repeated ones too."""
+
+    async def rate(self, question: Question, label: str, texts: Sequence[str]) -> Ratings:
+        """How far texts are about a label; in questions of five, shuffled so that their order says nothing."""
+        order = np.random.default_rng(len(texts)).permutation(len(texts))
+        values = np.full(len(texts), np.nan)
+        before = self.question_count
+        for start in range(0, len(order), QUESTION_SIZE):
+            places = order[start : start + QUESTION_SIZE]
+            for temperature in _TEMPERATURES:
+                self.question_count += 1
+                content = await self._provider.chat(
+                    self._model,
+                    question(label, [texts[int(place)] for place in places]),
+                    schema=judge_prompts.schema(len(places)),
+                    temperature=temperature,
+                )
+                try:
+                    values[places] = judge_prompts.read(content, len(places))
+                    break
+                except NotRatings:
+                    continue
+        return Ratings(values, self.question_count - before)
+
+    async def control(self, texts: Sequence[str]) -> Score | None:
+        """How well it answers questions whose answers are known; None for too few texts, or unusable answers.
+
+        Each question has five texts and the first words of one of them as the label, at each place in turn. A model
+        that rates at random, all alike or by the place does not pass. texts: different ones.
+        """
+        if len(texts) < QUESTION_SIZE:
+            return None
+        own: list[float] = []
+        other_ratings: list[float] = []
+        for number in range(CONTROL_QUESTIONS):
+            step, place = len(texts) // QUESTION_SIZE, number % QUESTION_SIZE
+            question_texts: list[str] = [texts[(number + step * other) % len(texts)] for other in range(QUESTION_SIZE)]
+            ratings = await self.rate(
+                judge_prompts.detection, " ".join(question_texts[place].split()[:_QUOTED_WORDS]), question_texts
+            )
+            if not ratings.unusable_count:
+                own.append(float(ratings.values[place]))
+                other_ratings += np.delete(ratings.values, place).tolist()
+        if len(own) < (1 - MAX_UNUSABLE_SHARE) * CONTROL_QUESTIONS:
+            return None
+        return scoring.score(np.array(own), np.array(other_ratings))
+
+
+def questions_for(document_count: int) -> int:
+    """Questions for so many documents, if all answers are usable."""
+    return -(-document_count // QUESTION_SIZE)
