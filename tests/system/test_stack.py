@@ -79,7 +79,7 @@ def test_a_stack_that_is_too_slow_for_its_limit_says_what_it_waited_for(tmp_path
     settings = {**environment(tmp_path), "PRISMA_START_SECONDS": "0.01"}
     ended = subprocess.run([PRISMA, "up"], env=settings, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1
-    waiting_for = re.search(r"not ready after .* \(PRISMA_START_SECONDS\): ([a-z, ]+)\.", ended.stderr.splitlines()[-1])
+    waiting_for = re.search(r"not ready after .* \(PRISMA_START_SECONDS\): ([a-z, ]+)$", ended.stderr.splitlines()[-1])
     assert waiting_for is not None, ended.stderr
     services = {"embedder", "trainer", "interpreter", "search", "gateway"}  # on a slow machine, some are ready by then
     assert set(waiting_for[1].split(", ")) <= services
