@@ -63,6 +63,10 @@ class Source:
         """Rows and their vectors."""
         return rows, self._corpus.vectors[rows.astype(np.int64)]
 
+    async def dataset_uid(self, name: str) -> str:
+        """The uid of the one dataset."""
+        return run_of(self._corpus, self._weights.latent_count).dataset_uid
+
     async def codes(self, run: Run) -> AsyncIterator[Codes]:
         """All codes of the run."""
         yield self._weights.encode(self._corpus.vectors, np.arange(len(self._corpus.vectors), dtype=np.uint64))
