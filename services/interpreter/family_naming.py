@@ -87,9 +87,9 @@ class FamilyNames:
                 Topic(evidence=own, latents=family.indices, direction=direction, max_density=1.0)
                 for family, own, direction in zip(batch, evidence, directions, strict=True)
             ]
-            verdicts = await topics.verdicts(named, judge, vectors, texts_in_use)
-            texts_in_use.update(verdict.winner.candidate.text for verdict in verdicts if verdict.winner)
-            yield [replace(family, label=_label(verdict)) for family, verdict in zip(batch, verdicts, strict=True)]
+            labels = [_label(verdict) for verdict in await topics.verdicts(named, judge, vectors, texts_in_use)]
+            texts_in_use.update(label.text for label in labels)
+            yield [replace(family, label=label) for family, label in zip(batch, labels, strict=True)]
 
     async def _densities(self, features: Features, families: Sequence[Family], thresholds: Floats) -> Floats:
         """(f,) the share of rows in which each family is active."""
@@ -111,15 +111,16 @@ class FamilyNames:
         rows, vectors = await self._source.raw_vectors(features.run, rows)
         codes = await self._source.codes_of(features.run, vectors)
 
-        def known() -> list[Sources]:
+        def by_codes() -> list[Sources]:
             memberships = _memberships(features.count, families)
             strength = (_matrix(codes.at_least(thresholds)) @ memberships).toarray()
             contact = (_matrix(codes) @ memberships).toarray()
             return [
-                _known(source, rows, strength[:, place], contact[:, place]) for place, source in enumerate(candidates)
+                _by_codes(source, rows, strength[:, place], contact[:, place])
+                for place, source in enumerate(candidates)
             ]
 
-        return await in_thread(known)
+        return await in_thread(by_codes)
 
     async def _directions(self, run: Run, families: Sequence[Family]) -> NDArray[np.float32]:
         """(f, d) the mean direction of each family's features, of length 1."""
@@ -141,13 +142,16 @@ def _memberships(latent_count: int, families: Sequence[Family]) -> sparse.csr_ar
 
 
 def _candidates(features: Features, family: Family) -> Sources:
-    """Documents that may be active or silent, of each feature as many. Of values, none is known yet."""
+    """Documents that may be active or silent, as many of each feature, with values of 0 until codes are read."""
     sources = [features.sources(index) for index in family.indices]
-    count = len(sources)
-    top, sample, hard, random = (
-        np.unique(np.concatenate([_spread(rows, max(_MIN_ROWS, limit // count)) for rows in parts]))
+
+    def share(limit: int) -> int:
+        return max(_MIN_ROWS, limit // len(sources))
+
+    top = np.unique(np.concatenate([source.top_rows[: share(_TOP_ROWS)] for source in sources]))
+    sample, hard, random = (
+        np.unique(np.concatenate([_spread(rows, share(limit)) for rows in parts]))
         for limit, parts in (
-            (_TOP_ROWS, [source.top_rows[: max(_MIN_ROWS, _TOP_ROWS // count)] for source in sources]),
             (_ACTIVE_ROWS, [source.sample_rows for source in sources]),
             (_SILENT_ROWS, [source.hard_rows for source in sources]),
             (_SILENT_ROWS, [source.random_rows for source in sources]),
@@ -168,8 +172,8 @@ def _spread(rows: Rows, limit: int) -> Rows:
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(np.int64))]
 
 
-def _known(candidates: Sources, rows: Rows, strength: Floats, contact: Floats) -> Sources:
-    """Candidates by what their codes say.
+def _by_codes(candidates: Sources, rows: Rows, strength: Floats, contact: Floats) -> Sources:
+    """Candidates divided by what their codes say: active, with the family's activation, or silent.
 
     rows: (m,) rising. strength: (m,) a family's activation. contact: (m,) likewise, activations below thresholds too.
     """

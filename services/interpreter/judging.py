@@ -70,11 +70,11 @@ class Judge:
         """How good a label is by the documents for choosing, 0 to 1."""
         part = evidence.choosing
         words = self._by_words(part, text)
-        by_words = (scoring.auc(words.active, words.hard) + scoring.auc(words.active, words.random)) / 2
+        by_words = (words.area + scoring.auc(words.active, words.random)) / 2
         if vector is None:
             return by_words
         fits = self._by_vector(part, vector)
-        by_vector = (2 * scoring.auc(fits.active, fits.hard) + scoring.auc(fits.active, fits.random)) / 3
+        by_vector = (2 * fits.area + scoring.auc(fits.active, fits.random)) / 3
         return (by_vector + by_words) / 2
 
     def scores(self, evidence: Evidence, text: str, vector: Vector | None) -> Scores:
@@ -102,8 +102,7 @@ class Judge:
     def auc(self, evidence: Evidence, vector: Vector, threshold: float | None) -> float:
         """Of any direction, on the documents for scoring from a threshold on, against hard silent ones."""
         fits = self._by_vector(evidence.scoring, vector)
-        own = fits.among(evidence.scoring.active.activations >= (threshold or 0))
-        return scoring.auc(own.active, fits.hard)
+        return fits.among(evidence.scoring.active.activations >= (threshold or 0)).area
 
     def counts(self, evidence: Evidence, term: str) -> tuple[int, int]:
         """Documents for scoring that contain a term: active ones, and hard silent ones."""
