@@ -81,7 +81,7 @@ class LabelScoring:
             part = indices[start : start + size]
             labels = await asyncio.to_thread(self._store.complete_labels, uid, part)
             tested = await scorer.test([labels[index] for index in part if index in labels])
-            if judge and start == 0 and (failure := await judge.failure(tested)):
+            if judge and tested and not progress.results and (failure := await judge.failure(tested)):
                 context.log(f"{failure}; labels are scored without it")
                 judge = None
             for results in _one_by_one(tested) if judge else [tested]:

@@ -21,7 +21,7 @@ from services.chassis.job_context import JobCancelled
 from services.chassis.providers.client import ProviderUnavailable
 from services.interpreter import judge_prompts, measurements, messages
 from services.interpreter.evidence_reader import EvidenceReader
-from services.interpreter.features import Features
+from services.interpreter.features import Features, Order
 from services.interpreter.label_editor import RunLabel
 from services.interpreter.label_judge import DOCUMENT_COUNT, Judgement, LabelJudge
 from services.interpreter.label_scorer import LabelScorer, ScoredLabel
@@ -354,6 +354,22 @@ async def test_labels_are_scored_without_a_judge_that_fails(scoring: Scoring, mo
             Scorer.EMBEDDING,
             Scorer.DECODER,
         }
+
+
+async def test_a_judge_is_not_found_wanting_for_labels_without_documents_to_ask_about(scoring: Scoring) -> None:
+    """The first labels of the job are not testable: what they were made with is not recorded."""
+    strongest = scoring.features.select(order=Order("max_activation", descending=True)).tolist()
+    first = [index for index in strongest if index < 20][:8]
+    for index in first:
+        old = label_of(index, scoring.world.text(index), source=Source.KEYWORDS, model="keywords")
+        scoring.store.add_label(scoring.world.features.run, old.draft)
+    context = await scoring.run(Context(), judgement=judged_by("good"), limit=10)
+    assert not any("does not judge" in line for line in context.lines)
+    judged = [
+        index for index, label in scoring.features.labels.items() if (scores := label.draft.scores) and scores.judge
+    ]
+    assert len(judged) == 2
+    assert not set(judged) & set(first)
 
 
 async def test_an_outage_of_a_judge_is_no_score(scoring: Scoring, server: BrokenOllama) -> None:
