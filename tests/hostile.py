@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -42,7 +44,20 @@ class Requests:
         if self._chance.random() < 0.05:
             return [self._chance.randbytes(self._chance.choice((1, 5, 60)))]
         count = self._chance.randint(1, 3) if method.client_streaming else 1
-        return [self._message(GetMessageClass(method.input_type)()).SerializeToString() for _ in range(count)]
+        messages = [self._message(GetMessageClass(method.input_type)()) for _ in range(count)]
+        for message in messages:
+            for field, name in self._named(method):
+                if self._chance.random() < 0.8:
+                    setattr(message, field, name)
+        return [message.SerializeToString() for message in messages]
+
+    def _named(self, method: MethodDescriptor) -> list[tuple[str, str]]:
+        """The fields that its HTTP rule takes from the path, and the name of a resource of the kind that it expects."""
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        paths = re.findall(r"{(\w+)=([^}]+)}", getattr(rule, rule.WhichOneof("pattern") or "get"))
+        patterns = [(field, path.replace("*", "[^/]+")) for field, path in paths]
+        matches = [(field, [name for name in self._names if re.fullmatch(path, name)]) for field, path in patterns]
+        return [(field, names[0]) for field, names in matches if names]
 
     def _message(self, message: Message, depth: int = 0) -> Message:
         share = self._chance.choice((0.1, 0.3, 0.6))

@@ -61,7 +61,6 @@ def select(features: Features, selection: Selection) -> SelectedFeatures:
 
 def of_indices(features: Features, indices: NDArray[np.int64], *, include_tail: bool) -> SelectedFeatures:
     """Some features, whatever they are. indices: rising. Raises FeatureNotFound."""
-    thresholds = [
-        0.0 if include_tail else features.threshold(features.check(index)) or 0.0 for index in indices.tolist()
-    ]
+    places = [features.check(index) for index in indices.tolist()]
+    thresholds = [0.0 if include_tail else features.threshold(index) or 0.0 for index in places]
     return SelectedFeatures(features, indices, np.array(thresholds, np.float32))

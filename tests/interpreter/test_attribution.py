@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.chassis.filters import parse_filter
 from services.interpreter import sentences
 from services.interpreter.attribution import MAX_SENTENCES, SentenceAttribution, attribute
+from services.interpreter.errors import FeatureNotFound
 from services.interpreter.features import FILTERS
 from services.interpreter.selection import TRUSTED_ONLY, Selection, of_indices, select
 from tests.interpreter.planted_run import PlantedRun
@@ -69,6 +70,12 @@ async def test_only_trusted_features_count_unless_others_are_requested() -> None
     museum, tunnel = result.attributions
     assert (museum.index, museum.strongest) == (MUSEUM, 0)
     assert (tunnel.activation, tunnel.strongest) == (0, None), "it may be active nowhere"
+
+
+@pytest.mark.parametrize("include_tail", [False, True])
+def test_a_feature_that_does_not_exist_is_not_found(include_tail: bool) -> None:
+    with pytest.raises(FeatureNotFound, match="the run has features 0 to 4"):
+        of_indices(planted().features, np.array([FERRY, 2**31]), include_tail=include_tail)
 
 
 async def test_an_activation_below_the_threshold_counts_only_with_the_tail() -> None:
