@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from google.api import annotations_pb2
+from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -53,7 +53,8 @@ class Requests:
 
     def _named(self, method: MethodDescriptor) -> list[tuple[str, str]]:
         """The fields that its HTTP rule takes from the path, and the name of a resource of the kind that it expects."""
-        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        options: Message = method.GetOptions()
+        rule: http_pb2.HttpRule = options.Extensions[annotations_pb2.http]  # pyright: ignore[reportArgumentType]
         paths = re.findall(r"{(\w+)=([^}]+)}", getattr(rule, rule.WhichOneof("pattern") or "get"))
         patterns = [(field, path.replace("*", "[^/]+")) for field, path in paths]
         matches = [(field, [name for name in self._names if re.fullmatch(path, name)]) for field, path in patterns]
