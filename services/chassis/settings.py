@@ -44,8 +44,6 @@ class ChassisSettings(BaseSettings):
     """PEM key of the certificate."""
     tls_authority: Path | None = None
     """PEM certificate that signs those of all processes; with it, they prove themselves to each other (mTLS)."""
-    ollama_url: str = addresses.OLLAMA_URL
-    """Where Ollama is reached; it offers models for embeddings and labels."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """Format of the log: `json` lines, readable `text`, or `auto`: text if stderr is a terminal."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -66,11 +64,6 @@ class ChassisSettings(BaseSettings):
     """How often a service reads all its stored files, to find damage."""
     ack_wait_seconds: float = Field(default=30.0, gt=0)
     """How long a worker may be silent before its job is given to another."""
-
-    @property
-    def unconfigured_providers(self) -> frozenset[str]:
-        """Providers that are looked for at their default address, so that their absence is no fault."""
-        return frozenset() if "ollama_url" in self.model_fields_set else frozenset({"ollama"})
 
     @property
     def shares_data(self) -> bool:

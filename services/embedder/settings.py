@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 from prisma_common import addresses
-from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
+from services.providers.settings import ProviderSettings
 
 
-class EmbedderSettings(ChassisSettings):
+class EmbedderSettings(ProviderSettings):
     """The embedder's settings, read at start."""
 
     embedder_listen: str = addresses.EMBEDDER

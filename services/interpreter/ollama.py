@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.chassis.providers.ollama import NAME, OllamaServer
 from services.interpreter.labellers import LabelModel
+from services.providers.ollama import NAME, OllamaServer
 
 _MAX_TOKENS = 400
 """Of an answer."""

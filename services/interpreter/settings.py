@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from prisma_common import addresses
-from services.chassis.settings import ChassisSettings
+from services.providers.settings import ProviderSettings
 
 
-class InterpreterSettings(ChassisSettings):
+class InterpreterSettings(ProviderSettings):
     """What the interpreter reads at start."""
 
     interpreter_listen: str = addresses.INTERPRETER

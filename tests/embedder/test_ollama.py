@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.chassis.providers.client import ProviderRefused, ProviderUnavailable
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.outcomes import collect
 from services.embedder.providers import Embedding, EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
+from services.providers.client import ProviderRefused, ProviderUnavailable
 from tests.broken_ollama import DIMENSION, EMBEDDING_MODELS, BrokenOllama, broken_ollama
 from tests.ollama_server import CHATS, EMBEDS
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.chassis.providers.client import ProviderUnavailable
 from services.chassis.startup import StartRefused
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
@@ -22,6 +21,7 @@ from services.embedder.providers.encoder import SentenceEncoder
 from services.embedder.providers.layout import BrokenFolder, read_layout
 from services.embedder.providers.onnx import OnnxProvider
 from services.embedder.settings import EmbedderSettings
+from services.providers.client import ProviderUnavailable
 from tests.sentence_encoder import CONFIGS, DIMENSION, MAX_TOKENS, write_encoder
 
 PROMPTS = {"prompts": {"query": "question: ", "passage": "answer: ", "clustering": "cluster: "}}

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.chassis.providers.client import ProviderRefused, ProviderUnavailable
 from services.interpreter import prompts
 from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
 from services.interpreter.evidence_reader import EvidenceReader
@@ -22,6 +21,7 @@ from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.ollama import OllamaChat
 from services.interpreter.runs import Interpretation
 from services.interpreter.statistics import Accumulator
+from services.providers.client import ProviderRefused, ProviderUnavailable
 from tests.broken_ollama import BrokenOllama, broken_ollama
 from tests.interpreter.owners import Owners, owners
 

@@ -18,7 +18,6 @@ from prisma.interpreter.v1.resources_pb2 import LabelTest
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
 from services.chassis.job_context import JobCancelled
-from services.chassis.providers.client import ProviderUnavailable
 from services.interpreter import judge_prompts, measurements, messages
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features, Order
@@ -35,6 +34,7 @@ from services.interpreter.ollama import OllamaChat
 from services.interpreter.store import Store
 from services.interpreter.tables import BLOBS
 from services.interpreter.trust import Trust, trust_of
+from services.providers.client import ProviderUnavailable
 from tests.broken_ollama import BrokenOllama, broken_ollama
 from tests.interpreter.owners import Context, Owners
 from tests.interpreter.planted_topics import FILLER, TOPICS, features_of, planted

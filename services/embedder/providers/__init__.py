@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.errors import FailedPrecondition, Unavailable
-from services.chassis.providers.client import ProviderUnavailable
 from services.embedder.documents import DEFAULT_MODEL, Failure
 from services.embedder.errors import EmbeddingModelNotFound
+from services.providers.client import ProviderUnavailable
 
 
 class Purpose(StrEnum):

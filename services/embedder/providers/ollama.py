@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from services.chassis.errors import Code
-from services.chassis.providers.client import MAX_ATTEMPTS, ProviderRefused, ProviderUnavailable
-from services.chassis.providers.ollama import NAME, TOO_LONG, OllamaModel, OllamaServer
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers import Embedding, Model, Purpose
+from services.providers.client import MAX_ATTEMPTS, ProviderRefused, ProviderUnavailable
+from services.providers.ollama import NAME, TOO_LONG, OllamaModel, OllamaServer
 
 _OK = 200
 _NOT_FOUND = 404

@@ -12,12 +12,12 @@ from pathlib import Path
 from prisma_common.cores import core_count
 from services.chassis import logs
 from services.chassis.dependency import Dependency
-from services.chassis.providers.client import ProviderUnavailable
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers import Embedding, Model, Purpose
 from services.embedder.providers.encoder import SentenceEncoder
 from services.embedder.providers.layout import read_layout
+from services.providers.client import ProviderUnavailable
 
 NAME = "onnx"
 SPARE_THREADS = 4

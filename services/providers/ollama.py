@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from services.chassis.dependency import Dependency
-from services.chassis.providers.client import ProviderClient, ProviderRefused
-from services.chassis.settings import ChassisSettings
+from services.providers.client import ProviderClient, ProviderRefused
+from services.providers.settings import ProviderSettings
 
 NAME = "ollama"
 TOO_LONG = "input length exceeds"
@@ -54,7 +54,7 @@ class OllamaServer(ProviderClient):
                 models.append(model)
         return models
 
-    def dependency(self, settings: ChassisSettings, names: Callable[[], Awaitable[Iterable[str]]]) -> Dependency:
+    def dependency(self, settings: ProviderSettings, names: Callable[[], Awaitable[Iterable[str]]]) -> Dependency:
         """The server's entry in this process's status; `names` lists the models that this process uses.
 
         An unreachable server is a fault only where the operator configured one.
