@@ -53,6 +53,11 @@ def clusters(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [match.span() for match in _CLUSTER.finditer(text, start, end)]
 
 
+def is_blank(text: str) -> bool:
+    """Whether a text has nothing to read: only white space, control and format characters, fillers and blank signs."""
+    return all(unicodedata.category(character) in _BLANK_CATEGORIES or _BLANK.match(character) for character in text)
+
+
 def visible(word: str) -> str:
     """A word without its characters of zero width, in NFC: `pass\\u200bword` → `password`."""
     if word.isascii():
@@ -124,6 +129,10 @@ _UNSPACED = f"{_HAN}{_HIRAGANA}{_KATAKANA}{_BOPOMOFO}{_SOUTH_EAST_ASIAN}"
 _HIGHEST = 0x1FFFF
 """Beyond this code point there are Han characters, which need no category, and ignorable variation selectors."""
 _IGNORABLES = re.compile(f"[{_IGNORABLE}]+")
+_BLANK_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Unicode's categories of control and format characters and of separators."""
+# Beside those: Hangul's fillers, Khmer's inherent vowels, and the Braille pattern without a dot.
+_BLANK = re.compile(f"[{_IGNORABLE}\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]")
 _CATEGORIES = {code: unicodedata.category(chr(code)) for code in range(0xA1, _HIGHEST)}
 _MARK = _ranges(
     code for code, category in _CATEGORIES.items() if category[0] == "M" and not _IGNORABLES.match(chr(code))

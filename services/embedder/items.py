@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from prisma_common.words import is_blank
 from services.embedder import metadata as metadata_rules
 from services.embedder.documents import MAX_KEY_BYTES, NewDocument
 from services.embedder.metadata import is_utf8, printable
@@ -17,8 +17,6 @@ MAX_REJECTIONS = 1000
 _MAX_SHOWN_KEY = 200
 _DOCUMENT_NAME = re.compile(r"datasets/[^/]+/documents/[^/]+")
 _METADATA = "metadata"
-_INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
-"""Unicode categories without anything to read: control and format characters, separators."""
 
 
 class Reason(StrEnum):
@@ -135,25 +133,35 @@ def _metadata(extra_fields: dict[str, object], key: str) -> Mapping[str, object]
 def _key(fields: Mapping[str, object], id_field: str) -> str:
     value = fields.get(id_field)
     if value is None:
-        names = ", ".join(fields)[:_MAX_SHOWN_KEY]
-        message = f"expected an id under {id_field!r} (another field: id_field, --id-field); the keys are {names}"
+        message = f"expected an id under {id_field!r} (another field: id_field, --id-field); "
+        message += _alternatives(fields, id_field)
         raise ItemRejected(Reason.MISSING_ID, message)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ItemRejected(Reason.INVALID_ID, f"expected an id of text or a whole number, got {_kind(value)}")
     key = str(value)
-    if not key or not is_utf8(key) or len(key.encode()) > MAX_KEY_BYTES:
-        raise ItemRejected(Reason.INVALID_ID, f"expected an id of 1 to {MAX_KEY_BYTES} bytes of UTF-8", key=key)
+    if not is_utf8(key):
+        raise ItemRejected(Reason.INVALID_ID, "the id holds half of a surrogate pair, which is not text", key=key)
+    if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
+        message = f"expected an id of 1 to {MAX_KEY_BYTES} bytes of UTF-8, got {len(key.encode()):,}"
+        raise ItemRejected(Reason.INVALID_ID, message, key=key)
     return key
+
+
+def _alternatives(fields: Mapping[str, object], missing: str) -> str:
+    """What an object has in place of a field that is missing or null."""
+    if missing in fields:
+        return "it is null"
+    lists = [name for name, value in fields.items() if isinstance(value, list) and value and isinstance(value[0], dict)]  # pyright: ignore[reportUnknownVariableType]
+    if lists:
+        return f"the objects under {lists[0][:_MAX_SHOWN_KEY]!r} seem to be the documents: import that array alone"
+    return f"the fields are {', '.join(fields)[:_MAX_SHOWN_KEY]}" if fields else "the object is empty"
 
 
 def _text(fields: Mapping[str, object], options: Options, key: str) -> str:
     value = fields.get(options.text_field)
     if value is None:
-        names = ", ".join(fields)[:_MAX_SHOWN_KEY]
-        message = (
-            f"expected a text under {options.text_field!r} (another field: text_field, --text-field); "
-            f"the keys are {names}"
-        )
+        message = f"expected a text under {options.text_field!r} (another field: text_field, --text-field); "
+        message += _alternatives(fields, options.text_field)
         raise ItemRejected(Reason.MISSING_TEXT, message, key=key)
     if not isinstance(value, str):
         raise ItemRejected(Reason.INVALID_TEXT, f"expected a text, got {_kind(value)}", key=key)
@@ -169,11 +177,8 @@ def _text(fields: Mapping[str, object], options: Options, key: str) -> str:
     return value
 
 
-def is_blank(text: str) -> bool:
-    """Whether a text has nothing to read: white space, control and format characters only."""
-    return all(unicodedata.category(character) in _INVISIBLE for character in text)
-
-
 def _kind(value: object) -> str:
+    if isinstance(value, float):
+        return f"the number {value}"
     kinds = {"dict": "an object", "list": "an array", "str": "text", "bool": "true or false", "NoneType": "null"}
     return kinds.get(type(value).__name__, "a number")

@@ -29,11 +29,12 @@ def problem(metadata: Mapping[str, object]) -> str | None:
             return f"{_place(path)}: {reason}"
     size = _size(metadata)
     if size > MAX_BYTES:
-        largest = max(metadata, key=lambda name: _size(metadata[name]))
-        return (
-            f"the metadata has {size:,} bytes, {_size(metadata[largest]):,} of them in {_place((largest,))}; "
-            f"a document may have {MAX_BYTES:,}"
-        )
+        sizes = {name: _size(value) for name, value in metadata.items()}
+        largest = max(sizes, key=sizes.__getitem__)
+        part = f"{sizes[largest]:,} of them in {_place((largest,))}"
+        if sizes[largest] < size / 2:
+            part = f"in the names and values of {len(metadata):,} fields"
+        return f"the metadata has {size:,} bytes, {part}; a document may have {MAX_BYTES:,}"
     return None
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from prisma.common.v1.block_pb2 import VectorEncoding
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
+from prisma_common.words import is_blank
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, Term, parse_filter
@@ -16,7 +17,7 @@ from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.paging import InvalidPageToken, Page
 from services.embedder.documents import NewDataset, State
 from services.embedder.imports import ImportPlan
-from services.embedder.items import Options, is_blank
+from services.embedder.items import Options
 from services.embedder.messages import DOCUMENT_FIELDS
 from services.embedder.providers import EmbeddingModels, Purpose
 from services.embedder.streams import Selection

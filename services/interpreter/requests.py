@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
+from prisma_common.words import is_blank
 from services.chassis import context as call_context
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
@@ -343,7 +344,7 @@ def min_cosine(request: pb2.CarryLabelsRequest) -> float:
 
 def analyzed_text(text: str, field: str = "text") -> str:
     """The text, if it can be analysed."""
-    if not text.strip():
+    if is_blank(text):
         raise InvalidArgument.field(field, "expected a text that is not blank")
     size = len(text.encode())
     if size > MAX_ANALYZED_BYTES:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prisma.search.v1 import search_service_pb2 as pb2
+from prisma_common.words import is_blank
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import InvalidFilter, Term, parse_filter
@@ -167,7 +168,7 @@ def _offset(page: Page, end: int) -> int:
 
 
 def _query(text: str, *, required: bool) -> str:
-    if required and not text.strip():
+    if required and is_blank(text):
         raise InvalidArgument.field("query", "expected words to search for, got none")
     if len(text) > MAX_QUERY_CHARACTERS:
         raise InvalidArgument.field("query", f"expected at most {MAX_QUERY_CHARACTERS} characters, got {len(text)}")

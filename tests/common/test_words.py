@@ -131,3 +131,15 @@ def test_clusters_cover_an_unspaced_run(text: str) -> None:
 def test_what_is_left_of_a_word_is_never_empty(text: str) -> None:
     for segment in words.segments(text):
         assert words.unaccented(words.visible(text[segment.start : segment.end]))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \t\n", "\u00a0", "\x00\x1f", "\u200b\ufeff", "\u3164", "\u2800", "\ufe0f", "\U000e0101"]
+)
+def test_a_text_without_anything_to_read_is_blank(text: str) -> None:
+    assert words.is_blank(text)
+
+
+@given(st.text(LETTERS, min_size=1))
+def test_a_text_with_a_letter_is_not_blank(text: str) -> None:
+    assert not words.is_blank(f"\u3164 {text}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 
 import hypothesis.strategies as st
 import pytest
@@ -85,6 +86,10 @@ def test_what_is_valid_is_taken_as_array_and_as_lines(
         (b'{"id": "a", "text": 7}', Reason.INVALID_TEXT),
         (b'{"id": "a", "text": " \\n "}', Reason.INVALID_TEXT),
         (b'{"id": "a", "text": "\\u200b\\u00a0\\ufeff\\u0000"}', Reason.INVALID_TEXT),
+        (b'{"id": "a", "text": "\\u3164\\u2800\\ufe0f\\u034f\\u115f"}', Reason.INVALID_TEXT),
+        (b'{"id": "a", "id": "b", "text": "t"}', Reason.INVALID_JSON),
+        (b'{"id": "a", "text": "t", "m": {"x": 1, "x": 2}}', Reason.INVALID_JSON),
+        (b'{"id": "a", "text": "a raw \x00"}', Reason.INVALID_JSON),
         (b'{"id": "a", "text": "\\ud800"}', Reason.INVALID_UTF8),
         (b'{"id": "a", "text": "\xff"}', Reason.INVALID_UTF8),
         (b'{"id": "a", "text": "' + b"x" * (LIMIT + 1) + b'"}', Reason.TEXT_TOO_LONG),
@@ -111,6 +116,46 @@ def test_an_item_is_rejected_alone_with_its_reason(line: bytes, reason: Reason, 
     assert rejected == [(2, reason)]
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"id": null, "text": "t"}', "under 'id' .*; it is null"),
+        (b'{"id": "a", "text": null}', "under 'text' .*; it is null"),
+        (b'{"key": "a", "body": "t"}', "the fields are key, body"),
+        (b"{}", "the object is empty"),
+        (b'{"total": 1, "rows": [{"id": "a", "text": "t"}]}', "under 'rows' seem to be the documents"),
+        (b'{"id": 1.0, "text": "t"}', "whole number, got the number 1.0"),
+        (b'{"id": "' + b"k" * 513 + b'", "text": "t"}', "got 513"),
+        (b'{"id": "\\ud800", "text": "t"}', "half of a surrogate pair"),
+        (b'{"id": "a", "text": "t"},', "without a comma behind it"),
+        (b'{"id": "a", "text": "t"}{"id": "b", "text": "t"}', "a line of its own"),
+        (b"{'id': 'a', 'text': 't'}", "double quotes"),
+        (b'{"id": "a", "text": "a\ttab"}', "written as an escape"),
+        (b'{"id": "a", "text": "t}', "no closing quote"),
+        (b'{"id": "a", "text": "C:\\Users"}', "a backslash must be written twice"),
+        (b'{"id": "a", "text": "t", "m": 1, "m": 2}', "the field 'm' is given twice"),
+    ],
+)
+def test_a_rejection_says_what_is_wrong_in_words_of_those_who_made_the_file(line: bytes, words: str) -> None:
+    _documents, rejections = split(b'{"id": "before", "text": "t"}\n' + line)
+    assert len(rejections) == 1
+    assert re.search(words, rejections[0].message), rejections[0].message
+
+
+def test_a_raw_nul_in_the_first_item_is_no_binary_file() -> None:
+    accepted, rejected = read(b'{"id": "a", "text": "one\x00"}\n{"id": "b", "text": "t"}')
+    assert (accepted, rejected) == (["b"], [(1, Reason.INVALID_JSON)])
+
+
+def test_byte_order_marks_are_no_part_of_an_item() -> None:
+    """Files that each begin with one are joined by `cat`."""
+    mark = b"\xef\xbb\xbf"
+    first, second = b'{"id": "a", "text": "t"}\n', b'{"id": "b", "text": "t"}\n'
+    assert read(mark + first + mark + second) == (["a", "b"], [])
+    assert read(mark + mark + first) == (["a"], [])
+    assert read(b"\n" + mark + first) == (["a"], [])
+
+
 def test_metadata_may_be_8_levels_deep() -> None:
     documents, _rejections = split(b'{"id": "a", "text": "t", "m": ' + b"[" * 7 + b"]" * 7 + b"}")
     assert documents[0].metadata == {"m": [[[[[[[]]]]]]]}
@@ -123,6 +168,8 @@ def test_a_rejection_names_the_item_the_place_and_the_size() -> None:
     assert [rejection.key for rejection in rejections] == ["large", "precise"]
     assert "70,002 of them in metadata.html" in rejections[0].message
     assert "metadata.a.b.1: 9223372036854775808" in rejections[1].message
+    many = {"id": "many", "text": "t"} | {f"field {number}": 1 for number in range(5000)}
+    assert "of 5,000 fields" in split(json.dumps(many).encode(), Options())[1][0].message
 
 
 def test_the_second_of_two_equal_ids_is_rejected() -> None:
@@ -174,6 +221,17 @@ def test_a_document_as_the_api_returns_it_can_be_imported_again() -> None:
         (b"One text.\nAnother text, with a comma.\n", "plain text"),
         (b"7\n", "plain text"),
         (b'{\n  "id": 1,\n  "text": "one"\n}\n', "several lines"),
+        (b'{"data": [\n{"id": "a", "text": "t"},\n{"id": "b", "text": "t"}\n]}\n', "several lines"),
+        (b'{"data": [\n{"id": "a", "text": "t"}\n]}\n', "several lines"),
+        (b"[]", "the array is empty"),
+        (b" [ \n ] ", "the array is empty"),
+        (b"BZh91AY&SY", "bzip2"),
+        (b"\x28\xb5\x2f\xfd\x24", "Zstandard"),
+        (b"\x89PNG\r\n\x1a\n and so on", "binary"),
+        ('{"id": "a"}'.encode("utf-16-le"), "UTF-16"),
+        ('{"id": "a"}'.encode("utf-16-be"), "UTF-16"),
+        (b"\n<!DOCTYPE html>\n<html>", "HTML page"),
+        (b'<?xml version="1.0"?>\n<a/>', "XML"),
         (b'[{"id": "a", "text": "t"}', "to its end"),
         (b'[{"id": "a", "text": "t}]', "to its end"),
         (b'[{"id": "a", "text": "t"}]]', "to its end"),

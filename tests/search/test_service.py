@@ -365,6 +365,8 @@ async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data:
     [
         (Request(parent="datasets/a"), "query"),
         (Request(parent="datasets/a", query="  \n"), "query"),
+        (Request(parent="datasets/a", query="\u200b\u3164"), "query"),
+        (Request(parent="datasets/a", query="\u200b", mode=Request.MODE_FULL_TEXT), "query"),
         (Request(parent="nothing", query="x"), "parent"),
         (Request(parent="datasets/a", query="x", mode=Request.MODE_SPARSE), "run"),
         (Request(parent="datasets/a", query="x", run="datasets/a"), "run"),

@@ -7,6 +7,7 @@ An array without an end is refused as a whole before anything is taken from it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import IO
@@ -14,7 +15,7 @@ from typing import IO
 from services.chassis import logs
 from services.embedder.documents import NewDocument
 from services.embedder.errors import InvalidFile
-from services.embedder.files.kinds import Layout, find_start
+from services.embedder.files.kinds import UTF8_MARK, Layout, find_start
 from services.embedder.files.lines import read_lines
 from services.embedder.files.structure import ArrayBroken, array_elements, check_array, nesting
 from services.embedder.items import ItemRejected, Options, Reason, Rejection, document
@@ -23,6 +24,15 @@ from services.embedder.metadata import MAX_BYTES, MAX_DEPTH
 MAX_NESTING = 64
 """Levels up to which an item is parsed; metadata may have fewer, and is then rejected with its id."""
 _SAMPLE_ITEMS = 20
+
+_DESCRIPTIONS = {
+    "Extra data": "something follows it: each object needs a line of its own, without a comma behind it",
+    "Expecting property name enclosed in double quotes": "names of fields need double quotes",
+    "Invalid control character at": "a tab, line break or other control character must be written as an escape",
+    "Unterminated string starting at": "a string has no closing quote",
+    "Invalid \\escape": "a backslash must be written twice",
+}
+"""What the JSON parser's messages mean for those who made the file."""
 
 _log = logs.get(__name__)
 
@@ -67,9 +77,13 @@ def _items(file: IO[bytes], options: Options) -> Iterator[tuple[int, bytes | Non
 
 
 def _with_objects(texts: Iterator[bytes | None], layout: Layout) -> Iterator[bytes | None]:
-    """The same texts. Raises InvalidFile for an array that begins with many elements of which none is an object."""
-    sample = list(islice(texts, _SAMPLE_ITEMS)) if layout is Layout.ARRAY else []
-    if sample and not any(text is None or text.lstrip().startswith(b"{") for text in sample):
+    """The same texts. Raises InvalidFile for an array that is empty, or begins with many elements without an object."""
+    if layout is Layout.LINES:
+        return texts
+    sample = list(islice(texts, _SAMPLE_ITEMS))
+    if not sample:
+        raise InvalidFile("expected an array of objects with id and text; the array is empty")
+    if not any(text is None or text.lstrip().startswith(b"{") for text in sample):
         raise InvalidFile("expected an array of objects with id and text; this array holds other values")
     return chain(sample, texts)
 
@@ -99,11 +113,25 @@ def _parsed(text: bytes) -> object:
             reason, f"the item is nested more than {MAX_NESTING} levels deep, metadata at most {MAX_DEPTH}"
         )
     try:
-        return json.loads(text.decode("utf-8"))
+        return json.loads(text.strip().removeprefix(UTF8_MARK).decode("utf-8"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise ItemRejected(Reason.INVALID_UTF8, f"expected UTF-8; byte {error.start} of the item is not") from None
     except json.JSONDecodeError as error:
-        message = f"expected one JSON object; {error.msg.removesuffix(' at')} (character {error.pos})"
-        raise ItemRejected(Reason.INVALID_JSON, message) from None
+        raise ItemRejected(Reason.INVALID_JSON, f"expected one JSON object; {_description(error)}") from None
     except ValueError:
         raise ItemRejected(Reason.INVALID_JSON, "the item holds a number of thousands of digits") from None
+
+
+def _description(error: json.JSONDecodeError) -> str:
+    """What is wrong with an item's JSON, and where."""
+    return f"{_DESCRIPTIONS.get(error.msg.removesuffix(': '), error.msg)} (character {error.pos})"
+
+
+def _object(fields: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object. Raises ItemRejected for one that gives a field twice, of which one value would be lost."""
+    members = dict(fields)
+    if len(members) < len(fields):
+        counts = Counter(name for name, _value in fields)
+        twice = next(name for name, count in counts.items() if count > 1)
+        raise ItemRejected(Reason.INVALID_JSON, f"the field {twice[:200]!r} is given twice in an object")
+    return members
