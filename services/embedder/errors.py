@@ -9,7 +9,8 @@ NotFound
 AlreadyExists
 └── DatasetExists            DATASET_ALREADY_EXISTS
 FailedPrecondition
-└── EmbeddingModelFixed      EMBEDDING_MODEL_FIXED      the dataset has vectors of another model
+├── EmbeddingModelFixed      EMBEDDING_MODEL_FIXED      the dataset has vectors of another model
+└── NothingEmbedded          PROVIDER_REFUSED           the model gave no document of a job a usable vector
 Aborted
 └── EmbeddingModelChanged    CONFLICT                   the model was changed while texts were embedded
 ResourceExhausted
@@ -62,6 +63,12 @@ class EmbeddingModelFixed(FailedPrecondition):
     """The dataset has vectors of another model."""
 
     reason = "EMBEDDING_MODEL_FIXED"
+
+
+class NothingEmbedded(FailedPrecondition):
+    """The model gave none of a job's documents a usable vector."""
+
+    reason = "PROVIDER_REFUSED"
 
 
 class EmbeddingModelChanged(Aborted):

@@ -41,6 +41,11 @@ class Batch:
         """Documents that have no vector."""
         return len(self.outcomes) - len(self.vectors)
 
+    @property
+    def first_failure(self) -> Failure | None:
+        """Why the first of these has none."""
+        return next((outcome.failure for outcome in self.outcomes if outcome.failure is not None), None)
+
 
 def collect(rows: Sequence[int], answers: Sequence[Embedding | Failure], dimension: int) -> Batch:
     """The outcomes of `answers`, one for each of `rows`. `dimension` is the dataset's, 0 before its first vector.

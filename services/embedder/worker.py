@@ -9,8 +9,8 @@ from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.chassis.threads import in_thread
 from services.embedder import requests
-from services.embedder.documents import Dataset
-from services.embedder.errors import EmbeddingModelChanged
+from services.embedder.documents import Dataset, Failure
+from services.embedder.errors import EmbeddingModelChanged, NothingEmbedded
 from services.embedder.outcomes import Batch, collect
 from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
@@ -96,9 +96,13 @@ class _EmbeddingJob:
         self._context = context
         self._done = 0
         self._refused = 0
+        self._first_failure: Failure | None = None
 
     async def run(self, dataset: Dataset, batch_size: int, events: Events) -> None:
-        """Embeds batch after batch, each with the dataset's model at that moment."""
+        """Embeds batch after batch, each with the dataset's model at that moment.
+
+        Raises NothingEmbedded where the model refused all documents: that is no success, and a model that may not work.
+        """
         total = dataset.counts.pending
         while True:
             await self._context.progress(self._done, max(total, self._done), "documents", self._message(dataset))
@@ -118,8 +122,14 @@ class _EmbeddingJob:
             await events.publish(DATASET_CHANGED, dataset.name)
             self._done += len(pending)
             self._refused += batch.failure_count
+            self._first_failure = self._first_failure or batch.first_failure
         if self._refused:
             self._context.log(f"{self._refused:,} of {self._done:,} documents were refused and have failed")
+        if self._first_failure is not None and self._refused == self._done:
+            raise NothingEmbedded(
+                f"none of {self._done:,} documents could be embedded with {dataset.embedding_model}; the first: "
+                f"{self._first_failure.message}. RetryFailedDocuments (`prisma embed --retry-failed`) tries them again"
+            )
 
     async def _commit(self, dataset: Dataset, batch: Batch) -> None:
         shard = None

@@ -412,6 +412,10 @@ async def test_a_broken_provider_leaves_documents_pending_and_the_job_unfinished
                 assert (failure.code, reason_of(failure)) == (Code.INVALID_ARGUMENT, "INVALID_VECTOR")
                 assert "zeros" in failure.message
                 assert (await stub.GetDocument(pb2.GetDocumentRequest(name=page.documents[0].name))).error == failure
+                await imported(stub, [{"id": f"again {n}", "text": f"ZERO {n}"} for n in range(10)])
+                job = await ended(jobs, await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/d")))
+                assert (job.state, reason_of(job.error)) == (Job.STATE_FAILED, "PROVIDER_REFUSED")
+                assert "none of 10 documents" in job.error.message and "zeros" in job.error.message
         finally:
             process.kill()
 
