@@ -13,6 +13,8 @@ from services.trainer.sae.sizing import Sizing
 from services.trainer.sae.stability import NAME as STABILITY
 from services.trainer.training.protocol import Quality
 
+MIN_ROWS = 100
+"""Below this, a tenth of the rows tests nothing, and few latents are active in enough of them to stand for a topic."""
 MIN_ROWS_PER_LATENT = 5
 """Below this, most latents are dead or describe single rows."""
 MAX_FVU_RATIO = 1.5
@@ -229,7 +231,12 @@ class Run:
                 f"Trained on {rows:,} of {rows + self.selection.pending_count:,} documents: "
                 "the others were not embedded yet."
             )
-        if self.latent_count is not None and rows < MIN_ROWS_PER_LATENT * self.latent_count:
+        if rows < MIN_ROWS:
+            warnings.append(
+                f"Too little data: {rows:,} documents. Features of fewer than {MIN_ROWS} describe single documents, "
+                "and too few are held out to test them."
+            )
+        elif self.latent_count is not None and rows < MIN_ROWS_PER_LATENT * self.latent_count:
             warnings.append(
                 f"Too little data: {rows:,} rows for {self.latent_count:,} latents. Many latents will be dead or "
                 f"describe single rows; use at least {MIN_ROWS_PER_LATENT} rows per latent, or fewer latents."

@@ -428,6 +428,12 @@ async def test_documents_that_are_not_embedded_yet_are_not_left_out_unnoticed(su
     assert any("Too little data" in warning for warning in run.warnings)
 
 
+async def test_a_run_on_few_documents_says_that_they_are_too_few(suite: Suite) -> None:
+    await suite.fill(40)
+    run = await trained(suite, Config())
+    assert any("Too little data: 40 documents" in warning for warning in run.warnings)
+
+
 async def test_codes_follow_the_documents(suite: Suite) -> None:
     await suite.fill(200)
     trained_run = await trained(suite, SMALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.trainer.sae import sizing
+from services.trainer.sae.config import Goal
 from services.trainer.sae.vectors import Vectors
 
 DIMENSION = 32
@@ -63,3 +64,13 @@ def test_few_rows_get_a_size_too_whose_latents_are_active_in_few_of_them() -> No
 def test_a_large_k_has_as_many_latents() -> None:
     choice = sizing.choose(planted(600, 24), goal="interpretable", settings={"k": 33}, cores=1)
     assert choice.latent_count >= choice.k == 33
+
+
+def test_too_few_rows_to_hold_any_out_give_no_held_out_error() -> None:
+    goals: list[Goal] = ["interpretable", "faithful"]
+    for goal in goals:
+        choice = sizing.choose(planted(12, 24), goal=goal, settings={}, cores=1)
+        assert choice.pilots and all(pilot.held_out_fvu is None and pilot.ratio is None for pilot in choice.pilots)
+        assert choice.latent_count == min(pilot.latent_count for pilot in choice.pilots)
+        assert "12 rows are too few to choose a size" in choice.reason and "0.000" not in choice.reason
+        assert sizing.Sizing.from_dict(choice.to_dict()) == choice

@@ -8,6 +8,7 @@ Two goals, because one size does not serve both (docs/explanation/recipe.md):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -48,14 +49,18 @@ class Pilot:
 
     latent_count: int
     k: int
-    train_fvu: float
-    held_out_fvu: float
+    train_fvu: float | None
+    """None where it was not measured: without variance among the rows."""
+    held_out_fvu: float | None
+    """The same on held-out rows, None also for fewer than two of them."""
     reproduced_share: float
     """Share of the latents whose most similar decoder row of the other seed has a cosine of .7 or more."""
 
     @property
-    def ratio(self) -> float:
-        """Held-out FVU over training FVU."""
+    def ratio(self) -> float | None:
+        """Held-out FVU over training FVU; None unless both were measured."""
+        if self.train_fvu is None or self.held_out_fvu is None:
+            return None
         return self.held_out_fvu / max(self.train_fvu, 1e-12)
 
 
@@ -168,10 +173,16 @@ def _pilot(vectors: Vectors, settings: Mapping[str, Any], *, cores: int) -> Pilo
     return Pilot(
         latent_count=settings["latent_count"],
         k=settings["k"],
-        train_fvu=float(np.mean([training.train_fvu() or 0.0 for training in trainings])),
-        held_out_fvu=float(np.mean([training.measure() or 0.0 for training in trainings])),
+        train_fvu=_mean([training.train_fvu() for training in trainings]),
+        held_out_fvu=_mean([training.measure() for training in trainings]),
         reproduced_share=float((cosine[live] >= REPRODUCED).mean()) if live.any() else 0.0,
     )
+
+
+def _mean(measurements: Sequence[float | None]) -> float | None:
+    """Their mean; None if any of them is missing."""
+    values = [value for value in measurements if value is not None]
+    return float(np.mean(values)) if len(values) == len(measurements) else None
 
 
 def _trained(vectors: Vectors, settings: Mapping[str, Any], *, cores: int) -> Training:
@@ -191,23 +202,30 @@ def _live(weights: Weights, vectors: Vectors) -> np.ndarray[Any, np.dtype[np.boo
 
 
 def _is_sound(pilot: Pilot) -> bool:
-    return pilot.ratio <= MAX_RATIO and pilot.reproduced_share >= MIN_REPRODUCED_SHARE
+    return pilot.ratio is not None and pilot.ratio <= MAX_RATIO and pilot.reproduced_share >= MIN_REPRODUCED_SHARE
 
 
 def _best(pilots: Sequence[Pilot], goal: Goal) -> Pilot:
+    if all(pilot.ratio is None for pilot in pilots):
+        return pilots[-1]
     if goal == "faithful":
-        return min(pilots, key=lambda pilot: pilot.held_out_fvu)
+        return min(pilots, key=lambda pilot: math.inf if pilot.held_out_fvu is None else pilot.held_out_fvu)
     return pilots[-1] if _is_sound(pilots[-1]) else max(pilots, key=lambda pilot: pilot.reproduced_share)
 
 
 def _reason(pilot: Pilot, goal: Goal, *, growth: int, sample_rows: int, requested: bool) -> str:
     size = f"{pilot.latent_count:,} latents, {pilot.k} active"
+    tested = "which are too few to test it on rows that it was not trained on"
+    if pilot.ratio is not None:
+        tested = f"held-out FVU {pilot.held_out_fvu:.3f}, {pilot.ratio:.1f} times that of training rows"
     what = (
         f"{100 * pilot.reproduced_share:.0f} % of the latents were found again with another seed on the same rows, "
-        f"held-out FVU {pilot.held_out_fvu:.3f}, {pilot.ratio:.1f} times that of training rows"
+        f"{tested}"
     )
     if requested:
         start = f"The number of latents was requested; a short training with {size}, on {sample_rows:,} rows"
+    elif pilot.ratio is None:
+        start = f"{sample_rows:,} rows are too few to choose a size; {size} is the smallest that was tried"
     elif goal == "faithful":
         start = f"Of the sizes tried on {sample_rows:,} rows, {size}, has the lowest held-out error"
     elif _is_sound(pilot):
