@@ -18,7 +18,7 @@ from services.chassis.decoding import MAX_UNSIGNED
 from services.chassis.errors import InvalidArgument
 
 _WELL_KNOWN = "google.protobuf."
-_INTEGER = re.compile(r"-?\d{1,20}")
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
 _BOUNDS: Mapping[int, tuple[int, int]] = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),

@@ -132,6 +132,17 @@ class PatientProtocol(H11Protocol):
             if not cycle.response_started:
                 cycle.default_headers = [*cycle.default_headers, CLOSE_HEADER]
 
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP. A request whose body it is gets no other response."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:  # a response has begun
+            self.transport.abort()
+
     @property
     def _waits_for_header(self) -> bool:
         return self.conn.their_state is h11.IDLE

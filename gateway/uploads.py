@@ -45,7 +45,7 @@ class Upload:
         self._request = request
         self.fields: list[tuple[str, str]] = []
         kind, options = parse_options_header(request.headers.get("content-type", ""))
-        self._boundary = options.get(b"boundary", b"") if kind == b"multipart/form-data" else None
+        self._boundary = options.get(b"boundary", b"") if kind.startswith(b"multipart/") else None
         self._ready: list[bytes] = []
 
     async def file(self) -> AsyncIterator[bytes]:

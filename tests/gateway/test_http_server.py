@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gateway import http_server
 from gateway.settings import GatewaySettings
@@ -140,11 +142,11 @@ async def test_calls_beyond_a_limit_are_refused_with_a_time_to_wait() -> None:
         pass
 
 
-def form_request(body: bytes) -> Request:
+def form_request(body: bytes, kind: bytes = b"multipart/form-data") -> Request:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    headers = [(b"content-type", b"multipart/form-data; boundary=B")]
+    headers = [(b"content-type", kind + b"; boundary=B")]
     return Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}, receive)
 
 
@@ -159,6 +161,66 @@ async def test_a_form_without_its_closing_boundary_is_refused(end: bytes) -> Non
 async def test_a_whole_form_is_read() -> None:
     upload = Upload(form_request(CUT_FORM + b"\r\n--B--\r\n"))
     assert b"".join([part async for part in upload.file()]) == b'{"id": "a", "text": "one"}\n'
+
+
+async def test_another_kind_of_multipart_body_is_no_file() -> None:
+    body = b'--B\r\nContent-Type: application/json\r\n\r\n{"id": "a", "text": "one"}\n\r\n--B--\r\n'
+    upload = Upload(form_request(body, kind=b"multipart/mixed"))
+    with pytest.raises(InvalidArgument, match="expected a form with a file"):
+        async for _ in upload.file():
+            pass
+
+
+class NoTransport(asyncio.Transport):
+    """Keeps what is written, and stays open when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__({"socket": socket.socket()})
+        self.written = bytearray()
+        self.ended = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.ended = True
+
+    def abort(self) -> None:
+        self.ended = True
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_request_whose_body_is_not_http_gets_one_response_and_no_traceback(
+    has_begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = asyncio.Event()
+
+    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+        if has_begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await answer.wait()
+        if not has_begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"late"})
+
+    server = http_server.http_server(application, GatewaySettings())
+    server.config.load()
+    protocol = http_server.PatientProtocol(config=server.config, server_state=server.server_state, app_state={})
+    transport = NoTransport()
+    protocol.connection_made(transport)
+    protocol.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await asyncio.sleep(0)
+    protocol.data_received(b"zz\r\n")
+    answer.set()
+    await asyncio.gather(*server.server_state.tasks)
+    protocol.connection_lost(None)
+    assert transport.ended
+    assert transport.written.count(b"HTTP/1.1") == 1 and b"late" not in transport.written
+    assert has_begun or transport.written.startswith(b"HTTP/1.1 400")
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_private_folder_is_private(tmp_path: Path) -> None:

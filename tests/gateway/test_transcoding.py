@@ -124,7 +124,12 @@ def test_the_path_says_which_resource_is_meant_whatever_the_body_says() -> None:
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({"colour": 1}, "colour"), ({"latents": [{"weigt": 1}]}, "latents"), ({"pageSize": "x"}, "pageSize")],
+    [
+        ({"colour": 1}, "colour"),
+        ({"latents": [{"weigt": 1}]}, "latents"),
+        ({"pageSize": "x"}, "pageSize"),
+        ({"pageSize": "٣"}, "pageSize"),
+    ],
 )
 def test_an_error_names_the_field(body: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
