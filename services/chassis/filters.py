@@ -1,6 +1,7 @@
 """A documented subset of AIP-160: comparisons joined by AND. `state = FAILED AND text : "heart"`.
 
-Parts of a field that are not plain words are quoted: `metadata."publication year" = 1999`.
+Parts of a field that are not plain words are quoted: `metadata."publication year" = 1999`. Values may be in single
+quotes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from services.chassis.errors import InvalidArgument
 
 _TOKEN = re.compile(
     r"""\s*(?: (?P<field>[A-Za-z_][\w.\-]*(?:"(?:[^"\\]|\\.)*"(?:\.[\w.\-]*)?)*) \s* (?P<op><=|>=|!=|=|<|>|:) \s*
-        (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<bare>[^\s"()]+) ) )\s*""",
+        (?: "(?P<quoted>(?:[^"\\]|\\.)*)" | '(?P<single>(?:[^'\\]|\\.)*)' | (?P<bare>[^\s"'()][^\s"()]*) ) )\s*""",
     re.VERBOSE,
 )
 _AND = re.compile(r"AND\s+")
@@ -86,7 +87,7 @@ def _term(match: re.Match[str], fields: Mapping[str, str]) -> Term:
         raise InvalidFilter(f"filter: expected one of the fields {', '.join(fields)}; got {field!r}")
     if op not in fields[key].split():
         raise InvalidFilter(f"filter: {field} takes {fields[key]}; got {op!r}")
-    quoted = match["quoted"]
+    quoted = match["quoted"] if match["single"] is None else match["single"]
     return Term(field, op, match["bare"] if quoted is None else _unescaped(quoted))
 
 

@@ -115,9 +115,17 @@ def test_a_filter_is_read_as_it_was_written(terms: list[tuple[str, str]]) -> Non
     assert [(term.field, term.value) for term in parse_filter(text, FIELDS)] == terms
 
 
+def test_a_value_may_stand_in_single_quotes() -> None:
+    terms = parse_filter(
+        "state = '2021' AND metadata.x = 'say \"hi\"' AND metadata.x = 'don\\'t' AND state = don't", FIELDS
+    )
+    assert [term.value for term in terms] == ["2021", 'say "hi"', "don't", "don't"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "state = 'a",
         "state",
         "state =",
         "colour = red",
