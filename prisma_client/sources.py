@@ -48,6 +48,8 @@ def chunks(
         return _file_chunks(Path(source))
     id_field, text_field = id_field or ID_FIELD, text_field or TEXT_FIELD
     rows: Iterable[Any] = source
+    if isinstance(source, Mapping):
+        raise TypeError("expected a list of documents, got one dictionary")
     if getattr(source, "ndim", None) != 1 and (hasattr(source, "to_dict") or hasattr(source, "to_dicts")):
         rows = _frame_rows(source, text_id, id_field=id_field, text_field=text_field)
     return _line_chunks(
@@ -59,6 +61,9 @@ def _frame_rows(frame: Any, text_id: TextId, *, id_field: str, text_field: str) 
     """The rows of a data frame, each with an id: of the column, of an index with its name, or by `text_id`."""
     if getattr(getattr(frame, "index", None), "name", None) == id_field:
         frame = frame.reset_index()
+    columns = getattr(frame, "columns", None)
+    if columns is not None and len(set(columns)) < len(columns):
+        raise TypeError(f"several columns have the same name; the columns are {list(columns)!r:.200}")
     rows: list[dict[Any, Any]] = frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records")
     for position, row in enumerate(rows):
         text = row.get(text_field)
@@ -100,14 +105,18 @@ def _line(position: int, row: Any, text_id: TextId, *, id_field: str, text_field
         raise TypeError(f"document {position}: expected a dictionary or a text, got {type(row).__name__}")
     try:
         document = _json_object(cast("Mapping[Any, Any]", row))
-    except TypeError as error:
+        return json.dumps(document).encode() + b"\n"
+    except RecursionError:
+        raise TypeError(f"document {position}: it is nested too deeply, or contains itself") from None
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise TypeError(f"document {position}: {error}") from None
-    return json.dumps(document).encode() + b"\n"
 
 
 def _json_object(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Converts a dictionary, leaving out missing values."""
     converted = {str(name): _json_value(value) for name, value in values.items()}
+    if len(converted) < len(values):
+        raise TypeError(f"several fields have the same name as text; the names are {list(values)!r:.200}")
     return {name: value for name, value in converted.items() if value is not None}
 
 

@@ -41,8 +41,8 @@ def ingest(
     Rejected documents are listed with their reasons. Exits with 2 if none could be imported; a new dataset is then not
     kept.
     """
-    if str(file) != "-" and not file.is_file():
-        raise typer.BadParameter(f"there is no file {file}")
+    if str(file) != "-" and (not file.exists() or file.is_dir()):
+        raise typer.BadParameter(f"{file} is a folder" if file.is_dir() else f"there is no file {file}")
     with connected() as prisma, warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
         data, created = _get_or_create(prisma, dataset, model)
@@ -53,12 +53,12 @@ def ingest(
                 )
         except BaseException:
             if data.report is not None:
-                _show_report(data.report)
+                _show_report(data.report, validate_only=validate_only)
             raise
         finally:
             if created:
                 data.delete_if_empty()
-        _show_report(report)
+        _show_report(report, validate_only=validate_only)
 
 
 @app.command()
@@ -175,10 +175,10 @@ def _read_chunks(file: Path) -> Iterator[bytes]:
     return iter(lambda: sys.stdin.buffer.read(sources.CHUNK_BYTES), b"")
 
 
-def _show_report(report: ImportDocumentsResponse) -> None:
+def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> None:
     existing = imports.duplicate_count(report)
     rejected = imports.rejected_count(report)
-    summary = f"{report.imported_count:,} imported, {rejected:,} rejected"
+    summary = f"{report.imported_count:,} {'can be imported' if validate_only else 'imported'}, {rejected:,} rejected"
     if existing:
         summary += f", {existing:,} existed already"
     output.show_one(report, [summary])

@@ -90,6 +90,10 @@ def test_rejected_documents_are_counted_and_a_file_without_any_is_an_error(stack
     none.write_text('{"id": "a", "body": "a text"}\n{"id": "b", "body": "another"}\n')
     some.write_text('{"id": "a", "text": "a text"}\n{"id": "b"}\n')
     assert stack.command("ingest", "rejected", str(csv)).returncode == 2
+    ended = stack.command("ingest", "rejected", str(tmp_path))
+    assert (ended.returncode, "is a folder" in ended.stderr) == (2, True), ended.stderr
+    ended = stack.command("ingest", "rejected", str(some), "--validate-only")
+    assert (ended.returncode, "1 can be imported, 1 rejected" in ended.stderr) == (0, True), ended.stderr
     ended = stack.command("ingest", "rejected", str(none))
     assert (ended.returncode, "0 imported, 2 rejected" in ended.stderr) == (2, True), ended.stderr
     assert stack.command("embed", "rejected").returncode == 3, "the dataset was not kept"

@@ -114,6 +114,17 @@ def test_wrong_documents_are_errors_before_anything_is_sent(tmp_path: Path) -> N
         sources.chunks([3])
     with pytest.raises(TypeError, match=r"document 0: .*bytes"):
         sources.chunks([{"id": "a", "text": b"t"}])
+    with pytest.raises(TypeError, match="got one dictionary"):
+        sources.chunks({"id": "a", "text": "its names are no texts"})
+    with pytest.raises(TypeError, match="several fields have the same name"):
+        sources.chunks([{"id": "a", "text": "t", 1: "one", "1": "another"}])
+    with pytest.raises(TypeError, match="several columns have the same name"):
+        sources.chunks(pd.DataFrame([["a", "t", 1, 2]], columns=["id", "text", "m", "m"]))
+    nested: list[Any] = []
+    nested.append(nested)
+    for value in (nested, 10**5000, Decimal("sNaN")):
+        with pytest.raises(TypeError, match="document 0: "):
+            sources.chunks([{"id": "a", "text": "t", "m": value}])
     with pytest.raises(FileNotFoundError):
         sources.chunks(tmp_path / "none")
 
