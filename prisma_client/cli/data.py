@@ -180,12 +180,13 @@ def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> Non
     rejected = imports.rejected_count(report)
     summary = f"{report.imported_count:,} {'can be imported' if validate_only else 'imported'}, {rejected:,} rejected"
     if existing:
-        summary += f", {existing:,} existed already"
+        summary += f", {existing:,} existed already and stay as they are"
     output.show_one(report, [summary])
-    if not rejected:
-        return
     if not output.on_terminal():
-        output.warn(summary)
+        if rejected or existing:
+            output.warn(summary)
+        return
+    if not rejected:
         return
     for rejection in report.rejections[:SHOWN_REJECTIONS]:
         typer.echo(f"  item {rejection.item}: {rejection.message}", err=True)

@@ -39,9 +39,11 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
     )
     try:
         assert lines(stack, "ingest", "own", str(file))[0]["importedCount"] == "40"
-        again = lines(stack, "ingest", "own", str(file))[0]
-        assert (again["importedCount"], again["rejectedCount"]) == ("0", "40")
-        more = stack.command("ingest", "own", "-", input='{"id": "x", "text": "one more"}\n')
+        again = stack.command("ingest", "own", str(file))
+        report = json.loads(again.stdout)
+        assert (again.returncode, report["importedCount"], report["rejectedCount"]) == (0, "0", "40")
+        assert "40 existed already and stay as they are" in again.stderr
+        more = stack.command("ingest", "own", "/dev/stdin", input='{"id": "x", "text": "one more"}\n')
         assert json.loads(more.stdout)["importedCount"] == "1", more.stderr
         assert lines(stack, "embed", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert "no document of own waits" in stack.command("embed", "own").stderr
