@@ -233,8 +233,8 @@ class Run:
             )
         if rows < MIN_ROWS:
             warnings.append(
-                f"Too little data: {rows:,} documents. Features of fewer than {MIN_ROWS} describe single documents, "
-                "and too few are held out to test them."
+                f"Too little data: {rows:,} {'document' if rows == 1 else 'documents'}. Features of fewer than "
+                f"{MIN_ROWS} describe single documents, and too few are held out to test them."
             )
         elif self.latent_count is not None and rows < MIN_ROWS_PER_LATENT * self.latent_count:
             warnings.append(
@@ -252,6 +252,8 @@ class Run:
 def quality_warnings(quality: Quality, *, advice: str) -> list[str]:
     """What a training's quality gives reason to doubt, in sentences that end with advice."""
     warnings: list[str] = []
+    if not quality.live_count:
+        warnings.append("No feature is active in any document: their vectors do not differ, or hardly.")
     train_fvu, held_out_fvu = quality.train_fvu, quality.held_out_fvu
     if train_fvu and held_out_fvu and held_out_fvu > MAX_FVU_RATIO * train_fvu:
         warnings.append(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from services.trainer.runs import quality_warnings
 from services.trainer.sae.config import Config
 from services.trainer.sae.evaluating import evaluate
 from services.trainer.sae.training import Training
+from services.trainer.training.protocol import Quality
 from tests.trainer.examples import clusters
 
 
@@ -49,3 +53,10 @@ def test_the_mean_is_that_of_the_training_rows() -> None:
     residual = held_out - training.weights.decode_dense(*training.weights.encode_dense(held_out))
     expected = np.square(residual).sum() / np.square(held_out - training.mean).sum()
     assert training.measure() == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_run_without_an_active_feature_says_so() -> None:
+    silent = Quality(0.0, None, sibling_count=2, live_count=0, reproduced_count=0, closely_reproduced_count=0)
+    assert any("No feature is active" in warning for warning in quality_warnings(silent, advice="Use more documents."))
+    alive = dataclasses.replace(silent, live_count=4, reproduced_count=4)
+    assert not quality_warnings(alive, advice="Use more documents.")

@@ -72,5 +72,10 @@ def test_too_few_rows_to_hold_any_out_give_no_held_out_error() -> None:
         choice = sizing.choose(planted(12, 24), goal=goal, settings={}, cores=1)
         assert choice.pilots and all(pilot.held_out_fvu is None and pilot.ratio is None for pilot in choice.pilots)
         assert choice.latent_count == min(pilot.latent_count for pilot in choice.pilots)
-        assert "12 rows are too few to choose a size" in choice.reason and "0.000" not in choice.reason
+        assert "so few rows (12)" in choice.reason and "0.000" not in choice.reason
         assert sizing.Sizing.from_dict(choice.to_dict()) == choice
+
+
+def test_rows_that_do_not_differ_are_told() -> None:
+    choice = sizing.choose(Vectors(np.ones((40, DIMENSION), np.float32)), goal="faithful", settings={}, cores=1)
+    assert "rows (40) do not differ" in choice.reason and "FVU" not in choice.reason

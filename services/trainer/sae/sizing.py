@@ -215,17 +215,15 @@ def _best(pilots: Sequence[Pilot], goal: Goal) -> Pilot:
 
 def _reason(pilot: Pilot, goal: Goal, *, growth: int, sample_rows: int, requested: bool) -> str:
     size = f"{pilot.latent_count:,} latents, {pilot.k} active"
-    tested = "which are too few to test it on rows that it was not trained on"
+    what = f"{100 * pilot.reproduced_share:.0f} % of the latents were found again with another seed on the same rows"
     if pilot.ratio is not None:
-        tested = f"held-out FVU {pilot.held_out_fvu:.3f}, {pilot.ratio:.1f} times that of training rows"
-    what = (
-        f"{100 * pilot.reproduced_share:.0f} % of the latents were found again with another seed on the same rows, "
-        f"{tested}"
-    )
+        what += f", held-out FVU {pilot.held_out_fvu:.3f}, {pilot.ratio:.1f} times that of training rows"
     if requested:
         start = f"The number of latents was requested; a short training with {size}, on {sample_rows:,} rows"
+    elif pilot.train_fvu is None:
+        start = f"No size can be chosen, as the rows ({sample_rows:,}) do not differ; {size}, is the smallest tried"
     elif pilot.ratio is None:
-        start = f"{sample_rows:,} rows are too few to choose a size; {size} is the smallest that was tried"
+        start = f"No size can be tested on so few rows ({sample_rows:,}); {size}, is the smallest tried"
     elif goal == "faithful":
         start = f"Of the sizes tried on {sample_rows:,} rows, {size}, has the lowest held-out error"
     elif _is_sound(pilot):
