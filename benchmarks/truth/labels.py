@@ -166,12 +166,12 @@ async def _report_wrong(run: Interpreted, judge: Judge, evidence: Sequence[Evide
     texts = [best_candidate(run.features.labels[own.latent].draft) for own in evidence]
     texts = [*texts[1:], *texts[:1]]
     vectors = unit(await run.corpus.embedder.embed(texts))
-    scores = [judge.scores(own, text, vector).score for own, text, vector in zip(evidence, texts, vectors, strict=True)]
+    scores = [judge.scores(own, text, vector) for own, text, vector in zip(evidence, texts, vectors, strict=True)]
     trusts = [
-        trust_of(text, score, run.features.stability(own.latent))
-        for own, text, score in zip(evidence, texts, scores, strict=True)
+        trust_of(text, tested, run.features.stability(own.latent))
+        for own, text, tested in zip(evidence, texts, scores, strict=True)
     ]
-    report.add("wrong label", median([score.auc for score in scores if score]), about="score: ")
+    report.add("wrong label", median([tested.score.auc for tested in scores if tested.score]), about="score: ")
     report.add("wrong label", {"trusted": float(trusts.count(Trust.TRUSTED))}, unit="features")
 
 

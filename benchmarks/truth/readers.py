@@ -12,7 +12,7 @@ from services.interpreter.labels import shorten
 from services.interpreter.trust import Trust
 
 FEATURES = 40
-_STRONGEST, _SPREAD, _NEAR = 5, 5, 3
+_STRONGEST, _SPREAD, _NEAR = 5, 7, 5
 _CHARACTERS = 400
 
 

@@ -187,7 +187,8 @@ class Features:
 
     def trust(self, index: int) -> Trust:
         """How far a feature and its active label can be relied on."""
-        return trust_of(self.label_text(index), self.score(index), self.stability(index))
+        label = self.labels.get(index)
+        return trust_of(self.label_text(index), label.draft.scores if label else None, self.stability(index))
 
     def family_title(self, family: Family) -> str:
         """A family's name; where it has none, one of its features that stands for it."""
@@ -200,8 +201,7 @@ class Features:
         if family.label is None:
             return Trust.UNNAMED
         stability = float(self.statistics.stability[family.indices].mean())
-        scores = family.label.scores
-        return trust_of(family.label.text, scores.score if scores else None, None if np.isnan(stability) else stability)
+        return trust_of(family.label.text, family.label.scores, None if np.isnan(stability) else stability)
 
     @cached_property
     def reliable(self) -> NDArray[np.bool_]:

@@ -15,9 +15,10 @@ from services.interpreter.evidence import Evidence, Part, Rows
 from services.interpreter.near_misses import Vectors
 from services.interpreter.scoring import Floats, Method, Scores
 
-_SCORED_DOCUMENTS = 10
-_SCORED_PART = 3
-"""Of the active documents for scoring, so large a part at least is scored."""
+_SCORED_DOCUMENTS = 15
+"""So many of the active documents for scoring, the strongest, are above every threshold."""
+_MENTIONS = 5
+"""Documents that mention a label, below which no other document is taken to be as close to it as they are."""
 
 Vector = NDArray[np.float32]
 
@@ -83,11 +84,14 @@ class Judge:
         words = self._by_words(evidence.scoring, text)
         fits = self._by_vector(evidence.scoring, vector) if vector is not None else words
         active = evidence.scoring.active
-        own = fits.among(active.activations >= (threshold or 0))
+        precise = active.above(threshold or 0)
         return Scores(
             method=Method.EMBEDDING if vector is not None else Method.WORDS,
             threshold=threshold,
-            score=scoring.score(own.active, fits.hard),
+            score=scoring.score(fits.active[: len(precise)], fits.hard),
+            precision=scoring.share(self.mentions(precise.rows, text)),
+            near_mentions=scoring.share(self.mentions(evidence.scoring.hard, text)),
+            breadth=self._breadth(evidence, text),
             embedding_hard=scoring.score(fits.active, fits.hard) if vector is not None else None,
             embedding_random=scoring.score(fits.active, fits.random) if vector is not None else None,
             words_hard=scoring.score(words.active, words.hard),
@@ -105,26 +109,43 @@ class Judge:
         return fits.among(evidence.scoring.active.activations >= (threshold or 0)).area
 
     def counts(self, evidence: Evidence, term: str) -> tuple[int, int]:
-        """Documents for scoring that contain a term: active ones, and hard silent ones."""
-        columns = self.corpus.columns(term)
-        whole = [column for column in columns.tolist() if self.corpus.spelling(column).lower() == term.lower()]
-        active, hard = (
-            int((self._contained(rows, np.array(whole or columns)).min(axis=1, initial=1) > 0).sum())
-            for rows in (evidence.scoring.active.rows, evidence.scoring.hard)
-        )
-        return active, hard
+        """Documents for scoring that mention a term: active ones, and hard silent ones."""
+        part = evidence.scoring
+        return int(self.mentions(part.active.rows, term).sum()), int(self.mentions(part.hard, term).sum())
+
+    def mentions(self, rows: Rows, text: str) -> NDArray[np.bool_]:
+        """(r,) which documents mention a label: contain one of its phrases, or most of a phrase that is no term."""
+        mentioned = np.zeros(len(rows), np.bool_)
+        for phrase in text.split(", "):
+            mentioned |= self._share(rows, self._columns(phrase)) > 1 / 2
+        return mentioned
+
+    def _breadth(self, evidence: Evidence, text: str) -> float:
+        """In how many documents of the corpus a label's most frequent phrase occurs, relative to the active ones."""
+        columns = [self._columns(phrase) for phrase in text.split(", ")]
+        counts = [int(self.corpus.frequencies[part].min()) for part in columns if len(part)]
+        return max(counts, default=0) / max(1.0, evidence.density * self.corpus.document_count)
 
     def _threshold(self, evidence: Evidence, text: str, vector: Vector | None) -> float | None:
         """The activation from which a label is precise on the documents for choosing.
 
-        It is low enough that a third of the documents for scoring, and ten of them, reach it.
+        By mentions, where fifteen of the documents for scoring reach it; otherwise by mentions or closeness, and low
+        enough that fifteen reach it.
         """
-        part = evidence.choosing
-        fits = self._by_vector(part, vector) if vector is not None else self._by_words(part, text)
-        threshold = scoring.threshold(part.active.activations, scoring.placements(fits.active, fits.hard))
-        scored = evidence.scoring.active.activations
-        strongest = scored[: max(_SCORED_DOCUMENTS, len(scored) // _SCORED_PART)]
-        return None if threshold is None else min(threshold, float(strongest.min(initial=threshold)))
+        active = evidence.choosing.active
+        strongest = evidence.scoring.active.activations[:_SCORED_DOCUMENTS]
+        reached = float(strongest.min(initial=np.inf))
+        mentions = self.mentions(active.rows, text)
+        threshold = scoring.threshold(active.activations, mentions)
+        if vector is None or (threshold is not None and threshold <= reached):
+            return None if threshold is None else min(threshold, reached)
+        close = self.vectors.of(active.rows) @ vector >= self._closeness(active.rows[mentions], vector)
+        threshold = scoring.threshold(active.activations, mentions | close)
+        return None if threshold is None else min(threshold, reached)
+
+    def _closeness(self, rows: Rows, vector: Vector) -> float:
+        """The cosine with a label of the median of documents that mention it; infinite where they are too few."""
+        return float(np.median(self.vectors.of(rows) @ vector)) if len(rows) >= _MENTIONS else np.inf
 
     def _by_vector(self, part: Part, vector: Vector) -> Fits:
         """Cosines."""
@@ -134,14 +155,21 @@ class Judge:
         return Fits(active, hard, random)
 
     def _by_words(self, part: Part, text: str) -> Fits:
-        """Shares of the label's terms that documents contain, weighted by how much each tells."""
-        columns = self.corpus.columns(text)
-        weights = self.corpus.rarity(columns)
-        weights = weights / max(float(weights.sum()), 1e-30)
-        active, hard, random = (
-            self._contained(rows, columns) @ weights for rows in (part.active.rows, part.hard, part.random)
-        )
+        """Shares of the label's phrases that documents contain, weighted by how much each tells."""
+        columns = np.unique(np.concatenate([self._columns(phrase) for phrase in text.split(", ")]))
+        active, hard, random = (self._share(rows, columns) for rows in (part.active.rows, part.hard, part.random))
         return Fits(active, hard, random)
+
+    def _columns(self, phrase: str) -> NDArray[np.int64]:
+        """The column of a phrase that is a term of the corpus; of any other, those of all terms in it."""
+        columns = self.corpus.columns(phrase)
+        whole = [column for column in columns.tolist() if self.corpus.spelling(column).lower() == phrase.lower()]
+        return np.array(whole, np.int64) if whole else columns
+
+    def _share(self, rows: Rows, columns: NDArray[np.int64]) -> Floats:
+        """(r,) the share of some terms that documents contain, weighted by how much each tells; 0 for no terms."""
+        weights = self.corpus.rarity(columns)
+        return self._contained(rows, columns) @ (weights / max(float(weights.sum()), 1e-30))
 
     def _contained(self, rows: Rows, columns: NDArray[np.int64]) -> Floats:
         """(r, c) 1 where a document contains a term."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -25,7 +26,7 @@ from services.interpreter.naming import DENSE
 from services.interpreter.neighbors import Neighbors
 from services.interpreter.requests import FeatureListing
 from services.interpreter.runs import Interpretation
-from services.interpreter.scoring import Score, Scores
+from services.interpreter.scoring import Score, Scores, Share
 from services.interpreter.trust import Trust
 
 _SOURCES = {
@@ -290,7 +291,14 @@ def _test(scores: Scores) -> resources_pb2.LabelTest:
         floor=scores.floor,
         ceiling=scores.ceiling,
         threshold=scores.threshold,
+        precision=_share(scores.precision),
+        near_mentions=_share(scores.near_mentions),
+        breadth=scores.breadth,
     )
+
+
+def _share(share: Share | None) -> resources_pb2.LabelTest.Share | None:
+    return share and resources_pb2.LabelTest.Share(**asdict(share))
 
 
 def _score(score: Score | None) -> resources_pb2.LabelTest.Score | None:

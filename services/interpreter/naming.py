@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from services.interpreter import tokens
 from services.interpreter.candidates import Candidate
 from services.interpreter.evidence import Evidence
 from services.interpreter.judging import Judge, Vector
+from services.interpreter.keywords import Keyword
 from services.interpreter.labels import KEYWORDS, MAX_TEXT, Draft, Options, Provenance, Rejected, Source
 from services.interpreter.scoring import Scores
 from services.interpreter.trust import FLOOR
@@ -19,8 +21,12 @@ DENSE = 0.2
 """A latent that is active in a larger share of documents is not named: it stands for no narrow topic."""
 _ALMOST = 0.02
 """A candidate that is worse by less is chosen where the better one is already the label of a different feature."""
-_LENGTH_COST = 0.01
+_LENGTH_COST = 0.025
 """What a candidate must be better by for each further phrase."""
+_USUAL_SHARE = 0.85
+"""Of the documents that mention a phrase, so many mention the longer one that replaces it."""
+_MIN_ADDED_SHARE = 0.15
+"""Of the documents for choosing, so many mention each further phrase of a label and no other one."""
 _STATED_TERMS = 3
 _MAX_REJECTED = 12
 
@@ -54,6 +60,41 @@ class Verdict:
         """Whether the winner passed the test."""
         score = self.scores.score if self.scores else None
         return score is not None and score.low >= FLOOR
+
+
+def refined(
+    judge: Judge, evidence: Evidence, shortlist: Sequence[Candidate], phrases: Sequence[Keyword]
+) -> list[Candidate]:
+    """Candidates of whole phrases, each of which tells of documents of its own; none twice.
+
+    A phrase gives way to the longer one that nearly all documents have in its place (“wall”, “larry wall”). A further
+    phrase goes that hardly any document for choosing mentions alone. phrases: that speak for the latent.
+    """
+    rows = np.concatenate([evidence.choosing.active.rows, evidence.writing.rows])
+    choosing_count = len(evidence.choosing.active)
+    mentions: dict[str, NDArray[np.bool_]] = {}
+
+    def mentioning(phrase: str) -> NDArray[np.bool_]:
+        if phrase not in mentions:
+            mentions[phrase] = judge.mentions(rows, phrase)
+        return mentions[phrase]
+
+    def whole(phrase: str) -> str:
+        longer = [other.text for other in phrases if tokens.contains(other.term, phrase.lower())]
+        usual = [other for other in longer if mentioning(other).sum() >= _USUAL_SHARE * mentioning(phrase).sum()]
+        return max(usual, key=lambda other: (len(other.split()), mentioning(other).sum()), default=phrase)
+
+    result: dict[str, Candidate] = {}
+    for candidate in shortlist:
+        parts = list(dict.fromkeys(whole(phrase) for phrase in candidate.text.split(", ")))
+        for phrase in reversed(parts[1:]):
+            remaining = np.logical_or.reduce([mentioning(other) for other in parts if other != phrase])
+            added = (mentioning(phrase) & ~remaining)[:choosing_count]
+            if added.sum() < _MIN_ADDED_SHARE * choosing_count:
+                parts.remove(phrase)
+        text = ", ".join(parts)
+        result.setdefault(text, Candidate(text, candidate.origin))
+    return list(result.values())
 
 
 def contenders(

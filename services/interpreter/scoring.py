@@ -7,6 +7,7 @@ documents.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 400
-PRECISE = 0.75
-"""A label is precise on documents that it fits better than so large a share of hard silent ones."""
+PRECISE = 0.85
+"""A label is precise from the activation on at which so large a share of documents mention it."""
 MIN_DOCUMENTS = 5
 """Of either kind, below which nothing is scored."""
+
+_NORMAL_95 = 1.959964
+"""Standard deviations from the mean within which 95 % of a normal distribution lie."""
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +37,17 @@ class Score:
     high: float
     active_count: int
     silent_count: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of documents."""
+
+    value: float
+    low: float
+    """The lower end of its 95 % interval (Wilson 1927)."""
+    high: float
+    document_count: int
 
 
 class Method(StrEnum):
@@ -67,6 +82,12 @@ class Scores:
     """What the latent's own direction scores on them."""
     judge: str | None = None
     """The language model that judged it too."""
+    precision: Share | None = None
+    """Active documents from the threshold on that mention the label; None where there are none, and in older tests."""
+    near_mentions: Share | None = None
+    """Hard silent documents that mention it; None likewise."""
+    breadth: float | None = None
+    """Documents of the corpus that mention it, relative to those that activate the latent; None in older tests."""
 
 
 def placements(active: Floats, silent: Floats) -> Floats:
@@ -111,13 +132,24 @@ def by_decile(fits: Floats, deciles: NDArray[np.int64], silent: Floats) -> list[
     return [float(placed[deciles == decile].mean()) if (deciles == decile).any() else None for decile in range(10)]
 
 
-def threshold(activations: Floats, placed: Floats) -> float | None:
+def share(mask: NDArray[np.bool_]) -> Share | None:
+    """The share of documents for which a mask is true; None for no documents."""
+    count = len(mask)
+    if not count:
+        return None
+    value, square = float(mask.mean()), _NORMAL_95**2
+    centre = (value + square / (2 * count)) / (1 + square / count)
+    half = _NORMAL_95 * math.sqrt(value * (1 - value) / count + square / (4 * count**2)) / (1 + square / count)
+    return Share(value=value, low=max(0.0, centre - half), high=min(1.0, centre + half), document_count=count)
+
+
+def threshold(activations: Floats, fitting: NDArray[np.bool_]) -> float | None:
     """The smallest activation from which a label is precise, None if it is precise nowhere.
 
-    activations: (m,), the strongest first. placed: (m,) their placements among hard silent documents. The precision is
-    fitted as a function that does not rise as the activation falls (isotonic regression).
+    activations: (m,), the strongest first. fitting: (m,) whether the label fits each document. The precision is fitted
+    as a function that does not rise as the activation falls (isotonic regression).
     """
-    fitted = _not_rising(placed)
+    fitted = _not_rising(fitting.astype(np.float64))
     precise = np.flatnonzero(fitted >= PRECISE)
     return float(activations[precise[-1]]) if len(precise) else None
 

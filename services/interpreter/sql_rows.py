@@ -12,7 +12,7 @@ from services.interpreter.families import FamilyLabel
 from services.interpreter.labels import DatasetKey, Draft, Label, LabelScores, Options, Provenance, Rejected, Source
 from services.interpreter.measurements import Agreement, Correlation, Measurement, Measurements, Scorer
 from services.interpreter.runs import Interpretation, Run, StatisticsVersion
-from services.interpreter.scoring import Method, Score, Scores
+from services.interpreter.scoring import Method, Score, Scores, Share
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -112,6 +112,7 @@ def _scores(values: Mapping[str, Any]) -> Scores:
     tests = ("score", "embedding_hard", "embedding_random", "words_hard", "words_random")
     results: dict[str, Any] = {name: Score(**values[name]) if values[name] else None for name in tests}
     results |= {"method": Method(values["method"]), "deciles": tuple(values["deciles"])}
+    results |= {name: Share(**values[name]) for name in ("precision", "near_mentions") if values.get(name)}
     return Scores(**{**values, **results})
 
 

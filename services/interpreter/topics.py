@@ -55,7 +55,13 @@ async def verdicts(
     evidence = [topic.evidence for topic in topics]
     words = await in_thread(lambda: contrasts(evidence, judge.documents, judge.corpus, stop_words))
     subjects = [_Subject(topic, contrast, Phrases.of(contrast)) for topic, contrast in zip(topics, words, strict=True)]
-    shortlists = await _shortlists(subjects, judge, vectors)
+    drafted = await _shortlists(subjects, judge, vectors)
+    shortlists = await in_thread(
+        lambda: [
+            naming.refined(judge, subject.topic.evidence, shortlist, subject.contrast.phrases)
+            for subject, shortlist in zip(subjects, drafted, strict=True)
+        ]
+    )
     embeds = await vectors.load([candidate.text for shortlist in shortlists for candidate in shortlist])
 
     def judged() -> list[Verdict]:

@@ -14,7 +14,7 @@ from prisma_common import wire
 from services.interpreter.features import Features
 from services.interpreter.labels import Draft, Label, Source
 from services.interpreter.runs import Interpretation, Run
-from services.interpreter.scoring import Method, Score, Scores
+from services.interpreter.scoring import Method, Score, Scores, Share
 from services.interpreter.statistics import Accumulator
 from services.interpreter.upstream import Encoded, Reconstruction
 from tests.interpreter.owners import codes_of
@@ -104,6 +104,9 @@ class PlantedRun:
             method=Method.EMBEDDING,
             threshold=threshold,
             score=TEST_PASSED if passed else TEST_FAILED,
+            precision=Share(value=0.9, low=0.8, high=0.95, document_count=40),
+            near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
+            breadth=1.0,
             embedding_hard=None,
             embedding_random=None,
             words_hard=None,

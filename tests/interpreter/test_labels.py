@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from services.interpreter.labellers import Task
 from services.interpreter.labels import Draft, Label, Options
 from services.interpreter.near_misses import HARD_COUNT, Vectors, near_misses
 from services.interpreter.runs import Run
-from services.interpreter.scoring import Score
+from services.interpreter.scoring import Method, Score, Scores, Share
 from services.interpreter.trust import Trust, trust_of
 from tests.interpreter.owners import Owners, embedded
 from tests.interpreter.planted_topics import FILLER, TOPICS, features_of, planted
@@ -190,33 +190,61 @@ class TestScores:
 
     def test_a_label_is_precise_down_to_its_threshold(self) -> None:
         activations = np.linspace(10, 0.1, 100)
-        placed = np.where(activations > 4, 0.95, 0.5)
-        threshold = scoring.threshold(activations, placed)
-        assert threshold == pytest.approx(activations[activations > 4].min())
-        assert scoring.threshold(activations, np.full(100, 0.6)) is None
-        assert scoring.threshold(activations, np.full(100, 0.9)) == activations[-1]
+        mentioning = (activations > 4) | (np.arange(100) % 3 == 0)
+        threshold = scoring.threshold(activations, mentioning)
+        assert threshold is not None and threshold >= activations[activations > 4].min() - 0.3
+        assert mentioning[activations >= threshold].mean() >= scoring.PRECISE
+        assert scoring.threshold(activations, np.arange(100) % 3 > 0) is None
+        assert scoring.threshold(activations, np.ones(100, bool)) == activations[-1]
+
+    def test_a_share_has_the_interval_of_wilson(self) -> None:
+        result = scoring.share(np.arange(20) < 18)
+        assert result is not None  # Newcombe 1998, Statistics in Medicine 17: 857-872, method 3
+        assert (result.value, round(result.low, 3), round(result.high, 3)) == (0.9, 0.699, 0.972)
+        assert scoring.share(np.zeros(0, bool)) is None
+
+
+PASSED = Scores(
+    method=Method.EMBEDDING,
+    threshold=0.5,
+    score=Score(auc=0.8, low=0.75, high=0.9, active_count=40, silent_count=60),
+    precision=Share(value=0.85, low=0.7, high=0.9, document_count=40),
+    near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
+    breadth=1.5,
+    embedding_hard=None,
+    embedding_random=None,
+    words_hard=None,
+    words_random=None,
+    deciles=(),
+)
+
+
+def scored(low: float, count: int = 40) -> Scores:
+    return replace(PASSED, score=Score(auc=0.98, low=low, high=1, active_count=count, silent_count=60))
 
 
 @pytest.mark.parametrize(
-    ("text", "low", "stability", "expected"),
+    ("text", "tested", "stability", "expected"),
     [
-        ("", 0.9, 0.9, Trust.UNNAMED),
-        ("x", 0.75, 0.8, Trust.TRUSTED),
-        ("x", 0.75, None, Trust.OPEN),
-        ("x", 0.75, 0.6, Trust.OPEN),
-        ("x", 0.65, 0.9, Trust.OPEN),
+        ("", PASSED, 0.9, Trust.UNNAMED),
+        ("x", PASSED, 0.8, Trust.TRUSTED),
+        ("x", PASSED, None, Trust.OPEN),
+        ("x", PASSED, 0.6, Trust.OPEN),
+        ("x", scored(0.65), 0.9, Trust.OPEN),
+        ("x", scored(0.95, count=8), 0.9, Trust.OPEN),
+        ("x", replace(PASSED, precision=Share(0.7, 0.5, 0.8, 40)), 0.9, Trust.OPEN),
+        ("x", replace(PASSED, precision=None), 0.9, Trust.OPEN),
+        ("x", replace(PASSED, near_mentions=Share(0.2, 0.1, 0.3, 60)), 0.9, Trust.OPEN),
+        ("x", replace(PASSED, breadth=2.0), 0.9, Trust.OPEN),
         ("x", None, 0.9, Trust.OPEN),
-        ("x", 0.55, 0.9, Trust.DOUBTFUL),
-        ("x", 0.95, 0.3, Trust.DOUBTFUL),
+        ("x", scored(0.55), 0.9, Trust.DOUBTFUL),
+        ("x", PASSED, 0.3, Trust.DOUBTFUL),
     ],
 )
 def test_trust_needs_a_stable_feature_and_a_tested_label(
-    text: str, low: float | None, stability: float | None, expected: Trust
+    text: str, tested: Scores | None, stability: float | None, expected: Trust
 ) -> None:
-    score = None if low is None else Score(auc=low + 0.05, low=low, high=1, active_count=40, silent_count=60)
-    assert trust_of(text, score, stability) is expected
-    if expected is Trust.TRUSTED:
-        assert trust_of(text, Score(auc=1, low=1, high=1, active_count=8, silent_count=60), stability) is Trust.OPEN
+    assert trust_of(text, tested, stability) is expected
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +307,7 @@ async def test_a_wrong_label_scores_like_chance_and_is_never_trusted(
             vector = vectors[wrong] / np.linalg.norm(vectors[wrong])
             scores = judge.scores(evidence[topic], drafts[wrong].text, vector)
             assert scores.score is not None
-            assert trust_of(drafts[wrong].text, scores.score, 0.95) is not Trust.TRUSTED
+            assert trust_of(drafts[wrong].text, scores, 0.95) is not Trust.TRUSTED
             areas.append(scores.score.auc)
         assert np.mean(areas) < 0.6, topic
         own = drafts[topic].scores

@@ -86,7 +86,7 @@ def by(tested: ScoredLabel, scorer: Scorer) -> Measurement:
 
 
 def trust(tested: ScoredLabel) -> Trust:
-    return trust_of(tested.label.draft.text, tested.result.scores.score, 0.95)
+    return trust_of(tested.label.draft.text, tested.result.scores, 0.95)
 
 
 def scored_rows(tested: ScoredLabel) -> set[int]:

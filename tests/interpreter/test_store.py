@@ -19,7 +19,7 @@ from services.interpreter.errors import LabelNotFound, RunNotFound
 from services.interpreter.families import Family, Member
 from services.interpreter.labels import Draft, Options, Provenance, Rejected, Source
 from services.interpreter.runs import Run
-from services.interpreter.scoring import Method, Score, Scores
+from services.interpreter.scoring import Method, Score, Scores, Share
 from services.interpreter.store import Store
 from services.interpreter.tables import BLOBS, METADATA
 from tests.interpreter.test_matrices import RUN
@@ -36,6 +36,9 @@ SCORES = Scores(
     words_random=SCORE,
     deciles=(0.9, None, *[0.5] * 8),
     floor=0.4,
+    precision=Share(value=0.9, low=0.8, high=0.95, document_count=30),
+    near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
+    breadth=1.0,
 )
 TWIN = replace(RUN, uid="w", name="runs/twin")
 

@@ -337,11 +337,15 @@ export const en = {
     stability: "Stability",
     threshold: "Threshold",
     thresholdHint: "the label fits from here on",
+    mentions: "Texts that mention the label",
+    mentionsHint: (texts: string, low: string, high: string, near: string) =>
+      `of ${texts} held-out texts above the threshold (${low} to ${high}); ${near} of similar texts that do not activate it`,
     words: {
       TRUST_TRUSTED: "trusted", TRUST_OPEN: "open", TRUST_DOUBTFUL: "doubtful", TRUST_UNNAMED: "unnamed",
     } as Record<string, string>,
     hints: {
-      TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test on held-out texts.",
+      TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test on held-out texts: nearly all "
+        + "of them mention it, and few others.",
       TRUST_OPEN: "Neither established nor refuted: the label was not tested, or the results lie between the limits.",
       TRUST_DOUBTFUL: "Other trainings did not find the feature, or its label may be no better than chance.",
       TRUST_UNNAMED: "It has no label: it was not labelled yet, or no label passed the test.",

@@ -223,7 +223,7 @@ class Label(_message.Message):
     def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., carried_from: _Optional[str] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ..., test: _Optional[_Union[LabelTest, _Mapping]] = ..., provenance: _Optional[_Union[LabelProvenance, _Mapping]] = ...) -> None: ...
 
 class LabelTest(_message.Message):
-    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold", "measurements", "agreements")
+    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold", "measurements", "agreements", "precision", "near_mentions", "breadth")
     class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         METHOD_UNSPECIFIED: _ClassVar[LabelTest.Method]
@@ -259,6 +259,17 @@ class LabelTest(_message.Message):
         active_count: int
         silent_count: int
         def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., active_count: _Optional[int] = ..., silent_count: _Optional[int] = ...) -> None: ...
+    class Share(_message.Message):
+        __slots__ = ("value", "low", "high", "document_count")
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        LOW_FIELD_NUMBER: _ClassVar[int]
+        HIGH_FIELD_NUMBER: _ClassVar[int]
+        DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+        value: float
+        low: float
+        high: float
+        document_count: int
+        def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., document_count: _Optional[int] = ...) -> None: ...
     class Correlation(_message.Message):
         __slots__ = ("value", "low", "high", "document_count")
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -319,6 +330,9 @@ class LabelTest(_message.Message):
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     MEASUREMENTS_FIELD_NUMBER: _ClassVar[int]
     AGREEMENTS_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    NEAR_MENTIONS_FIELD_NUMBER: _ClassVar[int]
+    BREADTH_FIELD_NUMBER: _ClassVar[int]
     method: LabelTest.Method
     score: LabelTest.Score
     embedding_hard: LabelTest.Score
@@ -331,7 +345,10 @@ class LabelTest(_message.Message):
     threshold: float
     measurements: _containers.RepeatedCompositeFieldContainer[LabelTest.Measurement]
     agreements: _containers.RepeatedCompositeFieldContainer[LabelTest.Agreement]
-    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ..., measurements: _Optional[_Iterable[_Union[LabelTest.Measurement, _Mapping]]] = ..., agreements: _Optional[_Iterable[_Union[LabelTest.Agreement, _Mapping]]] = ...) -> None: ...
+    precision: LabelTest.Share
+    near_mentions: LabelTest.Share
+    breadth: float
+    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ..., measurements: _Optional[_Iterable[_Union[LabelTest.Measurement, _Mapping]]] = ..., agreements: _Optional[_Iterable[_Union[LabelTest.Agreement, _Mapping]]] = ..., precision: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., near_mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., breadth: _Optional[float] = ...) -> None: ...
 
 class LabelProvenance(_message.Message):
     __slots__ = ("origin", "rejected", "writing_rows", "choosing_rows", "scoring_rows", "hard_rows", "choosing_silent_rows", "dataset")
