@@ -10,12 +10,13 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import embedding, familiarity, imports, load, scale, search, trainer, truth
+from benchmarks import embedding, familiarity, imports, interpretation, load, scale, search, trainer, truth
 
 BENCHMARKS = {
     "embedding": embedding,
     "familiarity": familiarity,
     "import": imports,
+    "interpretation": interpretation,
     "load": load,
     "scale": scale,
     "search": search,

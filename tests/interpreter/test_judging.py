@@ -1,4 +1,4 @@
-"""What counts as a mention of a label, and what a label is made of: known beforehand, on a corpus of a few sentences."""
+"""What counts as a mention of a label, and what a label is made of: known beforehand, on a small corpus."""
 
 from __future__ import annotations
 
