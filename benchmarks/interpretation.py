@@ -1,9 +1,10 @@
 """The interpretation of a run at several numbers of documents: what each step, each analysis and a steered search cost.
 
 For each size it starts a local stack as `benchmarks search` does, imports descriptions of Debian packages (or another
-corpus of `benchmarks truth`) with the packages' families as metadata, embeds them, trains a run as `auto` sizes it, computes statistics, labels 320
-features, then the others, labels them a second time, builds families, analyses, steers, and adds 1,000 documents. `cpu`
-is that of all processes of the stack and of those that they have ended, what goes on beside a step (indexing) included.
+corpus of `benchmarks truth`) with the packages' families as metadata, embeds them, trains a run as `auto` sizes it,
+computes statistics, labels 320 features, then the others, labels them a second time, builds families, analyses, steers,
+and adds 1,000 documents. `cpu` is that of all processes of the stack and of those that they have ended, what goes on
+beside a step (indexing) included.
 """
 
 from __future__ import annotations
@@ -58,14 +59,14 @@ def run(options: argparse.Namespace) -> list[Record]:
     ]
     records: list[Record] = []
     for size in options.sizes:
-        chosen = np.random.default_rng(0).permutation(len(documents))[: size + ADDED].tolist()
+        places = np.random.default_rng(0).permutation(len(documents))[: size + ADDED].tolist()
         with (
             tempfile.TemporaryDirectory(dir=options.folder) as folder,
             search.stack(Path(folder), options.command) as stack,
             Prisma(stack.http, seconds=3600) as prisma,
         ):
-            measurement = _Measurement(options.subject, stack, len(chosen) - ADDED)
-            records += measurement.run(prisma, [documents[place] for place in chosen], Path(folder))
+            measurement = _Measurement(options.subject, stack, len(places) - ADDED)
+            records += measurement.run(prisma, [documents[place] for place in places], Path(folder))
     return records
 
 
@@ -124,17 +125,19 @@ class _Measurement:
         holders = _holders([trusted[place] for place in places], run, folder)
         for mode in search.MODES:
             shares: dict[int, list[float]] = {weight: [] for weight in WEIGHTS}
-            rest = 0.0
+            remainder = 0.0
             for number, (feature, documents) in enumerate(holders.items()):
                 query = QUERIES[number % len(QUERIES)]
                 for weight in WEIGHTS:
                     boost: dict[int | str, float] | None = {feature: float(weight)} if weight else None
                     hits = data.search(query, mode=mode, run=run, limit=TOP, boost=boost).hits
                     shares[weight].append(sum(hit.key in documents for hit in hits) / max(1, len(hits)))
-                    rest = max(rest, *(abs(hit.score - sum(part.contribution for part in hit.parts)) for hit in hits))
+                    remainder = max(
+                        remainder, *(abs(hit.score - sum(part.contribution for part in hit.parts)) for hit in hits)
+                    )
             for weight, values in shares.items():
                 self._record(f"steering, {mode}", f"share at {weight:+}", float(np.mean(values)), "")
-            self._record(f"steering, {mode}", "largest rest of the parts", rest, "")
+            self._record(f"steering, {mode}", "largest remainder of the parts", remainder, "")
 
     def _step(self, step: str, work: Callable[[], Result]) -> Result:
         start, before = time.perf_counter(), self._cpu_seconds()
