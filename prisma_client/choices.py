@@ -112,7 +112,15 @@ def training_config(fields: Mapping[str, Any]) -> Config:
         values["normalization"] = f"NORMALIZATION_{normalization.name}"
     if isinstance(name := values.get("goal"), str):
         values["goal"] = f"GOAL_{choose(Goal, name, 'goal').name}"
-    return Config(**values)
+    config = Config()
+    for name, value in values.items():
+        try:
+            config.MergeFrom(Config(**{name: value}))
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+    return config
 
 
 def check_fields(message: type[Message], fields: Mapping[str, Any]) -> None:

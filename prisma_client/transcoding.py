@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from google.protobuf import json_format
@@ -17,6 +17,8 @@ from google.rpc import error_details_pb2  # noqa: F401  # pyright: ignore[report
 
 from prisma_common import contract
 from prisma_common.http_rule import Variable, http_bindings
+
+_Response = TypeVar("_Response", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,23 @@ def request(name: str, message: Message) -> HttpRequest:
     elif binding.body is not None:
         body = json.dumps(fields.pop(binding.body, {})).encode()
     return HttpRequest(binding.verb, path, tuple(_query(fields, "")), body)
+
+
+def response(data: bytes | str, message: _Response) -> _Response:
+    """Fills a message from the JSON of a response. Raises ValueError for what no gateway of PRISMA sends.
+
+    Fields of a newer gateway are ignored, but not an object without a single known field.
+    """
+    fields = json.loads(data)
+    if not isinstance(fields, dict):
+        raise ValueError("expected a JSON object")
+    names = {name for field in message.DESCRIPTOR.fields for name in (field.name, field.json_name)}
+    if fields and names and names.isdisjoint(fields):  # pyright: ignore[reportUnknownArgumentType]
+        raise ValueError(f"expected some of the fields {', '.join(sorted(names))}")
+    try:
+        return json_format.ParseDict(fields, message, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from error
 
 
 def _take(fields: dict[str, Any], path: list[str]) -> str:

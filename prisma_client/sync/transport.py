@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job
@@ -28,7 +27,7 @@ class Transport:
     """One gateway. seconds: how long a response may take."""
 
     def __init__(self, url: str, key: str | None, seconds: float) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Authorization": f"Bearer {_checked_key(key)}"} if key else {}
         self.url = url
         self._client = httpx.Client(
             base_url=url,
@@ -52,7 +51,7 @@ class Transport:
             _add_request_id(message)
         request = transcoding.request(name, message)
         data = self._send(request, repeatable or request.verb == "GET")
-        return json_format.Parse(data, response(), ignore_unknown_fields=True)
+        return self._read(data, response)
 
     def pages(self, name: str, message: Any, response: type[_Response]) -> Iterator[_Response]:
         """Yields all pages of a list: `message` is sent again with the previous page's token. Raises PrismaError."""
@@ -74,7 +73,7 @@ class Transport:
             for line in stream.iter_lines():
                 if line.startswith('{"error": {'):
                     raise from_json(json.loads(line)["error"])
-                yield json_format.Parse(line, response(), ignore_unknown_fields=True)
+                yield self._read(line, response)
 
     def download(self, name: str, message: Message) -> Iterator[bytes]:
         """Yields the bytes of a file. Raises PrismaError; Unavailable where the file ends too early."""
@@ -99,11 +98,15 @@ class Transport:
             raise self._unreachable(error) from error
         if received.status_code >= 400:
             raise from_response(received.status_code, received.content)
-        return json_format.Parse(received.content, response(), ignore_unknown_fields=True)
+        return self._read(received.content, response)
 
     def get_json(self, path: str) -> Mapping[str, Any]:
         """Returns the JSON of a path that is not an RPC. Raises PrismaError."""
-        return json.loads(self._send(transcoding.HttpRequest("GET", path, (), None), repeatable=True))
+        data = self._send(transcoding.HttpRequest("GET", path, (), None), repeatable=True)
+        try:
+            return json.loads(data)
+        except ValueError:
+            raise self._foreign(data) from None
 
     @contextmanager
     def _open(self, name: str, message: Message, silence: float | None) -> Generator[httpx.Response]:
@@ -143,6 +146,20 @@ class Transport:
             raise from_response(response.status_code, response.content)
         return response.content
 
+    def _read(self, data: bytes | str, response: type[_Response]) -> _Response:
+        """Returns the message in a response. Raises PrismaError for the response of another server."""
+        try:
+            return transcoding.response(data, response())
+        except ValueError:
+            raise self._foreign(data) from None
+
+    def _foreign(self, data: bytes | str) -> PrismaError:
+        text = data if isinstance(data, str) else data[:300].decode(errors="replace")
+        return PrismaError(
+            f"{self.url} is no gateway of PRISMA: it answers {text.strip()[:100]!r}. Set PRISMA_URL to its address",
+            code="UNKNOWN",
+        )
+
     def _unreachable(self, error: httpx.HTTPError) -> Unavailable:
         return Unavailable(
             f"the gateway at {self.url} is unreachable ({str(error) or type(error).__name__}). Start it with "
@@ -150,6 +167,14 @@ class Transport:
             code="UNAVAILABLE",
             reason="GATEWAY_UNAVAILABLE",
         )
+
+
+def _checked_key(key: str) -> str:
+    """Returns the key without blanks around it. Raises ValueError, which does not quote it."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("the API key has characters that no key has: expected letters, digits and punctuation of ASCII")
+    return key
 
 
 def _add_request_id(message: Any) -> None:

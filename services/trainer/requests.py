@@ -160,7 +160,8 @@ def recipe(message: resources_pb2.Config, *, is_new: bool = False) -> Recipe:
         if message.HasField(name):  # type: ignore[arg-type]  # all of these are optional fields
             value = getattr(message, name)
             if not low <= value <= high:
-                raise InvalidArgument.field(f"run.config.{name}", f"expected {low:g} to {high:g}, got {value:g}")
+                expected = f"expected {_number(low)} to {_number(high)}, got {_number(value)}"
+                raise InvalidArgument.field(f"run.config.{name}", expected)
             settings[name] = value
     for name, numbers in (("architecture", ARCHITECTURES), ("normalization", NORMALIZATIONS)):
         if number := getattr(message, name):
@@ -269,3 +270,8 @@ def _axes(request: pb2.SweepRunsRequest) -> dict[str, Sequence[float]]:
         "learning_rate": request.learning_rates,
         "seed": request.seeds,
     }
+
+
+def _number(value: float) -> str:
+    """A number for people: integers with all their digits."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"

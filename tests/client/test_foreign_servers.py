@@ -1,0 +1,48 @@
+"""A server that is no gateway of PRISMA is told from one, and a key that cannot be sent is not quoted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prisma_client import Prisma, PrismaError, choices
+from tests.client.scripted_gateway import Answer, reply, scripted, stream
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(200, {"models": []}), reply(200, "a text"), reply(200, [1]), reply(200, {"datasets": 7}), stream("<html>")],
+)
+def test_the_answer_of_another_server_is_no_empty_list(answer: Answer) -> None:
+    with (
+        scripted([answer]) as gateway,
+        Prisma(gateway.url) as prisma,
+        pytest.raises(PrismaError, match="is no gateway of PRISMA"),
+    ):
+        prisma.datasets.list()
+
+
+def test_fields_of_a_newer_gateway_are_ignored() -> None:
+    newer = {"datasets": [{"name": "datasets/a", "colour": 1}], "more": 2}
+    with scripted([reply(200, newer)]) as gateway, Prisma(gateway.url) as prisma:
+        assert [dataset.name for dataset in prisma.datasets.list()] == ["datasets/a"]
+
+
+@pytest.mark.parametrize("key", ["se\ncret", "se cret", "secrét", "se\x00cret"])
+def test_a_key_that_no_header_can_hold_is_refused_without_being_quoted(key: str) -> None:
+    with pytest.raises(ValueError, match="the API key has characters") as caught:
+        Prisma("http://127.0.0.1:1", key=key)
+    assert key not in str(caught.value)
+
+
+def test_blanks_around_a_key_do_not_count() -> None:
+    """A key that was read from a file ends in a line break."""
+    with scripted([reply(200, {})]) as gateway, Prisma(gateway.url, key="secret\n") as prisma:
+        assert prisma.datasets.list() == []
+
+
+@pytest.mark.parametrize("fields", [{"seed": -1}, {"epochs": 1 << 40}, {"k": "many"}, {"k": 1.5}])
+def test_a_value_that_a_setting_cannot_have_names_the_setting(fields: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"^{next(iter(fields))}: "):
+        choices.training_config(fields)
