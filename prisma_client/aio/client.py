@@ -57,7 +57,7 @@ class AsyncPrisma:
 
     async def status(self) -> Mapping[str, Any]:
         """Returns the health of all services, `{"health", "services": [prisma.common.v1.ServiceStatus …]}`, as JSON."""
-        return await self.transport.get_json("/v1/status")
+        return await self.transport.get_json("/v1/status", "services")
 
     async def embedding_models(self) -> embedder_pb2.ListEmbeddingModelsResponse:
         """Returns the embedding models, and the providers that are unreachable."""

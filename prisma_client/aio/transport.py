@@ -99,13 +99,16 @@ class Transport:
             raise from_response(received.status_code, received.content)
         return self._read(received.content, response)
 
-    async def get_json(self, path: str) -> Mapping[str, Any]:
-        """Returns the JSON of a path that is not an RPC. Raises PrismaError."""
+    async def get_json(self, path: str, expected: str) -> Mapping[str, Any]:
+        """Returns the JSON of a path that is not an RPC, an object with the field `expected`. Raises PrismaError."""
         data = await self._send(transcoding.HttpRequest("GET", path, (), None), repeatable=True)
         try:
-            return json.loads(data)
+            fields: Any = json.loads(data)
         except ValueError:
             raise self._foreign(data) from None
+        if not isinstance(fields, dict) or expected not in fields:
+            raise self._foreign(data)
+        return fields  # pyright: ignore[reportUnknownVariableType]
 
     @asynccontextmanager
     async def _open(self, name: str, message: Message, silence: float | None) -> AsyncGenerator[httpx.Response]:

@@ -20,7 +20,7 @@ from prisma_client.cli.stack import (
     listens,
     page_is_built,
 )
-from prisma_client.errors import PrismaError
+from prisma_client.errors import PrismaError, Unavailable
 from prisma_client.sync import Prisma
 from prisma_common import addresses
 
@@ -92,8 +92,11 @@ def _services() -> Iterator[Finding]:
                 health = service["health"].removeprefix("HEALTH_").lower()
                 advice = service.get("message") or "see its log"
                 yield _finding(f"{service['service']} (running)", health == "ok", health, advice)
+    except ValueError as error:
+        yield _finding("API key", False, "unusable", str(error))
     except PrismaError as error:
-        yield _finding("gateway (running)", False, "unreachable", error.message)
+        state = "unreachable" if isinstance(error, Unavailable) else "no usable answer"
+        yield _finding("gateway (running)", False, state, error.message)
         for name, address in configured_addresses().items():
             if listens(address):
                 variable = addresses.listen_variable(name)

@@ -58,7 +58,7 @@ class Prisma:
 
     def status(self) -> Mapping[str, Any]:
         """Returns the health of all services, `{"health", "services": [prisma.common.v1.ServiceStatus …]}`, as JSON."""
-        return self.transport.get_json("/v1/status")
+        return self.transport.get_json("/v1/status", "services")
 
     def embedding_models(self) -> embedder_pb2.ListEmbeddingModelsResponse:
         """Returns the embedding models, and the providers that are unreachable."""

@@ -100,13 +100,16 @@ class Transport:
             raise from_response(received.status_code, received.content)
         return self._read(received.content, response)
 
-    def get_json(self, path: str) -> Mapping[str, Any]:
-        """Returns the JSON of a path that is not an RPC. Raises PrismaError."""
+    def get_json(self, path: str, expected: str) -> Mapping[str, Any]:
+        """Returns the JSON of a path that is not an RPC, an object with the field `expected`. Raises PrismaError."""
         data = self._send(transcoding.HttpRequest("GET", path, (), None), repeatable=True)
         try:
-            return json.loads(data)
+            fields: Any = json.loads(data)
         except ValueError:
             raise self._foreign(data) from None
+        if not isinstance(fields, dict) or expected not in fields:
+            raise self._foreign(data)
+        return fields  # pyright: ignore[reportUnknownVariableType]
 
     @contextmanager
     def _open(self, name: str, message: Message, silence: float | None) -> Generator[httpx.Response]:
@@ -173,7 +176,9 @@ def _checked_key(key: str) -> str:
     """Returns the key without blanks around it. Raises ValueError, which does not quote it."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("the API key has characters that no key has: expected letters, digits and punctuation of ASCII")
+        raise ValueError(
+            "the API key has characters that no key has: expected letters, digits and punctuation of ASCII"
+        )
     return key
 
 

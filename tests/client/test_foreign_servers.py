@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prisma_client import Prisma, PrismaError, choices
+from prisma_client.cli import doctor
 from tests.client.scripted_gateway import Answer, reply, scripted, stream
 
 
@@ -21,6 +23,25 @@ def test_the_answer_of_another_server_is_no_empty_list(answer: Answer) -> None:
         pytest.raises(PrismaError, match="is no gateway of PRISMA"),
     ):
         prisma.datasets.list()
+
+
+def test_the_status_of_another_server_is_none() -> None:
+    with (
+        scripted([reply(200, {"models": []})]) as gateway,
+        Prisma(gateway.url) as prisma,
+        pytest.raises(PrismaError, match="is no gateway of PRISMA"),
+    ):
+        prisma.status()
+
+
+def test_the_doctor_reports_another_server_and_an_unusable_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with scripted([reply(200, {"models": []})]) as gateway:
+        monkeypatch.setenv("PRISMA_URL", gateway.url)
+        advice = {finding.what: finding.advice or "" for finding in doctor.findings(tmp_path)}
+        assert "is no gateway of PRISMA" in advice["gateway (running)"]
+    monkeypatch.setenv("PRISMA_API_KEY", "se\ncret")
+    advice = {finding.what: finding.advice or "" for finding in doctor.findings(tmp_path)}
+    assert "characters that no key has" in advice["API key"]
 
 
 def test_fields_of_a_newer_gateway_are_ignored() -> None:
