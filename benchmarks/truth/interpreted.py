@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.sae_data import F32
 from benchmarks.truth.corpus import Corpus
 from prisma_common.wire import Codes
+from services.interpreter.decoder import Decoder
 from services.interpreter.evidence import Evidence
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features, Order
@@ -26,7 +27,7 @@ from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Interpretation, Run, sampled_rows
 from services.interpreter.statistics import Accumulator
 from services.interpreter.worker import REFERENCE_ROWS
-from services.trainer.sae import stability
+from services.trainer.sae import comparing, stability
 from services.trainer.sae.config import Config
 from services.trainer.sae.training import Training
 from services.trainer.sae.vectors import Vectors as TrainingVectors
@@ -75,10 +76,10 @@ class Source:
         """The active latents of (m, d) vectors, (m, k), and their activations, (m, k); -1 and 0 after the last."""
         return self._weights.encode_dense(vectors)
 
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> F32:
-        """(m, d) unit decoder rows."""
-        rows = self._weights.W_dec[list(indices)] if indices else self._weights.W_dec
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
+        """The directions of some latents, or of all."""
+        latents = np.array(indices, np.intp) if indices else slice(None)
+        return Decoder.of(comparing.directions(self._weights, latents), scales=self._weights.scale)
 
 
 @dataclass(frozen=True)
@@ -132,23 +133,15 @@ async def interpreted(corpus: Corpus, weights: Weights, stabilities: NDArray[np.
     with Accumulator(weights.latent_count) as accumulator:
         async for codes in source.codes(run):
             accumulator.add(codes)
-        features = await features_of(
-            accumulator, source, run, directions=await source.decoder(run), stabilities=stabilities
-        )
+        decoder = replace(await source.decoder(run), stability=stabilities)
+        features = await features_of(accumulator, source, run, decoder)
     return Interpreted(corpus, source, features, EvidenceReader(source))
 
 
-async def features_of(
-    accumulator: Accumulator,
-    source: Source,
-    run: Run,
-    *,
-    directions: F32,
-    stabilities: NDArray[np.float32] | None = None,
-) -> Features:
-    """Features from counted codes. directions: (n, d) of length 1. stabilities: (n,)."""
+async def features_of(accumulator: Accumulator, source: Source, run: Run, decoder: Decoder) -> Features:
+    """Features from counted codes."""
     vectors = await source.vectors(run, sampled_rows(run.ranges, REFERENCE_ROWS))
-    statistics = accumulator.finish(directions, stability=stabilities, vectors=vectors)
+    statistics = accumulator.finish(decoder, vectors=vectors)
     return Features(Interpretation(run=run), statistics, {}, [])
 
 

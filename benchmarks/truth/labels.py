@@ -103,13 +103,13 @@ async def _areas(
                 threshold = run.features.threshold(own.latent) or 0.0
                 tests = areas_of(judge, own, text, vector, threshold=threshold)
                 areas[who][place] = {**tests, "embedding, unseen": unseen.area(judge, own, vector, threshold)}
-    directions = await run.source.decoder(run.features.run, [own.latent for own in evidence])
+    decoder = await run.source.decoder(run.features.run, [own.latent for own in evidence])
     areas[_CEILING] = [
         {
             f"embedding, {name}": judge.auc(own, direction, threshold)
             for name, threshold in {"all": None, "above": run.features.threshold(own.latent)}.items()
         }
-        for own, direction in zip(evidence, directions, strict=True)
+        for own, direction in zip(evidence, decoder.detectors, strict=True)
     ]
     return areas
 

@@ -23,6 +23,7 @@ from benchmarks.truth.interpreted import Interpreted, features_of, run_of
 from prisma_common.wire import Codes
 from services.chassis.errors import PrismaError
 from services.interpreter import prompts
+from services.interpreter.decoder import Decoder
 from services.interpreter.evidence import Evidence
 from services.interpreter.judging import Judge
 from services.interpreter.ollama import OllamaChat
@@ -118,7 +119,7 @@ async def clustered(run: Interpreted, count: int) -> Interpreted:
     )
     with Accumulator(count) as accumulator:
         accumulator.add(codes)
-        features = await features_of(accumulator, run.source, run_of(run.corpus, count), directions=centres)
+        features = await features_of(accumulator, run.source, run_of(run.corpus, count), Decoder.of(centres))
     return Interpreted(run.corpus, run.source, features, run.reader)
 
 

@@ -123,10 +123,10 @@ class FamilyNames:
         return await in_thread(by_codes)
 
     async def _directions(self, run: Run, families: Sequence[Family]) -> NDArray[np.float32]:
-        """(f, d) the mean direction of each family's features, of length 1."""
+        """(f, d) the mean detector of each family's features, of length 1."""
         indices = sorted({index for family in families for index in family.indices})
-        decoder = await self._source.decoder(run, indices)
-        return unit(np.stack([decoder[np.searchsorted(indices, family.indices)].mean(axis=0) for family in families]))
+        detectors = (await self._source.decoder(run, indices)).detectors
+        return unit(np.stack([detectors[np.searchsorted(indices, family.indices)].mean(axis=0) for family in families]))
 
 
 def _matrix(codes: wire.Codes) -> sparse.csr_array:

@@ -58,8 +58,8 @@ class KeywordLabeller:
         self, task: Task, indices: Sequence[int], vectors: PhraseVectors, texts_in_use: set[str]
     ) -> list[Verdict]:
         judge, evidence = await self._reader.read(task.features, indices)
-        directions = await self._source.decoder(task.features.run, sorted(indices))
-        direction_of = dict(zip(sorted(indices), directions, strict=True))
+        decoder = await self._source.decoder(task.features.run, sorted(indices))
+        direction_of = dict(zip(sorted(indices), decoder.detectors, strict=True))
         named = [Topic(evidence=own, latents=[own.latent], direction=direction_of[own.latent]) for own in evidence]
         return await topics.verdicts(named, judge, vectors, texts_in_use, stop_words=task.options.stop_words)
 

@@ -58,8 +58,8 @@ class LabelScorer:
         different = [self._different_texts(index) for index in indices]
         texts = [label.draft.text for label in testable_labels] + [text for part in different for text in part]
         embeds = await self.vectors.load(texts)
-        directions = await self._source.decoder(self.features.run, sorted(indices))
-        direction_of = dict(zip(sorted(indices), directions, strict=True))
+        decoder = await self._source.decoder(self.features.run, sorted(indices))
+        direction_of = dict(zip(sorted(indices), decoder.detectors, strict=True))
 
         def tested() -> list[ScoredLabel]:
             return [

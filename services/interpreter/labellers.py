@@ -6,10 +6,8 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from services.chassis.errors import FailedPrecondition, Unavailable
+from services.interpreter.decoder import Decoder
 from services.interpreter.errors import LabelModelNotFound
 from services.interpreter.evidence_reader import DocumentSource
 from services.interpreter.features import Features
@@ -41,8 +39,8 @@ class Task:
 class LabelSource(DocumentSource, PhraseSource, Protocol):
     """What is read from the embedder and the trainer."""
 
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        """(m, d) unit directions of some of the run's latents."""
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
+        """The directions of some of the run's latents, in their order."""
         ...
 
 

@@ -16,6 +16,7 @@ from scipy.spatial.distance import squareform
 from prisma_common import wire
 from services.chassis.threads import in_thread
 from services.interpreter import families
+from services.interpreter.decoder import Decoder
 from services.interpreter.features import Features
 from services.interpreter.runs import Run, rows_at
 
@@ -38,8 +39,8 @@ class CodeSource(Protocol):
         """Codes of some ranges of rows, block by block."""
         ...
 
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        """(m, d) directions of some latents."""
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
+        """The directions of some latents, in their order."""
         ...
 
 
@@ -86,7 +87,7 @@ async def matrix(features: Features, source: CodeSource, kind: Kind, indices: ND
     if kind is Kind.CO_OCCURRENCE:
         return Matrix(indices, shares[np.ix_(order, order)].astype(np.float32), features.statistics.row_count)
     if kind is Kind.DECODER_COSINE:
-        directions = await source.decoder(features.run, indices.tolist())
+        directions = (await source.decoder(features.run, indices.tolist())).directions
         return Matrix(indices, _cosines(directions @ directions.T), 0)
     part = await _sample(features, source, MATRIX_ROWS, indices)
     products = await in_thread(lambda: (part.activations.T @ part.activations).toarray())

@@ -111,7 +111,7 @@ class ModelLabeller:
         candidates = [Candidate(text, Origin.MODEL) for text in (answer.label, *answer.alternatives)]
         embeds = await vectors.load([candidate.text for candidate in candidates])
         units = unit(vectors.of([candidate.text for candidate in candidates])) if embeds else None
-        (direction,) = await self._source.decoder(features.run, [index])
+        (direction,) = (await self._source.decoder(features.run, [index])).detectors
         contenders = partial(naming.contenders, judge, evidence, shortlist=candidates, vectors=units)
         best, *rejected = await in_thread(contenders)
         scores = await in_thread(judge.scores, evidence, best.candidate.text, best.vector)

@@ -21,6 +21,7 @@ from scipy import sparse
 
 from prisma_common.wire import Codes
 from services.interpreter.cooccurrence import Cooccurrence
+from services.interpreter.decoder import Decoder
 from services.interpreter.familiarity import Reference
 from services.interpreter.near_misses import (
     HARD_COUNT,
@@ -89,7 +90,7 @@ class Statistics:
     random_rows: Rows
     """(n, 60) silent rows at random."""
     near_rows: Rows
-    """(n, 50) silent rows nearest to the decoder direction, the nearest first; none without vectors."""
+    """(n, 50) silent rows nearest to the latent's detector, the nearest first; none without vectors."""
     stability: NDArray[np.float32]
     """(n,) cosine of the siblings' most similar decoder rows, mean over the siblings; NaN where there are none."""
     decoder: Neighbors
@@ -131,9 +132,8 @@ class Accumulator:
 
     def finish(
         self,
-        decoder: NDArray[np.float32],
+        decoder: Decoder,
         *,
-        stability: NDArray[np.float32] | None = None,
         vectors: Vectors | None = None,
         reference: Reference | None = None,
         seed: int = 0,
@@ -141,8 +141,7 @@ class Accumulator:
     ) -> Statistics:
         """The statistics of all that was added.
 
-        decoder: (n, d), one direction for each latent.
-        stability: (n,) of the latents, as in Statistics.
+        decoder: of the n latents.
         vectors: of a sample of the rows, in which near misses are looked for.
         reference: as in Statistics.
         seed: of the random negatives.
@@ -156,9 +155,9 @@ class Accumulator:
             _summarise(entries, start, stop, tables)
             progress(stop // 2)
         cooccurrence = self._cooccurrence.matrix()
-        closest = decoder_neighbors(decoder, NEIGHBOR_COUNT)
+        closest = decoder_neighbors(decoder.directions, NEIGHBOR_COUNT)
         negatives = _Negatives(tables.top_rows, closest, every_row, seed)
-        silent = _Silent(decoder, vectors, every_row, seed)
+        silent = _Silent(decoder.detectors, vectors, every_row, seed)
         for start, entries in self._spool.ranges():
             stop = min(start + self._spool.width, n)
             active_rows = _active_rows(entries, start, stop)
@@ -183,7 +182,7 @@ class Accumulator:
             hard_rows=silent.hard_rows,
             random_rows=silent.random_rows,
             near_rows=silent.near_rows,
-            stability=np.full(n, np.nan, np.float32) if stability is None else stability,
+            stability=decoder.stability,
             decoder=closest,
             coactive=jaccard_neighbors(cooccurrence, NEIGHBOR_COUNT),
             cooccurrence=cooccurrence,
@@ -301,11 +300,11 @@ class _Negatives:
 
 
 class _Silent:
-    """Picks silent rows: near misses and random ones, on which labels are tested, and those nearest to the decoder."""
+    """Picks silent rows: near misses and random ones, on which labels are tested, and those nearest to detectors."""
 
-    def __init__(self, decoder: NDArray[np.float32], vectors: Vectors | None, every_row: Rows, seed: int) -> None:
-        latent_count = len(decoder)
-        self._decoder = decoder
+    def __init__(self, detectors: NDArray[np.float32], vectors: Vectors | None, every_row: Rows, seed: int) -> None:
+        latent_count = len(detectors)
+        self._detectors = detectors
         self._vectors = vectors
         self._rows = every_row if vectors is None else vectors.rows
         self._seed = seed
@@ -324,7 +323,7 @@ class _Silent:
         if self._vectors is not None and len(self._vectors.rows):
             for latent, hard in enumerate(near_misses(active, self._vectors), start):
                 self.hard_rows[latent, : len(hard)] = hard
-            directions = self._decoder[start : start + len(active)]
+            directions = self._detectors[start : start + len(active)]
             for latent, near in enumerate(nearest_to_directions(directions, active, self._vectors), start):
                 self.near_rows[latent, : len(near)] = near
 

@@ -27,7 +27,7 @@ class Topic:
     evidence: Evidence
     latents: Sequence[int]
     direction: Vector
-    """(d,) of length 1."""
+    """(d,) what vectors are compared with: the latent's detector, of length 1."""
     max_density: float = DENSE
     """A topic that is active in a larger share of documents is not named."""
 

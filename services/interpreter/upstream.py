@@ -22,6 +22,7 @@ from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_common import wire
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
+from services.interpreter.decoder import Decoder
 from services.interpreter.document_sets import Dataset
 from services.interpreter.documents import Document
 from services.interpreter.metadata import Metadata
@@ -129,28 +130,22 @@ class Upstream:
                     rows.append(wire.unpack_codes(block.codes).rows)
         return np.sort(np.concatenate(rows))
 
-    async def directions(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(n, d) the unit directions of the run's latents, and their stability (n,), NaN for a run without siblings."""
-        request = trainer_pb2.ReadDecoderRequest(run=run.name)
-        directions: list[NDArray[np.float32]] = []
-        stabilities: list[NDArray[np.float32]] = []
-        async with errors_of("trainer"):
-            async for block in self._trainer.ReadDecoder(request):
-                directions.append(wire.unpack_vectors(block.directions)[1])
-                unknown = [np.nan] * len(directions[-1])
-                stabilities.append(np.array(list(block.stabilities) or unknown, np.float32))
-        return np.concatenate(directions), np.concatenate(stabilities)
-
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        """(n, d) the unit directions of the run's latents; or (m, d) of some of them, in the order of `indices`."""
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
+        """The directions of the run's latents; or of some of them, in the order of `indices`."""
         latent_ranges = [RowRange(start=index, end=index + 1) for index in indices]
         request = trainer_pb2.ReadDecoderRequest(run=run.name, latent_ranges=latent_ranges)
-        parts: list[NDArray[np.float32]] = []
+        parts: list[Decoder] = []
         async with errors_of("trainer"):
             async for block in self._trainer.ReadDecoder(request):
-                parts.append(wire.unpack_vectors(block.directions)[1])
-        directions = np.concatenate(parts)
-        return directions[np.searchsorted(np.sort(indices), indices)] if indices else directions
+                directions, scales = wire.unpack_vectors(block.directions)[1], np.array(block.scales, np.float32)
+                stability = np.array(block.stabilities, np.float32) if block.stabilities else None
+                parts.append(Decoder.of(directions, scales=scales, stability=stability))
+        decoder = Decoder(
+            directions=np.concatenate([part.directions for part in parts]),
+            detectors=np.concatenate([part.detectors for part in parts]),
+            stability=np.concatenate([part.stability for part in parts]),
+        )
+        return decoder.take(np.searchsorted(np.sort(indices), indices)) if indices else decoder
 
     async def matches(self, first: Run, second: Run, min_cosine: float) -> list[tuple[int, int]]:
         """Latents of two runs that are the same by decoder cosine, one to one: (first's, second's)."""

@@ -100,14 +100,14 @@ class InterpreterJobs:
         """Computes the statistics of all features, in one pass over the codes."""
         run = require_trained(await self._upstream.run(request.run))
         await context.progress(0, run.latent_count, UNIT, "reading codes")
-        decoder, stability = await self._upstream.directions(run)
+        decoder = await self._upstream.decoder(run)
         vectors = await self._upstream.vectors(run, sampled_rows(run.ranges, REFERENCE_ROWS))
         reference = await self._reference(run, vectors)
         with Accumulator(run.latent_count, self._scratch) as accumulator:
             async for codes in self._upstream.codes(run):
                 await in_thread(accumulator.add, codes)
                 await context.progress(0, run.latent_count, UNIT, f"{int(codes.rows[-1]) + 1:,} rows read")
-            finish = partial(accumulator.finish, decoder, stability=stability, vectors=vectors, reference=reference)
+            finish = partial(accumulator.finish, decoder, vectors=vectors, reference=reference)
             statistics = await _finished(finish, run.latent_count, context)
         attempt = new_uid()
         folder = statistics_files.folder_of(run.uid, attempt)

@@ -59,7 +59,9 @@ class DecoderPart:
     latents: wire.Rows
     """(m,) their indices."""
     directions: wire.Vectors
-    """(m, d) their decoder rows, of norm 1."""
+    """(m, d) what they add to vectors: their decoder rows in the vectors' own space, of norm 1."""
+    scales: NDArray[np.float32]
+    """(d,) what vectors are divided by before they are encoded."""
     stabilities: NDArray[np.float32]
     """(m,) cosine of the most similar decoder row, mean over siblings; (0,) without siblings."""
     agreements: NDArray[np.float32]
@@ -156,16 +158,15 @@ class Autoencoders:
             raise BlobDamaged(file.path, f"cannot be read ({error})") from error
 
     def decoder(self, run: Run, latents: NDArray[np.uint64]) -> Iterator[DecoderPart]:
-        """Unit decoder rows of the latents in parts of about 1 MiB. Raises BlobDamaged."""
+        """Directions of the latents in parts of about 1 MiB. Raises BlobDamaged."""
         weights = self.weights(run)
         stabilities, agreements = self._stability(run)
         for piece in wire.blocks_of(len(latents), 4 * weights.dimension):
             some = latents[piece]
-            directions = weights.W_dec[some.astype(np.intp)]
-            norms = np.linalg.norm(directions, axis=1, keepdims=True)
             yield DecoderPart(
                 latents=some,
-                directions=directions / np.maximum(norms, 1e-12),
+                directions=comparing.directions(weights, some.astype(np.intp)),
+                scales=weights.scale,
                 stabilities=stabilities[some.astype(np.intp)] if len(stabilities) else stabilities,
                 agreements=agreements[some.astype(np.intp)] if len(agreements) else agreements,
             )

@@ -145,6 +145,7 @@ def decoder(part: DecoderPart, run_uid: str) -> pb2.ReadDecoderResponse:
         run_uid=run_uid,
         stabilities=part.stabilities.tolist(),
         agreements=part.agreements.tolist(),
+        scales=part.scales.tolist(),
     )
 
 

@@ -12,6 +12,7 @@ from scipy import sparse
 from prisma_common import wire
 from services.chassis.errors import Unavailable
 from services.chassis.job_context import JobCancelled
+from services.interpreter.decoder import Decoder
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run
 
@@ -57,11 +58,8 @@ class Owners:
         for part in np.array_split(np.arange(len(self._rows)), 3):
             yield codes_of(self._codes[part], self._rows[part])
 
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        return self._decoder[list(indices)] if indices else self._decoder
-
-    async def directions(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self._decoder, np.full(run.latent_count, np.nan, np.float32)
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
+        return Decoder.of(self._decoder[list(indices)] if indices else self._decoder)
 
     async def held_out_rows(self, run: Run) -> NDArray[np.uint64]:
         return self._rows[::10]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prisma_common import wire
+from services.interpreter.decoder import Decoder
 from services.interpreter.features import Features
 from services.interpreter.labels import Draft, Label, Source
 from services.interpreter.runs import Interpretation, Run
@@ -55,9 +56,10 @@ class PlantedRun:
             trained=True,
             ranges=[(0, len(texts))],
         )
+        self._decoder = Decoder.of(self._groups, stability=np.full(len(groups), 0.9, np.float32))
         with Accumulator(len(groups)) as accumulator:
             accumulator.add(self.encode(self.embed(texts)))
-            statistics = accumulator.finish(self._groups, stability=np.full(len(groups), 0.9, np.float32))
+            statistics = accumulator.finish(self._decoder)
         labels = {
             index: self._label(index, group, index not in doubtful, (thresholds or {}).get(index))
             for index, group in enumerate(groups)
@@ -96,8 +98,8 @@ class PlantedRun:
         for part in (whole.slice(0, middle), whole.slice(middle, len(whole))):
             yield part
 
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        return self._groups[list(indices)] if indices else self._groups
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
+        return self._decoder.take(np.array(indices, np.intp)) if indices else self._decoder
 
     def _label(self, index: int, text: str, passed: bool, threshold: float | None) -> Label:
         scores = Scores(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from services.interpreter.features import Features
@@ -56,5 +58,6 @@ async def features_of(source: Owners) -> Features:
             accumulator.add(codes)
         vectors = await source.vectors(run, np.arange(ROWS, dtype=np.uint64))
         stability = np.full(run.latent_count, 0.9, np.float32)
-        statistics = accumulator.finish(await source.decoder(run), stability=stability, vectors=vectors)
+        decoder = replace(await source.decoder(run), stability=stability)
+        statistics = accumulator.finish(decoder, vectors=vectors)
     return Features(Interpretation(run=run), statistics, {}, [])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from services.interpreter.decoder import Decoder
 from services.interpreter.examples import MAX_EXAMPLES, ExampleKind, deciles, example_rows
 from services.interpreter.features import Features
 from services.interpreter.near_misses import Vectors
@@ -30,7 +31,7 @@ def features() -> Features:
     vectors = Vectors(rows, np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
     with Accumulator(2) as accumulator:
         accumulator.add(codes_of(activations, rows))
-        statistics = accumulator.finish(np.eye(2, dtype=np.float32), vectors=vectors)
+        statistics = accumulator.finish(Decoder.of(np.eye(2, dtype=np.float32)), vectors=vectors)
     label = planted.features.labels[0]
     scores = label.draft.scores
     assert scores is not None

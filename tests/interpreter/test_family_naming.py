@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from services.interpreter.decoder import Decoder
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family, Member
 from services.interpreter.family_naming import FamilyNames
@@ -57,8 +58,7 @@ def features(owners: Owners) -> Features:
     with Accumulator(6) as accumulator:
         accumulator.add(codes)
         statistics = accumulator.finish(
-            embedded([*LANGUAGES, *SHIPS]),
-            stability=np.full(6, 0.9, np.float32),
+            Decoder.of(embedded([*LANGUAGES, *SHIPS]), stability=np.full(6, 0.9, np.float32)),
             vectors=Vectors.of_length_1(rows(600), vectors),
         )
     return Features(Interpretation(run=owners.current_run), statistics, {}, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.interpreter import near_duplicates, scoring
+from services.interpreter.decoder import Decoder
 from services.interpreter.evidence import Evidence, SeenDocuments, Sources, divide
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features
@@ -330,6 +332,22 @@ def test_a_labels_evidence_states_true_counts_of_documents_that_did_not_make_it(
     assert f"and in {hard} of {len(provenance.hard_rows)} similar ones" in draft.description
     assert not set(provenance.scoring_rows) & {*provenance.writing_rows, *provenance.choosing_rows}
     assert provenance.rejected
+
+
+async def test_the_ceiling_of_a_label_is_by_what_activates_its_feature(
+    world: tuple[Owners, np.ndarray], features: Features, labelling: Labelling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _words = world
+    decoder = await source.decoder(source.current_run, [5])
+    noise = np.random.default_rng(2).standard_normal(decoder.directions.shape).astype(np.float32)
+
+    async def added_elsewhere(run: Run, indices: Sequence[int] = ()) -> Decoder:
+        return replace(decoder, directions=noise)
+
+    monkeypatch.setattr(source, "decoder", added_elsewhere)
+    scores = (await drafts_of(source, features, [5]))[5].scores
+    assert scores is not None and scores.ceiling is not None
+    assert scores.ceiling > 0.9
 
 
 async def test_words_that_only_held_out_documents_say_change_no_label(

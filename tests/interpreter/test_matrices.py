@@ -12,6 +12,7 @@ from scipy import sparse
 
 from prisma_common import wire
 from services.interpreter import matrices
+from services.interpreter.decoder import Decoder
 from services.interpreter.features import Features
 from services.interpreter.matrices import Kind
 from services.interpreter.runs import Interpretation, Run
@@ -53,8 +54,8 @@ class Trainer:
         for part in np.array_split(np.flatnonzero(inside), 3):
             yield self.block(part)
 
-    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> NDArray[np.float32]:
-        return self._decoder[list(indices)]
+    async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
+        return Decoder.of(self._decoder[list(indices)])
 
 
 def interpreted(seed: int) -> tuple[Features, Trainer, NDArray[np.float32], NDArray[np.float32]]:
@@ -64,7 +65,7 @@ def interpreted(seed: int) -> tuple[Features, Trainer, NDArray[np.float32], NDAr
     with Accumulator(LATENTS) as accumulator:
         whole = trainer.block(np.arange(ROWS))
         accumulator.add(whole)
-        statistics = accumulator.finish(decoder)
+        statistics = accumulator.finish(Decoder.of(decoder))
     return Features(Interpretation(run=RUN), statistics, {}, []), trainer, codes, decoder
 
 

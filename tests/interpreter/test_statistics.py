@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from prisma_common.wire import Codes
+from services.interpreter.decoder import Decoder
 from services.interpreter.neighbors import decoder_neighbors
 from services.interpreter.spool import Spool
 from services.interpreter.statistics import (
@@ -50,7 +51,7 @@ def accumulate(codes: np.ndarray, rows: np.ndarray, cuts: list[int], decoder: np
                     latent_count=codes.shape[1],
                 )
             )
-        return accumulator.finish(decoder, seed=7)
+        return accumulator.finish(Decoder.of(decoder), seed=7)
 
 
 @st.composite

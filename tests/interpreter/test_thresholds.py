@@ -10,6 +10,7 @@ from services.chassis.filters import Term
 from services.interpreter import matrices, messages
 from services.interpreter.analyzer import Analysis
 from services.interpreter.cooccurrence import Cooccurrence
+from services.interpreter.decoder import Decoder
 from services.interpreter.statistics import Accumulator
 from tests.interpreter.owners import codes_of
 from tests.interpreter.planted_run import PlantedRun
@@ -62,7 +63,7 @@ def test_rows_above_a_threshold_are_counted_to_a_300th(row_count: int, tolerance
     activations = np.linspace(1, 0.01, row_count, dtype=np.float32)[:, None]
     with Accumulator(1) as accumulator:
         accumulator.add(codes_of(activations, np.arange(row_count, dtype=np.uint64)))
-        statistics = accumulator.finish(np.ones((1, 1), np.float32))
+        statistics = accumulator.finish(Decoder.of(np.ones((1, 1), np.float32)))
     features = type(run.features)(run.features.interpretation, statistics, run.features.labels, [])
     assert features.precise_counts[FERRY] == pytest.approx(int((activations >= 0.75).sum()), abs=tolerance)
 

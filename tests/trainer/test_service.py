@@ -29,6 +29,7 @@ from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_common import wire
 from services.chassis.errors import reason_of
 from services.trainer.sae.config import Config as SaeConfig
+from services.trainer.sae.weights import Weights
 from services.trainer.training.protocol import Task
 from tests.calls import assert_resource_is_named, reason
 from tests.trainer.conftest import DATASET, Suite
@@ -149,14 +150,23 @@ async def test_a_run_is_trained_and_its_codes_have_the_same_bits_everywhere(suit
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await codes_of(suite, since_revision=run.revision, history="of another data folder")
     assert reason(caught.value) == "HISTORY_CHANGED"
-    directions = [
-        wire.unpack_vectors(block.directions)[1]
-        async for block in suite.trainer.ReadDecoder(pb2.ReadDecoderRequest(run=RUN))
-    ]
-    np.testing.assert_allclose(np.linalg.norm(np.concatenate(directions), axis=1), 1, rtol=1e-5)
+    await assert_the_decoder_is_in_the_space_of_the_vectors(suite)
     steps = [metrics.step async for metrics in suite.trainer.WatchMetrics(pb2.WatchMetricsRequest(name=RUN))]
     assert steps == sorted(set(steps))
     assert steps[-1] == run.metrics.total_steps
+
+
+async def assert_the_decoder_is_in_the_space_of_the_vectors(suite: Suite) -> None:
+    """Directions are what decoding adds; divided by the squares of the scales, they are what encoding measures."""
+    blocks = [block async for block in suite.trainer.ReadDecoder(pb2.ReadDecoderRequest(run=RUN))]
+    directions = np.concatenate([wire.unpack_vectors(block.directions)[1] for block in blocks])
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-5)
+    [file] = suite.folder.glob("runs/*/*/weights.safetensors")
+    weights = Weights.load(file)
+    assert weights.scale.std() > 0.01 * weights.scale.mean()
+    added = weights.W_dec * weights.scale
+    np.testing.assert_allclose(directions, added / np.linalg.norm(added, axis=1, keepdims=True), atol=1e-6)
+    assert all(list(block.scales) == weights.scale.tolist() for block in blocks)
 
 
 async def test_kill_9_of_trainer_and_message_server_and_a_lost_lease_leave_the_weights_as_if_nothing_had_been(

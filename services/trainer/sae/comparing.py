@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.trainer.sae.kernels.dtypes import F32, I64
 from services.trainer.sae.weights import Weights
@@ -60,9 +61,12 @@ class Matching:
         return _shared(self.nearest, self.nearest_cosine)
 
 
-def directions(weights: Weights) -> F32:
-    """Decoder rows in the vectors' own space, of norm 1: (n, d). So runs that normalise differently compare."""
-    rows = weights.W_dec * weights.scale
+def directions(weights: Weights, latents: NDArray[np.intp] | slice = slice(None)) -> F32:
+    """Decoder rows in the vectors' own space, of norm 1: (n, d). So runs that normalise differently compare.
+
+    latents: (m,) of some latents alone.
+    """
+    rows = weights.W_dec[latents] * weights.scale
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 

@@ -291,7 +291,7 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadDecoder(self, request, context):
-        """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
+        """Streams what latents add to vectors, one unit vector for each latent, in blocks of about 1 MiB.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

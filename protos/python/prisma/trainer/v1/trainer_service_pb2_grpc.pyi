@@ -120,7 +120,7 @@ class TrainerServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
     """
     ReadDecoder: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ReadDecoderRequest, _trainer_service_pb2.ReadDecoderResponse]
-    """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
+    """Streams what latents add to vectors, one unit vector for each latent, in blocks of about 1 MiB.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
     ExportWeights: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]
@@ -219,7 +219,7 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, HISTORY_CHANGED, BLOB_DAMAGED.
     """
     ReadDecoder: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ReadDecoderRequest, _trainer_service_pb2.ReadDecoderResponse]  # type: ignore[assignment]
-    """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
+    """Streams what latents add to vectors, one unit vector for each latent, in blocks of about 1 MiB.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
     """
     ExportWeights: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.ExportWeightsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
@@ -423,7 +423,7 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_service_pb2.ReadDecoderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_service_pb2.ReadDecoderResponse], _abc.AsyncIterator[_trainer_service_pb2.ReadDecoderResponse]]:
-        """Streams the decoder's rows, one unit vector for each latent, in blocks of about 1 MiB.
+        """Streams what latents add to vectors, one unit vector for each latent, in blocks of about 1 MiB.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, BLOB_DAMAGED.
         """
 
