@@ -102,9 +102,10 @@ class ProviderClient:
         """The JSON object in a response. Raises ProviderUnavailable, ProviderRefused."""
         if status >= 300:
             detail = _error_text(data)
-            broken = status == _TOO_MANY_REQUESTS or status >= 500
-            if broken and not any(part in detail for part in self._input_errors):
-                raise self.unavailable(f"{status} {detail}")
+            if 300 <= status < 400:
+                raise self.unavailable(f"{status}: it redirects to another address, which is not followed")
+            if status == _TOO_MANY_REQUESTS or status >= 500:
+                raise self._error(status, detail, f"{status} {detail}")
             raise self.refused(status, detail)
         try:
             value = json.loads(data)
@@ -112,7 +113,16 @@ class ProviderClient:
             value = None
         if not isinstance(value, dict):
             raise self.unavailable(f"expected a JSON object, got {_error_text(data)[:200]!r}")
+        if value.get("error"):  # some servers report an error with a status of success
+            detail = _error_text(data)
+            raise self._error(status, detail, detail)
         return value
+
+    def _error(self, status: int, detail: str, message: str) -> ProviderRefused | ProviderUnavailable:
+        """The error of a server that fails: a refusal where it blames the input, else an outage."""
+        if any(part in detail for part in self._input_errors):
+            return self.refused(status, detail)
+        return self.unavailable(message)
 
     def unavailable(self, detail: str) -> ProviderUnavailable:
         """The error for a server that is down, overloaded or broken."""

@@ -169,8 +169,26 @@ async def test_an_older_server_embeds_text_by_text() -> None:
         assert [embedding.vector.tolist() for embedding in answers] == [[1, 0], [3, 0]]
 
 
-@pytest.mark.parametrize("answer", [{"embeddings": []}, {"embeddings": ["x"]}, {"embeddings": [[]]}, {}])
-async def test_an_answer_without_a_vector_is_a_failure_of_its_text(answer: Any) -> None:
-    async with server(lambda _path, _body: (200, answer)) as url, provider(url) as ollama:
+@pytest.mark.parametrize("vectors", [[], ["x"], [[]], [[True, False]], [["a"]], [{}]])
+async def test_an_answer_without_a_vector_is_a_failure_of_its_text(vectors: Any) -> None:
+    async with server(lambda _path, _body: (200, {"embeddings": vectors})) as url, provider(url) as ollama:
         (failure,) = await ollama.embed("m", ["a"])
         assert isinstance(failure, Failure)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {}),
+        (200, {"embeddings": None}),
+        (200, {"embeddings": "x"}),
+        (200, {"embeddings": [[1.0], [2.0]]}),
+        (200, {"error": "the model runner has crashed"}),
+        (302, {}),
+        (502, {"error": {"message": "bad gateway"}}),
+    ],
+)
+async def test_a_response_that_no_text_explains_is_an_outage(answer: tuple[int, Any]) -> None:
+    async with server(lambda _path, _body: answer) as url, provider(url) as ollama:
+        with pytest.raises(ProviderUnavailable):
+            await ollama.embed("m", ["a"])

@@ -87,9 +87,12 @@ class OllamaProvider:
             if error.status != _NOT_FOUND or "model" in error.detail:
                 raise
             return [await self._vector_of_old_server(model, text) for text in texts]
-        value = response.get("embeddings")
-        vectors: list[Any] = value if isinstance(value, list) else []
-        if len(vectors) != len(texts):
+        vectors: Any = response.get("embeddings")
+        if not isinstance(vectors, list):  # no text is the reason for that
+            raise self.server.unavailable("expected a list of embeddings in its response, got none")
+        if len(vectors) > len(texts):
+            raise self.server.unavailable(f"expected {len(texts)} vectors, got {len(vectors)}")
+        if len(vectors) < len(texts):
             raise self.server.refused(_OK, f"expected {len(texts)} vectors, got {len(vectors)}")
         return vectors
 
@@ -128,7 +131,7 @@ class OllamaProvider:
                 values = np.asarray(vector, dtype=np.float32)
         except (TypeError, ValueError, OverflowError):
             return _failure(self.server.refused(_OK, "expected a list of numbers"))
-        if values.ndim != 1 or not len(values):
+        if values.ndim != 1 or not len(values) or isinstance(vector[0], bool):
             return _failure(self.server.refused(_OK, "expected a vector"))
         return Embedding(values)
 
