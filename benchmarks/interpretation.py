@@ -129,7 +129,9 @@ class _Measurement:
             for number, (feature, documents) in enumerate(holders.items()):
                 query = QUERIES[number % len(QUERIES)]
                 for weight in WEIGHTS:
-                    boost: dict[int | str, float] | None = {feature: float(weight)} if weight else None
+                    boost: dict[int | str | tuple[int, ...], float] | None = (
+                        {feature: float(weight)} if weight else None
+                    )
                     hits = data.search(query, mode=mode, run=run, limit=TOP, boost=boost).hits
                     shares[weight].append(sum(hit.key in documents for hit in hits) / max(1, len(hits)))
                     remainder = max(

@@ -104,7 +104,9 @@ FIELDS: Mapping[str, Mapping[str, Schema]] = {
         "sparse_weight": _SHARE,
         "latents": {"maxItems": 256},
         "steering": {"maxItems": 32},
+        "steering_sets": {"maxItems": 16},
     },
+    "prisma.search.v1.LatentSet": {"indices": {"minItems": 1, "maxItems": 256}},
 }
 """By message and field."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -282,8 +283,9 @@ def search(
     boost: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="INDEX=WEIGHT",
-            help="Move documents with this feature of the run up (to 3) or down (to -3); repeat the option.",
+            metavar="FEATURES=WEIGHT",
+            help="Move documents with a feature of the run up (to 3) or down (to -3), or with several that count as "
+            "one: 12=2, 12,40=2, families/3=2; repeat the option.",
         ),
     ] = None,
     include_tail: Annotated[
@@ -292,7 +294,7 @@ def search(
     limit: Limit = 10,
 ) -> None:
     """Search documents. Each hit says which features it shares with the query, and how boosts have moved it."""
-    boosts = _boosts(boost or [])
+    boosts = _boosts(boost or [], run)
     if boosts and run is None:
         raise typer.BadParameter("--boost needs --run")
     columns: output.Columns = {
@@ -315,22 +317,33 @@ def _with(filter: str | None) -> str:
     return f" with {filter}" if filter else ""
 
 
-def _boosts(options: Sequence[str]) -> dict[int | str, float]:
-    """Weights by index, of options such as `12=2`. Raises BadParameter."""
-    boosts: dict[int | str, float] = {}
+def _boosts(options: Sequence[str], run: str | None) -> dict[int | str | tuple[int, ...], float]:
+    """Weights by index, indices or name of a family, of options such as `12=2`. Raises BadParameter."""
+    boosts: dict[int | str | tuple[int, ...], float] = {}
     for option in options:
-        index, separator, weight = option.partition("=")
+        features, _, weight = option.partition("=")
+        boosted = _boosted(features, run)
         try:
             number = float(weight)
         except ValueError:
             number = math.nan
-        if not separator or not index.isdecimal() or math.isnan(number) or int(index) in boosts:
+        if boosted is None or math.isnan(number) or boosted in boosts:
             raise typer.BadParameter(
-                f"expected --boost INDEX=WEIGHT such as 12=2, each index once, got {option!r}; "
-                "`prisma features RUN WORDS` shows the indices of features"
+                f"expected --boost FEATURES=WEIGHT such as 12=2, 12,40=2 or families/3=2, each once, got {option!r}; "
+                "`prisma features RUN WORDS` and `prisma families RUN WORDS` show the numbers"
             )
-        boosts[int(index)] = number
+        boosts[boosted] = number
     return boosts
+
+
+def _boosted(features: str, run: str | None) -> int | str | tuple[int, ...] | None:
+    """An index, several ones, or the name of a family; None for anything else."""
+    if re.fullmatch(r"families/[^/\s]+", features):
+        return f"runs/{(run or '').removeprefix('runs/')}/{features}"
+    if not re.fullmatch(r"[0-9]{1,10}(,[0-9]{1,10})*", features):
+        return None
+    indices = [int(index) for index in features.split(",")]
+    return tuple(indices) if len(indices) > 1 else indices[0]
 
 
 _STEERING_COLUMNS: output.Columns = {

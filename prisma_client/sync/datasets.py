@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
+from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, imports, sources
@@ -265,7 +266,7 @@ class Dataset:
         filter: str | None = None,
         latents: Mapping[int, float] | None = None,
         include_tail: bool = False,
-        boost: Mapping[int | str, float] | None = None,
+        boost: Mapping[int | str | tuple[int, ...], float] | None = None,
         sparse_weight: float | None = None,
     ) -> search_pb2.SearchDocumentsResponse:
         """Searches documents; each hit has the parts of its score and the features that it shares with the query.
@@ -273,13 +274,19 @@ class Dataset:
         mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits, and are meant below.
         boost: features by index or resource name (`runs/{run}/features/{index}`), with weights from -3 (down) to 3
         (up); each hit then has its `unsteered_rank` (0: only the features bring it in), and says in `steering` what
-        each feature added.
+        each feature added. A tuple of indices, or a family's name (`runs/{run}/families/{family}`), moves documents as
+        one feature.
         latents: in sparse and hybrid mode, search by these latents and weights instead of the query's.
         sparse_weight: of latents in hybrid mode, 0 to 1.
         include_tail: also show features that are active below their threshold, and let them boost.
-        Raises ValueError for another mode or a feature of another run, InvalidArgument, Unavailable.
+        Raises ValueError for another mode, a feature of another run or a family that it lacks, InvalidArgument,
+        Unavailable.
         """
         run_id = run.id if isinstance(run, Run) else run and run.removeprefix("runs/")
+        boosts = boost or {}
+        members = self._members(
+            {name for name in boosts if isinstance(name, str) and _is_family(name, run_id)}, run_id
+        )
         request = search_pb2.SearchDocumentsRequest(
             parent=self.name,
             query=query,
@@ -291,7 +298,13 @@ class Dataset:
             latents=[search_pb2.LatentWeight(index=index, weight=weight) for index, weight in (latents or {}).items()],
             steering=[
                 search_pb2.LatentWeight(index=_feature_index(feature, run_id), weight=weight)
-                for feature, weight in (boost or {}).items()
+                for feature, weight in boosts.items()
+                if not isinstance(feature, tuple) and feature not in members
+            ],
+            steering_sets=[
+                search_pb2.LatentSet(indices=feature if isinstance(feature, tuple) else members[feature], weight=weight)
+                for feature, weight in boosts.items()
+                if isinstance(feature, tuple) or feature in members
             ],
             sparse_weight=sparse_weight,
         )
@@ -316,8 +329,28 @@ class Dataset:
             self.refresh()
         return job
 
+    def _members(
+        self, families: Set[int | str | tuple[int, ...]], run_id: str | None
+    ) -> dict[int | str, list[int]]:
+        """Indices of the features of families, by the families' names. Raises ValueError for one that the run lacks."""
+        members: dict[int | str, list[int]] = {}
+        if families:
+            request = interpreter_pb2.ListFamiliesRequest(parent=f"runs/{run_id}", page_size=200)
+            method, response = "InterpreterService/ListFamilies", interpreter_pb2.ListFamiliesResponse
+            for page in self._transport.pages(method, request, response):
+                for family in page.families:
+                    if family.name in families:
+                        members[family.name] = [member.index for member in family.members]
+        for name in families - set(members):
+            raise ValueError(f"there is no family {name!r}; `run.families()` lists families")
+        return members
+
     def _document_name(self, document: str) -> str:
         return document if document.startswith("datasets/") else f"{self.name}/documents/{document}"
+
+
+def _is_family(name: str, run_id: str | None) -> bool:
+    return name.startswith(f"runs/{run_id}/families/")
 
 
 def _feature_index(feature: int | str, run_id: str | None) -> int:
@@ -327,7 +360,8 @@ def _feature_index(feature: int | str, run_id: str | None) -> int:
     run, separator, index = feature.rpartition("/features/")
     if not separator or not index.isdecimal() or run != f"runs/{run_id}":
         raise ValueError(
-            f"expected the index of a feature or its resource name, such as 12 or 'runs/{run_id}/features/12', got "
-            f"{feature!r}. `run.features.search({feature!r})` finds features by their labels"
+            f"expected the index of a feature or a resource name, such as 12, 'runs/{run_id}/features/12' or "
+            f"'runs/{run_id}/families/3', got {feature!r}. `run.features.search({feature!r})` finds features by "
+            "their labels"
         )
     return int(index)

@@ -112,13 +112,14 @@ class FusedRanker:
             query=query,
             selection=self._retrieval.selection(query),
             weights=_weights(query),
-            steering=self._steering(query, query.steering) if query.steering else None,
+            steering=self._steering(query) if query.steering else None,
         )
 
-    def _steering(self, query: DocumentQuery, request: LatentQuery) -> Steering:
+    def _steering(self, query: DocumentQuery) -> Steering:
         assert query.run is not None, "features are those of a run"
-        labels = {} if query.include_tail else self._labels.of(query.run, request.indices.tolist())
-        return steering_of(self._index, codes_of(query), request, labels)
+        latents = [latent for steering_set in query.steering for latent in steering_set.latents]
+        labels = {} if query.include_tail else self._labels.of(query.run, latents)
+        return steering_of(self._index, codes_of(query), query.steering, labels)
 
     def _texts(self, plan: _Plan) -> tuple[list[_Texts], TextStatistics | None]:
         """The best texts of each dataset by exact scores: those that a back end returns beyond them are its own."""

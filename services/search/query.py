@@ -81,6 +81,15 @@ class Scoring:
 
 
 @dataclass(frozen=True)
+class SteeringSet:
+    """Latents that move documents as one; often one alone."""
+
+    latents: tuple[int, ...]
+    """Ascending. None is in another set of the same search."""
+    weight: float
+
+
+@dataclass(frozen=True)
 class DocumentSearch:
     """A search for documents, by names."""
 
@@ -90,8 +99,8 @@ class DocumentSearch:
     mode: Mode
     latents: LatentQuery | None = None
     """Replace the query's code."""
-    steering: LatentQuery | None = None
-    """Features that move documents up or down; None for an unsteered search."""
+    steering: tuple[SteeringSet, ...] = ()
+    """Features that move documents up or down; none for an unsteered search."""
     condition: Condition = field(default_factory=Condition)
     scoring: Scoring = field(default_factory=Scoring)
     offset: int = 0
@@ -107,7 +116,7 @@ class DocumentSearch:
     @property
     def needs_codes(self) -> bool:
         """Whether nothing can be answered without the documents' codes."""
-        return self.is_ranked_by_code or self.steering is not None or bool(self.condition.latents)
+        return self.is_ranked_by_code or bool(self.steering or self.condition.latents)
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class DocumentQuery:
     """The query's code, or the latents given instead."""
     has_weights: bool = False
     """Whether `code` has weights that a person chose: these have no threshold."""
-    steering: LatentQuery | None = None
+    steering: tuple[SteeringSet, ...] = ()
     """Features of the run that move documents up or down."""
     condition: Condition = field(default_factory=Condition)
     scoring: Scoring = field(default_factory=Scoring)

@@ -49,7 +49,7 @@ class Ranker:
 
     def rank(self, query: DocumentQuery) -> Ranking:
         """Ranks the documents that match. Needs the query's code only to rank by it."""
-        if query.mode is Mode.HYBRID or query.steering is not None:
+        if query.mode is Mode.HYBRID or query.steering:
             return self._fused.rank(query)
         if query.mode is Mode.FULL_TEXT:
             return self._rank_text(query)

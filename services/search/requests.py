@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,11 +32,15 @@ from services.search.query import (
     Mode,
     Scoring,
     SimilarSearch,
+    SteeringSet,
 )
 
 MAX_QUERY_CHARACTERS = 100_000
 MAX_LATENTS = 256
 MAX_STEERING_LATENTS = 32
+MAX_STEERING_SETS = 16
+MAX_STEERING_SET_LATENTS = 256
+"""Of all sets of a request together."""
 MAX_STEERING_WEIGHT = 3.0
 MAX_CONDITIONS = 100
 MAX_FEATURES_OFFSET = 1 << 31
@@ -83,7 +88,7 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
     scoring = _scoring(request, mode, fusion)
     text = _query(request.query, required=not request.latents or mode is not Mode.SPARSE)
     condition = _condition(request.filter)
-    latents, steering = _latents(request.latents), _steering(request.steering)
+    latents, steering = _latents(request.latents), _steering(request)
     if latents and mode not in (Mode.SPARSE, Mode.HYBRID):
         raise InvalidArgument.field("latents", "expected none: only MODE_SPARSE and MODE_HYBRID search by latents")
     if run is not None and request.parent == ALL_DATASETS:
@@ -152,7 +157,8 @@ def _page(request: pb2.SearchDocumentsRequest, mode: Mode, scoring: Scoring) -> 
         scoring.dense_weight,
         scoring.sparse_weight,
         [(latent.index, latent.weight) for latent in request.steering],
-        request.include_tail and bool(request.steering),
+        [(list(steering_set.indices), steering_set.weight) for steering_set in request.steering_sets],
+        request.include_tail and bool(request.steering or request.steering_sets),
         [(latent.index, latent.weight) for latent in request.latents],
     )
     return Page.of(request.page_size, request.page_token, bound_to=bound_to, default=20, maximum=200)
@@ -200,13 +206,35 @@ def _latents(latents: Sequence[pb2.LatentWeight]) -> LatentQuery | None:
     return _latent_query(weights)
 
 
-def _steering(latents: Sequence[pb2.LatentWeight]) -> LatentQuery | None:
-    if not latents:
-        return None
-    weights = _weights("steering", latents, MAX_STEERING_LATENTS)
+def _steering(request: pb2.SearchDocumentsRequest) -> tuple[SteeringSet, ...]:
+    weights = _weights("steering", request.steering, MAX_STEERING_LATENTS)
     if any(abs(weight) > MAX_STEERING_WEIGHT for weight in weights.values()):
         raise InvalidArgument.field("steering", f"expected weights of at most {MAX_STEERING_WEIGHT:g}, up or down")
-    return _latent_query(weights)
+    sets = _steering_sets(request.steering_sets)
+    count_of = Counter([*weights, *(latent for steering_set in sets for latent in steering_set.latents)])
+    repeated = sorted(latent for latent, count in count_of.items() if count > 1)
+    if repeated:
+        raise InvalidArgument.field(
+            "steering_sets",
+            f"expected each feature once, in `steering` or in one set, got {', '.join(map(str, repeated[:10]))} again",
+        )
+    return (*(SteeringSet((latent,), weight) for latent, weight in sorted(weights.items())), *sets)
+
+
+def _steering_sets(sets: Sequence[pb2.LatentSet]) -> list[SteeringSet]:
+    """Bounded sets that are not empty, with weights in range."""
+    if len(sets) > MAX_STEERING_SETS:
+        raise InvalidArgument.field("steering_sets", f"expected at most {MAX_STEERING_SETS} sets, got {len(sets)}")
+    if not all(steering_set.indices for steering_set in sets):
+        raise InvalidArgument.field("steering_sets", "expected at least one index in each set")
+    latent_count = sum(len(steering_set.indices) for steering_set in sets)
+    if latent_count > MAX_STEERING_SET_LATENTS:
+        raise InvalidArgument.field(
+            "steering_sets", f"expected at most {MAX_STEERING_SET_LATENTS} features in all sets, got {latent_count}"
+        )
+    if not all(abs(steering_set.weight) <= MAX_STEERING_WEIGHT for steering_set in sets):  # false for NaN, too
+        raise InvalidArgument.field("steering_sets", f"expected weights of at most {MAX_STEERING_WEIGHT:g}, up or down")
+    return [SteeringSet(tuple(sorted(steering_set.indices)), steering_set.weight) for steering_set in sets]
 
 
 def _weights(field: str, latents: Sequence[pb2.LatentWeight], maximum: int) -> dict[int, float]:

@@ -49,7 +49,7 @@ class Retrieval:
     def _check_latents(self, query: DocumentQuery) -> None:
         fields = {
             "latents": query.code.indices.tolist() if query.code is not None and query.has_weights else [],
-            "steering": query.steering.indices.tolist() if query.steering is not None else [],
+            "steering": [latent for steering_set in query.steering for latent in steering_set.latents],
             "filter": [condition.latent for condition in query.condition.latents],
         }
         if not any(fields.values()):

@@ -423,7 +423,7 @@ def _query(search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> Docum
 
 
 def _ranked_without_vectors(search: DocumentSearch) -> str:
-    has_more = search.is_ranked_by_code or search.steering is not None
+    has_more = search.is_ranked_by_code or search.steering
     return f"documents are ranked {'without vectors' if has_more else 'by their words alone'}"
 
 

@@ -2,11 +2,14 @@
 
 A latent moves a document by its weight · the document's activation / the latent's largest activation in any indexed
 document, so that weights of different latents compare. An activation below the latent's threshold counts as 0.
+
+A set of latents moves a document as one latent would whose activation is the sum of those shares. This is linear in the
+activations, so the index finds exactly the documents that sets move up most, and each latent has its own contribution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +18,7 @@ from prisma_common.wire import Codes
 from services.search import scoring
 from services.search.ascending import places_of
 from services.search.backend import Candidates, Index, LatentQuery, Latents, Rows, Scores, Stream
-from services.search.query import FeatureLabel, SteeringFeature
+from services.search.query import FeatureLabel, SteeringFeature, SteeringSet
 from services.search.ranked import SteeredDocuments
 
 
@@ -68,19 +71,35 @@ class Steering:
         return (activations * self.weights).sum(axis=1).round(scoring.DECIMALS)
 
 
-def steering_of(index: Index, stream: Stream, request: LatentQuery, labels: Mapping[int, FeatureLabel]) -> Steering:
-    """The latents of a request on the scale of a run's codes, with the thresholds of their labels."""
-    maxima = index.max_activations(stream, request.indices)
+def steering_of(
+    index: Index, stream: Stream, sets: Sequence[SteeringSet], labels: Mapping[int, FeatureLabel]
+) -> Steering:
+    """The sets of a request on the scale of a run's codes, with the thresholds of their latents' labels."""
+    latents = np.array(sorted(latent for steering_set in sets for latent in steering_set.latents), dtype=np.uint32)
+    maxima = index.max_activations(stream, latents)
+    shares: Scores = np.zeros(len(maxima))
+    np.divide(1.0, maxima, out=shares, where=maxima > 0)
     weights: Scores = np.zeros(len(maxima))
-    np.divide(request.weights, maxima, out=weights, where=maxima > 0)
+    for steering_set in sets:
+        places = np.searchsorted(latents, steering_set.latents)
+        members = LatentQuery(latents[places], shares[places])
+        weights[places] = steering_set.weight * members.weights / _largest_sum(index, stream, members)
     return Steering(
-        latents=request.indices,
+        latents=latents,
         weights=weights,
-        thresholds=np.array(
-            [labels[latent].threshold if latent in labels else 0.0 for latent in request.indices.tolist()]
-        ),
-        silent_latents=tuple(request.indices[maxima == 0].tolist()),
+        thresholds=np.array([labels[latent].threshold if latent in labels else 0.0 for latent in latents.tolist()]),
+        silent_latents=tuple(latents[maxima == 0].tolist()),
     )
+
+
+def _largest_sum(index: Index, stream: Stream, members: LatentQuery) -> float:
+    """The largest sum of shares in any indexed document; 1 for a single latent, or where none is active anywhere."""
+    is_active = members.weights > 0
+    if np.count_nonzero(is_active) < 2:
+        return 1.0
+    active = LatentQuery(members.indices[is_active], members.weights[is_active])
+    scores = index.search_codes(stream, active, 1, None).scores
+    return float(scores[0]) if len(scores) else 1.0
 
 
 def features_of(steered: SteeredDocuments, place: int, labels: Mapping[int, FeatureLabel]) -> list[SteeringFeature]:

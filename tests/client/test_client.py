@@ -103,6 +103,15 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
             hit = data.search(text[:60], run=run, boost={feature: 3}, limit=3).hits[0]
             assert [steering.index for steering in hit.steering] == [strongest.index]
             assert hit.steering[0].contribution > 1
+        family = next(iter(run.families()))
+        members = tuple(member.index for member in family.members)
+        hits = data.search(text[:60], run=run, boost={family.name: 3}, limit=3).hits
+        assert list(data.search(text[:60], run=run, boost={members: 3}, limit=3).hits) == list(hits)
+        assert hits[0].steering and {steering.index for steering in hits[0].steering} <= set(members)
+        with pytest.raises(ValueError, match="no family"):
+            data.search(text[:60], run=run, boost={f"{run.name}/families/none": 1})
+        with pytest.raises(InvalidArgument, match="each feature once"):
+            data.search(text[:60], run=run, boost={members: 1, members[0]: 1})
         unmoved = data.search(text[:60], run=run, boost={strongest.index: 0}, limit=3)
         assert [hit.unsteered_rank for hit in unmoved.hits] == [1, 2, 3]
         with pytest.raises(ValueError, match=f"runs/{RUN}"):

@@ -162,6 +162,13 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     boosted = lines(stack, "search", DATASET, "base class", "--run", RUN, "--boost", f"{alive}=3", "--limit", "3")
     assert boosted[0]["steering"][0]["index"] == alive
     assert boosted[0]["steering"][0]["contribution"] > 1
+    family = lines(stack, "families", RUN, "--limit", "1")[0]
+    members = {member["index"] for member in family["members"]}
+    indices = ",".join(map(str, sorted(members)))
+    for features in (family["name"].removeprefix(f"runs/{RUN}/"), indices):
+        boosted = lines(stack, "search", DATASET, "x", "--run", RUN, "--boost", f"{features}=3", "--limit", "3")
+        assert {feature["index"] for feature in boosted[0]["steering"]} <= members
+        assert 1 < sum(feature["contribution"] for feature in boosted[0]["steering"]) <= 3.001
     explained = lines(stack, "explain", RUN, "--document", hits[0]["document"], "--name-tail")[0]
     assert explained["features"]
     assert explained["familiarity"]["falseAlarmRate"] == 0.05
@@ -183,6 +190,8 @@ def test_exit_codes_mean_something(stack: Stack) -> None:
         (["search", DATASET, "x", "--mode", "psychic"], 2),
         (["search", DATASET, "x", "--run", RUN, "--boost", "12"], 2),
         (["search", DATASET, "x", "--boost", "12=2"], 2),
+        (["search", DATASET, "x", "--run", RUN, "--boost", "1,=2"], 2),
+        (["search", DATASET, "x", "--run", RUN, "--boost", "1,1=2"], 2),
         (["search", DATASET, "x", "--run", RUN, "--boost", "12=4"], 2),
         (["embed", "none"], 3),
         (["feature", RUN, "99999"], 3),

@@ -51,6 +51,12 @@ def check_search(request: search_pb2.SearchDocumentsRequest) -> None:
     search.document_search(request)
 
 
+def check_latent_set(steering_set: search_pb2.LatentSet) -> None:
+    check_search(
+        search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r", steering_sets=[steering_set])
+    )
+
+
 CHECKS: Mapping[str, tuple[Message, Check]] = {
     message.DESCRIPTOR.full_name: (message, check)
     for message, check in (
@@ -84,6 +90,7 @@ CHECKS: Mapping[str, tuple[Message, Check]] = {
         (analyses_pb2.FitClassifierRequest(run="runs/r"), analysis_requests.classifier),
         (analyses_pb2.FindFeaturesRequest(run="runs/r", positives=[{"text": "a"}]), analysis_requests.separation),
         (search_pb2.SearchDocumentsRequest(parent="datasets/d", query="a", run="runs/r"), check_search),
+        (search_pb2.LatentSet(indices=[0], weight=1), check_latent_set),
     )
 }
 """For each message that has constraints, a valid one and the check of it."""
@@ -98,6 +105,8 @@ def items(field: str, count: int) -> list[Any]:
             return [{"text": "a"}] * count
         case "latents" | "steering":
             return [{"index": number, "weight": 1} for number in range(count)]
+        case "steering_sets":
+            return [{"indices": [number], "weight": 1} for number in range(count)]
         case "rows" | "indices":
             return list(range(count))
         case _:

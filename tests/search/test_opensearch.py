@@ -18,7 +18,15 @@ from services.search.embedded import EmbeddedIndex
 from services.search.errors import BackendUnavailable
 from services.search.fusion import Fusion
 from services.search.opensearch import OpenSearchIndex, mappings
-from services.search.query import Condition, DocumentQuery, LatentCondition, MetadataCondition, Mode, Scoring
+from services.search.query import (
+    Condition,
+    DocumentQuery,
+    LatentCondition,
+    MetadataCondition,
+    Mode,
+    Scoring,
+    SteeringSet,
+)
 from services.search.ranking import Ranker
 from tests.search.contract import (
     Contract,
@@ -139,6 +147,12 @@ QUERIES = [
 ]
 
 
+def steering_sets(latents: list[int], random: np.random.Generator) -> tuple[SteeringSet, ...]:
+    """Single latents and sets of them."""
+    members = [latents[:1], latents[1:2], latents[2:5], latents[5:]]
+    return tuple(SteeringSet(tuple(part), float(random.uniform(-3, 3))) for part in members)
+
+
 def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str, Any]], tmp_path: Path) -> None:
     uid, run = uuid4().hex, uuid4().hex
     embedded = EmbeddedIndex(tmp_path / "index")
@@ -163,7 +177,7 @@ def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str
             run=run,
             code=LatentQuery(latents, random.normal(size=16)),
             condition=condition,
-            steering=LatentQuery(latents[::4], random.uniform(-3, 3, 4)) if random.random() < 0.5 else None,
+            steering=steering_sets(latents.tolist(), random) if random.random() < 0.5 else (),
             scoring=Scoring(Fusion(random.integers(1, 3)), sparse_weight=float(random.integers(0, 2))),
             limit=100,
             include_tail=random.random() < 0.5,

@@ -158,6 +158,12 @@ def steered(weight: float, index: int = 1) -> list[pb2.LatentWeight]:
     return [pb2.LatentWeight(index=index, weight=weight)]
 
 
+def steered_by(*sets: list[int], weight: float = 1, **fields: Any) -> Any:
+    """A search that is steered by sets of latents."""
+    steering_sets = [pb2.LatentSet(indices=indices, weight=weight) for indices in sets]
+    return Request(parent="datasets/a", query="x", run="runs/a", steering_sets=steering_sets, **fields)
+
+
 def active_in_query_and_close_alone(data: Data) -> tuple[int, float]:
     """A latent that "open file" shares only with the document `close`, and its activation there."""
     assert data.codes is not None
@@ -206,7 +212,11 @@ async def test_a_page_token_is_bound_to_the_steering(stub: Any, data: Data) -> N
     assert [hit.key for hit in [*first.hits, *second.hits]] == [hit.key for hit in whole.hits[:4]]
     request.steering[0].weight = 1
     assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_PAGE_TOKEN"
-    request.steering[0].weight, request.sparse_weight = 2, 0.5
+    request.steering[0].weight = 2
+    request.steering_sets.add(indices=[2, 3], weight=1)
+    assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_PAGE_TOKEN"
+    del request.steering_sets[:]
+    request.sparse_weight = 0.5
     assert (await error_of(stub.SearchDocuments(request)))[1] == "INVALID_PAGE_TOKEN"
 
 
@@ -394,6 +404,15 @@ async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data:
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(float("nan"))), "steering"),
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1) * 2), "steering"),
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1, index=96)), "steering"),
+        (steered_by([1, 96]), "steering"),
+        (steered_by([]), "steering_sets"),
+        (steered_by([1, 2, 1]), "steering_sets"),
+        (steered_by([1, 2], [2, 3]), "steering_sets"),
+        (steered_by([1, 2], steering=steered(1)), "steering_sets"),
+        (steered_by([1, 2], weight=3.1), "steering_sets"),
+        (steered_by([1, 2], weight=float("nan")), "steering_sets"),
+        (steered_by(*[[index] for index in range(17)]), "steering_sets"),
+        (steered_by(list(range(200)), list(range(200, 257))), "steering_sets"),
         (Request(parent="datasets/a", mode=Request.MODE_SPARSE, run="runs/a", latents=steered(1, index=96)), "latents"),
         (Request(parent="datasets/a", query="x", run="runs/a", filter="latent.96 > 0.5"), "filter"),
         (

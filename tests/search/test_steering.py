@@ -17,7 +17,7 @@ from services.search.backend import Index, Kind, LatentQuery, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import IndexNotReady
 from services.search.fusion import Fusion
-from services.search.query import Condition, DocumentQuery, Hit, MetadataCondition, Mode, Page, Scoring
+from services.search.query import Condition, DocumentQuery, Hit, MetadataCondition, Mode, Page, Scoring, SteeringSet
 from services.search.ranking import Ranker
 from tests.search.contract import at, item, rows_of, write_texts, write_vectors
 
@@ -86,7 +86,18 @@ def latents(weights: Mapping[int, float]) -> LatentQuery:
     return LatentQuery(np.array(indices, np.uint32), np.array([weights[latent] for latent in indices], np.float64))
 
 
-def query_of(mode: Mode, steering: Mapping[int, float] | None = None, **fields: Any) -> DocumentQuery:
+def sets_of(weights: Mapping[int, float]) -> tuple[SteeringSet, ...]:
+    """Each latent by itself."""
+    return tuple(SteeringSet((latent,), weight) for latent, weight in weights.items())
+
+
+def query_of(
+    mode: Mode,
+    steering: Mapping[int, float] | None = None,
+    *,
+    sets: tuple[SteeringSet, ...] = (),
+    **fields: Any,
+) -> DocumentQuery:
     query = DocumentQuery(
         datasets=["d"],
         mode=mode,
@@ -95,7 +106,7 @@ def query_of(mode: Mode, steering: Mapping[int, float] | None = None, **fields: 
         dense_datasets=frozenset(["d"]),
         run="r",
         code=latents({1: 1.0, 3: 0.5}),
-        steering=None if steering is None else latents(steering),
+        steering=(*sets_of(steering or {}), *sets),
         limit=100,
     )
     return replace(query, **fields)
@@ -277,6 +288,75 @@ def test_latents_that_are_unknown_or_active_nowhere(index: Index) -> None:
     assert steered is not None and steered.silent_latents == (SILENT,)
     with pytest.raises(IndexNotReady):
         ranker.rank(query_of(Mode.HYBRID, {PLANTED: 1}, run="unknown"))
+
+
+def shares(row: int, members: Sequence[int]) -> dict[int, float]:
+    """Activations of active latents in a document, each relative to its largest one."""
+    return {
+        latent: activation(row, latent) / float(CODES.values[CODES.indices == latent].max())
+        for latent in members
+        if activation(row, latent) > 0
+    }
+
+
+SET, SINGLE = (2, 3, PLANTED), OTHER
+
+
+@ALL_MODES
+def test_a_set_moves_documents_as_one_feature(index: Index, mode: Mode, scoring: Scoring) -> None:
+    """By its features' shares, relative to the largest sum of them in any document."""
+    sets = (SteeringSet(SET, 2.0), SteeringSet((SINGLE,), -1.5))
+    hits = search(index, query_of(mode, scoring=scoring, sets=sets)).hits
+    unit = 1 if scoring.fusion is Fusion.MIN_MAX else 1 / 61
+    largest_sum = max(sum(shares(row, SET).values()) for row in range(COUNT))
+    assert largest_sum > 1.2
+    assert any(len(hit.steering) == 3 for hit in hits)
+    for hit in hits:
+        assert sum(part.contribution for part in hit.parts) == pytest.approx(hit.score, abs=1e-6)
+        contributions = {feature.latent: feature.contribution for feature in hit.steering}
+        assert sum(contributions.values()) == pytest.approx(hit.parts[-1].contribution, abs=1e-6)
+        expected = {latent: 2.0 * share / largest_sum * unit for latent, share in shares(hit.row, SET).items()}
+        expected |= {latent: -1.5 * share * unit for latent, share in shares(hit.row, [SINGLE]).items()}
+        assert contributions == pytest.approx(expected)
+
+
+def test_a_set_moves_a_document_by_its_weight_at_most_and_brings_in_those_that_it_moves_most(index: Index) -> None:
+    hits = search(index, query_of(Mode.SEMANTIC, sets=(SteeringSet(SET, 3.0),), limit=1000)).hits
+    moved = {hit.row: hit.parts[-1].contribution for hit in hits}
+    assert max(moved.values()) == pytest.approx(3)
+    by_sum = sorted(range(COUNT), key=lambda row: -sum(shares(row, SET).values()))
+    assert set(by_sum[:400]) <= set(moved)
+
+
+@ALL_MODES
+@pytest.mark.parametrize("members", [(PLANTED,), (PLANTED, SILENT)])
+def test_a_set_with_one_active_feature_is_that_feature(
+    index: Index, mode: Mode, scoring: Scoring, members: tuple[int, ...]
+) -> None:
+    single = search(index, query_of(mode, {PLANTED: 2}, scoring=scoring))
+    assert search(index, query_of(mode, scoring=scoring, sets=(SteeringSet(members, 2.0),))) == single
+
+
+def test_random_sets_add_up(index: Index) -> None:
+    random = np.random.default_rng(3)
+    for mode, method in itertools.product(Mode, Fusion):
+        members = np.array_split(random.permutation(LATENTS), random.integers(1, 9))
+        sets = tuple(SteeringSet(tuple(sorted(part.tolist())), float(random.uniform(-3, 3))) for part in members)
+        hits = search(index, query_of(mode, scoring=Scoring(method), sets=sets, limit=1000)).hits
+        unit = 1 if method is Fusion.MIN_MAX else 1 / 61
+        for hit in hits:
+            assert sum(part.contribution for part in hit.parts) == pytest.approx(hit.score, abs=1e-6)
+            contributions = {feature.latent: feature.contribution for feature in hit.steering}
+            assert sum(contributions.values()) == pytest.approx(hit.parts[-1].contribution, abs=1e-6)
+            for part in sets:
+                moved = sum(contributions.get(latent, 0) for latent in part.latents)
+                assert 0 <= moved / part.weight <= unit * (1 + 1e-9)
+
+
+def test_sets_of_silent_features_move_nothing(index: Index) -> None:
+    ranking = Ranker(index).rank(query_of(Mode.HYBRID, sets=(SteeringSet((20, SILENT), 3.0),)))
+    assert ranking.steered is not None and ranking.steered.silent_latents == (20, SILENT)
+    assert not ranking.contributions[-1].any()
 
 
 def test_latents_are_a_third_part_of_a_hybrid_search(index: Index) -> None:

@@ -24,8 +24,16 @@ class LatentWeight(_message.Message):
     weight: float
     def __init__(self, index: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
 
+class LatentSet(_message.Message):
+    __slots__ = ("indices", "weight")
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    weight: float
+    def __init__(self, indices: _Optional[_Iterable[int]] = ..., weight: _Optional[float] = ...) -> None: ...
+
 class SearchDocumentsRequest(_message.Message):
-    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail", "steering", "sparse_weight")
+    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail", "steering", "sparse_weight", "steering_sets")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MODE_UNSPECIFIED: _ClassVar[SearchDocumentsRequest.Mode]
@@ -60,6 +68,7 @@ class SearchDocumentsRequest(_message.Message):
     INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
     STEERING_FIELD_NUMBER: _ClassVar[int]
     SPARSE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    STEERING_SETS_FIELD_NUMBER: _ClassVar[int]
     parent: str
     query: str
     mode: SearchDocumentsRequest.Mode
@@ -74,7 +83,8 @@ class SearchDocumentsRequest(_message.Message):
     include_tail: bool
     steering: _containers.RepeatedCompositeFieldContainer[LatentWeight]
     sparse_weight: float
-    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ...) -> None: ...
+    steering_sets: _containers.RepeatedCompositeFieldContainer[LatentSet]
+    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ..., steering_sets: _Optional[_Iterable[_Union[LatentSet, _Mapping]]] = ...) -> None: ...
 
 class SearchDocumentsResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "total_size", "query_features", "notices", "milliseconds")
