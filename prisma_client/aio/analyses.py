@@ -33,13 +33,20 @@ class Analyses:
         features: str | None = None,
         include_tail: bool = False,
     ) -> pb2.SentenceAttribution:
-        """Returns which sentences of a text carry its features.
+        """Returns which sentences of a text or document carry its features.
 
+        text: a text, or the name of a document (`datasets/{dataset}/documents/{document}`).
         Contributions (what a feature loses without each sentence) and remainder add up to the activation.
         indices: these features instead of the strongest ones.
         """
+        is_document = _DOCUMENT.fullmatch(text) is not None
         request = pb2.AttributeSentencesRequest(
-            run=self._run, text=text, features=_selection(features, include_tail), indices=indices, limit=limit
+            run=self._run,
+            text=None if is_document else text,
+            document=text if is_document else None,
+            features=_selection(features, include_tail),
+            indices=indices,
+            limit=limit,
         )
         return await self._transport.call("InterpreterService/AttributeSentences", request, pb2.SentenceAttribution)
 

@@ -41,6 +41,7 @@ from services.interpreter.document_sets import DocumentSet, Members
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.near_misses import unit_rows
 from services.interpreter.occurrences import counted, occurrences
+from services.interpreter.requests import analyzed_text
 from services.interpreter.runs import Run, sampled_rows
 from services.interpreter.selection import SelectedFeatures, of_indices, select
 from services.interpreter.separation import Separator
@@ -140,14 +141,23 @@ class Analyses:
         self._analyzer = analyzer
 
     async def attribute(self, request: AttributionRequest) -> SentenceAttribution:
-        """Which sentences of a text carry its features. Raises FeatureNotFound, PROVIDER_UNAVAILABLE."""
+        """Which sentences of a text or document carry its features.
+
+        Raises FeatureNotFound, DOCUMENT_NOT_FOUND, DocumentNotEmbedded, PROVIDER_UNAVAILABLE.
+        """
         features = await self._cache.features(request.run)
         indices = request.indices
         if indices:
             selected = of_indices(features, np.unique(indices), include_tail=request.selection.include_tail)
         else:
             selected = select(features, request.selection)
-        return await attribution.attribute(selected, self._upstream, request.text, indices=indices, limit=request.limit)
+        text, whole = request.source.text, None
+        if request.source.document is not None:
+            document = await self._analyzer.document(request.run, request.source.document)
+            text, whole = analyzed_text(document.text, "document"), document.encoded
+        return await attribution.attribute(
+            selected, self._upstream, text, whole=whole, indices=indices, limit=request.limit
+        )
 
     async def explain_similarity(self, request: SimilarityRequest) -> SimilarityExplanation:
         """Why two texts are similar. Raises DOCUMENT_NOT_FOUND, DocumentNotEmbedded, PROVIDER_UNAVAILABLE."""

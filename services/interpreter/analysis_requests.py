@@ -44,7 +44,7 @@ class AttributionRequest:
     """Which features of which text are attributed to sentences."""
 
     run: str
-    text: str
+    source: TextSource
     selection: Selection
     indices: Sequence[int]
     """If there are any, these features instead of the selected ones."""
@@ -138,7 +138,7 @@ def attribution(request: pb2.AttributeSentencesRequest) -> AttributionRequest:
         raise InvalidArgument.field("indices", f"expected at most {MAX_ATTRIBUTED}, got {len(request.indices)}")
     return AttributionRequest(
         run=run_name(request.run),
-        text=analyzed_text(request.text),
+        source=_attributed_source(request),
         selection=selection(request.features),
         indices=list(dict.fromkeys(request.indices)),
         limit=count_of(request.limit, "limit", default=10, maximum=MAX_ATTRIBUTED),
@@ -242,6 +242,12 @@ def document_set(message: pb2.DocumentSet, field: str) -> DocumentSet:
         terms=parse_filter(message.filter, document_sets.FILTERS),
         names=list(dict.fromkeys(message.documents)),
     )
+
+
+def _attributed_source(request: pb2.AttributeSentencesRequest) -> TextSource:
+    if request.WhichOneof("source") == "document":
+        return TextSource(document=document_name(request.document))
+    return TextSource(text=analyzed_text(request.text))
 
 
 def text_source(message: pb2.TextSource, field: str) -> TextSource:

@@ -77,12 +77,22 @@ class SentenceAttribution:
 
 
 async def attribute(
-    selected: SelectedFeatures, source: TextSource, text: str, *, indices: Sequence[int] = (), limit: int
+    selected: SelectedFeatures,
+    source: TextSource,
+    text: str,
+    *,
+    whole: Encoded | None = None,
+    indices: Sequence[int] = (),
+    limit: int,
 ) -> SentenceAttribution:
-    """Attributes the strongest of the selected features that are active, or those of `indices`, to sentences."""
+    """Attributes the strongest of the selected features that are active, or those of `indices`, to sentences.
+
+    whole: the text as the run sees it, where that is known.
+    """
     run = selected.features.run
     parts = sentences.split(text, MAX_SENTENCES)
-    whole = await source.encode_text(run, text)
+    if whole is None:
+        whole = await source.encode_text(run, text)
     alone = [text[part.start : part.end] for part in parts]
     starts = [0, *(part.next_start for part in parts)]
     without = [text[:start] + text[part.next_start :] for start, part in zip(starts, parts, strict=False)]

@@ -157,6 +157,8 @@ def test_analyses_are_methods_of_a_run(stack: Stack) -> None:
     with Prisma(stack.url) as prisma:
         run = prisma.runs.get(RUN)
         text = "Return a list of the open files. Raise an error if the socket is closed."
+        document = next(iter(prisma.datasets.get(DATASET).documents(limit=1))).name
+        assert run.analyses.attribute_sentences(document, features="dead = false").sentences
         attribution = run.analyses.attribute_sentences(text, features="dead = false", limit=3)
         assert len(attribution.sentences) == 2
         assert len(attribution.attributions) == 3

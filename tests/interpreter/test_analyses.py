@@ -79,6 +79,28 @@ async def assert_sentences_are_attributed(suite: Suite) -> None:
         assert entry.contributions[1] == pytest.approx(entry.activation - alone.get(entry.feature.index, 0), abs=1e-6)
 
 
+async def assert_sentences_of_documents_are_attributed(suite: Suite) -> None:
+    """As those of the same text are, with the activations of the stored document in whole."""
+    listing = embedder_pb2.ListDocumentsRequest(parent=DATASET, page_size=1)
+    document = (await suite.embedder.ListDocuments(listing)).documents[0].name
+    by_document, by_text = [
+        await suite.interpreter.AttributeSentences(
+            pb2.AttributeSentencesRequest(run=RUN, features=ALL_FEATURES, **source)
+        )
+        for source in ({"document": document}, {"text": str(documents()[0]["text"])})
+    ]
+    analysis = await suite.interpreter.AnalyzeDocument(
+        interpreter_pb2.AnalyzeDocumentRequest(run=RUN, document=document)
+    )
+    whole = {entry.index: entry.activation for entry in analysis.features}
+    assert by_document.attributions and by_document.sentences == by_text.sentences
+    for entry, expected in zip(by_document.attributions, by_text.attributions, strict=True):
+        assert entry.activation == whole[entry.feature.index]
+        assert entry.activation == pytest.approx(expected.activation, rel=1e-3)
+        assert sum(entry.contributions) + entry.remainder == pytest.approx(entry.activation, abs=1e-6)
+        assert entry.alone == expected.alone
+
+
 async def assert_similarity_is_explained(suite: Suite) -> None:
     """The parts add up to the cosine of the stored vectors; texts of one topic are similar by features, and of two are
     not."""
@@ -246,6 +268,7 @@ async def assert_a_classifier_is_fitted(suite: Suite) -> None:
 
 
 async def test_analyses_agree_with_what_was_planted(planted: Suite) -> None:
+    await assert_sentences_of_documents_are_attributed(planted)
     await assert_sentences_are_attributed(planted)
     await assert_similarity_is_explained(planted)
     await assert_metadata_are_associated(planted)
@@ -269,6 +292,13 @@ BAD = [
         "INVALID_FILTER",
     ),
     ("AttributeSentences", pb2.AttributeSentencesRequest(run="runs/none", text="a"), "RUN_NOT_FOUND"),
+    ("AttributeSentences", pb2.AttributeSentencesRequest(run=RUN), "INVALID_ARGUMENT"),
+    ("AttributeSentences", pb2.AttributeSentencesRequest(run=RUN, document="x"), "INVALID_ARGUMENT"),
+    (
+        "AttributeSentences",
+        pb2.AttributeSentencesRequest(run=RUN, document=f"{DATASET}/documents/none"),
+        "DOCUMENT_NOT_FOUND",
+    ),
     ("ExplainSimilarity", pb2.ExplainSimilarityRequest(run=RUN, first={"text": "a"}), "INVALID_ARGUMENT"),
     (
         "ExplainSimilarity",

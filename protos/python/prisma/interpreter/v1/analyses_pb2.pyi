@@ -34,18 +34,20 @@ class AnalyzedFeature(_message.Message):
     def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., trust: _Optional[_Union[_resources_pb2.Trust, str]] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ...) -> None: ...
 
 class AttributeSentencesRequest(_message.Message):
-    __slots__ = ("run", "text", "features", "indices", "limit")
+    __slots__ = ("run", "text", "document", "features", "indices", "limit")
     RUN_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     INDICES_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     run: str
     text: str
+    document: str
     features: FeatureSelection
     indices: _containers.RepeatedScalarFieldContainer[int]
     limit: int
-    def __init__(self, run: _Optional[str] = ..., text: _Optional[str] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., indices: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ...) -> None: ...
+    def __init__(self, run: _Optional[str] = ..., text: _Optional[str] = ..., document: _Optional[str] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., indices: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class SentenceAttribution(_message.Message):
     __slots__ = ("sentences", "attributions", "embedding_truncated")

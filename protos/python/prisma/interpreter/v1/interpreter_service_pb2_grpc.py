@@ -402,10 +402,11 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AttributeSentences(self, request, context):
-        """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
-        activate alone. Contributions and remainder add up to the activation.
+        """Returns which sentences of a text or document carry its features: what each loses without a sentence, and what
+        sentences activate alone. Contributions and remainder add up to the activation.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
-        INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE,
+        PROVIDER_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -150,10 +150,11 @@ class InterpreterServiceStub:
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, SERVICE_UNAVAILABLE.
     """
     AttributeSentences: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.AttributeSentencesRequest, _analyses_pb2.SentenceAttribution]
-    """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
-    activate alone. Contributions and remainder add up to the activation.
+    """Returns which sentences of a text or document carry its features: what each loses without a sentence, and what
+    sentences activate alone. Contributions and remainder add up to the activation.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
-    INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE,
+    PROVIDER_UNAVAILABLE.
     """
     ExplainSimilarity: _grpc.UnaryUnaryMultiCallable[_analyses_pb2.ExplainSimilarityRequest, _analyses_pb2.SimilarityExplanation]
     """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
@@ -306,10 +307,11 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, SERVICE_UNAVAILABLE.
     """
     AttributeSentences: _aio.UnaryUnaryMultiCallable[_analyses_pb2.AttributeSentencesRequest, _analyses_pb2.SentenceAttribution]  # type: ignore[assignment]
-    """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
-    activate alone. Contributions and remainder add up to the activation.
+    """Returns which sentences of a text or document carry its features: what each loses without a sentence, and what
+    sentences activate alone. Contributions and remainder add up to the activation.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
-    INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+    DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE,
+    PROVIDER_UNAVAILABLE.
     """
     ExplainSimilarity: _aio.UnaryUnaryMultiCallable[_analyses_pb2.ExplainSimilarityRequest, _analyses_pb2.SimilarityExplanation]  # type: ignore[assignment]
     """Explains the cosine of two embeddings: what each feature contributes, and a remainder. The parts add up.
@@ -603,10 +605,11 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analyses_pb2.AttributeSentencesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_analyses_pb2.SentenceAttribution, _abc.Awaitable[_analyses_pb2.SentenceAttribution]]:
-        """Returns which sentences of a text carry its features: what each loses without a sentence, and what sentences
-        activate alone. Contributions and remainder add up to the activation.
+        """Returns which sentences of a text or document carry its features: what each loses without a sentence, and what
+        sentences activate alone. Contributions and remainder add up to the activation.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, FEATURE_NOT_FOUND, FAMILY_NOT_FOUND,
-        INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE, PROVIDER_UNAVAILABLE.
+        DOCUMENT_NOT_FOUND, DOCUMENT_NOT_EMBEDDED, INVALID_ARGUMENT, INVALID_FILTER, SERVICE_UNAVAILABLE,
+        PROVIDER_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
