@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
-from prisma_client.cli import backup, data, demonstration, doctor, explore, keys, operate, output, stack, train
+from prisma_client.cli import analyze, backup, data, demonstration, doctor, explore, keys, operate, output, stack, train
 
 app = typer.Typer(
     help="Embeddings made interpretable. PRISMA_URL is the gateway's address, PRISMA_API_KEY the key to call it with.",
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 for commands in (data.app, train.app, explore.app, operate.app):
     app.add_typer(commands)
+app.add_typer(analyze.app, name="analyze")
 app.add_typer(keys.app, name="keys")
 
 

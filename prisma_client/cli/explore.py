@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from prisma.interpreter.v1.analyses_pb2 import AnalyzedFeature
 from prisma.interpreter.v1.interpreter_service_pb2 import ListExamplesResponse
 from prisma.interpreter.v1.resources_pb2 import Analysis, Family, Feature, Label, LabelTest, Reliability, Trust
 from prisma.search.v1.search_service_pb2 import DocumentHit
@@ -36,7 +37,7 @@ def trust_word(value: Trust) -> str:
     return Trust.Name(value).removeprefix("TRUST_").lower()
 
 
-def score_text(label: Label | Reliability | Analysis.ActiveFeature) -> str:
+def score_text(label: Label | Reliability | Analysis.ActiveFeature | AnalyzedFeature) -> str:
     """A label's score with its interval; empty where it was not tested."""
     return f"{label.score:.2f} ({label.score_low:.2f}-{label.score_high:.2f})" if label.HasField("score") else ""
 

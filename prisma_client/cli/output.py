@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from prisma.trainer.v1.resources_pb2 import Metrics
 from prisma_client.cli import INTERRUPTED as INTERRUPTED
@@ -82,7 +83,7 @@ def _show_table(rows: Iterable[Message | Mapping[str, Any]], columns: Columns) -
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell(row)) for cell in columns.values()))
+        table.add_row(*(Text(str(cell(row))) for cell in columns.values()))
     if table.row_count:
         Console().print(table)
     return table.row_count

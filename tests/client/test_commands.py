@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import threading
@@ -30,6 +32,23 @@ def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:
     ended = stack.command(*words)
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+def on_terminal(stack: Stack, *words: str) -> str:
+    """What a command writes to a terminal that is wide enough for its tables."""
+    leader, follower = pty.openpty()
+    environment = {**stack.environment, "COLUMNS": "300", "TERM": "dumb"}
+    with subprocess.Popen([PRISMA, *words], env=environment, stdout=follower, stderr=PIPE, text=True) as process:
+        os.close(follower)
+        chunks: list[bytes] = []
+        with contextlib.suppress(OSError):  # EIO: the command has closed the terminal
+            while chunk := os.read(leader, 1 << 16):
+                chunks.append(chunk)
+        os.close(leader)
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    assert process.returncode == 0, errors
+    return b"".join(chunks).decode()
 
 
 def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
@@ -183,6 +202,49 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert {service["service"] for service in lines(stack, "status")} >= {"embedder", "search"}
 
 
+ANALYSES = [
+    (["sentences", "Return a list of open files. Raise an error if the socket is closed."], "attributions", "loses"),
+    (["similarity", "Return a list of open files.", "Close the file."], "contributions", "contribution"),
+    (["metadata", "kind", "--kind", "category", "--max-q", "0.9"], "associations", "confirmed"),
+    (["compare", 'metadata.kind = "class"', "--max-q", "0.9"], "differences", "difference"),
+    (["correlations", "--max-label-similarity-rank", "1"], "correlations", "odds ratio"),
+    (["concept", "A list of files.", "--negative", "A number."], "separations", "area"),
+    (["classifier", 'metadata.kind = "class"'], "terms", "area"),
+]
+"""Words of a command, where its answer has rows, and a column of the table that shows them."""
+
+
+@pytest.mark.parametrize(("words", "rows", "column"), ANALYSES, ids=[words[0] for words, _, _ in ANALYSES])
+def test_analyses_are_one_json_line_when_piped_and_a_table_on_a_terminal(
+    stack: Stack, words: list[str], rows: str, column: str
+) -> None:
+    options = (words[0], RUN, *words[1:], "--features", "dead = false", "--include-tail")
+    (answer,) = lines(stack, "analyze", *options)
+    table = on_terminal(stack, "analyze", *options)
+    assert (column in table) == bool(answer[rows])
+    assert all(str(row["feature"]["index"]) in table for row in answer[rows] if "feature" in row)
+    if words[0] not in ("metadata", "compare", "classifier"):
+        assert answer[rows]
+
+
+def test_analyses_take_documents_and_standard_input(stack: Stack) -> None:
+    document = lines(stack, "documents", DATASET, "--limit", "1")[0]["name"]
+    (answer,) = lines(stack, "analyze", "sentences", RUN, document, "--feature", "1", "--feature", "0")
+    assert [entry["feature"]["index"] for entry in answer["attributions"]] == [1, 0]
+    piped = stack.command("analyze", "sentences", RUN, "-", input="One sentence. Another one.")
+    assert [sentence["text"] for sentence in json.loads(piped.stdout)["sentences"]] == ["One sentence.", "Another one."]
+    (answer,) = lines(stack, "analyze", "similarity", RUN, document, document)
+    assert answer["similarity"] == pytest.approx(1)
+
+
+def test_cells_of_a_table_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """What looks like markup is none."""
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    text = "see [/usr/lib], [bold]x"
+    output.show([{"text": text}], {"text": lambda row: row["text"]})
+    assert text in capsys.readouterr().out
+
+
 def test_exit_codes_mean_something(stack: Stack) -> None:
     for words, code in (
         (["runs", "--colour"], 2),
@@ -193,6 +255,10 @@ def test_exit_codes_mean_something(stack: Stack) -> None:
         (["search", DATASET, "x", "--run", RUN, "--boost", "1,=2"], 2),
         (["search", DATASET, "x", "--run", RUN, "--boost", "1,1=2"], 2),
         (["search", DATASET, "x", "--run", RUN, "--boost", "12=4"], 2),
+        (["analyze", "metadata", RUN, "none"], 2),
+        (["analyze", "metadata", RUN, "kind", "--kind", "color"], 2),
+        (["analyze", "sentences", RUN, "x", "--limit", "51"], 2),
+        (["analyze", "compare", "none", "metadata.a = 1"], 3),
         (["embed", "none"], 3),
         (["feature", RUN, "99999"], 3),
         (["train", DATASET, "--run", RUN], 4),
@@ -346,9 +412,16 @@ def test_the_doctor_and_the_stack_say_whether_the_page_is_built(
 
 
 def test_shells_complete_commands() -> None:
-    environment = {**os.environ, "_PRISMA_COMPLETE": "complete_bash", "COMP_WORDS": "prisma emb", "COMP_CWORD": "1"}
-    completed = subprocess.run([PRISMA], env=environment, capture_output=True, text=True, check=False)
-    assert completed.stdout.split() == ["embed"]
+    for words, candidates in (
+        ("emb", ["embed"]),
+        ("ana", ["analyze"]),
+        ("analyze co", ["compare", "correlations", "concept"]),
+    ):
+        count = str(len(words.split()))
+        environment = {**os.environ, "_PRISMA_COMPLETE": "complete_bash", "COMP_WORDS": f"prisma {words}"}
+        environment["COMP_CWORD"] = count
+        completed = subprocess.run([PRISMA], env=environment, capture_output=True, text=True, check=False)
+        assert completed.stdout.split() == candidates
 
 
 def test_a_held_out_fvu_that_was_not_measured_is_no_number() -> None:
