@@ -53,10 +53,10 @@ def sentences(
         )
     columns: output.Columns = {
         "activation": lambda entry: f"{entry.activation:.2f}",
-        **_feature_columns(lambda entry: entry.feature),
         "loses": lambda entry: f"{entry.contributions[entry.strongest]:.2f}" if entry.HasField("strongest") else "",
+        "without the sentence": lambda entry: _strongest_sentence(answer, entry),
         "remainder": lambda entry: f"{entry.remainder:.2f}",
-        "without": lambda entry: _strongest_sentence(answer, entry),
+        **_feature_columns(lambda entry: entry.feature),
     }
     notices = ["the embedding model read only the start of the text"] if answer.embedding_truncated else []
     _show(answer, answer.attributions, columns, notices=notices, empty=f"no feature of {run} that counts is active")
@@ -116,7 +116,6 @@ def metadata(
         "confirmed": lambda entry: "yes" if entry.confirmed else "no",
         "category": lambda entry: entry.category,
         "effect": lambda entry: _interval(entry.effect, entry.effect_low, entry.effect_high),
-        "q": lambda entry: f"{entry.q_value:.2g}",
         **_feature_columns(lambda entry: entry.feature),
     }
     kind_name = MetadataAssociations.Kind.Name(answer.kind).removeprefix("KIND_").lower()
@@ -295,7 +294,9 @@ def _named(feature: AnalyzedFeature) -> str:
 
 
 def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    """A value with its interval: two decimals, none from 100 on."""
+    numbers = [f"{number:.2f}" if abs(number) < 100 else f"{number:.0f}" for number in (value, low, high)]
+    return f"{numbers[0]} ({numbers[1]} to {numbers[2]})"
 
 
 def _strongest_sentence(answer: SentenceAttribution, entry: SentenceAttribution.Attribution) -> str:

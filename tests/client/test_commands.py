@@ -37,7 +37,7 @@ def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:
 def on_terminal(stack: Stack, *words: str) -> str:
     """What a command writes to a terminal that is wide enough for its tables."""
     leader, follower = pty.openpty()
-    environment = {**stack.environment, "COLUMNS": "300", "TERM": "dumb"}
+    environment = {**stack.environment, "COLUMNS": "300", "TERM": "xterm"}
     with subprocess.Popen([PRISMA, *words], env=environment, stdout=follower, stderr=PIPE, text=True) as process:
         os.close(follower)
         chunks: list[bytes] = []
