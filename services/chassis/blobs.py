@@ -258,7 +258,6 @@ class Blobs:
         problem = _difference(target, blob) if target.is_file() else "is missing"
         if not problem:
             self._mark_verified(blob.path)
-            self._damages.pop(blob.path, None)
             return False
         if self._store is None:
             raise self._damaged(blob.path, problem)
@@ -330,7 +329,6 @@ class Blobs:
                 if recorded is not None and (problem := _difference(Path(file.name), recorded)):
                     raise self._damaged(path, f"{problem} in the object store")
         self._mark_verified(path)
-        self._damages.pop(path, None)
 
     def _stored(self) -> Iterator[tuple[str, float]]:
         """Path and time of modification of this service's objects in the store."""
@@ -377,6 +375,7 @@ class Blobs:
 
     def _mark_verified(self, path: str) -> None:
         self._verified[path] = _identity(self.folder / path)
+        self._damages.pop(path, None)
 
     def _need_records(self) -> Records:
         assert self._records is not None, "Blobs(…, records=…) is needed for this"

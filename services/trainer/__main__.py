@@ -30,7 +30,10 @@ from services.trainer.vector_cache import VectorCache
 from services.trainer.weight_import import WeightImports
 from services.trainer.worker import TrainerJobs
 
-_ADVICE = "codes are written again, weights come back from a backup (`prisma restore`)"
+_ADVICE = (
+    "codes are written again, weights come back from a backup (`prisma restore`); without its stability.npz, a run "
+    "works, but no feature of statistics that are computed then is trusted"
+)
 
 
 def main() -> None:

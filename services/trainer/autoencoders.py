@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,18 +13,21 @@ from scipy import sparse
 
 from prisma_common import wire
 from prisma_common.wire import Codes
+from services.chassis import logs
 from services.chassis.blobs import BlobDamaged, Blobs
 from services.chassis.errors import InvalidArgument
 from services.trainer.code_index import CodeFile, CodeIndex, CodeSelection
 from services.trainer.errors import InvalidVector
 from services.trainer.model_card import sae_lens_zip
-from services.trainer.runs import Run, stability_path
+from services.trainer.runs import Run
 from services.trainer.sae import comparing
 from services.trainer.sae.batches import divided
 from services.trainer.sae.codes import load_codes
 from services.trainer.sae.stability import Stability
 from services.trainer.sae.vectors import InvalidVectors
 from services.trainer.sae.weights import Weights
+
+_log = logs.get(__name__)
 
 _WEIGHTS_IN_MEMORY = 4
 _DELETED_ROWS_PER_BLOCK = 1 << 16
@@ -158,7 +161,10 @@ class Autoencoders:
             raise BlobDamaged(file.path, f"cannot be read ({error})") from error
 
     def decoder(self, run: Run, latents: NDArray[np.uint64]) -> Iterator[DecoderPart]:
-        """Directions of the latents in parts of about 1 MiB. Raises BlobDamaged."""
+        """Directions of the latents in parts of about 1 MiB. Raises BlobDamaged.
+
+        Where the file of stabilities is damaged, they are left out, as nothing says what they were.
+        """
         weights = self.weights(run)
         stabilities, agreements = self._stability(run)
         for piece in wire.blocks_of(len(latents), 4 * weights.dimension):
@@ -172,11 +178,19 @@ class Autoencoders:
             )
 
     def _stability(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Stabilities and agreements of all latents, (n,) each, or (0,) without siblings. Raises BlobDamaged."""
-        if run.attempt is None or run.quality is None or not run.quality.sibling_count:
+        """Stabilities and agreements of all latents, (n,) each; (0,) without siblings, or where they are damaged."""
+        if run.stability is None:
             return _NONE, _NONE
-        stability = self._load_stability(stability_path(run.attempt))
+        try:
+            stability = self._load_stability(run.stability)
+        except BlobDamaged as damage:
+            _log.warning("a decoder is served without stability", run=run.name, error=damage.message)
+            return _NONE, _NONE
         return stability.mean, stability.agreement.mean(axis=0)
+
+    def checked(self, run: Run) -> Run:
+        """The run with what this process knows of damage to its stability."""
+        return replace(run, stability_damaged=any(damage.path == run.stability for damage in self._blobs.damages))
 
     def _read_stability(self, path: str) -> Stability:
         try:

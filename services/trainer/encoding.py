@@ -140,7 +140,7 @@ class DatasetEncoder:
     def _delete_damaged(self, run: Run) -> None:
         """Deletes damaged files of codes, which nothing names any more."""
         for damage in self._blobs.damages:
-            if damage.path.startswith(f"{run.folder}/") and damage.path != run.weights:
+            if damage.path.startswith(f"{run.folder}/") and damage.path not in (run.weights, run.stability):
                 self._blobs.delete(damage.path)
 
     def _rows(self, index: CodeIndex, *, replaces_all: bool) -> Rows:

@@ -22,6 +22,11 @@ MAX_FVU_RATIO = 1.5
 MIN_REPRODUCED_SHARE = 0.3
 """Share of live latents that siblings found again, below which a run says so."""
 _SMALLER = "Use fewer latents, a smaller k, or more documents."
+_STABILITY_DAMAGED = (
+    "The file with its features' stability is damaged. Everything else works, but statistics that are computed now are "
+    "without stability, and without it no feature is trusted. Restore the file from a backup (`prisma restore`) or "
+    "train another run, and compute the statistics again."
+)
 _MORE_DOCUMENTS = "The size was chosen for these documents; more of them allow features that are found again."
 
 
@@ -185,6 +190,8 @@ class Run:
     """Layout of the imported weights; None for a run that is trained here."""
     latent_count: int | None
     """None until it is chosen."""
+    stability_damaged: bool = False
+    """Whether the file with the latents' stability was found to be damaged or missing."""
 
     @property
     def name(self) -> str:
@@ -206,6 +213,13 @@ class Run:
         """Path of its weights. Only of a trained run."""
         assert self.attempt is not None
         return weights_path(self.attempt)
+
+    @property
+    def stability(self) -> str | None:
+        """Path of what siblings say about its latents; None where it has none."""
+        if self.attempt is None or self.quality is None or not self.quality.sibling_count:
+            return None
+        return stability_path(self.attempt)
 
     @property
     def trained(self) -> bool:
@@ -244,6 +258,8 @@ class Run:
         if self.quality is not None:
             requested = self.sizing is None or {"expansion", "latent_count"} & self.recipe.settings.keys()
             warnings += quality_warnings(self.quality, advice=_SMALLER if requested else _MORE_DOCUMENTS)
+        if self.stability_damaged:
+            warnings.append(_STABILITY_DAMAGED)
         if self.uncoded_count:
             warnings.append(f"{self.uncoded_count:,} embedded documents have no codes yet.")
         return warnings

@@ -363,7 +363,9 @@ def _living(connection: Connection) -> list[Run]:
 def _blobs_of(connection: Connection, runs: Sequence[Run]) -> list[str]:
     trained = [run for run in runs if run.trained]
     imported = [run.imported_weights for run in trained if run.imported_from is not None]
-    return [*(run.weights for run in trained), *imported, *connection.execute(select(CODE_SHARDS.c.path)).scalars()]
+    stabilities = [run.stability for run in trained if run.stability is not None]
+    weights = [run.weights for run in trained]
+    return [*weights, *stabilities, *imported, *connection.execute(select(CODE_SHARDS.c.path)).scalars()]
 
 
 def _find(connection: Connection, run_id: str) -> Row[Any] | None:

@@ -30,6 +30,7 @@ from services.trainer.sae.config import Config
 from services.trainer.sae.sizing import Sizing
 from services.trainer.store import NewCodes, Store, TrainingResult
 from services.trainer.tables import BLOBS, CODE_SHARDS, METRICS, RUNS
+from services.trainer.training.protocol import Quality
 from tests.chassis.test_migrations import create_old, open_database
 
 SOURCE = Source(dataset="datasets/d", dataset_uid="u", embedding_model="builtin/x", dimension=4)
@@ -89,13 +90,15 @@ def begin(store: Store, run: Run) -> Run:
     return store.begin_training(run, SELECTION, config, job="jobs/j", device="cpu")
 
 
-def trained(store: Store, blobs: Blobs, run_id: str = "r") -> Run:
+def trained(store: Store, blobs: Blobs, run_id: str = "r", *, quality: Quality | None = None) -> Run:
     run = begin(store, store.create(new_run(run_id)))
     attempt = f"{run.folder}/a"
     shards = write(blobs, attempt, list(range(10)))
     (blobs.folder / attempt / "weights.safetensors").write_bytes(b"weights")
     adopted = blobs.adopt(attempt)
-    return store.commit(run, TrainingResult(attempt=attempt, shards=shards, dead_count=0, quality=None, blobs=adopted))
+    return store.commit(
+        run, TrainingResult(attempt=attempt, shards=shards, dead_count=0, quality=quality, blobs=adopted)
+    )
 
 
 def follow(run: Run, blobs: Blobs, *, rows: list[int], deleted: list[tuple[int, int]], name: str) -> NewCodes:
@@ -240,6 +243,17 @@ def test_orphans_are_files_that_no_living_run_names(store: Store, blobs: Blobs) 
     assert run.folder in store.recorded_folders()
     blobs.delete(run.folder)
     assert run.folder not in store.recorded_folders()
+
+
+def test_the_stability_of_a_run_is_no_orphan(store: Store, blobs: Blobs) -> None:
+    quality = Quality(
+        train_fvu=None, held_out_fvu=None, sibling_count=2, reproduced_count=5, closely_reproduced_count=3, live_count=8
+    )
+    run = trained(store, blobs, quality=quality)
+    assert run.stability is not None
+    (blobs.folder / run.stability).write_bytes(b"stability")
+    assert blobs.sweep(store.named_blobs(), older_than_seconds=-1) == []
+    assert (blobs.folder / run.stability).exists()
 
 
 def test_runs_of_the_first_version_keep_their_codes_and_their_metrics(database_url: str, tmp_path: Path) -> None:
