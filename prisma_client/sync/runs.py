@@ -289,17 +289,24 @@ class Run:
         )
 
     def feature_matrix(
-        self, kind: str = "co-occurrence", *, features: int = 100, filter: str | None = None
+        self,
+        kind: str = "co-occurrence",
+        *,
+        features: int = 100,
+        filter: str | None = None,
+        include_tail: bool = False,
     ) -> resources_pb2.FeatureMatrix:
         """Returns how alike the most frequent features are, pair by pair.
 
         kind: `decoder-cosine`, `co-occurrence` or `activation-cosine`. Raises ValueError for another.
+        include_tail: also counts activations below the features' thresholds.
         """
         request = pb2.GetFeatureMatrixRequest(
             run=self.name,
             kind=choices.matrix_kind(kind),
             feature_count=features,
             filter=filter,
+            include_tail=include_tail,
         )
         return self._transport.call("InterpreterService/GetFeatureMatrix", request, resources_pb2.FeatureMatrix)
 

@@ -12,7 +12,8 @@ from services.interpreter.examples import Example, ExampleRow
 from services.interpreter.families import Family
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features, Order
-from services.interpreter.matrices import Kind, Matrix, Sample
+from services.interpreter.matrices import Matrix, Sample
+from services.interpreter.requests import MatrixRequest
 from services.interpreter.runs import Interpretation, require_families
 from services.interpreter.upstream import Upstream
 
@@ -81,11 +82,13 @@ class Explorer:
         sample = await matrices.sample(features, self._upstream, row_count, feature_count, include_tail=include_tail)
         return features, sample
 
-    async def matrix(self, run_name: str, kind: Kind, terms: Sequence[Term], count: int) -> tuple[Features, Matrix]:
+    async def matrix(self, request: MatrixRequest) -> tuple[Features, Matrix]:
         """How similar the most frequent features are. Raises InvalidFilter, FamilyNotFound, SERVICE_UNAVAILABLE."""
-        features = await self._cache.features(run_name)
-        indices = features.most_frequent(terms, count)
-        return features, await matrices.matrix(features, self._upstream, kind, indices)
+        features = await self._cache.features(request.run)
+        indices = features.most_frequent(request.terms, request.feature_count)
+        return features, await matrices.matrix(
+            features, self._upstream, request.kind, indices, include_tail=request.include_tail
+        )
 
     async def families(self, run_name: str, query: str) -> tuple[Features, list[Family]]:
         """The families that match a query, the largest first. Raises FamiliesNotBuilt."""

@@ -33,6 +33,9 @@ COLUMNS = (
     "score_low",
     "score_high",
     "stability",
+    "precise_density",
+    "precise_count",
+    "threshold",
 )
 SNIPPET_CHARACTERS = 200
 _BYTE_ORDER_MARK = "\ufeff"
@@ -113,6 +116,9 @@ def _feature_row(features: Features, index: int) -> tuple[object, ...]:
         features.trust(index).value,
         *((score.auc, score.low, score.high) if score else ("", "", "")),
         "" if stability is None else stability,
+        features.precise_density(index),
+        int(features.precise_counts[index]),
+        "" if (threshold := features.threshold(index)) is None else threshold,
     )
 
 

@@ -79,17 +79,25 @@ async def sample(
     return await _sample(features, source, row_count, indices, include_tail=include_tail)
 
 
-async def matrix(features: Features, source: CodeSource, kind: Kind, indices: NDArray[np.int64]) -> Matrix:
-    """How similar some features are. Raises what `source` raises."""
-    shares = _shares(features.statistics.cooccurrence, indices)
+async def matrix(
+    features: Features, source: CodeSource, kind: Kind, indices: NDArray[np.int64], *, include_tail: bool = False
+) -> Matrix:
+    """How similar some features are. Raises what `source` raises.
+
+    include_tail: whether activations below the features' thresholds count too. Their order is by all activations.
+    """
+    shares = _shares(features.statistics.cooccurrence[indices][:, indices].toarray())
     order = await in_thread(drawing_order, shares)
     indices = indices[order]
-    if kind is Kind.CO_OCCURRENCE:
+    if kind is Kind.CO_OCCURRENCE and (include_tail or not features.thresholds[indices].any()):
         return Matrix(indices, shares[np.ix_(order, order)].astype(np.float32), features.statistics.row_count)
     if kind is Kind.DECODER_COSINE:
         directions = (await source.decoder(features.run, indices.tolist())).directions
         return Matrix(indices, _cosines(directions @ directions.T), 0)
-    part = await _sample(features, source, MATRIX_ROWS, indices)
+    part = await _sample(features, source, MATRIX_ROWS, indices, include_tail=include_tail)
+    if kind is Kind.CO_OCCURRENCE:
+        counts = await in_thread(_counts, part.activations)
+        return Matrix(indices, _shares(counts).astype(np.float32), len(part.rows))
     products = await in_thread(lambda: (part.activations.T @ part.activations).toarray())
     return Matrix(indices, _cosines(products), len(part.rows))
 
@@ -112,7 +120,7 @@ def spread(ranges: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int
 
 
 async def _sample(
-    features: Features, source: CodeSource, count: int, indices: NDArray[np.int64], *, include_tail: bool = True
+    features: Features, source: CodeSource, count: int, indices: NDArray[np.int64], *, include_tail: bool
 ) -> Sample:
     blocks = [block async for block in source.codes(features.run, spread(features.run.ranges, count))]
     codes = wire.concatenate(blocks, features.count)
@@ -125,11 +133,21 @@ async def _sample(
     return Sample(codes.rows, indices, activations)
 
 
-def _shares(cooccurrence: sparse.csr_array, indices: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(m, m) rows in which both are active over those in which the rarer is; 1 on the diagonal."""
-    counts = cooccurrence[indices][:, indices].toarray()
-    own = counts.diagonal()
-    return families.normalised(counts, own[:, None], own[None, :])
+def _counts(activations: sparse.csr_array) -> NDArray[np.int64]:
+    """(m, m) rows in which both are active. activations: (R, m), above 0."""
+    active = activations.astype(bool).astype(np.int64)
+    return (active.T @ active).toarray()
+
+
+def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(m, m) rows in which both are active over those in which the rarer is; 1 on the diagonal.
+
+    counts: (m, m) rows in which both are. 0 with a feature that is active in no row.
+    """
+    own = np.maximum(counts.diagonal(), 1)
+    shares = families.normalised(counts, own[:, None], own[None, :])
+    np.fill_diagonal(shares, 1)
+    return shares
 
 
 def _cosines(products: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -124,6 +124,8 @@ class MatrixRequest:
     kind: Kind
     terms: Sequence[Term]
     feature_count: int
+    include_tail: bool
+    """Whether activations below the features' thresholds count too."""
 
 
 def run_name(name: str, field: str = "run") -> str:
@@ -218,6 +220,7 @@ def matrix(request: pb2.GetFeatureMatrixRequest) -> MatrixRequest:
         kind=_KINDS[request.kind],
         terms=parse_filter(request.filter, FILTERS),
         feature_count=_count(request, "feature_count", default=100, maximum=300),
+        include_tail=request.include_tail,
     )
 
 

@@ -90,7 +90,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         self, request: pb2.GetFeatureMatrixRequest, context: Context
     ) -> resources_pb2.FeatureMatrix:
         wish = requests.matrix(request)
-        features, matrix = await self._explorer.matrix(wish.run, wish.kind, wish.terms, wish.feature_count)
+        features, matrix = await self._explorer.matrix(wish)
         return messages.feature_matrix(features, wish.kind, matrix)
 
     async def LabelFeatures(self, request: pb2.LabelFeaturesRequest, context: Context) -> Job:

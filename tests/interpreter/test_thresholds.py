@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from services.chassis.filters import Term
-from services.interpreter import matrices, messages
+from services.interpreter import exports, matrices, messages
 from services.interpreter.analyzer import Analysis
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.decoder import Decoder
@@ -74,3 +74,26 @@ async def test_a_heatmap_has_activations_below_thresholds_only_on_request() -> N
     assert np.count_nonzero(precise.activations.toarray(), axis=0).tolist() == [1, 0]
     whole = await matrices.sample(run.features, run, 100, 2, include_tail=True)
     assert np.count_nonzero(whole.activations.toarray(), axis=0).tolist() == [1, 1]
+
+
+async def test_a_matrix_counts_activations_below_thresholds_only_on_request() -> None:
+    """Both words stand in three texts together and in one alone; the tunnel's activations are all in its tail."""
+    texts = [*["ferry tunnel", "ferry tunnel two", "ferry tunnel three"], "ferry", "tunnel", *["none"] * 20]
+    run = PlantedRun(["ferry", "tunnel"], texts, thresholds={FERRY: 1.0, TUNNEL: 1.5})
+    indices = np.array([FERRY, TUNNEL])
+    for kind in (matrices.Kind.CO_OCCURRENCE, matrices.Kind.ACTIVATION_COSINE):
+        precise = await matrices.matrix(run.features, run, kind, indices)
+        assert precise.values[0, 1] == precise.values[1, 0] == 0
+        whole = await matrices.matrix(run.features, run, kind, indices, include_tail=True)
+        assert whole.values[0, 1] == pytest.approx(0.75, abs=0.001)
+        assert (precise.row_count, whole.row_count) == (len(texts), len(texts))
+    run = PlantedRun(["ferry", "tunnel"], texts, thresholds={FERRY: 1.0, TUNNEL: 0.5})
+    both = await matrices.matrix(run.features, run, matrices.Kind.CO_OCCURRENCE, indices)
+    np.testing.assert_allclose(both.values, [[1, 0.75], [0.75, 1]])
+
+
+def test_the_table_of_features_says_from_where_on_they_count() -> None:
+    table = b"".join(exports.features_csv(planted_run().features)).decode().splitlines()
+    ferry, tunnel = (dict(zip(table[0].split(","), line.split(","), strict=True)) for line in table[1:])
+    assert (ferry["threshold"], ferry["precise_count"], ferry["precise_density"]) == ("1.0", "1", ferry["density"])
+    assert (tunnel["threshold"], tunnel["precise_count"], float(tunnel["precise_density"])) == ("1.5", "0", 0)

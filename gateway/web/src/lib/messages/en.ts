@@ -420,6 +420,7 @@ export const en = {
     useThis: "Use",
     neighbours: "Neighbours",
     coactive: "Co-active",
+    coactiveHint: "Texts with both over texts with either. All activations count, also those below thresholds.",
     decoder: "Decoder",
     density: "Density",
     max: "Max",

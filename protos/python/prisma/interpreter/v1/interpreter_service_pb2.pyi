@@ -136,16 +136,18 @@ class SampleActivationsRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ..., row_count: _Optional[int] = ..., feature_count: _Optional[int] = ..., include_tail: _Optional[bool] = ...) -> None: ...
 
 class GetFeatureMatrixRequest(_message.Message):
-    __slots__ = ("run", "kind", "feature_count", "filter")
+    __slots__ = ("run", "kind", "feature_count", "filter", "include_tail")
     RUN_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
     run: str
     kind: _resources_pb2.FeatureMatrix.Kind
     feature_count: int
     filter: str
-    def __init__(self, run: _Optional[str] = ..., kind: _Optional[_Union[_resources_pb2.FeatureMatrix.Kind, str]] = ..., feature_count: _Optional[int] = ..., filter: _Optional[str] = ...) -> None: ...
+    include_tail: bool
+    def __init__(self, run: _Optional[str] = ..., kind: _Optional[_Union[_resources_pb2.FeatureMatrix.Kind, str]] = ..., feature_count: _Optional[int] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ...) -> None: ...
 
 class LabelFeaturesRequest(_message.Message):
     __slots__ = ("run", "options", "indices", "limit", "relabel", "request_id")
