@@ -108,10 +108,11 @@ class Judge:
         fits = self._by_vector(evidence.scoring, vector)
         return fits.among(evidence.scoring.active.activations >= (threshold or 0)).area
 
-    def counts(self, evidence: Evidence, term: str) -> tuple[int, int]:
-        """Documents for scoring that mention a term: active ones, and hard silent ones."""
+    def counts(self, evidence: Evidence, text: str, threshold: float | None) -> tuple[int, int]:
+        """Documents for scoring that mention a text: active ones from a threshold on, and hard silent ones."""
         part = evidence.scoring
-        return int(self.mentions(part.active.rows, term).sum()), int(self.mentions(part.hard, term).sum())
+        precise = part.active.above(threshold or 0)
+        return int(self.mentions(precise.rows, text).sum()), int(self.mentions(part.hard, text).sum())
 
     def mentions(self, rows: Rows, text: str) -> NDArray[np.bool_]:
         """(r,) which documents mention a label: contain one of its phrases, or most of a phrase that is no term."""

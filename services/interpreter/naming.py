@@ -27,7 +27,7 @@ _USUAL_SHARE = 0.85
 """Of the documents that mention a phrase, so many mention the longer one that replaces it."""
 _MIN_ADDED_SHARE = 0.15
 """Of the documents for choosing, so many mention each further phrase of a label and no other one."""
-_STATED_TERMS = 3
+_STATED_PHRASES = 3
 _MAX_REJECTED = 12
 
 
@@ -41,6 +41,17 @@ class Contender:
 
 
 @dataclass(frozen=True)
+class Mentions:
+    """How many documents for scoring mention a text."""
+
+    text: str
+    active_count: int
+    """Active ones from the label's threshold on."""
+    silent_count: int
+    """Hard silent ones."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What is said of a latent."""
 
@@ -50,8 +61,8 @@ class Verdict:
     """Of the winner."""
     rejected: Sequence[Contender]
     keywords: Sequence[str]
-    stated: Sequence[tuple[str, int, int]]
-    """Terms of the winner, with the documents for scoring that contain it: active ones, hard silent ones."""
+    mentions: Sequence[Mentions]
+    """Of the winner, then of its phrases where it has several; none where nothing was tested."""
     dense: bool = False
     """Whether nothing was tested, as the topic is active in too many documents."""
 
@@ -128,7 +139,7 @@ def verdict(
             scores=None,
             rejected=contenders,
             keywords=keywords,
-            stated=[],
+            mentions=[],
             dense=dense,
         )
     best = contenders[0]
@@ -140,16 +151,16 @@ def verdict(
     winner = next(spare, best)
     scores = judge.scores(evidence, winner.candidate.text, winner.vector)
     ceiling = judge.auc(evidence, direction, scores.threshold)
-    stated = [
-        (term, *judge.counts(evidence, term)) for term in winner.candidate.text.split(", ")[:_STATED_TERMS] if term
-    ]
+    text = winner.candidate.text
+    phrases = text.split(", ")[:_STATED_PHRASES] if ", " in text else []
+    mentions = [Mentions(part, *judge.counts(evidence, part, scores.threshold)) for part in (text, *phrases)]
     return Verdict(
         evidence=evidence,
         winner=winner,
         scores=replace(scores, ceiling=ceiling),
         rejected=[contender for contender in contenders if contender is not winner],
         keywords=keywords,
-        stated=stated,
+        mentions=mentions,
     )
 
 
@@ -225,16 +236,24 @@ def percent(share: float) -> str:
 
 def _evidence(verdict: Verdict) -> str:
     """What speaks for a label, in counts of documents that had no part in its making."""
-    evidence = verdict.evidence
-    active_count, hard_count = len(evidence.scoring.active), len(evidence.scoring.hard)
-    parts = [
-        f"“{term}” in {active} of {active_count} held-out documents that activate it, and in {hard} of {hard_count} "
-        "similar ones that do not"
-        for term, active, hard in verdict.stated
-        if active > 0
-    ]
-    sentence = f" {'; '.join(parts)}." if parts else " It is no wording of theirs, but close to their embeddings."
-    return f"Active in {percent(evidence.density)} of documents.{sentence}"
+    evidence, threshold = verdict.evidence, verdict.scores.threshold if verdict.scores else None
+    active, silent_count = evidence.scoring.active, len(evidence.scoring.hard)
+    label, *phrases = verdict.mentions
+    count = len(active.above(threshold or 0))
+    sentences = [f"Active in {percent(evidence.density)} of documents."]
+    if threshold is not None:
+        sentences.append(f"{count} of {len(active)} held-out documents that activate it reach its threshold.")
+    if label.active_count:
+        documents = f"of these {count}" if threshold is not None else f"of {count} held-out documents that activate it"
+        parts = [f"“{phrase.text}” in {phrase.active_count}" for phrase in phrases if phrase.active_count]
+        details = f" ({', '.join(parts)})" if parts else ""
+        sentences.append(
+            f"{label.active_count} {documents} mention the label{details}; so do "
+            f"{label.silent_count} of {silent_count} similar documents that do not activate it."
+        )
+    else:
+        sentences.append("It is no wording of theirs, but close to their embeddings.")
+    return " ".join(sentences)
 
 
 def _reason(verdict: Verdict) -> str:

@@ -318,20 +318,41 @@ async def test_a_wrong_label_scores_like_chance_and_is_never_trusted(
         assert own.ceiling > 0.9
 
 
-def test_a_labels_evidence_states_true_counts_of_documents_that_did_not_make_it(
-    world: tuple[Owners, np.ndarray], labelling: Labelling
+async def test_a_labels_evidence_states_true_counts_of_documents_that_did_not_make_it(
+    world: tuple[Owners, np.ndarray], features: Features, labelling: Labelling
 ) -> None:
     source, _words = world
-    draft = labelling.drafts[5]
-    provenance = draft.provenance
-    assert provenance is not None
-    term = draft.text.split(", ")[0]
-    active = sum(term in source.all_texts[row] for row in provenance.scoring_rows)
-    hard = sum(term in source.all_texts[row] for row in provenance.hard_rows)
-    assert f"“{term}” in {active} of {len(provenance.scoring_rows)} held-out documents" in draft.description
-    assert f"and in {hard} of {len(provenance.hard_rows)} similar ones" in draft.description
-    assert not set(provenance.scoring_rows) & {*provenance.writing_rows, *provenance.choosing_rows}
-    assert provenance.rejected
+    stated = 0
+    for topic in range(TOPICS):
+        draft = labelling.drafts[topic]
+        provenance, scores = draft.provenance, draft.scores
+        if not draft.text or provenance is None or scores is None or scores.threshold is None:
+            continue
+        codes = {row: values for row, values in zip(*features.top(topic), strict=True)}
+        sampled = zip(features.statistics.sample_rows[topic], features.statistics.sample_values[topic], strict=True)
+        activations = {**codes, **dict(sampled)}
+        precise = [row for row in provenance.scoring_rows if activations[row] >= scores.threshold]
+
+        def mentioning(rows: Sequence[int], text: str) -> int:
+            phrases = text.split(", ")
+            return sum(any(phrase in source.all_texts[row] for phrase in phrases) for row in rows)
+
+        total = len(provenance.scoring_rows)
+        assert (
+            f"{len(precise)} of {total} held-out documents that activate it reach its threshold." in draft.description
+        )
+        own, hard = mentioning(precise, draft.text), mentioning(provenance.hard_rows, draft.text)
+        assert f"{own} of these {len(precise)} mention the label" in draft.description
+        assert f"so do {hard} of {len(provenance.hard_rows)} similar documents" in draft.description
+        assert scores.precision is not None
+        assert scores.precision.value == pytest.approx(own / len(precise))
+        if ", " in draft.text:
+            for phrase in draft.text.split(", ")[:3]:
+                assert f"“{phrase}” in {mentioning(precise, phrase)}" in draft.description
+        assert not set(provenance.scoring_rows) & {*provenance.writing_rows, *provenance.choosing_rows}
+        assert provenance.rejected
+        stated += 1
+    assert stated > TOPICS / 2
 
 
 async def test_the_ceiling_of_a_label_is_by_what_activates_its_feature(
