@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from prisma.interpreter.v1.resources_pb2 import LabelTest
 from prisma_client import Prisma
 from tests.stack import DATASET, RUN, Stack
 
@@ -261,3 +263,109 @@ def test_following_a_job_outlasts_an_interruption(page: Page, stack: Stack) -> N
             assert len(interrupted) >= 3
         finally:
             data.delete()
+
+
+SCORERS = {
+    LabelTest.SCORER_WORDS: "words",
+    LabelTest.SCORER_EMBEDDING: "embedding",
+    LabelTest.SCORER_DECODER: "the feature itself (ceiling)",
+}
+
+
+def rounded(value: float) -> str:
+    """Two decimals, halves up: as the page rounds."""
+    return str(Decimal(value).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
+def share(value: float) -> str:
+    """As the page writes shares."""
+    return f"{rounded(value * 100)} %" if value else "0"
+
+
+def interval(measured: LabelTest.Score | LabelTest.Correlation, *, present: bool = True) -> str:
+    """A value with its interval; a dash where it was not measured."""
+    if not present:
+        return "–"
+    return f"{rounded(measured.value)} ({rounded(measured.low)}–{rounded(measured.high)})"
+
+
+def go_by_tab(page: Page, target: Locator) -> None:
+    """Presses Tab until the target has the focus."""
+    for _ in range(100):
+        if target.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError("the target cannot be reached by Tab")
+
+
+def test_a_label_is_scored_by_keys_and_what_scorers_measured_is_shown_with_intervals(page: Page, stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        features = prisma.runs.get(RUN).features
+        index = next(
+            feature.index
+            for feature in features.list(filter="labelled = true")
+            if feature.label.test.HasField("precision") and not feature.label.test.measurements
+        )
+        page.goto(f"/runs/{RUN}/features/{index}")
+        button = page.get_by_role("button", name="Score the label")
+        expect(button).to_be_enabled()
+        go_by_tab(page, button)
+        page.keyboard.press("Enter")
+        card = page.locator("section", has=page.get_by_role("heading", name="How well the label fits"))
+        expect(card).to_be_visible(timeout=60_000)
+        (test,) = [label.test for label in features.labels(index) if label.active]
+    assert [measurement.scorer for measurement in test.measurements] == list(SCORERS)
+    expect(card).to_contain_text("50 % is chance")
+    expect(card).to_contain_text("95 % interval")
+    rows = card.locator("table").first.locator("tbody tr")
+    expect(rows).to_have_count(len(SCORERS))
+    for row, measurement in zip(rows.all(), test.measurements, strict=True):
+        cells = row.locator("td")
+        expect(cells.first).to_contain_text(SCORERS[measurement.scorer])
+        assert measurement.HasField("hard") and measurement.hard.low < measurement.hard.value
+        expect(cells.nth(1)).to_have_text(interval(measurement.hard))
+        expect(cells.nth(2)).to_have_text(interval(measurement.random, present=measurement.HasField("random")))
+        expect(cells.nth(3)).to_have_text(rounded(measurement.floor) if measurement.HasField("floor") else "–")
+    expect(card.locator("details")).to_have_count(0)  # of so few texts no tenth was measured
+    for agreement in test.agreements:
+        expect(card).to_contain_text(interval(agreement.correlation))
+    assert_mentions_are_shown(page, test)
+    assert_tenths_are_shown_on_demand(page, card)
+
+
+def assert_tenths_are_shown_on_demand(page: Page, card: Locator) -> None:
+    """As those of a label with many texts: a tenth of which there are too few has a dash."""
+
+    def answer(route: Route) -> None:
+        answered = route.fetch().json()
+        for measurement in (
+            part for label in answered["labels"] for part in label.get("test", {}).get("measurements", [])
+        ):
+            tenths = [{"decile": number, "score": measurement["hard"]} for number in range(1, 10)]
+            measurement["deciles"] = [*tenths, {"decile": 10}]
+        route.fulfill(json=answered)
+
+    page.route("**/features/*/labels?*", answer)
+    page.reload()
+    hard = card.locator("table").first.locator("tbody td:nth-child(2)")
+    expect(hard).to_have_count(len(SCORERS))
+    tenths = card.locator("details table")
+    expect(tenths).to_be_hidden()
+    go_by_tab(page, card.locator("summary"))
+    page.keyboard.press("Enter")
+    expect(tenths).to_be_visible()
+    rows = tenths.locator("tbody tr")
+    expect(rows).to_have_count(10)
+    expect(rows.first.locator("td")).to_have_text(["1", *hard.all_inner_texts()])
+    expect(rows.last.locator("td")).to_have_text(["10", *["–"] * len(SCORERS)])
+
+
+def assert_mentions_are_shown(page: Page, test: LabelTest) -> None:
+    """The share of texts above the threshold that mention the label, with its interval, and that of similar texts."""
+    tile = page.locator("dl.stats div", has_text="Texts that mention the label").locator("dd")
+    precision = test.precision
+    expect(tile).to_have_text(
+        f"{share(precision.value)}of {precision.document_count:,} held-out texts above the threshold "
+        f"({share(precision.low)} to {share(precision.high)}); {share(test.near_mentions.value)} of similar texts "
+        "that do not activate it"
+    )
