@@ -471,7 +471,7 @@ def _active_feature(
         if (score := features.score(index)) is not None:
             message.score, message.score_low, message.score_high = score.auc, score.low, score.high
     message.max_activation = float(features.statistics.maximum[index])
-    message.density = float(features.statistics.density[index])
+    message.density = features.precise_density(index)
     memberships = features.memberships.get(index, ())
     message.families.extend(_membership(value.run.name, features, place) for place in memberships)
     return message

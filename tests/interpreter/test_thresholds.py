@@ -32,6 +32,7 @@ async def test_the_analyzer_lists_features_below_their_threshold_but_names_them_
     assert (ferry.label, ferry.tail, ferry.HasField("score")) == ("ferry", False, True)
     assert (tunnel.label, tunnel.tail, tunnel.HasField("score")) == ("", True, False)
     assert tunnel.activation == 1
+    assert (ferry.density, tunnel.density) == (1 / 22, 0)
     named = messages.analysis(analysis, name_tail=True).features[TUNNEL]
     assert (named.label, named.tail, named.HasField("score")) == ("tunnel", True, True)
 
