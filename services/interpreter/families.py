@@ -38,6 +38,8 @@ FALSE_DISCOVERY_RATE = 0.01
 """Share of the edges that chance alone may have given."""
 MIN_MEMBERS = 3
 """Features of a family that is corrected for chance."""
+MAX_MEMBERS = 16
+"""Features of a family that is corrected for chance; one of more is divided, where its graph falls into parts."""
 _BLOCK_ROWS = 1024
 """Rows of the co-occurrence matrix that are searched for edges at once: bounds memory."""
 
@@ -59,8 +61,8 @@ class Method(StrEnum):
 class Options:
     """How families are built."""
 
-    threshold: float | None = None
-    """Least weight of an edge; None for THRESHOLD as published, and for none where chance decides."""
+    threshold: float = THRESHOLD
+    """Least weight of an edge."""
     rounds: int = ROUNDS
     method: Method = Method.CORRECTED
 
@@ -137,14 +139,14 @@ def build(
     rank[densest_first] = np.arange(len(density))
     if options.method is Method.CORRECTED:
         candidate = np.ones(len(density), np.bool_) if reliable is None else reliable
-        edges = _Chance.of(np.where(candidate, density, 0.0), row_count).edges(cooccurrence, options.threshold or 0.0)
+        edges = _Chance.of(np.where(candidate, density, 0.0), row_count).edges(cooccurrence, options.threshold)
         return _communities(edges, rank, options.rounds)
     return _published(cooccurrence, rank, options)
 
 
 def _published(cooccurrence: sparse.csr_array, rank: NDArray[np.int64], options: Options) -> list[Family]:
     """Families as O'Neill et al. 2024 build them."""
-    edges = _edges(cooccurrence, THRESHOLD if options.threshold is None else options.threshold)
+    edges = _edges(cooccurrence, options.threshold)
     removed: set[int] = set()
     families: list[Family] = []
     for number in range(1, options.rounds + 1):
@@ -251,6 +253,8 @@ def _communities(edges: Sequence[Edge], rank: NDArray[np.int64], rounds: int) ->
     families: list[Family] = []
     for number in range(1, rounds + 1):
         parts = [part for whole in wholes for part in _parts(graph, whole, rank, resolution=2.0 ** (number - 1))]
+        if number == 1:
+            parts = [small for part in parts for small in _divided(graph, part, rank)]
         if not parts:
             break
         trees = sorted(
@@ -259,6 +263,14 @@ def _communities(edges: Sequence[Edge], rank: NDArray[np.int64], rounds: int) ->
         families += [_family(number, place, members) for place, members in enumerate(trees)]
         wholes = parts
     return families
+
+
+def _divided(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64]) -> list[set[int]]:
+    """A community, or its communities, theirs and so on, until they have few enough features or fall into no more."""
+    if len(whole) <= MAX_MEMBERS:
+        return [whole]
+    parts = _parts(graph, whole, rank, resolution=1.0)
+    return [small for part in parts for small in _divided(graph, part, rank)] or [whole]
 
 
 def _parts(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, resolution: float) -> list[set[int]]:

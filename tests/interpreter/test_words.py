@@ -397,3 +397,32 @@ def test_a_dense_feature_joins_no_family_even_where_it_contains_one() -> None:
     built = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0), row_count=rows)
     assert {member.index for member in built[0].members} == {0, 1, 2, 3}
     assert all(member.index != 4 for family in built for member in family.members)
+
+
+def test_a_large_community_is_divided_into_the_groups_that_it_consists_of() -> None:
+    """Nine groups of three features in one topic: one community, of which each group is a part."""
+    rng = np.random.default_rng(3)
+    rows = 9000
+    active = np.zeros((rows, 27), np.int64)
+    topic = rng.random((rows, 1)) < 0.05
+    for group in range(9):
+        own = rng.random(rows) < 0.02
+        active[:, 3 * group : 3 * group + 3] = own[:, None] & (rng.random((rows, 3)) < 0.7)
+    active |= topic & (rng.random(active.shape) < 0.3)
+    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
+    built = families.build(counts, density, row_count=rows, options=families.Options(rounds=1))
+    assert max(len(family.members) for family in built) <= families.MAX_MEMBERS
+    assert {index for family in built for index in family.indices} == set(range(27))
+    for group in range(9):
+        (whole,) = [family for family in built if 3 * group in family.indices]
+        assert set(range(3 * group, 3 * group + 3)) <= set(whole.indices), "a group stays together"
+
+
+def test_a_weak_connection_is_none() -> None:
+    """180 of 1,500 rows are shared where 112 are expected: more than chance explains, and little."""
+    active = np.zeros((20_000, 3), np.int64)
+    for feature in range(3):
+        active[1320 * feature : 1320 * feature + 1500, feature] = 1
+    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
+    assert families.build(counts, density, row_count=20_000) == []
+    assert families.build(counts, density, row_count=20_000, options=families.Options(threshold=0.01))
