@@ -360,7 +360,7 @@ def _feature_index(feature: int | str, run_id: str | None) -> int:
     if not separator or not index.isdecimal() or run != f"runs/{run_id}":
         raise ValueError(
             f"expected the index of a feature or a resource name, such as 12, 'runs/{run_id}/features/12' or "
-            f"'runs/{run_id}/families/3', got {feature!r}. `run.features.search({feature!r})` finds features by "
+            f"'runs/{run_id}/families/1-12', got {feature!r}. `run.features.search({feature!r})` finds features by "
             "their labels"
         )
     return int(index)

@@ -286,7 +286,7 @@ def search(
         typer.Option(
             metavar="FEATURES=WEIGHT",
             help="Move documents with a feature of the run up (to 3) or down (to -3), or with several that count as "
-            "one: 12=2, 12,40=2, families/3=2; repeat the option.",
+            "one: 12=2, 12,40=2, families/1-12=2; repeat the option.",
         ),
     ] = None,
     include_tail: Annotated[
@@ -330,8 +330,8 @@ def _boosts(options: Sequence[str], run: str | None) -> dict[int | str | tuple[i
             number = math.nan
         if boosted is None or math.isnan(number) or boosted in boosts:
             raise typer.BadParameter(
-                f"expected --boost FEATURES=WEIGHT such as 12=2, 12,40=2 or families/3=2, each once, got {option!r}; "
-                "`prisma features RUN WORDS` and `prisma families RUN WORDS` show the numbers"
+                "expected --boost FEATURES=WEIGHT such as 12=2, 12,40=2 or families/1-12=2, each once, got "
+                f"{option!r}; `prisma features RUN WORDS` and `prisma families RUN WORDS` show the numbers"
             )
         boosts[boosted] = number
     return boosts

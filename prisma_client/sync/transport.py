@@ -27,7 +27,7 @@ class Transport:
     """One gateway. seconds: how long a response may take."""
 
     def __init__(self, url: str, key: str | None, seconds: float) -> None:
-        headers = {"Authorization": f"Bearer {_checked_key(key)}"} if key else {}
+        headers = {"Authorization": f"Bearer {checked}"} if key and (checked := _checked_key(key)) else {}
         self.url = url
         self._client = httpx.Client(
             base_url=url,
@@ -173,7 +173,7 @@ class Transport:
 
 
 def _checked_key(key: str) -> str:
-    """Returns the key without blanks around it. Raises ValueError, which does not quote it."""
+    """Returns the key without blanks around it; empty for blanks alone. Raises ValueError, which does not quote it."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ValueError(

@@ -32,12 +32,13 @@ class Decoder:
     def of(cls, directions: Floats, *, scales: Floats | None = None, stability: Floats | None = None) -> Decoder:
         """From (m, d) directions of any length.
 
-        scales: (d,) what vectors are divided by; None for nothing. stability: (m,); None without siblings.
+        scales: (d,) what vectors are divided by; None, or (0,) as of an older trainer, for nothing. stability: (m,);
+        None without siblings.
         """
         unknown = np.full(len(directions), np.nan, np.float32)
         return cls(
             directions=unit_rows(directions),
-            detectors=unit_rows(directions if scales is None else _divided(directions, scales)),
+            detectors=unit_rows(directions if scales is None or not len(scales) else _divided(directions, scales)),
             stability=unknown if stability is None else stability,
         )
 

@@ -17,6 +17,8 @@ from services.interpreter.scoring import Floats, Method, Scores
 
 _SCORED_DOCUMENTS = 15
 """So many of the active documents for scoring, the strongest, are above every threshold."""
+_MIN_RARITY = 1e-9
+"""Of a term that all documents contain, so that they mention it."""
 _MENTIONS = 5
 """Documents that mention a label, below which no other document is taken to be as close to it as they are."""
 
@@ -122,7 +124,10 @@ class Judge:
         return mentioned
 
     def _breadth(self, evidence: Evidence, text: str) -> float:
-        """In how many documents of the corpus a label's most frequent phrase occurs, relative to the active ones."""
+        """In how many documents of the corpus a label's most frequent phrase occurs, relative to the active ones.
+
+        Of a phrase that is no term, those of its rarest term count, as the terms together are in no more.
+        """
         columns = [self._columns(phrase) for phrase in text.split(", ")]
         counts = [int(self.corpus.frequencies[part].min()) for part in columns if len(part)]
         return max(counts, default=0) / max(1.0, evidence.density * self.corpus.document_count)
@@ -169,7 +174,7 @@ class Judge:
 
     def _share(self, rows: Rows, columns: NDArray[np.int64]) -> Floats:
         """(r,) the share of some terms that documents contain, weighted by how much each tells; 0 for no terms."""
-        weights = self.corpus.rarity(columns)
+        weights = np.maximum(self.corpus.rarity(columns), _MIN_RARITY)
         return self._contained(rows, columns) @ (weights / max(float(weights.sum()), 1e-30))
 
     def _contained(self, rows: Rows, columns: NDArray[np.int64]) -> Floats:

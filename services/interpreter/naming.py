@@ -92,7 +92,8 @@ def refined(
 
     def whole(phrase: str) -> str:
         longer = [other.text for other in phrases if tokens.contains(other.term, phrase.lower())]
-        usual = [other for other in longer if mentioning(other).sum() >= _USUAL_SHARE * mentioning(phrase).sum()]
+        least = max(1, _USUAL_SHARE * mentioning(phrase).sum())
+        usual = [other for other in longer if mentioning(other).sum() >= least]
         return max(usual, key=lambda other: (len(other.split()), mentioning(other).sum()), default=phrase)
 
     result: dict[str, Candidate] = {}

@@ -57,9 +57,10 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_quoted(key: str)
     assert key not in str(caught.value)
 
 
-def test_blanks_around_a_key_do_not_count() -> None:
-    """A key that was read from a file ends in a line break."""
-    with scripted([reply(200, {})]) as gateway, Prisma(gateway.url, key="secret\n") as prisma:
+@pytest.mark.parametrize("key", ["secret\n", " \n"])
+def test_blanks_around_a_key_do_not_count(key: str) -> None:
+    """A key that was read from a file ends in a line break; an empty file holds none."""
+    with scripted([reply(200, {})]) as gateway, Prisma(gateway.url, key=key) as prisma:
         assert prisma.datasets.list() == []
 
 

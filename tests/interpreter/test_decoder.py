@@ -64,8 +64,9 @@ def test_silent_rows_that_are_nearest_to_a_latent_are_those_that_nearly_activate
 
 
 def test_vectors_that_are_not_scaled_have_one_direction_for_both() -> None:
+    """An older trainer says nothing of scales."""
     directions = RANDOM.standard_normal((LATENTS, DIMENSION)).astype(np.float32)
-    for scales in (None, np.full(DIMENSION, 1e-12, np.float32)):
+    for scales in (None, np.array([], np.float32), np.full(DIMENSION, 1e-12, np.float32)):
         decoder = Decoder.of(directions, scales=scales)
         np.testing.assert_allclose(decoder.detectors, decoder.directions, atol=1e-6)
     assert np.isnan(decoder.stability).all()

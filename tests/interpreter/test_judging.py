@@ -80,6 +80,16 @@ def test_a_phrase_is_mentioned_as_it_stands_and_a_sentence_by_most_of_its_words(
     assert judge.mentions(rows, "quotes of larry at sea").tolist() == [True, False]
     assert judge.mentions(rows, "larry wall, harbour").tolist() == [True, True], "one of several phrases is enough"
     assert not judge.mentions(rows, "volcano").any()
+    assert not judge.mentions(rows, "").any()
+
+
+def test_documents_mention_a_word_that_all_of_the_corpus_contain() -> None:
+    texts = {row: f"harbour of {place}" for row, place in enumerate(("genoa", "rostock", "bergen"))}
+    rows = np.arange(len(texts), dtype=np.uint64)
+    corpus = Corpus(texts)
+    judge = Judge(corpus, corpus.documents(rows, texts), Vectors(rows, np.ones((len(rows), 1), np.float32)))
+    assert judge.mentions(rows, "harbour").all()
+    assert judge.mentions(rows, "harbour, genoa").all()
 
 
 @pytest.mark.parametrize(
@@ -89,11 +99,12 @@ def test_a_phrase_is_mentioned_as_it_stands_and_a_sentence_by_most_of_its_words(
         ("harbour, pier", "harbour"),
         ("harbour, cargo", "harbour, cargo"),
         ("wall, larry wall", "larry wall"),
+        ("volcano", "volcano"),
     ],
 )
 def test_labels_are_of_whole_phrases_with_documents_of_their_own(
     judge: Judge, evidence: Evidence, text: str, expected: str
 ) -> None:
-    phrases = [keyword(term) for term in ("wall", "larry wall", "harbour", "pier", "cargo")]
+    phrases = [keyword(term) for term in ("wall", "larry wall", "harbour", "pier", "cargo", "volcano ash")]
     (candidate,) = refined(judge, evidence, [Candidate(text, Origin.CENTRE)], phrases)
     assert candidate.text == expected
