@@ -26,7 +26,7 @@ class ExampleKind(Enum):
     DECILE = auto()
     """From all tenths of the activations, or from one of them."""
     NEAR_MISS = auto()
-    """Silent, nearest to the decoder direction."""
+    """Silent, nearest to the latent's detector."""
     RANDOM = auto()
     """Silent, at random."""
 

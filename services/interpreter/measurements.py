@@ -31,7 +31,7 @@ class Scorer(StrEnum):
     FUZZING = "FUZZING"
     """A language model rates marked parts of documents (Paulo et al. 2024)."""
     DECODER = "DECODER"
-    """The latent's own direction, whatever the label: the ceiling."""
+    """The latent's detector, whatever the label: the ceiling."""
 
 
 @dataclass(frozen=True)

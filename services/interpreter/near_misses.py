@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 HARD_COUNT = 120
 """Near misses of a latent."""
 NEAR_COUNT = 50
-"""Silent rows of a latent that are nearest to its decoder direction."""
+"""Silent rows of a latent that are nearest to its detector."""
 RANDOM_COUNT = 60
 """Silent rows of a latent at random."""
 _PROBES = 12

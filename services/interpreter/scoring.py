@@ -79,7 +79,7 @@ class Scores:
     floor: float | None = None
     """What the label of a different feature scores on the same documents."""
     ceiling: float | None = None
-    """What the latent's own direction scores on them."""
+    """What the latent's detector scores on them."""
     judge: str | None = None
     """The language model that judged it too."""
     precision: Share | None = None
@@ -87,7 +87,7 @@ class Scores:
     near_mentions: Share | None = None
     """Hard silent documents that mention it; None likewise."""
     breadth: float | None = None
-    """Documents of the corpus that mention it, relative to those that activate the latent; None in older tests."""
+    """Documents with its most frequent phrase, relative to those that activate the latent; None in older tests."""
 
 
 def placements(active: Floats, silent: Floats) -> Floats:

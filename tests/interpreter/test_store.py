@@ -291,3 +291,23 @@ def test_counters_of_a_database_of_an_older_version_are_right(database_url: str)
     interpretation = store.interpretation(RUN)
     assert (interpretation.labelled_count, interpretation.family_count) == (2, 1)
     database.close()
+
+
+def test_followers_of_an_older_version_read_all_labels_again_as_their_trust_is_another(database_url: str) -> None:
+    database = Database(database_url, MIGRATIONS)
+    database.migrate()
+    store = Store(database, Blobs(Path("unused")))
+    store.add_labels(RUN, [draft(1), draft(2)])
+    store.begin_histories()
+    read = store.label_changes(RUN.uid, since=0, history="")
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_interpreter SET version_num = '0006'"))
+    database.migrate()
+    store.begin_histories()
+    with pytest.raises(HistoryChanged):
+        store.label_changes(RUN.uid, since=read.revision, history=read.history)
+    again = store.label_changes(RUN.uid, since=0, history="")
+    database.migrate()
+    store.begin_histories()
+    assert store.label_changes(RUN.uid, since=again.revision, history=again.history).labels == {}
+    database.close()
