@@ -364,8 +364,8 @@ def assert_mentions_are_shown(page: Page, test: LabelTest) -> None:
     """The share of texts above the threshold that mention the label, with its interval, and that of similar texts."""
     tile = page.locator("dl.stats div", has_text="Texts that mention the label").locator("dd")
     precision = test.precision
+    which = "above the threshold" if test.HasField("threshold") else "that activate it"
     expect(tile).to_have_text(
-        f"{share(precision.value)}of {precision.document_count:,} held-out texts above the threshold "
-        f"({share(precision.low)} to {share(precision.high)}); {share(test.near_mentions.value)} of similar texts "
-        "that do not activate it"
+        f"{share(precision.value)}of {precision.document_count:,} held-out texts {which} ({share(precision.low)} to "
+        f"{share(precision.high)}); {share(test.near_mentions.value)} of similar texts that do not"
     )

@@ -338,8 +338,9 @@ export const en = {
     threshold: "Threshold",
     thresholdHint: "the label fits from here on",
     mentions: "Texts that mention the label",
-    mentionsHint: (texts: string, low: string, high: string, near: string) =>
-      `of ${texts} held-out texts above the threshold (${low} to ${high}); ${near} of similar texts that do not activate it`,
+    mentionsHint: (texts: string, low: string, high: string, near: string, hasThreshold: boolean) =>
+      `of ${texts} held-out texts ${hasThreshold ? "above the threshold" : "that activate it"} (${low} to ${high}); `
+      + `${near} of similar texts that do not`,
     words: {
       TRUST_TRUSTED: "trusted", TRUST_OPEN: "open", TRUST_DOUBTFUL: "doubtful", TRUST_UNNAMED: "unnamed",
     } as Record<string, string>,
