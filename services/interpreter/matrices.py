@@ -86,6 +86,8 @@ async def matrix(
 
     include_tail: whether activations below the features' thresholds count too. Their order is by all activations.
     """
+    if not len(indices):
+        return Matrix(indices, np.zeros((0, 0), np.float32), 0)
     shares = _shares(features.statistics.cooccurrence[indices][:, indices].toarray())
     order = await in_thread(drawing_order, shares)
     indices = indices[order]

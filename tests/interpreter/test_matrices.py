@@ -55,7 +55,7 @@ class Trainer:
             yield self.block(part)
 
     async def decoder(self, run: Run, indices: Sequence[int] = ()) -> Decoder:
-        return Decoder.of(self._decoder[list(indices)])
+        return Decoder.of(self._decoder[list(indices)] if indices else self._decoder)
 
 
 def interpreted(seed: int) -> tuple[Features, Trainer, NDArray[np.float32], NDArray[np.float32]]:
@@ -112,6 +112,14 @@ async def test_matrices_equal_the_dense_reference_in_one_order(seed: int) -> Non
     for kind, columns in ((Kind.ACTIVATION_COSINE, codes[:, order]), (Kind.DECODER_COSINE, decoder[order].T)):
         unit = columns / np.linalg.norm(columns, axis=0)
         np.testing.assert_allclose(drawn[kind].values, unit.T @ unit, atol=1e-5)
+
+
+async def test_a_matrix_of_no_features_is_empty() -> None:
+    """Without indices, the trainer serves the directions of all latents."""
+    features, trainer, _codes, _decoder = interpreted(1)
+    for kind in Kind:
+        matrix = await matrices.matrix(features, trainer, kind, np.array([], np.int64))
+        assert matrix.values.shape == (0, 0)
 
 
 def test_features_that_activate_together_stand_side_by_side() -> None:
