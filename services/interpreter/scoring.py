@@ -56,7 +56,7 @@ class Method(StrEnum):
     EMBEDDING = "EMBEDDING"
     """By the cosine of its embedding and theirs."""
     WORDS = "WORDS"
-    """By the share of its terms that they contain."""
+    """By the share of its phrases that they contain."""
 
 
 @dataclass(frozen=True, kw_only=True)

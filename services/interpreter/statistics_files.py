@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
@@ -85,11 +86,7 @@ def load(blobs: Blobs, folder: str, file_format: int = FORMAT) -> Statistics:
     def array(name: str) -> Any:
         if file_format < _ADDED.get(name, 0):
             return _empty(name, len(array("active_count")))
-        path = _path(folder, name)
-        try:
-            return np.load(blobs.local(path), mmap_mode="r", allow_pickle=False)
-        except (FileNotFoundError, ValueError, EOFError) as error:  # deleted since, or no array any more
-            raise BlobDamaged(path, f"cannot be read ({error})") from error
+        return _array(blobs, _path(folder, name))
 
     n = len(array("active_count"))
     counts = (array("cooccurrence_data"), array("cooccurrence_indices"), array("cooccurrence_indptr"))
@@ -101,6 +98,24 @@ def load(blobs: Blobs, folder: str, file_format: int = FORMAT) -> Statistics:
         reference=_reference(array) if file_format >= 2 else Reference.empty(),
         **{name: array(name) for name in _WHOLE},
     )
+
+
+def load_stability(blobs: Blobs, folder: str, file_format: int = FORMAT) -> NDArray[np.float32] | None:
+    """That of statistics of a folder, (n,); None where there is none that can be read."""
+    if file_format < _ADDED["stability"]:
+        return None
+    try:
+        return _array(blobs, _path(folder, "stability"))
+    except BlobDamaged:
+        return None
+
+
+def _array(blobs: Blobs, path: str) -> Any:
+    """The array of a file, memory-mapped. Raises BlobDamaged."""
+    try:
+        return np.load(blobs.local(path), mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError) as error:  # deleted since, or no array any more
+        raise BlobDamaged(path, f"cannot be read ({error})") from error
 
 
 def _reference(array: Callable[[str], Any]) -> Reference:

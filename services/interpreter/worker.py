@@ -30,6 +30,7 @@ from services.chassis.names import new_uid
 from services.chassis.threads import in_thread
 from services.interpreter import familiarity, families, requests, statistics_files
 from services.interpreter.cooccurrence import Cooccurrence
+from services.interpreter.decoder import Decoder
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.familiarity import Calibration, CorpusSample, Reference
 from services.interpreter.families import Family
@@ -100,7 +101,7 @@ class InterpreterJobs:
         """Computes the statistics of all features, in one pass over the codes."""
         run = require_trained(await self._upstream.run(request.run))
         await context.progress(0, run.latent_count, UNIT, "reading codes")
-        decoder = await self._upstream.decoder(run)
+        decoder = await self._decoder(run)
         vectors = await self._upstream.vectors(run, sampled_rows(run.ranges, REFERENCE_ROWS))
         reference = await self._reference(run, vectors)
         with Accumulator(run.latent_count, self._scratch) as accumulator:
@@ -192,6 +193,16 @@ class InterpreterJobs:
             precise = codes.at_least(thresholds)
             await in_thread(counts.add, precise.indptr, precise.indices)
         return await in_thread(counts.matrix)
+
+    async def _decoder(self, run: Run) -> Decoder:
+        """A run's decoder. Stability that the trainer has lost is that of the statistics before: it never changes."""
+        decoder = await self._upstream.decoder(run)
+        version = (await self._cache.interpretation(run)).statistics
+        if version is None or not np.isnan(decoder.stability).all():
+            return decoder
+        folder = statistics_files.folder_of(run.uid, version.attempt)
+        stability = await in_thread(statistics_files.load_stability, self._blobs, folder, version.file_format)
+        return decoder if stability is None else replace(decoder, stability=np.array(stability))
 
     async def _reference(self, run: Run, vectors: Vectors) -> Reference:
         """What texts are compared with. vectors: of a sample of the run's rows."""

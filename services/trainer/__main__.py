@@ -32,7 +32,7 @@ from services.trainer.worker import TrainerJobs
 
 _ADVICE = (
     "codes are written again, weights come back from a backup (`prisma restore`); without its stability.npz, a run "
-    "works, but no feature of statistics that are computed then is trusted"
+    "works, but no feature is trusted unless its statistics were computed before"
 )
 
 

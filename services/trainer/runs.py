@@ -23,9 +23,9 @@ MIN_REPRODUCED_SHARE = 0.3
 """Share of live latents that siblings found again, below which a run says so."""
 _SMALLER = "Use fewer latents, a smaller k, or more documents."
 _STABILITY_DAMAGED = (
-    "The file with its features' stability is damaged. Everything else works, but statistics that are computed now are "
-    "without stability, and without it no feature is trusted. Restore the file from a backup (`prisma restore`) or "
-    "train another run, and compute the statistics again."
+    "The file with its features' stability is damaged. Everything else works, and statistics keep the stability that "
+    "they have; without any, no feature is trusted. Then restore the file from a backup (`prisma restore`) or train "
+    "another run, and compute the statistics again."
 )
 _MORE_DOCUMENTS = "The size was chosen for these documents; more of them allow features that are found again."
 

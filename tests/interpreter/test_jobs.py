@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from prisma.interpreter.v1.interpreter_service_pb2 import (
@@ -21,6 +22,7 @@ from services.chassis.database import Database
 from services.chassis.errors import Unavailable
 from services.chassis.job_context import JobCancelled
 from services.interpreter import statistics_files
+from services.interpreter.decoder import Decoder
 from services.interpreter.errors import RunNotTrained, StatisticsDamaged
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family
@@ -170,6 +172,30 @@ async def test_labels_do_not_depend_on_where_a_job_was_interrupted(interpreter: 
     assert interpreter.labels() == undisturbed
     again = await label(interpreter, relabel, name="jobs/k")
     assert again.checkpoints == 0, "this job has labelled all"
+
+
+async def test_statistics_keep_the_stability_that_the_trainer_has_lost(
+    interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file was deleted by an earlier version, or is damaged."""
+    decoder = await interpreter.owners.decoder(interpreter.run)
+    stability = np.linspace(0.1, 0.9, LATENTS, dtype=np.float32)
+
+    async def with_stability(run: Run, indices: Sequence[int] = ()) -> Decoder:
+        return replace(decoder, stability=stability)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interpreter.owners, "decoder", with_stability)
+        await run_statistics(interpreter)
+    await run_statistics(interpreter)
+    statistics = (await interpreter.cache.features("runs/r")).statistics
+    np.testing.assert_array_equal(statistics.stability, stability)
+    version = interpreter.store.interpretation(interpreter.run).statistics
+    assert version is not None
+    folder = statistics_files.folder_of(interpreter.run.uid, version.attempt)
+    (interpreter.blobs.folder / folder / "stability.npy").unlink()
+    await run_statistics(interpreter)
+    assert np.isnan((await interpreter.cache.features("runs/r")).statistics.stability).all()
 
 
 async def test_an_outage_of_the_embedder_is_no_failure_of_the_job(interpreter: Interpreter) -> None:
