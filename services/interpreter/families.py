@@ -269,7 +269,7 @@ def _divided(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64]) -> 
     """A community, or its communities, theirs and so on, until they have few enough features or fall into no more."""
     if len(whole) <= MAX_MEMBERS:
         return [whole]
-    parts = _parts(graph, whole, rank, resolution=1.0)
+    parts = [part for part in _parts(graph, whole, rank, resolution=1.0) if part != whole]
     return [small for part in parts for small in _divided(graph, part, rank)] or [whole]
 
 

@@ -426,3 +426,11 @@ def test_a_weak_connection_is_none() -> None:
     counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
     assert families.build(counts, density, row_count=20_000) == []
     assert families.build(counts, density, row_count=20_000, options=families.Options(threshold=0.01))
+
+
+def test_a_large_community_that_falls_into_no_parts_stays_one_even_where_it_has_all_features() -> None:
+    active = np.zeros((1000, families.MAX_MEMBERS + 4), np.int64)
+    active[:100] = 1
+    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
+    (family,) = families.build(counts, density, row_count=1000, options=families.Options(rounds=1))
+    assert len(family.members) == families.MAX_MEMBERS + 4
