@@ -2,10 +2,11 @@
 
 Two kinds of failure are kept apart, because different things must follow from them:
 
-- ProviderUnavailable: the server is broken or overloaded (no connection, 429, any 5xx, a response that is not a JSON
-  object). It says nothing about the request; the caller tries again later.
-- ProviderRefused: the server works and declines this request (any other status from 300, or a server error whose text
-  blames the input).
+- ProviderUnavailable: the server is broken or overloaded (no connection, a redirect, 429, any 5xx, a response that is
+  not a JSON object, or one with an error in spite of its status). It says nothing about the request; the caller tries
+  again later.
+- ProviderRefused: the server works and declines this request (any other status from 400, or an error whose text blames
+  the input).
 """
 
 from __future__ import annotations

@@ -223,7 +223,8 @@ class EmbedderServiceServicer:
     def EmbedDataset(self, request, context):
         """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
         model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-        alone; when more than a tenth are refused, the job's message says so.
+        alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
+        PROVIDER_REFUSED.
         Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -91,7 +91,8 @@ class EmbedderServiceStub:
     EmbedDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]
     """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
     model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-    alone; when more than a tenth are refused, the job's message says so.
+    alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
+    PROVIDER_REFUSED.
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]
@@ -174,7 +175,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     EmbedDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
     model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-    alone; when more than a tenth are refused, the job's message says so.
+    alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
+    PROVIDER_REFUSED.
     Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]  # type: ignore[assignment]
@@ -326,7 +328,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
         """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
         model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-        alone; when more than a tenth are refused, the job's message says so.
+        alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
+        PROVIDER_REFUSED.
         Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
