@@ -347,7 +347,7 @@ export const en = {
     hints: {
       TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test on held-out texts: nearly all "
         + "of them mention it, and few others.",
-      TRUST_OPEN: "Neither established nor refuted: the label was not tested, or the results lie between the limits.",
+      TRUST_OPEN: "Neither established nor refuted: the label was not tested, or not all results suffice for trust.",
       TRUST_DOUBTFUL: "Other trainings did not find the feature, or its label may be no better than chance.",
       TRUST_UNNAMED: "It has no label: it was not labelled yet, or no label passed the test.",
     } as Record<string, string>,
