@@ -7,6 +7,7 @@ function-scoped: Hypothesis calls it many times in one test.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -94,7 +95,7 @@ class EngineContract:
             for rows in (np.arange(10), np.arange(10, 24)):
                 factors = halves.forward(vectors, rows, 24, dead)
                 # The engine's next forward overwrites what this one returned.
-                parts.append(replace(factors, **{name: np.copy(getattr(factors, name)) for name in ARRAYS}))
+                parts.append(replace(factors, **{name: deepcopy(getattr(factors, name)) for name in ARRAYS}))
             joined = join(parts, plan.k, halves.concatenate)
             factors = whole.forward(vectors, np.arange(24), 24, dead)
             assert joined.loss == pytest.approx(factors.loss, rel=1e-6)
