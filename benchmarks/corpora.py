@@ -1,7 +1,8 @@
 """Texts of several kinds and languages for `benchmarks truth`, made from Debian packages that are installed.
 
-`apt-get install fortunes linux-doc manpages-de` and `apt-get -o Acquire::Languages=en update` (then `=ja`) provide
-them. A corpus whose source is not installed raises `CorpusMissing`, and the benchmark reports that it was left out.
+`apt-get install fortunes linux-doc manpages-de` and `apt-get -o Acquire::Languages=en update` (then `=ja`, `=zh_CN`)
+provide them. A corpus whose source is not installed raises `CorpusMissing`, and the benchmark reports that it was left
+out.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def read(name: str, limit: int | None = None) -> list[Text]:
 
 def _debian(language: str, *, long: bool) -> Iterator[Text]:
     """Descriptions of Debian's packages, the package's own name masked in long ones."""
-    for file in sorted(_APT_LISTS.glob(f"*_main_i18n_Translation-{language}*")):
+    for file in sorted(_APT_LISTS.glob(f"*_main_i18n_Translation-{language.replace('_', '%5f')}*")):
         content = subprocess.run(
             ["/usr/lib/apt/apt-helper", "cat-file", str(file)], capture_output=True, check=True
         ).stdout.decode()
@@ -120,4 +121,5 @@ _CORPORA: Mapping[str, Callable[[], Iterator[Text]]] = {
     "kernel": _kernel_documentation,
     "german": _german_manual_pages,
     "japanese": lambda: _debian("ja", long=True),
+    "chinese": lambda: _debian("zh_CN", long=True),
 }
