@@ -1,5 +1,11 @@
 // The focus stays in the page when the control that had it goes, as a button does that its own action replaces.
 
+/** Whether a key belongs to what has the focus: a field or a dialog, but not a slider or checkbox, which use no letters. */
+export function isTaken(event: KeyboardEvent): boolean {
+  const fields = "input:not([type=range], [type=checkbox]), textarea, select, [contenteditable], dialog";
+  return event.ctrlKey || event.metaKey || event.altKey || !!(event.target as Element).closest?.(fields);
+}
+
 /** Moves the focus to the page's heading whenever what had it was removed or disabled; returns what ends that. */
 export function keepFocus(): () => void {
   let last: Element | null = null;

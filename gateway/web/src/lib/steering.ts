@@ -4,11 +4,11 @@ export interface Boost { index: number; weight: number }
 export const MAX_WEIGHT = 3;
 export const MAX_BOOSTS = 32;
 
-/** What is not a feature with a weight is left out. */
+/** What is not a feature with a weight is left out. A plus before a weight, which an address has as a space, may stand. */
 export function parseBoosts(text: string): Boost[] {
   const boosts = new Map<number, number>();
   for (const part of text.split(",")) {
-    const [, index, weight] = /^(\d{1,9}):(-?\d(?:\.\d+)?)$/.exec(part) ?? [];
+    const [, index, weight] = /^(\d{1,9}):([-+ ]?\d(?:\.\d+)?)$/.exec(part) ?? [];
     if (index === undefined || Math.abs(Number(weight)) > MAX_WEIGHT) continue;
     boosts.set(Number(index), Number(weight));
   }

@@ -646,3 +646,4 @@ export const en = {
   },
   code: { title: "As code" },
 };
+      ["↓", "from the words of a search to its first hit"],
