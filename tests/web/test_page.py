@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from prisma_client import Prisma
+from services.interpreter import trust
 from tests.stack import DATASET, RUN, Stack
 
 Theme: TypeAlias = Literal["light", "dark"]
@@ -200,6 +201,50 @@ def test_features_are_sorted_filtered_and_kept_in_the_address(page: Page, stack:
     assert download.value.suggested_filename == f"{RUN}-features.csv"
 
 
+def test_the_words_of_trust_are_explained_and_the_most_trusted_features_come_first(page: Page, stack: Stack) -> None:
+    page.goto(f"/runs/{RUN}/features")
+    rows = page.locator("tbody tr")
+    with Prisma(stack.url) as prisma:
+        first, second = prisma.runs.get(RUN).features.list(order_by="trust", limit=2)
+    expect(rows.first.locator("td").first).to_have_text(str(first.index))
+    for feature in (first, second):
+        page.keyboard.press("j")
+        expect(page.locator(":focus")).to_have_attribute("href", f"/runs/{RUN}/features/{feature.index}")
+    page.get_by_text("What these words mean").click()
+    rule = page.get_by_text("A trusted label needs all of this")
+    for limit in (
+        f"stability of at least {trust.STABLE:.2f}",
+        f"begins at {trust.TRUSTED_SCORE:.2f} or above, on at least {trust.TRUSTED_DOCUMENTS} texts",
+        f"{trust.TRUSTED_PRECISION * 100:.0f} % (lower end",
+        f"at most {trust.TRUSTED_NEAR_MENTIONS * 100:.0f} % of similar texts",
+        f"at most {trust.TRUSTED_BREADTH * 3:.0f} texts for each 3",
+    ):
+        expect(rule).to_contain_text(limit)
+    page.get_by_label("Trusted").check()  # a run without other trainings has none
+    expect(page.get_by_role("heading", name="No feature of this run is trusted")).to_be_visible()
+    page.get_by_role("link", name="Show open features").press("Enter")
+    expect(rows.first.get_by_text("open").last).to_be_visible()
+
+
+def test_a_feature_steers_a_search_by_its_label_and_its_slider_leaves_letters_to_the_page(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/features?state=labelled&sort=-density")
+    page.locator("tbody a.feature").first.press("Enter")
+    label = page.locator("h1").inner_text()
+    page.get_by_role("link", name="Search by it").press("Enter")
+    expect(page).to_have_url(re.compile(r"/search\?q=.+&boost=\d+:1$"))
+    slider = page.get_by_role("slider", name=f"Steer by {label}", exact=True)
+    expect(slider).to_have_value("1")
+    slider.press("/")
+    query = page.get_by_label("What are you looking for?")
+    expect(query).to_be_focused()
+    query.press("ArrowDown")
+    expect(page.locator(".hit").first.get_by_role("link").first).to_be_focused()
+    index = re.search(r"boost=(\d+)", page.url)
+    assert index
+    page.goto(f"/runs/{RUN}/search?q=zebra&boost={index[1]}:+2")  # as written by hand
+    expect(slider).to_have_value("2")
+
+
 def test_a_label_is_edited_undone_and_rolled_back(page: Page) -> None:
     page.goto(f"/runs/{RUN}/features?state=labelled&sort=-density")
     page.locator("tbody a.feature").first.click()
@@ -294,6 +339,7 @@ def test_a_run_is_drawn_as_a_whole(page: Page, tmp_path: Path) -> None:
 
     page.goto(f"/runs/{RUN}/families")
     page.get_by_role("button", name="Matrix").click()
+    expect(page.get_by_label("Count activations below thresholds")).to_have_count(1)  # one that builds families is away
     for kind in ("Co-occurrence", "Decoder", "Activation"):
         page.get_by_role("button", name=kind).click()
         expect(page.get_by_role("img", name=re.compile(f"^{kind} of [0-9]+ features"))).to_be_visible()

@@ -84,7 +84,8 @@ export const en = {
     noDataHint: "Drop a JSON or JSON Lines file of texts, or take the sample: `prisma sample` makes a dataset of the docstrings of Python's standard library.",
     import: "Import documents",
     features: (run: string) => `Features of ${run}`,
-    named: (named: string, live: string, unnamed: string) => `${named} of ${live} features named; for ${unnamed}, no name passed the test`,
+    named: (named: string, live: string, trusted: string, unnamed: string) => `${named} of ${live} features named, of which ${trusted} are trusted; for ${unnamed}, no name passed the test`,
+    bold: "bold names are trusted",
     paper: [
       ["Gao et al. 2024", "Scaling and evaluating sparse autoencoders", "2406.04093"],
       ["O'Neill et al. 2024", "Disentangling dense embeddings with sparse autoencoders", "2408.00657"],
@@ -345,14 +346,23 @@ export const en = {
       TRUST_TRUSTED: "trusted", TRUST_OPEN: "open", TRUST_DOUBTFUL: "doubtful", TRUST_UNNAMED: "unnamed",
     } as Record<string, string>,
     hints: {
-      TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test on held-out texts: nearly all "
-        + "of them mention it, and few others.",
-      TRUST_OPEN: "Neither established nor refuted: the label was not tested, or not all results suffice for trust.",
+      TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test on held-out texts: most of "
+        + "those mention it, and few others.",
+      TRUST_OPEN: "Neither established nor refuted: something that a trusted label needs was not measured, or is not reached. "
+        + "Read its documents before you rely on it.",
       TRUST_DOUBTFUL: "Other trainings did not find the feature, or its label may be no better than chance.",
       TRUST_UNNAMED: "It has no label: it was not labelled yet, or no label passed the test.",
     } as Record<string, string>,
     hint: "The score is the share of cases in which the label fits a held-out text that activates the feature better "
       + "than a similar text that does not; 0.5 is chance. In brackets: its 95 % interval.",
+    meaning: "What these words mean",
+    rule: "A trusted label needs all of this: stability of at least 0.70; a score whose interval begins at 0.70 or above, on at "
+      + "least 15 texts; at least 60 % (lower end of the interval) of held-out texts above the threshold mention it; so do at most "
+      + "15 % of similar texts that do not activate the feature; and in all at most 5 texts for each 3 that activate it. So a "
+      + "label of a high score may be open.",
+    advice: "Where few features or none are trusted, use open ones, and read their documents first. More texts and trainings that "
+      + "find the features again (“Found again” on the run's page) lead to more trusted features. You can also write a better "
+      + "label and score it.",
     tail: "below its threshold: the label may not fit",
     test: "Score the label",
     scorers: "How well the label fits",
@@ -373,7 +383,7 @@ export const en = {
   },
   features: {
     title: "Features",
-    sub: (latents: string, named: string, unnamed: string, dead: string) => `${latents} latents: ${named} named, ${unnamed} for which no name passed the test, ${dead} dead`,
+    sub: (latents: string, named: string, trusted: string, unnamed: string, dead: string) => `${latents} latents: ${named} named, of which ${trusted} are trusted; ${unnamed} for which no name passed the test, ${dead} dead`,
     find: "Label, description or number",
     label: "Label",
     density: "Density",
@@ -402,6 +412,8 @@ export const en = {
     compute: "Compute statistics",
     noneFound: "No feature matches",
     noneFoundHint: "Remove a filter.",
+    noneTrusted: "No feature of this run is trusted",
+    showOpen: "Show open features",
     densityFrom: "Density from",
     densityTo: "Density to",
     maxFrom: "Max from",
@@ -539,6 +551,10 @@ export const en = {
     round: "Round",
     allRounds: "All rounds",
     bridge: "bridge",
+    untrusted: "Labels that are not trusted are in italics.",
+    rounds: "Later rounds divide the families of earlier ones.",
+    unnamed: "no name passed the test; called after its top feature",
+    unnamedHint: "No name for the whole family passed the test.",
     bridges: "Features of several families have a ring.",
     sub: (n: string) => `${n} families`,
     open: "Open feature",
@@ -551,10 +567,6 @@ export const en = {
     lead: "One row per document, one column per frequent feature.",
     how: "Point at a cell, or use the arrow keys. Enter opens the document.",
     rows: "Documents",
-    untrusted: "Labels that are not trusted are in italics.",
-    rounds: "Later rounds divide the families of earlier ones.",
-    unnamed: "no name passed the test; called after its top feature",
-    unnamedHint: "No name for the whole family passed the test.",
     row: (n: string) => `Row ${n}`,
     read: "Open document",
     gone: "That document was deleted",
