@@ -586,6 +586,7 @@ export const en = {
       activation_cosine: "Cosine of the activations over rows: near 1 where both are active together, and as strongly.",
     },
     rows: (n: string) => `From ${n} rows.`,
+    how: "Point at a cell, or use the arrow keys. Enter opens the feature of the row.",
     picture: (kind: string, n: string) => `${kind} of ${n} features, each with each`,
   },
   jobs: {
@@ -598,7 +599,6 @@ export const en = {
     started: "Started",
     on: "On",
     cancel: "Cancel",
-    how: "Point at a cell, or use the arrow keys. Enter opens the feature of the row.",
     retry: "Retry",
     log: "Log",
     attempt: "Attempt",
@@ -648,6 +648,7 @@ export const en = {
       ["G then H S A F G D T J", "Home, Search, Analyzer, Features, Families, Documents, Training, Jobs"],
       ["[ ]", "previous, next feature"],
       ["J K ↵", "move in a table, open"],
+      ["↓", "from the words of a search to its first hit"],
       [".", "as code, where the page has that button"],
       ["Shift D", "light or dark"],
       ["Esc", "close a form or dialog"],
@@ -663,4 +664,3 @@ export const en = {
   },
   code: { title: "As code" },
 };
-      ["↓", "from the words of a search to its first hit"],
