@@ -346,8 +346,8 @@ export const en = {
       TRUST_TRUSTED: "trusted", TRUST_OPEN: "open", TRUST_DOUBTFUL: "doubtful", TRUST_UNNAMED: "unnamed",
     } as Record<string, string>,
     hints: {
-      TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test on held-out texts: most of "
-        + "those mention it, and few others.",
+      TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test: most of the held-out texts "
+        + "that it stands for mention it, and few others.",
       TRUST_OPEN: "Neither established nor refuted: something that a trusted label needs was not measured, or is not reached. "
         + "Read its documents before you rely on it.",
       TRUST_DOUBTFUL: "Other trainings did not find the feature, or its label may be no better than chance.",
