@@ -348,7 +348,7 @@ export const en = {
     hints: {
       TRUST_TRUSTED: "Other trainings found the feature again, and its label passed a test: most of the held-out texts "
         + "that it stands for mention it, and few others.",
-      TRUST_OPEN: "Neither established nor refuted: something that a trusted label needs was not measured, or is not reached. "
+      TRUST_OPEN: "Neither established nor refuted: the label was not tested, or not all results suffice for trust. "
         + "Read its documents before you rely on it.",
       TRUST_DOUBTFUL: "Other trainings did not find the feature, or its label may be no better than chance.",
       TRUST_UNNAMED: "It has no label: it was not labelled yet, or no label passed the test.",
