@@ -237,8 +237,10 @@ def test_a_feature_steers_a_search_by_its_label_and_its_slider_leaves_letters_to
     slider.press("/")
     query = page.get_by_label("What are you looking for?")
     expect(query).to_be_focused()
+    hit = page.locator(".hit").first.get_by_role("link").first
+    expect(hit).to_be_visible()
     query.press("ArrowDown")
-    expect(page.locator(".hit").first.get_by_role("link").first).to_be_focused()
+    expect(hit).to_be_focused()
     index = re.search(r"boost=(\d+)", page.url)
     assert index
     page.goto(f"/runs/{RUN}/search?q=zebra&boost={index[1]}:+2")  # as written by hand
