@@ -21,7 +21,7 @@ from tests.stack import NAMES, PRISMA, environment, processes
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[tuple[Prisma, int]]:
-    settings = {**environment(tmp_path), "PRISMA_ACK_WAIT_SECONDS": "3", "PRISMA_EMBED_BATCH": "32"}
+    settings = {**environment(tmp_path), "PRISMA_ACK_WAIT_SECONDS": "3", "PRISMA_EMBED_BATCH": "4"}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(tied(PRISMA, "up"), env=settings, stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None
