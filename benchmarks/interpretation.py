@@ -134,9 +134,8 @@ class _Measurement:
                     )
                     hits = data.search(query, mode=mode, run=run, limit=TOP, boost=boost).hits
                     shares[weight].append(sum(hit.key in documents for hit in hits) / max(1, len(hits)))
-                    remainder = max(
-                        remainder, *(abs(hit.score - sum(part.contribution for part in hit.parts)) for hit in hits)
-                    )
+                    for hit in hits:
+                        remainder = max(remainder, abs(hit.score - sum(part.contribution for part in hit.parts)))
             for weight, values in shares.items():
                 self._record(f"steering, {mode}", f"share at {weight:+}", float(np.mean(values)), "")
             self._record(f"steering, {mode}", "largest remainder of the parts", remainder, "")

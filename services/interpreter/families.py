@@ -249,19 +249,14 @@ def _communities(edges: Sequence[Edge], rank: NDArray[np.int64], rounds: int) ->
     """Communities of a graph, and their parts round by round, the largest of a round first."""
     graph: nx.Graph[int] = nx.Graph()
     graph.add_weighted_edges_from(edges)
-    wholes = [set(graph)]
+    parts = [small for part in _parts(graph, set(graph), rank) for small in _divided(graph, part, rank)]
     families: list[Family] = []
     for number in range(1, rounds + 1):
-        parts = [part for whole in wholes for part in _parts(graph, whole, rank, resolution=2.0 ** (number - 1))]
-        if number == 1:
-            parts = [small for part in parts for small in _divided(graph, part, rank)]
-        if not parts:
-            break
         trees = sorted(
             (_members(graph, part, rank) for part in parts), key=lambda members: (-len(members), members[0].index)
         )
         families += [_family(number, place, members) for place, members in enumerate(trees)]
-        wholes = parts
+        parts = [finer for part in parts for finer in _finer(graph, part, rank, resolution=2.0**number)]
     return families
 
 
@@ -269,12 +264,21 @@ def _divided(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64]) -> 
     """A community, or its communities, theirs and so on, until they have few enough features or fall into no more."""
     if len(whole) <= MAX_MEMBERS:
         return [whole]
-    parts = [part for part in _parts(graph, whole, rank, resolution=1.0) if part != whole]
+    parts = _finer(graph, whole, rank)
     return [small for part in parts for small in _divided(graph, part, rank)] or [whole]
 
 
-def _parts(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, resolution: float) -> list[set[int]]:
-    """The connected communities of a part of the graph that are smaller than it and large enough for a family."""
+def _finer(
+    graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, resolution: float = 1.0
+) -> list[set[int]]:
+    """The communities of a part of the graph that are smaller than it."""
+    return [part for part in _parts(graph, whole, rank, resolution=resolution) if part != whole]
+
+
+def _parts(
+    graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, resolution: float = 1.0
+) -> list[set[int]]:
+    """The connected communities of a part of the graph that are large enough for a family."""
     edges: Iterable[Edge] = graph.subgraph(whole).edges(data="weight")
     subgraph: nx.Graph[int] = nx.Graph()
     densest_first: list[int] = sorted(whole, key=rank.__getitem__)
@@ -285,7 +289,7 @@ def _parts(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, re
     parts: list[set[int]] = []
     for community in nx.community.louvain_communities(subgraph, weight="weight", resolution=resolution, seed=0):
         parts += [set(part) for part in nx.connected_components(subgraph.subgraph(community))]
-    return [part for part in parts if len(part) >= MIN_MEMBERS and (part != whole or whole == set(graph))]
+    return [part for part in parts if len(part) >= MIN_MEMBERS]
 
 
 def _members(graph: nx.Graph[int], part: set[int], rank: NDArray[np.int64]) -> list[Member]:

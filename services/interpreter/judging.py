@@ -18,7 +18,7 @@ from services.interpreter.scoring import Floats, Method, Scores
 _SCORED_DOCUMENTS = 15
 """So many of the active documents for scoring, the strongest, are above every threshold."""
 _MIN_RARITY = 1e-9
-"""Of a term that all documents contain, so that they mention it."""
+"""The least weight of a term: one that all documents contain tells nothing, and still is mentioned."""
 _MENTIONS = 5
 """Documents that mention a label, below which no other document is taken to be as close to it as they are."""
 
@@ -47,10 +47,6 @@ class Fits:
     def rated(self) -> Fits:
         """Without documents for which there is no number."""
         return Fits(*(fits[~np.isnan(fits)] for fits in (self.active, self.hard, self.random)))
-
-    def among(self, mask: NDArray[np.bool_]) -> Fits:
-        """With some of the active documents."""
-        return Fits(self.active[mask], self.hard, self.random)
 
 
 @dataclass(frozen=True)
@@ -107,8 +103,8 @@ class Judge:
 
     def auc(self, evidence: Evidence, vector: Vector, threshold: float | None) -> float:
         """Of any direction, on the documents for scoring from a threshold on, against hard silent ones."""
-        fits = self._by_vector(evidence.scoring, vector)
-        return fits.among(evidence.scoring.active.activations >= (threshold or 0)).area
+        fits, precise = self._by_vector(evidence.scoring, vector), evidence.scoring.active.above(threshold or 0)
+        return scoring.auc(fits.active[: len(precise)], fits.hard)
 
     def counts(self, evidence: Evidence, text: str, threshold: float | None) -> tuple[int, int]:
         """Documents for scoring that mention a text: active ones from a threshold on, and hard silent ones."""
@@ -119,8 +115,8 @@ class Judge:
     def mentions(self, rows: Rows, text: str) -> NDArray[np.bool_]:
         """(r,) which documents mention a label: contain one of its phrases, or most of a phrase that is no term."""
         mentioned = np.zeros(len(rows), np.bool_)
-        for phrase in text.split(", "):
-            mentioned |= self._share(rows, self._columns(phrase)) > 1 / 2
+        for columns in self._phrases(text):
+            mentioned |= self._share(rows, columns) > 1 / 2
         return mentioned
 
     def _breadth(self, evidence: Evidence, text: str) -> float:
@@ -128,8 +124,7 @@ class Judge:
 
         Of a phrase that is no term, those of its rarest term count, as the terms together are in no more.
         """
-        columns = [self._columns(phrase) for phrase in text.split(", ")]
-        counts = [int(self.corpus.frequencies[part].min()) for part in columns if len(part)]
+        counts = [int(self.corpus.frequencies[columns].min()) for columns in self._phrases(text) if len(columns)]
         return max(counts, default=0) / max(1.0, evidence.density * self.corpus.document_count)
 
     def _threshold(self, evidence: Evidence, text: str, vector: Vector | None) -> float | None:
@@ -162,9 +157,13 @@ class Judge:
 
     def _by_words(self, part: Part, text: str) -> Fits:
         """Shares of the label's phrases that documents contain, weighted by how much each tells."""
-        columns = np.unique(np.concatenate([self._columns(phrase) for phrase in text.split(", ")]))
+        columns = np.unique(np.concatenate(self._phrases(text)))
         active, hard, random = (self._share(rows, columns) for rows in (part.active.rows, part.hard, part.random))
         return Fits(active, hard, random)
+
+    def _phrases(self, text: str) -> list[NDArray[np.int64]]:
+        """The columns of each phrase of a label."""
+        return [self._columns(phrase) for phrase in text.split(", ")]
 
     def _columns(self, phrase: str) -> NDArray[np.int64]:
         """The column of a phrase that is a term of the corpus; of any other, those of all terms in it."""

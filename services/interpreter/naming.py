@@ -76,10 +76,11 @@ class Verdict:
 def refined(
     judge: Judge, evidence: Evidence, shortlist: Sequence[Candidate], phrases: Sequence[Keyword]
 ) -> list[Candidate]:
-    """Candidates of whole phrases, each of which tells of documents of its own; none twice.
+    """Candidates of whole phrases, each of which has documents of its own; none twice.
 
-    A phrase gives way to the longer one that nearly all documents have in its place (“wall”, “larry wall”). A further
-    phrase goes that hardly any document for choosing mentions alone. phrases: that speak for the latent.
+    A longer phrase replaces a shorter one where nearly all documents that mention the shorter one mention it (“larry
+    wall” for “wall”). A further phrase is dropped where hardly any document for choosing mentions it and no other one.
+    phrases: those that speak for the latent.
     """
     rows = np.concatenate([evidence.choosing.active.rows, evidence.writing.rows])
     choosing_count = len(evidence.choosing.active)

@@ -49,7 +49,7 @@ def trust_of(text: str, scores: Scores | None, stability: float | None) -> Trust
 
 
 def _is_tested(scores: Scores) -> bool:
-    """Whether a label tells its documents from similar ones, nearly all of them mention it, and few others do."""
+    """Whether a label tells its documents from similar ones, most of them mention it, and few others do."""
     score, precision, near_mentions, breadth = scores.score, scores.precision, scores.near_mentions, scores.breadth
     if score is None or precision is None or near_mentions is None or breadth is None:
         return False
