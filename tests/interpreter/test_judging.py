@@ -33,8 +33,9 @@ def active(rows: np.ndarray) -> Active:
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
     rows, silent = np.arange(ACTIVE), np.arange(ACTIVE, 2 * ACTIVE, dtype=np.uint64)
-    choosing = Part(active=active(rows[rows % 4 == 1]), hard=silent[::2], random=silent[::2])
-    scoring = Part(active=active(rows[rows % 4 == 2]), hard=silent[1::2], random=silent[1::2])
+    # Each fourth silent row mentions “harbour”: none of the near misses for choosing, half of those for scoring.
+    choosing = Part(active=active(rows[rows % 4 == 1]), hard=silent[1::4], random=silent[::4])
+    scoring = Part(active=active(rows[rows % 4 == 2]), hard=np.sort(silent[rows % 4 < 2]), random=silent[3::4])
     return Evidence(
         latent=0,
         density=0.5,
@@ -50,7 +51,7 @@ def judge() -> Judge:
     texts = {row: sentence(row) for row in range(2 * ACTIVE)}
     rows = np.arange(2 * ACTIVE, dtype=np.uint64)
     corpus = Corpus(texts)
-    vectors = Vectors(rows, np.ones((len(rows), 4), np.float32) / 2)
+    vectors = Vectors(rows, np.full((len(rows), 4), 0.5, np.float32))
     return Judge(corpus, corpus.documents(rows, texts), vectors)
 
 
@@ -69,7 +70,7 @@ def test_a_label_is_precise_where_documents_mention_it_and_its_test_counts_true(
     assert (scores.precision.value, scores.precision.document_count) == (len(mentioning) / len(above), len(above))
     assert scores.precision.value >= 0.85 and len(above) < len(rows), "the weak documents mention it no more"
     near = [("harbour" in sentence(row)) for row in evidence.scoring.hard.tolist()]
-    assert scores.near_mentions.value == np.mean(near)
+    assert scores.near_mentions.value == np.mean(near) == 0.5
     everywhere = sum("harbour" in sentence(row) for row in range(2 * ACTIVE))
     assert scores.breadth == pytest.approx(everywhere / ACTIVE)
 

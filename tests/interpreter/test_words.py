@@ -400,22 +400,22 @@ def test_a_dense_feature_joins_no_family_even_where_it_contains_one() -> None:
 
 
 def test_a_large_community_is_divided_into_the_groups_that_it_consists_of() -> None:
-    """Nine groups of three features in one topic: one community, of which each group is a part."""
-    rng = np.random.default_rng(3)
-    rows = 9000
-    active = np.zeros((rows, 27), np.int64)
-    topic = rng.random((rows, 1)) < 0.05
-    for group in range(9):
-        own = rng.random(rows) < 0.02
-        active[:, 3 * group : 3 * group + 3] = own[:, None] & (rng.random((rows, 3)) < 0.7)
-    active |= topic & (rng.random(active.shape) < 0.3)
-    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
-    built = families.build(counts, density, row_count=rows, options=families.Options(rounds=1))
-    assert max(len(family.members) for family in built) <= families.MAX_MEMBERS
-    assert {index for family in built for index in family.indices} == set(range(27))
-    for group in range(9):
-        (whole,) = [family for family in built if 3 * group in family.indices]
-        assert set(range(3 * group, 3 * group + 3)) <= set(whole.indices), "a group stays together"
+    """A ring of 300 groups of three features, neighbours joined weakly: of so many, communities join several groups."""
+    groups, own, shared = 300, 40, 20
+    active = np.zeros((groups * (own + shared), 3 * groups), np.int32)
+    for group in range(groups):
+        start = group * (own + shared)
+        active[start : start + own, 3 * group : 3 * group + 3] = 1
+        active[start + own : start + own + shared, [3 * group + 2, (3 * group + 3) % (3 * groups)]] = 1
+    rows, density = len(active), active.mean(axis=0)
+    matrix = sparse.csr_array(active)
+    built = families.build(
+        sparse.csr_array(matrix.T @ matrix), density, row_count=rows, options=families.Options(rounds=1)
+    )
+    assert max(len(family.members) for family in built) <= 16
+    group_sets = [{index // 3 for index in family.indices} for family in built]
+    assert sum(len(numbers) for numbers in group_sets) == groups, "each group is in one family"
+    assert all(len(family.members) == 3 * len(numbers) for family, numbers in zip(built, group_sets, strict=True))
 
 
 def test_a_weak_connection_is_none() -> None:
