@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from prisma_client import Prisma
 from services.interpreter import trust
 from tests.stack import DATASET, RUN, Stack
+from tests.web.keys import press_enter
 
 Theme: TypeAlias = Literal["light", "dark"]
 AXE = Path(__file__).parents[2] / "gateway/web/node_modules/axe-core/axe.min.js"
@@ -438,32 +439,32 @@ def test_the_focus_stays_in_the_page(page: Page, stack: Stack, tmp_path: Path) -
     file = tmp_path / "keys.jsonl"
     file.write_text("\n".join(json.dumps({"id": row, "text": f"topic {row % 3}, number {row}"}) for row in range(30)))
     page.goto("/datasets")
-    page.get_by_role("button", name="New dataset").press("Enter")
+    press_enter(page.get_by_role("button", name="New dataset"))
     expect(page.get_by_label("Id field")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_label("Id field")).to_have_count(0)
     expect(page.get_by_role("button", name="New dataset")).to_be_focused()
     page.keyboard.press("Enter")
     page.set_input_files("input[type=file]", file)
-    page.get_by_role("button", name="Import").press("Enter")
+    press_enter(page.get_by_role("button", name="Import"))
     expect(page.get_by_text("30 documents imported")).to_be_visible()
     expect(page.get_by_role("button", name="Import")).to_be_focused()
     with Prisma(stack.url) as prisma:
         data = prisma.datasets.get("keys")
         try:
             page.goto("/datasets/keys")
-            page.get_by_role("button", name="Embed 30").press("Enter")
+            press_enter(page.get_by_role("button", name="Embed 30"))
             expect(page.get_by_role("link", name="Train a run")).to_be_visible()
             expect(page.locator("h1")).to_be_focused()
             run = data.train(run_id="keys", latent_count=16, k=4, epochs=2, siblings=0)
             run.compute_statistics()
             page.goto("/runs/keys")
-            page.get_by_role("button", name=re.compile(r"^Label [0-9]+ features")).press("Enter")
+            press_enter(page.get_by_role("button", name=re.compile(r"^Label [0-9]+ features")))
             expect(page.get_by_text("Labelling is done")).to_be_visible()
             expect(page.get_by_role("button", name=re.compile("^Label [0-9]+"))).to_have_count(0)
             expect(page.locator("h1")).to_be_focused()
             page.goto("/runs/keys/families")
-            page.get_by_role("button", name="Build families").press("Enter")
+            press_enter(page.get_by_role("button", name="Build families"))
             expect(page.get_by_text("Building families is done")).to_be_visible()
             expect(page.locator("h1")).to_be_focused()
             page.goto("/runs/keys/features")

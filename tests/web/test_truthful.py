@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from prisma.interpreter.v1.resources_pb2 import LabelTest
 from prisma_client import Prisma
 from tests.stack import DATASET, RUN, Stack
+from tests.web.keys import press_enter
 
 AWAY = {
     "code": 503,
@@ -131,13 +132,33 @@ def test_a_run_says_which_documents_it_leaves_out(page: Page, stack: Stack) -> N
         data.add(["a document that is not embedded yet"])
         page.goto(f"/runs/new?dataset={data.id}")
         page.get_by_label("Epochs").fill("1")
-        page.get_by_role("button", name="Train", exact=True).press("Enter")
+        press_enter(page.get_by_role("button", name="Train", exact=True))
         expect(page.get_by_role("alert")).to_contain_text("1 of 41 documents")
-        page.get_by_role("button", name="Train without these documents").press("Enter")
+        press_enter(page.get_by_role("button", name="Train without these documents"))
         expect(page.get_by_role("link", name="See features")).to_be_visible(timeout=30_000)
         expect(page.get_by_text("Trained on 40 of 41 documents")).to_be_visible()
     finally:
         data.delete()
+
+
+def test_nothing_can_be_trained_before_the_datasets_are_known(page: Page) -> None:
+    held_back: list[Route] = []
+    known = False
+
+    def listing(route: Route) -> None:
+        if known:
+            route.continue_()
+        else:
+            held_back.append(route)
+
+    page.route("**/v1/datasets?*", listing)
+    page.goto(f"/runs/new?dataset={DATASET}")
+    start = page.get_by_role("button", name="Train", exact=True)
+    expect(start).to_be_disabled()  # enabled, it would do nothing: the choice of a dataset is required and still empty
+    known = True
+    for route in held_back:
+        route.continue_()
+    expect(start).to_be_enabled()
 
 
 def test_a_bar_is_as_long_as_the_score(page: Page) -> None:
