@@ -40,10 +40,15 @@ class Probes:
             for name, dependencies in needs.items()
         }
 
+    async def prepare(self) -> None:
+        """Reports that the process is alive and not ready: before it listens, so that no name is ever unknown."""
+        for name in (STARTUP, *self._needs):
+            await self.servicer.set(name, _NOT_SERVING)
+        await self.servicer.set(LIVENESS, _SERVING)
+
     async def start(self) -> None:
-        """Reports that the process has started."""
-        for name in (STARTUP, LIVENESS):
-            await self.servicer.set(name, _SERVING)
+        """Reports that the process has started, and what works."""
+        await self.servicer.set(STARTUP, _SERVING)
         await self.check()
 
     async def run(self) -> None:

@@ -183,6 +183,7 @@ class _Server:
                 f"the {self._name} cannot listen on {self._listen}: {error}. Is another one running? "
                 f"{listen_variable(self._name)} sets another address."
             ) from error
+        await self._probes.prepare()
         await self._server.start()
         await self._probes.start()
 

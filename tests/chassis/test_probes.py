@@ -9,12 +9,14 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.chassis.probes import Probes
 from tests.nats_server import NatsServer
 from tests.postgres_server import PostgresServer, binaries
 from tests.process import ServiceProcess
 
 EMBEDDER = "prisma.embedder.v1.EmbedderService"
 JOBS = "prisma.common.v1.JobService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
 NAMES = ("startup", "liveness", "", EMBEDDER, JOBS)
 
 
@@ -23,7 +25,7 @@ def serving(address: str) -> dict[str, bool]:
     with grpc.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # its types have no methods
         statuses = {name: stub.Check(health_pb2.HealthCheckRequest(service=name)).status for name in NAMES}
-    return {name: status == health_pb2.HealthCheckResponse.SERVING for name, status in statuses.items()}
+    return {name: status == SERVING for name, status in statuses.items()}
 
 
 def until(address: str, expected: dict[str, bool]) -> None:
@@ -33,6 +35,21 @@ def until(address: str, expected: dict[str, bool]) -> None:
             return
         time.sleep(0.1)
     assert serving(address) == expected
+
+
+async def test_every_name_is_known_from_the_first_moment_on() -> None:
+    probes = Probes({"": [], EMBEDDER: [], JOBS: []})
+
+    async def serving_names() -> set[str]:
+        context: Any = None  # an unknown name would be reported to it
+        requests = [health_pb2.HealthCheckRequest(service=name) for name in NAMES]
+        responses = [await probes.servicer.Check(request, context) for request in requests]
+        return {name for name, response in zip(NAMES, responses, strict=True) if response.status == SERVING}
+
+    await probes.prepare()
+    assert await serving_names() == {"liveness"}
+    await probes.start()
+    assert await serving_names() == set(NAMES)
 
 
 def test_a_service_without_its_database_is_alive_and_not_ready(

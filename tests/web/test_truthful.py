@@ -142,21 +142,21 @@ def test_a_run_says_which_documents_it_leaves_out(page: Page, stack: Stack) -> N
 
 
 def test_nothing_can_be_trained_before_the_datasets_are_known(page: Page) -> None:
-    held_back: list[Route] = []
-    known = False
+    delayed: list[Route] = []
+    delaying = True
 
-    def listing(route: Route) -> None:
-        if known:
-            route.continue_()
+    def delay(route: Route) -> None:
+        if delaying:
+            delayed.append(route)
         else:
-            held_back.append(route)
+            route.continue_()
 
-    page.route("**/v1/datasets?*", listing)
+    page.route("**/v1/datasets?*", delay)
     page.goto(f"/runs/new?dataset={DATASET}")
     start = page.get_by_role("button", name="Train", exact=True)
     expect(start).to_be_disabled()  # enabled, it would do nothing: the choice of a dataset is required and still empty
-    known = True
-    for route in held_back:
+    delaying = False
+    for route in delayed:
         route.continue_()
     expect(start).to_be_enabled()
 
