@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SomeDocumentsRejected,
         Unauthenticated,
         Unavailable,
+        UnknownFamily,
     )
     from prisma_client.sync import Prisma
 
@@ -45,6 +46,7 @@ __all__ = [
     "SomeDocumentsRejected",
     "Unauthenticated",
     "Unavailable",
+    "UnknownFamily",
 ]
 
 _CLIENTS = {"AsyncPrisma": "prisma_client.aio", "Prisma": "prisma_client.sync"}

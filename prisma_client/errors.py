@@ -8,6 +8,7 @@ PrismaError                  message, code, reason, metadata, violations, reques
 ├── Unavailable              a service is unreachable; with reason GATEWAY_UNAVAILABLE, the gateway itself
 └── JobFailed                a job failed or was cancelled: `job` says why
 
+UnknownFamily                a ValueError: the run has no family of this name
 SomeDocumentsRejected        a warning: an import took some documents and rejected others
 IncompleteExport             a warning: documents are missing from an export, as they have no code yet
 
@@ -68,6 +69,14 @@ class DocumentsRejected(InvalidArgument):
     def __init__(self, report: ImportDocumentsResponse) -> None:
         super().__init__(f"no document was imported: {rejection_summary(report)}", code="INVALID_ARGUMENT")
         self.report = report
+
+
+class UnknownFamily(ValueError):
+    """A run has no family of this name: `family` is `runs/{run}/families/{family}`."""
+
+    def __init__(self, family: str) -> None:
+        super().__init__(f"there is no family {family!r}; `run.families()` lists families")
+        self.family = family
 
 
 class SomeDocumentsRejected(UserWarning):

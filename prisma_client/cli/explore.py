@@ -19,6 +19,7 @@ from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
 from prisma_client.cli.connection import connected, finish, following
+from prisma_client.errors import UnknownFamily
 from prisma_client.sync.runs import Run
 
 app = typer.Typer(rich_markup_mode=None)
@@ -183,6 +184,7 @@ def feature(
         lines = [
             f"{details.name}  {details.label.text or '(no label)'}",
             f"{trust_word(details.trust)}{_measured(details)}",
+            *(f"  {missed.explanation}" for missed in details.missed_conditions),
             details.label.description,
             f"density {details.precise_density:.2%} (with its tail {details.density:.2%})   "
             f"max {details.max_activation:.3g}   mean {details.mean_activation:.3g}",
@@ -210,8 +212,8 @@ def _neighbors(neighbors: Sequence[Feature.Neighbor]) -> str:
 
 def _decile(decile: ListExamplesResponse.Decile) -> str:
     """Where the activations of a tenth lie, and how well the label fits there."""
-    precision = f"label fits {decile.precision:.2f}" if decile.HasField("precision") else "label not tested"
-    return f"decile {decile.decile:>2}   {decile.max_activation:.3g} to {decile.min_activation:.3g}   {precision}"
+    score = f"label fits {decile.score:.2f}" if decile.HasField("score") else "label not tested"
+    return f"decile {decile.decile:>2}   {decile.max_activation:.3g} to {decile.min_activation:.3g}   {score}"
 
 
 def _scorers(labels: Sequence[Label]) -> list[str]:
@@ -306,9 +308,12 @@ def search(
         "shares": lambda hit: "; ".join(_reliable(shared) for shared in hit.shared_features[:2]),
     }
     with connected() as prisma:
-        response = prisma.datasets.get(dataset).search(
-            query, mode=mode.value, run=run, filter=filter, boost=boosts, include_tail=include_tail, limit=limit
-        )
+        try:
+            response = prisma.datasets.get(dataset).search(
+                query, mode=mode.value, run=run, filter=filter, boost=boosts, include_tail=include_tail, limit=limit
+            )
+        except UnknownFamily as error:
+            raise typer.BadParameter(_unknown_family(error.family)) from None
         for notice in response.notices:
             output.warn(notice)
         output.show(response.hits, columns, empty=f"no document of {dataset} matches {query!r}{_with(filter)}")
@@ -335,6 +340,11 @@ def _boosts(options: Sequence[str], run: str | None) -> dict[int | str | tuple[i
             )
         boosts[boosted] = number
     return boosts
+
+
+def _unknown_family(name: str) -> str:
+    _, run, collection, family = name.split("/")
+    return f"{run} has no {collection}/{family}; `prisma families {run}` shows the families that it has now"
 
 
 def _boosted(features: str, run: str | None) -> int | str | tuple[int, ...] | None:

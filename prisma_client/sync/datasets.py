@@ -17,7 +17,13 @@ from prisma_client import choices, imports, sources
 from prisma_client.sync.jobs import Jobs, Progress
 from prisma_client.sync.runs import Run, Runs
 from prisma_client.sync.transport import Transport
-from prisma_client.errors import DocumentsRejected, PrismaError, SomeDocumentsRejected, rejection_summary
+from prisma_client.errors import (
+    DocumentsRejected,
+    PrismaError,
+    SomeDocumentsRejected,
+    UnknownFamily,
+    rejection_summary,
+)
 
 
 class Datasets:
@@ -279,8 +285,8 @@ class Dataset:
         latents: in sparse and hybrid mode, search by these latents and weights instead of the query's.
         sparse_weight: of latents in hybrid mode, 0 to 1.
         include_tail: also show features that are active below their threshold, and let them boost.
-        Raises ValueError for another mode, a feature of another run or a family that it lacks, InvalidArgument,
-        Unavailable.
+        Raises ValueError for another mode or a feature of another run, UnknownFamily for a family that the run lacks,
+        InvalidArgument, Unavailable.
         """
         run_id = run.id if isinstance(run, Run) else run and run.removeprefix("runs/")
         boosts = boost or {}
@@ -332,7 +338,7 @@ class Dataset:
     def _members(
         self, families: Set[int | str | tuple[int, ...]], run_id: str | None
     ) -> dict[int | str, list[int]]:
-        """Indices of the features of families, by the families' names. Raises ValueError for one that the run lacks."""
+        """Indices of the features of families, by the families' names. Raises UnknownFamily."""
         members: dict[int | str, list[int]] = {}
         if families:
             request = interpreter_pb2.ListFamiliesRequest(parent=f"runs/{run_id}", page_size=200)
@@ -342,7 +348,7 @@ class Dataset:
                     if family.name in families:
                         members[family.name] = [member.index for member in family.members]
         for name in families - set(members):
-            raise ValueError(f"there is no family {name!r}; `run.families()` lists families")
+            raise UnknownFamily(str(name))
         return members
 
     def _document_name(self, document: str) -> str:

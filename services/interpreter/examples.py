@@ -60,7 +60,7 @@ class Decile:
     """1 for the strongest … 10."""
     strongest: float
     weakest: float
-    precision: float | None
+    score: float | None
     """The share of near misses that the label fits less than these documents; None where it was not tested on any."""
 
 
@@ -94,13 +94,13 @@ def deciles(features: Features, index: int) -> list[Decile]:
     _rows, activations, numbers = _sample(features, index)
     label = features.labels.get(index)
     scores = label.draft.scores if label and label.draft.text else None
-    precisions: Sequence[float | None] = scores.deciles if scores and scores.deciles else [None] * DECILES
+    areas: Sequence[float | None] = scores.deciles if scores and scores.deciles else [None] * DECILES
     return [
         Decile(
             number=number,
             strongest=float(activations[numbers == number].max()),
             weakest=float(activations[numbers == number].min()),
-            precision=precisions[number - 1],
+            score=areas[number - 1],
         )
         for number in np.unique(numbers).tolist()
     ]

@@ -20,7 +20,7 @@ from services.interpreter.labels import Label, Source
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.scoring import Score
 from services.interpreter.statistics import NO_ROW, Statistics
-from services.interpreter.trust import UNSTABLE, Trust, trust_of
+from services.interpreter.trust import UNSTABLE, MissedCondition, Trust, missed_conditions, trust_of
 
 NUMBERS = ("density", "precise_density", "max_activation", "mean_activation", "variance", "index", "score", "stability")
 FILTERS = {
@@ -190,6 +190,11 @@ class Features:
         label = self.labels.get(index)
         return trust_of(self.label_text(index), label.draft.scores if label else None, self.stability(index))
 
+    def missed_conditions(self, index: int) -> list[MissedCondition]:
+        """Why a feature is open or doubtful; empty where it is trusted or unnamed."""
+        label = self.labels.get(index)
+        return missed_conditions(self.label_text(index), label.draft.scores if label else None, self.stability(index))
+
     def family_title(self, family: Family) -> str:
         """A family's name; where it has none, one of its features that stands for it."""
         if family.label and family.label.text:
@@ -215,7 +220,7 @@ class Features:
     @cached_property
     def trust_counts(self) -> Counter[Trust]:
         """How many live features there are of each trust."""
-        return Counter(self.trust(index) for index in np.flatnonzero(self.statistics.active_count).tolist())
+        return Counter(self._trusts[index] for index in np.flatnonzero(self.statistics.active_count).tolist())
 
     def select(self, terms: Sequence[Term] = (), *, query: str = "", order: Order = DENSEST_FIRST) -> NDArray[np.int64]:
         """Indices of the features that match a filter and a query, in order. Raises InvalidFilter, FamilyNotFound."""
@@ -249,13 +254,18 @@ class Features:
         }
 
     @cached_property
+    def _trusts(self) -> Sequence[Trust]:
+        """(n,) the trust in each feature."""
+        return [self.trust(index) for index in range(self.count)]
+
+    @cached_property
     def _trust_ranks(self) -> NDArray[np.float64]:
         """(n,) the most trusted first; within one kind of trust, by the lower end of the score's interval."""
         kinds = list(Trust)
         ranks = np.empty(self.count)
         for index in range(self.count):
             score = self.score(index)
-            ranks[index] = kinds.index(self.trust(index)) + (0.9 - 0.9 * score.low if score else 0.95)
+            ranks[index] = kinds.index(self._trusts[index]) + (0.9 - 0.9 * score.low if score else 0.95)
         return ranks
 
     @cached_property
@@ -304,7 +314,7 @@ class Features:
     def _of_trust(self, trust: str) -> NDArray[np.bool_]:
         if trust not in tuple(Trust):
             raise InvalidFilter(f"filter: trust is one of {', '.join(Trust)}; got {trust!r}")
-        return self._where(lambda index: self.trust(index) == trust)
+        return self._where(lambda index: self._trusts[index] == trust)
 
     def _of_family(self, family_id: str) -> NDArray[np.bool_]:
         family = next((family for family in self.families if family.id == family_id), None)

@@ -87,7 +87,7 @@ class Judge:
             method=Method.EMBEDDING if vector is not None else Method.WORDS,
             threshold=threshold,
             score=scoring.score(fits.active[: len(precise)], fits.hard),
-            precision=scoring.share(self.mentions(precise.rows, text)),
+            mentions=scoring.share(self.mentions(precise.rows, text)),
             near_mentions=scoring.share(self.mentions(evidence.scoring.hard, text)),
             breadth=self._breadth(evidence, text),
             embedding_hard=scoring.score(fits.active, fits.hard) if vector is not None else None,
@@ -162,7 +162,7 @@ class Judge:
         return Fits(active, hard, random)
 
     def _phrases(self, text: str) -> list[NDArray[np.int64]]:
-        """The columns of each phrase of a label."""
+        """The columns of each phrase of a label: a comma and a space separate them, whoever wrote it."""
         return [self._columns(phrase) for phrase in text.split(", ")]
 
     def _columns(self, phrase: str) -> NDArray[np.int64]:

@@ -27,7 +27,7 @@ from services.interpreter.neighbors import Neighbors
 from services.interpreter.requests import FeatureListing
 from services.interpreter.runs import Interpretation
 from services.interpreter.scoring import Score, Scores, Share
-from services.interpreter.trust import Trust
+from services.interpreter.trust import MissedCondition, Trust
 
 _SOURCES = {
     Source.KEYWORDS: resources_pb2.Label.SOURCE_KEYWORDS,
@@ -92,6 +92,7 @@ def feature(features: Features, index: int, *, full: bool = False) -> resources_
         dense=bool(statistics.density[index] > DENSE),
         precise_count=int(features.precise_counts[index]),
         precise_density=features.precise_density(index),
+        missed_conditions=[_missed_condition(missed) for missed in features.missed_conditions(index)],
     )
     if index in features.labels:
         message.label.CopyFrom(_label(run.name, features.labels[index]))
@@ -111,7 +112,7 @@ def examples(page: Sequence[Example], deciles: Sequence[Decile], token: str) -> 
                 decile=decile.number,
                 max_activation=decile.strongest,
                 min_activation=decile.weakest,
-                precision=decile.precision,
+                score=decile.score,
             )
             for decile in deciles
         ],
@@ -274,6 +275,10 @@ def _trust_counts(features: Features) -> resources_pb2.Interpretation.TrustCount
     )
 
 
+def _missed_condition(missed: MissedCondition) -> resources_pb2.MissedCondition:
+    return resources_pb2.MissedCondition(condition=f"CONDITION_{missed.condition}", explanation=missed.explanation)
+
+
 def _trust(value: Trust) -> str:
     return f"TRUST_{value}"
 
@@ -291,7 +296,7 @@ def _test(scores: Scores) -> resources_pb2.LabelTest:
         floor=scores.floor,
         ceiling=scores.ceiling,
         threshold=scores.threshold,
-        precision=_share(scores.precision),
+        mentions=_share(scores.mentions),
         near_mentions=_share(scores.near_mentions),
         breadth=scores.breadth,
     )

@@ -82,7 +82,7 @@ class Scores:
     """What the latent's detector scores on them."""
     judge: str | None = None
     """The language model that judged it too."""
-    precision: Share | None = None
+    mentions: Share | None = None
     """Active documents from the threshold on that mention the label; None where there are none, and in older tests."""
     near_mentions: Share | None = None
     """Hard silent documents that mention it; None likewise."""
@@ -146,8 +146,8 @@ def share(mask: NDArray[np.bool_]) -> Share | None:
 def threshold(activations: Floats, fitting: NDArray[np.bool_]) -> float | None:
     """The smallest activation from which a label is precise, None if it is precise nowhere.
 
-    activations: (m,), the strongest first. fitting: (m,) whether the label fits each document. The precision is fitted
-    as a function that does not rise as the activation falls (isotonic regression).
+    activations: (m,), the strongest first. fitting: (m,) whether the label fits each document. The share is fitted as
+    a function that does not rise as the activation falls (isotonic regression).
     """
     fitted = _not_rising(fitting.astype(np.float64))
     precise = np.flatnonzero(fitted >= PRECISE)

@@ -112,7 +112,7 @@ def _scores(values: Mapping[str, Any]) -> Scores:
     tests = ("score", "embedding_hard", "embedding_random", "words_hard", "words_random")
     results: dict[str, Any] = {name: Score(**values[name]) if values[name] else None for name in tests}
     results |= {"method": Method(values["method"]), "deciles": tuple(values["deciles"])}
-    results |= {name: Share(**values[name]) for name in ("precision", "near_mentions") if values.get(name)}
+    results |= {name: Share(**values[name]) for name in ("mentions", "near_mentions") if values.get(name)}
     return Scores(**{**values, **results})
 
 

@@ -19,6 +19,7 @@ from prisma_client import (
     Prisma,
     SomeDocumentsRejected,
     Unavailable,
+    UnknownFamily,
 )
 from tests.stack import COUNT, DATASET, RUN, Stack
 
@@ -108,7 +109,7 @@ def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) 
         hits = data.search(text[:60], run=run, boost={family.name: 3}, limit=3).hits
         assert list(data.search(text[:60], run=run, boost={members: 3}, limit=3).hits) == list(hits)
         assert hits[0].steering and {steering.index for steering in hits[0].steering} <= set(members)
-        with pytest.raises(ValueError, match="no family"):
+        with pytest.raises(UnknownFamily, match=r"run\.families\(\)"):
             data.search(text[:60], run=run, boost={f"{run.name}/families/none": 1})
         with pytest.raises(InvalidArgument, match="each feature once"):
             data.search(text[:60], run=run, boost={members: 1, members[0]: 1})

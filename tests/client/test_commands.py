@@ -171,6 +171,9 @@ def test_looking_into_a_run(stack: Stack, tmp_path: Path) -> None:
     assert [feature["index"] for feature in listed] == [0, 1, 2]
     alive = lines(stack, "features", RUN, "--filter", "dead = false", "--limit", "1")[0]["index"]
     assert lines(stack, "feature", RUN, str(alive), "--examples", "decile")[0]["decoderNeighbors"]
+    (open_feature, *_) = lines(stack, "features", RUN, "--filter", "trust = OPEN", "--limit", "1")
+    missed = open_feature["missedConditions"][0]  # the stack's run has no siblings
+    assert missed["condition"] == "CONDITION_STABILITY" and "trusted needs at least 0.70" in missed["explanation"]
     by_hand = ("label", RUN, "--feature", str(alive), "--text", "by hand", "--request-id", "one")
     first, second = lines(stack, *by_hand), lines(stack, *by_hand)
     assert first[0]["text"] == "by hand"
@@ -270,6 +273,10 @@ def test_exit_codes_mean_something(stack: Stack) -> None:
         assert ended.returncode == code, (words, ended.returncode, ended.stderr)
         assert ended.stderr
         assert "Traceback" not in ended.stderr
+    ended = stack.command("search", DATASET, "x", "--run", RUN, "--boost", "families/9-999=1")
+    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
+    error_message = " ".join(ended.stderr.replace("│", " ").split())
+    assert f"{RUN} has no families/9-999; `prisma families {RUN}` shows" in error_message
     assert stack.command("--version").stdout.startswith("prisma 0.")
     assert "5 a job failed" in " ".join(stack.command("--help").stdout.split())
     away = Stack("", {**stack.environment, "PRISMA_URL": "http://127.0.0.1:9"}, stack.folder)

@@ -106,7 +106,7 @@ class PlantedRun:
             method=Method.EMBEDDING,
             threshold=threshold,
             score=TEST_PASSED if passed else TEST_FAILED,
-            precision=Share(value=0.9, low=0.8, high=0.95, document_count=40),
+            mentions=Share(value=0.9, low=0.8, high=0.95, document_count=40),
             near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
             breadth=1.0,
             embedding_hard=None,

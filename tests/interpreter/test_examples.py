@@ -61,10 +61,10 @@ def test_each_decile_has_examples_of_its_own_activations(features: Features) -> 
 def test_a_decile_says_how_well_the_label_fits_it(features: Features) -> None:
     tenths = deciles(features, 0)
     assert [tenth.number for tenth in tenths] == list(range(1, 11))
-    assert [tenth.precision for tenth in tenths] == [0.95, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0.5, 0.5, None]
+    assert [tenth.score for tenth in tenths] == [0.95, 0.9, 0.8, 0.7, 0.6, 0.55, 0.5, 0.5, 0.5, None]
     assert (tenths[0].strongest, tenths[-1].weakest) == (500, 1)
     assert all(tenth.weakest > after.strongest for tenth, after in itertools.pairwise(tenths))
-    assert {tenth.precision for tenth in deciles(features, 1)} == {None}  # it has no label
+    assert {tenth.score for tenth in deciles(features, 1)} == {None}  # it has no label
 
 
 def test_near_misses_are_the_silent_rows_nearest_to_the_decoder_and_random_ones_are_silent(features: Features) -> None:

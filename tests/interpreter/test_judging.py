@@ -64,11 +64,11 @@ def test_a_label_is_precise_where_documents_mention_it_and_its_test_counts_true(
 ) -> None:
     scores = judge.scores(evidence, "harbour", None)
     rows = evidence.scoring.active.rows
-    assert scores.threshold is not None and scores.precision is not None and scores.near_mentions is not None
+    assert scores.threshold is not None and scores.mentions is not None and scores.near_mentions is not None
     above = rows[evidence.scoring.active.activations >= scores.threshold]
     mentioning = [row for row in above.tolist() if "harbour" in sentence(row)]
-    assert (scores.precision.value, scores.precision.document_count) == (len(mentioning) / len(above), len(above))
-    assert scores.precision.value >= 0.85 and len(above) < len(rows), "the weak documents mention it no more"
+    assert (scores.mentions.value, scores.mentions.document_count) == (len(mentioning) / len(above), len(above))
+    assert scores.mentions.value >= 0.85 and len(above) < len(rows), "the weak documents mention it no more"
     near = [("harbour" in sentence(row)) for row in evidence.scoring.hard.tolist()]
     assert scores.near_mentions.value == np.mean(near) == 0.5
     everywhere = sum("harbour" in sentence(row) for row in range(2 * ACTIVE))
@@ -82,6 +82,17 @@ def test_a_phrase_is_mentioned_as_it_stands_and_a_sentence_by_most_of_its_words(
     assert judge.mentions(rows, "larry wall, harbour").tolist() == [True, True], "one of several phrases is enough"
     assert not judge.mentions(rows, "volcano").any()
     assert not judge.mentions(rows, "").any()
+
+
+def test_a_comma_and_a_space_separate_phrases_and_quotes_do_not_join_them() -> None:
+    texts = dict(enumerate(("springfield illinois", "illinois springfield", "chicago illinois", "1,000 lakes")))
+    rows = np.arange(len(texts), dtype=np.uint64)
+    corpus = Corpus(texts)
+    judge = Judge(corpus, corpus.documents(rows, texts), Vectors(rows, np.ones((len(rows), 1), np.float32)))
+    assert judge.mentions(rows, "Springfield, Illinois").tolist() == [True, True, True, False]
+    assert judge.mentions(rows, '"Springfield, Illinois"').tolist() == [True, True, True, False]
+    assert judge.mentions(rows, "Springfield Illinois").tolist()[::2] == [True, False]
+    assert judge.mentions(rows, "1,000 lakes").tolist() == [False, False, False, True]
 
 
 def test_documents_mention_a_word_that_all_of_the_corpus_contain() -> None:

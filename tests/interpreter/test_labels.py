@@ -22,7 +22,7 @@ from services.interpreter.labels import Draft, Label, Options
 from services.interpreter.near_misses import HARD_COUNT, Vectors, near_misses
 from services.interpreter.runs import Run
 from services.interpreter.scoring import Method, Score, Scores, Share
-from services.interpreter.trust import Trust, trust_of
+from services.interpreter.trust import Condition, Trust, missed_conditions, trust_of
 from tests.interpreter.owners import Owners, embedded
 from tests.interpreter.planted_topics import FILLER, TOPICS, features_of, planted
 
@@ -210,7 +210,7 @@ PASSED = Scores(
     method=Method.EMBEDDING,
     threshold=0.5,
     score=Score(auc=0.8, low=0.75, high=0.9, active_count=40, silent_count=60),
-    precision=Share(value=0.85, low=0.7, high=0.9, document_count=40),
+    mentions=Share(value=0.85, low=0.7, high=0.9, document_count=40),
     near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
     breadth=1.5,
     embedding_hard=None,
@@ -234,8 +234,8 @@ def scored(low: float, count: int = 40) -> Scores:
         ("x", PASSED, 0.6, Trust.OPEN),
         ("x", scored(0.65), 0.9, Trust.OPEN),
         ("x", scored(0.95, count=8), 0.9, Trust.OPEN),
-        ("x", replace(PASSED, precision=Share(0.7, 0.5, 0.8, 40)), 0.9, Trust.OPEN),
-        ("x", replace(PASSED, precision=None), 0.9, Trust.OPEN),
+        ("x", replace(PASSED, mentions=Share(0.7, 0.5, 0.8, 40)), 0.9, Trust.OPEN),
+        ("x", replace(PASSED, mentions=None), 0.9, Trust.OPEN),
         ("x", replace(PASSED, near_mentions=Share(0.2, 0.1, 0.3, 60)), 0.9, Trust.OPEN),
         ("x", replace(PASSED, breadth=2.0), 0.9, Trust.OPEN),
         ("x", None, 0.9, Trust.OPEN),
@@ -247,6 +247,113 @@ def test_trust_needs_a_stable_feature_and_a_tested_label(
     text: str, tested: Scores | None, stability: float | None, expected: Trust
 ) -> None:
     assert trust_of(text, tested, stability) is expected
+    missed = missed_conditions(text, tested, stability)
+    assert bool(missed) is (expected in (Trust.OPEN, Trust.DOUBTFUL))
+
+
+UNTESTED_MENTIONS = replace(PASSED, mentions=None, near_mentions=None, breadth=None)  # as an earlier version tested
+
+
+@pytest.mark.parametrize(
+    ("tested", "stability", "condition", "explanation"),
+    [
+        (
+            PASSED,
+            None,
+            Condition.STABILITY,
+            "stability is unknown, as no other training was compared; trusted needs at least 0.70",
+        ),
+        (PASSED, 0.62, Condition.STABILITY, "stability 0.62; trusted needs at least 0.70"),
+        (PASSED, 0.699, Condition.STABILITY, "stability 0.699; trusted needs at least 0.70"),
+        (
+            PASSED,
+            0.41,
+            Condition.STABILITY,
+            "stability 0.41; trusted needs at least 0.70, and below 0.50 a feature is doubtful",
+        ),
+        (None, 0.9, Condition.TEST, "the label was not tested"),
+        (
+            UNTESTED_MENTIONS,
+            0.9,
+            Condition.TEST,
+            "the label was tested by an earlier version, which did not count the texts that mention it",
+        ),
+        (
+            replace(PASSED, score=None, mentions=None),
+            0.9,
+            Condition.DOCUMENTS,
+            "too few texts to score the label on; trusted needs at least 15",
+        ),
+        (
+            scored(0.95, count=8),
+            0.9,
+            Condition.DOCUMENTS,
+            "scored on 8 texts that activate the feature; trusted needs at least 15",
+        ),
+        (
+            scored(0.65),
+            0.9,
+            Condition.SCORE,
+            "score 0.98 (interval 0.65 to 1.00); trusted needs an interval that begins at 0.70 or above",
+        ),
+        (
+            scored(0.598),
+            0.9,
+            Condition.SCORE,
+            "score 0.98 (interval 0.598 to 1.00); trusted needs an interval that begins at 0.70 or above, and below "
+            "0.60 a feature is doubtful",
+        ),
+        (
+            replace(PASSED, mentions=Share(value=0.45, low=0.2582, high=0.6579, document_count=20)),
+            0.9,
+            Condition.MENTIONS,
+            "mentioned by 9 of 20 texts above the threshold (interval 26 to 66 %); trusted needs an interval that "
+            "begins at 60 % or above",
+        ),
+        (
+            replace(PASSED, threshold=None, mentions=Share(value=0.75, low=0.5993, high=0.858, document_count=40)),
+            0.9,
+            Condition.MENTIONS,
+            "mentioned by 30 of 40 texts that activate the feature (interval 59.9 to 86 %); trusted needs an interval "
+            "that begins at 60 % or above",
+        ),
+        (
+            replace(PASSED, near_mentions=Share(value=0.2, low=0.1, high=0.3, document_count=60)),
+            0.9,
+            Condition.NEAR_MENTIONS,
+            "mentioned by 12 of 60 similar texts that do not activate the feature (20 %); trusted allows at most 15 %",
+        ),
+        (
+            replace(PASSED, breadth=2.4),
+            0.9,
+            Condition.BREADTH,
+            "its most frequent phrase is in 2.40 texts for each that activates the feature; trusted "
+            "allows at most 1.67",
+        ),
+    ],
+)
+def test_an_open_feature_says_which_condition_it_misses_with_its_figures(
+    tested: Scores | None, stability: float | None, condition: Condition, explanation: str
+) -> None:
+    (missed,) = missed_conditions("x", tested, stability)
+    assert (missed.condition, missed.explanation) == (condition, explanation)
+
+
+def test_all_missed_conditions_are_said_in_the_order_of_the_rule() -> None:
+    share = Share(value=0.4, low=0.3, high=0.5, document_count=40)
+    tested = replace(scored(0.4, count=8), mentions=share, near_mentions=share, breadth=9.0)
+    missed = [missed.condition for missed in missed_conditions("x", tested, None)]
+    assert missed == [condition for condition in Condition if condition is not Condition.TEST]
+
+
+def test_a_limit_that_is_just_reached_suffices() -> None:
+    tested = replace(
+        scored(0.7, count=15),
+        mentions=Share(value=0.75, low=0.6, high=0.86, document_count=40),
+        near_mentions=Share(value=0.15, low=0.1, high=0.2, document_count=60),
+        breadth=5 / 3,
+    )
+    assert missed_conditions("x", tested, 0.7) == []
 
 
 @pytest.fixture(scope="module")
@@ -344,8 +451,8 @@ async def test_a_labels_evidence_states_true_counts_of_documents_that_did_not_ma
         own, hard = mentioning(precise, draft.text), mentioning(provenance.hard_rows, draft.text)
         assert f"{own} of these {len(precise)} mention the label" in draft.description
         assert f"so do {hard} of {len(provenance.hard_rows)} similar documents" in draft.description
-        assert scores.precision is not None
-        assert scores.precision.value == pytest.approx(own / len(precise))
+        assert scores.mentions is not None
+        assert scores.mentions.value == pytest.approx(own / len(precise))
         if ", " in draft.text:
             for phrase in draft.text.split(", ")[:3]:
                 assert f"“{phrase}” in {mentioning(precise, phrase)}" in draft.description

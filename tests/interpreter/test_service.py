@@ -91,12 +91,12 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     (entry,) = (await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent=ordered[0].name))).labels
     assert not set(entry.provenance.scoring_rows) & set(entry.provenance.writing_rows)
     assert entry.test.score.active_count <= len(entry.provenance.scoring_rows)
-    precision, near = entry.test.precision, entry.test.near_mentions
-    assert (precision.document_count, near.document_count) == (
+    mentions, near = entry.test.mentions, entry.test.near_mentions
+    assert (mentions.document_count, near.document_count) == (
         entry.test.score.active_count,
         len(entry.provenance.hard_rows),
     )
-    assert 0 <= precision.low <= precision.value <= precision.high <= 1 and entry.test.breadth > 0
+    assert 0 <= mentions.low <= mentions.value <= mentions.high <= 1 and entry.test.breadth > 0
 
     # Pages together are the list.
     paged: list[int] = []

@@ -16,7 +16,7 @@ from services.chassis.errors import RequestIdReused
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call
 from services.interpreter.errors import LabelNotFound, RunNotFound
-from services.interpreter.families import Family, Member
+from services.interpreter.families import Family, FamilyLabel, Member
 from services.interpreter.labels import Draft, Options, Provenance, Rejected, Source
 from services.interpreter.runs import Run
 from services.interpreter.scoring import Method, Score, Scores, Share
@@ -36,7 +36,7 @@ SCORES = Scores(
     words_random=SCORE,
     deciles=(0.9, None, *[0.5] * 8),
     floor=0.4,
-    precision=Share(value=0.9, low=0.8, high=0.95, document_count=30),
+    mentions=Share(value=0.9, low=0.8, high=0.95, document_count=30),
     near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
     breadth=1.0,
 )
@@ -310,4 +310,30 @@ def test_followers_of_an_older_version_read_all_labels_again_as_their_trust_is_a
     database.migrate()
     store.begin_histories()
     assert store.label_changes(RUN.uid, since=again.revision, history=again.history).labels == {}
+    database.close()
+
+
+def test_scores_of_an_older_version_are_read_under_their_new_name(database_url: str) -> None:
+    database = Database(database_url, MIGRATIONS)
+    database.migrate()
+    store = Store(database, Blobs(Path("unused")))
+    text_with_the_key = 'a "precision": text'
+    store.add_labels(RUN, [replace(draft(1), scores=SCORES), draft(2)])
+    name = FamilyLabel(text="a name", description=text_with_the_key, density=0.5, scores=SCORES)
+    family = Family(id="1-1", round=1, color=1, members=[Member(1, None, 0.0)], label=name)
+    store.commit_families(RUN, [family])
+    as_json = "::json" if database_url.startswith("postgresql") else ""
+    with database.write() as connection:
+        for table, column in (("labels", "scores"), ("interpretations", "families")):
+            connection.execute(
+                text(
+                    f"UPDATE {table} SET {column} = "
+                    f"REPLACE(CAST({column} AS TEXT), '\"mentions\": ', '\"precision\": '){as_json}"
+                )
+            )
+        connection.execute(text("UPDATE alembic_interpreter SET version_num = '0007'"))
+    database.migrate()
+    labels = store.active_labels(RUN.uid)
+    assert (labels[1].draft.scores, labels[2].draft.scores) == (SCORES, None)
+    assert store.families(RUN.uid) == [family]
     database.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from prisma.interpreter.v1.resources_pb2 import LabelTest
+from prisma.interpreter.v1.resources_pb2 import LabelTest, Trust
 from prisma_client import Prisma
 from tests.stack import DATASET, RUN, Stack
 from tests.web.keys import press_enter
@@ -286,6 +286,21 @@ def test_following_a_job_outlasts_an_interruption(page: Page, stack: Stack) -> N
             data.delete()
 
 
+def test_a_feature_that_is_not_trusted_says_what_it_misses(page: Page, stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        features = list(prisma.runs.get(RUN).features.list(filter="dead = false", order_by="index"))
+    missing = [feature for feature in features if len(feature.missed_conditions) > 1]
+    assert {feature.trust for feature in missing} <= {Trust.TRUST_OPEN, Trust.TRUST_DOUBTFUL}
+    for feature in missing[:3]:
+        page.goto(f"/runs/{RUN}/features/{feature.index}")
+        explanations = [missed.explanation for missed in feature.missed_conditions]
+        expect(page.locator(".misses li")).to_have_text(explanations)
+    (unnamed, *_) = [feature for feature in features if feature.trust == Trust.TRUST_UNNAMED]
+    page.goto(f"/runs/{RUN}/features/{unnamed.index}")
+    expect(page.get_by_role("heading", name="Documents")).to_be_visible()
+    expect(page.locator(".misses")).to_have_count(0)
+
+
 SCORERS = {
     LabelTest.SCORER_WORDS: "words",
     LabelTest.SCORER_EMBEDDING: "embedding",
@@ -325,7 +340,7 @@ def test_a_label_is_scored_by_keys_and_what_scorers_measured_is_shown_with_inter
         index = next(
             feature.index
             for feature in features.list(filter="labelled = true")
-            if feature.label.test.HasField("precision") and not feature.label.test.measurements
+            if feature.label.test.HasField("mentions") and not feature.label.test.measurements
         )
         page.goto(f"/runs/{RUN}/features/{index}")
         button = page.get_by_role("button", name="Score the label")
@@ -384,9 +399,9 @@ def assert_tenths_are_shown_on_demand(page: Page, card: Locator) -> None:
 def assert_mentions_are_shown(page: Page, test: LabelTest) -> None:
     """The share of texts above the threshold that mention the label, with its interval, and that of similar texts."""
     tile = page.locator("dl.stats div", has_text="Texts that mention the label").locator("dd")
-    precision = test.precision
+    mentions = test.mentions
     which = "above the threshold" if test.HasField("threshold") else "that activate it"
     expect(tile).to_have_text(
-        f"{share(precision.value)}of {precision.document_count:,} held-out texts {which} ({share(precision.low)} to "
-        f"{share(precision.high)}); {share(test.near_mentions.value)} of similar texts that do not"
+        f"{share(mentions.value)}of {mentions.document_count:,} held-out texts {which} ({share(mentions.low)} to "
+        f"{share(mentions.high)}); {share(test.near_mentions.value)} of similar texts that do not"
     )

@@ -356,6 +356,7 @@ export const en = {
     hint: "The score is the share of cases in which the label fits a held-out text that activates the feature better "
       + "than a similar text that does not; 0.5 is chance. In brackets: its 95 % interval.",
     meaning: "What these words mean",
+    misses: "What it misses for trust",
     rule: "A trusted label needs all of this: stability of at least 0.70; a score whose interval begins at 0.70 or above, on at "
       + "least 15 texts; at least 60 % (lower end of the interval) of held-out texts above the threshold mention it; so do at most "
       + "15 % of similar texts that do not activate the feature; and in all at most 5 texts for each 3 that activate it. So a "
@@ -458,6 +459,7 @@ export const en = {
     deadTitle: "This latent never activates",
     deadHint: "It is dead in this run, so there is nothing to describe. The nearest active directions are:",
     labelText: "Label",
+    labelHint: "A comma and a space separate phrases: texts with either fit the label.",
     labelDescription: "Description",
     saved: "The label was saved",
     undo: "Undo",
@@ -491,8 +493,17 @@ export const en = {
     noneHint: "Remove the filter, or search by vector to find texts with a similar meaning.",
     queryFeatures: "In your query",
     steer: "Steering",
-    steerHint: "Add a feature with + to move its documents up or down.",
+    steerHint: "Add a feature or a family with + to move its documents up or down.",
     steerBy: (feature: string) => `Steer by ${feature}`,
+    familyMembers: (n: number) => `${many(n, "feature", "features")} as one`,
+    familyMembersBut: (n: string, all: string) => `${n} of its ${all} features as one; the others steer already`,
+    familyObstacles: {
+      away: "The families cannot be loaded, so it moves nothing now.",
+      unknown: "This run has no such family now: families may have been rebuilt. It moves nothing.",
+      repeated: "All its features steer already, so it moves nothing.",
+      large: "It moves nothing: at most 16 families, with 256 features in all, steer at once.",
+    },
+    families: "Families found",
     steerNoMore: (feature: string) => `Steer no more by ${feature}`,
     was: (rank: number) => `was ${rank}`,
     isNew: "new",
@@ -554,6 +565,7 @@ export const en = {
     untrusted: "Labels that are not trusted are in italics.",
     rounds: "Later rounds divide the families of earlier ones.",
     unnamed: "no name passed the test; called after its top feature",
+    searchByHint: "Move documents with its features up or down, as one feature.",
     unnamedHint: "No name for the whole family passed the test.",
     bridges: "Features of several families have a ring.",
     sub: (n: string) => `${n} families`,

@@ -91,16 +91,16 @@ class ListExamplesRequest(_message.Message):
 class ListExamplesResponse(_message.Message):
     __slots__ = ("examples", "next_page_token", "deciles")
     class Decile(_message.Message):
-        __slots__ = ("decile", "max_activation", "min_activation", "precision")
+        __slots__ = ("decile", "max_activation", "min_activation", "score")
         DECILE_FIELD_NUMBER: _ClassVar[int]
         MAX_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
         MIN_ACTIVATION_FIELD_NUMBER: _ClassVar[int]
-        PRECISION_FIELD_NUMBER: _ClassVar[int]
+        SCORE_FIELD_NUMBER: _ClassVar[int]
         decile: int
         max_activation: float
         min_activation: float
-        precision: float
-        def __init__(self, decile: _Optional[int] = ..., max_activation: _Optional[float] = ..., min_activation: _Optional[float] = ..., precision: _Optional[float] = ...) -> None: ...
+        score: float
+        def __init__(self, decile: _Optional[int] = ..., max_activation: _Optional[float] = ..., min_activation: _Optional[float] = ..., score: _Optional[float] = ...) -> None: ...
     EXAMPLES_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     DECILES_FIELD_NUMBER: _ClassVar[int]

@@ -79,7 +79,7 @@ class Interpretation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., run_uid: _Optional[str] = ..., latent_count: _Optional[int] = ..., live_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., labelled_count: _Optional[int] = ..., unnamed_count: _Optional[int] = ..., family_count: _Optional[int] = ..., row_count: _Optional[int] = ..., statistics_revision: _Optional[int] = ..., label_revision: _Optional[int] = ..., statistics_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., families_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., trust_counts: _Optional[_Union[Interpretation.TrustCounts, _Mapping]] = ...) -> None: ...
 
 class Feature(_message.Message):
-    __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families", "trust", "stability", "threshold", "dense", "precise_count", "precise_density")
+    __slots__ = ("name", "index", "label", "dead", "active_count", "density", "max_activation", "mean_activation", "variance", "histogram", "decoder_neighbors", "coactive_neighbors", "families", "trust", "stability", "threshold", "dense", "precise_count", "precise_density", "missed_conditions")
     class Histogram(_message.Message):
         __slots__ = ("counts", "upper_bound")
         COUNTS_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class Feature(_message.Message):
     DENSE_FIELD_NUMBER: _ClassVar[int]
     PRECISE_COUNT_FIELD_NUMBER: _ClassVar[int]
     PRECISE_DENSITY_FIELD_NUMBER: _ClassVar[int]
+    MISSED_CONDITIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     index: int
     label: Label
@@ -140,7 +141,34 @@ class Feature(_message.Message):
     dense: bool
     precise_count: int
     precise_density: float
-    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., stability: _Optional[float] = ..., threshold: _Optional[float] = ..., dense: _Optional[bool] = ..., precise_count: _Optional[int] = ..., precise_density: _Optional[float] = ...) -> None: ...
+    missed_conditions: _containers.RepeatedCompositeFieldContainer[MissedCondition]
+    def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[_Union[Label, _Mapping]] = ..., dead: _Optional[bool] = ..., active_count: _Optional[int] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., mean_activation: _Optional[float] = ..., variance: _Optional[float] = ..., histogram: _Optional[_Union[Feature.Histogram, _Mapping]] = ..., decoder_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., coactive_neighbors: _Optional[_Iterable[_Union[Feature.Neighbor, _Mapping]]] = ..., families: _Optional[_Iterable[_Union[FamilyMembership, _Mapping]]] = ..., trust: _Optional[_Union[Trust, str]] = ..., stability: _Optional[float] = ..., threshold: _Optional[float] = ..., dense: _Optional[bool] = ..., precise_count: _Optional[int] = ..., precise_density: _Optional[float] = ..., missed_conditions: _Optional[_Iterable[_Union[MissedCondition, _Mapping]]] = ...) -> None: ...
+
+class MissedCondition(_message.Message):
+    __slots__ = ("condition", "explanation")
+    class Condition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CONDITION_UNSPECIFIED: _ClassVar[MissedCondition.Condition]
+        CONDITION_STABILITY: _ClassVar[MissedCondition.Condition]
+        CONDITION_TEST: _ClassVar[MissedCondition.Condition]
+        CONDITION_DOCUMENTS: _ClassVar[MissedCondition.Condition]
+        CONDITION_SCORE: _ClassVar[MissedCondition.Condition]
+        CONDITION_MENTIONS: _ClassVar[MissedCondition.Condition]
+        CONDITION_NEAR_MENTIONS: _ClassVar[MissedCondition.Condition]
+        CONDITION_BREADTH: _ClassVar[MissedCondition.Condition]
+    CONDITION_UNSPECIFIED: MissedCondition.Condition
+    CONDITION_STABILITY: MissedCondition.Condition
+    CONDITION_TEST: MissedCondition.Condition
+    CONDITION_DOCUMENTS: MissedCondition.Condition
+    CONDITION_SCORE: MissedCondition.Condition
+    CONDITION_MENTIONS: MissedCondition.Condition
+    CONDITION_NEAR_MENTIONS: MissedCondition.Condition
+    CONDITION_BREADTH: MissedCondition.Condition
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    condition: MissedCondition.Condition
+    explanation: str
+    def __init__(self, condition: _Optional[_Union[MissedCondition.Condition, str]] = ..., explanation: _Optional[str] = ...) -> None: ...
 
 class Reliability(_message.Message):
     __slots__ = ("trust", "score", "score_low", "score_high")
@@ -223,7 +251,7 @@ class Label(_message.Message):
     def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., carried_from: _Optional[str] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ..., test: _Optional[_Union[LabelTest, _Mapping]] = ..., provenance: _Optional[_Union[LabelProvenance, _Mapping]] = ...) -> None: ...
 
 class LabelTest(_message.Message):
-    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold", "measurements", "agreements", "precision", "near_mentions", "breadth")
+    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold", "measurements", "agreements", "mentions", "near_mentions", "breadth")
     class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         METHOD_UNSPECIFIED: _ClassVar[LabelTest.Method]
@@ -330,7 +358,7 @@ class LabelTest(_message.Message):
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     MEASUREMENTS_FIELD_NUMBER: _ClassVar[int]
     AGREEMENTS_FIELD_NUMBER: _ClassVar[int]
-    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    MENTIONS_FIELD_NUMBER: _ClassVar[int]
     NEAR_MENTIONS_FIELD_NUMBER: _ClassVar[int]
     BREADTH_FIELD_NUMBER: _ClassVar[int]
     method: LabelTest.Method
@@ -345,10 +373,10 @@ class LabelTest(_message.Message):
     threshold: float
     measurements: _containers.RepeatedCompositeFieldContainer[LabelTest.Measurement]
     agreements: _containers.RepeatedCompositeFieldContainer[LabelTest.Agreement]
-    precision: LabelTest.Share
+    mentions: LabelTest.Share
     near_mentions: LabelTest.Share
     breadth: float
-    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ..., measurements: _Optional[_Iterable[_Union[LabelTest.Measurement, _Mapping]]] = ..., agreements: _Optional[_Iterable[_Union[LabelTest.Agreement, _Mapping]]] = ..., precision: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., near_mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., breadth: _Optional[float] = ...) -> None: ...
+    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ..., measurements: _Optional[_Iterable[_Union[LabelTest.Measurement, _Mapping]]] = ..., agreements: _Optional[_Iterable[_Union[LabelTest.Agreement, _Mapping]]] = ..., mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., near_mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., breadth: _Optional[float] = ...) -> None: ...
 
 class LabelProvenance(_message.Message):
     __slots__ = ("origin", "rejected", "writing_rows", "choosing_rows", "scoring_rows", "hard_rows", "choosing_silent_rows", "dataset")
