@@ -19,6 +19,7 @@ SPARSE_WEIGHT = 0.3
 """Where latents are given; else the codes have no part in a hybrid search."""
 REACHABLE_HITS = 1000
 """Hits that can be paged through."""
+_MOST_TRUSTED_FIRST = ("TRUST_TRUSTED", "TRUST_OPEN", "TRUST_DOUBTFUL", "TRUST_UNNAMED")
 
 
 class Mode(Enum):
@@ -87,6 +88,8 @@ class SteeringSet:
     latents: tuple[int, ...]
     """Ascending. None is in another set of the same search."""
     weight: float
+    field: str = "steering"
+    """The field of the request that it stands in: `steering` or `steering_sets`."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +285,12 @@ def reliability_of(payload: Mapping[str, Any]) -> Reliability:
         score_low=payload.get("score_low"),
         score_high=payload.get("score_high"),
     )
+
+
+def trust_rank(payload: Mapping[str, Any]) -> int:
+    """The place of an indexed feature's trust, 0 for the most trusted; the last where an older version indexed it."""
+    trust = reliability_of(payload).trust
+    return _MOST_TRUSTED_FIRST.index(trust) if trust in _MOST_TRUSTED_FIRST else len(_MOST_TRUSTED_FIRST)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from services.search.query import (
     QueryFeature,
     ScorePart,
     SharedFeature,
+    trust_rank,
 )
 from services.search.ranked import Documents, Ranking, SteeredDocuments
 from services.search.retrieval import Retrieval
@@ -72,19 +73,25 @@ class Ranker:
         return [replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)]
 
     def features(self, run: str, search: FeatureSearch) -> FeaturePage:
-        """Features whose label, keywords, description or index contain one of the terms."""
+        """Features whose label, keywords, description or index contain one of the terms.
+
+        The best score first; of equal scores the most trusted, then the lower index.
+        """
         stream = Stream(Kind.LABELS, run)
         candidates = self._retrieval.search_text(stream, search.terms, search.offset + search.limit, EVERYTHING)
         rows = candidates.profiles.rows
         scores = scoring.bm25(candidates.profiles, candidates.statistics)
-        places = scoring.order(rows, scores)[search.offset : search.offset + search.limit].tolist()
+        end = search.offset + search.limit
+        least = np.partition(scores, -end)[-end] if end < len(scores) else -np.inf
+        places = np.flatnonzero(scores >= least).tolist()  # with all that have the score of the last one
         payloads = self._index.payloads(stream, np.sort(rows[places]))
         hits = [
             FeatureHit(int(rows[place]), float(scores[place]), payloads[int(rows[place])])
             for place in places
             if int(rows[place]) in payloads
         ]
-        return FeaturePage(hits, candidates.total)
+        hits.sort(key=lambda hit: (-hit.score, trust_rank(hit.payload), hit.index))
+        return FeaturePage(hits[search.offset : end], candidates.total)
 
     def query_features(self, query: DocumentQuery) -> list[QueryFeature]:
         """The active features of a query, the strongest first; those of the tail without their label by default."""

@@ -234,7 +234,10 @@ def _steering_sets(sets: Sequence[pb2.LatentSet]) -> list[SteeringSet]:
         )
     if not all(abs(steering_set.weight) <= MAX_STEERING_WEIGHT for steering_set in sets):  # false for NaN, too
         raise InvalidArgument.field("steering_sets", f"expected weights of at most {MAX_STEERING_WEIGHT:g}, up or down")
-    return [SteeringSet(tuple(sorted(steering_set.indices)), steering_set.weight) for steering_set in sets]
+    return [
+        SteeringSet(tuple(sorted(steering_set.indices)), steering_set.weight, field="steering_sets")
+        for steering_set in sets
+    ]
 
 
 def _weights(field: str, latents: Sequence[pb2.LatentWeight], maximum: int) -> dict[int, float]:

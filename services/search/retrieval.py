@@ -49,7 +49,8 @@ class Retrieval:
     def _check_latents(self, query: DocumentQuery) -> None:
         fields = {
             "latents": query.code.indices.tolist() if query.code is not None and query.has_weights else [],
-            "steering": [latent for steering_set in query.steering for latent in steering_set.latents],
+            "steering": _steering_latents(query, "steering"),
+            "steering_sets": _steering_latents(query, "steering_sets"),
             "filter": [condition.latent for condition in query.condition.latents],
         }
         if not any(fields.values()):
@@ -134,6 +135,11 @@ def codes_of(query: DocumentQuery) -> Stream:
     """The codes of the query's run."""
     assert query.run is not None, "codes are those of a run"
     return Stream(Kind.CODES, query.run)
+
+
+def _steering_latents(query: DocumentQuery, field: str) -> list[int]:
+    """The latents that stand in a field of the request."""
+    return [latent for steering_set in query.steering if steering_set.field == field for latent in steering_set.latents]
 
 
 def _intersection(sets: Sequence[Rows]) -> Rows:

@@ -98,6 +98,7 @@ class Data:
     codes: Codes | None = None
     label_revision: int = 0
     labels: dict[int, tuple[str, int]] = field(default_factory=dict)
+    trust: dict[int, interpreter_resources.Trust] = field(default_factory=dict)
     thresholds: dict[int, float] = field(default_factory=dict)
     """Of features with a label; the others have none."""
 
@@ -134,8 +135,11 @@ class Data:
         self.trained, self.run_revision = True, self.run_revision + 1
         return self.codes
 
-    def label(self, index: int, text: str) -> None:
+    def label(
+        self, index: int, text: str, *, trust: interpreter_resources.Trust = interpreter_resources.TRUST_TRUSTED
+    ) -> None:
         self.label_revision += 1
+        self.trust[index] = trust
         self.labels[index] = (text, self.label_revision)
 
     def run_message(self) -> trainer_resources.Run:
@@ -337,7 +341,7 @@ class Owners(
                         density=0.5,
                         precise_density=0.25,
                         max_activation=3,
-                        trust=interpreter_resources.TRUST_TRUSTED,
+                        trust=data.trust.get(index, interpreter_resources.TRUST_TRUSTED),
                         threshold=data.thresholds.get(index),
                     )
                 )

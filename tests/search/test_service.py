@@ -315,6 +315,30 @@ async def test_features_below_their_threshold_are_shown_only_on_request(stub: An
     assert {feature.tail for hit in hits for feature in hit.shared_features if feature.index == index} <= {True}
 
 
+async def test_of_equally_well_matching_features_the_trusted_come_first(stub: Any, data: Data, hint: Hint) -> None:
+    doubtful, trusted, open_feature, trusted_too = 5, 7, 6, 9
+    for index, trust in (
+        (doubtful, Trust.TRUST_DOUBTFUL),
+        (open_feature, Trust.TRUST_OPEN),
+        (trusted, Trust.TRUST_TRUSTED),
+        (trusted_too, Trust.TRUST_TRUSTED),
+    ):
+        data.label(index, "harbour", trust=trust)
+    data.label(8, "harbour wall", trust=Trust.TRUST_TRUSTED)
+    await hint()
+    await until_current(stub)
+    request = pb2.SearchFeaturesRequest(parent="runs/a", query="harbour")
+    whole = (await stub.SearchFeatures(request)).hits
+    assert [hit.index for hit in whole] == [trusted, trusted_too, open_feature, doubtful, 8]
+    paged: list[int] = []
+    request.page_size = 1
+    for _ in whole:
+        page = await stub.SearchFeatures(request)
+        paged += [hit.index for hit in page.hits]
+        request.page_token = page.next_page_token
+    assert paged == [hit.index for hit in whole]
+
+
 async def test_features_are_found_by_their_words(stub: Any, data: Data, hint: Hint) -> None:
     data.label(5, "randomised trials")
     data.label(6, "court trial")
@@ -404,7 +428,8 @@ async def test_all_datasets_are_searched_as_one(stub: Any, owners: Owners, data:
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(float("nan"))), "steering"),
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1) * 2), "steering"),
         (Request(parent="datasets/a", query="x", run="runs/a", steering=steered(1, index=96)), "steering"),
-        (steered_by([1, 96]), "steering"),
+        (steered_by([1, 96]), "steering_sets"),
+        (steered_by([96], steering=steered(1)), "steering_sets"),
         (steered_by([]), "steering_sets"),
         (steered_by([1, 2, 1]), "steering_sets"),
         (steered_by([1, 2], [2, 3]), "steering_sets"),
