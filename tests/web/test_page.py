@@ -29,7 +29,7 @@ PLACES = [
     f"/runs/{RUN}",
     f"/runs/{RUN}/features",
     f"/runs/{RUN}/features/1",
-    f"/runs/{RUN}/search?q=base+class&boost=1:2,2:-1",
+    f"/runs/{RUN}/search?q=base+class&boost=1:2,2:-1,families/9-999:1",
     f"/runs/{RUN}/analyze?doc=datasets/{DATASET}/documents/abc.ABC",
     f"/runs/{RUN}/families",
     f"/runs/{RUN}/families?view=matrix",
