@@ -87,14 +87,14 @@ def assert_hits_say_what_the_family_adds(page: Page, family: Family, hits: list[
 
 
 def test_a_feature_with_a_slider_of_its_own_leaves_the_family(page: Page, family: Family) -> None:
-    first, *others = indices_of(family)
+    first, *rest = indices_of(family)
     with page.expect_response(searched) as search:
         page.goto(f"/runs/{RUN}/search?q=class&boost={key_of(family)}:2,{first}:-1")
     body = body_of(search.value)
     assert body["steering"] == [{"index": first, "weight": -1}]
-    assert body["steeringSets"] == [{"indices": others, "weight": 2}]
+    assert body["steeringSets"] == [{"indices": rest, "weight": 2}]
     assert search.value.ok
-    note = f"{len(others)} of its {family.member_count} features as one; the others steer already"
+    note = f"{len(rest)} of its {family.member_count} features as one; the others steer already"
     expect(page.get_by_text(note)).to_be_visible()
 
 
@@ -123,8 +123,8 @@ def test_families_that_cannot_be_loaded_do_not_stop_the_search(page: Page, famil
 def test_a_family_that_matches_the_query_becomes_a_slider(page: Page, family: Family) -> None:
     word = next(member.label for member in family.members if member.label).split(",")[0]
     page.goto(f"/runs/{RUN}/search?q={word}")
-    found = page.locator("section", has=page.get_by_role("heading", name="Families found"))
-    add = found.get_by_role("button", name=f"Steer by {family.display_name}", exact=True)
+    card = page.locator("section", has=page.get_by_role("heading", name="Families found"))
+    add = card.get_by_role("button", name=f"Steer by {family.display_name}", exact=True)
     expect(page.locator("li.hit").first).to_be_visible()  # the search without it is over
     with page.expect_response(searched) as search:
         press_enter(add)

@@ -61,19 +61,19 @@ export const latentsOf = (boosts: Boost[]): { index: number; weight: number }[] 
  * undefined where they cannot be loaded.
  */
 export function setsOf(boosts: Boost[], families: Family[] | undefined): Map<string, FamilySet> {
-  const taken = new Set(latentsOf(boosts).map(({ index }) => index));
+  const steeringIndices = new Set(latentsOf(boosts).map(({ index }) => index));
   const sets = new Map<string, FamilySet>();
   let room = MAX_SET_FEATURES, setCount = 0;
   for (const { of, weight } of boosts.filter((boost) => isFamily(boost.of))) {
     const family = families?.find((candidate) => nameInRun(candidate.name) === of);
-    const indices = family?.members.map((member) => member.index).filter((index) => !taken.has(index)) ?? [];
+    const indices = family?.members.map((member) => member.index).filter((index) => !steeringIndices.has(index)) ?? [];
     const tooLarge = indices.length > room || setCount === MAX_SETS;
     const obstacle = !families ? "away" : !family ? "unknown" : !indices.length ? "repeated" : tooLarge ? "large" : undefined;
     sets.set(of, obstacle ? { family, indices: [], weight, obstacle } : { family, indices, weight });
     if (obstacle) continue;
     setCount += 1;
     room -= indices.length;
-    for (const index of indices) taken.add(index);
+    for (const index of indices) steeringIndices.add(index);
   }
   return sets;
 }
