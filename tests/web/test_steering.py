@@ -94,6 +94,11 @@ def test_a_feature_with_a_slider_of_its_own_leaves_the_family(page: Page, family
     assert body["steering"] == [{"index": first, "weight": -1}]
     assert body["steeringSets"] == [{"indices": rest, "weight": 2}]
     assert search.value.ok
+    page.get_by_role("button", name="As code").press("Enter")
+    page.get_by_role("button", name="Python", exact=True).press("Enter")
+    same_search = f"boost={{({', '.join(map(str, rest))},): 2, {first}: -1}}"
+    expect(page.get_by_role("dialog")).to_contain_text(same_search)
+    page.keyboard.press("Escape")
     note = f"{len(rest)} of its {family.member_count} features as one; the others steer already"
     expect(page.get_by_text(note)).to_be_visible()
 

@@ -78,6 +78,17 @@ export function setsOf(boosts: Boost[], families: Family[] | undefined): Map<str
   return sets;
 }
 
+/** The boosts as the SDK's `boost`: a family that moves documents with all its features by its name, else its features. */
+export function pythonBoost(boosts: Boost[], sets: Map<string, FamilySet>): string {
+  const entries = boosts.flatMap(({ of, weight }) => {
+    const { family, indices = [] } = sets.get(of) ?? {};
+    if (!isFamily(of)) return `${of}: ${weight}`;
+    if (!family || !indices.length) return [];
+    return `${indices.length === family.memberCount ? JSON.stringify(family.name) : `(${indices.join(", ")},)`}: ${weight}`;
+  });
+  return entries.length ? `, boost={${entries.join(", ")}}` : "";
+}
+
 /** What moves a hit: a feature, or a family with the features through which it does. */
 export interface Mover {
   of: string;
