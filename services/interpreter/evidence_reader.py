@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from services.chassis.errors import PrismaError
 from services.chassis.threads import in_thread
 from services.interpreter import near_duplicates
+from services.interpreter.coherence import Background
 from services.interpreter.corpus import Corpus, Documents
 from services.interpreter.evidence import NOTHING_SEEN, Evidence, SeenDocuments, Sources, divide
 from services.interpreter.features import Features
@@ -23,6 +25,8 @@ from services.interpreter.runs import Run, sampled_rows
 
 BACKGROUND_ROWS = 50_000
 """Documents that keywords are compared with: all, or a sample of so many, the same each time."""
+RANDOM_ROWS = 400
+"""Documents that those which mention a label are compared with, the same each time."""
 _CACHED = 2
 """Datasets whose words stay counted."""
 
@@ -65,7 +69,9 @@ class EvidenceReader:
         """
         density = features.statistics.density
         topics = [(index, float(density[index]), features.sources(index)) for index in indices]
-        return await self.divided(features.run, topics, seen_documents)
+        judge, evidence = await self.divided(features.run, topics, seen_documents)
+        vectors = await self._source.vectors(features.run, sampled_rows(features.run.ranges, RANDOM_ROWS))
+        return replace(judge, background=Background(vectors.matrix)), evidence
 
     async def divided(
         self,
@@ -73,7 +79,10 @@ class EvidenceReader:
         topics: Sequence[tuple[int, float, Sources]],
         seen_documents: Mapping[int, SeenDocuments] | None = None,
     ) -> tuple[Judge, list[Evidence]]:
-        """As `read`. topics: for each its number, its density, and its documents."""
+        """As `read`, for topics of several subjects, in which no coherence is measured.
+
+        topics: for each its number, its density, and its documents.
+        """
         corpus = await self._corpus(run)
         rows = np.unique(np.concatenate([np.empty(0, np.uint64), *(sources.rows for _, _, sources in topics)]))
         vectors = await self._source.vectors(run, rows)

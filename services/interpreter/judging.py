@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from services.interpreter import scoring
+from services.interpreter.coherence import Background
 from services.interpreter.corpus import Corpus, Documents
 from services.interpreter.evidence import Evidence, Part, Rows
 from services.interpreter.near_misses import Vectors
-from services.interpreter.scoring import Floats, Method, Scores
+from services.interpreter.scoring import Floats, Method, Score, Scores
 
 _SCORED_DOCUMENTS = 15
 """So many of the active documents for scoring, the strongest, are above every threshold."""
@@ -56,6 +57,8 @@ class Judge:
     corpus: Corpus
     documents: Documents
     vectors: Vectors
+    background: Background | None = None
+    """None where no coherence is measured."""
 
     def centre(self, evidence: Evidence) -> Vector:
         """The direction from silent documents to those for writing; of length 1, or 0."""
@@ -83,13 +86,15 @@ class Judge:
         fits = self._by_vector(evidence.scoring, vector) if vector is not None else words
         active = evidence.scoring.active
         precise = active.above(threshold or 0)
+        mentioned = self.mentions(precise.rows, text)
         return Scores(
             method=Method.EMBEDDING if vector is not None else Method.WORDS,
             threshold=threshold,
             score=scoring.score(fits.active[: len(precise)], fits.hard),
-            mentions=scoring.share(self.mentions(precise.rows, text)),
+            mentions=scoring.share(mentioned),
             near_mentions=scoring.share(self.mentions(evidence.scoring.hard, text)),
             breadth=self._breadth(evidence, text),
+            coherence=self._coherence(precise.rows[mentioned], vector),
             embedding_hard=scoring.score(fits.active, fits.hard) if vector is not None else None,
             embedding_random=scoring.score(fits.active, fits.random) if vector is not None else None,
             words_hard=scoring.score(words.active, words.hard),
@@ -126,6 +131,12 @@ class Judge:
         """
         counts = [int(self.corpus.frequencies[columns].min()) for columns in self._phrases(text) if len(columns)]
         return max(counts, default=0) / max(1.0, evidence.density * self.corpus.document_count)
+
+    def _coherence(self, rows: Rows, vector: Vector | None) -> Score | None:
+        """How alike documents are apart from the label; None where texts cannot be embedded."""
+        if vector is None or self.background is None:
+            return None
+        return self.background.coherence(self.vectors.of(rows), vector)
 
     def _threshold(self, evidence: Evidence, text: str, vector: Vector | None) -> float | None:
         """The activation from which a label is precise on the documents for choosing.

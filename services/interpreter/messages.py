@@ -299,6 +299,7 @@ def _test(scores: Scores) -> resources_pb2.LabelTest:
         mentions=_share(scores.mentions),
         near_mentions=_share(scores.near_mentions),
         breadth=scores.breadth,
+        coherence=_score(scores.coherence),
     )
 
 

@@ -88,6 +88,8 @@ class Scores:
     """Hard silent documents that mention it; None likewise."""
     breadth: float | None = None
     """Documents with its most frequent phrase, relative to those that activate the latent; None in older tests."""
+    coherence: Score | None = None
+    """That two of the documents that mention it are, without it, more alike than two random ones, if measured."""
 
 
 def placements(active: Floats, silent: Floats) -> Floats:
@@ -112,6 +114,27 @@ def score(active: Floats, silent: Floats, *, seed: int = 0) -> Score | None:
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Score(
         auc=float(wins.mean()), low=float(low), high=float(high), active_count=len(active), silent_count=len(silent)
+    )
+
+
+def score_of_pairs(shares: Floats, *, silent_count: int, seed: int = 0) -> Score | None:
+    """The mean over all pairs of m different documents, with its interval; None for too few documents.
+
+    shares: (m, m) for each pair the share of pairs of other documents that it exceeds.
+    """
+    count = len(shares)
+    if count < MIN_DOCUMENTS:
+        return None
+    pairs = shares * (1 - np.eye(count))
+    (weights,) = _weights(seed, count)
+    resampled = ((weights @ pairs) * weights).sum(axis=1) / (1 - (weights**2).sum(axis=1))
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Score(
+        auc=float(pairs.sum() / (count * (count - 1))),
+        low=float(low),
+        high=float(high),
+        active_count=count,
+        silent_count=silent_count,
     )
 
 

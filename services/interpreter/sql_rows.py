@@ -113,6 +113,7 @@ def _scores(values: Mapping[str, Any]) -> Scores:
     results: dict[str, Any] = {name: Score(**values[name]) if values[name] else None for name in tests}
     results |= {"method": Method(values["method"]), "deciles": tuple(values["deciles"])}
     results |= {name: Share(**values[name]) for name in ("mentions", "near_mentions") if values.get(name)}
+    results |= {"coherence": Score(**values["coherence"])} if values.get("coherence") else {}
     return Scores(**{**values, **results})
 
 

@@ -22,6 +22,8 @@ TRUSTED_NEAR_MENTIONS = 0.15
 """At most so large a share of similar silent documents mentions a trusted label."""
 TRUSTED_BREADTH = 5 / 3
 """At most so many documents mention a trusted label for each that activates the feature."""
+TRUSTED_COHERENCE = 0.65
+"""Of pairs of documents that mention a trusted label, at least so many are, without it, more alike than random ones."""
 TRUSTED_DOCUMENTS = 15
 """A trusted label is scored on at least so many active documents."""
 
@@ -47,6 +49,7 @@ class Condition(StrEnum):
     MENTIONS = "MENTIONS"
     NEAR_MENTIONS = "NEAR_MENTIONS"
     BREADTH = "BREADTH"
+    COHERENCE = "COHERENCE"
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,19 @@ def _missed_by_mentions(scores: Scores) -> Iterator[MissedCondition]:
             Condition.BREADTH,
             f"its most frequent phrase is in {_apart(breadth, TRUSTED_BREADTH, digits=2)} texts for each that "
             f"activates the feature; trusted allows at most {TRUSTED_BREADTH:.2f}",
+        )
+    yield from _missed_by_coherence(scores.coherence)
+
+
+def _missed_by_coherence(coherence: Score | None) -> Iterator[MissedCondition]:
+    """Documents that mention a label have too little in common but the label, as those of its senses."""
+    if coherence is not None and coherence.auc < TRUSTED_COHERENCE:
+        value, limit = 100 * coherence.auc, 100 * TRUSTED_COHERENCE
+        yield MissedCondition(
+            Condition.COHERENCE,
+            "texts that mention it have little else in common, and it may have several senses: apart from the label, "
+            f"two of them are more alike than two random texts in {_apart(value, limit, digits=0)} % of cases; trusted "
+            f"needs at least {limit:.0f} %",
         )
 
 

@@ -109,6 +109,7 @@ class PlantedRun:
             mentions=Share(value=0.9, low=0.8, high=0.95, document_count=40),
             near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
             breadth=1.0,
+            coherence=TEST_PASSED,
             embedding_hard=None,
             embedding_random=None,
             words_hard=None,

@@ -90,6 +90,7 @@ async def test_a_family_is_named_by_what_its_features_have_in_common(owners: Own
     assert result.label.scores is not None
     assert result.label.scores.score is not None
     assert result.label.scores.score.low >= 0.9
+    assert result.label.scores.coherence is None, "documents of a family have several subjects"
     assert result.label.scores.floor is not None
     assert result.label.scores.floor < 0.6
     assert features.family_title(result) == result.label.text

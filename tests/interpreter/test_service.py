@@ -97,6 +97,9 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
         len(entry.provenance.hard_rows),
     )
     assert 0 <= mentions.low <= mentions.value <= mentions.high <= 1 and entry.test.breadth > 0
+    coherence = entry.test.coherence
+    assert 5 <= coherence.active_count <= round(mentions.value * mentions.document_count)
+    assert 0 <= coherence.low <= coherence.value <= coherence.high <= 1
 
     # Pages together are the list.
     paged: list[int] = []

@@ -39,6 +39,7 @@ SCORES = Scores(
     mentions=Share(value=0.9, low=0.8, high=0.95, document_count=30),
     near_mentions=Share(value=0.1, low=0.05, high=0.2, document_count=60),
     breadth=1.0,
+    coherence=SCORE,
 )
 TWIN = replace(RUN, uid="w", name="runs/twin")
 

@@ -219,6 +219,7 @@ def test_the_words_of_trust_are_explained_and_the_most_trusted_features_come_fir
         f"{trust.TRUSTED_PRECISION * 100:.0f} % (lower end",
         f"at most {trust.TRUSTED_NEAR_MENTIONS * 100:.0f} % of similar texts",
         f"at most {trust.TRUSTED_BREADTH * 3:.0f} texts for each 3",
+        f"at least {trust.TRUSTED_COHERENCE * 100:.0f} % of cases",
     ):
         expect(rule).to_contain_text(limit)
     page.get_by_label("Trusted").check()  # a run without other trainings has none

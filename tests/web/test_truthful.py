@@ -405,3 +405,8 @@ def assert_mentions_are_shown(page: Page, test: LabelTest) -> None:
         f"{share(mentions.value)}of {mentions.document_count:,} held-out texts {which} ({share(mentions.low)} to "
         f"{share(mentions.high)}); {share(test.near_mentions.value)} of similar texts that do not"
     )
+    alike, coherence = page.locator("dl.stats div", has_text="Alike apart from the label").locator("dd"), test.coherence
+    expect(alike).to_contain_text(
+        f"{share(coherence.value)}in so many cases two of the {coherence.active_count:,} texts"
+    )
+    expect(alike).to_contain_text(f"({share(coherence.low)} to {share(coherence.high)}; 50 % is chance)")

@@ -342,6 +342,10 @@ export const en = {
     mentionsHint: (texts: string, low: string, high: string, near: string, hasThreshold: boolean) =>
       `of ${texts} held-out texts ${hasThreshold ? "above the threshold" : "that activate it"} (${low} to ${high}); `
       + `${near} of similar texts that do not`,
+    coherence: "Alike apart from the label",
+    coherenceHint: (texts: string, low: string, high: string) =>
+      `in so many cases two of the ${texts} texts that mention it are more alike, apart from it, than two random texts `
+      + `(${low} to ${high}; 50 % is chance). Near chance, the label may have several senses.`,
     words: {
       TRUST_TRUSTED: "trusted", TRUST_OPEN: "open", TRUST_DOUBTFUL: "doubtful", TRUST_UNNAMED: "unnamed",
     } as Record<string, string>,
@@ -359,8 +363,9 @@ export const en = {
     misses: "What it misses for trust",
     rule: "A trusted label needs all of this: stability of at least 0.70; a score whose interval begins at 0.70 or above, on at "
       + "least 15 texts; at least 60 % (lower end of the interval) of held-out texts above the threshold mention it; so do at most "
-      + "15 % of similar texts that do not activate the feature; and in all at most 5 texts for each 3 that activate it. So a "
-      + "label of a high score may be open.",
+      + "15 % of similar texts that do not activate the feature; and in all at most 5 texts for each 3 that activate it. Apart "
+      + "from the label, two of the texts that mention it must be more alike than two random ones in at least 65 % of cases: "
+      + "texts that use a word in several senses are not. So a label of a high score may be open.",
     advice: "Where few features or none are trusted, use open ones, and read their documents first. More texts and trainings that "
       + "find the features again (“Found again” on the run's page) lead to more trusted features. You can also write a better "
       + "label and score it.",

@@ -156,6 +156,7 @@ class MissedCondition(_message.Message):
         CONDITION_MENTIONS: _ClassVar[MissedCondition.Condition]
         CONDITION_NEAR_MENTIONS: _ClassVar[MissedCondition.Condition]
         CONDITION_BREADTH: _ClassVar[MissedCondition.Condition]
+        CONDITION_COHERENCE: _ClassVar[MissedCondition.Condition]
     CONDITION_UNSPECIFIED: MissedCondition.Condition
     CONDITION_STABILITY: MissedCondition.Condition
     CONDITION_TEST: MissedCondition.Condition
@@ -164,6 +165,7 @@ class MissedCondition(_message.Message):
     CONDITION_MENTIONS: MissedCondition.Condition
     CONDITION_NEAR_MENTIONS: MissedCondition.Condition
     CONDITION_BREADTH: MissedCondition.Condition
+    CONDITION_COHERENCE: MissedCondition.Condition
     CONDITION_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     condition: MissedCondition.Condition
@@ -251,7 +253,7 @@ class Label(_message.Message):
     def __init__(self, name: _Optional[str] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., description: _Optional[str] = ..., source: _Optional[_Union[Label.Source, str]] = ..., model: _Optional[str] = ..., author: _Optional[str] = ..., keywords: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[LabelOptions, _Mapping]] = ..., positive_rows: _Optional[_Iterable[int]] = ..., negative_rows: _Optional[_Iterable[int]] = ..., active: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., carried_from: _Optional[str] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ..., test: _Optional[_Union[LabelTest, _Mapping]] = ..., provenance: _Optional[_Union[LabelProvenance, _Mapping]] = ...) -> None: ...
 
 class LabelTest(_message.Message):
-    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold", "measurements", "agreements", "mentions", "near_mentions", "breadth")
+    __slots__ = ("method", "score", "embedding_hard", "embedding_random", "words_hard", "words_random", "deciles", "floor", "ceiling", "threshold", "measurements", "agreements", "mentions", "near_mentions", "breadth", "coherence")
     class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         METHOD_UNSPECIFIED: _ClassVar[LabelTest.Method]
@@ -361,6 +363,7 @@ class LabelTest(_message.Message):
     MENTIONS_FIELD_NUMBER: _ClassVar[int]
     NEAR_MENTIONS_FIELD_NUMBER: _ClassVar[int]
     BREADTH_FIELD_NUMBER: _ClassVar[int]
+    COHERENCE_FIELD_NUMBER: _ClassVar[int]
     method: LabelTest.Method
     score: LabelTest.Score
     embedding_hard: LabelTest.Score
@@ -376,7 +379,8 @@ class LabelTest(_message.Message):
     mentions: LabelTest.Share
     near_mentions: LabelTest.Share
     breadth: float
-    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ..., measurements: _Optional[_Iterable[_Union[LabelTest.Measurement, _Mapping]]] = ..., agreements: _Optional[_Iterable[_Union[LabelTest.Agreement, _Mapping]]] = ..., mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., near_mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., breadth: _Optional[float] = ...) -> None: ...
+    coherence: LabelTest.Score
+    def __init__(self, method: _Optional[_Union[LabelTest.Method, str]] = ..., score: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., embedding_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_hard: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., words_random: _Optional[_Union[LabelTest.Score, _Mapping]] = ..., deciles: _Optional[_Iterable[float]] = ..., floor: _Optional[float] = ..., ceiling: _Optional[float] = ..., threshold: _Optional[float] = ..., measurements: _Optional[_Iterable[_Union[LabelTest.Measurement, _Mapping]]] = ..., agreements: _Optional[_Iterable[_Union[LabelTest.Agreement, _Mapping]]] = ..., mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., near_mentions: _Optional[_Union[LabelTest.Share, _Mapping]] = ..., breadth: _Optional[float] = ..., coherence: _Optional[_Union[LabelTest.Score, _Mapping]] = ...) -> None: ...
 
 class LabelProvenance(_message.Message):
     __slots__ = ("origin", "rejected", "writing_rows", "choosing_rows", "scoring_rows", "hard_rows", "choosing_silent_rows", "dataset")
