@@ -216,7 +216,7 @@ def test_the_words_of_trust_are_explained_and_the_most_trusted_features_come_fir
     for limit in (
         f"stability of at least {trust.STABLE:.2f}",
         f"begins at {trust.TRUSTED_SCORE:.2f} or above, on at least {trust.TRUSTED_DOCUMENTS} texts",
-        f"{trust.TRUSTED_PRECISION * 100:.0f} % (lower end",
+        f"{trust.TRUSTED_MENTIONS * 100:.0f} % (lower end",
         f"at most {trust.TRUSTED_NEAR_MENTIONS * 100:.0f} % of similar texts",
         f"at most {trust.TRUSTED_BREADTH * 3:.0f} texts for each 3",
         f"at least {trust.TRUSTED_COHERENCE * 100:.0f} % of cases",
