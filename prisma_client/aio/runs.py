@@ -254,15 +254,16 @@ class Run:
         wait: bool = True,
         progress: Progress | None = None,
     ) -> Job:
-        """Builds families of features from their co-activation.
+        """Builds families of features that are alike, and names them.
 
+        threshold: how much alike groups of features are at least that are joined to a family, 0.16 by default.
         include_tail: also counts activations below the features' thresholds.
         """
         request = pb2.BuildFamiliesRequest(run=self.name, threshold=threshold, rounds=rounds, include_tail=include_tail)
         return await self._start("InterpreterService/BuildFamilies", request, wait, progress)
 
     async def families(self, query: str | None = None) -> AsyncIterator[resources_pb2.Family]:
-        """Yields families, the largest first."""
+        """Yields families, the most trusted first, then the largest."""
         request = pb2.ListFamiliesRequest(parent=self.name, query=query, page_size=200)
         async for page in self._transport.pages("InterpreterService/ListFamilies", request, pb2.ListFamiliesResponse):
             for family in page.families:

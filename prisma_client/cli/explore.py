@@ -249,19 +249,22 @@ def families(
     run: RunId,
     query: Annotated[str | None, typer.Argument(help="Words of a label.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build them again.")] = False,
-    threshold: Annotated[float | None, typer.Option(help="Minimum co-activation of an edge. Default: 0.1.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="How alike joined features are at least. Default: 0.16.")
+    ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Rounds of grouping; each leaves out the parents of the one before. Default: 3.")
+        int | None, typer.Option(help="Rounds; each divides the families of the one before. Default: 3.")
     ] = None,
     include_tail: Annotated[
         bool, typer.Option("--include-tail", help="Build: also count activations below thresholds.")
     ] = False,
     limit: Limit = 20,
 ) -> None:
-    """List families of features; they are built first if there are none."""
+    """List families of features, the most trusted first; they are built first if there are none."""
     columns: output.Columns = {
         "family": lambda family: family.name.rpartition("/")[2],
         "features": lambda family: family.member_count,
+        "trusted": lambda family: sum(member.reliability.trust == Trust.TRUST_TRUSTED for member in family.members),
         "name": lambda family: family.display_name,
         "trust": lambda family: trust_word(family.reliability.trust),
         "score": lambda family: score_text(family.reliability),

@@ -29,6 +29,9 @@ _SINGLES = 3
 _PAIRS = 4
 """Candidates of either kind."""
 
+_COVERING = 4
+"""Phrases of a candidate for several latents at most."""
+
 Floats = NDArray[np.float32]
 Pair = tuple[int, int]
 
@@ -104,6 +107,27 @@ def shortlist(
     for number in _best(closeness, _SINGLES, above=-2.0):
         add(phrases.texts[number], Origin.CENTRE)
     return [Candidate(text, origin) for text, origin in result.items()]
+
+
+def covering(phrases: Sequence[str], mentions: NDArray[np.bool_], near_mentions: NDArray[np.bool_]) -> list[Candidate]:
+    """Phrases that together are mentioned by the most documents: one, two, … of them, each the best to add.
+
+    mentions: (documents, phrases) of documents for writing. near_mentions: likewise, of silent ones: they count
+    against a phrase.
+    """
+    cost = near_mentions.mean(axis=0) if len(near_mentions) else np.zeros(len(phrases))
+    left = np.ones(len(mentions), np.bool_)
+    texts: list[str] = []
+    result: list[Candidate] = []
+    for _ in range(min(_COVERING, len(phrases))):
+        gains = mentions[left].sum(axis=0) / max(1, len(mentions)) - cost
+        best = int(gains.argmax())
+        if gains[best] <= 0:
+            break
+        texts.append(phrases[best])
+        left &= ~mentions[:, best]
+        result.append(Candidate(", ".join(texts), Origin.CONTRAST))
+    return result
 
 
 def by_words(contrast: Contrast) -> list[Candidate]:

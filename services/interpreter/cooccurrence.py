@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+MIN_SHARED = 3
+"""Rows in which two latents must both be active: two rare ones meet by chance."""
 _DENSE_LIMIT = 8192
 """Up to so many latents the counts are one dense matrix (256 MiB of int32); above, a few sparse parts."""
 _STEP = 8192

@@ -91,9 +91,10 @@ class Explorer:
         )
 
     async def families(self, run_name: str, query: str) -> tuple[Features, list[Family]]:
-        """The families that match a query, the largest first. Raises FamiliesNotBuilt."""
+        """The families that match a query, the most trusted first, then the largest. Raises FamiliesNotBuilt."""
         features = await self.with_families(run_name)
-        return features, families.matching(features.families, query, features.label_text)
+        matching = families.matching(features.families, query, features.label_text)
+        return features, families.most_trusted_first(matching, features.family_trust)
 
     async def with_families(self, run_name: str) -> Features:
         """The features of a run whose families are built. Raises FamiliesNotBuilt."""

@@ -5,41 +5,43 @@ divided by how often the rarer feature activates, edges below a threshold are dr
 the strongest of the rest, and its edges point from the denser feature to the sparser one. Each root with everything
 below it is a family. Then the roots are removed, and the rest forms finer families, for some rounds.
 
-A feature that is active in a third of all rows meets a rare one in a third of its rows by chance, and the trees of that
-method chain what has nothing in common. So by default families are corrected for chance: an edge needs more shared rows
-than chance explains (binomial test; Benjamini and Hochberg 1995), from shared rows and from those that are possible the
-expected number is subtracted, and features that are dense, unstable or could not be named are left out. Families are
-the communities of that graph (Blondel et al. 2008), those of later rounds parts of earlier ones; the densest feature of
-each is its top, and a pair is no family.
+That method chains features that have little in common. So by default a family is a group of features that are alike
+on average: in their documents, directions, labels, and in what they are active together with beyond chance
+(`likeness`). Groups are joined by average linkage as long as they are alike enough; later rounds ask for more. Features
+that are dense, unstable or could not be named are left out; the densest feature of each family is its top, and a pair
+is no family.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, special
+from scipy import sparse
 
+from services.interpreter import agglomeration
+from services.interpreter.cooccurrence import MIN_SHARED
 from services.interpreter.scoring import Scores
+from services.interpreter.trust import Trust
 
-THRESHOLD = 0.1
+LIKENESS = 0.16
+"""By default, groups of features that are joined to families are at least so much alike on average."""
+PUBLISHED_THRESHOLD = 0.1
+"""By default, the least weight of an edge as published."""
 ROUNDS = 3
 COLOR_COUNT = 8
-MIN_SHARED = 3
-"""Rows in which two features must both be active: two rare ones meet by chance."""
 MAX_DENSITY = 0.1
-"""Share of the rows beyond which a feature is dense, and left out of families that are corrected for chance."""
-FALSE_DISCOVERY_RATE = 0.01
-"""Share of the edges that chance alone may have given."""
+"""Share of the rows beyond which a feature is dense, and left out of families of features that are alike."""
 MIN_MEMBERS = 3
-"""Features of a family that is corrected for chance."""
-MAX_MEMBERS = 16
-"""Features of a family that is corrected for chance; one of more is divided, where its graph falls into parts."""
+"""Features of a family of features that are alike."""
+_ROUND_STEP = 0.1
+"""How much more alike the features of the next round's families are."""
 _BLOCK_ROWS = 1024
 """Rows of the co-occurrence matrix that are searched for edges at once: bounds memory."""
 
@@ -52,7 +54,7 @@ class Method(StrEnum):
     """How edges between features are weighed."""
 
     CORRECTED = "CORRECTED"
-    """Corrected for chance."""
+    """By how alike features are, co-activation beyond chance being a part of that."""
     PUBLISHED = "PUBLISHED"
     """As O'Neill et al. 2024 do."""
 
@@ -61,8 +63,8 @@ class Method(StrEnum):
 class Options:
     """How families are built."""
 
-    threshold: float = THRESHOLD
-    """Least weight of an edge."""
+    threshold: float | None = None
+    """Least likeness of groups that are joined, or least weight of an edge as published; None for the default."""
     rounds: int = ROUNDS
     method: Method = Method.CORRECTED
 
@@ -120,33 +122,46 @@ class Family:
         return [member.index for member in self.members]
 
 
-def build(
-    cooccurrence: sparse.csr_array,
-    density: NDArray[np.float64],
+def alike(
+    likeness: NDArray[np.float32],
+    active_count: NDArray[np.integer],
     *,
+    reliable: NDArray[np.bool_],
     row_count: int,
-    reliable: NDArray[np.bool_] | None = None,
     options: Options = DEFAULTS,
 ) -> list[Family]:
-    """Families, round by round, the largest first; ties by the root's index.
+    """Families of features that are alike on average, round by round, the largest first; ties by the root's index.
 
-    cooccurrence: (n, n) CSR counts, each feature's own on the diagonal. density: (n,) decides who is above; ties go to
-    the lower index. row_count: rows that the counts are over. reliable: (n,) the features that may be in families that
-    are corrected for chance; all by default.
+    likeness: (n, d) vectors whose inner products are how alike features are. active_count: (n,) rows, of `row_count`,
+    in which each is active: the most frequent is on top; ties go to the lower index. reliable: (n,) the features that
+    may be in families.
     """
-    densest_first = np.lexsort((np.arange(len(density)), -density))
-    rank = np.empty(len(density), np.int64)
-    rank[densest_first] = np.arange(len(density))
-    if options.method is Method.CORRECTED:
-        candidate = np.ones(len(density), np.bool_) if reliable is None else reliable
-        edges = _Chance.of(np.where(candidate, density, 0.0), row_count).edges(cooccurrence, options.threshold)
-        return _communities(edges, rank, options.rounds)
-    return _published(cooccurrence, rank, options)
+    rank = _rank(active_count)
+    is_candidate = reliable & (active_count > 0) & (active_count <= MAX_DENSITY * row_count)
+    candidates = np.flatnonzero(is_candidate)
+    least = LIKENESS if options.threshold is None else options.threshold
+    merges = agglomeration.merges(likeness[candidates], least)
+    known: set[frozenset[int]] = set()
+    families: list[Family] = []
+    for number in range(1, options.rounds + 1):
+        groups = agglomeration.groups(merges, least + _ROUND_STEP * (number - 1))
+        parts = {frozenset(candidates[sorted(group)].tolist()) for group in groups if len(group) >= MIN_MEMBERS}
+        trees = sorted(
+            (_members(likeness, part, rank) for part in parts - known),
+            key=lambda members: (-len(members), members[0].index),
+        )
+        families += [_family(number, place, members) for place, members in enumerate(trees)]
+        known |= parts
+    return families
 
 
-def _published(cooccurrence: sparse.csr_array, rank: NDArray[np.int64], options: Options) -> list[Family]:
-    """Families as O'Neill et al. 2024 build them."""
-    edges = _edges(cooccurrence, options.threshold)
+def published(cooccurrence: sparse.csr_array, *, options: Options = DEFAULTS) -> list[Family]:
+    """Families as O'Neill et al. 2024 build them, in the same order.
+
+    cooccurrence: (n, n) CSR counts, each feature's own on the diagonal: the more frequent is above.
+    """
+    rank = _rank(cooccurrence.diagonal())
+    edges = _edges(cooccurrence, PUBLISHED_THRESHOLD if options.threshold is None else options.threshold)
     removed: set[int] = set()
     families: list[Family] = []
     for number in range(1, options.rounds + 1):
@@ -161,16 +176,39 @@ def _published(cooccurrence: sparse.csr_array, rank: NDArray[np.int64], options:
 
 
 def matching(families: Iterable[Family], query: str, label_of: Callable[[int], str]) -> list[Family]:
-    """The families of which one feature's label contains all words of the query, the largest first; ties by round."""
+    """The families of which one feature's label contains all words of the query, in their order."""
     words = query.lower().split()
-    largest_first = sorted(families, key=lambda family: (-len(family.members), family.round, family.root))
-    if not words:
-        return largest_first
     return [
         family
-        for family in largest_first
+        for family in families
         if any(all(word in label_of(member.index).lower() for word in words) for member in family.members)
     ]
+
+
+def most_trusted_first(families: Iterable[Family], trust_of: Callable[[Family], Trust]) -> list[Family]:
+    """Families by the trust in them, then the largest first; ties by round."""
+    kinds = list(Trust)
+    return sorted(
+        families,
+        key=lambda family: (kinds.index(trust_of(family)), -len(family.members), family.round, family.root),
+    )
+
+
+def coloured(families: Sequence[Family]) -> list[Family]:
+    """The same families in their order, colours given to the first eight of the first round."""
+    colors = {family.id: number for number, family in enumerate(_first_round(families)[:COLOR_COUNT], 1)}
+    return [replace(family, color=colors.get(family.id, 0)) for family in families]
+
+
+def _rank(active_count: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(n,) the place of each feature, the most frequent first; ties go to the lower index."""
+    rank = np.empty(len(active_count), np.int64)
+    rank[np.lexsort((np.arange(len(active_count)), -active_count.astype(np.int64)))] = np.arange(len(active_count))
+    return rank
+
+
+def _first_round(families: Iterable[Family]) -> list[Family]:
+    return [family for family in families if family.round == 1]
 
 
 def normalised(shared: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -188,48 +226,6 @@ def _family(number: int, place: int, members: Sequence[Member]) -> Family:
     )
 
 
-@dataclass(frozen=True)
-class _Chance:
-    """What two features share by chance."""
-
-    row_count: int
-    is_candidate: NDArray[np.bool_]
-    """(n,) the features that are neither dead nor dense."""
-    pair_count: int
-    """Pairs of candidates."""
-
-    @classmethod
-    def of(cls, density: NDArray[np.float64], row_count: int) -> _Chance:
-        """For features of these densities (n,)."""
-        is_candidate = (density > 0) & (density <= MAX_DENSITY)
-        count = int(is_candidate.sum())
-        return cls(row_count=row_count, is_candidate=is_candidate, pair_count=max(1, count * (count - 1) // 2))
-
-    def edges(self, cooccurrence: sparse.csr_array, threshold: float) -> list[Edge]:
-        """Pairs that share more rows than chance explains, first < second, by both; weights reach the threshold.
-
-        A weight is the number of shared rows beyond chance over the most there can be: 1 for a rarer feature that is
-        always inside the other, 0 for chance.
-        """
-        own = cooccurrence.diagonal().astype(np.int64)
-        first, second, shared = _pairs(cooccurrence, self.is_candidate)
-        rarer, denser = np.minimum(own[first], own[second]), np.maximum(own[first], own[second])
-        expected = rarer * denser / self.row_count
-        weight = (shared - expected) / np.maximum(rarer - expected, 1e-9)
-        probability: NDArray[np.float64] = special.bdtrc(  # pyright: ignore[reportAssignmentType]  # of doubles
-            (shared - 1).astype(np.float64), rarer, denser / self.row_count
-        )
-        strong = (probability <= _largest_discovery(probability, self.pair_count)) & (weight >= threshold)
-        return list(zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True))
-
-
-def _largest_discovery(probabilities: NDArray[np.float64], tests: int) -> float:
-    """The largest probability that counts as a discovery among so many tests (Benjamini and Hochberg 1995)."""
-    ordered = np.sort(probabilities)
-    passes = np.flatnonzero(ordered <= FALSE_DISCOVERY_RATE * np.arange(1, len(ordered) + 1) / tests)
-    return float(ordered[passes[-1]]) if len(passes) else -1.0
-
-
 def _pairs(
     cooccurrence: sparse.csr_array, is_candidate: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -245,62 +241,20 @@ def _pairs(
     return first, second, shared
 
 
-def _communities(edges: Sequence[Edge], rank: NDArray[np.int64], rounds: int) -> list[Family]:
-    """Communities of a graph, and their parts round by round, the largest of a round first."""
+def _members(likeness: NDArray[np.float32], part: frozenset[int], rank: NDArray[np.int64]) -> list[Member]:
+    """The features of a group as the tree of those that are most alike, its densest feature at the top."""
+    indices = sorted(part, key=rank.__getitem__)
+    weights = np.clip(likeness[indices] @ likeness[indices].T, 0, 1)
     graph: nx.Graph[int] = nx.Graph()
-    graph.add_weighted_edges_from(edges)
-    parts = [small for part in _parts(graph, set(graph), rank) for small in _divided(graph, part, rank)]
-    families: list[Family] = []
-    for number in range(1, rounds + 1):
-        trees = sorted(
-            (_members(graph, part, rank) for part in parts), key=lambda members: (-len(members), members[0].index)
-        )
-        families += [_family(number, place, members) for place, members in enumerate(trees)]
-        parts = [finer for part in parts for finer in _finer(graph, part, rank, resolution=2.0**number)]
-    return families
-
-
-def _divided(graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64]) -> list[set[int]]:
-    """A community, or its communities, theirs and so on, until they have few enough features or fall into no more."""
-    if len(whole) <= MAX_MEMBERS:
-        return [whole]
-    parts = _finer(graph, whole, rank)
-    return [small for part in parts for small in _divided(graph, part, rank)] or [whole]
-
-
-def _finer(
-    graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, resolution: float = 1.0
-) -> list[set[int]]:
-    """The communities of a part of the graph that are smaller than it."""
-    return [part for part in _parts(graph, whole, rank, resolution=resolution) if part != whole]
-
-
-def _parts(
-    graph: nx.Graph[int], whole: set[int], rank: NDArray[np.int64], *, resolution: float = 1.0
-) -> list[set[int]]:
-    """The connected communities of a part of the graph that are large enough for a family."""
-    edges: Iterable[Edge] = graph.subgraph(whole).edges(data="weight")
-    subgraph: nx.Graph[int] = nx.Graph()
-    densest_first: list[int] = sorted(whole, key=rank.__getitem__)
-    subgraph.add_nodes_from(densest_first)  # the algorithm goes by this order
-    subgraph.add_weighted_edges_from(sorted((min(edge[:2]), max(edge[:2]), edge[2]) for edge in edges))
-    if not subgraph.number_of_edges():
-        return []
-    parts: list[set[int]] = []
-    for community in nx.community.louvain_communities(subgraph, weight="weight", resolution=resolution, seed=0):
-        parts += [set(part) for part in nx.connected_components(subgraph.subgraph(community))]
-    return [part for part in parts if len(part) >= MIN_MEMBERS]
-
-
-def _members(graph: nx.Graph[int], part: set[int], rank: NDArray[np.int64]) -> list[Member]:
-    """The features of a community as a tree of its strongest edges, its densest feature at the top."""
-    forest = nx.maximum_spanning_tree(graph.subgraph(part))
-    root = min(part, key=lambda node: int(rank[node]))
+    graph.add_weighted_edges_from(
+        (indices[first], indices[second], float(weights[first, second]))
+        for first, second in itertools.combinations(range(len(indices)), 2)
+    )
+    forest = nx.maximum_spanning_tree(graph)
     tree: nx.DiGraph[int] = nx.DiGraph()
-    tree.add_node(root)
-    for parent, child in nx.bfs_edges(forest, root):
+    for parent, child in nx.bfs_edges(forest, indices[0]):
         tree.add_edge(parent, child, weight=forest[parent][child]["weight"])
-    return _below(tree, root)
+    return _below(tree, indices[0])
 
 
 def _edges(cooccurrence: sparse.csr_array, threshold: float) -> list[Edge]:

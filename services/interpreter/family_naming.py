@@ -2,8 +2,9 @@
 
 A family is active in a document where one of its features reaches its threshold, as strongly as these features
 together. Its name is written from a part of these documents, chosen by another and scored on a third, against similar
-documents in which none of its features is active at all. Labels of its features are no candidates: documents for
-scoring may have led to them.
+documents in which none of its features is active at all. It must be mentioned, too, in documents of most of its
+features: an embedding that knows spellings finds a name for whatever looks alike. Labels of its features are no
+candidates: documents for scoring may have led to them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from services.interpreter.evidence import Sources
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family, FamilyLabel
 from services.interpreter.features import Features
+from services.interpreter.judging import Judge
 from services.interpreter.labellers import LabelSource
 from services.interpreter.naming import Verdict
 from services.interpreter.phrase_vectors import PhraseVectors, unit
@@ -39,6 +41,11 @@ _SILENT_ROWS = 240
 """… and silent ones of either kind."""
 _MIN_ROWS = 2
 """Of each feature, however many there are."""
+_MIN_COVERED = 0.5
+"""So large a share of a family's features have documents that mention its name: …"""
+_MIN_MENTIONS = 0.05
+"""… by this more than of similar documents do."""
+_UNMENTIONED = "Not named: the best candidate, “{}”, is mentioned in documents of {} of its features only."
 
 Rows = NDArray[np.uint64]
 Floats = NDArray[np.float64]
@@ -77,7 +84,7 @@ class FamilyNames:
         densities = await self._densities(features, families, thresholds)
         for start in range(0, len(families), BATCH):
             batch = families[start : start + BATCH]
-            sources = await self._sources(features, batch, thresholds)
+            sources, rows, reached = await self._sources(features, batch, thresholds)
             judge, evidence = await self._reader.divided(
                 features.run,
                 [(family.root, float(densities[start + place]), sources[place]) for place, family in enumerate(batch)],
@@ -87,7 +94,8 @@ class FamilyNames:
                 Topic(evidence=own, latents=family.indices, direction=direction, max_density=1.0)
                 for family, own, direction in zip(batch, evidence, directions, strict=True)
             ]
-            labels = [_label(verdict) for verdict in await topics.verdicts(named, judge, vectors, texts_in_use)]
+            verdicts = await topics.verdicts(named, judge, vectors, texts_in_use)
+            labels = await in_thread(_labels, batch, verdicts, judge, reached, rows)
             texts_in_use.update(label.text for label in labels)
             yield [replace(family, label=label) for family, label in zip(batch, labels, strict=True)]
 
@@ -104,23 +112,30 @@ class FamilyNames:
             await in_thread(add, codes)
         return counts / max(1, features.statistics.row_count)
 
-    async def _sources(self, features: Features, families: Sequence[Family], thresholds: Floats) -> Sequence[Sources]:
-        """The documents of families, by what their codes say of them."""
+    async def _sources(
+        self, features: Features, families: Sequence[Family], thresholds: Floats
+    ) -> tuple[Sequence[Sources], Rows, sparse.csr_array]:
+        """The documents of families, by what their codes say of them; all of these rows, (m,) rising, and (m, n) codes.
+
+        Codes are from the thresholds on.
+        """
         candidates = [_candidates(features, family) for family in families]
         rows = np.unique(np.concatenate([source.rows for source in candidates]))
         rows, vectors = await self._source.raw_vectors(features.run, rows)
         codes = await self._source.codes_of(features.run, vectors)
 
+        reached = _matrix(codes.at_least(thresholds))
+
         def by_codes() -> list[Sources]:
             memberships = _memberships(features.count, families)
-            strength = (_matrix(codes.at_least(thresholds)) @ memberships).toarray()
+            strength = (reached @ memberships).toarray()
             contact = (_matrix(codes) @ memberships).toarray()
             return [
                 _by_codes(source, rows, strength[:, place], contact[:, place])
                 for place, source in enumerate(candidates)
             ]
 
-        return await in_thread(by_codes)
+        return await in_thread(by_codes), rows, reached
 
     async def _directions(self, run: Run, families: Sequence[Family]) -> NDArray[np.float32]:
         """(f, d) the mean detector of each family's features, of length 1."""
@@ -197,7 +212,35 @@ def _by_codes(candidates: Sources, rows: Rows, strength: Floats, contact: Floats
     )
 
 
-def _label(verdict: Verdict) -> FamilyLabel:
-    """What is said of a family."""
+def _labels(
+    families: Sequence[Family], verdicts: Sequence[Verdict], judge: Judge, reached: sparse.csr_array, rows: Rows
+) -> list[FamilyLabel]:
+    """What is said of families. reached: (m, n) the activations of all features from their thresholds on."""
+    return [
+        label_of(verdict, covered_share(verdict, judge, sparse.csr_array(reached[:, family.indices]), rows))
+        for verdict, family in zip(verdicts, families, strict=True)
+    ]
+
+
+def label_of(verdict: Verdict, covered: float) -> FamilyLabel:
+    """What is said of a family. covered: the share of its features whose documents mention the best name."""
     text, description = naming.text_and_description(verdict)
+    if text and covered < _MIN_COVERED:
+        text, description = "", _UNMENTIONED.format(text, naming.percent(covered))
     return FamilyLabel(text=text, description=description, density=verdict.evidence.density, scores=verdict.scores)
+
+
+def covered_share(verdict: Verdict, judge: Judge, reached: sparse.csr_array, rows: Rows) -> float:
+    """The share of a family's features whose documents for scoring mention the best name, and more than similar ones.
+
+    reached: (m, f) the activations of the family's features from their thresholds on, in documents `rows`, rising.
+    """
+    if verdict.winner is None:
+        return 0.0
+    own, text = verdict.evidence.scoring.active.rows, verdict.winner.candidate.text
+    active = reached[np.searchsorted(rows, own)].toarray() > 0
+    mentions = judge.mentions(own, text)
+    near = verdict.evidence.scoring.hard
+    least = _MIN_MENTIONS + (judge.mentions(near, text).mean() if len(near) else 0.0)
+    shares = (active & mentions[:, None]).sum(axis=0) / np.maximum(1, active.sum(axis=0))
+    return float((shares >= least).mean())

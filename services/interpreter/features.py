@@ -28,6 +28,8 @@ FILTERS = {
     **dict.fromkeys(("labelled", "dead"), "="),
     **dict.fromkeys(("source", "family", "trust"), "= !="),
 }
+_TITLE_FEATURES = 3
+"""Features that an unnamed family is called by."""
 ORDERS = (*NUMBERS, "label", "trust")
 COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -196,10 +198,12 @@ class Features:
         return missed_conditions(self.label_text(index), label.draft.scores if label else None, self.stability(index))
 
     def family_title(self, family: Family) -> str:
-        """A family's name; where it has none, one of its features that stands for it."""
+        """A family's name; where it has none, that it is an unnamed group of its first features."""
         if family.label and family.label.text:
             return family.label.text
-        return f"{self.label_text(family.root) or f'feature {family.root}'} and others"
+        labels = [self.label_text(index) or f"feature {index}" for index in family.indices]
+        more = "…" if len(labels) > _TITLE_FEATURES else ""
+        return f"Unnamed group: {' · '.join(labels[:_TITLE_FEATURES])}{more}"
 
     def family_trust(self, family: Family) -> Trust:
         """How far a family's name can be relied on, and its features be found again."""

@@ -314,7 +314,7 @@ def family_options(request: pb2.BuildFamiliesRequest) -> families.Options:
     """How to build families, with the defaults filled in."""
     is_published = request.method == pb2.BuildFamiliesRequest.METHOD_PUBLISHED
     return families.Options(
-        threshold=request.threshold if request.HasField("threshold") else families.THRESHOLD,
+        threshold=request.threshold if request.HasField("threshold") else None,
         rounds=request.rounds if request.HasField("rounds") else families.ROUNDS,
         method=families.Method.PUBLISHED if is_published else families.Method.CORRECTED,
     )

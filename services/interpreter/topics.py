@@ -17,6 +17,9 @@ from services.interpreter.keywords import Contrast, contrasts
 from services.interpreter.naming import DENSE, Verdict
 from services.interpreter.phrase_vectors import PhraseVectors, unit
 
+_MIN_MENTIONS = 0.3
+"""By which share of their documents at least more mention a name of several latents than of similar documents do."""
+
 Floats = NDArray[np.float32]
 
 
@@ -58,7 +61,9 @@ async def verdicts(
     drafted = await _shortlists(subjects, judge, vectors)
     shortlists = await in_thread(
         lambda: [
-            naming.refined(judge, subject.topic.evidence, shortlist, subject.contrast.phrases)
+            naming.refined(
+                judge, subject.topic.evidence, [*shortlist, *_covering(subject, judge)], subject.contrast.phrases
+            )
             for subject, shortlist in zip(subjects, drafted, strict=True)
         ]
     )
@@ -73,7 +78,7 @@ async def verdicts(
             verdict = naming.verdict(
                 judge,
                 topic.evidence,
-                contenders=naming.contenders(judge, topic.evidence, shortlist, unit_vectors),
+                contenders=_contenders(topic, judge, shortlist, unit_vectors),
                 keywords=[keyword.text for keyword in subject.contrast.keywords],
                 texts_in_use=in_use,
                 direction=topic.direction,
@@ -116,6 +121,34 @@ async def _shortlists(subjects: Sequence[_Subject], judge: Judge, vectors: Phras
         )
         for number, subject in enumerate(subjects)
     ]
+
+
+def _contenders(
+    topic: Topic, judge: Judge, shortlist: Sequence[Candidate], vectors: Floats | None
+) -> list[naming.Contender]:
+    """The best first; of several latents, those that enough of their documents mention come before all others."""
+    rated = naming.contenders(judge, topic.evidence, shortlist, vectors)
+    if len(topic.latents) == 1:
+        return rated
+    part = topic.evidence.choosing
+
+    def is_mentioned(contender: naming.Contender) -> bool:
+        active, near = (judge.mentions(rows, contender.candidate.text) for rows in (part.active.rows, part.hard))
+        return bool(len(active)) and active.mean() - (near.mean() if len(near) else 0) >= _MIN_MENTIONS
+
+    return sorted(rated, key=lambda contender: not is_mentioned(contender))
+
+
+def _covering(subject: _Subject, judge: Judge) -> list[Candidate]:
+    """Names of several latents as one: what many of their documents mention, though none may mention all of it."""
+    topic, phrases = subject.topic, subject.phrases.texts
+    if len(topic.latents) == 1 or not phrases:
+        return []
+    rows, near_rows = topic.evidence.writing.rows, topic.evidence.choosing.hard
+    mentions, near_mentions = (
+        np.stack([judge.mentions(part, phrase) for phrase in phrases], axis=1) for part in (rows, near_rows)
+    )
+    return candidates.covering(phrases, mentions, near_mentions)
 
 
 def _closeness(vectors: Floats, centre: Floats) -> Floats:

@@ -28,7 +28,7 @@ from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.chassis.names import new_uid
 from services.chassis.threads import in_thread
-from services.interpreter import familiarity, families, requests, statistics_files
+from services.interpreter import familiarity, families, likeness, requests, statistics_files
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.decoder import Decoder
 from services.interpreter.errors import StatisticsDamaged
@@ -158,12 +158,13 @@ class InterpreterJobs:
                 named += batch
                 await context.progress(len(named), len(built), FAMILIES, features.family_title(batch[-1]))
         await context.prove()
-        await asyncio.to_thread(self._store.commit_families, features.run, named)
-        first_round = [family for family in named if family.round == 1]
+        listed = families.coloured(families.most_trusted_first(named, features.family_trust))
+        await asyncio.to_thread(self._store.commit_families, features.run, listed)
+        first_round = [family for family in listed if family.round == 1]
         members = {index for family in first_round for index in family.indices}
         names_given = sum(bool(family.label and family.label.text) for family in first_round)
         context.log(
-            f"{len(named):,} families; the {len(first_round):,} of the first round ({names_given:,} named) have "
+            f"{len(listed):,} families; the {len(first_round):,} of the first round ({names_given:,} named) have "
             f"{len(members):,} of {features.live_count:,} features"
         )
         await self._events.publish(names.FAMILIES_CHANGED, features.run.name)
@@ -172,16 +173,22 @@ class InterpreterJobs:
         self, features: Features, thresholds: NDArray[np.float64], options: families.Options, context: JobContext
     ) -> list[Family]:
         """Families without names."""
-        row_count = features.statistics.row_count
         cooccurrence = features.statistics.cooccurrence
         if thresholds.any():
             await context.progress(0, features.count, UNIT, "reading codes")
             cooccurrence = await self._cooccurrence(features, thresholds)
-        density = cooccurrence.diagonal() / max(1, row_count)
+        if options.method is families.Method.PUBLISHED:
+            return await in_thread(lambda: families.published(cooccurrence, options=options))
+        await context.progress(0, features.count, UNIT, "comparing features")
+        vectors = await likeness.likeness(self._upstream, features, thresholds)
 
         def built() -> list[Family]:
-            return families.build(
-                cooccurrence, density, row_count=row_count, reliable=features.reliable, options=options
+            return families.alike(
+                vectors,
+                cooccurrence.diagonal(),
+                reliable=features.reliable,
+                row_count=features.statistics.row_count,
+                options=options,
             )
 
         return await in_thread(built)

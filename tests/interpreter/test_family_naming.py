@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import product
 
 import numpy as np
 import pytest
+from scipy import sparse
 
+from services.interpreter import candidates, likeness
+from services.interpreter.candidates import Candidate, Origin
 from services.interpreter.decoder import Decoder
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family, Member
-from services.interpreter.family_naming import FamilyNames
+from services.interpreter.family_naming import FamilyNames, covered_share, label_of
 from services.interpreter.features import Features
+from services.interpreter.labels import Draft, Label, Source
+from services.interpreter.naming import Contender, Mentions, Verdict
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.statistics import Accumulator
@@ -103,7 +110,7 @@ async def test_a_family_with_too_few_documents_is_not_named(owners: Owners, feat
     assert silent.label.density == 0
     assert silent.label.description.startswith("Not named: 0 different documents are too few to test a label.")
     assert features.family_trust(silent) is Trust.UNNAMED
-    assert features.family_title(silent) == "feature 0 and others"
+    assert features.family_title(silent) == "Unnamed group: feature 0 · feature 1 · feature 2"
 
 
 async def test_documents_that_activate_a_member_too_weakly_are_neither_active_nor_silent(
@@ -120,5 +127,63 @@ async def test_documents_that_activate_a_member_too_weakly_are_neither_active_no
     )  # "norwegian" documents with the word "language" are no counter-examples
 
 
+async def test_a_name_that_stands_for_few_of_its_features_is_none(owners: Owners, features: Features) -> None:
+    judge, (evidence,) = await EvidenceReader(owners).read(features, [0])  # of documents with "norwegian"
+    (tested,) = await named(owners, features, family(0))
+    assert tested.label is not None
+
+    def verdict(text: str) -> Verdict:
+        assert tested.label is not None
+        return Verdict(
+            evidence=evidence,
+            winner=Contender(Candidate(text, Origin.CENTRE), None, 0.9),
+            scores=tested.label.scores,
+            rejected=[],
+            keywords=[],
+            mentions=[Mentions(text, 20, 0)],
+        )
+
+    own = np.sort(evidence.scoring.active.rows)
+    reached = np.zeros((len(own), 3))  # of three features, each of the first two is active in half of the documents
+    reached[::2, 0] = reached[1::2, 1] = 1
+    shares = [covered_share(verdict(text), judge, sparse.csr_array(reached), own) for text in ("norwegian", "danish")]
+    assert shares == [pytest.approx(2 / 3), 0]
+    assert label_of(verdict("norwegian"), 2 / 3).text == "norwegian"
+    unnamed = label_of(verdict("norwegian"), 1 / 3)
+    assert unnamed.text == ""
+    assert unnamed.description == (
+        "Not named: the best candidate, “norwegian”, is mentioned in documents of 33 % of its features only."
+    )
+    assert unnamed.scores == tested.label.scores
+
+
+async def test_features_of_one_subject_are_a_family_even_where_they_never_meet(
+    owners: Owners, features: Features
+) -> None:
+    """No document has two languages."""
+    labels = [*LANGUAGES, *SHIPS]
+    drafts = [Draft(index=index, text=text, description="", source=Source.HUMAN) for index, text in enumerate(labels)]
+    time = datetime(2000, 1, 1, tzinfo=UTC)
+    labelled = {draft.index: Label(draft=draft, revision=1, active=True, create_time=time) for draft in drafts}
+    vectors = await likeness.likeness(owners, replace(features, labels=labelled), np.zeros(6))
+    assert np.allclose((vectors**2).sum(axis=1), 1, atol=0.3)
+    products = vectors @ vectors.T
+    inside = [products[a, b] for a, b in ((0, 1), (0, 2), (1, 2))]
+    across = products[:3, 3:]
+    assert min(inside) > across.max()
+
+
 async def test_no_family_is_read_for_none(owners: Owners, features: Features) -> None:
     assert await named(owners, features) == []
+
+
+def test_names_of_several_features_cover_what_their_documents_mention() -> None:
+    """Of phrases in 4, 3, 3 of 10 documents and in all similar ones, each in documents that have no other one."""
+    mentions = np.zeros((10, 4), np.bool_)
+    mentions[:4, 1] = mentions[4:7, 0] = mentions[7:, 2] = mentions[:, 3] = True
+    near_mentions = np.zeros((5, 4), np.bool_)
+    near_mentions[:, 3] = True
+    texts = [
+        candidate.text for candidate in candidates.covering(["zip", "archive", "tar", "the"], mentions, near_mentions)
+    ]
+    assert texts == ["archive", "archive, zip", "archive, zip, tar"]

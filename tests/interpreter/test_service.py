@@ -180,6 +180,9 @@ async def test_a_trained_run_is_labelled_grouped_and_explained(suite: Suite) -> 
     assert job.state == Job.STATE_SUCCEEDED, job
     families = await suite.interpreter.ListFamilies(pb2.ListFamiliesRequest(parent=RUN, page_size=1000))
     assert families.total_size == (await interpretation_of(suite)).family_count > 0
+    trusts = [getattr(resources_pb2, f"TRUST_{trust}") for trust in ("TRUSTED", "OPEN", "DOUBTFUL", "UNNAMED")]
+    places = [(trusts.index(family.reliability.trust), -family.member_count) for family in families.families]
+    assert places == sorted(places), "the most trusted first, then the largest"
     densities = {feature.index: feature.precise_density for feature in listed.features}
     for family in families.families:
         assert family.members[0].index == family.parent_index

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from services.interpreter import families, prompts, tokens
+from services.interpreter.cooccurrence import MIN_SHARED
 from services.interpreter.corpus import Corpus
 from services.interpreter.evidence import Active, Evidence, Part
 from services.interpreter.keywords import Contrast, contrasts
@@ -273,12 +274,7 @@ def codes(draw: st.DrawFn) -> np.ndarray:
 def test_families_are_trees_from_denser_to_sparser_features(active: np.ndarray) -> None:
     counts = active.T @ active
     density = active.mean(axis=0)
-    built = families.build(
-        sparse.csr_array(counts),
-        density,
-        row_count=len(active),
-        options=families.Options(threshold=0.2, method=families.Method.PUBLISHED),
-    )
+    built = families.published(sparse.csr_array(counts), options=families.Options(threshold=0.2))
     removed: set[int] = set()
     for number in (1, 2, 3):
         round_families = [family for family in built if family.round == number]
@@ -292,7 +288,7 @@ def test_families_are_trees_from_denser_to_sparser_features(active: np.ndarray) 
                     assert member.parent in reached, "a parent comes before its children"
                     assert (-density[member.parent], member.parent) < (-density[member.index], member.index)
                     shared = counts[member.parent, member.index]
-                    assert shared >= families.MIN_SHARED
+                    assert shared >= MIN_SHARED
                     least = min(counts[member.parent, member.parent], counts[member.index, member.index])
                     assert member.weight == pytest.approx(shared / least)
                     assert member.weight >= 0.2
@@ -305,9 +301,7 @@ def test_a_family_is_what_activates_under_a_parent() -> None:
     # 0 is active in all; 1 and 2 in halves of it; 3 within 1; 4 alone.
     active = np.zeros((40, 5), np.int64)
     active[:20, 0] = active[:10, 1] = active[10:20, 2] = active[:5, 3] = active[30:, 4] = 1
-    options = families.Options(method=families.Method.PUBLISHED)
-    counts = sparse.csr_array(active.T @ active)
-    built = families.build(counts, active.mean(axis=0), row_count=40, options=options)
+    built = families.published(sparse.csr_array(active.T @ active))
     first = built[0]
     assert (first.root, first.color, first.id) == (0, 1, "1-0")
     assert {member.index: member.parent for member in first.members} in (
@@ -319,118 +313,3 @@ def test_a_family_is_what_activates_under_a_parent() -> None:
 
 def test_an_identifier_without_letters_is_no_word() -> None:
     assert [word.text for word in tokens.words("_:0 _'s name")] == ["", "s", "name"]
-
-
-def test_chance_makes_no_families_and_dense_features_join_none() -> None:
-    rng = np.random.default_rng(1)
-    rows = 4000
-    frequent = rng.random((rows, 1)) < 0.08
-    inside = frequent & (rng.random((rows, 6)) < 0.2)  # rarer features that activate only where that one does
-    alone = rng.random((rows, 40)) < 0.01  # features that have nothing to do with each other
-    dense = rng.random((rows, 1)) < 0.5  # contains half of everything by chance
-    active = np.concatenate([frequent, inside, alone, dense], axis=1).astype(np.int64)
-    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
-
-    def members(method: families.Method) -> list[set[int]]:
-        built = families.build(counts, density, row_count=rows, options=families.Options(method=method, rounds=1))
-        return [{member.index for member in family.members} for family in built]
-
-    assert members(families.Method.CORRECTED) == [set(range(7))]
-    by_chance = members(families.Method.PUBLISHED)[0]
-    assert 47 in by_chance and len(by_chance & set(range(7, 47))) > 30
-
-
-def test_two_features_alone_are_no_family() -> None:
-    active = np.zeros((1000, 2), np.int64)
-    active[:80, 0] = active[:60, 1] = 1
-    counts = sparse.csr_array(active.T @ active)
-    assert families.build(counts, active.mean(axis=0), row_count=1000) == []
-    published = families.Options(method=families.Method.PUBLISHED)
-    assert len(families.build(counts, active.mean(axis=0), row_count=1000, options=published)) == 1
-
-
-def test_a_weight_is_what_is_shared_beyond_chance() -> None:
-    """100 rows of a rarer feature, 40 of them within a feature of 8 % of 1,000: 8 are expected by chance."""
-    active = np.zeros((1000, 3), np.int64)
-    active[:80, 0] = active[40:80, 1] = active[900:960, 1] = active[:30, 2] = 1
-    built = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0), row_count=1000)
-    weights = {member.index: member.weight for member in built[0].members}
-    assert weights[0] == pytest.approx((40 - 8) / (80 - 8))
-    assert weights[2] == pytest.approx(1.0)
-
-
-def test_topics_that_share_rows_are_a_family_and_its_parts_finer_ones() -> None:
-    """Two topics of 6 features each; within each, two groups of 3 that are active together far more often."""
-    rng = np.random.default_rng(2)
-    rows = 6000
-    active = np.zeros((rows, 12), np.int64)
-    for group in range(4):
-        topic = rng.random(rows) < 0.1
-        active[:, 3 * group : 3 * group + 3] = topic[:, None] & (rng.random((rows, 3)) < 0.6)
-    for topic in range(2):
-        both = rng.random((rows, 1)) < 0.03
-        active[:, 6 * topic : 6 * topic + 6] |= both & (rng.random((rows, 6)) < 0.4)
-    counts = sparse.csr_array(active.T @ active)
-    built = families.build(counts, active.mean(axis=0), row_count=rows)
-    again = families.build(counts, active.mean(axis=0), row_count=rows)
-    assert built == again
-    groups = {frozenset(range(3 * group, 3 * group + 3)) for group in range(4)}
-    member_sets = {frozenset(member.index for member in family.members) for family in built}
-    assert groups <= member_sets
-    for family in built:
-        assert family.root == min(
-            (member.index for member in family.members), key=lambda index: (-active[:, index].mean(), index)
-        )
-        indices = [member.index for member in family.members]
-        assert all(
-            member.parent is None or member.parent in indices[:place] for place, member in enumerate(family.members)
-        )
-
-
-def test_a_dense_feature_joins_no_family_even_where_it_contains_one() -> None:
-    rng = np.random.default_rng(6)
-    rows = 4000
-    topic = rng.random((rows, 1)) < 0.08
-    inside = topic & (rng.random((rows, 4)) < 0.5)
-    dense = topic | (rng.random((rows, 1)) < 0.3)
-    active = np.concatenate([inside, dense], axis=1).astype(np.int64)
-    built = families.build(sparse.csr_array(active.T @ active), active.mean(axis=0), row_count=rows)
-    assert {member.index for member in built[0].members} == {0, 1, 2, 3}
-    assert all(member.index != 4 for family in built for member in family.members)
-
-
-def test_a_large_community_is_divided_into_the_groups_that_it_consists_of() -> None:
-    """A ring of 300 groups of three features, neighbours joined weakly: of so many, communities join several groups."""
-    groups, own, shared = 300, 40, 20
-    active = np.zeros((groups * (own + shared), 3 * groups), np.int32)
-    for group in range(groups):
-        start = group * (own + shared)
-        active[start : start + own, 3 * group : 3 * group + 3] = 1
-        active[start + own : start + own + shared, [3 * group + 2, (3 * group + 3) % (3 * groups)]] = 1
-    rows, density = len(active), active.mean(axis=0)
-    matrix = sparse.csr_array(active)
-    built = families.build(
-        sparse.csr_array(matrix.T @ matrix), density, row_count=rows, options=families.Options(rounds=1)
-    )
-    assert max(len(family.members) for family in built) <= 16
-    group_sets = [{index // 3 for index in family.indices} for family in built]
-    assert sum(len(numbers) for numbers in group_sets) == groups, "each group is in one family"
-    assert all(len(family.members) == 3 * len(numbers) for family, numbers in zip(built, group_sets, strict=True))
-
-
-def test_a_weak_connection_is_none() -> None:
-    """180 of 1,500 rows are shared where 112 are expected: more than chance explains, and little."""
-    active = np.zeros((20_000, 3), np.int64)
-    for feature in range(3):
-        active[1320 * feature : 1320 * feature + 1500, feature] = 1
-    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
-    assert families.build(counts, density, row_count=20_000) == []
-    assert families.build(counts, density, row_count=20_000, options=families.Options(threshold=0.01))
-
-
-def test_a_large_community_that_falls_into_no_parts_stays_one_even_where_it_has_all_features() -> None:
-    active = np.zeros((1000, families.MAX_MEMBERS + 4), np.int64)
-    active[:100] = 1
-    counts, density = sparse.csr_array(active.T @ active), active.mean(axis=0)
-    (family,) = families.build(counts, density, row_count=1000, options=families.Options(rounds=1))
-    assert len(family.members) == families.MAX_MEMBERS + 4

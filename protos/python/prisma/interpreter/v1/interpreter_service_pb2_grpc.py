@@ -361,7 +361,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BuildFamilies(self, request, context):
-        """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
+        """Builds families of features that are alike, and names them, as a job.
         Statistics are computed first where there are none yet.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
@@ -370,7 +370,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFamilies(self, request, context):
-        """Lists families, the largest first.
+        """Lists families, the most trusted first, then the largest.
         Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

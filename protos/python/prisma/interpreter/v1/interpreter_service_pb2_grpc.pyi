@@ -129,12 +129,12 @@ class InterpreterServiceStub:
     ListLabelModels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]
-    """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
+    """Builds families of features that are alike, and names them, as a job.
     Statistics are computed first where there are none yet.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ListFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFamiliesRequest, _interpreter_service_pb2.ListFamiliesResponse]
-    """Lists families, the largest first.
+    """Lists families, the most trusted first, then the largest.
     Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
     """
     GetGraph: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetGraphRequest, _resources_pb2.Graph]
@@ -286,12 +286,12 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     ListLabelModels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]  # type: ignore[assignment]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
+    """Builds families of features that are alike, and names them, as a job.
     Statistics are computed first where there are none yet.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ListFamilies: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListFamiliesRequest, _interpreter_service_pb2.ListFamiliesResponse]  # type: ignore[assignment]
-    """Lists families, the largest first.
+    """Lists families, the most trusted first, then the largest.
     Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
     """
     GetGraph: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.GetGraphRequest, _resources_pb2.Graph]  # type: ignore[assignment]
@@ -554,7 +554,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.BuildFamiliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Builds families of features from their co-activation (O'Neill et al. 2024, section 4.2), and names them, as a job.
+        """Builds families of features that are alike, and names them, as a job.
         Statistics are computed first where there are none yet.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
@@ -565,7 +565,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ListFamiliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_interpreter_service_pb2.ListFamiliesResponse, _abc.Awaitable[_interpreter_service_pb2.ListFamiliesResponse]]:
-        """Lists families, the largest first.
+        """Lists families, the most trusted first, then the largest.
         Errors: RUN_NOT_FOUND, FAMILIES_NOT_BUILT, INVALID_PAGE_TOKEN.
         """
 
