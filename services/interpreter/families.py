@@ -105,7 +105,7 @@ class Family:
     round: int
     """In which it was found, from 1."""
     color: int
-    """1 to 8 for the largest families of the first round, else 0."""
+    """1 to 8 for the families of the first round that are listed first, else 0."""
     members: Sequence[Member]
     """The root first, parents before their children."""
     label: FamilyLabel | None = None
