@@ -78,8 +78,8 @@ def _similar_pairs(vectors: Floats, least: float) -> list[tuple[int, int, float]
         own = np.arange(len(products))
         products[own, own + start] = -np.inf
         nearest = np.argsort(-products, axis=1, kind="stable")[:, :_NEAREST]
-        for place, others in enumerate(nearest):
-            for other in others[products[place, others] >= least].tolist():
+        for place, similar in enumerate(nearest):
+            for other in similar[products[place, similar] >= least].tolist():
                 pair = (min(start + place, other), max(start + place, other))
                 pairs.setdefault(pair, float(products[place, other]))
     return [(first, second, similarity) for (first, second), similarity in pairs.items()]

@@ -141,17 +141,17 @@ def alike(
     candidates = np.flatnonzero(is_candidate)
     least = LIKENESS if options.threshold is None else options.threshold
     merges = agglomeration.merges(likeness[candidates], least)
-    known: set[frozenset[int]] = set()
+    earlier_parts: set[frozenset[int]] = set()
     families: list[Family] = []
     for number in range(1, options.rounds + 1):
         groups = agglomeration.groups(merges, least + _ROUND_STEP * (number - 1))
         parts = {frozenset(candidates[sorted(group)].tolist()) for group in groups if len(group) >= MIN_MEMBERS}
         trees = sorted(
-            (_members(likeness, part, rank) for part in parts - known),
+            (_members(likeness, part, rank) for part in parts - earlier_parts),
             key=lambda members: (-len(members), members[0].index),
         )
         families += [_family(number, place, members) for place, members in enumerate(trees)]
-        known |= parts
+        earlier_parts |= parts
     return families
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -95,7 +96,7 @@ class FamilyNames:
                 for family, own, direction in zip(batch, evidence, directions, strict=True)
             ]
             verdicts = await topics.verdicts(named, judge, vectors, texts_in_use)
-            labels = await in_thread(_labels, batch, verdicts, judge, reached, rows)
+            labels = await in_thread(partial(_labels, batch, verdicts, judge=judge, reached=reached, rows=rows))
             texts_in_use.update(label.text for label in labels)
             yield [replace(family, label=label) for family, label in zip(batch, labels, strict=True)]
 
@@ -213,7 +214,7 @@ def _by_codes(candidates: Sources, rows: Rows, strength: Floats, contact: Floats
 
 
 def _labels(
-    families: Sequence[Family], verdicts: Sequence[Verdict], judge: Judge, reached: sparse.csr_array, rows: Rows
+    families: Sequence[Family], verdicts: Sequence[Verdict], *, judge: Judge, reached: sparse.csr_array, rows: Rows
 ) -> list[FamilyLabel]:
     """What is said of families. reached: (m, n) the activations of all features from their thresholds on."""
     return [

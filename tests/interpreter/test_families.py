@@ -79,8 +79,8 @@ def test_the_most_frequent_feature_is_on_top_and_each_hangs_from_what_it_is_most
     for member in family.members[1:]:
         assert member.parent in reached, "a parent comes before its children"
         assert member.weight == pytest.approx(products[member.parent, member.index], abs=1e-6)
-        others = [products[member.index, index] for index in reached]
-        assert member.weight == pytest.approx(max(others), abs=1e-6)
+        likeness_to_reached = [products[member.index, index] for index in reached]
+        assert member.weight == pytest.approx(max(likeness_to_reached), abs=1e-6)
         reached.add(member.index)
 
 
@@ -137,7 +137,7 @@ def test_many_features_keep_their_company_when_it_is_projected() -> None:
     assert np.abs(products[~inside]).max() < 0.2
 
 
-def ranked(*trusts: tuple[str, int, Trust]) -> list[Family]:
+def ranked(trusts: list[tuple[str, int, Trust]]) -> list[Family]:
     sizes = {root: size for root, size, _ in trusts}
     trust_of = {root: trust for root, _, trust in trusts}
     listed = families.most_trusted_first(
@@ -157,7 +157,7 @@ def ranked(*trusts: tuple[str, int, Trust]) -> list[Family]:
 
 
 def test_families_are_listed_by_trust_then_by_size_and_the_first_eight_have_colours() -> None:
-    listed = ranked(
+    trusts = [
         ("1", 9, Trust.UNNAMED),
         ("2", 3, Trust.TRUSTED),
         ("3", 8, Trust.OPEN),
@@ -165,7 +165,8 @@ def test_families_are_listed_by_trust_then_by_size_and_the_first_eight_have_colo
         ("5", 9, Trust.DOUBTFUL),
         ("6", 9, Trust.OPEN),
         *[(str(root), 4, Trust.UNNAMED) for root in range(7, 11)],
-    )
+    ]
+    listed = ranked(trusts)
     assert [family.root for family in listed] == [4, 2, 6, 3, 5, 1, 7, 8, 9, 10]
     assert [family.color for family in listed] == [1, 2, 3, 4, 5, 6, 7, 8, 0, 0]
 
