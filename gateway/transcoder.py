@@ -221,7 +221,9 @@ def _config(call: _Call, upload: Upload) -> Message:
     """The first message of an upload. Its fields may be written without `config.` in front."""
     values = [*call.request.query_params.multi_items(), *upload.fields]
     query = [(name if name.startswith("config.") else f"config.{name}", value) for name, value in values]
-    return binding.message(call.route.method.input_type, path=call.fields, query=query)
+    message: Any = binding.message(call.route.method.input_type, path=call.fields, query=query)
+    message.config.SetInParent()  # also without a field
+    return message
 
 
 async def _lines(call: Any, first: Any, service: str) -> AsyncGenerator[bytes]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Unavailable,
         UnknownFamily,
     )
+    from prisma_client.imports import FileOptions
     from prisma_client.sync import Prisma
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "AsyncPrisma",
     "DocumentsRejected",
     "FailedPrecondition",
+    "FileOptions",
     "IncompleteExport",
     "InvalidArgument",
     "JobFailed",
@@ -49,13 +51,17 @@ __all__ = [
     "UnknownFamily",
 ]
 
-_CLIENTS = {"AsyncPrisma": "prisma_client.aio", "Prisma": "prisma_client.sync"}
+_MODULES = {
+    "AsyncPrisma": "prisma_client.aio",
+    "FileOptions": "prisma_client.imports",
+    "Prisma": "prisma_client.sync",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_CLIENTS.get(name, "prisma_client.errors")), name)
+    return getattr(import_module(_MODULES.get(name, "prisma_client.errors")), name)
 
 
 def __dir__() -> list[str]:

@@ -1,10 +1,56 @@
-"""What the report of an import says."""
+"""How a file is imported, and what the report of an import says."""
 
 from __future__ import annotations
 
-from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsRequest, ImportDocumentsResponse
 
 Rejection = ImportDocumentsResponse.Rejection
+Format: TypeAlias = Literal["json", "json-lines", "csv", "parquet", "arrow", "spreadsheet", "text-files", "text-lines"]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How to read a file; what is None is found from its bytes.
+
+    metadata_fields: the fields that become metadata; None for all that are neither id nor text. encoding: of text, such
+    as `utf-16` or `windows-1252`. delimiter: between the cells of a CSV row. has_header: whether the first row of a
+    table names its columns. sheet: of a workbook.
+    """
+
+    metadata_fields: Sequence[str] | None = None
+    format: Format | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    has_header: bool | None = None
+    sheet: str | None = None
+
+
+def config(
+    options: FileOptions | None,
+    *,
+    id_field: str | None,
+    text_field: str | Sequence[str] | None,
+    dataset: str | None = None,
+    validate_only: bool = False,
+) -> ImportDocumentsRequest.Config:
+    """Returns the first message of an import or a preview. Raises ValueError for a format that does not exist."""
+    options = options or FileOptions()
+    return ImportDocumentsRequest.Config(
+        dataset=dataset,
+        id_field=id_field,
+        text_fields=[text_field] if isinstance(text_field, str) else text_field,
+        metadata_fields=options.metadata_fields,
+        format=f"FORMAT_{options.format.upper().replace('-', '_')}" if options.format else None,
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+        has_header=options.has_header,
+        sheet=options.sheet,
+        validate_only=validate_only,
+    )
 
 
 def duplicate_count(report: ImportDocumentsResponse) -> int:

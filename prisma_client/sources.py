@@ -11,6 +11,7 @@ import decimal
 import hashlib
 import json
 import math
+import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -35,18 +36,23 @@ def digest_id(position: int, text: str) -> str:
 
 
 def chunks(
-    source: Any, *, text_id: TextId = digest_id, id_field: str | None = None, text_field: str | None = None
+    source: Any,
+    *,
+    text_id: TextId = digest_id,
+    id_field: str | None = None,
+    text_field: str | Sequence[str] | None = None,
 ) -> Iterator[bytes]:
     """Returns the bytes of a file of documents, or of documents as JSON lines, in parts of about 1 MiB.
 
-    source: the path of a JSON or JSONL file; a data frame or series of pandas or polars; or documents: dictionaries
-    `{"id", "text", …}`, or plain texts. `text_id` gives the ids of plain texts, and of the rows of a frame that has no
-    column `id_field`. A file is opened, and the first document converted, before anything is returned. Raises OSError,
-    TypeError.
+    source: the path of a file, or of a folder, whose files are packed into a tar archive; a data frame or series of
+    pandas or polars; or documents: dictionaries `{"id", "text", …}`, or plain texts. `text_id` gives the ids of plain
+    texts, and of the rows of a frame that has no column `id_field`. A file is opened, and the first document converted,
+    before anything is returned. Raises OSError, TypeError.
     """
     if isinstance(source, str | Path):
-        return _file_chunks(Path(source))
-    id_field, text_field = id_field or ID_FIELD, text_field or TEXT_FIELD
+        return _folder_chunks(Path(source)) if Path(source).is_dir() else _file_chunks(Path(source))
+    id_field = id_field or ID_FIELD
+    text_field = text_field if isinstance(text_field, str) else next(iter(text_field or ()), TEXT_FIELD)
     rows: Iterable[Any] = source
     if isinstance(source, Mapping):
         raise TypeError("expected a list of documents, got one dictionary")
@@ -79,6 +85,29 @@ def _file_chunks(path: Path) -> Iterator[bytes]:
         with file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
+
+    return read()
+
+
+def _folder_chunks(folder: Path) -> Iterator[bytes]:
+    """The files of a folder as a tar archive, in constant memory. Raises FileNotFoundError where there are none."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    if not paths:
+        raise FileNotFoundError(f"there are no files in {folder}")
+
+    def read() -> Iterator[bytes]:
+        for path in paths:
+            with path.open("rb") as file:
+                member = tarfile.TarInfo(path.relative_to(folder).as_posix())
+                member.size = size = path.stat().st_size
+                yield member.tobuf(tarfile.PAX_FORMAT)
+                while chunk := file.read(min(CHUNK_BYTES, size)):
+                    size -= len(chunk)
+                    yield chunk
+                if size:
+                    raise OSError(f"{path} became shorter while it was read")
+            yield b"\0" * (-member.size % tarfile.BLOCKSIZE)
+        yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
     return read()
 

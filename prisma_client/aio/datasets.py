@@ -23,6 +23,7 @@ from prisma_client.errors import (
     UnknownFamily,
     rejection_summary,
 )
+from prisma_client.imports import FileOptions
 
 
 class Datasets:
@@ -42,7 +43,8 @@ class Datasets:
         description: str | None = None,
         embedding_model: str | None = None,
         id_field: str | None = None,
-        text_field: str | None = None,
+        text_field: str | Sequence[str] | None = None,
+        options: FileOptions | None = None,
     ) -> Dataset:
         """Creates a dataset, with documents if any are passed (see `Dataset.add`; plain texts: by position).
 
@@ -65,12 +67,44 @@ class Datasets:
         dataset = self._dataset(message)
         if chunks is not None:
             try:
-                await dataset.add_chunks(chunks, id_field=id_field, text_field=text_field)
+                await dataset.add_chunks(chunks, id_field=id_field, text_field=text_field, options=options)
             except BaseException:
                 await dataset.delete_if_empty()
                 raise
             await dataset.refresh()
         return dataset
+
+    async def preview(
+        self,
+        documents: Any,
+        *,
+        id_field: str | None = None,
+        text_field: str | Sequence[str] | None = None,
+        options: FileOptions | None = None,
+    ) -> pb2.PreviewDocumentsResponse:
+        """Returns what an import would make of a file: layout, fields and first documents (see `Dataset.add`).
+
+        Nothing is imported. Raises InvalidArgument, OSError, TypeError.
+        """
+        chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
+        return await self.preview_chunks(chunks, id_field=id_field, text_field=text_field, options=options)
+
+    async def preview_chunks(
+        self,
+        chunks: Iterable[bytes],
+        *,
+        id_field: str | None = None,
+        text_field: str | Sequence[str] | None = None,
+        options: FileOptions | None = None,
+    ) -> pb2.PreviewDocumentsResponse:
+        """Returns what an import would make of the bytes of a file, in chunks of any size. Otherwise as `preview`."""
+        config = imports.config(options, id_field=id_field, text_field=text_field)
+        return await self._transport.upload(
+            "EmbedderService/PreviewDocuments",
+            pb2.PreviewDocumentsRequest(config=config),
+            chunks,
+            pb2.PreviewDocumentsResponse,
+        )
 
     async def get(self, dataset: str) -> Dataset:
         """Returns a dataset by its id. Raises NotFound."""
@@ -135,35 +169,42 @@ class Dataset:
         documents: Any,
         *,
         id_field: str | None = None,
-        text_field: str | None = None,
+        text_field: str | Sequence[str] | None = None,
+        options: FileOptions | None = None,
         validate_only: bool = False,
     ) -> pb2.ImportDocumentsResponse:
-        """Imports documents: the path of a JSON or JSONL file, a data frame or series, dictionaries, or plain texts.
+        """Imports documents: the path of a file, a data frame or series, dictionaries, or plain texts.
 
-        id_field, text_field: the fields, or columns, that hold a document's id and text; by default `id` and `text`.
-        Plain texts, and rows of a frame without the column or index `id_field`, get digests of their texts as ids, so
-        that a text is never taken for another one that is there already; in a new dataset (`create`) their positions.
-        Other fields become metadata; missing values (None, NaN, NaT, pandas.NA) and infinities are left out. Returns
-        the report, which is also kept in `report`: what was rejected, by item and reason. Documents that the dataset
-        already has are rejected without being an error. Warns SomeDocumentsRejected where others were rejected.
+        A file: JSON, JSON lines, CSV, Parquet, Arrow, a workbook, an archive of these or of text files, compressed or
+        not, or the folder of a Hugging Face dataset. id_field, text_field: the fields, or columns, that hold a
+        document's id and text (several are joined by blank lines); by default `id` and `text`, or what the embedder
+        finds in their place and says in the report's `notes`. Documents without an id, and rows of a frame without the
+        column or index `id_field`, get digests of their texts as ids, so that a text is never taken for another one
+        that is there already; plain texts in a new dataset (`create`) get their positions. Other fields become
+        metadata; missing values (None, NaN, NaT, pandas.NA) and infinities are left out. Returns the report, which is
+        also kept in `report`: how the file was read, and what was rejected, by item and reason. Documents that the
+        dataset already has are rejected without being an error. Warns SomeDocumentsRejected where others were rejected.
 
         Raises DocumentsRejected where everything was rejected; InvalidArgument for a file of another type; OSError for
         a file that cannot be read; TypeError for documents of a wrong type.
         """
         chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
-        return await self.add_chunks(chunks, id_field=id_field, text_field=text_field, validate_only=validate_only)
+        return await self.add_chunks(
+            chunks, id_field=id_field, text_field=text_field, options=options, validate_only=validate_only
+        )
 
     async def add_chunks(
         self,
         chunks: Iterable[bytes],
         *,
         id_field: str | None = None,
-        text_field: str | None = None,
+        text_field: str | Sequence[str] | None = None,
+        options: FileOptions | None = None,
         validate_only: bool = False,
     ) -> pb2.ImportDocumentsResponse:
-        """Imports the bytes of a JSON or JSONL file, in chunks of any size. Otherwise as `add`."""
-        config = pb2.ImportDocumentsRequest.Config(
-            dataset=self.name, id_field=id_field, text_field=text_field, validate_only=validate_only
+        """Imports the bytes of a file, in chunks of any size. Otherwise as `add`."""
+        config = imports.config(
+            options, id_field=id_field, text_field=text_field, dataset=self.name, validate_only=validate_only
         )
         self.report = report = await self._transport.upload(
             "EmbedderService/ImportDocuments",

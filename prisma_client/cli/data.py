@@ -10,29 +10,54 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.json_format import MessageToDict
 
 from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
-from prisma.embedder.v1.resources_pb2 import Document
+from prisma.embedder.v1.resources_pb2 import Document, FileLayout
 from prisma_client import imports, sources
 from prisma_client import sample as samples
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit
 from prisma_client.cli.connection import connected, finish
 from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
+from prisma_client.imports import FileOptions, Format
 from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
 
 app = typer.Typer(rich_markup_mode=None)
 SHOWN_REJECTIONS = 20
+SHOWN_DOCUMENTS = 10
+_FILE = "JSON, CSV, Parquet, Arrow, a workbook, an archive or a folder of these; - for standard input."
+IdField = Annotated[str | None, typer.Option(help="Field or column of the ids. Default: found from names and values.")]
+TextFields = Annotated[
+    list[str] | None,
+    typer.Option("--text-field", help="Field or column of the text; several are joined. Default: found."),
+]
+MetadataFields = Annotated[
+    list[str] | None, typer.Option("--metadata-field", help="Field or column to keep as metadata. Default: all others.")
+]
+FileFormat = Annotated[
+    Format | None, typer.Option("--format", help="Format of the file. Default: found from its bytes.")
+]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as utf-16. Default: found.")]
+Delimiter = Annotated[str | None, typer.Option(help="Between the cells of a CSV row. Default: found.")]
+Header = Annotated[bool | None, typer.Option("--header/--no-header", help="Whether the first row names the columns.")]
+Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first with rows.")]
 
 
 @app.command()
 def ingest(
     dataset: DatasetId,
-    file: Annotated[Path, typer.Argument(help="JSON array or JSON lines of documents; - for standard input.")],
-    id_field: Annotated[str, typer.Option(help="Field that holds a document's id.")] = "id",
-    text_field: Annotated[str, typer.Option(help="Field that holds a document's text.")] = "text",
+    file: Annotated[Path, typer.Argument(help=_FILE)],
+    id_field: IdField = None,
+    text_field: TextFields = None,
+    metadata_field: MetadataFields = None,
+    file_format: FileFormat = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    header: Header = None,
+    sheet: Sheet = None,
     model: Annotated[str, typer.Option(help="Embedding model of a new dataset.")] = "builtin",
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Check the file; import nothing.")] = False,
 ) -> None:
@@ -41,15 +66,26 @@ def ingest(
     Rejected documents are listed with their reasons. Exits with 2 if none could be imported; a new dataset is then not
     kept.
     """
-    if str(file) != "-" and (not file.exists() or file.is_dir()):
-        raise typer.BadParameter(f"{file} is a folder" if file.is_dir() else f"there is no file {file}")
+    _check_exists(file)
+    options = FileOptions(
+        metadata_fields=metadata_field,
+        format=file_format,
+        encoding=encoding,
+        delimiter=_delimiter(delimiter),
+        has_header=header,
+        sheet=sheet,
+    )
     with connected() as prisma, warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
         data, created = _get_or_create(prisma, dataset, model)
         try:
             with _interruption_reported(data):
                 report = data.add_chunks(
-                    _read_chunks(file), id_field=id_field, text_field=text_field, validate_only=validate_only
+                    _read_chunks(file),
+                    id_field=id_field,
+                    text_field=text_field,
+                    options=options,
+                    validate_only=validate_only,
                 )
         except BaseException:
             if data.report is not None:
@@ -59,6 +95,44 @@ def ingest(
             if created:
                 data.delete_if_empty()
         _show_report(report, validate_only=validate_only)
+
+
+@app.command()
+def preview(
+    file: Annotated[Path, typer.Argument(help=_FILE)],
+    id_field: IdField = None,
+    text_field: TextFields = None,
+    metadata_field: MetadataFields = None,
+    file_format: FileFormat = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    header: Header = None,
+    sheet: Sheet = None,
+) -> None:
+    """Show what `ingest` would make of a file: how it is read, its fields and the first documents. Import nothing."""
+    _check_exists(file)
+    options = FileOptions(
+        metadata_fields=metadata_field,
+        format=file_format,
+        encoding=encoding,
+        delimiter=_delimiter(delimiter),
+        has_header=header,
+        sheet=sheet,
+    )
+    with connected() as prisma:
+        response = prisma.datasets.preview_chunks(
+            _read_chunks(file), id_field=id_field, text_field=text_field, options=options
+        )
+    layout = response.layout
+    lines = [f"format: {FileLayout.Format.Name(layout.format).removeprefix('FORMAT_').lower().replace('_', '-')}"]
+    lines += [f"{name}: {value}" for name, value in _layout_values(layout) if value]
+    lines += ["", *(f"note: {note}" for note in response.notes), ""]
+    for document in response.documents[:SHOWN_DOCUMENTS]:
+        fields = ", ".join(f"{name}: {value}" for name, value in MessageToDict(document.metadata).items())
+        lines.append(f"{document.key}: {' '.join(document.text.split())[:120]}")
+        lines += [f"    {fields[:160]}"] if fields else []
+    lines += [f"item {rejection.item} would be rejected: {rejection.message}" for rejection in response.rejections]
+    output.show_one(response, lines)
 
 
 @app.command()
@@ -169,6 +243,28 @@ def _interruption_reported(data: Dataset) -> Generator[None]:
         raise typer.Exit(output.INTERRUPTED) from None
 
 
+def _check_exists(file: Path) -> None:
+    if str(file) != "-" and not file.exists():
+        raise typer.BadParameter(f"there is no file {file}")
+
+
+def _delimiter(value: str | None) -> str | None:
+    """A tab may be written as it is on a command line."""
+    return "\t" if value in ("\\t", "tab") else value
+
+
+def _layout_values(layout: FileLayout) -> list[tuple[str, str]]:
+    return [
+        ("encoding", layout.encoding),
+        ("delimiter", {"\t": "tab"}.get(layout.delimiter, layout.delimiter)),
+        ("sheet", layout.sheet),
+        ("columns", ", ".join(layout.columns)),
+        ("id", layout.id_field or "a digest of the text"),
+        ("text", ", ".join(layout.text_fields)),
+        ("metadata", ", ".join(layout.metadata_fields)),
+    ]
+
+
 def _read_chunks(file: Path) -> Iterator[bytes]:
     if str(file) != "-":
         return sources.chunks(file)
@@ -181,7 +277,7 @@ def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> Non
     summary = f"{report.imported_count:,} {'can be imported' if validate_only else 'imported'}, {rejected:,} rejected"
     if existing:
         summary += f", {existing:,} existed already and stay as they are"
-    output.show_one(report, [summary])
+    output.show_one(report, [summary, *(f"  {note}" for note in report.notes)])
     if not output.on_terminal():
         if rejected or existing:
             output.warn(summary)

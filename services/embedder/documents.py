@@ -13,6 +13,8 @@ from prisma_common.names import SEGMENT
 
 DEFAULT_MODEL = "builtin/wordllama-256"
 MAX_KEY_BYTES = 512
+LISTED_CHARACTERS = 1000
+"""Characters of a text in a list; longer ones are cut."""
 
 
 class State(StrEnum):

@@ -6,34 +6,62 @@ import asyncio
 import hashlib
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from services.chassis.idempotency import Call
 from services.embedder.documents import Dataset, NewDocument
 from services.embedder.errors import FileTooLarge
-from services.embedder.files.json import read_documents
-from services.embedder.items import Options, Reason, Rejection, Report
+from services.embedder.files.documents import read_documents
+from services.embedder.files.fields import Kind, find_fields
+from services.embedder.files.formats import FileOptions, Limits
+from services.embedder.files.opening import open_file
+from services.embedder.items import FieldOptions, Reason, Rejection
+from services.embedder.metadata import MAX_BYTES
+from services.embedder.reports import Report
 from services.embedder.store import Store
 
 BATCH = 500
 """Documents of one transaction."""
+PREVIEWED = 20
+"""Items of a preview."""
 
 
 @dataclass(frozen=True)
 class ImportPlan:
     """What an import is to do.
 
-    request: the request's bytes without the file, by which a repeated request id is recognised.
+    max_text_bytes: of one document. request: the request's bytes without the file, by which a repeated request id is
+    recognised.
     """
 
     dataset_id: str
-    options: Options
+    file: FileOptions
+    fields: FieldOptions
+    max_text_bytes: int
     validate_only: bool
     request_id: str
     request: bytes
+
+    def limits(self, file_bytes: int) -> Limits:
+        """Bounds of what is read. file_bytes: of a file after it is unpacked."""
+        return Limits(item_bytes=self.max_text_bytes * 2 + MAX_BYTES, file_bytes=file_bytes)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an import would make of a file.
+
+    report: the layout, and what is rejected among the first items. columns: the fields with the kinds of their values.
+    documents: the first ones.
+    """
+
+    report: Report
+    columns: Mapping[str, Kind]
+    documents: Sequence[NewDocument]
 
 
 class Imports:
@@ -60,12 +88,34 @@ class Imports:
             stored = await asyncio.to_thread(self._store.import_answer, call)
             if stored is not None:
                 return stored, dataset
-            importer = Importer(self._store, dataset, plan.options, validate_only=plan.validate_only)
+            importer = Importer(self._store, dataset, plan, folder=self._folder, max_bytes=self._max_bytes)
             report = await run_import(importer, file)
         dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id)
         message = answer(report, dataset)
         await asyncio.to_thread(self._store.store_import_answer, call, dataset.uid, message)
         return message, dataset
+
+    async def preview(self, plan: ImportPlan, chunks: AsyncIterator[bytes], *, is_partial: bool) -> Preview:
+        """What an import would make of a file. is_partial: whether the file is the beginning of a longer one.
+
+        Raises FileTooLarge, InvalidFile.
+        """
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            await self._receive(chunks, file)
+            return await asyncio.to_thread(self._preview, plan, file, is_partial)
+
+    def _preview(self, plan: ImportPlan, file: IO[bytes], is_partial: bool) -> Preview:
+        limits = replace(plan.limits(self._max_bytes), is_partial=is_partial)
+        reader = open_file(file, plan.file, limits, self._folder)
+        guess = find_fields(reader, plan.fields)
+        report = Report(reader.layout, guess.fields, [*reader.layout.notes, *guess.notes])
+        documents: list[NewDocument] = []
+        for item in islice(read_documents(reader, guess.fields, plan.max_text_bytes), PREVIEWED):
+            if isinstance(item, Rejection):
+                report.reject(item)
+            else:
+                documents.append(item[1])
+        return Preview(report, guess.columns, documents)
 
     async def _receive(self, chunks: AsyncIterator[bytes], file: IO[bytes]) -> bytes:
         """Writes the chunks to a file; returns their SHA-256. Raises FileTooLarge."""
@@ -84,14 +134,17 @@ class Imports:
 
 
 class Importer:
-    """One import: reads items, commits documents in batches, reports the items that are rejected."""
+    """One import: reads items, commits documents in batches, reports the items that are rejected.
 
-    def __init__(self, store: Store, dataset: Dataset, options: Options, *, validate_only: bool = False) -> None:
+    folder: where temporary files are made. max_bytes: of a file after it is unpacked.
+    """
+
+    def __init__(self, store: Store, dataset: Dataset, plan: ImportPlan, *, folder: Path, max_bytes: int) -> None:
         self._store = store
         self._dataset = dataset
-        self._options = options
-        self._validate_only = validate_only
-        self._report = Report()
+        self._plan = plan
+        self._folder = folder
+        self._limits = plan.limits(max_bytes)
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -101,36 +154,40 @@ class Importer:
     def run(self, file: IO[bytes]) -> Report:
         """Imports the file; returns the report so far if it is stopped.
 
-        Raises InvalidFile before anything is imported, DatasetNotFound if the dataset is deleted meanwhile.
+        Raises InvalidFile and FileTooLarge before anything is imported, DatasetNotFound if the dataset is deleted
+        meanwhile.
         """
+        reader = open_file(file, self._plan.file, self._limits, self._folder)
+        guess = find_fields(reader, self._plan.fields)
+        report = Report(reader.layout, guess.fields, [*reader.layout.notes, *guess.notes])
         batch: list[tuple[int, NewDocument]] = []
-        for item in read_documents(file, self._options):
+        for item in read_documents(reader, guess.fields, self._plan.max_text_bytes):
             if self._stopped.is_set():
-                return self._report
+                return report
             if isinstance(item, Rejection):
-                self._report.reject(item)
+                report.reject(item)
                 continue
             batch.append(item)
             if len(batch) == BATCH:
-                self._commit(batch)
+                self._commit(batch, report)
                 batch = []
         if batch:
-            self._commit(batch)
-        self._report.rejections.sort(key=lambda rejection: rejection.item)
-        return self._report
+            self._commit(batch, report)
+        report.rejections.sort(key=lambda rejection: rejection.item)
+        return report
 
-    def _commit(self, batch: list[tuple[int, NewDocument]]) -> None:
+    def _commit(self, batch: list[tuple[int, NewDocument]], report: Report) -> None:
         documents = [document for _place, document in batch]
-        if self._validate_only:
+        if self._plan.validate_only:
             existing = self._store.known_keys(self._dataset.uid, [document.key for document in documents])
         else:
             existing = self._store.add_documents(self._dataset.id, self._dataset.uid, documents)
         for place, document in batch:
             if document.key in existing:
                 message = "a document of the dataset has the same id"
-                self._report.reject(Rejection(place, document.key[:200], Reason.DUPLICATE_IN_DATASET, message))
+                report.reject(Rejection(place, document.key[:200], Reason.DUPLICATE_IN_DATASET, message))
             else:
-                self._report.imported += 1
+                report.imported += 1
 
 
 async def run_import(importer: Importer, file: IO[bytes]) -> Report:

@@ -1,11 +1,11 @@
-"""From a JSON value to a document: the rules for ids, texts and metadata, and the reasons for a rejection."""
+"""From a JSON value or a row to a document: the rules for ids, texts and metadata, and the reasons for rejections."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from prisma_common.words import is_blank
@@ -13,7 +13,6 @@ from services.embedder import metadata as metadata_rules
 from services.embedder.documents import MAX_KEY_BYTES, NewDocument
 from services.embedder.metadata import is_utf8, printable
 
-MAX_REJECTIONS = 1000
 _MAX_SHOWN_KEY = 200
 _DOCUMENT_NAME = re.compile(r"datasets/[^/]+/documents/[^/]+")
 _METADATA = "metadata"
@@ -33,6 +32,7 @@ class Reason(StrEnum):
     DUPLICATE_IN_DATASET = "DUPLICATE_IN_DATASET"
     INVALID_UTF8 = "INVALID_UTF8"
     INVALID_METADATA = "INVALID_METADATA"
+    INVALID_ROW = "INVALID_ROW"
 
 
 @dataclass(frozen=True)
@@ -50,28 +50,45 @@ class Rejection:
     message: str
 
 
-@dataclass
-class Report:
-    """The result of an import."""
+@dataclass(frozen=True)
+class FieldOptions:
+    """Which fields of a file are what; None or empty where it is to be guessed.
 
-    imported: int = 0
-    rejections: list[Rejection] = field(default_factory=list[Rejection])
-    counts: Counter[Reason] = field(default_factory=Counter[Reason])
+    text_fields: several are joined by blank lines. metadata_fields: None for all that are neither id nor text.
+    """
 
-    def reject(self, rejection: Rejection) -> None:
-        """Counts a rejection, and keeps the first MAX_REJECTIONS."""
-        self.counts[rejection.reason] += 1
-        if len(self.rejections) < MAX_REJECTIONS:
-            self.rejections.append(rejection)
+    id_field: str | None = None
+    text_fields: tuple[str, ...] = ()
+    metadata_fields: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to read a file. id_field: None for the default, `id`."""
+class Fields:
+    """Which fields of a file are what.
 
-    id_field: str | None = None
-    text_field: str = "text"
-    max_text_bytes: int = 1 << 20
+    id_field: None where a document's id is a digest of its text. takes_exported: whether a Document as the API returns
+    it is taken as such.
+    """
+
+    id_field: str | None
+    text_fields: tuple[str, ...]
+    metadata_fields: tuple[str, ...] | None
+    takes_exported: bool
+
+    @staticmethod
+    def of(options: FieldOptions, *, id_field: str | None = "id", text_field: str = "text") -> Fields:
+        """The fields of the options, and others where these leave them open."""
+        return Fields(
+            id_field=options.id_field or id_field,
+            text_fields=options.text_fields or (text_field,),
+            metadata_fields=options.metadata_fields,
+            takes_exported=options.id_field is None,
+        )
+
+    @property
+    def texts(self) -> set[str]:
+        """The fields whose values are wanted as text."""
+        return {*self.text_fields, *([self.id_field] if self.id_field else [])}
 
 
 class ItemRejected(Exception):
@@ -88,33 +105,50 @@ class ItemRejected(Exception):
         return Rejection(item, printable(self.key)[:_MAX_SHOWN_KEY], self.reason, printable(self.message))
 
 
-def document(item: object, options: Options) -> NewDocument:
+def document(item: object, fields: Fields, max_text_bytes: int) -> NewDocument:
     """The document in a JSON value. Raises ItemRejected."""
     if not isinstance(item, dict):
         raise ItemRejected(Reason.NOT_AN_OBJECT, f"expected an object with id and text, got {_kind(item)}")
-    fields: dict[str, object] = item  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
-    exported = options.id_field is None and _is_exported(fields)
-    id_field = "key" if exported else options.id_field or "id"
-    key = _key(fields, id_field)
-    if exported and (fields.get("textTruncated") or fields.get("text_truncated")):
+    values: dict[str, object] = item  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
+    if fields.takes_exported and is_exported(values):
+        return _exported_document(values, max_text_bytes)
+    key = "" if fields.id_field is None else _key(values, fields.id_field)
+    text = _text(values, fields.text_fields, max_text_bytes, key)
+    if fields.metadata_fields is None:
+        extra_fields = {name: value for name, value in values.items() if name not in fields.texts}
+    else:
+        extra_fields = {name: values[name] for name in fields.metadata_fields if name in values}
+    return NewDocument(key or text_id(text), text, _checked_metadata(extra_fields, key))
+
+
+def text_id(text: str) -> str:
+    """The id of a document without one: half of the SHA-256 of its text, in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def is_exported(values: Mapping[str, object]) -> bool:
+    """Whether an object is a Document as the API returns it, whose other fields the server sets."""
+    name = values.get("name")
+    return isinstance(name, str) and "key" in values and "id" not in values and bool(_DOCUMENT_NAME.fullmatch(name))
+
+
+def _exported_document(values: Mapping[str, object], max_text_bytes: int) -> NewDocument:
+    """The document that the API returned. Raises ItemRejected for one whose text is cut short."""
+    key = _key(values, "key")
+    if values.get("textTruncated") or values.get("text_truncated"):
         message = "a list cut this text short; export the documents with documents:read, which returns whole texts"
         raise ItemRejected(Reason.INVALID_TEXT, message, key=key)
-    text = _text(fields, options, key)
-    extra_fields: dict[str, object] = {}
-    if not exported:
-        extra_fields = {name: value for name, value in fields.items() if name not in (id_field, options.text_field)}
-    elif fields.get(_METADATA) is not None:
-        extra_fields = {_METADATA: fields[_METADATA]}
-    metadata = _metadata(extra_fields, key)
+    text = _text(values, ("text",), max_text_bytes, key)
+    metadata = {_METADATA: values[_METADATA]} if values.get(_METADATA) is not None else {}
+    return NewDocument(key, text, _checked_metadata(metadata, key))
+
+
+def _checked_metadata(fields: dict[str, object], key: str) -> Mapping[str, object]:
+    """The metadata in the fields beside id and text. Raises ItemRejected."""
+    metadata = _metadata(fields, key)
     if (problem := metadata_rules.problem(metadata)) is not None:
         raise ItemRejected(Reason.INVALID_METADATA, problem, key=key)
-    return NewDocument(key, text, metadata)
-
-
-def _is_exported(fields: Mapping[str, object]) -> bool:
-    """Whether the object is a Document as the API returns it, whose other fields the server sets."""
-    name = fields.get("name")
-    return isinstance(name, str) and "key" in fields and "id" not in fields and bool(_DOCUMENT_NAME.fullmatch(name))
+    return metadata
 
 
 def _metadata(extra_fields: dict[str, object], key: str) -> Mapping[str, object]:
@@ -157,24 +191,29 @@ def _alternatives(fields: Mapping[str, object], missing: str) -> str:
     return f"the fields are {', '.join(fields)[:_MAX_SHOWN_KEY]}" if fields else "the object is empty"
 
 
-def _text(fields: Mapping[str, object], options: Options, key: str) -> str:
-    value = fields.get(options.text_field)
-    if value is None:
-        message = f"expected a text under {options.text_field!r} (another field: text_field, --text-field); "
-        message += _alternatives(fields, options.text_field)
+def _text(values: Mapping[str, object], text_fields: tuple[str, ...], max_text_bytes: int, key: str) -> str:
+    """The text of a document: that of its fields, joined by blank lines; of several, some may be missing."""
+    parts = [value for name in text_fields if (value := values.get(name)) is not None]
+    if not parts:
+        names = " or ".join(map(repr, text_fields))
+        message = f"expected a text under {names} (another field: text_fields, --text-field); "
+        message += _alternatives(values, text_fields[0])
         raise ItemRejected(Reason.MISSING_TEXT, message, key=key)
-    if not isinstance(value, str):
-        raise ItemRejected(Reason.INVALID_TEXT, f"expected a text, got {_kind(value)}", key=key)
-    if is_blank(value):
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) < len(parts):
+        part = next(part for part in parts if not isinstance(part, str))
+        raise ItemRejected(Reason.INVALID_TEXT, f"expected a text, got {_kind(part)}", key=key)
+    text = "\n\n".join(part for part in texts if not is_blank(part)) if len(text_fields) > 1 else texts[0]
+    if is_blank(text):
         raise ItemRejected(Reason.INVALID_TEXT, "expected a text, got only blank or invisible characters", key=key)
     try:
-        size = len(value.encode())
+        size = len(text.encode())
     except UnicodeEncodeError:
         raise ItemRejected(Reason.INVALID_UTF8, "the text holds half of a surrogate pair", key=key) from None
-    if size > options.max_text_bytes:
-        message = f"the text has {size:,} bytes, at most {options.max_text_bytes:,} are allowed"
+    if size > max_text_bytes:
+        message = f"the text has {size:,} bytes, at most {max_text_bytes:,} are allowed"
         raise ItemRejected(Reason.TEXT_TOO_LONG, message, key=key)
-    return value
+    return text
 
 
 def _kind(value: object) -> str:

@@ -17,10 +17,11 @@ from prisma_common import wire
 from prisma_common.reasons import DOMAIN
 from services.chassis.moments import stamp
 from services.embedder import metadata
-from services.embedder.documents import DEFAULT_MODEL, Dataset, Document, Failure, State
-from services.embedder.items import Report
+from services.embedder.documents import DEFAULT_MODEL, LISTED_CHARACTERS, Dataset, Document, Failure, State
+from services.embedder.imports import Preview
 from services.embedder.outcomes import Batch
 from services.embedder.providers import Model
+from services.embedder.reports import Report
 from services.embedder.vector_store import VectorPage
 
 DOCUMENT_FIELDS = ("key", "text", "metadata", "state")
@@ -213,17 +214,62 @@ def report(value: Report, after: Dataset | None) -> service_pb2.ImportDocumentsR
         imported_count=value.imported,
         rejected_count=value.counts.total(),
         dataset=None if after is None else dataset(after),
+        layout=_layout(value),
+        notes=value.notes,
     )
-    for rejection in value.rejections:
-        response.rejections.add(
-            item=rejection.item,
-            key=rejection.key,
-            reason=_REASONS.Value(f"REASON_{rejection.reason}"),
-            message=rejection.message,
-        )
+    response.rejections.extend(_rejections(value))
     for reason, count in value.counts.most_common():
         response.rejection_counts.add(reason=_REASONS.Value(f"REASON_{reason}"), count=count)
     return response
+
+
+def preview(value: Preview) -> service_pb2.PreviewDocumentsResponse:
+    """What an import would make of a file."""
+    return service_pb2.PreviewDocumentsResponse(
+        layout=_layout(value.report),
+        notes=value.report.notes,
+        columns=[
+            service_pb2.PreviewDocumentsResponse.Column(name=name, kind=f"KIND_{kind}")
+            for name, kind in value.columns.items()
+        ],
+        documents=[
+            resources_pb2.Document(
+                key=document.key,
+                text=document.text[:LISTED_CHARACTERS],
+                text_truncated=len(document.text) > LISTED_CHARACTERS,
+                metadata=dict(document.metadata),
+            )
+            for document in value.documents
+        ],
+        rejections=_rejections(value.report),
+    )
+
+
+def _rejections(value: Report) -> list[service_pb2.ImportDocumentsResponse.Rejection]:
+    return [
+        service_pb2.ImportDocumentsResponse.Rejection(
+            item=rejection.item,
+            key=rejection.key,
+            reason=f"REASON_{rejection.reason}",
+            message=rejection.message,
+        )
+        for rejection in value.rejections
+    ]
+
+
+def _layout(value: Report) -> resources_pb2.FileLayout:
+    layout, fields = value.layout, value.fields
+    return resources_pb2.FileLayout(
+        format=f"FORMAT_{layout.format}",
+        encoding=layout.encoding,
+        delimiter=layout.delimiter,
+        has_header=layout.has_header,
+        sheet=layout.sheet,
+        columns=layout.columns,
+        id_field=fields.id_field,
+        text_fields=fields.text_fields,
+        metadata_fields=fields.metadata_fields,
+    )
 
 
 def serialized_report(value: Report, after: Dataset) -> bytes:

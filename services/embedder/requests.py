@@ -16,8 +16,10 @@ from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.paging import InvalidPageToken, Page
 from services.embedder.documents import NewDataset, State
+from services.embedder.files.csv import DELIMITERS
+from services.embedder.files.formats import FileOptions, Format
 from services.embedder.imports import ImportPlan
-from services.embedder.items import Options
+from services.embedder.items import FieldOptions
 from services.embedder.messages import DOCUMENT_FIELDS
 from services.embedder.providers import EmbeddingModels, Purpose
 from services.embedder.streams import Selection
@@ -120,20 +122,60 @@ async def import_plan(
     messages: AsyncIterator[pb2.ImportDocumentsRequest], max_text_bytes: int
 ) -> tuple[ImportPlan, AsyncIterator[bytes]]:
     """What an import is to do, from its first message, and the chunks of its file. Raises InvalidArgument."""
+    config = await _config(messages)
+    return _plan(config, dataset_id(config.dataset, "config.dataset"), max_text_bytes), _chunks(messages)
+
+
+async def preview_plan(
+    messages: AsyncIterator[pb2.PreviewDocumentsRequest], max_text_bytes: int
+) -> tuple[ImportPlan, bool, AsyncIterator[bytes]]:
+    """What an import would do, whether the file is only a beginning, and its chunks. Raises InvalidArgument."""
+    config = await _config(messages)
+    return _plan(config, "", max_text_bytes), config.is_partial, _chunks(messages)
+
+
+async def _config(
+    messages: AsyncIterator[pb2.ImportDocumentsRequest] | AsyncIterator[pb2.PreviewDocumentsRequest],
+) -> pb2.ImportDocumentsRequest.Config:
     first = await anext(messages, None)
     if first is None or first.WhichOneof("message") != "config":
         raise InvalidArgument.field("config", "expected the first message of an import to be its config")
-    config = first.config
-    plan = ImportPlan(
-        dataset_id=dataset_id(config.dataset, "config.dataset"),
-        options=Options(
-            id_field=config.id_field or None, text_field=config.text_field or "text", max_text_bytes=max_text_bytes
+    return first.config
+
+
+def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_bytes: int) -> ImportPlan:
+    return ImportPlan(
+        dataset_id=dataset_id,
+        file=_file_options(config),
+        fields=FieldOptions(
+            id_field=config.id_field or None,
+            text_fields=tuple(config.text_fields),
+            metadata_fields=tuple(config.metadata_fields) or None,
         ),
+        max_text_bytes=max_text_bytes,
         validate_only=config.validate_only,
         request_id=config.request_id,
         request=config.SerializeToString(deterministic=True),
     )
-    return plan, _chunks(messages)
+
+
+def _file_options(config: pb2.ImportDocumentsRequest.Config) -> FileOptions:
+    """How to read a file. Raises InvalidArgument."""
+    if config.format not in resources_pb2.FileLayout.Format.values():
+        expected = ", ".join(resources_pb2.FileLayout.Format.keys())
+        raise InvalidArgument.field("config.format", f"expected one of {expected}; got {config.format}")
+    if config.delimiter and config.delimiter not in DELIMITERS:
+        raise InvalidArgument.field(
+            "config.delimiter", f"expected one of {list(DELIMITERS)}; got {config.delimiter!r:.20}"
+        )
+    name = resources_pb2.FileLayout.Format.Name(config.format).removeprefix("FORMAT_")
+    return FileOptions(
+        format=Format(name) if config.format else None,
+        encoding=config.encoding or None,
+        delimiter=config.delimiter or None,
+        has_header=config.has_header if config.HasField("has_header") else None,
+        sheet=config.sheet or None,
+    )
 
 
 def _is_moment(text: str) -> bool:
@@ -144,7 +186,9 @@ def _is_moment(text: str) -> bool:
     return True
 
 
-async def _chunks(messages: AsyncIterator[pb2.ImportDocumentsRequest]) -> AsyncIterator[bytes]:
+async def _chunks(
+    messages: AsyncIterator[pb2.ImportDocumentsRequest] | AsyncIterator[pb2.PreviewDocumentsRequest],
+) -> AsyncIterator[bytes]:
     async for message in messages:
         if message.WhichOneof("message") != "chunk":
             raise InvalidArgument.field("chunk", "expected chunks of the file after the config")

@@ -65,6 +65,12 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         await self._datasets.announce(dataset)
         return pb2.ImportDocumentsResponse.FromString(answer)
 
+    async def PreviewDocuments(
+        self, request_iterator: AsyncIterator[pb2.PreviewDocumentsRequest], context: Context
+    ) -> pb2.PreviewDocumentsResponse:
+        plan, is_partial, chunks = await requests.preview_plan(request_iterator, self._max_text_bytes)
+        return messages.preview(await self._imports.preview(plan, chunks, is_partial=is_partial))
+
     async def ListDocuments(self, request: pb2.ListDocumentsRequest, context: Context) -> pb2.ListDocumentsResponse:
         dataset_id = requests.dataset_id(request.parent, "parent")
         page, terms = requests.documents_page(request), requests.filter_terms(request.filter)

@@ -22,6 +22,7 @@ from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
 from services.embedder import queries, sql_rows
 from services.embedder.documents import (
+    LISTED_CHARACTERS,
     Dataset,
     Document,
     NewDataset,
@@ -40,7 +41,6 @@ from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
 
 BATCH_ROWS = 2000
 """Documents that one transaction changes or deletes at most, so that other writers get their turn."""
-_LIST_CHARACTERS = 1000
 _COUNTERS: Mapping[State, str] = {
     State.PENDING: "pending_count",
     State.EMBEDDED: "embedded_count",
@@ -251,7 +251,7 @@ class Store:
             if total is None:
                 total = _counted_total(connection, dataset, terms)
             rows = connection.execute(queries.matching_page(dataset.uid, terms, after_row, limit)).all()
-        return [sql_rows.document(row, _LIST_CHARACTERS) for row in rows], total
+        return [sql_rows.document(row, LISTED_CHARACTERS) for row in rows], total
 
     def delete_document(self, dataset_id: str, name_id: str) -> tuple[Document, Dataset]:
         """Leaves a tombstone: the row stays, its text goes. Returns the document as it was, and the dataset after it.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import prisma_client
@@ -14,6 +15,7 @@ from prisma_client import (
     AsyncPrisma,
     DocumentsRejected,
     FailedPrecondition,
+    FileOptions,
     InvalidArgument,
     NotFound,
     Prisma,
@@ -68,11 +70,11 @@ def test_where_every_document_is_rejected_the_import_is_an_error_and_no_dataset_
     stack: Stack, tmp_path: Path
 ) -> None:
     csv = tmp_path / "x.csv"
-    csv.write_text("id,body\n1,text\n")
+    csv.write_text("id,count\n1,2\n3,4\n")
     with Prisma(stack.url) as prisma:
         before = {dataset.id for dataset in prisma.datasets.list()}
-        with pytest.raises(DocumentsRejected, match="2 × MISSING_TEXT") as caught:
-            prisma.datasets.create("x", documents=[{"id": 1, "body": "text"}, {"id": 2, "body": "text"}])
+        with pytest.raises(DocumentsRejected, match="2 × INVALID_TEXT") as caught:
+            prisma.datasets.create("x", documents=[{"id": 1, "text": " "}, {"id": 2, "text": ""}])
         assert caught.value.report.rejected_count == 2
         for source in (csv, tmp_path / "none.json", []):
             with pytest.raises((InvalidArgument, FileNotFoundError)):
@@ -83,6 +85,33 @@ def test_where_every_document_is_rejected_the_import_is_an_error_and_no_dataset_
             assert data.add([{"id": "0", "text": "a text"}]).rejected_count == 1, "what exists already is no error"
         finally:
             data.delete()
+
+
+def test_a_file_is_previewed_and_imported_as_it_is(stack: Stack, tmp_path: Path) -> None:
+    rows = [{"name": f"n{row}", "review": f"a review of number {row}", "stars": row % 5} for row in range(30)]
+    frame = pd.DataFrame(rows)
+    frame.to_csv(tmp_path / "r.csv", index=False, sep=";", encoding="utf-16")
+    (tmp_path / "parts").mkdir()
+    frame[:10].to_parquet(tmp_path / "parts" / "0.parquet")
+    frame[10:].to_parquet(tmp_path / "parts" / "1.parquet")
+    with Prisma(stack.url) as prisma:
+        preview = prisma.datasets.preview(tmp_path / "r.csv")
+        assert (preview.layout.encoding, preview.layout.delimiter) == ("utf-16", ";")
+        assert list(preview.layout.text_fields) == ["review"]
+        assert [document.text for document in preview.documents] == [row["review"] for row in rows[:20]]
+        assert {column.name: column.kind for column in preview.columns}["stars"] == preview.Column.KIND_INTEGER
+        for source in (tmp_path / "r.csv", tmp_path / "parts"):
+            data = prisma.datasets.create("from a file", source, id_field="name", options=FileOptions(["stars"]))
+            try:
+                documents = list(data.documents())
+                assert [(document.key, document.text) for document in documents] == [
+                    (row["name"], row["review"]) for row in rows
+                ]
+                assert [dict(document.metadata) for document in documents] == [{"stars": row["stars"]} for row in rows]
+                assert data.report is not None
+                assert list(data.report.layout.metadata_fields) == ["stars"]
+            finally:
+                data.delete()
 
 
 def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) -> None:

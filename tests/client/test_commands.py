@@ -107,12 +107,12 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
 
 def test_rejected_documents_are_counted_and_a_file_without_any_is_an_error(stack: Stack, tmp_path: Path) -> None:
     csv, none, some = tmp_path / "x.csv", tmp_path / "none.jsonl", tmp_path / "some.jsonl"
-    csv.write_text("id,text\n1,a text\n")
-    none.write_text('{"id": "a", "body": "a text"}\n{"id": "b", "body": "another"}\n')
+    csv.write_text("id,count\n1,2\n3,4\n")
+    none.write_text('{"id": "a", "text": " "}\n{"id": "b", "text": ""}\n')
     some.write_text('{"id": "a", "text": "a text"}\n{"id": "b"}\n')
     assert stack.command("ingest", "rejected", str(csv)).returncode == 2
     ended = stack.command("ingest", "rejected", str(tmp_path))
-    assert (ended.returncode, "is a folder" in ended.stderr) == (2, True), ended.stderr
+    assert (ended.returncode, "tables of one format" in ended.stderr) == (2, True), ended.stderr
     ended = stack.command("ingest", "rejected", str(some), "--validate-only")
     assert (ended.returncode, "1 can be imported, 1 rejected" in ended.stderr) == (0, True), ended.stderr
     ended = stack.command("ingest", "rejected", str(none))
@@ -125,6 +125,26 @@ def test_rejected_documents_are_counted_and_a_file_without_any_is_an_error(stack
         assert stack.command("documents", "rejected").stdout.count("\n") == 1, "a dataset with documents stays"
     finally:
         assert stack.command("delete", "rejected", "--yes").returncode == 0
+
+
+def test_a_table_is_previewed_and_imported(stack: Stack, tmp_path: Path) -> None:
+    table = tmp_path / "reviews.csv"
+    table.write_text("nr;titre;avis\n1;Été;très bien écrit\n2;Hiver;assez court\n", encoding="windows-1252")
+    (preview,) = lines(stack, "preview", str(table))
+    assert preview["layout"]["encoding"] == "windows-1252"
+    assert preview["documents"][0]["text"] == "très bien écrit"
+    (preview,) = lines(
+        stack, "preview", str(table), "--text-field", "titre", "--text-field", "avis", "--id-field", "nr"
+    )
+    assert (preview["documents"][1]["key"], preview["documents"][1]["text"]) == ("2", "Hiver\n\nassez court")
+    assert stack.command("preview", str(table), "--format", "word").returncode == 2
+    assert stack.command("preview", str(table), "--text-field", "no").returncode == 2
+    try:
+        (report,) = lines(stack, "ingest", "reviews", str(table), "--id-field", "nr", "--delimiter", ";")
+        assert report["importedCount"] == "2"
+        assert any("'avis'" in note for note in report["notes"])
+    finally:
+        assert stack.command("delete", "reviews", "--yes").returncode == 0
 
 
 def test_a_failed_job_is_reported_by_every_command_that_reads_it(stack: Stack) -> None:

@@ -224,7 +224,7 @@ async def test_an_import_repeated_under_its_request_id_gives_the_first_report(st
     first = await imported(stub, numbered(5), request_id="r1")
     again = await imported(stub, numbered(5), request_id="r1")
     assert again == first
-    for rows, config in [(numbered(6), {}), (numbered(5), {"text_field": "other"})]:
+    for rows, config in [(numbered(6), {}), (numbered(5), {"text_fields": ["other"]})]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await imported(stub, rows, request_id="r1", **config)
         assert reason(caught.value) == "REQUEST_ID_REUSED"
@@ -328,7 +328,7 @@ async def test_bad_input_gets_an_error_with_its_reason(stub: Any) -> None:
         (b"", "INVALID_FILE"),
         (b"%PDF-1.7", "INVALID_FILE"),
         (b'[{"id":', "INVALID_FILE"),
-        (b"id,text\n1,one\n2,two\n", "INVALID_FILE"),
+        (b"id,count\n1,1\n2,2\n", "INVALID_FILE"),
     ]:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await imported(stub, data)

@@ -82,7 +82,7 @@ async def test_a_file_is_imported_as_a_body_or_as_a_form_and_rejected_items_are_
     lines = b'{"key": "a", "body": "one text"}\n{"key": "b"}\nno json\n{"key": "c", "body": "another"}\n'
     form = await suite.http.post(
         "/v1/datasets/d/documents:import",
-        data={"idField": "key", "config.text_field": "body"},
+        data={"idField": "key", "config.text_fields": "body"},
         files={"file": ("x.jsonl", lines, "application/octet-stream")},
     )
     report = form.json()
@@ -91,7 +91,7 @@ async def test_a_file_is_imported_as_a_body_or_as_a_form_and_rejected_items_are_
 
     again = await suite.http.post(
         "/v1/datasets/d/documents:import",
-        params={"id_field": "key", "text_field": "body", "validateOnly": "true"},
+        params={"id_field": "key", "text_fields": "body", "validateOnly": "true"},
         content=lines,
     )
     assert again.json()["importedCount"] == "0"

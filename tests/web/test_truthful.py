@@ -73,25 +73,42 @@ def test_dialogs_begin_in_their_first_field(page: Page, address: str, button: st
 
 
 def test_a_file_that_is_refused_leaves_no_dataset(page: Page, stack: Stack, tmp_path: Path) -> None:
-    csv, fields, blank = tmp_path / "own.csv", tmp_path / "fields.jsonl", tmp_path / "blank.json"
-    csv.write_text("id,text\n1,a text\n")
-    fields.write_text('{"key": 1, "title": "a title"}\n')
+    numbers, blank = tmp_path / "numbers.csv", tmp_path / "blank.json"
+    numbers.write_text("id,count\n1,2\n3,4\n")
     blank.write_text('[{"id": 1, "text": " "}]')
     with Prisma(stack.url) as prisma:
         before = {dataset.id for dataset in prisma.datasets.list()}
         page.goto("/datasets?new=1")
-        page.set_input_files("input[type=file]", csv)
-        expect(page.get_by_role("alert")).to_contain_text("this file is CSV")
+        page.set_input_files("input[type=file]", numbers)
+        expect(page.get_by_role("alert")).to_contain_text("no field holds texts; the fields are 'id', 'count'")
         expect(page.get_by_role("button", name="Import")).to_be_disabled()
-        page.set_input_files("input[type=file]", fields)
-        page.get_by_role("button", name="Import").click()
-        expect(page.get_by_role("alert")).to_contain_text("has no field text. Its fields are: key, title")
         page.set_input_files("input[type=file]", blank)
-        page.get_by_label("Id field").fill("id")
-        page.get_by_label("Text field").fill("text")
+        expect(page.get_by_text("1 of the first 20 would be rejected")).to_be_visible()
         page.get_by_role("button", name="Import").click()
         expect(page.get_by_role("alert")).to_contain_text("no dataset was created")
         assert {dataset.id for dataset in prisma.datasets.list()} == before
+
+
+def test_a_table_is_shown_before_it_is_imported(page: Page, stack: Stack, tmp_path: Path) -> None:
+    table = tmp_path / "reviews.csv"
+    table.write_text("nr;avis;titre\n7;très bien écrit;Été\n8;assez court;Hiver\n", encoding="windows-1252")
+    page.goto("/datasets?new=1")
+    page.set_input_files("input[type=file]", table)
+    first = page.get_by_role("region", name="First documents")
+    expect(first).to_contain_text("très bien écrit")
+    expect(first).to_contain_text("The encoding is taken as Windows-1252")
+    page.get_by_label("Texts from").select_option("titre")
+    expect(first.get_by_role("row").nth(1)).to_contain_text("Été")
+    page.get_by_label("Ids from").select_option("nr")
+    expect(first.get_by_role("row").nth(1)).to_contain_text("7")
+    press_enter(page.get_by_role("button", name="Import"))
+    expect(page.get_by_text("2 documents imported")).to_be_visible()
+    with Prisma(stack.url) as prisma:
+        data = prisma.datasets.get("reviews")
+        try:
+            assert [(document.key, document.text) for document in data.documents()] == [("7", "Été"), ("8", "Hiver")]
+        finally:
+            data.delete()
 
 
 def test_runs_are_compared_only_with_runs_on_the_same_dataset_and_model(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""Reads a file of documents: a JSON array of objects, or one object per line.
+"""JSON: an array of objects, or one object per line.
 
 Memory is bounded: items are separated by a byte scan, and only an item within the limits of size and depth is parsed.
 An array without an end is refused as a whole before anything is taken from it.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from itertools import chain, islice
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import IO
 
 from services.chassis import logs
-from services.embedder.documents import NewDocument
 from services.embedder.errors import InvalidFile
-from services.embedder.files.kinds import UTF8_MARK, Layout, find_start
+from services.embedder.files.formats import Format, Item, Layout, Limits
+from services.embedder.files.kinds import UTF8_MARK, start_of_text
 from services.embedder.files.lines import read_lines
 from services.embedder.files.structure import ArrayBroken, array_elements, check_array, nesting
-from services.embedder.items import ItemRejected, Options, Reason, Rejection, document
-from services.embedder.metadata import MAX_BYTES, MAX_DEPTH
+from services.embedder.items import ItemRejected, Reason
+from services.embedder.metadata import MAX_DEPTH
 
 MAX_NESTING = 64
 """Levels up to which an item is parsed; metadata may have fewer, and is then rejected with its id."""
@@ -37,73 +37,58 @@ _DESCRIPTIONS = {
 _log = logs.get(__name__)
 
 
-def read_documents(file: IO[bytes], options: Options) -> Iterator[tuple[int, NewDocument] | Rejection]:
-    """The items of a file: each a document with its place from 1, or the reason why it is rejected.
+class JsonReader:
+    """A JSON array of objects, or one object per line."""
 
-    Raises InvalidFile, before the first item, for a file that cannot be read as a whole.
-    """
-    keys: set[str] = set()
-    for place, text in _items(file, options):
+    def __init__(self, file: IO[bytes], format: Format, limits: Limits) -> None:
+        """Raises InvalidFile for an array that is not closed, is empty, or holds no objects."""
+        self._file = file
+        self._limits = limits
+        self._layout = Layout(format)
+        self._start = start_of_text(file)
+        if format is Format.JSON:
+            try:
+                file.seek(self._start)
+                if not limits.is_partial:
+                    check_array(file)
+                _check_elements(self._texts())
+            except ArrayBroken as error:
+                raise InvalidFile(f"the JSON array cannot be read to its end: {error}") from error
+
+    @property
+    def layout(self) -> Layout:
+        """How the file is read."""
+        return self._layout
+
+    def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
+        """The values of the array or the lines. Blank lines keep their place. JSON says itself what is text."""
+        for place, text in enumerate(self._texts(), start=1):
+            if self._layout.format is Format.JSON or text is None or text.strip():
+                yield place, self._value(text)
+
+    def _texts(self) -> Iterator[bytes | None]:
+        """Each item's JSON text; None for one beyond the limit."""
+        self._file.seek(self._start)
+        separated = array_elements if self._layout.format is Format.JSON else read_lines
+        return separated(self._file, self._limits.item_bytes)
+
+    def _value(self, text: bytes | None) -> object:
+        """The value of an item, or why it cannot be read."""
+        if text is None:
+            return ItemRejected(Reason.TEXT_TOO_LONG, f"the item has more than {self._limits.item_bytes:,} bytes")
         try:
-            new = _document(text, options)
-            if new.key in keys:
-                message = "an earlier item of the file has the same id"
-                raise ItemRejected(Reason.DUPLICATE_IN_FILE, message, key=new.key)
+            return _parsed(text)
         except ItemRejected as rejected:
-            yield rejected.rejection(place)
-            continue
-        keys.add(new.key)
-        yield place, new
+            return rejected
 
 
-def _items(file: IO[bytes], options: Options) -> Iterator[tuple[int, bytes | None]]:
-    """Each item's place and JSON text; None for one beyond the limit. Blank lines keep their place."""
-    limit = _max_item_bytes(options)
-    try:
-        file.seek(0)
-        layout, start = find_start(file)
-        file.seek(start)
-        if layout is Layout.ARRAY:
-            check_array(file)
-            file.seek(start)
-            texts = array_elements(file, limit)
-        else:
-            texts = read_lines(file, limit)
-    except ArrayBroken as error:
-        raise InvalidFile(f"the JSON array cannot be read to its end: {error}") from error
-    for place, text in enumerate(_with_objects(texts, layout), start=1):
-        if layout is Layout.ARRAY or text is None or text.strip():
-            yield place, text
-
-
-def _with_objects(texts: Iterator[bytes | None], layout: Layout) -> Iterator[bytes | None]:
-    """The same texts. Raises InvalidFile for an array that is empty, or begins with many elements without an object."""
-    if layout is Layout.LINES:
-        return texts
+def _check_elements(texts: Iterator[bytes | None]) -> None:
+    """Raises InvalidFile for an array that is empty, or begins with many elements without an object."""
     sample = list(islice(texts, _SAMPLE_ITEMS))
     if not sample:
         raise InvalidFile("expected an array of objects with id and text; the array is empty")
     if not any(text is None or text.lstrip().startswith(b"{") for text in sample):
         raise InvalidFile("expected an array of objects with id and text; this array holds other values")
-    return chain(sample, texts)
-
-
-def _max_item_bytes(options: Options) -> int:
-    return options.max_text_bytes * 2 + MAX_BYTES
-
-
-def _document(text: bytes | None, options: Options) -> NewDocument:
-    """The document in an item's JSON text. Raises ItemRejected, whatever the text is."""
-    try:
-        if text is None:
-            message = f"the item has more than {_max_item_bytes(options):,} bytes"
-            raise ItemRejected(Reason.TEXT_TOO_LONG, message)
-        return document(_parsed(text), options)
-    except ItemRejected:
-        raise
-    except Exception as error:
-        _log.warning("unexpected error in an imported item", error=type(error).__name__)
-        raise ItemRejected(Reason.INVALID_JSON, f"the item cannot be read ({type(error).__name__})") from error
 
 
 def _parsed(text: bytes) -> object:
@@ -120,6 +105,11 @@ def _parsed(text: bytes) -> object:
         raise ItemRejected(Reason.INVALID_JSON, f"expected one JSON object; {_description(error)}") from None
     except ValueError:
         raise ItemRejected(Reason.INVALID_JSON, "the item holds a number of thousands of digits") from None
+    except ItemRejected:
+        raise
+    except Exception as error:
+        _log.warning("unexpected error in an imported item", error=type(error).__name__)
+        raise ItemRejected(Reason.INVALID_JSON, f"the item cannot be read ({type(error).__name__})") from error
 
 
 def _description(error: json.JSONDecodeError) -> str:

@@ -7,6 +7,7 @@ type Full<T> = T extends (infer U)[] ? Full<U>[] : T extends object ? { [K in ke
 
 export type Dataset = Full<Schemas["prisma.embedder.v1.Dataset"]>;
 export type Doc = Full<Schemas["prisma.embedder.v1.Document"]>;
+export type ImportPreview = Full<Schemas["prisma.embedder.v1.PreviewDocumentsResponse"]>;
 export type ImportReport = Full<Schemas["prisma.embedder.v1.ImportDocumentsResponse"]>;
 export type EmbeddingModels = Full<Schemas["prisma.embedder.v1.ListEmbeddingModelsResponse"]>;
 export type Run = Full<Schemas["prisma.trainer.v1.Run"]>;

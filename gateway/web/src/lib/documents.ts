@@ -1,56 +1,30 @@
-// What can be said of a file of documents before it is sent: whether it is JSON, and which fields its items have.
-const HEAD_BYTES = 1 << 20;
+// What a file of documents holds, as the embedder reads it: asked before anything is created.
+import { upload, type ImportPreview } from "./api";
 
-/** The fields of a file's first document. */
-export interface Checked {
-  fields: string[];
-  idField: string | undefined;
-  textField: string | undefined;
+/** Of a larger file of text, the beginning is enough. */
+const WHOLE_BYTES = 4 << 20;
+const BEGINNING_BYTES = 1 << 20;
+/** How files begin that can only be read as a whole: zip and workbooks, Parquet, Arrow. */
+const WHOLE_MARKS = ["PK", "PAR1", "ARRO", "\u00d0\u00cf", "\u00ff\u00ff\u00ff\u00ff"];
+const TAR_MARK_START = 257;
+
+/** The fields that a person chose; those that are left out are found by the embedder. */
+export interface Choices {
+  idField?: string;
+  textFields?: string;
+  encoding?: string;
+  delimiter?: string;
+  sheet?: string;
 }
 
-export class UnreadableFile extends Error {}
-
-/** Reads the start of a file. Raises UnreadableFile for anything but a JSON array of objects or JSON lines. */
-export async function check(file: File, expected: (content: string) => string): Promise<Checked> {
-  const head = (await file.slice(0, HEAD_BYTES).text()).replace(/^\uFEFF/, "").trimStart();
-  const start = head.startsWith("[") ? head.indexOf("{") : 0;
-  const item = start >= 0 && head[start] === "{" ? firstObject(head.slice(start)) : undefined;
-  if (!item) throw new UnreadableFile(expected(kindOf(file.name, head)));
-  const fields = Object.keys(item);
-  const isText = (field: string) => typeof item[field] === "string";
-  const pick = (names: string[], suits: (field: string) => boolean) => names.find((name) => fields.includes(name) && suits(name));
-  return {
-    fields,
-    idField: pick(["id", "_id", "key", "uid"], (field) => ["string", "number"].includes(typeof item[field])),
-    textField: pick(["text", "body", "content", "abstract", "document"], isText),
-  };
+/** What an import would make of a file. Raises ApiError. */
+export async function preview(file: File, choices: Choices, progress: (part: number) => void): Promise<ImportPreview> {
+  const isPartial = file.size > WHOLE_BYTES && !(await isWhole(file));
+  const part = isPartial ? new File([file.slice(0, BEGINNING_BYTES)], file.name) : file;
+  return upload<ImportPreview>("documents:preview", part, { ...choices, isPartial: isPartial || undefined }, progress);
 }
 
-/** The object that a text begins with; undefined where it is cut or broken. */
-function firstObject(text: string): Record<string, unknown> | undefined {
-  let depth = 0;
-  let inString = false;
-  for (let position = 0; position < text.length; position += 1) {
-    const letter = text[position];
-    if (inString) {
-      if (letter === "\\") position += 1;
-      else if (letter === '"') inString = false;
-    } else if (letter === '"') inString = true;
-    else if (letter === "{" || letter === "[") depth += 1;
-    else if ((letter === "}" || letter === "]") && --depth === 0) {
-      try {
-        return JSON.parse(text.slice(0, position + 1)) as Record<string, unknown>;
-      } catch {
-        return undefined;
-      }
-    }
-  }
-  return undefined;
-}
-
-function kindOf(name: string, head: string): string {
-  if (!head) return "empty";
-  if (/\.(csv|tsv)$/i.test(name)) return "CSV";
-  if (head.startsWith("PAR1")) return "Parquet";
-  return name.includes(".") ? name.slice(name.lastIndexOf(".")) : "";
+async function isWhole(file: File): Promise<boolean> {
+  const head = new TextDecoder("latin1").decode(await file.slice(0, TAR_MARK_START + 5).arrayBuffer());
+  return WHOLE_MARKS.some((mark) => head.startsWith(mark)) || head.slice(TAR_MARK_START) === "ustar";
 }

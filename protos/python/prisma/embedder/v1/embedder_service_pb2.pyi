@@ -65,18 +65,32 @@ class DeleteDatasetRequest(_message.Message):
 class ImportDocumentsRequest(_message.Message):
     __slots__ = ("config", "chunk")
     class Config(_message.Message):
-        __slots__ = ("dataset", "id_field", "text_field", "request_id", "validate_only")
+        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial")
         DATASET_FIELD_NUMBER: _ClassVar[int]
         ID_FIELD_FIELD_NUMBER: _ClassVar[int]
-        TEXT_FIELD_FIELD_NUMBER: _ClassVar[int]
+        TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
         REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
         VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+        METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
+        FORMAT_FIELD_NUMBER: _ClassVar[int]
+        ENCODING_FIELD_NUMBER: _ClassVar[int]
+        DELIMITER_FIELD_NUMBER: _ClassVar[int]
+        HAS_HEADER_FIELD_NUMBER: _ClassVar[int]
+        SHEET_FIELD_NUMBER: _ClassVar[int]
+        IS_PARTIAL_FIELD_NUMBER: _ClassVar[int]
         dataset: str
         id_field: str
-        text_field: str
+        text_fields: _containers.RepeatedScalarFieldContainer[str]
         request_id: str
         validate_only: bool
-        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_field: _Optional[str] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+        metadata_fields: _containers.RepeatedScalarFieldContainer[str]
+        format: _resources_pb2.FileLayout.Format
+        encoding: str
+        delimiter: str
+        has_header: bool
+        sheet: str
+        is_partial: bool
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ...) -> None: ...
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     config: ImportDocumentsRequest.Config
@@ -84,7 +98,7 @@ class ImportDocumentsRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ImportDocumentsResponse(_message.Message):
-    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset")
+    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes")
     class Rejection(_message.Message):
         __slots__ = ("item", "key", "reason", "message")
         class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -101,6 +115,7 @@ class ImportDocumentsResponse(_message.Message):
             REASON_DUPLICATE_IN_DATASET: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
             REASON_INVALID_UTF8: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
             REASON_INVALID_METADATA: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_INVALID_ROW: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
         REASON_UNSPECIFIED: ImportDocumentsResponse.Rejection.Reason
         REASON_INVALID_JSON: ImportDocumentsResponse.Rejection.Reason
         REASON_NOT_AN_OBJECT: ImportDocumentsResponse.Rejection.Reason
@@ -113,6 +128,7 @@ class ImportDocumentsResponse(_message.Message):
         REASON_DUPLICATE_IN_DATASET: ImportDocumentsResponse.Rejection.Reason
         REASON_INVALID_UTF8: ImportDocumentsResponse.Rejection.Reason
         REASON_INVALID_METADATA: ImportDocumentsResponse.Rejection.Reason
+        REASON_INVALID_ROW: ImportDocumentsResponse.Rejection.Reason
         ITEM_FIELD_NUMBER: _ClassVar[int]
         KEY_FIELD_NUMBER: _ClassVar[int]
         REASON_FIELD_NUMBER: _ClassVar[int]
@@ -134,12 +150,63 @@ class ImportDocumentsResponse(_message.Message):
     REJECTIONS_FIELD_NUMBER: _ClassVar[int]
     REJECTION_COUNTS_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     imported_count: int
     rejected_count: int
     rejections: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.Rejection]
     rejection_counts: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.ReasonCount]
     dataset: _resources_pb2.Dataset
-    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ...) -> None: ...
+    layout: _resources_pb2.FileLayout
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PreviewDocumentsRequest(_message.Message):
+    __slots__ = ("config", "chunk")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    config: ImportDocumentsRequest.Config
+    chunk: bytes
+    def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class PreviewDocumentsResponse(_message.Message):
+    __slots__ = ("layout", "notes", "columns", "documents", "rejections")
+    class Column(_message.Message):
+        __slots__ = ("name", "kind")
+        class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            KIND_UNSPECIFIED: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_STRING: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_INTEGER: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_NUMBER: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_BOOLEAN: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_LIST: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_OBJECT: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_MIXED: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+        KIND_UNSPECIFIED: PreviewDocumentsResponse.Column.Kind
+        KIND_STRING: PreviewDocumentsResponse.Column.Kind
+        KIND_INTEGER: PreviewDocumentsResponse.Column.Kind
+        KIND_NUMBER: PreviewDocumentsResponse.Column.Kind
+        KIND_BOOLEAN: PreviewDocumentsResponse.Column.Kind
+        KIND_LIST: PreviewDocumentsResponse.Column.Kind
+        KIND_OBJECT: PreviewDocumentsResponse.Column.Kind
+        KIND_MIXED: PreviewDocumentsResponse.Column.Kind
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        KIND_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        kind: PreviewDocumentsResponse.Column.Kind
+        def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[PreviewDocumentsResponse.Column.Kind, str]] = ...) -> None: ...
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    layout: _resources_pb2.FileLayout
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    columns: _containers.RepeatedCompositeFieldContainer[PreviewDocumentsResponse.Column]
+    documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
+    rejections: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.Rejection]
+    def __init__(self, layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[_Union[PreviewDocumentsResponse.Column, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ...) -> None: ...
 
 class ListDocumentsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "filter")

@@ -67,6 +67,11 @@ class EmbedderServiceStub:
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ImportDocumentsRequest.SerializeToString,
                 response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ImportDocumentsResponse.FromString,
                 _registered_method=True)
+        self.PreviewDocuments = channel.stream_unary(
+                '/prisma.embedder.v1.EmbedderService/PreviewDocuments',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsRequest.SerializeToString,
+                response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsResponse.FromString,
+                _registered_method=True)
         self.ListDocuments = channel.unary_unary(
                 '/prisma.embedder.v1.EmbedderService/ListDocuments',
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListDocumentsRequest.SerializeToString,
@@ -166,14 +171,27 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportDocuments(self, request_iterator, context):
-        """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
-        metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+        """Adds documents from a file as it is: JSON (an array of objects), JSON lines, CSV and TSV, Parquet, Arrow, a workbook
+        (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
+        bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
+        and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
+        fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
         `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
         all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
         Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
         The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
         Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
         committed before an error stays, and importing the file again reports these items as duplicates.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewDocuments(self, request_iterator, context):
+        """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
+        first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
+        text, the first MiB is enough, with `is_partial`.
+        Errors: INVALID_FILE, TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,6 +315,11 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
                     servicer.ImportDocuments,
                     request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ImportDocumentsRequest.FromString,
                     response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ImportDocumentsResponse.SerializeToString,
+            ),
+            'PreviewDocuments': grpc.stream_unary_rpc_method_handler(
+                    servicer.PreviewDocuments,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsRequest.FromString,
+                    response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsResponse.SerializeToString,
             ),
             'ListDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDocuments,
@@ -512,6 +535,33 @@ class EmbedderService:
             '/prisma.embedder.v1.EmbedderService/ImportDocuments',
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ImportDocumentsRequest.SerializeToString,
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ImportDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewDocuments(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/prisma.embedder.v1.EmbedderService/PreviewDocuments',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsRequest.SerializeToString,
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,14 +58,23 @@ class EmbedderServiceStub:
     Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _grpc.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]
-    """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
-    metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+    """Adds documents from a file as it is: JSON (an array of objects), JSON lines, CSV and TSV, Parquet, Arrow, a workbook
+    (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
+    bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
+    and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
+    fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
     `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
     all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
     Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
     The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
     Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
     committed before an error stays, and importing the file again reports these items as duplicates.
+    """
+    PreviewDocuments: _grpc.StreamUnaryMultiCallable[_embedder_service_pb2.PreviewDocumentsRequest, _embedder_service_pb2.PreviewDocumentsResponse]
+    """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
+    first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
+    text, the first MiB is enough, with `is_partial`.
+    Errors: INVALID_FILE, TOO_LARGE.
     """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]
     """Lists documents in the order of their rows.
@@ -142,14 +151,23 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND.
     """
     ImportDocuments: _aio.StreamUnaryMultiCallable[_embedder_service_pb2.ImportDocumentsRequest, _embedder_service_pb2.ImportDocumentsResponse]  # type: ignore[assignment]
-    """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
-    metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+    """Adds documents from a file as it is: JSON (an array of objects), JSON lines, CSV and TSV, Parquet, Arrow, a workbook
+    (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
+    bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
+    and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
+    fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
     `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
     all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
     Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
     The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
     Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
     committed before an error stays, and importing the file again reports these items as duplicates.
+    """
+    PreviewDocuments: _aio.StreamUnaryMultiCallable[_embedder_service_pb2.PreviewDocumentsRequest, _embedder_service_pb2.PreviewDocumentsResponse]  # type: ignore[assignment]
+    """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
+    first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
+    text, the first MiB is enough, with `is_partial`.
+    Errors: INVALID_FILE, TOO_LARGE.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """Lists documents in the order of their rows.
@@ -259,14 +277,29 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_embedder_service_pb2.ImportDocumentsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ImportDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.ImportDocumentsResponse]]:
-        """Adds documents from a file: a JSON array of `{"id", "text"}`, or one such object per line. All other fields become
-        metadata, and so do the fields of an object under `metadata`. Documents as this API returns them can be imported:
+        """Adds documents from a file as it is: JSON (an array of objects), JSON lines, CSV and TSV, Parquet, Arrow, a workbook
+        (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
+        bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
+        and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
+        fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
         `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
         all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
         Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
         The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
         Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
         committed before an error stays, and importing the file again reports these items as duplicates.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewDocuments(
+        self,
+        request_iterator: _MaybeAsyncIterator[_embedder_service_pb2.PreviewDocumentsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedder_service_pb2.PreviewDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.PreviewDocumentsResponse]]:
+        """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
+        first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
+        text, the first MiB is enough, with `is_partial`.
+        Errors: INVALID_FILE, TOO_LARGE.
         """
 
     @_abc_1.abstractmethod

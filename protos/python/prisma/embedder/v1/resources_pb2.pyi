@@ -121,3 +121,45 @@ class EmbeddingModel(_message.Message):
     description: str
     error: str
     def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., is_default: _Optional[bool] = ..., description: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
+class FileLayout(_message.Message):
+    __slots__ = ("format", "encoding", "delimiter", "has_header", "sheet", "columns", "id_field", "text_fields", "metadata_fields")
+    class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORMAT_UNSPECIFIED: _ClassVar[FileLayout.Format]
+        FORMAT_JSON: _ClassVar[FileLayout.Format]
+        FORMAT_JSON_LINES: _ClassVar[FileLayout.Format]
+        FORMAT_CSV: _ClassVar[FileLayout.Format]
+        FORMAT_PARQUET: _ClassVar[FileLayout.Format]
+        FORMAT_ARROW: _ClassVar[FileLayout.Format]
+        FORMAT_SPREADSHEET: _ClassVar[FileLayout.Format]
+        FORMAT_TEXT_FILES: _ClassVar[FileLayout.Format]
+        FORMAT_TEXT_LINES: _ClassVar[FileLayout.Format]
+    FORMAT_UNSPECIFIED: FileLayout.Format
+    FORMAT_JSON: FileLayout.Format
+    FORMAT_JSON_LINES: FileLayout.Format
+    FORMAT_CSV: FileLayout.Format
+    FORMAT_PARQUET: FileLayout.Format
+    FORMAT_ARROW: FileLayout.Format
+    FORMAT_SPREADSHEET: FileLayout.Format
+    FORMAT_TEXT_FILES: FileLayout.Format
+    FORMAT_TEXT_LINES: FileLayout.Format
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    HAS_HEADER_FIELD_NUMBER: _ClassVar[int]
+    SHEET_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    format: FileLayout.Format
+    encoding: str
+    delimiter: str
+    has_header: bool
+    sheet: str
+    columns: _containers.RepeatedScalarFieldContainer[str]
+    id_field: str
+    text_fields: _containers.RepeatedScalarFieldContainer[str]
+    metadata_fields: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, format: _Optional[_Union[FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., metadata_fields: _Optional[_Iterable[str]] = ...) -> None: ...

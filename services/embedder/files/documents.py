@@ -1,0 +1,54 @@
+"""The documents in a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from services.chassis import logs
+from services.embedder.documents import NewDocument
+from services.embedder.files.formats import Reader
+from services.embedder.items import Fields, ItemRejected, Reason, Rejection, document
+
+_log = logs.get(__name__)
+
+
+def read_documents(
+    reader: Reader, fields: Fields, max_text_bytes: int
+) -> Iterator[tuple[int, NewDocument] | Rejection]:
+    """The items of a file: each a document with its place from 1, or the reason why it is rejected.
+
+    A document without an id of its own gets a digest of its text; the second with the same text gets `-2` behind it.
+    Raises InvalidFile where the rest of the file cannot be read.
+    """
+    keys: set[str] = set()
+    copies: Counter[str] = Counter()
+    for place, value in reader.items(texts=fields.texts):
+        try:
+            new = _document(value, fields, max_text_bytes)
+            if fields.id_field is None:
+                copies[new.key] += 1
+                if copies[new.key] > 1:
+                    new = replace(new, key=f"{new.key}-{copies[new.key]}")
+            if new.key in keys:
+                message = "an earlier item of the file has the same id"
+                raise ItemRejected(Reason.DUPLICATE_IN_FILE, message, key=new.key)
+        except ItemRejected as rejected:
+            yield rejected.rejection(place)
+            continue
+        keys.add(new.key)
+        yield place, new
+
+
+def _document(value: object, fields: Fields, max_text_bytes: int) -> NewDocument:
+    """The document in an item's value. Raises ItemRejected, whatever the value is."""
+    if isinstance(value, ItemRejected):
+        raise value
+    try:
+        return document(value, fields, max_text_bytes)
+    except ItemRejected:
+        raise
+    except Exception as error:
+        _log.warning("unexpected error in an imported item", error=type(error).__name__)
+        raise ItemRejected(Reason.INVALID_JSON, f"the item cannot be read ({type(error).__name__})") from error

@@ -1,0 +1,131 @@
+"""Which fields of a file's items hold the id, the text and the metadata of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import cast
+
+from services.embedder.errors import InvalidFile
+from services.embedder.files.formats import Reader
+from services.embedder.files.names import ID_NAMES, TEXT_NAMES
+from services.embedder.items import FieldOptions, Fields, is_exported
+
+_SAMPLE_ITEMS = 200
+_Object = Mapping[str, object]
+
+
+class Kind(StrEnum):
+    """What the values of a field are."""
+
+    STRING = "STRING"
+    INTEGER = "INTEGER"
+    NUMBER = "NUMBER"
+    BOOLEAN = "BOOLEAN"
+    LIST = "LIST"
+    OBJECT = "OBJECT"
+    MIXED = "MIXED"
+
+
+_KINDS: Mapping[type, Kind] = {
+    str: Kind.STRING,
+    int: Kind.INTEGER,
+    float: Kind.NUMBER,
+    bool: Kind.BOOLEAN,
+    list: Kind.LIST,
+    dict: Kind.OBJECT,
+}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The fields of a file.
+
+    columns: all fields of the first items with the kinds of their values. notes: what was guessed, a sentence each.
+    """
+
+    fields: Fields
+    columns: Mapping[str, Kind]
+    notes: Sequence[str]
+
+
+def find_fields(reader: Reader, options: FieldOptions) -> Guess:
+    """The fields of a file, guessed from names and contents where the options leave them open.
+
+    Raises InvalidFile where a field that the options name is in no item, or no field holds texts.
+    """
+    sample = [value for _place, value in islice(reader.items(), _SAMPLE_ITEMS)]
+    if not sample:
+        raise InvalidFile("expected a file of documents; this one has no rows")
+    objects = [cast("_Object", value) for value in sample if isinstance(value, dict)]
+    names = list(reader.layout.columns or dict.fromkeys(name for fields in objects for name in fields))
+    columns = {name: _kind(fields.get(name) for fields in objects) for name in names}
+    if not names or any(is_exported(fields) for fields in objects):
+        return Guess(Fields.of(options), columns, [])  # documents of the API, or nothing to judge by
+    for name in [options.id_field, *options.text_fields, *(options.metadata_fields or ())]:
+        if name is not None and name not in names:
+            raise InvalidFile(f"no field is called {name[:100]!r}; the fields are {_listed(names)}")
+    notes: list[str] = []
+    id_field = options.id_field or _id_field(names, objects)
+    if id_field is None:
+        notes.append("No field holds ids: each document gets a digest of its text as id.")
+    elif options.id_field is None and id_field != ID_NAMES[0]:
+        notes.append(f"The ids are taken from {id_field!r}.")
+    text_fields = options.text_fields or (_text_field(names, objects, id_field),)
+    if not options.text_fields and text_fields[0] != TEXT_NAMES[0]:
+        notes.append(f"The texts are taken from {text_fields[0]!r}.")
+    return Guess(Fields.of(options, id_field=id_field, text_field=text_fields[0]), columns, notes)
+
+
+def _kind(values: Iterable[object]) -> Kind:
+    kinds = {_KINDS[type(value)] for value in values if type(value) in _KINDS}
+    if kinds == {Kind.INTEGER, Kind.NUMBER}:
+        return Kind.NUMBER
+    return kinds.pop() if len(kinds) == 1 else Kind.MIXED
+
+
+def _id_field(names: Sequence[str], objects: Sequence[_Object]) -> str | None:
+    """The field called `id`, or another with a usual name whose values are all different."""
+    if ID_NAMES[0] in names:
+        return ID_NAMES[0]
+    for name in _by_usual_name(names, ID_NAMES):
+        values = [fields.get(name) for fields in objects]
+        is_id = all(isinstance(value, str | int) and not isinstance(value, bool) for value in values)
+        if is_id and len(set(map(str, values))) == len(values):
+            return name
+    return None
+
+
+def _text_field(names: Sequence[str], objects: Sequence[_Object], id_field: str | None) -> str:
+    """The field with a usual name, or else the one with the longest texts. Raises InvalidFile."""
+    if TEXT_NAMES[0] in names:
+        return TEXT_NAMES[0]
+    lengths = {name: _mean_length(name, objects) for name in names if name != id_field}
+    for name in _by_usual_name(names, TEXT_NAMES):
+        if lengths.get(name):
+            return name
+    longest = max(lengths, key=lambda name: lengths[name], default=None)
+    if longest is not None and lengths[longest]:
+        return longest
+    raise InvalidFile(f"no field holds texts; the fields are {_listed(names)}. Name one (text_fields, --text-field)")
+
+
+def _mean_length(name: str, objects: Sequence[_Object]) -> float:
+    """Characters of a field's texts on average; 0 where most are no texts."""
+    values = [value for fields in objects if (value := fields.get(name)) is not None]
+    texts = [value for value in values if isinstance(value, str)]
+    if not texts or 2 * len(texts) < len(values):
+        return 0.0
+    return sum(map(len, texts)) / len(texts)
+
+
+def _by_usual_name(names: Sequence[str], usual_names: Sequence[str]) -> list[str]:
+    by_name = {name.strip().lower().replace(" ", "_"): name for name in reversed(names)}
+    return [by_name[name] for name in usual_names if name in by_name]
+
+
+def _listed(names: Sequence[str]) -> str:
+    listed = ", ".join(repr(name[:60]) for name in names[:20])
+    return f"{listed} and {len(names) - 20} more" if len(names) > 20 else listed

@@ -1,0 +1,82 @@
+"""Plain text: the files of an archive, each a document, or the lines of one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import IO
+
+from services.embedder.errors import FileTooLarge, InvalidFile
+from services.embedder.files.archives import Member, Unpacking
+from services.embedder.files.encodings import find_encoding, write_as_utf8
+from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
+from services.embedder.files.lines import read_lines
+from services.embedder.items import ItemRejected, Reason
+
+ID, TEXT = "id", "text"
+SUFFIXES = {".txt", ".md", ".rst", ".text", ".asc", ".adoc", ".org", ".tex", ".html", ".htm", ".xml", ".log"}
+"""Files of an archive that are documents."""
+
+
+class TextFilesReader:
+    """The text files of an archive: the path is a document's id, the content its text."""
+
+    def __init__(self, members: Sequence[Member], options: FileOptions, unpacking: Unpacking, limits: Limits) -> None:
+        self._members = members
+        self._options = options
+        self._unpacking = unpacking
+        self._limits = limits
+        self._layout = Layout(Format.TEXT_FILES, columns=[ID, TEXT])
+
+    @property
+    def layout(self) -> Layout:
+        """How the archive is read."""
+        return self._layout
+
+    def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
+        """A document for each file. A file that is no text is rejected alone."""
+        for place, (name, opened) in enumerate(self._members, start=1):
+            try:
+                yield place, {ID: name, TEXT: self._text(name, opened)}
+            except FileTooLarge as error:
+                yield place, ItemRejected(Reason.TEXT_TOO_LONG, error.message, key=name)
+            except InvalidFile as error:
+                yield place, ItemRejected(Reason.INVALID_TEXT, error.message, key=name)
+
+    def _text(self, name: str, opened: Callable[[], IO[bytes]]) -> str:
+        with (
+            self._unpacking.unpack(opened, repr(name[:100]), max_bytes=self._limits.item_bytes) as file,
+            self._unpacking.temporary_file() as converted,
+        ):
+            write_as_utf8(file, self._options.encoding or find_encoding(file)[0], converted)
+            return converted.read().decode().removeprefix("\ufeff")
+
+
+class TextLinesReader:
+    """A text file in UTF-8 whose lines are documents; blank lines are none."""
+
+    def __init__(self, file: IO[bytes], limits: Limits) -> None:
+        self._file = file
+        self._limits = limits
+        self._layout = Layout(Format.TEXT_LINES, columns=[TEXT])
+
+    @property
+    def layout(self) -> Layout:
+        """How the file is read."""
+        return self._layout
+
+    def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
+        """A document for each line."""
+        self._file.seek(0)
+        for place, line in enumerate(read_lines(self._file, self._limits.item_bytes), start=1):
+            if line is None:
+                message = f"the line has more than {self._limits.item_bytes:,} bytes"
+                yield place, ItemRejected(Reason.TEXT_TOO_LONG, message)
+            elif line.strip():
+                yield place, _line_value(line)
+
+
+def _line_value(line: bytes) -> object:
+    try:
+        return {TEXT: line.decode("utf-8-sig")}
+    except UnicodeDecodeError as error:
+        return ItemRejected(Reason.INVALID_UTF8, f"expected UTF-8; byte {error.start} of the line is not")

@@ -1,0 +1,393 @@
+"""Files as other tools write them: every row comes in, with the same text and types, and guesses are said."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import random
+import string
+import tarfile
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import duckdb
+import hypothesis.strategies as st
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from backports import zstd
+from hypothesis import given, settings
+from pyarrow import ipc
+
+from services.embedder.documents import NewDocument
+from services.embedder.errors import FileTooLarge, InvalidFile
+from services.embedder.files.documents import read_documents
+from services.embedder.files.fields import find_fields
+from services.embedder.files.formats import FileOptions, Format, Layout, Limits
+from services.embedder.files.opening import open_file
+from services.embedder.items import FieldOptions, Fields, Reason, Rejection
+
+LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
+TEXTS = [
+    "A plain text.",
+    'With "quotes", a comma; a semicolon and a\ttab',
+    "Two\nlines",
+    "Two\r\nlines of Windows",
+    "naïve café, 東京, हिन्दी, 👩‍🔬, \u2028 and é",
+    " spaces at both ends ",
+    "=1+1",
+    "00123",
+]
+ROWS: list[dict[str, Any]] = [
+    {
+        "key": f"k{row:03}",
+        "body": f"{TEXTS[row % len(TEXTS)]}#{row}",
+        "stars": row % 5,
+        "price": row + 0.25,
+        "new": row % 2 == 0,
+    }
+    for row in range(40)
+]
+
+
+class Read:
+    """What a file gives."""
+
+    def __init__(self, data: bytes, options: FileOptions | None = None, fields: FieldOptions | None = None) -> None:
+        reader = open_file(io.BytesIO(data), options or FileOptions(), LIMITS)
+        guess = find_fields(reader, fields or FieldOptions())
+        items = list(read_documents(reader, guess.fields, 1 << 20))
+        self.layout: Layout = reader.layout
+        self.fields: Fields = guess.fields
+        self.notes = [*reader.layout.notes, *guess.notes]
+        self.rejections = [item for item in items if isinstance(item, Rejection)]
+        self.documents: list[NewDocument] = [item[1] for item in items if not isinstance(item, Rejection)]
+
+
+def written(write: Callable[[Path], object], name: str, folder: Path) -> bytes:
+    path = folder / name
+    write(path)
+    return path.read_bytes()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def zipped_table(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", data)
+    return buffer.getvalue()
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def csv_file(rows: list[dict[str, Any]] = ROWS, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame(rows).to_csv(buffer, index=False, **options)
+    return buffer.getvalue()
+
+
+def duckdb_copy(path: Path, options: str) -> None:
+    duckdb.from_arrow(pa.Table.from_pylist(ROWS)).query("rows", f"COPY (SELECT * FROM rows) TO '{path}' ({options})")
+
+
+FILES: dict[str, Callable[[Path], bytes]] = {
+    "pandas.csv": lambda _folder: csv_file(),
+    "pandas.tsv": lambda _folder: csv_file(sep="\t"),
+    "pandas semicolons": lambda _folder: csv_file(sep=";", quoting=1),
+    "pandas utf-8-sig": lambda _folder: csv_file(encoding="utf-8-sig"),
+    "pandas utf-16": lambda _folder: csv_file(encoding="utf-16"),
+    "pandas windows line ends": lambda _folder: csv_file(lineterminator="\r\n"),
+    "pandas.parquet": lambda folder: written(pd.DataFrame(ROWS).to_parquet, "a.parquet", folder),
+    "pandas.feather": lambda folder: written(pd.DataFrame(ROWS).to_feather, "a.feather", folder),
+    "pandas.xlsx": lambda folder: written(
+        lambda path: pd.DataFrame(ROWS).to_excel(
+            path, index=False, engine="xlsxwriter", engine_kwargs={"options": {"strings_to_formulas": False}}
+        ),
+        "a.xlsx",
+        folder,
+    ),
+    "pandas.jsonl": lambda folder: written(
+        lambda path: pd.DataFrame(ROWS).to_json(path, orient="records", lines=True), "a.jsonl", folder
+    ),
+    "pandas.json": lambda folder: written(lambda path: pd.DataFrame(ROWS).to_json(path, orient="records"), "a", folder),
+    "polars.csv": lambda folder: written(pl.DataFrame(ROWS).write_csv, "b.csv", folder),
+    "polars.parquet": lambda folder: written(pl.DataFrame(ROWS).write_parquet, "b.parquet", folder),
+    "polars.arrow": lambda folder: written(pl.DataFrame(ROWS).write_ipc, "b.arrow", folder),
+    "polars arrow stream": lambda folder: written(pl.DataFrame(ROWS).write_ipc_stream, "b.arrows", folder),
+    "polars.ndjson": lambda folder: written(pl.DataFrame(ROWS).write_ndjson, "b.ndjson", folder),
+    "duckdb.csv": lambda folder: written(lambda path: duckdb_copy(path, "HEADER"), "c.csv", folder),
+    "duckdb.parquet": lambda folder: written(lambda path: duckdb_copy(path, "FORMAT parquet"), "c.parquet", folder),
+    "duckdb.json": lambda folder: written(lambda path: duckdb_copy(path, "FORMAT json"), "c.json", folder),
+    "gzip": lambda _folder: gzip.compress(csv_file()),
+    "bzip2": lambda _folder: bz2.compress(csv_file()),
+    "xz": lambda _folder: lzma.compress(csv_file()),
+    "Zstandard": lambda _folder: zstd.compress(csv_file()),
+    "zip": lambda _folder: zipped({"a.csv": csv_file()}),
+    "tar.gz of parts": lambda _folder: gzip.compress(
+        tarred({"data/0.csv": csv_file(ROWS[:15]), "data/1.csv": csv_file(ROWS[15:]), "README.md": b"# Read me"})
+    ),
+    "zip of gzip": lambda _folder: zipped({"a.csv.gz": gzip.compress(csv_file())}),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_of_another_tool_comes_in_row_by_row(kind: str, tmp_path: Path) -> None:
+    read = Read(FILES[kind](tmp_path))
+    assert read.rejections == []
+    assert [(document.key, document.text) for document in read.documents] == [(row["key"], row["body"]) for row in ROWS]
+    for document, row in zip(read.documents, ROWS, strict=True):
+        assert document.metadata == {"stars": row["stars"], "price": row["price"], "new": row["new"]}
+        assert isinstance(document.metadata["stars"], int)
+        assert isinstance(document.metadata["new"], bool)
+
+
+def test_a_hugging_face_dataset_comes_in_as_it_lies_on_disk(tmp_path: Path) -> None:
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved", num_shards=3)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "saved").iterdir()}
+    assert {"dataset_info.json", "state.json"} < files.keys()
+    read = Read(tarred({f"saved/{name}": data for name, data in files.items()}))
+    assert [document.text for document in read.documents] == [row["body"] for row in ROWS]
+    assert "3 files are read as one table." in read.notes
+
+
+def test_text_files_are_documents_by_path() -> None:
+    files = {
+        "b/two.txt": "café".encode("windows-1252"),
+        "a/one.md": b"\xef\xbb\xbf# One",
+        "c.txt": "três".encode("utf-16"),
+    }
+    files |= {"__MACOSX/x.txt": b"no", ".hidden.txt": b"no", "picture.png": b"\x89PNG", "empty.txt": b" "}
+    read = Read(zipped(files))
+    assert {document.key: document.text for document in read.documents} == {
+        "a/one.md": "# One",
+        "b/two.txt": "café",
+        "c.txt": "três",
+    }
+    assert [(rejection.key, rejection.reason) for rejection in read.rejections] == [("empty.txt", Reason.INVALID_TEXT)]
+    assert read.layout.format is Format.TEXT_FILES
+
+
+def test_lines_are_documents_where_the_caller_says_so() -> None:
+    read = Read(b"One text, with a comma.\r\n\r\nAnother.\n", FileOptions(format=Format.TEXT_LINES))
+    assert [document.text for document in read.documents] == ["One text, with a comma.", "Another."]
+
+
+def test_what_is_guessed_is_said_and_can_be_set() -> None:
+    data = "Prénom;Avis\nZoé;très long et très bien écrit\nNoël;court mais assez long aussi\n".encode("windows-1252")
+    read = Read(data)
+    assert [document.text for document in read.documents] == [
+        "très long et très bien écrit",
+        "court mais assez long aussi",
+    ]
+    assert (read.layout.encoding, read.layout.delimiter) == ("windows-1252", ";")
+    assert any("Windows-1252" in note for note in read.notes)
+    assert any("'Avis'" in note for note in read.notes)
+    assert any("digest" in note for note in read.notes)
+    read = Read(data, FileOptions(encoding="cp1250"), FieldOptions("Prénom", ("Prénom", "Avis"), ()))
+    assert read.documents[1] == NewDocument("Noël", "Noël\n\ncourt mais assez long aussi", {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (FieldOptions(text_fields=("no",)), "no field is called 'no'; the fields are 'key', 'body', 'stars'"),
+        (FieldOptions(id_field="ids"), "no field is called 'ids'"),
+        (FieldOptions(metadata_fields=("x",)), "no field is called 'x'"),
+    ],
+)
+def test_a_field_that_is_missing_is_said_once(fields: FieldOptions, message: str) -> None:
+    with pytest.raises(InvalidFile, match=message):
+        Read(csv_file(), fields=fields)
+
+
+def test_types_are_those_of_all_cells_of_a_column() -> None:
+    table = "id,text,zip,count,share,flag,mixed,large,gap\n"
+    table += "1,first text,01234,1,0.5,true,1,9007199254740993,NaN\n"
+    table += "2,second text,99999,2,1e-3,FALSE,one,1,3\n"
+    table += "3,third text,,,inf,,,,\n"
+    read = Read(table.encode())
+    assert [dict(document.metadata) for document in read.documents] == [
+        {"zip": "01234", "count": 1, "share": 0.5, "flag": True, "mixed": "1", "large": "9007199254740993"},
+        {"zip": "99999", "count": 2, "share": 1e-3, "flag": False, "mixed": "one", "large": "1", "gap": 3},
+        {},
+    ]
+
+
+def test_columns_of_arrow_keep_what_json_can_hold() -> None:
+    day = pd.Timestamp("2026-01-02T03:04:05.123456")
+    table = pa.table(
+        {
+            "id": pa.array([1, 2**60], pa.int64()),
+            "text": pa.array(["a text", "b text"]).dictionary_encode(),
+            "time": pa.array([day, None], pa.timestamp("ns")),
+            "exact": pa.array([day.value + 1, None]).cast(pa.timestamp("ns")),
+            "nan": pa.array([float("nan"), float("inf")]),
+            "tags": pa.array([["x", None], []]),
+            "nested": pa.array([{"a": 1}, None]),
+            "vector": pa.array([[0.5] * 4, [1.0] * 4], pa.list_(pa.float32())),
+        }
+    )
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    read = Read(sink.getvalue())
+    assert [document.key for document in read.documents] == ["1", str(2**60)]
+    assert read.documents[0].metadata == {
+        "time": "2026-01-02T03:04:05.123456",
+        "exact": "2026-01-02T03:04:05.123456001",
+        "tags": ["x", None],
+        "nested": {"a": 1},
+    }
+    assert read.documents[1].metadata == {"tags": []}
+    assert any("'vector' is left out" in note for note in read.notes)
+
+
+def test_documents_without_ids_get_digests_of_their_texts_and_all_come_in() -> None:
+    read = Read(b"text\nsame text\nother text\nsame text\n")
+    keys = [document.key for document in read.documents]
+    assert len(set(keys)) == 3
+    assert keys[2] == f"{keys[0]}-2"
+    assert keys == [document.key for document in Read(b"text\nsame text\nother text\nsame text\n").documents]
+
+
+def test_a_broken_row_is_rejected_alone() -> None:
+    table = b'id,text\n1,one text\n2,two,too many\n3\n4,"a "quote" inside"\n5,\xc3\xa9\xff\n6,"last, of all"\n'
+    read = Read(table, FileOptions(format=Format.CSV))
+    assert [document.key for document in read.documents] == ["1", "6"]
+    reasons = [(rejection.item, rejection.reason) for rejection in read.rejections]
+    assert reasons == [
+        (2, Reason.INVALID_ROW),
+        (3, Reason.INVALID_ROW),
+        (4, Reason.INVALID_ROW),
+        (5, Reason.INVALID_UTF8),
+    ]
+
+
+def test_a_table_without_a_header_is_read_from_its_first_row() -> None:
+    read = Read(b"1,the first text of all,5\n2,the second text of all,6\n")
+    assert [document.text for document in read.documents] == ["the first text of all", "the second text of all"]
+    assert read.layout.has_header is False
+    assert (
+        Read(b"a,b\nc text,d text\n", FileOptions(has_header=False), FieldOptions(text_fields=("column_1",)))
+        .documents[0]
+        .text
+        == "a"
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cells=st.lists(
+        st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00\ufeff"), max_size=30),
+        min_size=1,
+        max_size=8,
+    ),
+    delimiter=st.sampled_from(",;\t|"),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_every_text_survives_a_csv_file(cells: list[str], delimiter: str, line_end: str) -> None:
+    rows = [{"id": str(row), "text": f"word{cell}", "other": "x"} for row, cell in enumerate(cells)]
+    data = csv_file(rows, sep=delimiter, lineterminator=line_end, quoting=1)
+    assert [document.text for document in Read(data).documents] == [row["text"] for row in rows]
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "gzip cut short": (lambda: gzip.compress(csv_file())[:-20], "damaged"),
+    "Zstandard cut short": (lambda: zstd.compress(csv_file())[:-5], "damaged"),
+    "xz cut short": (lambda: lzma.compress(csv_file())[:-9], "damaged"),
+    "zip cut short": (lambda: zipped({"a.csv": csv_file()})[:-30], "damaged"),
+    "zip with a wrong sum": (lambda: zipped({"a.csv": b"id,text\n1,one\n"}).replace(b"id,text", b"ib,text"), "damaged"),
+    "tar cut short": (lambda: tarred({"a.csv": csv_file() * 20})[:2000], "damaged|not closed"),
+    "zip of nothing": (lambda: zipped({}), "empty|damaged"),
+    "zip of pictures": (lambda: zipped({"a.png": b"x"}), r"this one has \.png"),
+    "zip of zips": (lambda: zipped({"a.csv": zipped({"b.csv": zipped({"c.csv": csv_file()})})}), "archive inside"),
+    "zip of two formats": (lambda: zipped({"a.csv": csv_file(), "b.jsonl": b'{"id": 1, "text": "t"}'}), "one format"),
+    "Parquet cut short": (lambda: b"PAR1" + b"x" * 100, "damaged"),
+    "Parquet of 4 bytes": (lambda: b"PAR1", "damaged"),
+    "Arrow of rubbish": (lambda: b"ARROW1" + b"\x00" * 100, "damaged"),
+    "Arrow stream of rubbish": (lambda: b"\xff\xff\xff\xff" + b"\x10\x00\x00\x00" + b"x" * 50, "damaged"),
+    "Feather 1": (lambda: b"FEA1" + b"\x00" * 100, "version 1"),
+    "workbook of rubbish": (lambda: b"\xd0\xcf\x11\xe0" + b"\x00" * 600, "workbook"),
+    "zip that says it is a workbook": (lambda: zipped({"xl/workbook.xml": b"<x/>"}), "workbook"),
+    "pickle": (lambda: b"\x80\x04\x95", "pickle"),
+    "a quote never closed": (lambda: b'id,text\n1,"one\n' + b"2,two\n" * 1000, "not closed"),
+    "numbers only": (lambda: b"a,b\n1,2\n3,4\n", "no field holds texts"),
+    "header only": (lambda: b"id,text\n", "no rows|no documents"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_in_one_sentence(name: str) -> None:
+    make, words = HOSTILE[name]
+    with pytest.raises(InvalidFile, match=words) as caught:
+        Read(make())
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+@pytest.mark.parametrize("name", ["gzip", "zip", "Zstandard"])
+def test_a_bomb_is_refused_in_little_memory(name: str) -> None:
+    zeros = b"\n" * (LIMITS.file_bytes + 1)
+    bomb = {"gzip": gzip.compress, "Zstandard": zstd.compress, "zip": zipped_table}[name](zeros)
+    del zeros
+    tracemalloc.start()
+    with pytest.raises(FileTooLarge):
+        Read(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_a_table() -> None:
+    row = "word " * 40
+    small, large = (
+        b"id,text,n\n" + b"".join(f"{n},{row},{n}\n".encode() for n in range(rows)) for rows in (2000, 40_000)
+    )
+    peaks: list[int] = []
+    for data in (small, large):
+        reader = open_file(io.BytesIO(data), FileOptions(), LIMITS)
+        tracemalloc.start()
+        assert sum(1 for _item in reader.items()) in (2000, 40_000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] + (1 << 18)
+
+
+def test_no_mutation_of_a_file_does_more_than_reject_rows(tmp_path: Path) -> None:
+    """Seeded mutations of valid files: each gives documents and rejections, or one InvalidFile."""
+    random_numbers = random.Random(20261127)
+    valid = [FILES[kind](tmp_path) for kind in FILES if kind not in {"xz"}]
+    for number in range(600):
+        data = bytearray(valid[number % len(valid)])
+        for _ in range(random_numbers.randint(1, 4)):
+            start = random_numbers.randrange(len(data))
+            piece = bytes(random_numbers.choice(string.printable.encode() + bytes(range(256))) for _ in range(3))
+            data[start : start + random_numbers.choice([0, 1, 3, 200])] = piece
+        try:
+            read = Read(bytes(data))
+        except (InvalidFile, FileTooLarge) as error:
+            assert len(error.message) < 600
+            continue
+        json.dumps([[document.key, document.text, dict(document.metadata)] for document in read.documents])
