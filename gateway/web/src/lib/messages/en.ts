@@ -581,13 +581,8 @@ export const en = {
     bridge: "bridge",
     untrusted: "Labels that are not trusted are in italics.",
     rounds: "Later rounds divide the families of earlier ones.",
-<<<<<<< HEAD
-    unnamed: "no name passed the test; called after its top feature",
     searchByHint: "Move documents with its features up or down, as one feature.",
-    unnamedHint: "No name for the whole family passed the test.",
-=======
     unnamedHint: "No name for all of them passed the test.",
->>>>>>> ef42237 (Families are of features that are alike on average, their names are mentioned in documents of most of their features, and lists begin with the most trusted)
     bridges: "Features of several families have a ring.",
     sub: (n: string) => `${n} families`,
     open: "Open feature",
