@@ -22,8 +22,9 @@ TRUSTED_NEAR_MENTIONS = 0.15
 """At most so large a share of similar silent documents mentions a trusted label."""
 TRUSTED_BREADTH = 5 / 3
 """At most so many documents mention a trusted label for each that activates the feature."""
-TRUSTED_COHERENCE = 0.65
-"""Of pairs of documents that mention a trusted label, at least so many are, without it, more alike than random ones."""
+TRUSTED_COHERENCE = 0.6
+"""The lower end of the interval of a trusted label's coherence is at least this: of pairs of documents that mention it,
+so many are, apart from it, more alike than random ones."""
 TRUSTED_DOCUMENTS = 15
 """A trusted label is scored on at least so many active documents."""
 
@@ -155,13 +156,14 @@ def _missed_by_mentions(scores: Scores) -> Iterator[MissedCondition]:
 
 def _missed_by_coherence(coherence: Score | None) -> Iterator[MissedCondition]:
     """Documents that mention a label have too little in common but the label, as those of its senses."""
-    if coherence is not None and coherence.auc < TRUSTED_COHERENCE:
-        value, limit = 100 * coherence.auc, 100 * TRUSTED_COHERENCE
+    if coherence is not None and coherence.low < TRUSTED_COHERENCE:
+        low = _apart(100 * coherence.low, 100 * TRUSTED_COHERENCE, digits=0)
         yield MissedCondition(
             Condition.COHERENCE,
-            "texts that mention it have little else in common, and it may have several senses: apart from the label, "
-            f"two of them are more alike than two random texts in {_apart(value, limit, digits=0)} % of cases; trusted "
-            f"needs at least {limit:.0f} %",
+            "texts that mention it may have little else in common, as those of a word in several senses: apart from "
+            f"the label, two of them are more alike than two random texts in {100 * coherence.auc:.0f} % of cases "
+            f"(interval {low} to {100 * coherence.high:.0f} %); trusted needs an interval that begins at "
+            f"{100 * TRUSTED_COHERENCE:.0f} % or above",
         )
 
 

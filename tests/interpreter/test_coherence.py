@@ -66,9 +66,9 @@ def test_a_label_of_a_topic_is_trusted_and_a_word_in_several_senses_is_not(sense
     assert (coherence.active_count, coherence.silent_count) == (scores.mentions.document_count, COUNT - ACTIVE)
     # Pairs of one sense are more alike than nearly all random ones, others as alike as these.
     assert coherence.auc == pytest.approx(0.5 + 0.5 / senses, abs=0.06)
-    assert (coherence.auc >= TRUSTED_COHERENCE) is (trust is Trust.TRUSTED)
+    assert (coherence.low >= TRUSTED_COHERENCE) is (trust is Trust.TRUSTED)
     assert trust_of("master", scores, 0.9) is trust
-    assert trust_of("master", replace(scores, coherence=replace(coherence, auc=0.9)), 0.9) is Trust.TRUSTED
+    assert trust_of("master", replace(scores, coherence=replace(coherence, low=0.9)), 0.9) is Trust.TRUSTED
 
 
 def test_a_label_that_cannot_be_embedded_and_too_few_documents_have_no_coherence() -> None:

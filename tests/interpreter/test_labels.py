@@ -240,7 +240,7 @@ def scored(low: float, count: int = 40) -> Scores:
         ("x", replace(PASSED, mentions=None), 0.9, Trust.OPEN),
         ("x", replace(PASSED, near_mentions=Share(0.2, 0.1, 0.3, 60)), 0.9, Trust.OPEN),
         ("x", replace(PASSED, breadth=2.0), 0.9, Trust.OPEN),
-        ("x", replace(PASSED, coherence=replace(COHERENCE, auc=0.6)), 0.9, Trust.OPEN),
+        ("x", replace(PASSED, coherence=replace(COHERENCE, low=0.59)), 0.9, Trust.OPEN),
         ("x", replace(PASSED, coherence=None), 0.9, Trust.TRUSTED),
         ("x", None, 0.9, Trust.OPEN),
         ("x", scored(0.55), 0.9, Trust.DOUBTFUL),
@@ -335,11 +335,12 @@ UNTESTED_MENTIONS = replace(PASSED, mentions=None, near_mentions=None, breadth=N
             "allows at most 1.67",
         ),
         (
-            replace(PASSED, coherence=replace(COHERENCE, auc=0.58)),
+            replace(PASSED, coherence=replace(COHERENCE, auc=0.58, low=0.51, high=0.64)),
             0.9,
             Condition.COHERENCE,
-            "texts that mention it have little else in common, and it may have several senses: apart from the label, "
-            "two of them are more alike than two random texts in 58 % of cases; trusted needs at least 65 %",
+            "texts that mention it may have little else in common, as those of a word in several senses: apart from "
+            "the label, two of them are more alike than two random texts in 58 % of cases (interval 51 to 64 %); "
+            "trusted needs an interval that begins at 60 % or above",
         ),
     ],
 )
@@ -353,7 +354,7 @@ def test_an_open_feature_says_which_condition_it_misses_with_its_figures(
 def test_all_missed_conditions_are_said_in_the_order_of_the_rule() -> None:
     share = Share(value=0.4, low=0.3, high=0.5, document_count=40)
     tested = replace(scored(0.4, count=8), mentions=share, near_mentions=share, breadth=9.0)
-    tested = replace(tested, coherence=replace(COHERENCE, auc=0.5))
+    tested = replace(tested, coherence=replace(COHERENCE, low=0.5))
     missed = [missed.condition for missed in missed_conditions("x", tested, None)]
     assert missed == [condition for condition in Condition if condition is not Condition.TEST]
 
@@ -364,7 +365,7 @@ def test_a_limit_that_is_just_reached_suffices() -> None:
         mentions=Share(value=0.75, low=0.6, high=0.86, document_count=40),
         near_mentions=Share(value=0.15, low=0.1, high=0.2, document_count=60),
         breadth=5 / 3,
-        coherence=replace(COHERENCE, auc=0.65),
+        coherence=replace(COHERENCE, low=0.6),
     )
     assert missed_conditions("x", tested, 0.7) == []
 

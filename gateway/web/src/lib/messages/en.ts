@@ -376,7 +376,7 @@ export const en = {
     rule: "A trusted label needs all of this: stability of at least 0.70; a score whose interval begins at 0.70 or above, on at "
       + "least 15 texts; at least 60 % (lower end of the interval) of held-out texts above the threshold mention it; so do at most "
       + "15 % of similar texts that do not activate the feature; and in all at most 5 texts for each 3 that activate it. Apart "
-      + "from the label, two of the texts that mention it must be more alike than two random ones in at least 65 % of cases: "
+      + "from the label, two of the texts that mention it must be more alike than two random ones in at least 60 % of cases (lower end): "
       + "texts that use a word in several senses are not. So a label of a high score may be open.",
     advice: "Where few features or none are trusted, use open ones, and read their documents first. More texts and trainings that "
       + "find the features again (“Found again” on the run's page) lead to more trusted features. You can also write a better "
