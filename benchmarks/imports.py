@@ -22,8 +22,9 @@ from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
 from services.embedder import __file__ as package
 from services.embedder.documents import Dataset, NewDataset
-from services.embedder.imports import Importer
-from services.embedder.items import Options
+from services.embedder.files.formats import FileOptions
+from services.embedder.imports import Importer, ImportPlan
+from services.embedder.items import FieldOptions
 from services.embedder.outcomes import Outcome
 from services.embedder.store import Store
 from services.embedder.streams import Selection, Streams
@@ -86,8 +87,7 @@ class _Measurement:
         dataset = self._store.create_dataset(new)
         with (self._folder / "documents.jsonl").open("w+b") as file:
             _write(file, self._size)
-            importer = Importer(self._store, dataset, Options())
-            self._time("import", self._size, lambda: importer.run(file))
+            self._time("import", self._size, lambda: self._import(dataset, file))
         self._time("commit of vectors", self._size, lambda: self._embed(dataset))
         self._time("read of vectors", self._size, lambda: asyncio.run(self._read_vectors()))
         self._time("read of documents", self._size, lambda: asyncio.run(self._read_documents()))
@@ -99,6 +99,19 @@ class _Measurement:
         self._time("deletion", self._size, self._store.sweep_deleted)
         self._database.close()
         return self._records
+
+    def _import(self, dataset: Dataset, file: IO[bytes]) -> None:
+        plan = ImportPlan(
+            dataset_id=dataset.id,
+            file=FileOptions(),
+            fields=FieldOptions(),
+            max_text_bytes=1 << 20,
+            validate_only=False,
+            request_id="",
+            request=b"",
+        )
+        report = Importer(self._store, dataset, plan, folder=self._folder, max_bytes=1 << 40).run(file)
+        assert report.imported == self._size
 
     def _time(self, step: str, count: int, work: Callable[[], object]) -> None:
         start = time.process_time()
