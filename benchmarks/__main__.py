@@ -10,11 +10,12 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import embedding, familiarity, imports, interpretation, load, scale, search, trainer, truth
+from benchmarks import embedding, familiarity, files, imports, interpretation, load, scale, search, trainer, truth
 
 BENCHMARKS = {
     "embedding": embedding,
     "familiarity": familiarity,
+    "files": files,
     "import": imports,
     "interpretation": interpretation,
     "load": load,
