@@ -64,7 +64,7 @@ def company(cooccurrence: sparse.csr_array, row_count: int) -> Floats:
     counts = cooccurrence.tocoo()
     first, second = counts.coords
     enough = (first != second) & (counts.data >= MIN_SHARED)
-    first, second, shared = first[enough], second[enough], counts.data[enough]
+    first, second, shared = first[enough], second[enough], counts.data[enough].astype(np.float64)
     surprise = np.log(shared * row_count / (own[first] * own[second]))
     beyond = surprise > 0
     profiles = sparse.csr_array(
