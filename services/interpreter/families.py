@@ -1,20 +1,19 @@
-"""Families: features that belong together because the rarer ones activate where a more frequent one does.
+"""Families: features that belong together.
 
-O'Neill et al. 2024 (Disentangling Dense Embeddings with Sparse Autoencoders), section 4.2: co-occurrence counts are
-divided by how often the rarer feature activates, edges below a threshold are dropped, a maximum spanning tree keeps
-the strongest of the rest, and its edges point from the denser feature to the sparser one. Each root with everything
-below it is a family. Then the roots are removed, and the rest forms finer families, for some rounds.
+By default a family is a group of features that are alike on average: in their documents, directions, labels, and in
+what they are active together with beyond chance (`likeness`). Groups are joined by average linkage as long as they are
+alike enough; later rounds ask for more. Features that are dense, unstable or could not be named are left out; the
+densest feature of each family is its top, and a pair is no family.
 
-That method chains features that have little in common. So by default a family is a group of features that are alike
-on average: in their documents, directions, labels, and in what they are active together with beyond chance
-(`likeness`). Groups are joined by average linkage as long as they are alike enough; later rounds ask for more. Features
-that are dense, unstable or could not be named are left out; the densest feature of each family is its top, and a pair
-is no family.
+For comparison, families are built as published, too: O'Neill et al. 2024 (Disentangling Dense Embeddings with Sparse
+Autoencoders), section 4.2. Co-occurrence counts are divided by how often the rarer feature activates, edges below a
+threshold are dropped, a maximum spanning tree keeps the strongest of the rest, and its edges point from the denser
+feature to the sparser one. Each root with everything below it is a family. Then the roots are removed, and the rest
+forms finer families, for some rounds. That method chains features that have little in common.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -51,12 +50,12 @@ Edge: TypeAlias = tuple[int, int, float]
 
 
 class Method(StrEnum):
-    """How edges between features are weighed."""
+    """Which features belong together."""
 
     CORRECTED = "CORRECTED"
-    """By how alike features are, co-activation beyond chance being a part of that."""
+    """Those that are alike on average, co-activation beyond chance being a part of that."""
     PUBLISHED = "PUBLISHED"
-    """As O'Neill et al. 2024 do."""
+    """Those that a tree of co-activation joins, as in O'Neill et al. 2024."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Family:
     round: int
     """In which it was found, from 1."""
     color: int
-    """1 to 8 for the families of the first round that are listed first, else 0."""
+    """1 to 8 for the families of the first round that are listed first, else 0; 0 before `coloured`."""
     members: Sequence[Member]
     """The root first, parents before their children."""
     label: FamilyLabel | None = None
@@ -150,7 +149,7 @@ def alike(
             (_members(likeness, part, rank) for part in parts - earlier_parts),
             key=lambda members: (-len(members), members[0].index),
         )
-        families += [_family(number, place, members) for place, members in enumerate(trees)]
+        families += [_family(number, members) for members in trees]
         earlier_parts |= parts
     return families
 
@@ -170,19 +169,20 @@ def published(cooccurrence: sparse.csr_array, *, options: Options = DEFAULTS) ->
         if not roots:
             break
         trees = sorted((_below(tree, root) for root in roots), key=lambda members: (-len(members), members[0].index))
-        families += [_family(number, place, members) for place, members in enumerate(trees)]
+        families += [_family(number, members) for members in trees]
         removed.update(roots)
     return families
 
 
 def matching(families: Iterable[Family], query: str, label_of: Callable[[int], str]) -> list[Family]:
-    """The families of which one feature's label contains all words of the query, in their order."""
+    """The families whose name, or one feature's label, contains all words of the query, in their order."""
     words = query.lower().split()
-    return [
-        family
-        for family in families
-        if any(all(word in label_of(member.index).lower() for word in words) for member in family.members)
-    ]
+
+    def matches(family: Family) -> bool:
+        texts = [family.label.text if family.label else "", *map(label_of, family.indices)]
+        return any(all(word in text.lower() for word in words) for text in texts)
+
+    return [family for family in families if matches(family)]
 
 
 def most_trusted_first(families: Iterable[Family], trust_of: Callable[[Family], Trust]) -> list[Family]:
@@ -216,25 +216,18 @@ def normalised(shared: NDArray[np.int64], first: NDArray[np.int64], second: NDAr
     return shared / np.minimum(first, second)
 
 
-def _family(number: int, place: int, members: Sequence[Member]) -> Family:
-    """The family at a place, from 0, of a round's list."""
-    return Family(
-        id=f"{number}-{members[0].index}",
-        round=number,
-        color=place + 1 if number == 1 and place < COLOR_COUNT else 0,
-        members=members,
-    )
+def _family(number: int, members: Sequence[Member]) -> Family:
+    """A family of a round, without a colour."""
+    return Family(id=f"{number}-{members[0].index}", round=number, color=0, members=members)
 
 
-def _pairs(
-    cooccurrence: sparse.csr_array, is_candidate: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(first, second, shared rows) of all pairs of candidates with enough shared rows, first < second, by both."""
+def _pairs(cooccurrence: sparse.csr_array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(first, second, shared rows) of all pairs with enough shared rows, first < second, by both."""
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     for start in range(0, cooccurrence.shape[0], _BLOCK_ROWS):
         block = sparse.csr_array(cooccurrence[start : start + _BLOCK_ROWS]).tocoo()
         first, second = block.coords[0].astype(np.int64) + start, block.coords[1].astype(np.int64)
-        enough = (first < second) & (block.data >= MIN_SHARED) & is_candidate[first] & is_candidate[second]
+        enough = (first < second) & (block.data >= MIN_SHARED)
         order = np.lexsort((second[enough], first[enough]))
         parts.append((first[enough][order], second[enough][order], block.data[enough][order].astype(np.int64)))
     first, second, shared = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -244,23 +237,34 @@ def _pairs(
 def _members(likeness: NDArray[np.float32], part: frozenset[int], rank: NDArray[np.int64]) -> list[Member]:
     """The features of a group as the tree of those that are most alike, its densest feature at the top."""
     indices = sorted(part, key=rank.__getitem__)
-    weights = np.clip(likeness[indices] @ likeness[indices].T, 0, 1)
-    graph: nx.Graph[int] = nx.Graph()
-    graph.add_weighted_edges_from(
-        (indices[first], indices[second], float(weights[first, second]))
-        for first, second in itertools.combinations(range(len(indices)), 2)
-    )
-    forest = nx.maximum_spanning_tree(graph)
+    parents, weights = _spanning_tree(likeness[indices])
     tree: nx.DiGraph[int] = nx.DiGraph()
-    for parent, child in nx.bfs_edges(forest, indices[0]):
-        tree.add_edge(parent, child, weight=forest[parent][child]["weight"])
+    for place in range(1, len(indices)):
+        tree.add_edge(indices[parents[place]], indices[place], weight=float(np.clip(weights[place], 0, 1)))
     return _below(tree, indices[0])
+
+
+def _spanning_tree(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The maximum spanning tree of (m, d) vectors by inner product, from the first: (m,) parents, (m,) weights.
+
+    The first is its own parent. Prim's algorithm: one row of products at a time, never all of them.
+    """
+    count = len(vectors)
+    parents, weights = np.zeros(count, np.int64), vectors @ vectors[0]
+    outside = np.arange(count) > 0
+    for _ in range(count - 1):
+        nearest = int(np.argmax(np.where(outside, weights, -np.inf)))
+        outside[nearest] = False
+        products = vectors @ vectors[nearest]
+        closer = outside & (products > weights)
+        parents[closer], weights[closer] = nearest, products[closer]
+    return parents, weights
 
 
 def _edges(cooccurrence: sparse.csr_array, threshold: float) -> list[Edge]:
     """All pairs whose weight as published reaches the threshold, first < second, by both."""
     own = cooccurrence.diagonal().astype(np.int64)
-    first, second, shared = _pairs(cooccurrence, own > 0)
+    first, second, shared = _pairs(cooccurrence)
     weight = normalised(shared, own[first], own[second])
     strong = weight >= threshold
     return list(zip(first[strong].tolist(), second[strong].tolist(), weight[strong].tolist(), strict=True))

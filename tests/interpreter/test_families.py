@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from scipy import sparse
 from scipy.cluster import hierarchy
 
 from services.interpreter import agglomeration, families, likeness
-from services.interpreter.families import Family, Member, Options
+from services.interpreter.families import Family, FamilyLabel, Member, Options
 from services.interpreter.trust import Trust
 
 ROWS = 1000
@@ -84,6 +85,24 @@ def test_the_most_frequent_feature_is_on_top_and_each_hangs_from_what_it_is_most
         reached.add(member.index)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(3, 30))
+def test_the_tree_of_a_family_is_the_maximum_spanning_tree(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    vectors = np.abs(random.standard_normal((count, 6))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    products = vectors @ vectors.T
+    if np.diff(np.sort(products[np.triu_indices(count, 1)])).min() < 1e-6:
+        return  # rounding decides
+    (family,) = built(vectors, rounds=1, threshold=1e-6)
+    graph = nx.Graph()
+    graph.add_weighted_edges_from(
+        (first, second, float(products[first, second])) for first in range(count) for second in range(first)
+    )
+    expected = {frozenset(edge) for edge in nx.maximum_spanning_tree(graph).edges}
+    assert {frozenset((member.index, member.parent)) for member in family.members[1:]} == expected
+    assert family.root == 0
+
+
 def test_two_features_alone_are_no_family() -> None:
     assert built(planted(5, 2)) == []
 
@@ -124,6 +143,13 @@ def test_features_that_never_meet_are_alike_where_they_meet_the_same() -> None:
     assert products[0, 1] == pytest.approx(1)
     assert not vectors[3].any(), "what is shared by chance is no company"
     assert not vectors[4].any()
+
+
+def test_company_in_a_million_rows_is_counted_without_overflow() -> None:
+    """3,000 rows that two features share, times a million rows, are beyond 32 bits."""
+    counts = np.array([[20_000, 3_000, 0], [3_000, 20_000, 0], [0, 0, 20_000]], np.int32)
+    vectors = likeness.company(sparse.csr_array(counts), 1_000_000)
+    assert np.array_equal(vectors, [[0, 1, 0], [1, 0, 0], [0, 0, 0]])
 
 
 def test_many_features_keep_their_company_when_it_is_projected() -> None:
@@ -175,3 +201,18 @@ def test_finer_families_have_no_colour() -> None:
     first, finer = (Family(id=f"{n}-0", round=n, color=0, members=[Member(0, None, 0.0)]) for n in (1, 2))
     assert [family.color for family in families.coloured([finer, first])] == [0, 1]
     assert families.coloured([replace(first, color=5)]) == [replace(first, color=1)]
+
+
+def test_a_family_is_found_by_its_name_and_by_the_labels_of_its_features() -> None:
+    label = FamilyLabel(text="Network address", description="", density=0.1, scores=None)
+    named = Family(id="1-0", round=1, color=0, members=[Member(0, None, 0.0), Member(1, 0, 0.5)], label=label)
+    other = Family(id="1-2", round=1, color=0, members=[Member(2, None, 0.0)])
+    labels = ["socket", "host name", "memory address"]
+
+    def ids(query: str) -> list[str]:
+        return [family.id for family in families.matching([named, other], query, labels.__getitem__)]
+
+    assert ids("address") == ["1-0", "1-2"]
+    assert ids("ADDRESS network") == ["1-0"]
+    assert ids("host") == ["1-0"]
+    assert ids("socket address") == [], "no one text has both words"
