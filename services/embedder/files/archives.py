@@ -9,12 +9,14 @@ import io
 import lzma
 import tarfile
 import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
 
+from services.chassis.errors import Cancelled
 from services.embedder.errors import FileTooLarge, InvalidFile
 from services.embedder.files.formats import Limits
 
@@ -24,7 +26,7 @@ _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, t
 _IGNORED = {"__MACOSX", ".DS_Store", "Thumbs.db"}
 
 
-Stream: TypeAlias = IO[bytes] | io.BufferedIOBase
+Stream: TypeAlias = IO[bytes] | io.BufferedIOBase | io.RawIOBase
 
 
 def _zstandard(file: IO[bytes]) -> Stream:
@@ -43,10 +45,17 @@ COMPRESSIONS: dict[bytes, tuple[str, Callable[[IO[bytes]], Stream]]] = {
 class Unpacking:
     """Unpacks files into temporary ones in a folder: those of `keep` have `limits.file_bytes` together at most."""
 
-    def __init__(self, folder: Path | None, limits: Limits) -> None:
+    def __init__(self, folder: Path | None, limits: Limits, stopped: threading.Event | None = None) -> None:
+        """stopped: set from another thread, to end it."""
         self._folder = folder
         self._limits = limits
+        self._stopped = stopped
         self._kept_bytes = 0
+
+    def check_stopped(self) -> None:
+        """Raises Cancelled if it is to end."""
+        if self._stopped is not None and self._stopped.is_set():
+            raise Cancelled("the import was stopped")
 
     def temporary_file(self) -> IO[bytes]:
         """An empty file that vanishes when it is closed."""
@@ -65,6 +74,7 @@ class Unpacking:
         try:
             with opened() as source:
                 while chunk := source.read(_CHUNK_BYTES):
+                    self.check_stopped()
                     if target.tell() + len(chunk) > max_bytes:
                         raise FileTooLarge(
                             f"{name} has more than {max_bytes:,} bytes unpacked", metadata={"limit": str(max_bytes)}

@@ -17,6 +17,7 @@ from services.embedder.files.csv import CsvReader
 from services.embedder.files.encodings import SINGLE_BYTE, UTF8, check_encoding, find_encoding, write_as_utf8
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits, Reader
 from services.embedder.files.json import JsonReader
+from services.embedder.files.spreadsheet import SpreadsheetReader
 
 _MAX_LAYERS = 2
 """A compressed archive, or an archive of compressed files; no more."""
@@ -80,7 +81,7 @@ class _Opening:
             names = {name for name, _opened in members}
             if not names & {"xl/workbook.xml", "xl/workbook.bin", "content.xml"}:
                 return self._archive(members, layer)
-            return _spreadsheet(file, self._options)
+            return self._spreadsheet(file)
         if archives.is_tar(file):
             return self._archive(archives.tar_members(file), layer)
         return self._binary(file) or self._text(file)
@@ -109,7 +110,7 @@ class _Opening:
     def _binary(self, file: IO[bytes]) -> Reader | None:
         format = kinds.binary_format(file)
         if format is Format.SPREADSHEET:
-            return _spreadsheet(file, self._options)
+            return self._spreadsheet(file)
         if format is None:
             return None
         try:
@@ -117,6 +118,12 @@ class _Opening:
         except ImportError:
             raise InvalidFile(f"this server cannot read {format.value.title()} files: `{_EXTRA}` there") from None
         return parquet.open_parquet(file) if format is Format.PARQUET else arrow.open_arrow(file)
+
+    def _spreadsheet(self, file: IO[bytes]) -> Reader:
+        try:
+            return SpreadsheetReader(file, self._options, self._unpacking, self._limits)
+        except ImportError:
+            raise InvalidFile(f"this server cannot read workbooks: `{_EXTRA}` there") from None
 
     def _text(self, file: IO[bytes]) -> Reader:
         encoding, note = (self._options.encoding, None) if self._options.encoding else find_encoding(file)
@@ -183,11 +190,3 @@ def _is_table(name: str) -> bool:
     path = PurePosixPath(name.lower())
     suffixes = {*path.suffixes[-2:]}
     return path.name not in _DESCRIPTIONS and bool(suffixes & _TABLE_SUFFIXES)
-
-
-def _spreadsheet(file: IO[bytes], options: FileOptions) -> Reader:
-    try:
-        from services.embedder.files.spreadsheet import SpreadsheetReader
-    except ImportError:
-        raise InvalidFile(f"this server cannot read workbooks: `{_EXTRA}` there") from None
-    return SpreadsheetReader(file, options)
