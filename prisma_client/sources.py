@@ -46,7 +46,7 @@ def chunks(
 
     source: the path of a file, or of a folder, whose files are packed into a tar archive; a data frame or series of
     pandas or polars; or documents: dictionaries `{"id", "text", …}`, or plain texts. `text_id` gives the ids of plain
-    texts, and of the rows of a frame that has no column `id_field`. A file is opened, and the first document converted,
+    texts. A file is opened, and the first document converted,
     before anything is returned. Raises OSError, TypeError.
     """
     if isinstance(source, str | Path):
@@ -57,25 +57,20 @@ def chunks(
     if isinstance(source, Mapping):
         raise TypeError("expected a list of documents, got one dictionary")
     if getattr(source, "ndim", None) != 1 and (hasattr(source, "to_dict") or hasattr(source, "to_dicts")):
-        rows = _frame_rows(source, text_id, id_field=id_field, text_field=text_field)
+        rows = _frame_rows(source, id_field=id_field)
     return _line_chunks(
         _line(position, row, text_id, id_field=id_field, text_field=text_field) for position, row in enumerate(rows)
     )
 
 
-def _frame_rows(frame: Any, text_id: TextId, *, id_field: str, text_field: str) -> Iterator[dict[Any, Any]]:
-    """The rows of a data frame, each with an id: of the column, of an index with its name, or by `text_id`."""
+def _frame_rows(frame: Any, *, id_field: str) -> list[dict[Any, Any]]:
+    """The rows of a data frame; an index with the name of the id field is a column."""
     if getattr(getattr(frame, "index", None), "name", None) == id_field:
         frame = frame.reset_index()
     columns = getattr(frame, "columns", None)
     if columns is not None and len(set(columns)) < len(columns):
         raise TypeError(f"several columns have the same name; the columns are {list(columns)!r:.200}")
-    rows: list[dict[Any, Any]] = frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records")
-    for position, row in enumerate(rows):
-        text = row.get(text_field)
-        if id_field not in row and isinstance(text, str):
-            row = {id_field: text_id(position, text), **row}
-        yield row
+    return frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records")
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:

@@ -84,15 +84,9 @@ def test_a_missing_value_is_absent(value: Any) -> None:
     assert lines([{"id": "a", "text": "t", "field": value}]) == [{"id": "a", "text": "t"}]
 
 
-def test_rows_without_an_id_column_get_ids_as_texts_do() -> None:
+def test_the_index_of_a_frame_may_hold_its_ids_and_rows_without_ids_get_them_from_the_embedder() -> None:
     frame = pd.DataFrame({"text": ["a", "b"], "kind": ["x", "y"]})
-    assert [row["id"] for row in lines(frame)] == [row["id"] for row in lines(["a", "b"])]
-    renamed = frame.rename(columns={"text": "body"})
-    chunks = sources.chunks(renamed, text_id=sources.position_id, id_field="key", text_field="body")
-    assert [json.loads(line) for line in b"".join(chunks).splitlines()] == [
-        {"key": "0", "body": "a", "kind": "x"},
-        {"key": "1", "body": "b", "kind": "y"},
-    ]
+    assert lines(frame) == [{"text": "a", "kind": "x"}, {"text": "b", "kind": "y"}]
     assert [row["id"] for row in lines(frame.set_index(pd.Index([7, 8], name="id")))] == [7, 8]
     assert "id" not in lines([{"text": "a"}])[0], "a dictionary may have lost its id"
 

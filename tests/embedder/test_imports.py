@@ -224,7 +224,6 @@ def test_a_document_as_the_api_returns_it_can_be_imported_again() -> None:
         (b"\xd0\xcf\x11\xe0", "workbook"),
         (b"%PDF-1.7", "PDF"),
         (b"\xff\xfe[\x00", "to its end"),
-        (b'id,text\n1,"one, two"\n2,"three\n', "not closed"),
         (b"id,text\n1,\x81\n", "choose another encoding"),
         (b"n,m\n1,2\n", "no field holds texts"),
         (b"One text.\nAnother text, with a comma.\n", "plain text"),

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ import pyarrow.compute as pc
 
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import Format, Item, Layout
+from services.embedder.files.names import MAX_COLUMNS
+from services.embedder.items import ItemRejected, Reason
 from services.embedder.metadata import MAX_INTEGER
 
 BATCH_ROWS = 1000
@@ -32,23 +35,23 @@ class ColumnarReader:
     """A table whose record batches can be read several times."""
 
     def __init__(self, format: Format, schema: pa.Schema, batches: Callable[[], Iterator[pa.RecordBatch]]) -> None:
+        """Raises InvalidFile."""
         self._batches = batches
-        notes: list[str] = []
-        self._columns: list[str] = []
-        for field in schema:
-            if field.name.startswith(_PANDAS_INDEX):
-                notes.append("The index of the data frame is left out.")
-            elif _is_vector(field.type):
-                notes.append(f"The column {field.name[:60]!r} is left out, as it seems to hold vectors.")
-            elif field.name in self._columns:
-                notes.append(f"A second column called {field.name[:60]!r} is left out.")
-            else:
-                self._columns.append(field.name)
-        self._as_text = _check(schema, self._columns, batches)
+        self._columns, notes = _columns(schema)
+        findings = _read_to_the_end(schema, self._columns, batches)
+        self._as_text = findings.beyond_doubles
+        self._texts_in_bytes = findings.texts_in_bytes
         notes.extend(
-            f"The integers of {name[:60]!r} are imported as text, as some are beyond ±2^53." for name in self._as_text
+            f"The integers of {name[:60]!r} are imported as text, as some are beyond ±2^53."
+            for name, place in self._columns.items()
+            if place in findings.beyond_doubles
         )
-        self._layout = Layout(format, columns=self._columns, notes=notes)
+        notes.extend(
+            f"The bytes of {name[:60]!r} are imported as base64."
+            for name, place in self._columns.items()
+            if _is_binary(schema.field(place).type) and place not in findings.texts_in_bytes
+        )
+        self._layout = Layout(format, columns=list(self._columns), notes=notes)
 
     @property
     def layout(self) -> Layout:
@@ -57,30 +60,115 @@ class ColumnarReader:
 
     def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
         """The rows, as objects without the cells that are missing."""
-        as_text = self._as_text | set(texts)
-        place = 0
+        names = list(self._columns)
+        item_place = 0
         for batch in self._batches():
-            columns = [
-                [_json_text(value) if name in as_text else _json_value(value) for value in _values(batch, name)]
-                for name in self._columns
-            ]
+            columns = [self._json_values(batch, name, as_text=name in texts) for name in names]
             for row in zip(*columns, strict=True) if columns else ():
-                place += 1
-                yield place, {name: value for name, value in zip(self._columns, row, strict=True) if value is not None}
+                item_place += 1
+                rejection = next((cell for cell in row if isinstance(cell, ItemRejected)), None)
+                values = {name: value for name, value in zip(names, row, strict=True) if value is not None}
+                yield item_place, rejection or values
+
+    def _json_values(self, batch: pa.RecordBatch, name: str, *, as_text: bool) -> list[object]:
+        """The cells of a column as JSON has them; an ItemRejected for one that it cannot hold."""
+        place = self._columns[name]
+        column = batch.column(place)
+        if place in self._texts_in_bytes:
+            column = column.cast(pa.large_string())
+        convert = _json_text if as_text or place in self._as_text else _json_value
+        if isinstance(
+            column, pa.DictionaryArray
+        ):  # each value is converted once, however often it stands in the column
+            dictionary = [convert(value) for value in _values(column.dictionary, name)]
+            return [None if index is None else dictionary[index] for index in column.indices.to_pylist()]
+        return [convert(value) for value in _values(column, name)]
 
 
-def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
-    """A column's values as Python has them; a time in nanoseconds as text, as Python has none."""
-    column = batch.column(batch.schema.get_field_index(name))
-    if isinstance(column, pa.DictionaryArray):
-        column = cast("pa.Array[Any]", column.dictionary_decode())
+@dataclass(frozen=True)
+class _Findings:
+    """What only the whole table tells, by the places of columns.
+
+    beyond_doubles: those of integers that no double holds. texts_in_bytes: those of bytes that are all UTF-8.
+    """
+
+    beyond_doubles: set[int]
+    texts_in_bytes: set[int]
+
+
+def _columns(schema: pa.Schema) -> tuple[dict[str, int], list[str]]:
+    """The columns that are read, by name, and notes about the others."""
+    columns: dict[str, int] = {}
+    notes: dict[str, None] = {}
+    for place, field in enumerate(schema):
+        if field.name.startswith(_PANDAS_INDEX):
+            notes["The index of the data frame is left out."] = None
+        elif _is_vector(field.type):
+            notes[f"The column {field.name[:60]!r} is left out, as it seems to hold vectors."] = None
+        elif field.name in columns:
+            notes[f"Another column called {field.name[:60]!r} is left out."] = None
+        else:
+            columns[field.name] = place
+    if len(columns) > MAX_COLUMNS:
+        raise InvalidFile(f"the table has {len(columns):,} columns, at most {MAX_COLUMNS:,} are read")
+    return columns, list(notes)
+
+
+def _read_to_the_end(
+    schema: pa.Schema, columns: Mapping[str, int], batches: Callable[[], Iterator[pa.RecordBatch]]
+) -> _Findings:
+    """Reads a table to its end. Raises InvalidFile for inconsistent data: reading them could read foreign memory."""
+    wide = {place for place in columns.values() if schema.field(place).type in (pa.int64(), pa.uint64())}
+    texts_in_bytes = {place for place in columns.values() if _is_binary(schema.field(place).type)}
+    beyond: set[int] = set()
+    for batch in batches():
+        try:
+            batch.validate(full=True)
+        except pa.ArrowException as error:
+            raise InvalidFile(f"the table is damaged: {one_line(error)}") from None
+        for place in wide - beyond:
+            bounds = cast("dict[str, int | None]", pc.min_max(batch.column(place)).as_py())
+            if any(abs(bound) > MAX_INTEGER for bound in bounds.values() if bound is not None):
+                beyond.add(place)
+        texts_in_bytes -= {place for place in texts_in_bytes if not _is_utf8(batch.column(place))}
+    return _Findings(beyond, texts_in_bytes)
+
+
+def _dictionary(column: pa.Array[Any]) -> pa.Array[Any]:
+    """The values of a column; of a dictionary, the different ones: each is converted once, however often it occurs."""
+    return cast("pa.Array[Any]", column.dictionary) if isinstance(column, pa.DictionaryArray) else column
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.DictionaryType):
+        kind = cast("pa.DataType", kind.value_type)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+
+
+def _is_utf8(column: pa.Array[Any]) -> bool:
+    try:
+        _dictionary(column).cast(pa.large_string())
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _values(column: pa.Array[Any], name: str) -> list[Any]:
+    """A column's values as Python has them; an ItemRejected for one that Python cannot hold."""
     kind = column.type
     if isinstance(kind, pa.TimestampType) and kind.unit == "ns":
         return _nanosecond_times(column, kind.tz)
     try:
         return column.to_pylist()
-    except (ValueError, OverflowError):  # a time beyond Python's
-        return column.cast(pa.string()).to_pylist()
+    except (ValueError, OverflowError):
+        return [_value(scalar, name) for scalar in column]
+
+
+def _value(scalar: Any, name: str) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return ItemRejected(Reason.INVALID_METADATA, f"{name[:100]!r} holds a time that is not in the years 1 to 9999")
 
 
 def _nanosecond_times(column: pa.Array[Any], zone: str | None) -> list[Any]:
@@ -91,25 +179,6 @@ def _nanosecond_times(column: pa.Array[Any], zone: str | None) -> list[Any]:
     except pa.ArrowInvalid:
         texts = column.cast(pa.string()).to_pylist()
         return [None if text is None else text.replace(" ", "T", 1) for text in texts]
-
-
-def _check(schema: pa.Schema, columns: Collection[str], batches: Callable[[], Iterator[pa.RecordBatch]]) -> set[str]:
-    """Reads a table to its end, and returns its columns of integers that no double holds.
-
-    Raises InvalidFile for data that are inconsistent: reading them could read memory that is not theirs.
-    """
-    wide = {name for name in columns if schema.field(name).type in (pa.int64(), pa.uint64())}
-    beyond: set[str] = set()
-    for batch in batches():
-        try:
-            batch.validate(full=True)
-        except pa.ArrowException as error:
-            raise InvalidFile(f"the table is damaged: {one_line(error)}") from None
-        for name in wide - beyond:
-            bounds = cast("dict[str, int | None]", pc.min_max(batch.column(name)).as_py())
-            if any(abs(bound) > MAX_INTEGER for bound in bounds.values() if bound is not None):
-                beyond.add(name)
-    return beyond
 
 
 def one_line(error: Exception) -> str:
@@ -124,18 +193,23 @@ def _is_vector(kind: pa.DataType) -> bool:
     return isinstance(kind, pa.ListType | pa.LargeListType) and pa.types.is_floating(kind.value_type)
 
 
-def _json_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
+def _json_text(value: Any) -> object:
+    """A value as text, whatever it is."""
+    if value is None or isinstance(value, str | ItemRejected):
         return value
-    return str(_json_value(value))
+    return format(value, "f") if isinstance(value, decimal.Decimal) else str(_json_value(value))
 
 
 def _json_value(value: Any) -> object:
     """A value as JSON has it; None for one that is missing or not finite. Times are ISO 8601, bytes base64."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | str | ItemRejected):
         return value
-    if isinstance(value, float | decimal.Decimal):
-        return float(value) if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if abs(value) <= MAX_INTEGER else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, decimal.Decimal):
+        return _json_number(value)
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
@@ -147,3 +221,12 @@ def _json_value(value: Any) -> object:
     if isinstance(value, list | tuple):
         return [_json_value(member) for member in value]
     return str(value)
+
+
+def _json_number(value: decimal.Decimal) -> object:
+    """A decimal number as JSON has it, as text where no double holds it."""
+    if not value.is_finite():
+        return None
+    if value == value.to_integral_value():
+        return int(value) if abs(value) <= MAX_INTEGER else format(value, "f")
+    return float(value) if decimal.Decimal(repr(float(value))) == value else format(value, "f")

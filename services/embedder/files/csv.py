@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, Self
 
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
-from services.embedder.files.names import TEXT_NAMES, column_names, is_header
+from services.embedder.files.names import TEXT_NAMES, find_header, is_header
 from services.embedder.items import ItemRejected, Reason
 from services.embedder.metadata import MAX_INTEGER
 
 DELIMITERS = ",\t;|"
 _SAMPLE_CHARACTERS = 1 << 18
 _SAMPLE_ROWS = 200
-_MAX_CELL = 64 << 20
-"""Characters of a cell, beyond which a quote that is not closed is likelier."""
+_MAX_ROW = 16 << 20
+"""Characters of a row, beyond which a quote that is not closed is likelier."""
 _CONSISTENT_SHARE = 0.9
 """Of the sample's rows so many have the same number of cells in a table."""
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
+_NUMBER = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_MAX_DIGITS = 15
+"""Significant digits that every double keeps."""
 _ABSENT = {"", "NaN", "nan", "NA", "N/A", "null", "NULL", "None", "inf", "-inf"}
 """What stands for a missing number."""
 _BOOLEANS = {"true": True, "false": False}
+_SEPARATOR = re.compile(r'"?sep=([,;|\t])"?\r?\n')
+"""Excel's line above a table."""
 
 
 def find_delimiter(sample: str) -> str | None:
@@ -55,8 +59,8 @@ def has_usual_names(sample: str) -> bool:
 class CsvReader:
     """A table in UTF-8.
 
-    The table is read twice: first to the end, so that a quote that is not closed is found before anything is imported,
-    and each column gets the type of all its cells. A row with too few or too many cells is rejected alone.
+    The table is read twice: first to the end, so that each column gets the type of all its cells. A row with too few or
+    too many cells, or with a quote that is not closed, is rejected alone.
     """
 
     def __init__(self, file: IO[bytes], options: FileOptions, limits: Limits) -> None:
@@ -64,17 +68,26 @@ class CsvReader:
         self._file = file
         self._limits = limits
         sample = _sample(file)
-        self._delimiter = options.delimiter or find_delimiter(sample) or _header_delimiter(sample.split("\n", 1)[0])
-        first = next(_sample_rows(sample, self._delimiter), None)
-        if first is None:
+        separator = _SEPARATOR.match(sample)
+        self._skipped_lines = 1 if separator else 0
+        sample = sample[separator.end() :] if separator else sample
+        self._delimiter = (
+            options.delimiter
+            or (separator.group(1) if separator else find_delimiter(sample))
+            or _header_delimiter(sample.split("\n", 1)[0])
+        )
+        first_row = next(_sample_rows(sample, self._delimiter), None)
+        if first_row is None:
             raise InvalidFile("expected a table; the file is empty")
-        has_header = is_header(first) if options.has_header is None else options.has_header
-        self._columns, notes = column_names(first if has_header else [None] * len(first))
-        if options.has_header is None and not has_header:
-            notes.append("The first row is taken as data, as it holds numbers, empty cells or one value twice.")
-        self._types = self._find_types(has_header)
+        header = find_header(first_row, has_header=options.has_header)
+        self._columns = header.columns
+        self._types = self._find_types(header.is_in_file)
         self._layout = Layout(
-            Format.CSV, delimiter=self._delimiter, has_header=has_header, columns=self._columns, notes=notes
+            Format.CSV,
+            delimiter=self._delimiter,
+            has_header=header.is_in_file,
+            columns=header.columns,
+            notes=header.notes,
         )
 
     @property
@@ -96,7 +109,7 @@ class CsvReader:
                 yield place, {name: value for name, value in values if value is not None}
 
     def _find_types(self, has_header: bool) -> list[_Type]:
-        """The type of each column. Raises InvalidFile for a quote that is not closed."""
+        """The type of each column."""
         types = [_Type(is_number=True, is_integer=True, is_boolean=True) for _ in self._columns]
         open_types = list(enumerate(types))
         for _place, row in self._rows(has_header):
@@ -110,16 +123,16 @@ class CsvReader:
 
     def _rows(self, has_header: bool | None) -> Iterator[tuple[int, list[str] | ItemRejected]]:
         """The rows behind the header, each with its place; empty lines are no rows."""
-        csv.field_size_limit(_MAX_CELL)
+        csv.field_size_limit(_MAX_ROW)
         self._file.seek(0)
         text = io.TextIOWrapper(self._file, "utf-8-sig", errors="surrogateescape", newline="")
         try:
-            rows = csv.reader(_lines(text), delimiter=self._delimiter, strict=True)
+            lines = _Lines(text)
+            for _ in range(self._skipped_lines):
+                next(lines)
+            rows = csv.reader(lines, delimiter=self._delimiter, strict=True)
             place = 0 if has_header else 1
-            while True:
-                row = self._next_row(rows, place)
-                if row is None:
-                    return
+            while (row := self._next_row(rows, lines)) is not None:
                 if row != []:
                     if place:
                         yield place, row
@@ -127,18 +140,17 @@ class CsvReader:
         finally:
             text.detach()
 
-    def _next_row(self, rows: Iterator[list[str]], place: int) -> list[str] | ItemRejected | None:
-        """The next row; None at the end. Raises InvalidFile where nothing behind it can be read."""
+    def _next_row(self, rows: Iterator[list[str]], lines: _Lines) -> list[str] | ItemRejected | None:
+        """The next row; None at the end. After a quote that is wrong, the line below it begins the next row."""
+        lines.begin_row()
         try:
             return next(rows, None)
         except csv.Error as error:
-            if self._limits.is_partial and "unexpected end" in str(error):
+            if lines.ended and self._limits.is_partial:
                 return None
-            if "unexpected end" in str(error) or "field larger" in str(error):
-                raise InvalidFile(f"a quote that opens in row {place:,} of the table is not closed") from None
-            return ItemRejected(
-                Reason.INVALID_ROW, f'a cell continues behind its closing quote; write " as "" ({error})'
-            )
+            count = lines.go_back()
+            problem = "is not closed" if count > 1 else 'is inside of a cell: write it twice, ""'
+            return ItemRejected(Reason.INVALID_ROW, f"a quote in this row {problem} ({error})")
 
     def _row_problem(self, row: list[str]) -> str | None:
         if len(row) == len(self._columns):
@@ -169,11 +181,9 @@ class _Type:
         if not self.is_number or cell in _ABSENT:
             return
         self._has_value = True
-        self.is_number = _NUMBER.fullmatch(cell) is not None and not _LEADING_ZERO.match(cell)
-        is_integer = self.is_number and _INTEGER.fullmatch(cell) is not None
+        is_integer = _INTEGER.fullmatch(cell) is not None
         self.is_integer = self.is_integer and is_integer
-        if is_integer and abs(int(cell)) > MAX_INTEGER:
-            self.is_number = False  # all digits are kept as text
+        self.is_number = abs(int(cell)) <= MAX_INTEGER if is_integer else _is_exact(cell)
 
     def value(self, cell: str) -> object:
         """The cell as JSON has it, None for a missing number."""
@@ -190,6 +200,14 @@ def _header_delimiter(line: str) -> str:
     return max(DELIMITERS, key=line.count)
 
 
+def _is_exact(cell: str) -> bool:
+    """Whether a cell is a finite number all of whose digits a double keeps."""
+    if _NUMBER.fullmatch(cell) is None:
+        return False
+    digits = re.split("[eE]", cell)[0].replace(".", "").lstrip("-0")
+    return len(digits) <= _MAX_DIGITS and math.isfinite(float(cell))
+
+
 def _sample(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read(_SAMPLE_CHARACTERS).decode("utf-8-sig", "replace")
@@ -198,7 +216,7 @@ def _sample(file: IO[bytes]) -> str:
 def _sample_rows(sample: str, delimiter: str) -> Iterator[list[str]]:
     """The first rows that are complete in a sample."""
     rows: list[list[str]] = []
-    csv.field_size_limit(_MAX_CELL)
+    csv.field_size_limit(_MAX_ROW)
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
     for row in reader:
         if row:
@@ -209,9 +227,40 @@ def _sample_rows(sample: str, delimiter: str) -> Iterator[list[str]]:
     return iter(rows[:-1] if cut else rows)
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
-    """The lines of a text. Raises InvalidFile for one that is too long to be held in memory."""
-    while line := text.readline(_MAX_CELL):
-        if len(line) == _MAX_CELL and not line.endswith(("\n", "\r")):
-            raise InvalidFile(f"a line of the table has more than {_MAX_CELL:,} characters")
-        yield line
+class _Lines:
+    """The lines of a text. Those of the row that is being read can be read again."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._again: deque[str] = deque()
+        self._of_row: list[str] = []
+        self._size = 0
+        self.ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        """Raises csv.Error for a row that is too long to be held in memory, InvalidFile for a line that is."""
+        if self._size > _MAX_ROW:
+            raise csv.Error(f"the row has more than {_MAX_ROW:,} characters")
+        line = self._again.popleft() if self._again else self._text.readline(_MAX_ROW)
+        if not line:
+            self.ended = True
+            raise StopIteration
+        if len(line) == _MAX_ROW and not line.endswith(("\n", "\r")):
+            raise InvalidFile(f"a line of the table has more than {_MAX_ROW:,} characters")
+        self._of_row.append(line)
+        self._size += len(line)
+        return line
+
+    def begin_row(self) -> None:
+        """The next line begins a row."""
+        self._of_row.clear()
+        self._size = 0
+
+    def go_back(self) -> int:
+        """Reads the lines of the row again, but the first; returns their number."""
+        self._again.extendleft(reversed(self._of_row[1:]))
+        self.ended = False
+        return len(self._of_row)

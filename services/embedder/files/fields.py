@@ -54,7 +54,7 @@ class Guess:
 def find_fields(reader: Reader, options: FieldOptions) -> Guess:
     """The fields of a file, guessed from names and contents where the options leave them open.
 
-    Raises InvalidFile where a field that the options name is in no item, or no field holds texts.
+    Raises InvalidFile where a field that the options name is in none of the first items, or no field holds texts.
     """
     sample = [value for _place, value in islice(reader.items(), _SAMPLE_ITEMS)]
     if not sample:
@@ -64,7 +64,9 @@ def find_fields(reader: Reader, options: FieldOptions) -> Guess:
     columns = {name: _kind(fields.get(name) for fields in objects) for name in names}
     if not names or any(is_exported(fields) for fields in objects):
         return Guess(Fields.of(options), columns, [])  # documents of the API, or nothing to judge by
-    for name in [options.id_field, *options.text_fields, *(options.metadata_fields or ())]:
+    # Of JSON, only the first objects are known: a later one may have metadata that these lack.
+    metadata_fields = (options.metadata_fields or ()) if reader.layout.columns else ()
+    for name in [options.id_field, *options.text_fields, *metadata_fields]:
         if name is not None and name not in names:
             raise InvalidFile(f"no field is called {name[:100]!r}; the fields are {_listed(names)}")
     notes: list[str] = []

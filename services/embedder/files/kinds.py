@@ -39,6 +39,8 @@ _MARKUP = {
     rb"<(?:\?xml|[a-z])": "XML: put each text into an object with id and text",
 }
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL_BYTES = bytes([*range(9), *range(14, 27), *range(28, 32), 127])
+_ARRAY_START = re.compile(rb'\[\s*(?:[\]\[{"0-9tfn-]|$)')
 _TEXT_START = re.compile(rb"\s*[\[{][^\x00]")
 _PLAIN_TEXT = (
     "plain text: choose the format TEXT_LINES if each line is a document, or pack files of one document each into a zip"
@@ -49,6 +51,8 @@ def binary_format(file: IO[bytes]) -> Format | None:
     """The binary format that a file begins with; None for text, and for archives. Raises InvalidFile for others."""
     file.seek(0)
     head = file.read(64)
+    if len(head) == len(head.translate(None, _CONTROL_BYTES)) and head.isascii() and len(head) > 8:
+        return None  # a text that begins like a mark
     for mark, description in _UNREADABLE.items():
         if head.startswith(mark):
             raise _unexpected(description)
@@ -58,7 +62,7 @@ def binary_format(file: IO[bytes]) -> Format | None:
 def text_format(file: IO[bytes]) -> Format:
     """The format of a file in UTF-8. Raises InvalidFile, in one sentence about the file as a whole."""
     head = _head(file, start_of_text(file))
-    if head.startswith(b"["):
+    if _ARRAY_START.match(head):
         return Format.JSON
     sample = [line for line in split_lines(head)[: 4 * _SAMPLE_LINES] if line.strip()][:_SAMPLE_LINES]
     objects = [line.lstrip().removeprefix(UTF8_MARK).startswith(b"{") for line in sample]

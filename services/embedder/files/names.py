@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.embedder.errors import InvalidFile
 
 ID_NAMES = ("id", "_id", "key", "uuid", "uid", "guid", "doc_id", "document_id", "docid", "identifier")
 """Usual names of columns with ids, the likeliest first."""
@@ -24,7 +28,34 @@ TEXT_NAMES = (
     "title",
 )
 """Usual names of columns with texts, the likeliest first."""
+MAX_COLUMNS = 10_000
 _MAX_NAME = 200
+
+
+@dataclass(frozen=True)
+class Header:
+    """The names of a table's columns, each different. is_in_file: whether the first row holds them."""
+
+    columns: Sequence[str]
+    is_in_file: bool
+    notes: Sequence[str]
+
+
+def find_header(first_row: Sequence[object], *, has_header: bool | None) -> Header:
+    """The names in a table's first row, or made by place. has_header: None to guess.
+
+    Raises InvalidFile for more than MAX_COLUMNS.
+    """
+    if len(first_row) > MAX_COLUMNS:
+        raise InvalidFile(f"the table has {len(first_row):,} columns, at most {MAX_COLUMNS:,} are read")
+    is_in_file = is_header(first_row) if has_header is None else has_header
+    columns, notes = column_names(first_row if is_in_file else [None] * len(first_row))
+    if has_header is None and not is_in_file:
+        notes.append("The first row is taken as data, as it holds numbers, long texts or one value twice.")
+    elif has_header is None and not {name.lower() for name in columns} & {*ID_NAMES, *TEXT_NAMES}:
+        listed = ", ".join(repr(name[:40]) for name in columns[:5])
+        notes.append(f"The first row is taken as the names of the columns: {listed}{' …' if len(columns) > 5 else ''}.")
+    return Header(columns, is_in_file, notes)
 
 
 def is_header(row: Sequence[object]) -> bool:
@@ -36,17 +67,20 @@ def is_header(row: Sequence[object]) -> bool:
 
 
 def column_names(row: Sequence[object]) -> tuple[list[str], list[str]]:
-    """The columns' names from a header, each different, and notes. A cell without a name gets one by its place."""
+    """The columns' names, each different, and notes. A cell without a name, or with another's, gets a number."""
+    cells = [str(cell).strip() if cell is not None else "" for cell in row]
+    free = Counter(cells)
     names: list[str] = []
-    notes: list[str] = []
-    for place, cell in enumerate(row, start=1):
-        name = str(cell).strip() if cell is not None else ""
-        if name in names:
-            notes.append(
-                f"Several columns are called {name[:60]!r}: the one at place {place} is called {name[:60]}_{place}."
-            )
-            name = f"{name}_{place}"
-        names.append(name or f"column_{place}")
+    used: set[str] = set()
+    for place, cell in enumerate(cells, start=1):
+        name = cell or f"column_{place}"
+        number = place
+        while name in used or (name != cell and name in free):
+            name, number = f"{cell or 'column'}_{number}", number + 1
+        used.add(name)
+        names.append(name)
+    named = [cell for cell in cells if cell]
+    notes = ["Some columns have the same name: a number tells them apart."] if len(set(named)) < len(named) else []
     return names, notes
 
 

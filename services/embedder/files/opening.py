@@ -117,7 +117,9 @@ class _Opening:
             from services.embedder.files import arrow, parquet
         except ImportError:
             raise InvalidFile(f"this server cannot read {format.value.title()} files: `{_EXTRA}` there") from None
-        return parquet.open_parquet(file) if format is Format.PARQUET else arrow.open_arrow(file)
+        return (
+            parquet.open_parquet(file, self._limits.file_bytes) if format is Format.PARQUET else arrow.open_arrow(file)
+        )
 
     def _spreadsheet(self, file: IO[bytes]) -> Reader:
         try:
