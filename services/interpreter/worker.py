@@ -20,7 +20,7 @@ from prisma.interpreter.v1.interpreter_service_pb2 import (
     LabelFeaturesRequest,
     ScoreLabelsRequest,
 )
-from prisma_common import names
+from prisma_common import names, wire
 from services.chassis.blobs import Blob, Blobs
 from services.chassis.errors import Unavailable
 from services.chassis.events import Events
@@ -173,19 +173,19 @@ class InterpreterJobs:
         self, features: Features, thresholds: NDArray[np.float64], options: families.Options, context: JobContext
     ) -> list[Family]:
         """Families without names."""
-        cooccurrence = features.statistics.cooccurrence
         if thresholds.any():
             await context.progress(0, features.count, UNIT, "reading codes")
-            cooccurrence = await self._cooccurrence(features, thresholds)
         if options.method is families.Method.PUBLISHED:
+            cooccurrence = await self._cooccurrence(features, thresholds)
             return await in_thread(lambda: families.published(cooccurrence, options=options))
+        active_count = await self._active_count(features, thresholds)
         await context.progress(0, features.count, UNIT, "comparing features")
         vectors = await likeness.likeness(self._upstream, features, thresholds)
 
         def built() -> list[Family]:
             return families.alike(
                 vectors,
-                cooccurrence.diagonal(),
+                active_count,
                 reliable=features.reliable,
                 row_count=features.statistics.row_count,
                 options=options,
@@ -193,8 +193,23 @@ class InterpreterJobs:
 
         return await in_thread(built)
 
+    async def _active_count(self, features: Features, thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """(n,) rows in which each feature reaches its threshold."""
+        if not thresholds.any():
+            return features.statistics.active_count
+        counts = np.zeros(features.count, np.int64)
+
+        def add(codes: wire.Codes) -> None:
+            counts[:] += np.bincount(codes.at_least(thresholds).indices, minlength=features.count)
+
+        async for codes in self._upstream.codes(features.run):
+            await in_thread(add, codes)
+        return counts
+
     async def _cooccurrence(self, features: Features, thresholds: NDArray[np.float64]) -> sparse.csr_array:
         """As that of statistics, of activations that reach their feature's threshold."""
+        if not thresholds.any():
+            return features.statistics.cooccurrence
         counts = Cooccurrence(features.count)
         async for codes in self._upstream.codes(features.run):
             precise = codes.at_least(thresholds)

@@ -390,3 +390,38 @@ async def test_families_are_of_activations_above_thresholds_unless_the_tail_is_i
     interpreter.store.add_labels(interpreter.run, drafts)
     assert await built(pairs) == []
     assert await built(with_tail) == unlabelled
+
+
+async def test_the_top_of_a_family_reaches_its_threshold_most_often(interpreter: Interpreter) -> None:
+    await run_statistics(interpreter)
+    scores = Scores(
+        method=Method.EMBEDDING,
+        threshold=None,
+        score=None,
+        embedding_hard=None,
+        embedding_random=None,
+        words_hard=None,
+        words_random=None,
+        deciles=(),
+    )
+    thresholds = np.random.default_rng(0).uniform(0.1, 2, LATENTS)
+    drafts = [
+        Draft(
+            index=index,
+            text="a label",
+            description="",
+            source=Source.KEYWORDS,
+            scores=replace(scores, threshold=float(threshold)),
+        )
+        for index, threshold in enumerate(thresholds)
+    ]
+    interpreter.store.add_labels(interpreter.run, drafts)
+    request = BuildFamiliesRequest(run="runs/r", threshold=0.02, rounds=1)
+    await interpreter.jobs.families(request, cast("Any", Context()))
+    families = interpreter.store.families(interpreter.run.uid)
+    assert families
+    counts = np.zeros(LATENTS, np.int64)
+    async for codes in interpreter.owners.codes(interpreter.run):
+        np.add.at(counts, codes.indices[codes.values >= thresholds[codes.indices]], 1)
+    for family in families:
+        assert family.root == max(family.indices, key=lambda index: (counts[index], -index))
