@@ -2,17 +2,17 @@
 
 A family is active in a document where one of its features reaches its threshold, as strongly as these features
 together. Its name is written from a part of these documents, chosen by another and scored on a third, against similar
-documents in which none of its features is active at all. It must be mentioned, too, in documents of most of its
-features: an embedding that knows spellings finds a name for whatever looks alike. Labels of its features are no
-candidates: documents for scoring may have led to them.
+documents in which none of its features is active at all. A name must be mentioned, by at least 5 percentage points more
+than in similar documents, in documents of at least half of the features: an embedding that knows spellings finds a name
+for whatever looks alike. Labels of its features are no candidates: documents for scoring may have led to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,11 @@ from scipy import sparse
 from prisma_common import wire
 from services.chassis.threads import in_thread
 from services.interpreter import naming, topics
-from services.interpreter.evidence import Sources
+from services.interpreter.evidence import Evidence, Sources
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family, FamilyLabel
 from services.interpreter.features import Features
-from services.interpreter.judging import Judge
+from services.interpreter.judging import Judge, Vector
 from services.interpreter.labellers import LabelSource
 from services.interpreter.naming import Verdict
 from services.interpreter.phrase_vectors import PhraseVectors, unit
@@ -43,10 +43,9 @@ _SILENT_ROWS = 240
 _MIN_ROWS = 2
 """Of each feature, however many there are."""
 _MIN_COVERED = 0.5
-"""So large a share of a family's features have documents that mention its name: …"""
+"""At least so large a share of a family's features have documents that mention its name: …"""
 _MIN_MENTIONS = 0.05
-"""… by this more than of similar documents do."""
-_UNMENTIONED = "Not named: the best candidate, “{}”, is mentioned in documents of {} of its features only."
+"""… at least so much larger a share of them than of similar documents."""
 
 Rows = NDArray[np.uint64]
 Floats = NDArray[np.float64]
@@ -62,6 +61,24 @@ class FamilySource(LabelSource, Protocol):
     async def raw_vectors(self, run: Run, rows: Rows) -> tuple[Rows, NDArray[np.float32]]:
         """Those of some rising rows that have a vector (m,), and their vectors (m, d)."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How many features of a family have documents for scoring that mention a name more often than similar ones."""
+
+    covered: int
+    tested: int
+    """Features with documents for scoring."""
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the name stands for the family."""
+        return self.tested > 0 and self.covered >= _MIN_COVERED * self.tested
+
+
+CoverageOf: TypeAlias = Callable[[Verdict], Coverage]
+"""That of a family by the best name."""
 
 
 class FamilyNames:
@@ -91,12 +108,16 @@ class FamilyNames:
                 [(family.root, float(densities[start + place]), sources[place]) for place, family in enumerate(batch)],
             )
             directions = await self._directions(features.run, batch)
-            named = [
-                Topic(evidence=own, latents=family.indices, direction=direction, max_density=1.0)
-                for family, own, direction in zip(batch, evidence, directions, strict=True)
+            coverages = [
+                partial(coverage_by, judge=judge, reached=sparse.csr_array(reached[:, family.indices]), rows=rows)
+                for family in batch
             ]
-            verdicts = await topics.verdicts(named, judge, vectors, texts_in_use)
-            labels = await in_thread(partial(_labels, batch, verdicts, judge=judge, reached=reached, rows=rows))
+            subjects = [
+                _topic(family, own, direction, coverage_of)
+                for family, own, direction, coverage_of in zip(batch, evidence, directions, coverages, strict=True)
+            ]
+            verdicts = await topics.verdicts(subjects, judge, vectors, texts_in_use)
+            labels = await in_thread(partial(_labels, verdicts, coverages))
             texts_in_use.update(label.text for label in labels)
             yield [replace(family, label=label) for family, label in zip(batch, labels, strict=True)]
 
@@ -213,35 +234,50 @@ def _by_codes(candidates: Sources, rows: Rows, strength: Floats, contact: Floats
     )
 
 
-def _labels(
-    families: Sequence[Family], verdicts: Sequence[Verdict], *, judge: Judge, reached: sparse.csr_array, rows: Rows
-) -> list[FamilyLabel]:
-    """What is said of families. reached: (m, n) the activations of all features from their thresholds on."""
-    return [
-        label_of(verdict, covered_share(verdict, judge, sparse.csr_array(reached[:, family.indices]), rows))
-        for verdict, family in zip(verdicts, families, strict=True)
-    ]
+def _topic(family: Family, evidence: Evidence, direction: Vector, coverage_of: CoverageOf) -> Topic:
+    """A family as what is named: a name that covers too few of its features is none."""
+    return Topic(
+        evidence=evidence,
+        latents=family.indices,
+        direction=direction,
+        max_density=1.0,
+        accepts=lambda verdict: coverage_of(verdict).suffices,
+    )
 
 
-def label_of(verdict: Verdict, covered: float) -> FamilyLabel:
-    """What is said of a family. covered: the share of its features whose documents mention the best name."""
+def _labels(verdicts: Sequence[Verdict], coverages: Sequence[CoverageOf]) -> list[FamilyLabel]:
+    """What is said of families."""
+    return [label_of(verdict, coverage_of(verdict)) for verdict, coverage_of in zip(verdicts, coverages, strict=True)]
+
+
+def label_of(verdict: Verdict, coverage: Coverage) -> FamilyLabel:
+    """What is said of a family, of whose features the best name covers some."""
     text, description = naming.text_and_description(verdict)
-    if text and covered < _MIN_COVERED:
-        text, description = "", _UNMENTIONED.format(text, naming.percent(covered))
+    if text and not coverage.suffices:
+        text, description = "", _uncovered(text, coverage)
     return FamilyLabel(text=text, description=description, density=verdict.evidence.density, scores=verdict.scores)
 
 
-def covered_share(verdict: Verdict, judge: Judge, reached: sparse.csr_array, rows: Rows) -> float:
-    """The share of a family's features whose documents for scoring mention the best name, and more than similar ones.
+def _uncovered(text: str, coverage: Coverage) -> str:
+    """Why a name that passed its test is none."""
+    return (
+        f"Not named: the best candidate, “{text}”, is mentioned clearly more often than in similar documents for only "
+        f"{coverage.covered} of its {coverage.tested} features that have held-out documents."
+    )
+
+
+def coverage_by(verdict: Verdict, judge: Judge, reached: sparse.csr_array, rows: Rows) -> Coverage:
+    """That of a family by its best name: of how many features documents mention it.
 
     reached: (m, f) the activations of the family's features from their thresholds on, in documents `rows`, rising.
     """
     if verdict.winner is None:
-        return 0.0
+        return Coverage(covered=0, tested=0)
     own, text = verdict.evidence.scoring.active.rows, verdict.winner.candidate.text
     active = reached[np.searchsorted(rows, own)].toarray() > 0
+    active = active[:, active.any(axis=0)]
     mentions = judge.mentions(own, text)
     near = verdict.evidence.scoring.hard
     least = _MIN_MENTIONS + (judge.mentions(near, text).mean() if len(near) else 0.0)
-    shares = (active & mentions[:, None]).sum(axis=0) / np.maximum(1, active.sum(axis=0))
-    return float((shares >= least).mean())
+    shares = (active & mentions[:, None]).sum(axis=0) / active.sum(axis=0)
+    return Coverage(covered=int((shares >= least).sum()), tested=len(shares))

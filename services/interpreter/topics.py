@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,8 @@ class Topic:
     """(d,) what vectors are compared with: the latent's detector, of length 1."""
     max_density: float = DENSE
     """A topic that is active in a larger share of documents is not named."""
+    accepts: Callable[[Verdict], bool] = lambda _: True
+    """Whether a name that passed its test is given. One that is not stays free for the topics that follow."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,34 @@ async def verdicts(
             verdict = naming.verdict(
                 judge,
                 topic.evidence,
-                contenders=_contenders(topic, judge, shortlist, unit_vectors),
+                contenders=contenders(topic, judge, shortlist, unit_vectors),
                 keywords=[keyword.text for keyword in subject.contrast.keywords],
                 texts_in_use=in_use,
                 direction=topic.direction,
                 max_density=topic.max_density,
             )
             result.append(verdict)
-            if verdict.named and verdict.winner:
+            if verdict.named and verdict.winner and topic.accepts(verdict):
                 in_use.add(verdict.winner.candidate.text)
         return result
 
     return naming.with_floors(judge, await in_thread(judged))
+
+
+def contenders(
+    topic: Topic, judge: Judge, shortlist: Sequence[Candidate], vectors: Floats | None
+) -> list[naming.Contender]:
+    """The best first; of several latents, only those that enough of their documents mention, if there are any."""
+    rated = naming.contenders(judge, topic.evidence, shortlist, vectors)
+    if len(topic.latents) == 1:
+        return rated
+    part = topic.evidence.choosing
+
+    def is_mentioned(contender: naming.Contender) -> bool:
+        active, near = (judge.mentions(rows, contender.candidate.text) for rows in (part.active.rows, part.hard))
+        return bool(len(active)) and active.mean() - (near.mean() if len(near) else 0) >= _MIN_MENTIONS
+
+    return [contender for contender in rated if is_mentioned(contender)] or rated
 
 
 async def _shortlists(subjects: Sequence[_Subject], judge: Judge, vectors: PhraseVectors) -> list[list[Candidate]]:
@@ -121,22 +139,6 @@ async def _shortlists(subjects: Sequence[_Subject], judge: Judge, vectors: Phras
         )
         for number, subject in enumerate(subjects)
     ]
-
-
-def _contenders(
-    topic: Topic, judge: Judge, shortlist: Sequence[Candidate], vectors: Floats | None
-) -> list[naming.Contender]:
-    """The best first; of several latents, those that enough of their documents mention come before all others."""
-    rated = naming.contenders(judge, topic.evidence, shortlist, vectors)
-    if len(topic.latents) == 1:
-        return rated
-    part = topic.evidence.choosing
-
-    def is_mentioned(contender: naming.Contender) -> bool:
-        active, near = (judge.mentions(rows, contender.candidate.text) for rows in (part.active.rows, part.hard))
-        return bool(len(active)) and active.mean() - (near.mean() if len(near) else 0) >= _MIN_MENTIONS
-
-    return sorted(rated, key=lambda contender: not is_mentioned(contender))
 
 
 def _covering(subject: _Subject, judge: Judge) -> list[Candidate]:

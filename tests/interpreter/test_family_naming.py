@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from services.interpreter import candidates, likeness
+from services.interpreter import candidates, family_naming, likeness, topics
 from services.interpreter.candidates import Candidate, Origin
 from services.interpreter.decoder import Decoder
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family, Member
-from services.interpreter.family_naming import FamilyNames, covered_share, label_of
+from services.interpreter.family_naming import Coverage, FamilyNames, coverage_by, label_of
 from services.interpreter.features import Features
 from services.interpreter.labels import Draft, Label, Source
 from services.interpreter.naming import Contender, Mentions, Verdict
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.statistics import Accumulator
+from services.interpreter.topics import Topic
 from services.interpreter.trust import Trust
 from tests.interpreter.owners import Owners, codes_of, embedded, encoded
 
@@ -43,7 +44,17 @@ def owners() -> Owners:
         )
         for row in range(600)
     }
-    decoder = embedded([*LANGUAGES, *SHIPS])
+    return planted_owners(texts, [*LANGUAGES, *SHIPS])
+
+
+@pytest.fixture(scope="module")
+def features(owners: Owners) -> Features:
+    return features_of(owners, [*LANGUAGES, *SHIPS])
+
+
+def planted_owners(texts: dict[int, str], words: list[str]) -> Owners:
+    """A run with a feature for each of some words."""
+    decoder = embedded(words)
     run = Run(
         uid="u",
         name="runs/r",
@@ -58,15 +69,14 @@ def owners() -> Owners:
     return Owners(run, encoded(embedded(list(texts.values())), decoder), texts, decoder)
 
 
-@pytest.fixture(scope="module")
-def features(owners: Owners) -> Features:
-    vectors = embedded(list(owners.all_texts.values()))
-    codes = codes_of(encoded(vectors, embedded([*LANGUAGES, *SHIPS])), rows(600))
-    with Accumulator(6) as accumulator:
-        accumulator.add(codes)
+def features_of(owners: Owners, words: list[str]) -> Features:
+    """Its features, none of which has a label."""
+    decoder, vectors = embedded(words), embedded(list(owners.all_texts.values()))
+    with Accumulator(len(words)) as accumulator:
+        accumulator.add(codes_of(encoded(vectors, decoder), rows(len(vectors))))
         statistics = accumulator.finish(
-            Decoder.of(embedded([*LANGUAGES, *SHIPS]), stability=np.full(6, 0.9, np.float32)),
-            vectors=Vectors.of_length_1(rows(600), vectors),
+            Decoder.of(decoder, stability=np.full(len(words), 0.9, np.float32)),
+            vectors=Vectors.of_length_1(rows(len(vectors)), vectors),
         )
     return Features(Interpretation(run=owners.current_run), statistics, {}, [])
 
@@ -144,17 +154,60 @@ async def test_a_name_that_stands_for_few_of_its_features_is_none(owners: Owners
         )
 
     own = np.sort(evidence.scoring.active.rows)
-    reached = np.zeros((len(own), 3))  # of three features, each of the first two is active in half of the documents
+    reached = np.zeros((len(own), 4))  # of four features, each of the first two is active in half of the documents
     reached[::2, 0] = reached[1::2, 1] = 1
-    shares = [covered_share(verdict(text), judge, sparse.csr_array(reached), own) for text in ("norwegian", "danish")]
-    assert shares == [pytest.approx(2 / 3), 0]
-    assert label_of(verdict("norwegian"), 2 / 3).text == "norwegian"
-    unnamed = label_of(verdict("norwegian"), 1 / 3)
+    coverages = [coverage_by(verdict(text), judge, sparse.csr_array(reached), own) for text in ("norwegian", "danish")]
+    assert coverages == [Coverage(covered=2, tested=2), Coverage(covered=0, tested=2)]
+    assert label_of(verdict("norwegian"), Coverage(covered=2, tested=4)).text == "norwegian"
+    assert label_of(verdict("norwegian"), Coverage(covered=0, tested=0)).text == ""
+    unnamed = label_of(verdict("norwegian"), Coverage(covered=1, tested=3))
     assert unnamed.text == ""
     assert unnamed.description == (
-        "Not named: the best candidate, “norwegian”, is mentioned in documents of 33 % of its features only."
+        "Not named: the best candidate, “norwegian”, is mentioned clearly more often than in similar documents for "
+        "only 1 of its 3 features that have held-out documents."
     )
     assert unnamed.scores == tested.label.scores
+
+
+async def test_of_several_features_only_mentioned_names_compete(owners: Owners, features: Features) -> None:
+    """An unmentioned one could otherwise take the place of a mentioned one that another family has."""
+    judge, (evidence,) = await EvidenceReader(owners).read(features, [0])  # of documents with "norwegian"
+    direction = embedded(["norwegian"])[0]
+    topic = Topic(evidence=evidence, latents=[0], direction=direction)
+    shortlist = [Candidate(text, Origin.CENTRE) for text in ("norwegian", "danish")]
+    vectors = np.stack([-direction, direction])  # "danish" is the better one by its embedding
+
+    def texts(topic: Topic, shortlist: list[Candidate], vectors: np.ndarray) -> list[str]:
+        rated = topics.contenders(topic, judge, shortlist, vectors)
+        return [contender.candidate.text for contender in rated]
+
+    assert texts(topic, shortlist, vectors) == ["danish", "norwegian"], "of one feature, all compete"
+    assert texts(replace(topic, latents=[0, 1]), shortlist, vectors) == ["norwegian"]
+    assert texts(replace(topic, latents=[0, 1]), shortlist[1:], vectors[1:]) == ["danish"], "none is mentioned"
+
+
+async def test_a_name_that_a_family_was_denied_is_free_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two words are as good for 200 documents of the first feature; those of the others have no word in common."""
+    random = np.random.default_rng(0)
+    rare_words = [first + second for first in "qxyz" for second in FILLERS[:10]]
+    texts = {
+        row: " ".join(random.permutation([*own, *random.choice(FILLERS, 9, replace=False)]))
+        for row, own in enumerate([("fjord", "glacier")] * 200 + [(word, "and") for word in rare_words])
+    }
+    texts |= {row: " ".join(["and", *random.choice(FILLERS, 10, replace=False)]) for row in range(240, 600)}
+    words = ["fjord", " ".join(rare_words[:20]), " ".join(rare_words[20:])]
+    source = planted_owners(texts, words)
+    features = features_of(source, words)
+    results: list[list[tuple[str, str]]] = []
+    for batch in (2, 1):
+        monkeypatch.setattr(family_naming, "BATCH", batch)
+        labels = [item.label for item in await named(source, features, family(0, 1, 2), family(0))]
+        results.append([(label.text, label.description) for label in labels if label])
+    (denied, reason), (text, _) = results[0]
+    assert denied == ""
+    assert "“fjord”, is mentioned clearly more often than in similar documents for only 1 of its 3 features" in reason
+    assert text == "fjord"
+    assert results[1] == results[0], "names do not depend on where batches end"
 
 
 async def test_features_of_one_subject_are_a_family_even_where_they_never_meet(
