@@ -13,6 +13,7 @@ from services.embedder.files.columnar import BATCH_ROWS, ColumnarReader, native_
 from services.embedder.files.formats import Format
 
 _FILE_MARK = b"ARROW1"
+_STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 def open_arrow(file: IO[bytes]) -> ColumnarReader:
@@ -37,11 +38,20 @@ def open_arrow(file: IO[bytes]) -> ColumnarReader:
 
 def _record_batches(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
     if not _is_file(file):
-        yield from ipc.open_stream(native_file(file))
+        source = native_file(file)
+        yield from ipc.open_stream(source)
+        _check_end(file, source.tell())
         return
     reader = ipc.open_file(native_file(file))
     for number in range(reader.num_record_batches):
         yield reader.get_batch(number)
+
+
+def _check_end(file: IO[bytes], offset: int) -> None:
+    """Raises InvalidFile for a stream that ends without its mark: Arrow takes one cut between messages as complete."""
+    file.seek(max(0, offset - len(_STREAM_END)))
+    if file.read(len(_STREAM_END)) != _STREAM_END:
+        raise InvalidFile("the Arrow stream is cut short: the mark of its end is missing")
 
 
 def _is_file(file: IO[bytes]) -> bool:

@@ -45,6 +45,8 @@ def _unforeseen_as_invalid() -> Generator[None]:
     except (PrismaError, MemoryError):
         raise
     except Exception as error:
+        if archives.is_of_system(error):
+            raise
         _log.warning("unexpected error in an imported file", error=type(error).__name__)
         raise InvalidFile(f"the file cannot be read ({type(error).__name__})") from error
 
@@ -83,7 +85,7 @@ class _Opening:
                 return self._archive(members, layer)
             return self._spreadsheet(file)
         if archives.is_tar(file):
-            return self._archive(archives.tar_members(file), layer)
+            return self._archive(archives.tar_members(file, is_partial=self._limits.is_partial), layer)
         return self._binary(file) or self._text(file)
 
     def _check_layer(self, layer: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO
 
 from services.embedder.errors import FileTooLarge, InvalidFile
-from services.embedder.files.archives import Member, Unpacking
+from services.embedder.files.archives import Member, Stream, Unpacking
 from services.embedder.files.encodings import find_encoding, write_as_utf8
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
 from services.embedder.files.lines import read_lines
@@ -33,18 +33,28 @@ class TextFilesReader:
         return self._layout
 
     def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
-        """A document for each file. A file that is no text is rejected alone."""
+        """A document for each file. A file that is no text is rejected alone. Raises FileTooLarge for all together."""
+        end = self._unpacking.unpacked_bytes + self._limits.file_bytes
         for place, (name, opened) in enumerate(self._members, start=1):
+            remaining = end - self._unpacking.unpacked_bytes
             try:
-                yield place, {ID: name, TEXT: self._text(name, opened)}
+                yield place, {ID: name, TEXT: self._text(name, opened, min(self._limits.item_bytes, remaining))}
             except FileTooLarge as error:
+                if remaining < self._limits.item_bytes:
+                    raise self._too_large() from None
                 yield place, ItemRejected(Reason.TEXT_TOO_LONG, error.message, key=name)
             except InvalidFile as error:
                 yield place, ItemRejected(Reason.INVALID_TEXT, error.message, key=name)
 
-    def _text(self, name: str, opened: Callable[[], IO[bytes]]) -> str:
+    def _too_large(self) -> FileTooLarge:
+        limit = self._limits.file_bytes
+        return FileTooLarge(
+            f"the archive has more than {limit:,} bytes of text unpacked", metadata={"limit": str(limit)}
+        )
+
+    def _text(self, name: str, opened: Callable[[], Stream], max_bytes: int) -> str:
         with (
-            self._unpacking.unpack(opened, repr(name[:100]), max_bytes=self._limits.item_bytes) as file,
+            self._unpacking.unpack(opened, repr(name[:100]), max_bytes=max_bytes) as file,
             self._unpacking.temporary_file() as converted,
         ):
             write_as_utf8(file, self._options.encoding or find_encoding(file)[0], converted)
