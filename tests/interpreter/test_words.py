@@ -303,7 +303,7 @@ def test_a_family_is_what_activates_under_a_parent() -> None:
     active[:20, 0] = active[:10, 1] = active[10:20, 2] = active[:5, 3] = active[30:, 4] = 1
     built = families.published(sparse.csr_array(active.T @ active))
     first = built[0]
-    assert (first.root, first.color, first.id) == (0, 1, "1-0")
+    assert (first.root, first.id) == (0, "1-0")
     assert {member.index: member.parent for member in first.members} in (
         {0: None, 1: 0, 2: 0, 3: 0},
         {0: None, 1: 0, 2: 0, 3: 1},
