@@ -111,6 +111,25 @@ def test_a_table_is_shown_before_it_is_imported(page: Page, stack: Stack, tmp_pa
             data.delete()
 
 
+def test_how_a_file_is_read_can_be_chosen_where_it_is_not_found(page: Page, tmp_path: Path) -> None:
+    table = tmp_path / "japanese.csv"
+    table.write_text("番号,題名,本文\n1,春,これは日本語の文章です。\n2,夏,もう一つの文章です。\n", encoding="shift_jis")
+    page.goto("/datasets?new=1")
+    page.set_input_files("input[type=file]", table)
+    expect(page.get_by_role("alert")).to_contain_text("choose another encoding")
+    page.get_by_label("Encoding").fill("shift_jis")
+    page.keyboard.press("Tab")
+    first = page.get_by_role("region", name="First documents")
+    expect(first.get_by_role("row").nth(1)).to_contain_text("これは日本語の文章です。")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_label("Texts from").select_option("題名")
+    page.get_by_label("Joined with").select_option("本文")
+    expect(first.get_by_role("row").nth(1)).to_contain_text("春 これは日本語の文章です。")
+    page.set_input_files("input[type=file]", files=[{"name": "x.pdf", "mimeType": "", "buffer": b"%PDF-1.7"}])
+    expect(page.get_by_role("alert")).to_contain_text("a PDF")
+    expect(first).to_have_count(0)
+
+
 def test_runs_are_compared_only_with_runs_on_the_same_dataset_and_model(page: Page) -> None:
     def answer(route: Route) -> None:
         runs = route.fetch().json()

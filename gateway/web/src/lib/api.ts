@@ -38,7 +38,7 @@ export interface Overview {
   services: ServiceStatus[];
 }
 
-export type Query = Record<string, string | number | boolean | undefined>;
+export type Query = Record<string, string | number | boolean | string[] | undefined>;
 
 /** What the server, or the network, says against a request. */
 export class ApiError extends Error {
@@ -91,7 +91,8 @@ async function answered(path: string, init: RequestInit): Promise<Response> {
 }
 
 function address(path: string, query: Query = {}): string {
-  const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  const pairs = Object.entries(query).flatMap(([name, value]) => [value].flat().map((item) => [name, item] as const));
+  const set = pairs.filter(([, value]) => value !== undefined && value !== "");
   const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
   return `/v1/${path}${text ? `?${text}` : ""}`;
 }
