@@ -185,10 +185,17 @@ def _alternatives(fields: Mapping[str, object], missing: str) -> str:
     """What an object has in place of a field that is missing or null."""
     if missing in fields:
         return "it is null"
-    lists = [name for name, value in fields.items() if isinstance(value, list) and value and isinstance(value[0], dict)]  # pyright: ignore[reportUnknownVariableType]
-    if lists:
-        return f"the objects under {lists[0][:_MAX_SHOWN_KEY]!r} seem to be the documents: import that array alone"
+    if (name := wrapper(fields)) is not None:
+        return f"the objects under {name!r} seem to be the documents: import that array alone"
     return f"the fields are {', '.join(fields)[:_MAX_SHOWN_KEY]}" if fields else "the object is empty"
+
+
+def wrapper(fields: Mapping[str, object]) -> str | None:
+    """The field of an object that holds an array of objects, which may be the documents."""
+    for name, value in fields.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return name[:_MAX_SHOWN_KEY]
+    return None
 
 
 def _text(values: Mapping[str, object], text_fields: tuple[str, ...], max_text_bytes: int, key: str) -> str:

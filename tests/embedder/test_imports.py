@@ -231,6 +231,7 @@ def test_a_document_as_the_api_returns_it_can_be_imported_again() -> None:
         (b'{\n  "id": 1,\n  "text": "one"\n}\n', "several lines"),
         (b'{"data": [\n{"id": "a", "text": "t"},\n{"id": "b", "text": "t"}\n]}\n', "several lines"),
         (b'{"data": [\n{"id": "a", "text": "t"}\n]}\n', "several lines"),
+        (b'{"data": [{"id": "a", "text": "t"}]}\n', "the objects under 'data' may be the documents"),
         (b"[]", "the array is empty"),
         (b" [ \n ] ", "the array is empty"),
         (b"BZh91AY&SY", "bzip2"),

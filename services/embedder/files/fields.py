@@ -11,7 +11,7 @@ from typing import cast
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import Reader
 from services.embedder.files.names import ID_NAMES, TEXT_NAMES
-from services.embedder.items import FieldOptions, Fields, is_exported
+from services.embedder.items import FieldOptions, Fields, is_exported, wrapper
 
 _SAMPLE_ITEMS = 200
 _Object = Mapping[str, object]
@@ -111,6 +111,11 @@ def _text_field(names: Sequence[str], objects: Sequence[_Object], id_field: str 
     longest = max(lengths, key=lambda name: lengths[name], default=None)
     if longest is not None and lengths[longest]:
         return longest
+    inner = next((name for fields in objects if (name := wrapper(fields)) is not None), None)
+    if inner is not None:
+        raise InvalidFile(
+            f"no field holds texts; the objects under {inner!r} may be the documents: import that array alone"
+        )
     raise InvalidFile(f"no field holds texts; the fields are {_listed(names)}. Name one (text_fields, --text-field)")
 
 
