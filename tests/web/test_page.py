@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Sequence
@@ -74,6 +75,18 @@ def test_every_place_is_accessible_and_fits(
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{place} scrolls sideways"
             assert page.evaluate(VIOLATIONS, rules) == [], (place, theme)
     context.close()
+
+
+MAX_SCRIPT_BYTES, MAX_STYLE_BYTES = 90_000, 15_000
+"""Compressed, for what every first visit loads; pages that few open are in scripts of their own."""
+
+
+@pytest.mark.parametrize(("files", "most"), [("*.js", MAX_SCRIPT_BYTES), ("*.css", MAX_STYLE_BYTES)])
+def test_a_first_visit_loads_little(files: str, most: int) -> None:
+    dist = Path(__file__).parents[2] / "gateway/web/dist"
+    index = (dist / "index.html").read_text()
+    loaded = [file.read_bytes() for file in (dist / "assets").glob(files) if file.name in index]
+    assert 0 < sum(len(gzip.compress(content)) for content in loaded) <= most
 
 
 def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path: Path) -> None:
