@@ -28,6 +28,10 @@ export const isFamily = (of: string): boolean => of.includes("/");
 /** The part of a family's name that the address has: `families/1-12` of `runs/first/families/1-12`. */
 export const nameInRun = (family: string): string => family.split("/").slice(2).join("/");
 
+/** How many features of a family are trusted. */
+export const trustedCount = (family: Family): number =>
+  family.members.filter((member) => member.reliability?.trust === "TRUST_TRUSTED").length;
+
 /** Where a family is drawn: its top feature marked in the graph of its round. */
 export const familyAddress = (run: string, family: Family): string =>
   `/${run}/families?at=${family.parentIndex}${family.round === 1 ? "" : `&round=${family.round}`}`;
