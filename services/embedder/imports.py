@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from services.chassis.idempotency import Call
 from services.embedder.documents import Dataset, NewDocument
@@ -28,6 +28,7 @@ BATCH = 500
 """Documents of one transaction."""
 PREVIEWED = 20
 """Items of a preview."""
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,12 @@ class Imports:
         """
         with tempfile.TemporaryFile(dir=self._folder) as file:
             await self._receive(chunks, file)
-            return await asyncio.to_thread(self._preview, plan, file, is_partial)
+            stopped = threading.Event()
+            return await _stoppable(lambda: self._preview(plan, file, is_partial, stopped), stopped.set)
 
-    def _preview(self, plan: ImportPlan, file: IO[bytes], is_partial: bool) -> Preview:
+    def _preview(self, plan: ImportPlan, file: IO[bytes], is_partial: bool, stopped: threading.Event) -> Preview:
         limits = replace(plan.limits(self._max_bytes), is_partial=is_partial)
-        reader = open_file(file, plan.file, limits, self._folder)
+        reader = open_file(file, plan.file, limits, self._folder, stopped=stopped)
         guess = find_fields(reader, plan.fields)
         report = Report(reader.layout, guess.fields, [*reader.layout.notes, *guess.notes])
         documents: list[NewDocument] = []
@@ -148,7 +150,7 @@ class Importer:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Ends the import before its next item; what is committed stays."""
+        """Ends the import before its next item, or while the file is unpacked and checked; what is committed stays."""
         self._stopped.set()
 
     def run(self, file: IO[bytes]) -> Report:
@@ -157,7 +159,7 @@ class Importer:
         Raises InvalidFile and FileTooLarge before anything is imported, DatasetNotFound if the dataset is deleted
         meanwhile.
         """
-        reader = open_file(file, self._plan.file, self._limits, self._folder)
+        reader = open_file(file, self._plan.file, self._limits, self._folder, stopped=self._stopped)
         guess = find_fields(reader, self._plan.fields)
         report = Report(reader.layout, guess.fields, [*reader.layout.notes, *guess.notes])
         batch: list[tuple[int, NewDocument]] = []
@@ -192,10 +194,15 @@ class Importer:
 
 async def run_import(importer: Importer, file: IO[bytes]) -> Report:
     """Runs an import in a thread. A caller that is cancelled stops it, and waits until its last batch has ended."""
-    work = asyncio.create_task(asyncio.to_thread(importer.run, file))
+    return await _stoppable(lambda: importer.run(file), importer.stop)
+
+
+async def _stoppable(function: Callable[[], _Result], stop: Callable[[], None]) -> _Result:
+    """Runs a function in a thread. A caller that is cancelled stops it, and waits until it has ended."""
+    work = asyncio.create_task(asyncio.to_thread(function))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        importer.stop()
-        await asyncio.wait([work])
+        stop()
+        await asyncio.gather(work, return_exceptions=True)
         raise

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import errno
 import gzip
 import io
 import lzma
 import os
+import resource
+import signal
+import subprocess
+import sys
 import tarfile
+import threading
 import tracemalloc
 import zipfile
-from collections.abc import Callable
-from typing import IO
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pytest
 from backports import zstd
 from pyarrow import ipc
 
+from services.chassis.errors import Cancelled
 from services.embedder.errors import FileTooLarge, InvalidFile
-from services.embedder.files import archives
+from services.embedder.files import archives, tables
 from services.embedder.files.archives import Unpacking
+from services.embedder.files.documents import read_documents
 from services.embedder.files.formats import FileOptions, Limits, Reader
 from services.embedder.files.opening import open_file
+from services.embedder.files.spreadsheet import SpreadsheetReader
+from services.embedder.imports import ImportPlan, Imports
+from services.embedder.items import FieldOptions, Fields, Rejection
+from services.embedder.store import Store
 
 LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
 
@@ -185,3 +198,146 @@ def test_a_full_disk_is_no_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(OSError, match="No space left") as caught:
             opened(data)
         assert caught.value.errno == errno.ENOSPC
+
+
+CSV = b"id,text\n%d,A text.\n"
+
+
+def test_tables_of_an_archive_take_no_more_open_files_the_more_they_are(tmp_path: Path) -> None:
+    files = {f"{number:03}.csv": CSV % number for number in range(300)}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 20, hard))
+    try:
+        reader = open_file(io.BytesIO(zipped(files)), FileOptions(), LIMITS, tmp_path)
+        assert [len(list(reader.items())) for _pass in range(2)] == [300, 300]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_an_archive_of_too_many_tables_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_TABLES", 2)
+    with pytest.raises(InvalidFile, match="3 tables, at most 2"):
+        opened(zipped({f"{number}.csv": CSV % number for number in range(3)}))
+
+
+@pytest.mark.parametrize(
+    ("files", "note"),
+    [
+        ({"index.csv": CSV % 1, "a.txt": b"A.", "b.txt": b"B.", "old.doc": b"x"}, "Left out: 2 .txt, 1 .doc."),
+        ({"a.csv.gz": gzip.compress(CSV % 1), "notes.json.md": b"# Notes"}, "Left out: 1 .md."),
+        ({"a.txt": b"A.", "README": b"Read me.", "picture.png": b"x"}, "Left out: 1 without a suffix, 1 .png."),
+    ],
+)
+def test_files_that_are_left_out_are_said(files: dict[str, bytes], note: str) -> None:
+    assert note in opened(zipped(files)).layout.notes
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".ods", ".xlsb"])
+def test_a_workbook_beside_a_table_is_a_table(suffix: str) -> None:
+    rows = f'<row r="1">{cell("A1", "id")}{cell("B1", "text")}</row><row r="2">{cell("A2", "a")}</row>'
+    assert values(zipped({f"a{suffix}": workbook(rows)})) == [{"id": "a"}]
+    with pytest.raises(InvalidFile, match="one format"):
+        opened(zipped({"a.csv": CSV % 1, f"b{suffix}": workbook(rows)}))
+
+
+def test_caches_in_the_folder_of_a_dataset_give_no_rows_twice() -> None:
+    table = pa.table({"id": ["a"], "text": ["one"]})
+    buffer = io.BytesIO()
+    with ipc.new_stream(buffer, table.schema) as writer:
+        writer.write_table(table)
+    files = {"d/data-0.arrow": buffer.getvalue(), "d/cache-1f.arrow": buffer.getvalue()}
+    assert len(values(zipped(files | {"d/state.json": b"{}"}))) == 1
+    assert len(values(zipped(files))) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        ({"[Content_Types].xml": b"<x/>", "word/document.xml": b"<x/>"}, "a Word document"),
+        ({"[Content_Types].xml": b"<x/>", "ppt/slides/slide1.xml": b"<x/>"}, "a presentation"),
+        ({"mimetype": b"application/epub+zip", "META-INF/container.xml": b"<x/>", "a.html": b"<p>"}, "a book"),
+        ({"mimetype": b"application/vnd.oasis.opendocument.text", "content.xml": b"<x/>"}, "document"),
+    ],
+)
+def test_a_document_of_an_office_is_not_imported_as_its_parts(files: dict[str, bytes], kind: str) -> None:
+    with pytest.raises(InvalidFile, match=f"{kind}.*save it as text"):
+        opened(zipped(files))
+
+
+def test_a_rejection_names_the_table_and_the_place_in_it() -> None:
+    reader = opened(zipped({"a.csv": CSV % 1 + b"2,Another.\n", "b.csv": CSV % 3 + b"1,A third.\n4,\n"}))
+    items = read_documents(reader, Fields("id", ("text",), None, takes_exported=False), 1000)
+    rejections = [item for item in items if isinstance(item, Rejection)]
+    assert [(rejection.item, rejection.message.partition(":")[0]) for rejection in rejections] == [
+        (4, "b.csv, item 2"),
+        (5, "b.csv, item 3"),
+    ]
+
+
+def test_tables_that_differ_are_read_with_a_note() -> None:
+    files = {"a.csv": CSV % 1, "b.csv": "id;text;more\n2;très;x\n".encode("windows-1252")}
+    notes = opened(zipped(files)).layout.notes
+    for what in ("columns", "encodings", "delimiters"):
+        assert f"The files differ in their {what}: 1 of 2 from 'a.csv', such as 'b.csv'." in notes
+
+
+def test_guesses_of_the_encodings_of_text_files_are_said() -> None:
+    files = {"a.txt": "très".encode(), "b.txt": "très".encode("windows-1252"), "c.txt": b"A text."}
+    note = "1 of the first 3 files are taken as Windows-1252, as their bytes are not UTF-8."
+    assert note in opened(zipped(files)).layout.notes
+    assert not opened(zipped(files), FileOptions(encoding="latin-1")).layout.notes
+
+
+def two_tables(data: bytes) -> bytes:
+    return zipped({"a.csv": data, "b.csv": data})
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, two_tables])
+def test_a_file_is_no_longer_unpacked_and_checked_when_it_is_stopped(compress: Callable[[bytes], bytes]) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(Cancelled):
+        open_file(io.BytesIO(compress(CSV % 1)), FileOptions(), LIMITS, stopped=stopped)
+
+
+def test_a_workbook_is_no_longer_read_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process writes nothing for a while, and is killed."""
+    stopped = threading.Event()
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen[bytes]
+
+    def start(_command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        stopped.set()
+        return started[0]
+
+    monkeypatch.setattr("services.embedder.files.spreadsheet.subprocess.Popen", start)
+    with pytest.raises(Cancelled):
+        SpreadsheetReader(io.BytesIO(b"x"), FileOptions(), Unpacking(None, LIMITS, stopped), LIMITS)
+    assert started[0].returncode == -signal.SIGKILL
+
+
+async def test_a_cancelled_preview_ends_before_its_file_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, ended = threading.Event(), threading.Event()
+
+    def open_slowly(file: IO[bytes], *_options: object, stopped: threading.Event) -> Reader:
+        opening.set()
+        assert stopped.wait(30)
+        file.seek(0)  # an error if it is closed
+        ended.set()
+        raise Cancelled("stopped")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield CSV % 1
+
+    monkeypatch.setattr("services.embedder.imports.open_file", open_slowly)
+    plan = ImportPlan("d", FileOptions(), FieldOptions(), 1000, validate_only=True, request_id="", request=b"")
+    imports = Imports(store=cast("Store", None), folder=tmp_path, max_bytes=1 << 20)
+    preview = asyncio.create_task(imports.preview(plan, chunks(), is_partial=False))
+    assert await asyncio.to_thread(opening.wait, 30)
+    preview.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await preview
+    assert ended.is_set()

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, TypeAlias, cast
+from typing import IO, Any, Protocol, Self, TypeAlias, cast
 
 from services.chassis.errors import Cancelled
 from services.embedder.errors import FileTooLarge, InvalidFile
@@ -124,6 +124,14 @@ class Unpacking:
         if self._stopped is not None and self._stopped.is_set():
             raise Cancelled("the import was stopped")
 
+    def another_pass(self) -> Unpacking:
+        """Unpacks the same files again: they are counted anew."""
+        return Unpacking(self._folder, self._limits, self._stopped)
+
+    def stoppable(self, file: IO[bytes]) -> IO[bytes]:
+        """The file, whose reads raise Cancelled as soon as it is to end."""
+        return file if self._stopped is None else cast("IO[bytes]", _StoppableFile(file, self.check_stopped))
+
     def temporary_file(self) -> IO[bytes]:
         """An empty file that vanishes when it is closed."""
         return tempfile.TemporaryFile(dir=self._folder)
@@ -133,7 +141,7 @@ class Unpacking:
         file = self.unpack(opened, name, max_bytes=self._limits.file_bytes - self._kept_bytes)
         self._kept_bytes += file.seek(0, 2)
         file.seek(0)
-        return file
+        return self.stoppable(file)
 
     def unpack(self, opened: Callable[[], Stream], name: str, max_bytes: int) -> IO[bytes]:
         """The content of a compressed file or a member of an archive. Raises InvalidFile, FileTooLarge, Cancelled."""
@@ -166,6 +174,31 @@ class Unpacking:
             if isinstance(error, _DAMAGED) or type(error).__name__ == "ZstdError":
                 raise InvalidFile(f"{name} is damaged, or has a password: {str(error)[:200]}") from None
             raise
+
+
+class _StoppableFile:
+    """A file that calls a function before each read."""
+
+    def __init__(self, file: IO[bytes], check: Callable[[], None]) -> None:
+        self._file = file
+        self._check = check
+
+    def read(self, size: int = -1) -> bytes:
+        self._check()
+        return self._file.read(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        self._check()
+        return cast("io.BufferedIOBase", self._file).read1(size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 Member = tuple[str, Callable[[], IO[bytes]]]

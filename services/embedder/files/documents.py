@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from services.chassis import logs
 from services.embedder.documents import NewDocument
-from services.embedder.files.formats import Reader
+from services.embedder.files.formats import Reader, location
 from services.embedder.items import Fields, ItemRejected, Reason, Rejection, document
+from services.embedder.metadata import printable
 
 _log = logs.get(__name__)
 
@@ -35,7 +36,11 @@ def read_documents(
                 message = "an earlier item of the file has the same id"
                 raise ItemRejected(Reason.DUPLICATE_IN_FILE, message, key=new.key)
         except ItemRejected as rejected:
-            yield rejected.rejection(place)
+            rejection = rejected.rejection(place)
+            where = location(reader, place)
+            if where is not None:
+                rejection = replace(rejection, message=printable(f"{where}: {rejection.message}"))
+            yield rejection
             continue
         keys.add(new.key)
         yield place, new

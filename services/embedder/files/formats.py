@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 Item: TypeAlias = tuple[int, object]
 """An item's place in the file, from 1, and its value as JSON has it, or the ItemRejected that says why it has none."""
@@ -80,3 +80,17 @@ class Reader(Protocol):
     def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
         """The items from the first on; each call begins again. texts: columns whose values are wanted as text."""
         ...
+
+
+@runtime_checkable
+class _PartsReader(Protocol):
+    """A reader of several files."""
+
+    def location(self, place: int) -> str | None:
+        """The file of an item, and the item's place in it."""
+        ...
+
+
+def location(reader: Reader, place: int) -> str | None:
+    """Where an item is that was read last, if the reader reads several tables: the table and the place in it."""
+    return reader.location(place) if isinstance(reader, _PartsReader) else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -12,16 +14,23 @@ from services.chassis import logs
 from services.chassis.errors import PrismaError
 from services.embedder.errors import InvalidFile
 from services.embedder.files import archives, kinds, textfiles
-from services.embedder.files.archives import Member, Unpacking
+from services.embedder.files.archives import Member, Stream, Unpacking
 from services.embedder.files.csv import CsvReader
 from services.embedder.files.encodings import SINGLE_BYTE, UTF8, check_encoding, find_encoding, write_as_utf8
-from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits, Reader
+from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits, Reader, location
 from services.embedder.files.json import JsonReader
 from services.embedder.files.spreadsheet import SpreadsheetReader
+from services.embedder.files.tables import Part, TablesReader
 
 _MAX_LAYERS = 2
 """A compressed archive, or an archive of compressed files; no more."""
-_TABLE_SUFFIXES = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx"}
+_TABLE_SUFFIXES = {
+    *(".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather"),
+    *(".xlsx", ".xlsb", ".xls", ".ods"),
+}
+_COMPRESSION_SUFFIXES = {".gz", ".bz2", ".xz", ".zst"}
+_WORKBOOK_PARTS = {"xl/workbook.xml", "xl/workbook.bin", "content.xml"}
+_DOCUMENT_MARKS = {"[Content_Types].xml", "mimetype"}
 _DESCRIPTIONS = {"dataset_info.json", "state.json", "dataset_dict.json", "dataset_infos.json"}
 """Files of a Hugging Face dataset that describe it."""
 _EXTRA = "pip install 'prisma-suite[embedder-files]'"
@@ -29,12 +38,22 @@ _EXTRA = "pip install 'prisma-suite[embedder-files]'"
 _log = logs.get(__name__)
 
 
-def open_file(file: IO[bytes], options: FileOptions, limits: Limits, folder: Path | None = None) -> Reader:
-    """A reader of a file's items. folder: where temporary files are made. Raises InvalidFile, FileTooLarge."""
+def open_file(
+    file: IO[bytes],
+    options: FileOptions,
+    limits: Limits,
+    folder: Path | None = None,
+    stopped: threading.Event | None = None,
+) -> Reader:
+    """A reader of a file's items. folder: where temporary files are made.
+
+    stopped: set from another thread, to end it. Raises InvalidFile, FileTooLarge, Cancelled.
+    """
     if options.encoding is not None:
         options = replace(options, encoding=check_encoding(options.encoding))
     with _unforeseen_as_invalid():
-        return _Guarded(_Opening(options, limits, Unpacking(folder, limits)).reader(file, layer=0))
+        unpacking = Unpacking(folder, limits, stopped)
+        return _Guarded(_Opening(options, limits, unpacking).reader(unpacking.stoppable(file), layer=0))
 
 
 @contextmanager
@@ -62,6 +81,9 @@ class _Guarded:
         with _unforeseen_as_invalid():
             yield from self._reader.items(texts)
 
+    def location(self, place: int) -> str | None:
+        return location(self._reader, place)
+
 
 class _Opening:
     def __init__(self, options: FileOptions, limits: Limits, unpacking: Unpacking) -> None:
@@ -81,7 +103,8 @@ class _Opening:
         if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             members = archives.zip_members(file)
             names = {name for name, _opened in members}
-            if not names & {"xl/workbook.xml", "xl/workbook.bin", "content.xml"}:
+            if not names & _WORKBOOK_PARTS or _is_text_document(members):
+                _check_no_document(names)
                 return self._archive(members, layer)
             return self._spreadsheet(file)
         if archives.is_tar(file):
@@ -95,19 +118,34 @@ class _Opening:
     def _archive(self, members: Sequence[Member], layer: int) -> Reader:
         """The tables of an archive as one, or else its text files."""
         self._check_layer(layer)
-        tables = [(name, opened) for name, opened in members if _is_table(name)]
+        tables = _tables(members)
         texts = [(name, opened) for name, opened in members if PurePosixPath(name).suffix.lower() in textfiles.SUFFIXES]
         if tables and self._options.format is not Format.TEXT_FILES:
-            files = ((name, self._unpacking.keep(opened, repr(name[:100]))) for name, opened in tables)
-            readers = [(name, self.reader(file, layer=layer + 1)) for name, file in files]
-            return readers[0][1] if len(readers) == 1 else _Together(readers)
+            return _WithNote(self._table(tables, layer + 1), _left_out(members, tables))
         if texts:
-            return textfiles.TextFilesReader(texts, self._options, self._unpacking, self._limits)
+            reader = textfiles.TextFilesReader(texts, self._options, self._unpacking, self._limits)
+            return _WithNote(reader, _left_out(members, texts))
         suffixes = sorted({PurePosixPath(name).suffix or name for name, _opened in members})
         raise InvalidFile(
             "expected an archive with tables (CSV, JSON lines, Parquet, Arrow …) or text files (.txt, .md …); "
             + (f"this one has {', '.join(suffixes)[:200]}" if suffixes else "this one is empty")
         )
+
+    def _table(self, members: Sequence[Member], layer: int) -> Reader:
+        """One table, or several as one."""
+        if len(members) == 1:
+            name, opened = members[0]
+            return self.reader(self._unpacking.keep(opened, repr(name[:100])), layer=layer)
+
+        def part(name: str, opened: Callable[[], Stream]) -> Part:
+            @contextmanager
+            def open_part(unpacking: Unpacking) -> Generator[Reader]:
+                with unpacking.keep(opened, repr(name[:100])) as file:
+                    yield _Opening(self._options, self._limits, unpacking).reader(file, layer=layer)
+
+            return name, open_part
+
+        return TablesReader([part(name, opened) for name, opened in members], self._unpacking)
 
     def _binary(self, file: IO[bytes]) -> Reader | None:
         format = kinds.binary_format(file)
@@ -153,44 +191,73 @@ class _Opening:
                 raise InvalidFile(f"format: the file is text, which is no {format}")
 
 
-class _WithEncoding:
-    """A reader of a text file, with its encoding in the layout."""
+class _WithNote:
+    """A reader with a further note in the layout."""
 
-    def __init__(self, reader: Reader, encoding: str, note: str | None) -> None:
+    def __init__(self, reader: Reader, note: str | None) -> None:
         self._reader = reader
-        notes = [*reader.layout.notes, *([note] if note else [])]
-        self.layout: Layout = replace(reader.layout, encoding=encoding, notes=notes)
+        self.layout: Layout = replace(reader.layout, notes=[*reader.layout.notes, *([note] if note else [])])
 
     def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
         return self._reader.items(texts)
 
-
-class _Together:
-    """Several files of an archive, read one after the other as one table."""
-
-    def __init__(self, readers: Sequence[tuple[str, Reader]]) -> None:
-        """Raises InvalidFile for files of several formats."""
-        formats = {reader.layout.format for _name, reader in readers}
-        if len(formats) > 1:
-            raise InvalidFile(
-                f"expected an archive with tables of one format; this one has {', '.join(sorted(formats))}"
-            )
-        self._readers = readers
-        first = readers[0][1].layout
-        columns = [name for _name, reader in readers for name in reader.layout.columns or ()]
-        notes = [f"{len(readers):,} files are read as one table."]
-        notes.extend(dict.fromkeys(note for _name, reader in readers for note in reader.layout.notes))
-        self.layout: Layout = replace(
-            first, columns=None if first.columns is None else list(dict.fromkeys(columns)), notes=notes
-        )
-
-    def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
-        items = (item for _name, reader in self._readers for item in reader.items(texts))
-        for place, (_place_in_file, value) in enumerate(items, start=1):
-            yield place, value
+    def location(self, place: int) -> str | None:
+        return location(self._reader, place)
 
 
-def _is_table(name: str) -> bool:
+class _WithEncoding(_WithNote):
+    """A reader of a text file, with its encoding in the layout, and a note where that is a guess."""
+
+    def __init__(self, reader: Reader, encoding: str, note: str | None) -> None:
+        super().__init__(reader, note)
+        self.layout = replace(self.layout, encoding=encoding)
+
+
+def _left_out(members: Collection[Member], imported: Collection[Member]) -> str | None:
+    """A note about the files of an archive that are not imported."""
+    names = {name for name, _opened in members} - {name for name, _opened in imported}
+    suffixes = Counter(_suffix(name) or "without a suffix" for name in sorted(names) if not _is_description(name))
+    listed = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(10))
+    return f"Left out: {listed[:200]}." if listed else None
+
+
+def _is_description(name: str) -> bool:
+    return PurePosixPath(name.lower()).name in _DESCRIPTIONS
+
+
+def _suffix(name: str) -> str:
+    """The suffix of a file's name, in small letters, without that of a compression."""
     path = PurePosixPath(name.lower())
-    suffixes = {*path.suffixes[-2:]}
-    return path.name not in _DESCRIPTIONS and bool(suffixes & _TABLE_SUFFIXES)
+    return PurePosixPath(path.stem if path.suffix in _COMPRESSION_SUFFIXES else path.name).suffix
+
+
+def _tables(members: Sequence[Member]) -> list[Member]:
+    """The tables among an archive's files, without what a Hugging Face dataset keeps beside its rows."""
+    datasets = {PurePosixPath(name).parent for name, _opened in members if _is_description(name)}
+
+    def is_cache(path: PurePosixPath) -> bool:
+        return path.name.startswith("cache-") and path.suffix == ".arrow" and path.parent in datasets
+
+    tables = [member for member in members if _suffix(member[0]) in _TABLE_SUFFIXES and not _is_description(member[0])]
+    return [member for member in tables if not is_cache(PurePosixPath(member[0]))]
+
+
+def _is_text_document(members: Sequence[Member]) -> bool:
+    """Whether a zip archive is a file of OpenDocument, and no workbook."""
+    for name, opened in members:
+        if name == "mimetype":
+            with opened() as file:
+                return b"spreadsheet" not in file.read(100)
+    return False
+
+
+def _check_no_document(names: Collection[str]) -> None:
+    """Raises InvalidFile for a document of an office or a book, which is a zip archive of its parts."""
+    if not _DOCUMENT_MARKS & set(names):
+        return
+    kinds_by_folder = {"word": "a Word document", "ppt": "a presentation", "META-INF": "a text document or a book"}
+    folders = {name.partition("/")[0] for name in names}
+    kind = next((kind for folder, kind in kinds_by_folder.items() if folder in folders), "a document of an office")
+    raise InvalidFile(
+        f"expected a file of documents; this is {kind}: save it as text (.txt), and pack several into a zip"
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO
 
 from services.embedder.errors import FileTooLarge, InvalidFile
 from services.embedder.files.archives import Member, Stream, Unpacking
-from services.embedder.files.encodings import find_encoding, write_as_utf8
+from services.embedder.files.encodings import SINGLE_BYTE, find_encoding, write_as_utf8
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
 from services.embedder.files.lines import read_lines
 from services.embedder.items import ItemRejected, Reason
@@ -15,6 +16,7 @@ from services.embedder.items import ItemRejected, Reason
 ID, TEXT = "id", "text"
 SUFFIXES = {".txt", ".md", ".rst", ".text", ".asc", ".adoc", ".org", ".tex", ".html", ".htm", ".xml", ".log"}
 """Files of an archive that are documents."""
+_SAMPLE_FILES = 200
 
 
 class TextFilesReader:
@@ -25,7 +27,8 @@ class TextFilesReader:
         self._options = options
         self._unpacking = unpacking
         self._limits = limits
-        self._layout = Layout(Format.TEXT_FILES, columns=[ID, TEXT])
+        note = self._encoding_note()
+        self._layout = Layout(Format.TEXT_FILES, columns=[ID, TEXT], notes=[note] if note else [])
 
     @property
     def layout(self) -> Layout:
@@ -45,6 +48,27 @@ class TextFilesReader:
                 yield place, ItemRejected(Reason.TEXT_TOO_LONG, error.message, key=name)
             except InvalidFile as error:
                 yield place, ItemRejected(Reason.INVALID_TEXT, error.message, key=name)
+
+    def _encoding_note(self) -> str | None:
+        """What is guessed of the first files: whole archives are not read for that."""
+        if self._options.encoding is not None:
+            return None
+        sample = self._members[:_SAMPLE_FILES]
+        guesses = Counter(self._guess(name, opened) for name, opened in sample)
+        if not guesses[SINGLE_BYTE]:
+            return None
+        return (
+            f"{guesses[SINGLE_BYTE]} of the first {len(sample)} files are taken as Windows-1252, "
+            "as their bytes are not UTF-8."
+        )
+
+    def _guess(self, name: str, opened: Callable[[], Stream]) -> str | None:
+        """The encoding of a file; None for one that `items` rejects."""
+        try:
+            with self._unpacking.unpack(opened, repr(name[:100]), max_bytes=self._limits.item_bytes) as file:
+                return find_encoding(file)[0]
+        except (InvalidFile, FileTooLarge):
+            return None
 
     def _too_large(self) -> FileTooLarge:
         limit = self._limits.file_bytes
