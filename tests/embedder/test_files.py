@@ -13,6 +13,7 @@ import tarfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,25 @@ def test_a_long_text_that_stands_in_many_rows_is_held_once(tmp_path: Path) -> No
     assert sum(1 for _item in reader.items()) == 20_000
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "shift_jis"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])
+def test_the_beginning_of_a_file_gives_its_first_items_wherever_it_ends(encoding: str, suffix: str) -> None:
+    rows = [{"id": str(row), "text": f"日本語の文章、番号{row}"} for row in range(40)]
+    text = {
+        "csv": csv_file(rows, quoting=1).decode(),
+        "jsonl": "\n".join(json.dumps(row, ensure_ascii=False) for row in rows),
+        "json": json.dumps(rows, ensure_ascii=False),
+    }[suffix]
+    data = text.encode(encoding)
+    limits = replace(LIMITS, is_partial=True)
+    options = FileOptions(encoding=encoding if encoding == "shift_jis" else None)
+    for end in range(len(data) // 2, len(data) // 2 + 60):
+        reader = open_file(io.BytesIO(data[:end]), options, limits)
+        values = [value for _place, value in reader.items(texts=("id", "text"))]
+        assert values == rows[: len(values)]
+        assert len(values) > 10
 
 
 def test_a_field_that_only_later_objects_have_may_be_named() -> None:

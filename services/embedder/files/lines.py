@@ -31,3 +31,12 @@ def read_lines(file: IO[bytes], max_bytes: int) -> Iterator[bytes | None]:
             unfinished, too_long = b"", True
     if unfinished or too_long:
         yield None if too_long else unfinished
+
+
+def cut_at_line(file: IO[bytes]) -> None:
+    """Cuts off the last line of a file, which may be the beginning of a longer one; a single line stays."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _CHUNK_BYTES))
+    end = file.read().rfind(b"\n")
+    if end >= 0:
+        file.truncate(max(0, size - _CHUNK_BYTES) + end + 1)

@@ -19,6 +19,7 @@ from services.embedder.files.csv import CsvReader
 from services.embedder.files.encodings import SINGLE_BYTE, UTF8, check_encoding, find_encoding, write_as_utf8
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits, Reader, location
 from services.embedder.files.json import JsonReader
+from services.embedder.files.lines import cut_at_line
 from services.embedder.files.spreadsheet import SpreadsheetReader
 from services.embedder.files.tables import Part, TablesReader
 
@@ -168,13 +169,17 @@ class _Opening:
             raise InvalidFile(f"this server cannot read workbooks: `{_EXTRA}` there") from None
 
     def _text(self, file: IO[bytes]) -> Reader:
-        encoding, note = (self._options.encoding, None) if self._options.encoding else find_encoding(file)
+        is_partial = self._limits.is_partial
+        guess = (self._options.encoding, None) if self._options.encoding else find_encoding(file, is_partial=is_partial)
+        encoding, note = guess
         if note is not None and encoding == SINGLE_BYTE and kinds.is_json(file):
             encoding, note = UTF8, None  # as JSON has to be: items that are not are rejected alone
         if encoding != UTF8:
             converted = self._unpacking.temporary_file()
-            write_as_utf8(file, encoding, converted)
+            write_as_utf8(file, encoding, converted, is_partial=is_partial)
             file = converted
+        if is_partial:
+            cut_at_line(file)
         kinds.start_of_text(file)
         format = self._options.format or (Format.CSV if self._options.delimiter else kinds.text_format(file))
         return _WithEncoding(self._text_reader(file, format), encoding, note)
