@@ -15,12 +15,15 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
+import psutil
 import pyarrow as pa
 import pytest
 from backports import zstd
@@ -315,6 +318,30 @@ def test_a_workbook_is_no_longer_read_when_it_is_stopped(monkeypatch: pytest.Mon
     with pytest.raises(Cancelled):
         SpreadsheetReader(io.BytesIO(b"x"), FileOptions(), Unpacking(None, LIMITS, stopped), LIMITS)
     assert started[0].returncode == -signal.SIGKILL
+
+
+def test_the_process_of_a_workbook_dies_with_the_one_that_started_it(tmp_path: Path) -> None:
+    rows = "".join(f'<row r="{row}">{cell(f"A{row}", "A text. " * 100)}</row>' for row in range(1, 500))
+    (tmp_path / "a.xlsx").write_bytes(workbook(rows))  # more than a pipe holds: it waits for a reader
+    script = (
+        "import subprocess, sys, time\n"
+        "command = [sys.executable, '-m', 'services.embedder.files.workbook']\n"
+        "process = subprocess.Popen(command, stdin=open(sys.argv[1], 'rb'), stdout=subprocess.PIPE)\n"
+        "process.stdout.read(1)\n"
+        "print(process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "a.xlsx")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert child.is_running()
+        parent.kill()
+    deadline = time.monotonic() + 30
+    with suppress(psutil.NoSuchProcess):
+        while child.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 async def test_a_cancelled_preview_ends_before_its_file_is_closed(
