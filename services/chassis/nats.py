@@ -23,6 +23,7 @@ from nats.js.kv import KeyValue
 
 from services.chassis import logs
 from services.chassis.errors import Unavailable
+from services.chassis.threads import cancel_until_done
 
 JOBS, DEAD, BUCKET = "PRISMA_JOBS", "PRISMA_DEAD", "prisma_jobs"
 FORMER_STREAMS = ("PRISMA_EVENTS",)
@@ -92,9 +93,7 @@ class NatsLink:
         """Ends the connection, and attempts at one."""
         self._closing = True
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_until_done(self._task)
         if not self._client.is_closed:
             with suppress(NatsError, OSError, asyncio.TimeoutError):
                 await self._client.close()

@@ -37,6 +37,7 @@ from services.chassis.probes import Probes
 from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 from services.chassis.status import StatusServicer
+from services.chassis.threads import cancel_until_done
 
 _STREAMS_FACTOR = 4
 """gRPC itself refuses calls beyond this multiple of the limit, before their key is looked at."""
@@ -138,8 +139,7 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
             await stop.wait()
             _log.info("stopping")
             await asyncio.gather(server.stop(), worker.stop())
-            for task in tasks:
-                task.cancel()
+            await cancel_until_done(*tasks)
 
 
 def _common_servicers(jobs: Jobs, status: StatusServicer) -> list[Servicer]:

@@ -12,6 +12,7 @@ from services.chassis import events
 from services.chassis.errors import Unavailable
 from services.chassis.events import Events, Follower
 from services.chassis.nats import connect
+from services.chassis.threads import cancel_until_done
 from tests.nats_server import NatsServer
 
 
@@ -38,8 +39,7 @@ async def following(follower: Follower) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await cancel_until_done(task)
 
 
 async def hear(publisher: Events, pulls: Pulls, what: str, resource: str) -> frozenset[str] | None:

@@ -28,6 +28,7 @@ from services.chassis.job_sweeper import Sweeper
 from services.chassis.job_worker import JobKind, Worker
 from services.chassis.jobs import Cursor, Jobs, WrongJobState
 from services.chassis.nats import BUCKET, DEAD, JOBS, NatsLink, NatsUnavailable, connect
+from services.chassis.threads import cancel_until_done
 from tests.chassis.job_process import kind as counting
 from tests.nats_server import NatsServer
 
@@ -73,8 +74,7 @@ async def working(link: NatsLink, jobs: Jobs, *kinds: JobKind) -> AsyncGenerator
         yield worker
     finally:
         await worker.stop()
-        task.cancel()
-        await asyncio.wait([task])
+        await cancel_until_done(task)
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 40.0) -> None:
@@ -487,8 +487,7 @@ async def test_jobs_outlive_the_message_servers_data(
             listed = await jobs.list(parse_query('resource = "datasets/a"'))
             assert {job.name for job in listed} == {running.name, queued.name}
         finally:
-            sweeping.cancel()
-            await asyncio.wait([sweeping])
+            await cancel_until_done(sweeping)
 
 
 async def test_a_service_that_starts_later_restores_its_jobs(
