@@ -30,7 +30,7 @@ from services.chassis.errors import (
 
 
 class InvalidFile(InvalidArgument):
-    """The file is neither a JSON array of documents nor JSON lines."""
+    """The file has no format that can be read, is damaged, or holds no texts."""
 
     reason = "INVALID_FILE"
 

@@ -110,7 +110,7 @@ class Imports:
         limits = replace(plan.limits(self._max_bytes), is_partial=is_partial)
         reader = open_file(file, plan.file, limits, self._folder, stopped=stopped)
         guess = find_fields(reader, plan.fields)
-        report = Report(reader.layout, guess.fields, [*reader.layout.notes, *guess.notes])
+        report = Report.of(reader.layout, guess)
         documents: list[NewDocument] = []
         for item in islice(read_documents(reader, guess.fields, plan.max_text_bytes), PREVIEWED):
             if isinstance(item, Rejection):
@@ -161,7 +161,7 @@ class Importer:
         """
         reader = open_file(file, self._plan.file, self._limits, self._folder, stopped=self._stopped)
         guess = find_fields(reader, self._plan.fields)
-        report = Report(reader.layout, guess.fields, [*reader.layout.notes, *guess.notes])
+        report = Report.of(reader.layout, guess)
         batch: list[tuple[int, NewDocument]] = []
         for item in read_documents(reader, guess.fields, self._plan.max_text_bytes):
             if self._stopped.is_set():

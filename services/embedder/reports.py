@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.embedder.files.fields import Guess
 from services.embedder.files.formats import Layout
 from services.embedder.items import Fields, Reason, Rejection
 
@@ -25,6 +26,11 @@ class Report:
     imported: int = 0
     rejections: list[Rejection] = field(default_factory=list[Rejection])
     counts: Counter[Reason] = field(default_factory=Counter[Reason])
+
+    @staticmethod
+    def of(layout: Layout, guess: Guess) -> Report:
+        """The report of an import that begins."""
+        return Report(layout, guess.fields, [*layout.notes, *guess.notes])
 
     def reject(self, rejection: Rejection) -> None:
         """Counts a rejection, and keeps the first MAX_REJECTIONS."""

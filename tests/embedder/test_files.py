@@ -323,9 +323,12 @@ def test_columns_are_told_apart() -> None:
     assert len(Read(many, FileOptions(has_header=True)).notes) < 5
 
 
-def test_a_first_row_that_is_taken_as_names_is_shown() -> None:
-    notes = Read(b"positive,I love this\nnegative,I hate this so\n").notes
-    assert any("taken as the names of the columns: 'positive', 'I love this'" in note for note in notes)
+def test_a_first_row_that_is_taken_as_names_is_shown(tmp_path: Path) -> None:
+    frame = pd.DataFrame([["negative", "I hate this so"]], columns=["positive", "I love this"])
+    workbook = written(lambda path: frame.to_excel(path, index=False, engine="xlsxwriter"), "a.xlsx", tmp_path)
+    for data in (b"positive,I love this\nnegative,I hate this so\n", workbook):
+        notes = Read(data).notes
+        assert any("taken as the names of the columns: 'positive', 'I love this'" in note for note in notes)
 
 
 def test_the_separator_that_excel_writes_is_no_row() -> None:
@@ -372,8 +375,9 @@ def test_columns_of_one_name_in_a_parquet_file_are_said_once() -> None:
     assert any("Another column called 'text' is left out" in note for note in read.notes)
 
 
-def test_a_long_text_that_stands_in_many_rows_is_held_once(tmp_path: Path) -> None:
-    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000), pa.array(["x" * 200_000]))
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary()])
+def test_a_long_text_that_stands_in_many_rows_is_held_once(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000), pa.array(["x" * 200_000]).cast(kind))
     table = pa.table({"id": list(range(20_000)), "text": texts})
     data = written(lambda path: pq.write_table(table, path, store_schema=False), "a.parquet", tmp_path)
     reader = open_file(io.BytesIO(data), FileOptions(), LIMITS)

@@ -74,15 +74,14 @@ class ColumnarReader:
         """The cells of a column as JSON has them; an ItemRejected for one that it cannot hold."""
         place = self._columns[name]
         column = batch.column(place)
+        values = _dictionary(column)
         if place in self._texts_in_bytes:
-            column = column.cast(pa.large_string())
+            values = values.cast(pa.large_string())
         convert = _json_text if as_text or place in self._as_text else _json_value
-        if isinstance(
-            column, pa.DictionaryArray
-        ):  # each value is converted once, however often it stands in the column
-            dictionary = [convert(value) for value in _values(column.dictionary, name)]
-            return [None if index is None else dictionary[index] for index in column.indices.to_pylist()]
-        return [convert(value) for value in _values(column, name)]
+        converted = [convert(value) for value in _values(values, name)]
+        if not isinstance(column, pa.DictionaryArray):
+            return converted
+        return [None if index is None else converted[index] for index in column.indices.to_pylist()]
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ class CsvReader:
             if lines.ended and self._limits.is_partial:
                 return None
             count = lines.go_back()
-            problem = "is not closed" if count > 1 else 'is inside of a cell: write it twice, ""'
+            is_open = count > 1 or "unexpected end" in str(error)
+            problem = "is not closed" if is_open else 'is inside of a cell: write it twice, ""'
             return ItemRejected(Reason.INVALID_ROW, f"a quote in this row {problem} ({error})")
 
     def _row_problem(self, row: list[str]) -> str | None:

@@ -7,7 +7,7 @@ from typing import IO
 
 from services.embedder.errors import InvalidFile
 
-CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
 UTF8 = "utf-8"
 _MARKS = (
     (codecs.BOM_UTF8, UTF8),
@@ -62,7 +62,7 @@ def write_as_utf8(source: IO[bytes], encoding: str, target: IO[bytes], *, is_par
     source.seek(0)
     offset = 0
     while True:
-        chunk = source.read(CHUNK_BYTES)
+        chunk = source.read(_CHUNK_BYTES)
         try:
             text = decoder.decode(chunk, not chunk and not is_partial)
             target.write(text.encode())
@@ -92,7 +92,7 @@ def _utf8_counts(file: IO[bytes], *, is_partial: bool) -> tuple[int, int]:
     file.seek(0)
     characters = invalid_bytes = 0
     while True:
-        chunk = file.read(CHUNK_BYTES)
+        chunk = file.read(_CHUNK_BYTES)
         text = decoder.decode(chunk, not chunk and not is_partial)
         if not text.isascii():
             valid = text.encode(errors="ignore").decode()

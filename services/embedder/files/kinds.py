@@ -15,6 +15,8 @@ HEAD_BYTES = 1 << 20
 _SAMPLE_LINES = 20
 _SAMPLE_BYTES = 1024
 _FEW_CONTROLS = 20
+_MARK_BYTES = 8
+"""A file of no more bytes may be nothing but a mark."""
 UTF8_MARK = b"\xef\xbb\xbf"
 _BINARY_FORMATS = {
     b"PAR1": Format.PARQUET,
@@ -39,7 +41,6 @@ _MARKUP = {
     rb"<(?:\?xml|[a-z])": "XML: put each text into an object with id and text",
 }
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_CONTROL_BYTES = bytes([*range(9), *range(14, 27), *range(28, 32), 127])
 _ARRAY_START = re.compile(rb'\[\s*(?:[\]\[{"0-9tfn-]|$)')
 _TEXT_START = re.compile(rb"\s*[\[{][^\x00]")
 _PLAIN_TEXT = (
@@ -51,7 +52,7 @@ def binary_format(file: IO[bytes]) -> Format | None:
     """The binary format that a file begins with; None for text, and for archives. Raises InvalidFile for others."""
     file.seek(0)
     head = file.read(64)
-    if len(head) == len(head.translate(None, _CONTROL_BYTES)) and head.isascii() and len(head) > 8:
+    if head.isascii() and not _CONTROLS.search(head) and len(head) > _MARK_BYTES:
         return None  # a text that begins like a mark
     for mark, description in _UNREADABLE.items():
         if head.startswith(mark):

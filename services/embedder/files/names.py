@@ -49,7 +49,7 @@ def find_header(first_row: Sequence[object], *, has_header: bool | None) -> Head
     if len(first_row) > MAX_COLUMNS:
         raise InvalidFile(f"the table has {len(first_row):,} columns, at most {MAX_COLUMNS:,} are read")
     is_in_file = is_header(first_row) if has_header is None else has_header
-    columns, notes = column_names(first_row if is_in_file else [None] * len(first_row))
+    columns, notes = _column_names(first_row if is_in_file else [None] * len(first_row))
     if has_header is None and not is_in_file:
         notes.append("The first row is taken as data, as it holds numbers, long texts or one value twice.")
     elif has_header is None and not {name.lower() for name in columns} & {*ID_NAMES, *TEXT_NAMES}:
@@ -66,7 +66,7 @@ def is_header(row: Sequence[object]) -> bool:
     return len(set(names)) == len(names) and not any(len(name) > _MAX_NAME or _is_number(name) for name in names)
 
 
-def column_names(row: Sequence[object]) -> tuple[list[str], list[str]]:
+def _column_names(row: Sequence[object]) -> tuple[list[str], list[str]]:
     """The columns' names, each different, and notes. A cell without a name, or with another's, gets a number."""
     cells = [str(cell).strip() if cell is not None else "" for cell in row]
     free = Counter(cells)

@@ -19,7 +19,7 @@ from services.embedder.errors import FileTooLarge, InvalidFile
 from services.embedder.files.archives import Unpacking
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
 from services.embedder.files.lines import read_lines
-from services.embedder.files.names import column_names, is_header
+from services.embedder.files.names import find_header
 from services.embedder.items import ItemRejected, Reason
 
 _MAX_UNPACKED_BYTES = 512 << 20
@@ -41,24 +41,26 @@ class SpreadsheetReader:
         _check_size(file)
         self._limits = limits
         self._rows = _sheet_rows(file, options.sheet, unpacking)
-        header = json.loads(self._rows.readline())
-        if "error" in header:
-            raise InvalidFile(f"the workbook cannot be read: {header['error'][:200]}")
-        names = cast("list[str]", header["sheets"])
-        if "sheet" not in header:
+        workbook = json.loads(self._rows.readline())
+        if "error" in workbook:
+            raise InvalidFile(f"the workbook cannot be read: {workbook['error'][:200]}")
+        names = cast("list[str]", workbook["sheets"])
+        if "sheet" not in workbook:
             raise InvalidFile(f"sheet: the workbook has {_listed(names)}, not {str(options.sheet)[:60]!r}")
-        sheet = cast("str | None", header["sheet"])
+        sheet = cast("str | None", workbook["sheet"])
         if sheet is None:
             raise InvalidFile("expected a table; the workbook has no rows")
         self._start = self._rows.tell()
         width = max((len(row) for row in self._cells() if row is not None), default=0)
         first = next(self._cells(), None) or []
         first += [None] * (width - len(first))
-        has_header = is_header(first) if options.has_header is None else options.has_header
-        columns, notes = column_names(first if has_header else [None] * width)
+        header = find_header(first, has_header=options.has_header)
+        notes = [*header.notes]
         if options.sheet is None and len(names) > 1:
             notes.append(f"Only the sheet {sheet[:60]!r} is read; the workbook has {_listed(names)}.")
-        self._layout = Layout(Format.SPREADSHEET, has_header=has_header, sheet=sheet, columns=columns, notes=notes)
+        self._layout = Layout(
+            Format.SPREADSHEET, has_header=header.is_in_file, sheet=sheet, columns=header.columns, notes=notes
+        )
 
     @property
     def layout(self) -> Layout:
