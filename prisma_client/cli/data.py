@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,13 +12,13 @@ from google.protobuf.json_format import MessageToDict
 
 from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
 from prisma.embedder.v1.resources_pb2 import Document, FileLayout
-from prisma_client import imports, sources
+from prisma_client import imports
 from prisma_client import sample as samples
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit
 from prisma_client.cli.connection import connected, finish
+from prisma_client.cli.input_file import InputFile, reads_a_file
 from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
-from prisma_client.imports import FileOptions, Format
 from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
@@ -28,36 +26,13 @@ from prisma_client.sync.runs import Run
 app = typer.Typer(rich_markup_mode=None)
 SHOWN_REJECTIONS = 20
 SHOWN_DOCUMENTS = 10
-_FILE = "JSON, CSV, Parquet, Arrow, a workbook, an archive or a folder of these; - for standard input."
-IdField = Annotated[str | None, typer.Option(help="Field or column of the ids. Default: found from names and values.")]
-TextFields = Annotated[
-    list[str] | None,
-    typer.Option("--text-field", help="Field or column of the text; several are joined. Default: found."),
-]
-MetadataFields = Annotated[
-    list[str] | None, typer.Option("--metadata-field", help="Field or column to keep as metadata. Default: all others.")
-]
-FileFormat = Annotated[
-    Format | None, typer.Option("--format", help="Format of the file. Default: found from its bytes.")
-]
-Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, such as utf-16. Default: found.")]
-Delimiter = Annotated[str | None, typer.Option(help="Between the cells of a CSV row. Default: found.")]
-Header = Annotated[bool | None, typer.Option("--header/--no-header", help="Whether the first row names the columns.")]
-Sheet = Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first with rows.")]
 
 
 @app.command()
+@reads_a_file
 def ingest(
     dataset: DatasetId,
-    file: Annotated[Path, typer.Argument(help=_FILE)],
-    id_field: IdField = None,
-    text_field: TextFields = None,
-    metadata_field: MetadataFields = None,
-    file_format: FileFormat = None,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    header: Header = None,
-    sheet: Sheet = None,
+    file: InputFile,
     model: Annotated[str, typer.Option(help="Embedding model of a new dataset.")] = "builtin",
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Check the file; import nothing.")] = False,
 ) -> None:
@@ -66,25 +41,16 @@ def ingest(
     Rejected documents are listed with their reasons. Exits with 2 if none could be imported; a new dataset is then not
     kept.
     """
-    _check_exists(file)
-    options = FileOptions(
-        metadata_fields=metadata_field,
-        format=file_format,
-        encoding=encoding,
-        delimiter=_delimiter(delimiter),
-        has_header=header,
-        sheet=sheet,
-    )
     with connected() as prisma, warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
         data, created = _get_or_create(prisma, dataset, model)
         try:
             with _interruption_reported(data):
                 report = data.add_chunks(
-                    _read_chunks(file),
-                    id_field=id_field,
-                    text_field=text_field,
-                    options=options,
+                    file.chunks(),
+                    id_field=file.id_field,
+                    text_field=file.text_field,
+                    options=file.options,
                     validate_only=validate_only,
                 )
         except BaseException:
@@ -98,30 +64,12 @@ def ingest(
 
 
 @app.command()
-def preview(
-    file: Annotated[Path, typer.Argument(help=_FILE)],
-    id_field: IdField = None,
-    text_field: TextFields = None,
-    metadata_field: MetadataFields = None,
-    file_format: FileFormat = None,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    header: Header = None,
-    sheet: Sheet = None,
-) -> None:
+@reads_a_file
+def preview(file: InputFile) -> None:
     """Show what `ingest` would make of a file: how it is read, its fields and the first documents. Import nothing."""
-    _check_exists(file)
-    options = FileOptions(
-        metadata_fields=metadata_field,
-        format=file_format,
-        encoding=encoding,
-        delimiter=_delimiter(delimiter),
-        has_header=header,
-        sheet=sheet,
-    )
     with connected() as prisma:
         response = prisma.datasets.preview_chunks(
-            _read_chunks(file), id_field=id_field, text_field=text_field, options=options
+            file.chunks(), id_field=file.id_field, text_field=file.text_field, options=file.options
         )
     layout = response.layout
     lines = [f"format: {FileLayout.Format.Name(layout.format).removeprefix('FORMAT_').lower().replace('_', '-')}"]
@@ -243,16 +191,6 @@ def _interruption_reported(data: Dataset) -> Generator[None]:
         raise typer.Exit(output.INTERRUPTED) from None
 
 
-def _check_exists(file: Path) -> None:
-    if str(file) != "-" and not file.exists():
-        raise typer.BadParameter(f"there is no file {file}")
-
-
-def _delimiter(value: str | None) -> str | None:
-    """A tab may be written as it is on a command line."""
-    return "\t" if value in ("\\t", "tab") else value
-
-
 def _layout_values(layout: FileLayout) -> list[tuple[str, str]]:
     return [
         ("encoding", layout.encoding),
@@ -263,12 +201,6 @@ def _layout_values(layout: FileLayout) -> list[tuple[str, str]]:
         ("text", ", ".join(layout.text_fields)),
         ("metadata", ", ".join(layout.metadata_fields)),
     ]
-
-
-def _read_chunks(file: Path) -> Iterator[bytes]:
-    if str(file) != "-":
-        return sources.chunks(file)
-    return iter(lambda: sys.stdin.buffer.read(sources.CHUNK_BYTES), b"")
 
 
 def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> None:
