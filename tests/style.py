@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("prisma_common", "services", "gateway", "prisma_client")
+PACKAGES = ("prisma_common", "services", "gateway", "prisma_client", "prisma_sae")
 GENERATED = ("prisma_client/sync/",)
 SCHEMAS = ("Table", "create_table")
 """Tables list their columns."""

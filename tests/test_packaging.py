@@ -52,7 +52,7 @@ def test_the_client_brings_no_service_and_the_server_brings_the_page(client_whee
     (server_wheel,) = tmp_path.iterdir()
     client, server = names(client_wheel), names(server_wheel)
     assert top_level(client) == {"prisma", "prisma_client", "prisma_common"}
-    assert top_level(server) == {"services", "gateway"}
+    assert top_level(server) == {"services", "gateway", "prisma_sae"}
     assert {"prisma/prisma.binpb", "prisma_client/cli/reaper.py", "prisma_client/py.typed"} < set(client)
     assert "gateway/web/dist/index.html" in server
     assert not any(name.startswith(("gateway/web/src", "gateway/web/node_modules")) for name in server)
@@ -61,7 +61,7 @@ def test_the_client_brings_no_service_and_the_server_brings_the_page(client_whee
 def test_a_wheel_of_the_server_is_not_built_without_the_page(tmp_path: Path) -> None:
     folder = tmp_path / "checkout"
     skip = shutil.ignore_patterns("node_modules", "dist", "__pycache__")
-    for name in ("services", "gateway", "deploy"):
+    for name in ("services", "gateway", "prisma_sae", "deploy"):
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
@@ -107,7 +107,8 @@ def test_both_distributions_have_one_version() -> None:
 
 def test_every_extra_that_a_message_names_exists() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    files = [file for folder in ("services", "gateway", "prisma_client") for file in (ROOT / folder).rglob("*.py")]
+    packages = ("services", "gateway", "prisma_client", "prisma_sae")
+    files = [file for folder in packages for file in (ROOT / folder).rglob("*.py")]
     named = {name for file in files for name in re.findall(r"(?:prisma-suite|'\.)\[([\w,-]+)\]", file.read_text())}
     assert named
     assert {extra for names in named for extra in names.split(",")} <= extras

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,11 +19,7 @@ def sae_lens_files(run: Run, weights: Weights) -> dict[str, bytes]:
 
 def sae_lens_zip(run: Run, weights: Weights) -> bytes:
     """A zip of that folder."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sae_lens_files(run, weights).items():
-            archive.writestr(f"{run.id}/{name}", data)
-    return buffer.getvalue()
+    return exchange.zipped(run.id, sae_lens_files(run, weights))
 
 
 def model_card(run: Run, weights: Weights) -> str:

@@ -27,8 +27,10 @@ from prisma.trainer.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma.trainer.v1.resources_pb2 import Config, Run
 from prisma_common import wire
+from prisma_sae import SparseAutoencoder
 from services.chassis.errors import reason_of
 from services.trainer.sae.config import Config as SaeConfig
+from services.trainer.sae.exchange import read as read_weights
 from services.trainer.sae.weights import Weights
 from services.trainer.training.protocol import Task
 from tests.calls import assert_resource_is_named, reason
@@ -167,6 +169,70 @@ async def assert_the_decoder_is_in_the_space_of_the_vectors(suite: Suite) -> Non
     added = weights.W_dec * weights.scale
     np.testing.assert_allclose(directions, added / np.linalg.norm(added, axis=1, keepdims=True), atol=1e-6)
     assert all(list(block.scales) == weights.scale.tolist() for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (
+            Config(latent_count=128, k=4, batch_size=64, epochs=3, seed=7, siblings=0),
+            {"n_latents": 128, "k": 4, "batch_size": 64, "epochs": 3, "random_state": 7},
+        ),
+        (
+            Config(
+                architecture="ARCHITECTURE_BATCH_TOP_K",
+                latent_count=64,
+                k=4,
+                batch_size=64,
+                epochs=6,
+                patience=1,
+                normalization="NORMALIZATION_SCALE",
+                siblings=0,
+            ),
+            {
+                "architecture": "batch_top_k",
+                "n_latents": 64,
+                "k": 4,
+                "batch_size": 64,
+                "epochs": 6,
+                "patience": 1,
+                "normalization": "scale",
+            },
+        ),
+        (Config(auto=True, siblings=2), {}),
+    ],
+    ids=["top-k", "batch-top-k", "auto"],
+)
+async def test_a_training_without_a_server_has_the_same_bits(
+    suite: Suite, config: Config, parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    await suite.fill(600)
+    run = await trained(suite, config)
+    call = suite.embedder.ReadVectors(embedder_pb2.ReadVectorsRequest(dataset=DATASET))
+    vectors = np.concatenate([wire.unpack_vectors(block.vectors)[1] async for block in call])
+    local = SparseAutoencoder(**parameters)
+    codes, of_service = local.fit_transform(vectors), await codes_of(suite)
+    assert_same_bits(codes, of_service)
+    assert local.fvu_ == run.metrics.held_out_fvu
+    assert len(local.dead_latents_) == run.dead_count
+    file = tmp_path / "weights.safetensors"
+    data = await exported(suite, pb2.ExportWeightsRequest.LAYOUT_PRISMA)
+    file.write_bytes(data)
+    loaded = SparseAutoencoder.load(file)
+    assert loaded.components_.tobytes() == local.components_.tobytes()
+    assert_same_bits(loaded.transform(vectors), of_service)
+    assert {**loaded.config_, "siblings": 0} == local.config_
+    local.save(file)
+    assert (await imported(suite, file.read_bytes())).imported_from == "prisma"
+    assert read_weights(file.read_bytes())[0].to_bytes({}) == read_weights(data)[0].to_bytes({})
+
+
+def assert_same_bits(codes: Any, of_service: wire.Codes) -> None:
+    """Codes of the estimator, and those that the service stores."""
+    assert codes.shape == (len(of_service), of_service.latent_count)
+    assert codes.data.tobytes() == of_service.values.tobytes()
+    np.testing.assert_array_equal(codes.indices, of_service.indices)
+    np.testing.assert_array_equal(codes.indptr, of_service.indptr)
 
 
 async def test_kill_9_of_trainer_and_message_server_and_a_lost_lease_leave_the_weights_as_if_nothing_had_been(
@@ -345,6 +411,17 @@ async def exported(suite: Suite, layout: pb2.ExportWeightsRequest.Layout) -> byt
     return b"".join([part.data async for part in suite.trainer.ExportWeights(request)])
 
 
+async def imported(suite: Suite, data: bytes) -> Run:
+    """The run `back` with the weights of a file."""
+
+    async def messages() -> AsyncIterator[pb2.ImportWeightsRequest]:
+        yield pb2.ImportWeightsRequest(config={"dataset": DATASET, "run_id": "back"})
+        for start in range(0, len(data), 1 << 20):
+            yield pb2.ImportWeightsRequest(chunk=data[start : start + (1 << 20)])
+
+    return await suite.trainer.ImportWeights(messages())
+
+
 @pytest.mark.parametrize("layout", ["LAYOUT_PRISMA", "LAYOUT_SAE_LENS"])
 async def test_weights_that_went_out_come_in_as_a_run_with_the_same_codes(suite: Suite, layout: str) -> None:
     await suite.fill(300)
@@ -355,13 +432,7 @@ async def test_weights_that_went_out_come_in_as_a_run_with_the_same_codes(suite:
             card = archive.read("r/README.md").decode()
         assert original.fingerprint in card
         assert f"{original.metrics.held_out_fvu:.4g}" in card
-
-    async def messages() -> AsyncIterator[pb2.ImportWeightsRequest]:
-        yield pb2.ImportWeightsRequest(config={"dataset": DATASET, "run_id": "back"})
-        for start in range(0, len(data), 1 << 20):
-            yield pb2.ImportWeightsRequest(chunk=data[start : start + (1 << 20)])
-
-    run = await suite.trainer.ImportWeights(messages())
+    run = await imported(suite, data)
     assert run.imported_from == ("prisma" if layout == "LAYOUT_PRISMA" else "sae-lens")
     assert (run.latent_count, run.config.k) == (512, 8)
     job = await suite.ended(await suite.trainer.TrainRun(pb2.TrainRunRequest(name=run.name)))

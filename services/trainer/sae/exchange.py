@@ -98,6 +98,23 @@ def to_sae_lens(weights: Weights, metadata: Mapping[str, Any]) -> dict[str, byte
     return {"cfg.json": json.dumps(config, indent=1).encode(), "sae_weights.safetensors": save(tensors)}
 
 
+def zipped(folder: str, files: Mapping[str, bytes]) -> bytes:
+    """A zip of a folder's files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            archive.writestr(f"{folder}/{name}", data)
+    return buffer.getvalue()
+
+
+def config_of(data: bytes) -> dict[str, Any]:
+    """The training's configuration that a file in this suite's own layout tells; of any other it is empty."""
+    if data[:4] == b"PK\x03\x04" or data[:1] == _PICKLE_START:
+        return {}
+    config = _json(Safetensors(data).metadata.get("prisma", "{}").encode()).get("config")
+    return config if isinstance(config, dict) else {}
+
+
 def read(data: bytes) -> tuple[Weights, str]:
     """Weights from a file, and the name of its layout.
 

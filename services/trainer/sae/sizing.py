@@ -132,6 +132,22 @@ def choose(
     )
 
 
+def configure(
+    vectors: Vectors,
+    *,
+    goal: Goal,
+    settings: Mapping[str, Any],
+    cores: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Sizing, Config]:
+    """The choice for these vectors, and the complete configuration with it. Otherwise as `choose`."""
+    choice = choose(vectors, goal=goal, settings=settings, cores=cores, progress=progress)
+    complete = {**choice.settings, **settings}
+    if "expansion" in settings:
+        del complete["latent_count"]
+    return choice, Config.resolve(vectors.rows, vectors.dimension, cores, **complete)
+
+
 def _default_k(goal: Goal, rows: int) -> int:
     most = _INTERPRETABLE_K if goal == "interpretable" else _FAITHFUL_K
     return min(most if rows >= _MANY_ROWS else most // 2, 1 + rows // _ROWS_PER_ACTIVE)
@@ -188,8 +204,7 @@ def _mean(measurements: Sequence[float | None]) -> float | None:
 def _trained(vectors: Vectors, settings: Mapping[str, Any], *, cores: int) -> Training:
     config = Config.resolve(vectors.rows, vectors.dimension, cores, **settings)
     training = Training(vectors, config)
-    while training.step < training.total_steps:
-        training.advance()
+    training.finish()
     return training
 
 

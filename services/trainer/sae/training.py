@@ -251,6 +251,21 @@ class Training:
         self._ends[:] = self.step, min(int(self._ends[1]), self.step + decay_steps)
         return True
 
+    def measure_epoch(self) -> tuple[float | None, bool]:
+        """The held-out FVU at an epoch's end, else None, and whether it ends the cycle. All processes call it alike."""
+        if self.step % self.steps_per_epoch and self.step != self.total_steps:
+            return None, False
+        fvu = self.measure()
+        return fvu, fvu is not None and self.consider(fvu)
+
+    def finish(self, progress: Callable[[], None] = lambda: None) -> None:
+        """All steps that are left; `progress` is called after each. Raises Diverged, InvalidVectors."""
+        while self.step < self.total_steps:
+            self.advance()
+            if self.config.patience is not None:
+                self.measure_epoch()
+            progress()
+
     def state(self) -> dict[str, NDArray[Any]]:
         """All that changes, as arrays."""
         return {

@@ -23,7 +23,6 @@ from prisma_common.wire import concatenate
 from services.chassis.files import is_full_disk, whole
 from services.trainer.sae import checkpoint, distributed, sizing, stability
 from services.trainer.sae.codes import CodeShard, save_codes
-from services.trainer.sae.config import Config
 from services.trainer.sae.stability import Stability
 from services.trainer.sae.training import Diverged, StepResult, Training
 from services.trainer.sae.vectors import InvalidVectors, Vectors
@@ -90,11 +89,7 @@ def _sized(task: Task) -> Task:
     def report(done: int, total: int) -> None:
         _report(PilotTrained(done=done, total=total))
 
-    choice = sizing.choose(vectors, goal=task.goal, settings=task.settings, cores=cores, progress=report)
-    settings = {**choice.settings, **task.settings}
-    if "expansion" in task.settings:
-        del settings["latent_count"]
-    config = Config.resolve(vectors.rows, vectors.dimension, cores, **settings)
+    choice, config = sizing.configure(vectors, goal=task.goal, settings=task.settings, cores=cores, progress=report)
     _report(Sized(sizing=choice.to_dict(), config=config.to_dict()))
     return replace(task, config=config)
 
@@ -105,7 +100,7 @@ def run(task: Task, *, reports: bool) -> None:
     assert task.config is not None
     if not reports:
         for sibling in range(1 + task.config.siblings):
-            _follow(_prepare(task, vectors, sibling, reports=False))
+            _prepare(task, vectors, sibling, reports=False).finish()
         return
     training: Training | None = None
     if task.imported_weights is not None:
@@ -192,14 +187,6 @@ def _prepare(task: Task, vectors: Vectors, sibling: int = 0, *, reports: bool) -
     return training
 
 
-def _follow(training: Training) -> None:
-    """Trains in a process that neither reports nor writes."""
-    while training.step < training.total_steps:
-        training.advance()
-        if training.config.patience is not None:
-            _measure_epoch(training)
-
-
 def _train(training: Training, task: Task, progress: _Progress | _SiblingProgress) -> None:
     """Trains to the end, with reports and checkpoints."""
     saved = time.monotonic()
@@ -231,7 +218,7 @@ class _Progress:
         epoch_ends = training.step % training.steps_per_epoch == 0 or training.step == training.total_steps
         if not epoch_ends and time.monotonic() - self._last_report < REPORT_SECONDS:
             return
-        held_out_fvu, patience_exhausted = _measure_epoch(training)
+        held_out_fvu, patience_exhausted = training.measure_epoch()
         if patience_exhausted:
             _report(PatienceExhausted(training.total_steps))
         self._last_report = time.monotonic()
@@ -268,18 +255,10 @@ class _SiblingProgress:
         """Reports after a step if it is time to."""
         training = self._training
         if training.config.patience is not None:
-            _measure_epoch(training)
+            training.measure_epoch()
         if time.monotonic() - self._last_report >= REPORT_SECONDS:
             self._last_report = time.monotonic()
             _report(SiblingTrained(sibling=training.sibling, step=training.step, total_steps=training.total_steps))
-
-
-def _measure_epoch(training: Training) -> tuple[float | None, bool]:
-    """The held-out FVU at an epoch's end, and whether patience is exhausted by it. All processes call it alike."""
-    if training.step % training.steps_per_epoch and training.step != training.total_steps:
-        return None, False
-    fvu = training.measure()
-    return fvu, fvu is not None and training.consider(fvu)
 
 
 def _peak_memory_bytes() -> int:
