@@ -43,7 +43,7 @@ down: install  ## stop the local stack
 # Tests mostly wait for servers: one worker more than two cores keeps both busy.
 WORKERS ?= 3
 # Modules that start no server. `test_many_small_commits` is the one slow test among them.
-CHECKED := tests/test_protos.py tests/test_style.py tests/chassis/test_pages_filters_names.py tests/client/test_sources.py \
+CHECKED := tests/test_protos.py tests/test_style.py tests/chassis/test_pages_names.py tests/chassis/test_filters.py tests/client/test_sources.py \
   tests/client/test_wire.py tests/embedder/test_imports.py tests/gateway/test_transcoding.py \
   $(addprefix tests/interpreter/test_,matrices.py statistics.py words.py) $(addprefix tests/search/test_,embedded.py tokens.py) \
   $(addprefix tests/trainer/test_,exchange.py judging.py kernels.py recipes.py reference.py sae.py)

@@ -20,6 +20,7 @@ import numpy as np
 
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
+from services.chassis.filters import UNFILTERED
 from services.embedder import __file__ as package
 from services.embedder.documents import Dataset, NewDataset
 from services.embedder.files.formats import FileOptions
@@ -156,7 +157,7 @@ class _Measurement:
         assert count == self._size
 
     def _page(self, after_row: int) -> None:
-        documents, total = self._store.list_documents("d", [], after_row=after_row, limit=50)
+        documents, total = self._store.list_documents("d", UNFILTERED, after_row=after_row, limit=50)
         assert (len(documents), total) == (50, self._size)
 
     def _last_changes(self) -> None:

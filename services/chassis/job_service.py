@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator, Sequence
 from prisma.common.v1 import job_pb2, job_pb2_grpc
 from prisma.common.v1.job_pb2 import Job
 from services.chassis.calls import Context
-from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.filters import (
+    TRUTH,
+    AnyOf,
+    Comparison,
+    Filter,
+    Leaf,
+    Logic,
+    conjuncts,
+    evaluate,
+    leaves,
+    parse_filter,
+)
 from services.chassis.job_index import IndexEntry
 from services.chassis.job_transitions import TERMINAL
 from services.chassis.jobs import Cursor, JobQuery, Jobs
@@ -57,32 +68,60 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
 
 def parse_query(text: str) -> JobQuery:
     """The query of a filter. Raises InvalidFilter."""
-    terms = parse_filter(text, _FIELDS)
-    for term in terms:
-        if term.field == "state" and term.value not in _STATES:
-            raise InvalidFilter(f"filter: state is one of {', '.join(_STATES)}; got {term.value!r}")
-    resources = [term.value for term in terms if term.field == "resource" and term.op == "="]
-    states = [_STATES[term.value] for term in terms if term.field == "state" and term.op == "="]
-    excluded = {_STATES[term.value] for term in terms if term.field == "state" and term.op == "!="}
+    condition = parse_filter(text, _FIELDS)
+    for leaf in leaves(condition):
+        if isinstance(leaf, Comparison) and leaf.field == "state":
+            leaf.one_of(tuple(_STATES))
+    required = conjuncts(condition)
+    resources = [part.value for part in required if isinstance(part, Comparison) and _equals(part, "resource")]
     return JobQuery(
         resource=resources[0] if resources else None,
-        active=any(state not in TERMINAL for state in states) or excluded.issuperset(TERMINAL),
-        entry_matches=lambda entry: _entry_matches(entry, terms),
-        job_matches=lambda job: all(_matches(job, term) for term in terms),
+        active=_excludes_terminal(required),
+        entry_matches=lambda entry: evaluate(condition, lambda leaf: _entry_leaf(entry, leaf), _POSSIBLE) is not False,
+        job_matches=lambda job: evaluate(condition, lambda leaf: _job_leaf(job, leaf), TRUTH),
     )
 
 
-def _entry_matches(entry: IndexEntry, terms: Sequence[Term]) -> bool:
-    """Whether a job can match as far as its index entry says, without its record."""
+def _equals(part: Filter, field: str) -> bool:
+    return isinstance(part, Comparison) and (part.field, part.op) == (field, "=")
+
+
+def _excludes_terminal(required: Sequence[Filter]) -> bool:
+    """Whether parts that must all be true leave only jobs that have not ended."""
+    excluded: set[int] = set()
+    for part in required:
+        alternatives = part.parts if isinstance(part, AnyOf) else (part,)
+        states = [
+            _STATES[leaf.value] for leaf in alternatives if isinstance(leaf, Comparison) and leaf.field == "state"
+        ]
+        if len(states) == len(alternatives) and all(_equals(leaf, "state") for leaf in alternatives):
+            excluded |= set(_STATES.values()) - set(states)
+        elif len(alternatives) == 1:
+            excluded |= set(states)
+    return excluded.issuperset(TERMINAL)
+
+
+_POSSIBLE: Logic[bool | None] = Logic(
+    all_of=lambda parts: False if False in parts else None if None in parts else True,
+    any_of=lambda parts: True if True in parts else None if None in parts else False,
+    negation=lambda value: None if value is None else not value,
+)
+"""Where None is not known yet."""
+
+
+def _entry_leaf(entry: IndexEntry, leaf: Leaf) -> bool | None:
+    """Whether a job matches a comparison, as far as its index entry says without its record."""
+    assert isinstance(leaf, Comparison), "these fields are never absent"
     values = {"service": entry.service, "kind": entry.kind}
-    return all((values[term.field] == term.value) == (term.op == "=") for term in terms if term.field in values)
+    return (values[leaf.field] == leaf.value) == (leaf.op == "=") if leaf.field in values else None
 
 
-def _matches(job: Job, term: Term) -> bool:
-    if term.field == "resource":
-        equal = term.value in job.resources
-    elif term.field == "state":
-        equal = job.state == _STATES[term.value]
+def _job_leaf(job: Job, leaf: Leaf) -> bool:
+    assert isinstance(leaf, Comparison), "these fields are never absent"
+    if leaf.field == "resource":
+        equal = leaf.value in job.resources
+    elif leaf.field == "state":
+        equal = job.state == _STATES[leaf.value]
     else:
-        equal = getattr(job, term.field) == term.value
-    return equal == (term.op == "=")
+        equal = getattr(job, leaf.field) == leaf.value
+    return equal == (leaf.op == "=")

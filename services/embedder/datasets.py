@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prisma_common.names import DATASET_CHANGED, DATASET_DELETED
 from services.chassis.errors import PrismaError
 from services.chassis.events import Events
-from services.chassis.filters import Term
+from services.chassis.filters import Filter
 from services.chassis.idempotency import Call
 from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
@@ -84,12 +84,12 @@ class Datasets:
         return tombstone
 
     async def list_documents(
-        self, dataset_id: str, page: Page, terms: Sequence[Term]
+        self, dataset_id: str, page: Page, condition: Filter
     ) -> tuple[Sequence[Document], int, str]:
         """A page of documents, how many match on all pages, and the next page's token. Raises DatasetNotFound."""
         after_row, total = page.after or (-1, None)
         documents, total = await asyncio.to_thread(
-            self._store.list_documents, dataset_id, terms, after_row=after_row, limit=page.size + 1, total=total
+            self._store.list_documents, dataset_id, condition, after_row=after_row, limit=page.size + 1, total=total
         )
         if len(documents) <= page.size:
             return documents, total, ""

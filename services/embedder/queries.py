@@ -20,7 +20,8 @@ from sqlalchemy import (
     update,
 )
 
-from services.chassis.filters import Term
+from services.chassis.filters import Comparison, Filter, Leaf, evaluate
+from services.chassis.sql_filters import SQL
 from services.embedder.documents import State
 from services.embedder.tables import DATASETS, DOCUMENTS, LIVING
 
@@ -103,15 +104,15 @@ def page_of_rows(columns: Sequence[ColumnElement[Any]], uid: str, *, until: int,
     )
 
 
-def matching_page(uid: str, terms: Sequence[Term], after_row: int, limit: int) -> Statement:
+def matching_page(uid: str, condition: Filter, after_row: int, limit: int) -> Statement:
     """Living documents behind a row that match a filter."""
-    query = select(DOCUMENTS).where(_matching(uid, terms), DOCUMENTS.c.row > after_row)
+    query = select(DOCUMENTS).where(_matching(uid, condition), DOCUMENTS.c.row > after_row)
     return query.order_by(DOCUMENTS.c.row).limit(limit)
 
 
-def matching_count(uid: str, terms: Sequence[Term]) -> Statement:
+def matching_count(uid: str, condition: Filter) -> Statement:
     """How many living documents match a filter. Where a counter of the dataset answers, it is not needed."""
-    return select(func.count()).select_from(DOCUMENTS).where(_matching(uid, terms))
+    return select(func.count()).select_from(DOCUMENTS).where(_matching(uid, condition))
 
 
 def rows_of_shards(uid: str, shards: Sequence[str], rows: Sequence[int] | None = None) -> Statement:
@@ -155,12 +156,13 @@ def _in_state(query: Statement, uid: str, state: State) -> Statement:
     return query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == state, LIVING).order_by(DOCUMENTS.c.row)
 
 
-def _matching(uid: str, terms: Sequence[Term]) -> ColumnElement[bool]:
-    return and_(DOCUMENTS.c.dataset_uid == uid, LIVING, *(_condition(term) for term in terms))
+def _matching(uid: str, condition: Filter) -> ColumnElement[bool]:
+    return and_(DOCUMENTS.c.dataset_uid == uid, LIVING, evaluate(condition, _leaf, SQL))
 
 
-def _condition(term: Term) -> ColumnElement[bool]:
-    column = DOCUMENTS.c[term.field]
-    if term.op == ":":
-        return column.icontains(term.value, autoescape=True)
-    return column == term.value if term.op == "=" else column != term.value
+def _leaf(leaf: Leaf) -> ColumnElement[bool]:
+    assert isinstance(leaf, Comparison), "these columns are never absent"
+    column = DOCUMENTS.c[leaf.field]
+    if leaf.op == ":":
+        return column.icontains(leaf.value, autoescape=True)
+    return column == leaf.value if leaf.op == "=" else column != leaf.value

@@ -11,7 +11,7 @@ from prisma.embedder.v1 import resources_pb2
 from prisma_common.words import is_blank
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.filters import Comparison, Filter, leaves, parse_filter
 from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.paging import InvalidPageToken, Page
@@ -28,15 +28,13 @@ MAX_TEXTS = 256
 """Texts that EmbedTexts takes."""
 MAX_BATCH = 1000
 """Documents that BatchGetDocuments returns."""
-MAX_TERMS = 50
-"""Comparisons of a filter."""
 _PURPOSES = {
     pb2.EmbedTextsRequest.PURPOSE_UNSPECIFIED: Purpose.DOCUMENT,
     pb2.EmbedTextsRequest.PURPOSE_DOCUMENT: Purpose.DOCUMENT,
     pb2.EmbedTextsRequest.PURPOSE_QUERY: Purpose.QUERY,
 }
 _LIMITS = {"display_name": 200, "description": 10_000}
-_FILTER_OPERATORS = {"state": "= !=", "key": "= :", "text": ":"}
+_FILTER_OPERATORS = {"state": "= !=", "key": "= != :", "text": ":"}
 _UPDATABLE = ("display_name", "description", "embedding_model")
 
 
@@ -93,15 +91,13 @@ def changes(request: pb2.UpdateDatasetRequest) -> dict[str, str]:
     return changed_fields(request.dataset, request.update_mask, _UPDATABLE)
 
 
-def filter_terms(text: str) -> list[Term]:
-    """The terms of a filter of documents. Raises InvalidFilter."""
-    terms = parse_filter(text, _FILTER_OPERATORS)
-    if len(terms) > MAX_TERMS:
-        raise InvalidFilter(f"filter: expected at most {MAX_TERMS} comparisons, got {len(terms)}")
-    for term in terms:
-        if term.field == "state" and term.value not in list(State):
-            raise InvalidFilter(f"filter: state is one of {', '.join(State)}; got {term.value!r}")
-    return terms
+def document_filter(text: str) -> Filter:
+    """A filter of documents. Raises InvalidFilter."""
+    condition = parse_filter(text, _FILTER_OPERATORS)
+    for leaf in leaves(condition):
+        if isinstance(leaf, Comparison) and leaf.field == "state":
+            leaf.one_of(list(State))
+    return condition
 
 
 def batch_ids(request: pb2.BatchGetDocumentsRequest) -> tuple[str, list[str]]:

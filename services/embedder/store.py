@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from services.chassis import names
 from services.chassis.blobs import Blob, Blobs
 from services.chassis.database import Database, newest_first
-from services.chassis.filters import Term
+from services.chassis.filters import UNFILTERED, Comparison, Filter
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
@@ -240,7 +240,7 @@ class Store:
         return sorted((sql_rows.document(row) for row in stored), key=lambda document: places[document.row])
 
     def list_documents(
-        self, dataset_id: str, terms: Sequence[Term], *, after_row: int, limit: int, total: int | None = None
+        self, dataset_id: str, condition: Filter, *, after_row: int, limit: int, total: int | None = None
     ) -> tuple[list[Document], int]:
         """Documents that match a filter, by row, texts cut short; and how many match in all.
 
@@ -249,8 +249,8 @@ class Store:
         with self._database.read() as connection:
             dataset = _need(connection, dataset_id)
             if total is None:
-                total = _counted_total(connection, dataset, terms)
-            rows = connection.execute(queries.matching_page(dataset.uid, terms, after_row, limit)).all()
+                total = _counted_total(connection, dataset, condition)
+            rows = connection.execute(queries.matching_page(dataset.uid, condition, after_row, limit)).all()
         return [sql_rows.document(row, LISTED_CHARACTERS) for row in rows], total
 
     def delete_document(self, dataset_id: str, name_id: str) -> tuple[Document, Dataset]:
@@ -396,15 +396,15 @@ def _document_not_found(dataset_id: str, name_id: str) -> DocumentNotFound:
     return DocumentNotFound(f"there is no document {name}, or it was deleted", metadata={"document": name})
 
 
-def _counted_total(connection: Connection, dataset: Row[Any], terms: Sequence[Term]) -> int:
+def _counted_total(connection: Connection, dataset: Row[Any], condition: Filter) -> int:
     """How many documents match: by the dataset's counters where they tell, else counted."""
     counts = sql_rows.counts(dataset)
-    if not terms:
+    if condition == UNFILTERED:
         return counts.documents
-    if len(terms) == 1 and terms[0].field == "state":
-        count = counts.of(State(terms[0].value))
-        return count if terms[0].op == "=" else counts.documents - count
-    return int(connection.execute(queries.matching_count(dataset.uid, terms)).scalar_one())
+    if isinstance(condition, Comparison) and condition.field == "state":
+        count = counts.of(State(condition.value))
+        return count if condition.op == "=" else counts.documents - count
+    return int(connection.execute(queries.matching_count(dataset.uid, condition)).scalar_one())
 
 
 def _dataset(connection: Connection, row: Row[Any]) -> Dataset:

@@ -239,7 +239,7 @@ def document_set(message: pb2.DocumentSet, field: str) -> DocumentSet:
     return DocumentSet(
         field=field,
         dataset=message.dataset or None,
-        terms=parse_filter(message.filter, document_sets.FILTERS),
+        condition=parse_filter(message.filter, document_sets.FILTERS),
         names=list(dict.fromkeys(message.documents)),
     )
 
@@ -260,7 +260,7 @@ def text_source(message: pb2.TextSource, field: str) -> TextSource:
 def selection(message: pb2.FeatureSelection) -> Selection:
     """Which features count. Raises InvalidFilter."""
     return Selection(
-        terms=parse_filter(message.filter.strip() or TRUSTED_ONLY, FILTERS), include_tail=message.include_tail
+        condition=parse_filter(message.filter.strip() or TRUSTED_ONLY, FILTERS), include_tail=message.include_tail
     )
 
 

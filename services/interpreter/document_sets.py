@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -11,8 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prisma_common import wire
+from services.chassis.array_filters import masks
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import InvalidFilter, Term
+from services.chassis.filters import (
+    PRESENCE,
+    UNFILTERED,
+    Comparison,
+    Filter,
+    InvalidFilter,
+    Leaf,
+    Presence,
+    evaluate,
+    leaves,
+)
 from services.interpreter import metadata
 from services.interpreter.features import COMPARISONS, check_indices
 from services.interpreter.metadata import Metadata
@@ -20,7 +31,8 @@ from services.interpreter.occurrences import Occurrences, occurrences
 from services.interpreter.runs import Run
 from services.interpreter.selection import SelectedFeatures
 
-FILTERS = {"metadata.": " ".join(COMPARISONS), "latent.": " ".join(COMPARISONS)}
+FILTERS = {"metadata.": " ".join([*COMPARISONS, PRESENCE]), "latent.": " ".join(COMPARISONS)}
+_METADATA, _LATENT = "metadata.", "latent."
 
 
 @dataclass(frozen=True)
@@ -40,16 +52,23 @@ class DocumentSet:
     """Of the request, for errors."""
     dataset: str | None
     """None for the run's."""
-    terms: Sequence[Term] = ()
-    """Comparisons that they match, of FILTERS."""
+    condition: Filter = UNFILTERED
+    """What they match, of FILTERS."""
     names: Sequence[str] = ()
     """If there are any, only these."""
 
     @property
     def keys(self) -> list[str]:
         """Keys of metadata that are compared."""
-        prefix = "metadata."
-        return [term.field.removeprefix(prefix) for term in self.terms if term.field.startswith(prefix)]
+        fields = dict.fromkeys(leaf.field for leaf in leaves(self.condition) if leaf.field.startswith(_METADATA))
+        return [field.removeprefix(_METADATA) for field in fields]
+
+    @property
+    def latents(self) -> list[Comparison]:
+        """Comparisons of latents' activations."""
+        return [
+            leaf for leaf in leaves(self.condition) if isinstance(leaf, Comparison) and leaf.field.startswith(_LATENT)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,27 +132,35 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
                 f"{dataset.embedding_model}",
             )
     blocks = source.codes(run) if dataset.name == run.dataset else source.codes_of_dataset(run, dataset)
-    conditions = [_latent_condition(run, term) for term in documents.terms if term.field.startswith("latent.")]
-    masks = [np.empty(0, bool)]
-    whole = await occurrences(selected, _checked(blocks, conditions, masks))
-    matches = np.concatenate(masks)
+    latents = _LatentMatches(run, documents.latents)
+    whole = await occurrences(selected, latents.watched(blocks))
+    columns: Mapping[str, Sequence[Any]] = {}
+    if documents.keys:
+        columns = (await source.metadata(dataset.name, dataset.uid, documents.keys)).at(whole.rows).columns
+
+    def matching(leaf: Leaf) -> NDArray[np.bool_]:
+        if isinstance(leaf, Comparison) and leaf.field.startswith(_LATENT):
+            return latents.of(leaf)
+        values = columns[leaf.field.removeprefix(_METADATA)]
+        return np.fromiter((_matches(leaf, value) for value in values), bool, len(values))
+
+    matches = evaluate(documents.condition, matching, masks(len(whole.rows)))
     missing_count = 0
     if documents.names:
         rows = await source.rows(dataset.name, documents.names)
         matches &= np.isin(whole.rows, rows)
         missing_count = len(documents.names) - int(np.isin(rows, whole.rows).sum())
-    unknown_keys: list[str] = []
-    if documents.keys:
-        columns = (await source.metadata(dataset.name, dataset.uid, documents.keys)).at(whole.rows).columns
-        unknown_keys = [key for key in documents.keys if all(value is None for value in columns[key])]
-        for term in documents.terms:
-            if term.field.startswith("metadata."):
-                values = columns[term.field.removeprefix("metadata.")]
-                results = (matches_value(value, term.op, term.value) for value in values)
-                matches &= np.fromiter(results, bool, len(values))
+    unknown_keys = [key for key in documents.keys if all(value is None for value in columns[key])]
     return Members(
         dataset=dataset.name, whole=whole, matches=matches, unknown_keys=unknown_keys, missing_count=missing_count
     )
+
+
+def _matches(leaf: Leaf, value: Any) -> bool:
+    """Whether a value of metadata is as a filter says."""
+    if isinstance(leaf, Presence):
+        return value is not None
+    return matches_value(value, leaf.op, leaf.value)
 
 
 def matches_value(value: Any, op: str, text: str) -> bool:
@@ -150,30 +177,42 @@ def matches_value(value: Any, op: str, text: str) -> bool:
     return op in ("=", "!=") and bool(COMPARISONS[op](metadata.text_of(value), text))
 
 
-Condition = Callable[[wire.Codes], NDArray[np.bool_]]
+class _LatentMatches:
+    """Which documents match comparisons of latents' activations, found as their codes pass by."""
+
+    def __init__(self, run: Run, comparisons: Sequence[Comparison]) -> None:
+        """Raises InvalidFilter, FeatureNotFound."""
+        self._latents = [_latent_of(run, comparison) for comparison in comparisons]
+        self._comparisons = comparisons
+        self._masks: dict[Comparison, list[NDArray[np.bool_]]] = {comparison: [] for comparison in comparisons}
+
+    async def watched(self, blocks: AsyncIterator[wire.Codes]) -> AsyncIterator[wire.Codes]:
+        """The blocks, unchanged."""
+        async for block in blocks:
+            for comparison, latent in zip(self._comparisons, self._latents, strict=True):
+                bound = np.float32(comparison.number())
+                matches = COMPARISONS[comparison.op](_activations(block, latent), bound)
+                self._masks[comparison].append(np.asarray(matches, bool))
+            yield block
+
+    def of(self, comparison: Comparison) -> NDArray[np.bool_]:
+        """(N,) which of the documents that passed by match one of the comparisons."""
+        return np.concatenate([np.empty(0, bool), *self._masks[comparison]])
 
 
-def _latent_condition(run: Run, term: Term) -> Condition:
-    """Which rows of a block match a comparison of a latent's activation."""
-    text, bound = term.field.removeprefix("latent."), term.number()
+def _latent_of(run: Run, comparison: Comparison) -> int:
+    """The latent that is compared with a number. Raises InvalidFilter, FeatureNotFound."""
+    text = comparison.field.removeprefix(_LATENT)
+    comparison.number()
     if not text.isdecimal() or not text.isascii() or len(text) > 9:
-        raise InvalidFilter(f"filter: expected latent.<index>, got {term.field[:100]!r}")
-    index = int(text)
-    check_indices(run, [index])
-
-    def condition(codes: wire.Codes) -> NDArray[np.bool_]:
-        activations = np.zeros(len(codes), np.float32)
-        entries = np.flatnonzero(codes.indices == index)
-        activations[np.searchsorted(codes.indptr, entries, side="right") - 1] = codes.values[entries]
-        return np.asarray(COMPARISONS[term.op](activations, np.float32(bound)), bool)
-
-    return condition
+        raise InvalidFilter(f"filter: expected latent.<index>, got {comparison.field[:100]!r}")
+    check_indices(run, [int(text)])
+    return int(text)
 
 
-async def _checked(
-    blocks: AsyncIterator[wire.Codes], conditions: Sequence[Condition], masks: list[NDArray[np.bool_]]
-) -> AsyncIterator[wire.Codes]:
-    """The blocks; which of their rows match all conditions is added to `masks`."""
-    async for block in blocks:
-        masks.append(np.all([np.ones(len(block), bool), *(condition(block) for condition in conditions)], axis=0))
-        yield block
+def _activations(codes: wire.Codes, latent: int) -> NDArray[np.float32]:
+    """(N,) activations of a latent in the rows of a block; 0 where it is not active."""
+    activations = np.zeros(len(codes), np.float32)
+    entries = np.flatnonzero(codes.indices == latent)
+    activations[np.searchsorted(codes.indptr, entries, side="right") - 1] = codes.values[entries]
+    return activations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from services.chassis.filters import Term
+from services.chassis.filters import Filter
 from services.interpreter import exports, families, matrices
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.examples import Example, ExampleRow
@@ -49,11 +49,11 @@ class Explorer:
         return await self._cache.features(run_name)
 
     async def select(
-        self, run_name: str, terms: Sequence[Term], query: str, order: Order
+        self, run_name: str, condition: Filter, query: str, order: Order
     ) -> tuple[Features, Sequence[int]]:
         """The indices of the features that match, in order. Raises InvalidFilter, FamilyNotFound."""
         features = await self._cache.features(run_name)
-        indices = await asyncio.to_thread(lambda: features.select(terms, query=query, order=order).tolist())
+        indices = await asyncio.to_thread(lambda: features.select(condition, query=query, order=order).tolist())
         return features, indices
 
     async def feature(self, run_name: str, index: int) -> Features:
@@ -85,7 +85,7 @@ class Explorer:
     async def matrix(self, request: MatrixRequest) -> tuple[Features, Matrix]:
         """How similar the most frequent features are. Raises InvalidFilter, FamilyNotFound, SERVICE_UNAVAILABLE."""
         features = await self._cache.features(request.run)
-        indices = features.most_frequent(request.terms, request.feature_count)
+        indices = features.most_frequent(request.condition, request.feature_count)
         return features, await matrices.matrix(
             features, self._upstream, request.kind, indices, include_tail=request.include_tail
         )

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.chassis.filters import InvalidFilter, Term
+from services.chassis.array_filters import masks
+from services.chassis.filters import UNFILTERED, Comparison, Filter, Leaf, Presence, evaluate
 from services.interpreter.errors import FamilyNotFound, FeatureDead, FeatureNotFound
 from services.interpreter.evidence import Sources
 from services.interpreter.families import Family, Member
@@ -24,9 +25,10 @@ from services.interpreter.trust import UNSTABLE, MissedCondition, Trust, missed_
 
 NUMBERS = ("density", "precise_density", "max_activation", "mean_activation", "variance", "index", "score", "stability")
 FILTERS = {
-    **dict.fromkeys(NUMBERS, "= != < <= > >="),
-    **dict.fromkeys(("labelled", "dead"), "="),
-    **dict.fromkeys(("source", "family", "trust"), "= !="),
+    **dict.fromkeys(NUMBERS, "= != < <= > >= :*"),
+    **dict.fromkeys(("labelled", "dead"), "= !="),
+    **dict.fromkeys(("source", "family"), "= != :*"),
+    "trust": "= !=",
 }
 _TITLE_FEATURES = 3
 """Features that an unnamed family is called by."""
@@ -226,11 +228,11 @@ class Features:
         """How many live features there are of each trust."""
         return Counter(self._trusts[index] for index in np.flatnonzero(self.statistics.active_count).tolist())
 
-    def select(self, terms: Sequence[Term] = (), *, query: str = "", order: Order = DENSEST_FIRST) -> NDArray[np.int64]:
+    def select(
+        self, condition: Filter = UNFILTERED, *, query: str = "", order: Order = DENSEST_FIRST
+    ) -> NDArray[np.int64]:
         """Indices of the features that match a filter and a query, in order. Raises InvalidFilter, FamilyNotFound."""
-        matches = self._matching_query(query)
-        for term in terms:
-            matches &= self._matching(term)
+        matches = self._matching_query(query) & evaluate(condition, self._matching, masks(self.count))
         indices = np.flatnonzero(matches)
         if order.field == "label":
             return self._by_label(indices, order.descending)
@@ -238,9 +240,9 @@ class Features:
         unknown = np.isnan(values)  # come last either way
         return indices[np.lexsort((indices, -values if order.descending else values, unknown))]
 
-    def most_frequent(self, terms: Sequence[Term], count: int) -> NDArray[np.int64]:
+    def most_frequent(self, condition: Filter, count: int) -> NDArray[np.int64]:
         """Indices of at most `count` live features that match a filter, the most frequent first. Raises as `select`."""
-        indices = self.select(terms)
+        indices = self.select(condition)
         return indices[self.statistics.active_count[indices] > 0][:count]
 
     @cached_property
@@ -299,26 +301,41 @@ class Features:
         labelled.sort(key=lambda index: self.label_text(index).lower(), reverse=descending)
         return np.array([*labelled, *(index for index in indices.tolist() if not self.label_text(index))], np.int64)
 
-    def _matching(self, term: Term) -> NDArray[np.bool_]:
-        if term.field in self._numbers:
-            return COMPARISONS[term.op](self._numbers[term.field], term.number())
-        if term.field == "dead":
-            return (self.statistics.active_count == 0) == term.flag()
-        if term.field == "labelled":
-            return self._where(lambda index: bool(self.label_text(index))) == term.flag()
-        select = {"source": self._of_source, "family": self._of_family, "trust": self._of_trust}[term.field]
-        members = select(term.value)
-        return members if term.op == "=" else ~members
+    def _matching(self, leaf: Leaf) -> NDArray[np.bool_]:
+        """(n,) which features match a comparison."""
+        if isinstance(leaf, Presence):
+            return self._has(leaf.field)
+        if leaf.field in self._numbers:
+            return COMPARISONS[leaf.op](self._numbers[leaf.field], leaf.number()) & self._has(leaf.field)
+        members = self._equal(leaf)
+        return members if leaf.op == "=" else ~members & self._has(leaf.field)
 
-    def _of_source(self, source: str) -> NDArray[np.bool_]:
-        if source not in tuple(Source):
-            raise InvalidFilter(f"filter: source is one of {', '.join(Source)}; got {source!r}")
-        return self._where(lambda index: index in self.labels and self.labels[index].draft.source == source)
+    def _has(self, field: str) -> NDArray[np.bool_]:
+        """(n,) which features have a value."""
+        if field in self._numbers:
+            return ~np.isnan(self._numbers[field])
+        if field == "source":
+            return self._where(lambda index: index in self.labels)
+        if field == "family":
+            members = {member.index for family in self.families for member in family.members}
+            return self._where(lambda index: index in members)
+        return np.ones(self.count, bool)
 
-    def _of_trust(self, trust: str) -> NDArray[np.bool_]:
-        if trust not in tuple(Trust):
-            raise InvalidFilter(f"filter: trust is one of {', '.join(Trust)}; got {trust!r}")
-        return self._where(lambda index: self._trusts[index] == trust)
+    def _equal(self, comparison: Comparison) -> NDArray[np.bool_]:
+        """(n,) which features have the value."""
+        match comparison.field:
+            case "dead":
+                return (self.statistics.active_count == 0) == comparison.flag()
+            case "labelled":
+                return self._where(lambda index: bool(self.label_text(index))) == comparison.flag()
+            case "source":
+                source = comparison.one_of(tuple(Source))
+                return self._where(lambda index: index in self.labels and self.labels[index].draft.source == source)
+            case "trust":
+                trust = comparison.one_of(tuple(Trust))
+                return self._where(lambda index: self._trusts[index] == trust)
+            case _:
+                return self._of_family(comparison.value)
 
     def _of_family(self, family_id: str) -> NDArray[np.bool_]:
         family = next((family for family in self.families if family.id == family_id), None)

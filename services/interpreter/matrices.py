@@ -14,6 +14,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from prisma_common import wire
+from services.chassis.filters import UNFILTERED
 from services.chassis.threads import in_thread
 from services.interpreter import families
 from services.interpreter.decoder import Decoder
@@ -75,7 +76,7 @@ async def sample(
 
     include_tail: whether with activations below the features' thresholds.
     """
-    indices = features.most_frequent([], feature_count)
+    indices = features.most_frequent(UNFILTERED, feature_count)
     return await _sample(features, source, row_count, indices, include_tail=include_tail)
 
 

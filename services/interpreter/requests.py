@@ -14,7 +14,7 @@ from prisma_common.words import is_blank
 from services.chassis import context as call_context
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import Term, parse_filter
+from services.chassis.filters import Filter, parse_filter
 from services.chassis.history import check_position
 from services.chassis.idempotency import Call
 from services.chassis.paging import Page
@@ -72,7 +72,7 @@ class FeatureListing:
     """Which features to list."""
 
     run: str
-    terms: Sequence[Term]
+    condition: Filter
     query: str
     order: Order
     page: Page
@@ -122,7 +122,7 @@ class MatrixRequest:
 
     run: str
     kind: Kind
-    terms: Sequence[Term]
+    condition: Filter
     feature_count: int
     include_tail: bool
     """Whether activations below the features' thresholds count too."""
@@ -156,7 +156,7 @@ def feature_listing(request: pb2.ListFeaturesRequest) -> FeatureListing:
     binding = (request.parent, request.query, request.filter, request.order_by)
     return FeatureListing(
         run=run_name(request.parent, "parent"),
-        terms=parse_filter(request.filter, FILTERS),
+        condition=parse_filter(request.filter, FILTERS),
         query=request.query,
         order=_order(request.order_by),
         page=Page.offset(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000),
@@ -218,7 +218,7 @@ def matrix(request: pb2.GetFeatureMatrixRequest) -> MatrixRequest:
     return MatrixRequest(
         run=run_name(request.run),
         kind=_KINDS[request.kind],
-        terms=parse_filter(request.filter, FILTERS),
+        condition=parse_filter(request.filter, FILTERS),
         feature_count=_count(request, "feature_count", default=100, maximum=300),
         include_tail=request.include_tail,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.chassis.filters import Term
+from services.chassis.filters import Filter
 from services.interpreter.features import Features
 from services.interpreter.naming import DENSE
 
@@ -21,7 +20,7 @@ TRUSTED_ONLY = "trust = TRUSTED"
 class Selection:
     """What a request says of the features that count."""
 
-    terms: Sequence[Term]
+    condition: Filter
     include_tail: bool = False
     """Whether activations below a feature's threshold count too."""
 
@@ -54,7 +53,7 @@ class SelectedFeatures:
 
 def select(features: Features, selection: Selection) -> SelectedFeatures:
     """The features that count: live, not dense, and matching. Raises InvalidFilter, FamilyNotFound."""
-    indices = np.sort(features.select(selection.terms))
+    indices = np.sort(features.select(selection.condition))
     density = features.statistics.density[indices]
     return of_indices(features, indices[(density > 0) & (density <= DENSE)], include_tail=selection.include_tail)
 

@@ -52,7 +52,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
 
     async def ListFeatures(self, request: pb2.ListFeaturesRequest, context: Context) -> pb2.ListFeaturesResponse:
         listing = requests.feature_listing(request)
-        features, indices = await self._explorer.select(listing.run, listing.terms, listing.query, listing.order)
+        features, indices = await self._explorer.select(listing.run, listing.condition, listing.query, listing.order)
         return messages.feature_page(features, indices, listing)
 
     async def GetFeature(self, request: pb2.GetFeatureRequest, context: Context) -> resources_pb2.Feature:

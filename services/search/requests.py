@@ -13,7 +13,7 @@ from prisma.search.v1 import search_service_pb2 as pb2
 from prisma_common.words import is_blank
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.filters import Comparison, InvalidFilter, conjuncts, parse_filter
 from services.chassis.paging import InvalidPageToken, Page
 from services.search import tokens
 from services.search.backend import LatentQuery
@@ -42,7 +42,6 @@ MAX_STEERING_SETS = 16
 MAX_STEERING_SET_LATENTS = 256
 """Of all sets of a request together."""
 MAX_STEERING_WEIGHT = 3.0
-MAX_CONDITIONS = 100
 MAX_FEATURES_OFFSET = 1 << 31
 _MODES = {
     pb2.SearchDocumentsRequest.MODE_UNSPECIFIED: Mode.HYBRID,
@@ -261,9 +260,10 @@ def _latent_query(weights: Mapping[int, float]) -> LatentQuery:
 
 
 def _condition(text: str) -> Condition:
-    terms = parse_filter(text, _FILTER_FIELDS)
-    if len(terms) > MAX_CONDITIONS:
-        raise InvalidFilter(f"filter: expected at most {MAX_CONDITIONS} comparisons, got {len(terms)}")
+    parts = conjuncts(parse_filter(text, _FILTER_FIELDS))
+    terms = [part for part in parts if isinstance(part, Comparison)]
+    if len(terms) < len(parts):
+        raise InvalidFilter("filter: expected comparisons joined by AND")
     latents = [term for term in terms if term.field.startswith("latent.")]
     return Condition(
         metadata=tuple(
@@ -275,7 +275,7 @@ def _condition(text: str) -> Condition:
     )
 
 
-def _latent_condition(term: Term) -> LatentCondition:
+def _latent_condition(term: Comparison) -> LatentCondition:
     index = term.field.removeprefix("latent.")
     if not (index.isascii() and index.isdecimal() and len(index) < 10 and math.isfinite(term.number())):
         raise InvalidFilter(f"filter: expected latent.<index> and a number, got {term.field} {term.op} {term.value}")

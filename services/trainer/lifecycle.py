@@ -15,7 +15,7 @@ from services.chassis import names
 from services.chassis.blobs import Blobs
 from services.chassis.errors import InvalidArgument, PrismaError, Unavailable
 from services.chassis.events import Events
-from services.chassis.filters import Term
+from services.chassis.filters import Filter
 from services.chassis.idempotency import Call
 from services.chassis.jobs import Jobs
 from services.trainer.errors import NoPushStore, RunAlreadyTrained, RunNotTrained
@@ -147,10 +147,10 @@ class Runs:
         return self._store.known_weights(run_id)
 
     async def list(
-        self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], *, show_deleted: bool
+        self, after: Sequence[Any] | None, limit: int, condition: Filter, *, show_deleted: bool
     ) -> list[Run]:
         """Runs, newest first, after the (create time, uid) of a page's last run."""
-        return await asyncio.to_thread(lambda: self._store.runs(after, limit, terms, show_deleted=show_deleted))
+        return await asyncio.to_thread(lambda: self._store.runs(after, limit, condition, show_deleted=show_deleted))
 
     async def update(self, run_id: str, values: Mapping[str, Any]) -> Run:
         """Changes display name, description or tags. Raises RunNotFound."""

@@ -13,7 +13,7 @@ from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma_common import wire
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import InvalidFilter, Term, parse_filter
+from services.chassis.filters import Comparison, Filter, leaves, parse_filter
 from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.trainer.code_index import CodeSelection, Follower
@@ -111,13 +111,13 @@ def changes(request: pb2.UpdateRunRequest) -> dict[str, Any]:
     return {name: list(value) if name == "tags" else value for name, value in values.items()}
 
 
-def filter_terms(text: str) -> list[Term]:
-    """The terms of a filter of runs. Raises InvalidFilter."""
-    terms = parse_filter(text, {"dataset": "= !=", "state": "= !="})
-    for term in terms:
-        if term.field == "state" and term.value not in ("CREATED", "TRAINED"):
-            raise InvalidFilter(f"filter: state is CREATED or TRAINED; got {term.value!r}")
-    return terms
+def run_filter(text: str) -> Filter:
+    """A filter of runs. Raises InvalidFilter."""
+    condition = parse_filter(text, {"dataset": "= !=", "state": "= !="})
+    for leaf in leaves(condition):
+        if isinstance(leaf, Comparison) and leaf.field == "state":
+            leaf.one_of(("CREATED", "TRAINED"))
+    return condition
 
 
 def new_run(request: pb2.CreateRunRequest) -> RunRequest:

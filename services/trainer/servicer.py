@@ -52,12 +52,12 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         return messages.run(self._autoencoders.checked(await self._runs.run(requests.run_id(request.name))))
 
     async def ListRuns(self, request: pb2.ListRunsRequest, context: Context) -> pb2.ListRunsResponse:
-        terms, show_deleted = requests.filter_terms(request.filter), request.show_deleted
+        condition, show_deleted = requests.run_filter(request.filter), request.show_deleted
         bound_to = (request.filter, show_deleted)
         page = Page.keyset(
             request.page_size, request.page_token, columns=(datetime, str), bound_to=bound_to, default=50, maximum=1000
         )
-        runs = await self._runs.list(page.after, page.size + 1, terms, show_deleted=show_deleted)
+        runs = await self._runs.list(page.after, page.size + 1, condition, show_deleted=show_deleted)
         return messages.runs([self._autoencoders.checked(run) for run in runs], page)
 
     async def UpdateRun(self, request: pb2.UpdateRunRequest, context: Context) -> resources_pb2.Run:

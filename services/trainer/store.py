@@ -6,15 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
 
 from services.chassis import names
 from services.chassis.blobs import Blob, Blobs
 from services.chassis.database import Database, newest_first
-from services.chassis.filters import Term
+from services.chassis.filters import Comparison, Filter, Leaf, evaluate
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
+from services.chassis.sql_filters import SQL
 from services.trainer import sql_rows
 from services.trainer.code_index import NEW_FOLLOWER, CodeFile, CodeIndex, Deletion, Follower
 from services.trainer.errors import RunExists, RunNotFound
@@ -128,17 +129,12 @@ class Store:
         write_count, path = self._weights.get(run_id, (None, None))
         return path if write_count is not None and write_count == self._database.write_count else None
 
-    def runs(self, after: Sequence[Any] | None, limit: int, terms: Sequence[Term], *, show_deleted: bool) -> list[Run]:
+    def runs(self, after: Sequence[Any] | None, limit: int, condition: Filter, *, show_deleted: bool) -> list[Run]:
         """Runs, newest first, after the (create time, uid) of a page's last run."""
         query = newest_first(RUNS, after, limit)
         if not show_deleted:
             query = query.where(RUNS.c.delete_time.is_(None))
-        for term in terms:
-            if term.field == "dataset":
-                condition = RUNS.c.dataset == term.value
-            else:
-                condition = (RUNS.c.attempt != "") if term.value == "TRAINED" else (RUNS.c.attempt == "")
-            query = query.where(condition if term.op == "=" else ~condition)
+        query = query.where(evaluate(condition, _matches, SQL))
         with self._database.read() as connection:
             return _runs(connection, query)
 
@@ -370,6 +366,15 @@ def _blobs_of(connection: Connection, runs: Sequence[Run]) -> list[str]:
 
 def _find(connection: Connection, run_id: str) -> Row[Any] | None:
     return connection.execute(select(RUNS).where(RUNS.c.id == run_id, RUNS.c.delete_time.is_(None))).first()
+
+
+def _matches(leaf: Leaf) -> ColumnElement[bool]:
+    assert isinstance(leaf, Comparison), "these columns are never absent"
+    if leaf.field == "dataset":
+        condition = RUNS.c.dataset == leaf.value
+    else:
+        condition = (RUNS.c.attempt != "") if leaf.value == "TRAINED" else (RUNS.c.attempt == "")
+    return condition if leaf.op == "=" else ~condition
 
 
 def _need(connection: Connection, run_id: str, uid: str | None = None) -> Row[Any]:

@@ -21,7 +21,7 @@ from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest
 from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
 from services.chassis.database import Database
 from services.chassis.events import Events
-from services.chassis.filters import Term
+from services.chassis.filters import UNFILTERED, AllOf, AnyOf, Comparison, Negation
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
 from services.chassis.job_context import JobContext
@@ -157,17 +157,19 @@ def test_lists_and_totals_are_those_of_a_full_count(data: Data) -> None:
     dataset = data.create()
     data.add(dataset, 30)
     data.embed(dataset, range(10))
-    for terms, expected in [
-        ([], 30),
-        ([Term("state", "=", "EMBEDDED")], 10),
-        ([Term("state", "!=", "EMBEDDED")], 20),
-        ([Term("state", "=", "PENDING"), Term("text", ":", "TEXT 1")], 10),
-        ([Term("key", "=", "key 7")], 1),
-        ([Term("key", ":", "%")], 0),
+    for condition, expected in [
+        (UNFILTERED, 30),
+        (Comparison("state", "=", "EMBEDDED"), 10),
+        (Comparison("state", "!=", "EMBEDDED"), 20),
+        (Negation(Comparison("state", "=", "EMBEDDED")), 20),
+        (AllOf((Comparison("state", "=", "PENDING"), Comparison("text", ":", "TEXT 1"))), 10),
+        (AnyOf((Comparison("state", "=", "EMBEDDED"), Comparison("key", "=", "key 20"))), 11),
+        (Comparison("key", "=", "key 7"), 1),
+        (Comparison("key", ":", "%"), 0),
     ]:
-        documents, total = data.store.list_documents("d", terms, after_row=-1, limit=100)
-        assert (len(documents), total) == (expected, expected), terms
-    documents, total = data.store.list_documents("d", [], after_row=24, limit=3, total=99)
+        documents, total = data.store.list_documents("d", condition, after_row=-1, limit=100)
+        assert (len(documents), total) == (expected, expected), condition
+    documents, total = data.store.list_documents("d", UNFILTERED, after_row=24, limit=3, total=99)
     assert ([document.row for document in documents], total) == ([25, 26, 27], 99)
 
 
@@ -177,7 +179,7 @@ def test_texts_keys_and_metadata_of_any_characters_come_back_unchanged(data: Dat
     new = NewDocument(strange, strange, {strange: [strange, None, True, -(2**53), 1e300]})
     data.store.add_documents("d", dataset.uid, [new])
     assert data.store.known_keys(dataset.uid, [strange, "other"]) == {strange}
-    (document,), total = data.store.list_documents("d", [Term("key", "=", strange)], after_row=-1, limit=5)
+    (document,), total = data.store.list_documents("d", Comparison("key", "=", strange), after_row=-1, limit=5)
     assert NewDocument(document.key, document.text, document.metadata) == new
     assert total == 1
 
@@ -248,7 +250,7 @@ def test_imports_at_once_take_each_key_once_and_give_each_row_once(data: Data) -
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(add, (0, 50, 100, 150))) == 200
-    listed, total = data.store.list_documents("d", [], after_row=-1, limit=1000)
+    listed, total = data.store.list_documents("d", UNFILTERED, after_row=-1, limit=1000)
     assert total == 200
     assert [document.row for document in listed] == list(range(200))
     assert data.store.dataset("d").counts == data.counted(dataset.uid)
@@ -385,7 +387,7 @@ def test_metadata_that_cannot_be_sent_is_left_out_named_and_can_be_deleted(sqlit
         for row, value in stored.items():
             statement = text("UPDATE documents SET metadata = :value WHERE row = :row")
             connection.execute(statement, {"value": value, "row": row})
-    documents, total = sqlite.store.list_documents("d", [], after_row=-1, limit=10)
+    documents, total = sqlite.store.list_documents("d", UNFILTERED, after_row=-1, limit=10)
     returned = [messages.document(document, "d") for document in documents]
     for message in returned:
         message.SerializeToString()
@@ -485,9 +487,9 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
         lambda uid: queries.page_of_rows(queries.VECTOR_COLUMNS, uid, until=10**9, rows=[1, 2, 3]),
         "(dataset_uid=? AND row=?)",
     ),
-    "page of a list": (lambda uid: queries.matching_page(uid, [], 100, 50), "(dataset_uid=? AND row>?)"),
+    "page of a list": (lambda uid: queries.matching_page(uid, UNFILTERED, 100, 50), "(dataset_uid=? AND row>?)"),
     "key of a list": (
-        lambda uid: queries.matching_page(uid, [Term("key", "=", "key 1")], -1, 50),
+        lambda uid: queries.matching_page(uid, Comparison("key", "=", "key 1"), -1, 50),
         "documents_key (dataset_uid=? AND key=?)",
     ),
     "store outcomes": (queries.store_outcomes, "(dataset_uid=? AND row=?)"),
@@ -545,7 +547,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_documents(sql
     assert counted(lambda: sqlite.embed(dataset, range(count))) <= 8
     assert counted(lambda: sqlite.store.dataset("d")) == 2
     assert counted(lambda: sqlite.store.datasets(None, 50, show_deleted=False)) == 2
-    assert counted(lambda: sqlite.store.list_documents("d", [], after_row=-1, limit=50)) == 2
+    assert counted(lambda: sqlite.store.list_documents("d", UNFILTERED, after_row=-1, limit=50)) == 2
     assert counted(lambda: sqlite.vectors.vectors_after(sqlite.store.dataset("d"), -1, count)) == 3
     assert not any("count(" in statement for statement in statements)
 

@@ -29,7 +29,7 @@ def planted() -> PlantedRun:
 
 
 def selection(filter: str = TRUSTED_ONLY, *, include_tail: bool = False) -> Selection:
-    return Selection(terms=parse_filter(filter, FILTERS), include_tail=include_tail)
+    return Selection(condition=parse_filter(filter, FILTERS), include_tail=include_tail)
 
 
 async def attributed(text: str, filter: str = TRUSTED_ONLY) -> SentenceAttribution:

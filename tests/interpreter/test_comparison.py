@@ -57,7 +57,7 @@ def planted() -> Planted:
 
 async def part(filter: str = "", dataset: str | None = None) -> Members:
     run = planted()
-    documents = DocumentSet(field="first", dataset=dataset, terms=parse_filter(filter, FILTERS))
+    documents = DocumentSet(field="first", dataset=dataset, condition=parse_filter(filter, FILTERS))
     return await members(select(run.features, selection()), run, documents)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from prisma_common import wire
+from services.chassis.filters import UNFILTERED
 from services.interpreter import matrices
 from services.interpreter.decoder import Decoder
 from services.interpreter.features import Features
@@ -101,7 +102,7 @@ async def test_a_sample_is_a_part_of_the_codes(seed: int, row_count: int, featur
 @given(st.integers(0, 2**32))
 async def test_matrices_equal_the_dense_reference_in_one_order(seed: int) -> None:
     features, trainer, codes, decoder = interpreted(seed)
-    indices = features.most_frequent([], 12)
+    indices = features.most_frequent(UNFILTERED, 12)
     drawn = {kind: await matrices.matrix(features, trainer, kind, indices) for kind in Kind}
     order = drawn[Kind.CO_OCCURRENCE].indices
     assert sorted(order) == sorted(indices)

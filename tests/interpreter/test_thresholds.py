@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from services.chassis.filters import Term
+from services.chassis.filters import Comparison
 from services.interpreter import exports, matrices, messages
 from services.interpreter.analyzer import Analysis
 from services.interpreter.cooccurrence import Cooccurrence
@@ -55,7 +55,7 @@ def test_the_density_of_a_label_counts_rows_that_reach_its_threshold() -> None:
     ferry, tunnel = (messages.feature(features, index) for index in (FERRY, TUNNEL))
     assert (ferry.precise_count, ferry.precise_density) == (1, ferry.density)
     assert (tunnel.precise_count, tunnel.precise_density) == (0, 0)
-    assert features.select([Term("precise_density", ">", "0")]).tolist() == [FERRY]
+    assert features.select(Comparison("precise_density", ">", "0")).tolist() == [FERRY]
 
 
 @pytest.mark.parametrize(("row_count", "tolerance"), [(200, 0), (5000, 5000 // 300)])

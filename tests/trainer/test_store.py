@@ -16,6 +16,7 @@ import services.trainer
 from prisma_common.wire import Codes
 from services.chassis.blobs import BlobDamaged, Blobs, Records
 from services.chassis.database import Database
+from services.chassis.filters import UNFILTERED
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
 from services.trainer import messages
@@ -303,7 +304,7 @@ def test_metrics_of_a_step_that_is_trained_again_are_the_later_ones(store: Store
     latest = store.run("r").metrics
     assert latest is not None
     assert latest["loss"] == 3.0
-    [listed] = store.runs(None, 10, [], show_deleted=False)
+    [listed] = store.runs(None, 10, UNFILTERED, show_deleted=False)
     assert listed == store.run("r")
 
 

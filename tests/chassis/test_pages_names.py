@@ -1,4 +1,4 @@
-"""Page tokens, filters and names: what is right comes back, what is wrong is told."""
+"""Page tokens and names: what is right comes back, what is wrong is told."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from prisma_common.names import SEGMENT
 from services.chassis import names
 from services.chassis.decoding import MAX_UNSIGNED, decode
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import InvalidFilter, parse_filter
 from services.chassis.paging import InvalidPageToken, Page
 
 scalars = st.integers(-(2**53), 2**53) | st.text(max_size=100)
@@ -62,12 +61,6 @@ def test_damaged_tokens_are_refused(data: bytes) -> None:
         Page.of(0, base64.urlsafe_b64encode(data).decode(), bound_to=(), default=50, maximum=1000)
 
 
-def test_long_filters_are_refused() -> None:
-    for text in ("state = x AND " * 200 + "state = x", 'state = "' + "x" * 10_000 + '"'):
-        with pytest.raises(InvalidFilter):
-            parse_filter(text, FIELDS)
-
-
 def test_bytes_that_are_no_message_are_invalid() -> None:
     with pytest.raises(InvalidArgument):
         decode(embedder_pb2.ReadDocumentsRequest.FromString, b"\xff\xff\xff")
@@ -103,66 +96,6 @@ def test_a_token_of_another_call_is_refused() -> None:
     token = Page.of(0, "", bound_to=("a",), default=50, maximum=1000).next_token(7)
     with pytest.raises(InvalidPageToken):
         Page.of(0, token, bound_to=("b",), default=50, maximum=1000)
-
-
-FIELDS = {"state": "= !=", "density": "= < >", "metadata.": "="}
-
-
-@given(st.lists(st.tuples(st.sampled_from(["state", "metadata.x"]), st.text()), max_size=4))
-def test_a_filter_is_read_as_it_was_written(terms: list[tuple[str, str]]) -> None:
-    quoted = [(field, value.replace("\\", "\\\\").replace('"', '\\"')) for field, value in terms]
-    text = " AND ".join(f'{field} = "{value}"' for field, value in quoted)
-    assert [(term.field, term.value) for term in parse_filter(text, FIELDS)] == terms
-
-
-def test_a_value_may_stand_in_single_quotes() -> None:
-    terms = parse_filter(
-        "state = '2021' AND metadata.x = 'say \"hi\"' AND metadata.x = 'don\\'t' AND state = don't", FIELDS
-    )
-    assert [term.value for term in terms] == ["2021", 'say "hi"', "don't", "don't"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "state = 'a",
-        "state",
-        "state =",
-        "colour = red",
-        "state < 3",
-        'state = "a',
-        "state = a OR state = b",
-        "state = a state = b",
-        "AND",
-    ],
-)
-def test_a_wrong_filter_is_refused(text: str) -> None:
-    with pytest.raises(InvalidFilter):
-        parse_filter(text, FIELDS)
-
-
-@pytest.mark.parametrize(
-    ("text", "field"),
-    [
-        ('metadata."publication year" = 1', "metadata.publication year"),
-        ('metadata."a=b" = 1', "metadata.a=b"),
-        ('metadata.outer."inner key".name = 1', "metadata.outer.inner key.name"),
-        ('metadata."say \\"hi\\"" = 1', 'metadata.say "hi"'),
-        ('metadata."größe" = 1', "metadata.größe"),
-    ],
-)
-def test_a_field_that_is_no_plain_word_is_quoted(text: str, field: str) -> None:
-    (term,) = parse_filter(text, FIELDS)
-    assert (term.field, term.value) == (field, "1")
-
-
-def test_numbers_and_flags_are_read_as_such() -> None:
-    number, flag = parse_filter("density > .5 AND state = true", FIELDS)
-    assert (number.number(), flag.flag()) == (0.5, True)
-    with pytest.raises(InvalidFilter):
-        flag.number()
-    with pytest.raises(InvalidFilter):
-        number.flag()
 
 
 def test_names_give_their_segments() -> None:
