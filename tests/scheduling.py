@@ -17,6 +17,7 @@ GROUPS = {
     "tests/client/test_client.py": "stack",
     "tests/client/test_commands.py": "stack",
     "tests/client/test_readme.py": "stack",
+    "tests/client/test_try.py": "stack",
     "tests/system/test_backup.py": "stack",
     "tests/system/test_hostile_requests.py": "stack",
     "tests/system/test_one_encode.py": "stack",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,45 @@ class Stack:
     def command(self, *words: str, input: str = "") -> subprocess.CompletedProcess[str]:
         """Runs `prisma …` with its output piped."""
         return command(*words, environment=self.environment, input=input)
+
+    def on_terminal(self, *words: str) -> str:
+        """What `prisma …` writes to a terminal that is wide enough for its tables."""
+        with Terminal(*words, environment=self.environment, width=300) as terminal:
+            return terminal.read()
+
+
+class Terminal:
+    """`prisma …` on a terminal of its own. It must succeed, unless the body of its `with` raises."""
+
+    def __init__(self, *words: str, environment: Mapping[str, str], width: int) -> None:
+        self._leader, follower = pty.openpty()
+        settings = {**environment, "COLUMNS": str(width), "TERM": "xterm"}
+        self.process = subprocess.Popen(
+            tied(PRISMA, *words), env=settings, stdout=follower, stderr=subprocess.PIPE, text=True
+        )
+        os.close(follower)
+        self._output = b""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is not None:
+            self.process.kill()
+        assert self.process.stderr is not None
+        errors = self.process.stderr.read()
+        status = self.process.wait()
+        os.close(self._leader)
+        assert kind is not None or status == 0, errors
+
+    def read(self, until: str | None = None) -> str:
+        """What it has written to standard output: at its end, or once that has the text `until`."""
+        with contextlib.suppress(OSError):  # EIO: the command has closed the terminal
+            while until is None or until.encode() not in self._output:
+                if not (chunk := os.read(self._leader, 1 << 16)):
+                    break
+                self._output += chunk
+        return self._output.decode()
 
 
 def command(*words: str, environment: Mapping[str, str], input: str = "") -> subprocess.CompletedProcess[str]:

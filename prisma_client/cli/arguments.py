@@ -9,6 +9,7 @@ import typer
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+Model = Annotated[str, typer.Option(help="Embedding model of a new dataset; `prisma models` lists them.")]
 Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1)]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the job and return; `prisma jobs ID` follows it.")]
 RequestId = Annotated[

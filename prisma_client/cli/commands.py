@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 from platformdirs import user_data_path
 
-from prisma_client.cli import analyze, backup, data, demonstration, doctor, explore, keys, operate, output, stack, train
+from prisma_client.cli import (
+    analyze,
+    backup,
+    data,
+    demonstration,
+    doctor,
+    explore,
+    keys,
+    operate,
+    output,
+    stack,
+    train,
+    trial,
+)
+from prisma_client.cli.arguments import Model
+from prisma_client.cli.input_file import InputFile, reads_a_file
 
 app = typer.Typer(
     help="Embeddings made interpretable. PRISMA_URL is the gateway's address, PRISMA_API_KEY the key to call it with.",
@@ -97,7 +112,21 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="Check the result, stop the stack and exit.")] = False,
 ) -> None:
     """Import, embed, train, label and index the sample. The stack then runs until Ctrl-C."""
-    raise typer.Exit(asyncio.run(demonstration.run(data_dir(), leave)))
+    asyncio.run(demonstration.run(data_dir(), leave=leave))
+
+
+@app.command(name="try")
+@reads_a_file
+def try_file(
+    file: InputFile,
+    model: Model = "builtin",
+    leave: Annotated[bool, typer.Option("--exit", help="Stop a stack that was started here, and exit.")] = False,
+) -> None:
+    """Take a file of documents to a page with named features: import, embed, train, label.
+
+    The stack that runs is used, or one is started, which then runs until Ctrl-C. The same file again uses what exists.
+    """
+    asyncio.run(trial.run(file, model, data_dir(), leave=leave))
 
 
 def main() -> None:

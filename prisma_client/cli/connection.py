@@ -12,16 +12,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client.cli import output
+from prisma_client.cli.processes import StackError
 from prisma_client.errors import PrismaError
 from prisma_client.sync import Prisma
 
 
 @contextmanager
 def connected() -> Generator[Prisma]:
-    """Yields a client; errors end the command with one line and the exit code that stands for them."""
+    """Yields a client; errors end the command as `reported` says."""
+    with reported(), Prisma() as prisma:
+        yield prisma
+
+
+@contextmanager
+def reported() -> Generator[None]:
+    """Errors end the command with one line and the exit code that stands for them."""
     try:
-        with Prisma() as prisma:
-            yield prisma
+        yield
+    except StackError as error:
+        output.warn(str(error))
+        raise typer.Exit(1) from None
     except PrismaError as error:
         raise output.fail(error) from None
     except OSError as error:
@@ -40,7 +50,7 @@ def following(title: str) -> Generator[Callable[[Job], None]]:
     A job that waits for an unreachable service is reported on standard error, with the reason. Ctrl-C ends the
     command, not the job; the message says how to follow or cancel it.
     """
-    follower = _Follower(title)
+    follower = Follower(title)
     try:
         with follower.display():
             yield follower.update
@@ -49,9 +59,12 @@ def following(title: str) -> Generator[Callable[[Job], None]]:
         raise typer.Exit(output.INTERRUPTED) from None
 
 
-class _Follower:
-    def __init__(self, title: str) -> None:
+class Follower:
+    """Shows the progress of a job. transient: the bar vanishes at the end, and nothing is printed when piped."""
+
+    def __init__(self, title: str, *, transient: bool = False) -> None:
         self._title = title
+        self._transient = transient
         self._job: Job | None = None
         self._bar: Progress | None = None
         self._waiting_for: str | None = None
@@ -69,7 +82,7 @@ class _Follower:
             TimeRemainingColumn(),
             TextColumn("{task.fields[message]}"),
         )
-        with Progress(*columns) as self._bar:
+        with Progress(*columns, transient=self._transient) as self._bar:
             self._task = self._bar.add_task(self._title, total=None, message="")
             yield
 
@@ -78,6 +91,8 @@ class _Follower:
         self._job = job
         self._report_waiting(job)
         if self._bar is None:
+            if self._transient:
+                return
             typer.echo(json.dumps(output.to_json(job), ensure_ascii=False))
             return
         message = waiting_text(job) or job.progress.message

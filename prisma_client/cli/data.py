@@ -15,7 +15,7 @@ from prisma.embedder.v1.resources_pb2 import Document, FileLayout
 from prisma_client import imports
 from prisma_client import sample as samples
 from prisma_client.cli import output
-from prisma_client.cli.arguments import DatasetId, Detach, Limit
+from prisma_client.cli.arguments import DatasetId, Detach, Limit, Model
 from prisma_client.cli.connection import connected, finish
 from prisma_client.cli.input_file import InputFile, reads_a_file
 from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
@@ -33,7 +33,7 @@ SHOWN_DOCUMENTS = 10
 def ingest(
     dataset: DatasetId,
     file: InputFile,
-    model: Annotated[str, typer.Option(help="Embedding model of a new dataset.")] = "builtin",
+    model: Model = "builtin",
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Check the file; import nothing.")] = False,
 ) -> None:
     """Import documents into a dataset, which is created if it does not exist.
@@ -72,8 +72,7 @@ def preview(file: InputFile) -> None:
             file.chunks(), id_field=file.id_field, text_field=file.text_field, options=file.options
         )
     layout = response.layout
-    lines = [f"format: {FileLayout.Format.Name(layout.format).removeprefix('FORMAT_').lower().replace('_', '-')}"]
-    lines += [f"{name}: {value}" for name, value in _layout_values(layout) if value]
+    lines = [f"{name}: {value}" for name, value in layout_values(layout) if value]
     lines += ["", *(f"note: {note}" for note in response.notes), ""]
     for document in response.documents[:SHOWN_DOCUMENTS]:
         fields = ", ".join(f"{name}: {value}" for name, value in MessageToDict(document.metadata).items())
@@ -191,8 +190,10 @@ def _interruption_reported(data: Dataset) -> Generator[None]:
         raise typer.Exit(output.INTERRUPTED) from None
 
 
-def _layout_values(layout: FileLayout) -> list[tuple[str, str]]:
+def layout_values(layout: FileLayout) -> list[tuple[str, str]]:
+    """How a file is read: names and values, which may be empty."""
     return [
+        ("format", FileLayout.Format.Name(layout.format).removeprefix("FORMAT_").lower().replace("_", "-")),
         ("encoding", layout.encoding),
         ("delimiter", {"\t": "tab"}.get(layout.delimiter, layout.delimiter)),
         ("sheet", layout.sheet),

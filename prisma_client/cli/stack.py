@@ -203,11 +203,11 @@ async def run_until_interrupted(data_dir: Path) -> int:
     interrupt = asyncio.create_task(interrupted().wait())
     message, was_up = None, False
     try:
-        if await _unless(interrupt, stack.start()):
+        if await unless(interrupt, stack.start()):
             was_up = True
             for line in welcome(stack, data_dir):
                 typer.echo(line)
-            await _unless(interrupt, stack.run())
+            await unless(interrupt, stack.run())
     except StackError as error:
         message = f"prisma: {error}{'. The stack has stopped' if was_up else ''}"
     finally:
@@ -282,7 +282,7 @@ def listens(address: str) -> bool:
     return False
 
 
-async def _unless(interrupt: asyncio.Task[Any], work: Any) -> bool:
+async def unless(interrupt: asyncio.Task[Any], work: Any) -> bool:
     """Runs `work`; returns False, and cancels it, where the interrupt comes first. Raises what `work` raises."""
     task = asyncio.create_task(work)
     await asyncio.wait([interrupt, task], return_when=asyncio.FIRST_COMPLETED)

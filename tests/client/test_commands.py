@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
 import signal
 import subprocess
 import threading
@@ -32,23 +30,6 @@ def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:
     ended = stack.command(*words)
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
-
-
-def on_terminal(stack: Stack, *words: str) -> str:
-    """What a command writes to a terminal that is wide enough for its tables."""
-    leader, follower = pty.openpty()
-    environment = {**stack.environment, "COLUMNS": "300", "TERM": "xterm"}
-    with subprocess.Popen([PRISMA, *words], env=environment, stdout=follower, stderr=PIPE, text=True) as process:
-        os.close(follower)
-        chunks: list[bytes] = []
-        with contextlib.suppress(OSError):  # EIO: the command has closed the terminal
-            while chunk := os.read(leader, 1 << 16):
-                chunks.append(chunk)
-        os.close(leader)
-        assert process.stderr is not None
-        errors = process.stderr.read()
-    assert process.returncode == 0, errors
-    return b"".join(chunks).decode()
 
 
 def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
@@ -243,7 +224,7 @@ def test_analyses_are_one_json_line_when_piped_and_a_table_on_a_terminal(
 ) -> None:
     options = (words[0], RUN, *words[1:], "--features", "dead = false", "--include-tail")
     (answer,) = lines(stack, "analyze", *options)
-    table = on_terminal(stack, "analyze", *options)
+    table = stack.on_terminal("analyze", *options)
     assert (column in table) == bool(answer[rows])
     assert all(str(row["feature"]["index"]) in table for row in answer[rows] if "feature" in row)
     if words[0] not in ("metadata", "compare", "classifier"):
