@@ -53,6 +53,20 @@ def clusters(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return [match.span() for match in _CLUSTER.finditer(text, start, end)]
 
 
+def is_inside_character(text: str, place: int) -> bool:
+    """Whether a reader sees what stands before and behind a place of a text as one character.
+
+    As the grapheme clusters of Unicode (UAX #29), for flags as far as 64 of their letters in front of the place tell.
+    """
+    before, behind = text[place - 1 : place], text[place : place + 1]
+    if behind.isascii() or before in "\r\n":
+        return before == "\r" and behind == "\n"
+    if _FLAG_LETTER.match(behind):
+        letters = _FLAG_LETTERS.search(text, max(0, place - _MAX_FLAG_LETTERS), place)
+        return letters is not None and len(letters[0]) % 2 == 1
+    return _EXTENDING.match(behind) is not None or _JOINED.match(before + behind) is not None
+
+
 def is_blank(text: str) -> bool:
     """Whether a text has nothing to read: only white space, control and format characters, fillers and blank signs."""
     return all(unicodedata.category(character) in _BLANK_CATEGORIES or _BLANK.match(character) for character in text)
@@ -159,6 +173,15 @@ _ATTACHED = f"[{_MARK}{_IGNORABLE}]*"
 _CLUSTER = re.compile(
     rf"[\u0e40-\u0e44\u0ec0-\u0ec4]?[{_UNSPACED}]{_ATTACHED}(?:[\u0e30\u0e32\u0e33\u0e45\u0eb0\u0eb2\u0eb3]{_ATTACHED})*"
 )
+_EXTENDING = re.compile(f"[{_MARK}{_IGNORABLE}\U0001f3fb-\U0001f3ff\u0e33\u0eb3]")
+# What a joiner joins; consonants, vowels and finals of a Hangul syllable that is spelled out.
+_JOINED = re.compile(
+    "\u200d[\u00a9-\U0001faff]|[\u1100-\u115f\ua960-\ua97c][\u1100-\u11a7\ua960-\ua97c\uac00-\ud7a3]"
+    "|[\u1160-\u11ff\uac00-\ud7a3\ud7b0-\ud7fb][\u1160-\u11ff\ud7b0-\ud7fb]"
+)
+_FLAG_LETTER = re.compile("[\U0001f1e6-\U0001f1ff]")
+_FLAG_LETTERS = re.compile("[\U0001f1e6-\U0001f1ff]+\\Z")
+_MAX_FLAG_LETTERS = 64
 _HAN_WORD, _HIRAGANA_WORD, _KATAKANA_WORD = (
     re.compile(f"[{script}{_MARK}]+") for script in (_HAN, f"{_HIRAGANA}ー", _KATAKANA)
 )

@@ -15,11 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_common import wire
-from services.interpreter import sentences
+from prisma_common import sentences, wire
+from prisma_common.sentences import Sentence
 from services.interpreter.runs import Run
 from services.interpreter.selection import SelectedFeatures
-from services.interpreter.sentences import Sentence
 from services.interpreter.upstream import Encoded
 
 MAX_SENTENCES = 64

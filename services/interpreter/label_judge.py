@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_common import wire
-from services.interpreter import judge_prompts, measurements, scoring, sentences
+from prisma_common import sentences, wire
+from services.interpreter import judge_prompts, measurements, scoring
 from services.interpreter.evidence import Part
 from services.interpreter.evidence_reader import TextSource
 from services.interpreter.judging import Fits

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prisma_common import sentences
 from services.chassis.filters import parse_filter
-from services.interpreter import sentences
 from services.interpreter.attribution import MAX_SENTENCES, SentenceAttribution, attribute
 from services.interpreter.errors import FeatureNotFound
 from services.interpreter.features import FILTERS

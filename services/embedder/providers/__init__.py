@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.embedder.documents import DEFAULT_MODEL, Failure
 from services.embedder.errors import EmbeddingModelNotFound
+from services.embedder.providers.tokens import TokenizingProvider, TokenLimit, estimated_limit
 from services.providers.client import ProviderUnavailable
 
 
@@ -108,6 +109,16 @@ class EmbeddingModels:
     ) -> list[Embedding | Failure]:
         """For each text its vector or failure. Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused."""
         return await self._provider(model_id).embed(model_id.partition("/")[2], texts, purpose=purpose)
+
+    async def token_limit(self, model_id: str) -> TokenLimit:
+        """How a model cuts documents into tokens; an estimate where its provider has no tokenizer.
+
+        Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused.
+        """
+        provider = self._provider(model_id)
+        if isinstance(provider, TokenizingProvider):
+            return await provider.token_limit(model_id.partition("/")[2])
+        return estimated_limit((await self.get(model_id)).max_tokens)
 
     def _provider(self, model_id: str) -> EmbeddingProvider:
         name = model_id.partition("/")[0]

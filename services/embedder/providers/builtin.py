@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from services.chassis.errors import Code, Internal
 from services.embedder.documents import DEFAULT_MODEL, Failure
 from services.embedder.providers import Embedding, Model, Purpose
+from services.embedder.providers.tokens import ModelTokenizer, TokenLimit
 
 DIMENSION = 256
 _DESCRIPTION = (
@@ -54,6 +55,10 @@ class BuiltinProvider:
         if sum(map(len, texts)) <= _SHORT_CHARACTERS and self._is_loaded:
             return self.embed_now(texts)
         return await asyncio.to_thread(self.embed_now, texts)
+
+    async def token_limit(self, model: str) -> TokenLimit:
+        """The tokens of a text; the model reads all of them."""
+        return TokenLimit(await asyncio.to_thread(lambda: ModelTokenizer(self._tokenizer)), max_tokens=0)
 
     def embed_now(self, texts: Sequence[str]) -> list[Embedding | Failure]:
         """As `embed`, in this thread."""

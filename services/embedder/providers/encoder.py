@@ -18,6 +18,7 @@ from services.chassis.errors import Code
 from services.embedder.documents import Failure
 from services.embedder.providers import Embedding, Purpose
 from services.embedder.providers.layout import BrokenFolder, Layout
+from services.embedder.providers.tokens import ModelTokenizer, TokenLimit
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _TOKEN_OUTPUTS = ("token_embeddings", "last_hidden_state")
@@ -52,6 +53,12 @@ class SentenceEncoder:
     def max_tokens(self) -> int:
         """Tokens that it reads of a text."""
         return self._layout.max_tokens
+
+    def token_limit(self) -> TokenLimit:
+        """The tokens of a document that it reads: without those of the prefix and the special ones around it."""
+        own = len(self._tokenizer.encode(self._prepared(self._layout.prompts[Purpose.DOCUMENT])).ids)
+        tokenizer = ModelTokenizer(self._tokenizer, lower_case=self._layout.lower_case)
+        return TokenLimit(tokenizer, max(1, self._layout.max_tokens - own))
 
     def embed(self, text: str, purpose: Purpose) -> Embedding | Failure:
         """The vector of a text, with the prefix of its purpose. Raises what ONNX Runtime raises."""

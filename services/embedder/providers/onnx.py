@@ -17,6 +17,7 @@ from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers import Embedding, Model, Purpose
 from services.embedder.providers.encoder import SentenceEncoder
 from services.embedder.providers.layout import read_layout
+from services.embedder.providers.tokens import TokenLimit
 from services.providers.client import ProviderUnavailable
 
 NAME = "onnx"
@@ -56,12 +57,19 @@ class OnnxProvider:
         self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> list[Embedding | Failure]:
         """For each text its vector or failure. Raises EmbeddingModelNotFound, ProviderUnavailable."""
+        return await self._model(model).embed(texts, purpose)
+
+    async def token_limit(self, model: str) -> TokenLimit:
+        """A model's tokens of documents. Raises EmbeddingModelNotFound, ProviderUnavailable."""
+        return await asyncio.to_thread((await self._model(model).encoder()).token_limit)
+
+    def _model(self, model: str) -> _FolderModel:
         if model not in self._models:
             raise EmbeddingModelNotFound(
                 f"no folder {model[:200]!r} is configured; PRISMA_ONNX_MODELS lists the folders",
                 metadata={"embedding_model": f"{NAME}/{model[:200]}"},
             )
-        return await self._models[model].embed(texts, purpose)
+        return self._models[model]
 
     def dependency(self) -> Dependency:
         """The folders' entry in this process's status. They are no fault of the others' models."""
