@@ -30,6 +30,7 @@ from services.chassis.database import Database
 from services.embedder import __file__ as package
 from services.embedder.documents import NewDataset
 from services.embedder.files.formats import FileOptions
+from services.embedder.import_records import ImportRecords
 from services.embedder.imports import Importer, ImportPlan
 from services.embedder.items import FieldOptions
 from services.embedder.store import Store
@@ -119,7 +120,15 @@ def _import(path: Path, folder: Path) -> int:
     new = NewDataset(id="d", display_name=None, description="", embedding_model="builtin/wordllama-256")
     dataset = store.create_dataset(new)
     with path.open("rb") as file:
-        report = Importer(store, dataset, _PLAN, folder=folder, max_bytes=1 << 40).run(file)
+        importer = Importer(
+            store=store,
+            records=ImportRecords(database),
+            dataset=dataset,
+            plan=_PLAN,
+            folder=folder,
+            max_bytes=1 << 40,
+        )
+        report = importer.run(file)
     database.close()
     return report.imported
 

@@ -24,6 +24,7 @@ from services.chassis.filters import UNFILTERED
 from services.embedder import __file__ as package
 from services.embedder.documents import Dataset, NewDataset
 from services.embedder.files.formats import FileOptions
+from services.embedder.import_records import ImportRecords
 from services.embedder.imports import Importer, ImportPlan
 from services.embedder.items import FieldOptions
 from services.embedder.outcomes import Outcome
@@ -111,7 +112,15 @@ class _Measurement:
             request_id="",
             request=b"",
         )
-        report = Importer(self._store, dataset, plan, folder=self._folder, max_bytes=1 << 40).run(file)
+        importer = Importer(
+            store=self._store,
+            records=ImportRecords(self._database),
+            dataset=dataset,
+            plan=plan,
+            folder=self._folder,
+            max_bytes=1 << 40,
+        )
+        report = importer.run(file)
         assert report.imported == self._size
 
     def _time(self, step: str, count: int, work: Callable[[], object]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsRequest, ImportDocumentsResponse
 
 Rejection = ImportDocumentsResponse.Rejection
+MAX_FILE_NAME = 500
 Format: TypeAlias = Literal["json", "json-lines", "csv", "parquet", "arrow", "spreadsheet", "text-files", "text-lines"]
 
 
@@ -35,12 +37,14 @@ def config(
     id_field: str | None,
     text_field: str | Sequence[str] | None,
     dataset: str | None = None,
+    file_name: str | None = None,
     validate_only: bool = False,
 ) -> ImportDocumentsRequest.Config:
     """Returns the first message of an import or a preview. Raises ValueError for a format that does not exist."""
     options = options or FileOptions()
     return ImportDocumentsRequest.Config(
         dataset=dataset,
+        file_name=file_name,
         id_field=id_field,
         text_fields=[text_field] if isinstance(text_field, str) else text_field,
         metadata_fields=options.metadata_fields,
@@ -51,6 +55,11 @@ def config(
         sheet=options.sheet,
         validate_only=validate_only,
     )
+
+
+def file_name(documents: object) -> str | None:
+    """Returns the name of the file that documents are in, for the report of their import; None for other documents."""
+    return Path(documents).name[:MAX_FILE_NAME] if isinstance(documents, str | Path) else None
 
 
 def duplicate_count(report: ImportDocumentsResponse) -> int:

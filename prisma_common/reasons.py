@@ -49,6 +49,7 @@ _REASONS_BY_CODE: Mapping[Code, tuple[str, ...]] = {
     Code.NOT_FOUND: (
         "DATASET_NOT_FOUND",
         "DOCUMENT_NOT_FOUND",
+        "IMPORT_NOT_FOUND",
         "EMBEDDING_MODEL_NOT_FOUND",
         "RUN_NOT_FOUND",
         "FEATURE_NOT_FOUND",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 from prisma.common.v1.job_pb2 import Job
@@ -67,7 +68,13 @@ class Datasets:
         dataset = self._dataset(message)
         if chunks is not None:
             try:
-                await dataset.add_chunks(chunks, id_field=id_field, text_field=text_field, options=options)
+                await dataset.add_chunks(
+                    chunks,
+                    id_field=id_field,
+                    text_field=text_field,
+                    options=options,
+                    file_name=imports.file_name(documents),
+                )
             except BaseException:
                 await dataset.delete_if_empty()
                 raise
@@ -190,7 +197,12 @@ class Dataset:
         """
         chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
         return await self.add_chunks(
-            chunks, id_field=id_field, text_field=text_field, options=options, validate_only=validate_only
+            chunks,
+            id_field=id_field,
+            text_field=text_field,
+            options=options,
+            file_name=imports.file_name(documents),
+            validate_only=validate_only,
         )
 
     async def add_chunks(
@@ -200,11 +212,17 @@ class Dataset:
         id_field: str | None = None,
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
+        file_name: str | None = None,
         validate_only: bool = False,
     ) -> pb2.ImportDocumentsResponse:
-        """Imports the bytes of a file, in chunks of any size. Otherwise as `add`."""
+        """Imports the bytes of a file, in chunks of any size. file_name: for its report. Otherwise as `add`."""
         config = imports.config(
-            options, id_field=id_field, text_field=text_field, dataset=self.name, validate_only=validate_only
+            options,
+            id_field=id_field,
+            text_field=text_field,
+            dataset=self.name,
+            file_name=file_name,
+            validate_only=validate_only,
         )
         self.report = report = await self._transport.upload(
             "EmbedderService/ImportDocuments",
@@ -217,6 +235,22 @@ class Dataset:
         if imports.rejected_count(report):
             warnings.warn(f"{self.name}: {rejection_summary(report)}", SomeDocumentsRejected, stacklevel=2)
         return report
+
+    async def imports(self) -> list[pb2.Import]:
+        """Returns what each import did, the newest first: also those that failed, and those that are going on."""
+        request = pb2.ListImportsRequest(parent=self.name, page_size=1000)
+        pages = self._transport.pages("EmbedderService/ListImports", request, pb2.ListImportsResponse)
+        return [message async for page in pages for message in page.imports]
+
+    async def save_rejections(self, import_name: str, path: str | Path, *, json_lines: bool = False) -> int:
+        """Writes the items that an import rejected, each with its reason, as a CSV file; returns its size in bytes.
+
+        import_name: as in `imports` (`name`) or in a report (`import_name`). Raises NotFound.
+        """
+        formats = pb2.DownloadRejectionsRequest
+        file_format = formats.FORMAT_JSON_LINES if json_lines else formats.FORMAT_CSV
+        request = pb2.DownloadRejectionsRequest(name=import_name, format=file_format)
+        return await self._transport.save("EmbedderService/DownloadRejections", request, path)
 
     async def documents(
         self, filter: str | None = None, limit: int | None = None

@@ -333,7 +333,7 @@ class Run:
         byte_order_mark: begins the file with one, which Excel needs to read UTF-8. Warns IncompleteExport.
         """
         request = pb2.ExportFeaturesRequest(run=self.name, byte_order_mark=byte_order_mark)
-        size = await self._save("InterpreterService/ExportFeatures", request, path)
+        size = await self._transport.save("InterpreterService/ExportFeatures", request, path)
         await self._warn_of_missing_codes()
         return size
 
@@ -343,7 +343,7 @@ class Run:
         Warns IncompleteExport.
         """
         request = pb2.ExportActivationsRequest(run=self.name)
-        size = await self._save("InterpreterService/ExportActivations", request, path)
+        size = await self._transport.save("InterpreterService/ExportActivations", request, path)
         await self._warn_of_missing_codes()
         return size
 
@@ -352,7 +352,7 @@ class Run:
         layouts = trainer_pb2.ExportWeightsRequest
         layout = layouts.LAYOUT_SAE_LENS if sae_lens else layouts.LAYOUT_PRISMA
         request = trainer_pb2.ExportWeightsRequest(run=self.name, layout=layout)
-        return await self._save("TrainerService/ExportWeights", request, path)
+        return await self._transport.save("TrainerService/ExportWeights", request, path)
 
     async def feature(self, index: int) -> resources_pb2.Feature:
         """Returns a feature with its histogram, neighbours and families. Raises NotFound."""
@@ -372,20 +372,6 @@ class Run:
             documents, are = ("1 document has", "is") if missing == 1 else (f"{missing:,} documents have", "are")
             text = f"{self.name}: {documents} no codes yet and {are} left out"
             warnings.warn(text, IncompleteExport, stacklevel=3)
-
-    async def _save(self, method: str, request: Any, path: str | Path) -> int:
-        """Writes a download under a temporary name and renames it, so that the file is complete or absent."""
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.part")
-        size = 0
-        try:
-            with partial.open("wb") as file:
-                async for chunk in self._transport.download(method, request):
-                    size += file.write(chunk)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return size
 
 
 class Features:

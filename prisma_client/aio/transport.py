@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -79,6 +80,23 @@ class Transport:
         async with self._open(name, message, None) as stream:
             async for chunk in stream.aiter_bytes():
                 yield chunk
+
+    async def save(self, name: str, message: Message, path: str | Path) -> int:
+        """Writes a download to a file and returns its size in bytes. Raises PrismaError, OSError.
+
+        It is written under a temporary name and renamed, so that the file is complete or absent.
+        """
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.part")
+        size = 0
+        try:
+            with partial.open("wb") as file:
+                async for chunk in self.download(name, message):
+                    size += file.write(chunk)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return size
 
     async def upload(self, name: str, config: Message, chunks: Iterable[bytes], response: type[_Response]) -> _Response:
         """Sends a file through a client stream whose first message is `config`. Raises PrismaError."""

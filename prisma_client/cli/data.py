@@ -51,6 +51,7 @@ def ingest(
                     id_field=file.id_field,
                     text_field=file.text_field,
                     options=file.options,
+                    file_name=file.name,
                     validate_only=validate_only,
                 )
         except BaseException:
@@ -220,7 +221,9 @@ def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> Non
     for rejection in report.rejections[:SHOWN_REJECTIONS]:
         typer.echo(f"  item {rejection.item}: {rejection.message}", err=True)
     if report.rejected_count > SHOWN_REJECTIONS:
-        typer.echo(f"  … and {report.rejected_count - SHOWN_REJECTIONS:,} more", err=True)
+        dataset = report.dataset.name.removeprefix("datasets/")
+        all_of_them = "" if validate_only else f": `prisma imports {dataset} last --rejections FILE.csv` writes all"
+        typer.echo(f"  … and {report.rejected_count - SHOWN_REJECTIONS:,} more{all_of_them}", err=True)
 
 
 def _resource(prisma: Prisma, name: str) -> Dataset | Run:

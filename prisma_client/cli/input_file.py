@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from prisma_client import sources
+from prisma_client import imports, sources
 from prisma_client.imports import FileOptions, Format
 
 
@@ -54,6 +54,11 @@ class InputFile:
     def is_standard_input(self) -> bool:
         """Whether FILE is `-`."""
         return str(self.path) == "-"
+
+    @property
+    def name(self) -> str | None:
+        """The file's name, for the report of its import; None for standard input."""
+        return None if self.is_standard_input else imports.file_name(self.path)
 
     @property
     def options(self) -> FileOptions:

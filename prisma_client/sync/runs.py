@@ -334,7 +334,7 @@ class Run:
         byte_order_mark: begins the file with one, which Excel needs to read UTF-8. Warns IncompleteExport.
         """
         request = pb2.ExportFeaturesRequest(run=self.name, byte_order_mark=byte_order_mark)
-        size = self._save("InterpreterService/ExportFeatures", request, path)
+        size = self._transport.save("InterpreterService/ExportFeatures", request, path)
         self._warn_of_missing_codes()
         return size
 
@@ -344,7 +344,7 @@ class Run:
         Warns IncompleteExport.
         """
         request = pb2.ExportActivationsRequest(run=self.name)
-        size = self._save("InterpreterService/ExportActivations", request, path)
+        size = self._transport.save("InterpreterService/ExportActivations", request, path)
         self._warn_of_missing_codes()
         return size
 
@@ -353,7 +353,7 @@ class Run:
         layouts = trainer_pb2.ExportWeightsRequest
         layout = layouts.LAYOUT_SAE_LENS if sae_lens else layouts.LAYOUT_PRISMA
         request = trainer_pb2.ExportWeightsRequest(run=self.name, layout=layout)
-        return self._save("TrainerService/ExportWeights", request, path)
+        return self._transport.save("TrainerService/ExportWeights", request, path)
 
     def feature(self, index: int) -> resources_pb2.Feature:
         """Returns a feature with its histogram, neighbours and families. Raises NotFound."""
@@ -373,20 +373,6 @@ class Run:
             documents, are = ("1 document has", "is") if missing == 1 else (f"{missing:,} documents have", "are")
             text = f"{self.name}: {documents} no codes yet and {are} left out"
             warnings.warn(text, IncompleteExport, stacklevel=3)
-
-    def _save(self, method: str, request: Any, path: str | Path) -> int:
-        """Writes a download under a temporary name and renames it, so that the file is complete or absent."""
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.part")
-        size = 0
-        try:
-            with partial.open("wb") as file:
-                for chunk in self._transport.download(method, request):
-                    size += file.write(chunk)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return size
 
 
 class Features:

@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Generator, Iterator, Iterable, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -80,6 +81,23 @@ class Transport:
         with self._open(name, message, None) as stream:
             for chunk in stream.iter_bytes():
                 yield chunk
+
+    def save(self, name: str, message: Message, path: str | Path) -> int:
+        """Writes a download to a file and returns its size in bytes. Raises PrismaError, OSError.
+
+        It is written under a temporary name and renamed, so that the file is complete or absent.
+        """
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.part")
+        size = 0
+        try:
+            with partial.open("wb") as file:
+                for chunk in self.download(name, message):
+                    size += file.write(chunk)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return size
 
     def upload(self, name: str, config: Message, chunks: Iterable[bytes], response: type[_Response]) -> _Response:
         """Sends a file through a client stream whose first message is `config`. Raises PrismaError."""

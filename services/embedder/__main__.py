@@ -12,6 +12,7 @@ from services.chassis.database import Database, database_dependency, reclaim_spa
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.embedder.datasets import Datasets
 from services.embedder.embedding import Embedding
+from services.embedder.import_records import ImportRecords
 from services.embedder.imports import Imports
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
@@ -46,13 +47,14 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     models = EmbeddingModels(
         {"builtin": BuiltinProvider(), "onnx": onnx, "ollama": ollama}, unconfigured=settings.unconfigured_providers
     )
-    sweeper = Sweeper(store, vectors)
+    records = ImportRecords(database)
+    sweeper = Sweeper(store, records, vectors)
     datasets = Datasets(
         store=store, vectors=vectors, models=models, jobs=chassis.jobs, events=chassis.events, sweep=sweeper.wake
     )
     servicer = EmbedderServicer(
         datasets=datasets,
-        imports=Imports(store=store, folder=folder, max_bytes=settings.max_import_bytes),
+        imports=Imports(store=store, records=records, folder=folder, max_bytes=settings.max_import_bytes),
         streams=Streams(store, vectors),
         embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
         models=models,

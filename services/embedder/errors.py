@@ -5,6 +5,7 @@ InvalidArgument
 NotFound
 ├── DatasetNotFound          DATASET_NOT_FOUND
 ├── DocumentNotFound         DOCUMENT_NOT_FOUND
+├── ImportNotFound           IMPORT_NOT_FOUND
 └── EmbeddingModelNotFound   EMBEDDING_MODEL_NOT_FOUND
 AlreadyExists
 └── DatasetExists            DATASET_ALREADY_EXISTS
@@ -45,6 +46,12 @@ class DocumentNotFound(NotFound):
     """The dataset has no such document."""
 
     reason = "DOCUMENT_NOT_FOUND"
+
+
+class ImportNotFound(NotFound):
+    """The dataset has no such import, or has forgotten it."""
+
+    reason = "IMPORT_NOT_FOUND"
 
 
 class EmbeddingModelNotFound(NotFound):

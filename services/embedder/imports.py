@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
 
+from services.chassis import names
+from services.chassis.errors import Cancelled, Code, PrismaError
 from services.chassis.idempotency import Call
-from services.embedder.documents import Dataset, NewDocument
+from services.chassis.moments import utc_now
+from services.chassis.paging import Page
+from services.embedder.documents import Dataset, Failure, NewDocument
 from services.embedder.errors import FileTooLarge
 from services.embedder.files.documents import read_documents
 from services.embedder.files.fields import Kind, find_fields
 from services.embedder.files.formats import FileOptions, Limits
 from services.embedder.files.opening import open_file
+from services.embedder.import_records import ImportRecords
 from services.embedder.items import FieldOptions, Reason, Rejection
 from services.embedder.metadata import MAX_BYTES
-from services.embedder.reports import Report
+from services.embedder.reports import ImportProgress, ImportState, Report, StoredImport
 from services.embedder.store import Store
 
 BATCH = 500
 """Documents of one transaction."""
+REJECTED_BATCH = 2000
+"""Rejections after which a smaller batch is committed, so that they are stored."""
 PREVIEWED = 20
 """Items of a preview."""
 _Result = TypeVar("_Result")
@@ -35,8 +43,8 @@ _Result = TypeVar("_Result")
 class ImportPlan:
     """What an import is to do.
 
-    max_text_bytes: of one document. request: the request's bytes without the file, by which a repeated request id is
-    recognised.
+    file_name: for its report; empty if nobody named it. max_text_bytes: of one document. request: the request's bytes
+    without the file, by which a repeated request id is recognised.
     """
 
     dataset_id: str
@@ -46,6 +54,7 @@ class ImportPlan:
     validate_only: bool
     request_id: str
     request: bytes
+    file_name: str = ""
 
     def limits(self, file_bytes: int) -> Limits:
         """Bounds of what is read. file_bytes: of a file after it is unpacked."""
@@ -68,16 +77,18 @@ class Preview:
 class Imports:
     """Imports files. folder: where a file is kept until it is read; max_bytes: of a file."""
 
-    def __init__(self, *, store: Store, folder: Path, max_bytes: int) -> None:
+    def __init__(self, *, store: Store, records: ImportRecords, folder: Path, max_bytes: int) -> None:
         self._store = store
+        self._records = records
         self._folder = folder
         self._max_bytes = max_bytes
 
     async def run(
-        self, plan: ImportPlan, chunks: AsyncIterator[bytes], answer: Callable[[Report, Dataset], bytes]
+        self, plan: ImportPlan, chunks: AsyncIterator[bytes], answer: Callable[[Report, Dataset, str | None], bytes]
     ) -> tuple[bytes, Dataset]:
         """Receives and imports a file; returns its answer, or the one that the same request got, and the dataset.
 
+        answer: of a report, the dataset after it, and the uid under which the report is stored.
         Raises DatasetNotFound, FileTooLarge, InvalidFile, RequestIdReused, StorageFull.
         """
         dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id)
@@ -89,12 +100,40 @@ class Imports:
             stored = await asyncio.to_thread(self._store.import_answer, call)
             if stored is not None:
                 return stored, dataset
-            importer = Importer(self._store, dataset, plan, folder=self._folder, max_bytes=self._max_bytes)
+            importer = Importer(
+                store=self._store,
+                records=self._records,
+                dataset=dataset,
+                plan=plan,
+                folder=self._folder,
+                max_bytes=self._max_bytes,
+            )
             report = await run_import(importer, file)
         dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id)
-        message = answer(report, dataset)
+        message = answer(report, dataset, importer.uid)
         await asyncio.to_thread(self._store.store_import_answer, call, dataset.uid, message)
         return message, dataset
+
+    async def list(self, dataset_id: str, page: Page) -> tuple[Sequence[StoredImport], str]:
+        """A page of a dataset's imports, the newest first, and the token of the next one; empty on the last.
+
+        Raises DatasetNotFound.
+        """
+        imports = await asyncio.to_thread(self._records.list, dataset_id, page.after, page.size + 1)
+        if len(imports) <= page.size:
+            return imports, ""
+        last = imports[page.size - 1]
+        return imports[: page.size], page.next_token([last.create_time.isoformat(), last.uid])
+
+    async def get(self, dataset_id: str, uid: str) -> StoredImport:
+        """What an import did. Raises DatasetNotFound, ImportNotFound."""
+        return await asyncio.to_thread(self._records.get, dataset_id, uid)
+
+    async def rejections(self, dataset_id: str, uid: str) -> AsyncIterator[Sequence[Rejection]]:
+        """The rejections of an import in the order of its file. Raises DatasetNotFound, ImportNotFound."""
+        parts = self._records.rejections(dataset_id, uid)
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            yield part
 
     async def preview(self, plan: ImportPlan, chunks: AsyncIterator[bytes], *, is_partial: bool) -> Preview:
         """What an import would make of a file. is_partial: whether the file is the beginning of a longer one.
@@ -138,58 +177,135 @@ class Imports:
 class Importer:
     """One import: reads items, commits documents in batches, reports the items that are rejected.
 
+    uid: under which its report is stored; None where nothing is imported.
     folder: where temporary files are made. max_bytes: of a file after it is unpacked.
     """
 
-    def __init__(self, store: Store, dataset: Dataset, plan: ImportPlan, *, folder: Path, max_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        records: ImportRecords,
+        dataset: Dataset,
+        plan: ImportPlan,
+        folder: Path,
+        max_bytes: int,
+    ) -> None:
+        self.uid = None if plan.validate_only else names.new_uid()
         self._store = store
+        self._records = records
         self._dataset = dataset
         self._plan = plan
         self._folder = folder
         self._limits = plan.limits(max_bytes)
         self._stopped = threading.Event()
+        self._create_time = utc_now()
+        self._file_bytes = 0
+        self._report: Report | None = None
+        self._unstored: list[Rejection] = []
 
     def stop(self) -> None:
         """Ends the import before its next item, or while the file is unpacked and checked; what is committed stays."""
         self._stopped.set()
 
     def run(self, file: IO[bytes]) -> Report:
-        """Imports the file; returns the report so far if it is stopped.
+        """Imports the file; returns the report so far if it is stopped. However it ends, its report is stored.
 
         Raises InvalidFile and FileTooLarge before anything is imported, DatasetNotFound if the dataset is deleted
         meanwhile.
         """
+        self._file_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        try:
+            return self._import(file)
+        except Cancelled:
+            self._store_end(ImportState.CANCELLED, None)
+            raise
+        except Exception as error:
+            self._store_end(ImportState.FAILED, _failure(error))
+            raise
+
+    def _import(self, file: IO[bytes]) -> Report:
         reader = open_file(file, self._plan.file, self._limits, self._folder, stopped=self._stopped)
         guess = find_fields(reader, self._plan.fields)
-        report = Report.of(reader.layout, guess)
+        report = self._report = Report.of(reader.layout, guess)
         batch: list[tuple[int, NewDocument]] = []
         for item in read_documents(reader, guess.fields, self._plan.max_text_bytes):
             if self._stopped.is_set():
+                self._store_end(ImportState.CANCELLED, None)
                 return report
             if isinstance(item, Rejection):
                 report.reject(item)
-                continue
-            batch.append(item)
-            if len(batch) == BATCH:
-                self._commit(batch, report)
+                self._unstored.append(item)
+            else:
+                batch.append(item)
+            if len(batch) == BATCH or len(self._unstored) == REJECTED_BATCH:
+                report = self._commit(batch, report, ImportState.RUNNING)
                 batch = []
-        if batch:
-            self._commit(batch, report)
+        report = self._commit(batch, report, ImportState.SUCCEEDED)
         report.rejections.sort(key=lambda rejection: rejection.item)
         return report
 
-    def _commit(self, batch: list[tuple[int, NewDocument]], report: Report) -> None:
+    def _commit(self, batch: list[tuple[int, NewDocument]], report: Report, state: ImportState) -> Report:
+        """Commits documents together with the report that has them, which is returned."""
         documents = [document for _place, document in batch]
-        if self._plan.validate_only:
+        after, rejections = report.copy(), list(self._unstored)
+
+        def progress(existing: Collection[str]) -> ImportProgress:
+            rejections.extend(_report_batch(after, batch, existing))
+            return self._progress(state, after, rejections)
+
+        if self.uid is None:
             existing = self._store.known_keys(self._dataset.uid, [document.key for document in documents])
+            _report_batch(after, batch, existing)
         else:
-            existing = self._store.add_documents(self._dataset.id, self._dataset.uid, documents)
-        for place, document in batch:
-            if document.key in existing:
-                message = "a document of the dataset has the same id"
-                report.reject(Rejection(place, document.key[:200], Reason.DUPLICATE_IN_DATASET, message))
-            else:
-                report.imported += 1
+            record = self._records.recorder(progress)
+            self._store.add_documents(self._dataset.id, self._dataset.uid, documents, record)
+        self._report, self._unstored = after, []
+        return after
+
+    def _progress(
+        self, state: ImportState, report: Report | None, rejections: Sequence[Rejection], failure: Failure | None = None
+    ) -> ImportProgress:
+        return ImportProgress(
+            dataset_uid=self._dataset.uid,
+            uid=self.uid or "",
+            create_time=self._create_time,
+            file_name=self._plan.file_name,
+            file_bytes=self._file_bytes,
+            state=state,
+            report=report,
+            rejections=sorted(rejections, key=lambda rejection: rejection.item),
+            failure=failure,
+        )
+
+    def _store_end(self, state: ImportState, failure: Failure | None) -> None:
+        """Stores the report of an import that commits nothing any more."""
+        if self.uid is not None:
+            self._records.end(self._progress(state, self._report, self._unstored, failure))
+
+
+def _report_batch(
+    report: Report, batch: Sequence[tuple[int, NewDocument]], existing: Collection[str]
+) -> list[Rejection]:
+    """Adds a batch to a report; returns the documents that are rejected as the dataset has their ids."""
+    rejections: list[Rejection] = []
+    for place, document in batch:
+        if document.key in existing:
+            message = "a document of the dataset has the same id"
+            rejections.append(Rejection(place, document.key[:200], Reason.DUPLICATE_IN_DATASET, message))
+            report.reject(rejections[-1])
+        else:
+            report.imported += 1
+    return rejections
+
+
+def _failure(error: Exception) -> Failure:
+    """Why an import failed, as its report says it."""
+    if isinstance(error, PrismaError):
+        return Failure(code=error.code, reason=error.reason, message=error.message)
+    message = f"an error that was not foreseen ({type(error).__name__}); the log has the details"
+    return Failure(code=Code.INTERNAL, reason="INTERNAL", message=message)
 
 
 async def run_import(importer: Importer, file: IO[bytes]) -> Report:

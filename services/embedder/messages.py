@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from google.api.httpbody_pb2 import HttpBody
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
@@ -19,13 +23,16 @@ from services.chassis.moments import stamp
 from services.embedder import metadata
 from services.embedder.documents import DEFAULT_MODEL, LISTED_CHARACTERS, Dataset, Document, Failure, State
 from services.embedder.imports import Preview
+from services.embedder.items import Rejection
 from services.embedder.outcomes import Batch
 from services.embedder.providers import Model
-from services.embedder.reports import Report
+from services.embedder.reports import Report, StoredImport
 from services.embedder.vector_store import VectorPage
 
 DOCUMENT_FIELDS = ("key", "text", "metadata", "state")
 """Fields of a document that a read mask may name."""
+REJECTION_COLUMNS = ("item", "key", "reason", "message")
+"""Of a file of rejections."""
 DocumentVector = tuple[Document, NDArray[np.float32] | None]
 """A document, and its vector (d,) if it was requested and exists."""
 _STATES: Mapping[State, resources_pb2.Document.State] = {
@@ -33,7 +40,6 @@ _STATES: Mapping[State, resources_pb2.Document.State] = {
     State.EMBEDDED: resources_pb2.Document.STATE_EMBEDDED,
     State.FAILED: resources_pb2.Document.STATE_FAILED,
 }
-_REASONS = service_pb2.ImportDocumentsResponse.Rejection.Reason
 
 
 def dataset(value: Dataset) -> resources_pb2.Dataset:
@@ -208,19 +214,80 @@ def embedded_texts(batch: Batch, encoding: VectorEncoding) -> service_pb2.EmbedT
     )
 
 
-def report(value: Report, after: Dataset | None) -> service_pb2.ImportDocumentsResponse:
-    """The result of an import, and the dataset after it."""
+def report(value: Report, after: Dataset | None, uid: str | None = None) -> service_pb2.ImportDocumentsResponse:
+    """The result of an import, the dataset after it, and under which uid the report is stored."""
     response = service_pb2.ImportDocumentsResponse(
         imported_count=value.imported,
         rejected_count=value.counts.total(),
         dataset=None if after is None else dataset(after),
         layout=_layout(value),
         notes=value.notes,
+        rejection_counts=_reason_counts(value),
     )
+    if after is not None and uid is not None:
+        response.import_name = f"{after.name}/imports/{uid}"
     response.rejections.extend(_rejections(value))
-    for reason, count in value.counts.most_common():
-        response.rejection_counts.add(reason=_REASONS.Value(f"REASON_{reason}"), count=count)
     return response
+
+
+def stored_import(value: StoredImport, dataset_id: str) -> service_pb2.Import:
+    """What an import did."""
+    message = service_pb2.Import(
+        name=f"datasets/{dataset_id}/imports/{value.uid}",
+        state=f"STATE_{value.state}",
+        create_time=stamp(value.create_time),
+        end_time=stamp(value.end_time) if value.end_time else None,
+        file_name=value.file_name,
+        file_bytes=value.file_bytes,
+        stored_rejection_count=value.stored_rejections,
+        error=None if value.failure is None else failure(value.failure),
+    )
+    if value.report is not None:
+        message.layout.CopyFrom(_layout(value.report))
+        message.notes.extend(value.report.notes)
+        message.read_count = value.report.read
+        message.added_count = value.report.imported
+        message.rejected_count = value.report.counts.total()
+        message.rejection_counts.extend(_reason_counts(value.report))
+    return message
+
+
+def imports(values: Sequence[StoredImport], dataset_id: str, next_page_token: str) -> service_pb2.ListImportsResponse:
+    """A page of imports."""
+    return service_pb2.ListImportsResponse(
+        imports=[stored_import(value, dataset_id) for value in values], next_page_token=next_page_token
+    )
+
+
+async def rejection_parts(
+    parts: AsyncIterator[Sequence[Rejection]], file_format: service_pb2.DownloadRejectionsRequest.Format
+) -> AsyncIterator[HttpBody]:
+    """Rejections as a file, part by part: at least one, which may be empty."""
+    is_table = file_format != service_pb2.DownloadRejectionsRequest.FORMAT_JSON_LINES
+    content_type = "text/csv; charset=utf-8" if is_table else "application/jsonl"
+    yield HttpBody(content_type=content_type, data=_csv_rows([REJECTION_COLUMNS]) if is_table else b"")
+    async for rejections in parts:
+        rows = [(rejection.item, rejection.key, rejection.reason, rejection.message) for rejection in rejections]
+        data = _csv_rows(rows) if is_table else _json_lines(rows)
+        yield HttpBody(content_type=content_type, data=data)
+
+
+def _csv_rows(rows: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _json_lines(rows: Sequence[Sequence[object]]) -> bytes:
+    lines = (json.dumps(dict(zip(REJECTION_COLUMNS, row, strict=True)), ensure_ascii=False) for row in rows)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _reason_counts(value: Report) -> list[service_pb2.ImportDocumentsResponse.ReasonCount]:
+    return [
+        service_pb2.ImportDocumentsResponse.ReasonCount(reason=f"REASON_{reason}", count=count)
+        for reason, count in value.counts.most_common()
+    ]
 
 
 def preview(value: Preview) -> service_pb2.PreviewDocumentsResponse:
@@ -272,9 +339,9 @@ def _layout(value: Report) -> resources_pb2.FileLayout:
     )
 
 
-def serialized_report(value: Report, after: Dataset) -> bytes:
+def serialized_report(value: Report, after: Dataset, uid: str | None) -> bytes:
     """`report`, as it is stored for repeated requests."""
-    return report(value, after).SerializeToString()
+    return report(value, after, uid).SerializeToString()
 
 
 def models(available: Sequence[Model], unreachable: Mapping[str, str]) -> service_pb2.ListEmbeddingModelsResponse:

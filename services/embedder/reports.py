@@ -1,16 +1,29 @@
-"""The result of an import."""
+"""The result of an import, and what is stored of it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
 
+from services.embedder.documents import Failure
 from services.embedder.files.fields import Guess
 from services.embedder.files.formats import Layout
 from services.embedder.items import Fields, Reason, Rejection
 
 MAX_REJECTIONS = 1000
+
+
+class ImportState(StrEnum):
+    """How far an import came."""
+
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    INTERRUPTED = "INTERRUPTED"
 
 
 @dataclass
@@ -32,8 +45,57 @@ class Report:
         """The report of an import that begins."""
         return Report(layout, guess.fields, [*layout.notes, *guess.notes])
 
+    @property
+    def read(self) -> int:
+        """Items that were imported or rejected."""
+        return self.imported + self.counts.total()
+
     def reject(self, rejection: Rejection) -> None:
         """Counts a rejection, and keeps the first MAX_REJECTIONS."""
         self.counts[rejection.reason] += 1
         if len(self.rejections) < MAX_REJECTIONS:
             self.rejections.append(rejection)
+
+    def copy(self) -> Report:
+        """A report that says the same, and changes by itself."""
+        return replace(self, rejections=list(self.rejections), counts=Counter(self.counts))
+
+
+@dataclass(frozen=True)
+class ImportProgress:
+    """How far an import is, as it is stored.
+
+    uid: the import's. create_time: when the file had arrived. file_name: empty if nobody named it.
+    report: with all that is committed; None where the file could not be read.
+    rejections: those that are not stored yet, in the order of the file.
+    failure: why it failed; None if it did not.
+    """
+
+    dataset_uid: str
+    uid: str
+    create_time: datetime
+    file_name: str
+    file_bytes: int
+    state: ImportState
+    report: Report | None
+    rejections: Sequence[Rejection] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class StoredImport:
+    """What an import did.
+
+    report: without its rejections; None where the file could not be read. stored_rejections: how many can be read.
+    end_time: None while it goes on, and where it was cut off.
+    """
+
+    uid: str
+    state: ImportState
+    file_name: str
+    file_bytes: int
+    report: Report | None
+    stored_rejections: int
+    failure: Failure | None
+    create_time: datetime
+    end_time: datetime | None

@@ -28,6 +28,8 @@ MAX_TEXTS = 256
 """Texts that EmbedTexts takes."""
 MAX_BATCH = 1000
 """Documents that BatchGetDocuments returns."""
+MAX_FILE_NAME = 500
+"""Characters of the name of an imported file."""
 _PURPOSES = {
     pb2.EmbedTextsRequest.PURPOSE_UNSPECIFIED: Purpose.DOCUMENT,
     pb2.EmbedTextsRequest.PURPOSE_DOCUMENT: Purpose.DOCUMENT,
@@ -47,6 +49,32 @@ def document_ids(name: str, field: str = "name") -> tuple[str, str]:
     """The ids in `datasets/{dataset}/documents/{document}`. Raises InvalidArgument."""
     dataset, document = names.parse("datasets/{dataset}/documents/{document}", name, field)
     return dataset, document
+
+
+def import_ids(name: str, field: str = "name") -> tuple[str, str]:
+    """The ids in `datasets/{dataset}/imports/{import}`. Raises InvalidArgument."""
+    dataset, uid = names.parse("datasets/{dataset}/imports/{import}", name, field)
+    return dataset, uid
+
+
+def imports_page(request: pb2.ListImportsRequest) -> Page:
+    """The requested page of imports. Raises InvalidArgument, InvalidPageToken."""
+    return Page.keyset(
+        request.page_size,
+        request.page_token,
+        columns=(datetime, str),
+        bound_to=(request.parent,),
+        default=50,
+        maximum=MAX_BATCH,
+    )
+
+
+def rejections_format(request: pb2.DownloadRejectionsRequest) -> pb2.DownloadRejectionsRequest.Format:
+    """How rejections are written. Raises InvalidArgument."""
+    if request.format not in pb2.DownloadRejectionsRequest.Format.values():
+        expected = ", ".join(pb2.DownloadRejectionsRequest.Format.keys())
+        raise InvalidArgument.field("format", f"expected one of {expected}; got {request.format}")
+    return request.format
 
 
 def new_dataset(request: pb2.CreateDatasetRequest) -> NewDataset:
@@ -140,8 +168,11 @@ async def _config(
 
 
 def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_bytes: int) -> ImportPlan:
+    if len(config.file_name) > MAX_FILE_NAME:
+        raise InvalidArgument.field("config.file_name", f"expected at most {MAX_FILE_NAME} characters")
     return ImportPlan(
         dataset_id=dataset_id,
+        file_name=config.file_name,
         file=_file_options(config),
         fields=FieldOptions(
             id_field=config.id_field or None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from google.api.httpbody_pb2 import HttpBody
+
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
@@ -70,6 +72,24 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     ) -> pb2.PreviewDocumentsResponse:
         plan, is_partial, chunks = await requests.preview_plan(request_iterator, self._max_text_bytes)
         return messages.preview(await self._imports.preview(plan, chunks, is_partial=is_partial))
+
+    async def ListImports(self, request: pb2.ListImportsRequest, context: Context) -> pb2.ListImportsResponse:
+        dataset_id, page = requests.dataset_id(request.parent, "parent"), requests.imports_page(request)
+        imports, token = await self._imports.list(dataset_id, page)
+        return messages.imports(imports, dataset_id, token)
+
+    async def GetImport(self, request: pb2.GetImportRequest, context: Context) -> pb2.Import:
+        dataset_id, uid = requests.import_ids(request.name)
+        return messages.stored_import(await self._imports.get(dataset_id, uid), dataset_id)
+
+    async def DownloadRejections(
+        self, request: pb2.DownloadRejectionsRequest, context: Context
+    ) -> AsyncIterator[HttpBody]:
+        dataset_id, uid = requests.import_ids(request.name)
+        file_format = requests.rejections_format(request)
+        await self._imports.get(dataset_id, uid)
+        async for part in messages.rejection_parts(self._imports.rejections(dataset_id, uid), file_format):
+            yield part
 
     async def ListDocuments(self, request: pb2.ListDocumentsRequest, context: Context) -> pb2.ListDocumentsResponse:
         dataset_id = requests.dataset_id(request.parent, "parent")

@@ -6,8 +6,8 @@ Writers of one dataset take turns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,8 @@ from services.embedder.errors import (
 from services.embedder.outcomes import Outcome
 from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
 
+RecordImport: TypeAlias = Callable[[Connection, Collection[str]], None]
+"""Stores with documents, in their transaction, what became of them. Gets the keys that the dataset had already."""
 BATCH_ROWS = 2000
 """Documents that one transaction changes or deletes at most, so that other writers get their turn."""
 _COUNTERS: Mapping[State, str] = {
@@ -179,7 +181,9 @@ class Store:
         with self._database.read() as connection:
             return set(connection.execute(queries.known_keys(uid, keys)).scalars())
 
-    def add_documents(self, dataset_id: str, uid: str, documents: Sequence[NewDocument]) -> set[str]:
+    def add_documents(
+        self, dataset_id: str, uid: str, documents: Sequence[NewDocument], record: RecordImport | None = None
+    ) -> set[str]:
         """Adds documents in one transaction; returns the keys that exist already and were not added.
 
         Raises DatasetNotFound, also when the dataset was deleted and another has its name now.
@@ -199,6 +203,8 @@ class Store:
                     pending_count=len(fresh),
                     text_bytes=sum(row["text_bytes"] for row in rows),
                 )
+            if record is not None:
+                record(connection, existing)
             return existing
 
     def import_answer(self, call: Call | None) -> bytes | None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Dialect,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -140,6 +141,45 @@ DOCUMENTS = Table(
             postgresql_where=text("NOT deleted"),
         ),
         Index("documents_revision", "dataset_uid", "revision", "row"),
+    ),
+)
+
+IMPORTS = Table(
+    "imports",
+    METADATA,
+    *(
+        Column("dataset_uid", String(32), primary_key=True),
+        Column("uid", String(32), primary_key=True),
+        Column("state", String(16), nullable=False),
+        Column("file_name", FullText, nullable=False),
+        Column("file_bytes", BigInteger, nullable=False),
+        # How the file was read; NULL where it could not be read.
+        Column("layout", JSON(none_as_null=True)),
+        Column("notes", JSON, nullable=False),
+        Column("added_count", BigInteger, nullable=False),
+        Column("rejected_count", BigInteger, nullable=False),
+        Column("rejection_counts", JSON, nullable=False),
+        # Rejections in the table below, and the bytes of their parts.
+        Column("stored_rejection_count", BigInteger, nullable=False, server_default="0"),
+        Column("rejection_bytes", BigInteger, nullable=False, server_default="0"),
+        Column("failure", JSON(none_as_null=True)),
+        Column("create_time", DateTime, nullable=False),
+        Column("update_time", DateTime, nullable=False),
+        Column("end_time", DateTime),
+        Index("imports_create_time", "dataset_uid", "create_time", "uid"),
+    ),
+)
+
+REJECTIONS = Table(
+    "import_rejections",
+    METADATA,
+    *(
+        Column("dataset_uid", String(32), primary_key=True),
+        Column("import_uid", String(32), primary_key=True),
+        # How many rejections of the import are in earlier parts.
+        Column("part", BigInteger, primary_key=True),
+        # Rejections as JSON lines, compressed.
+        Column("content", LargeBinary, nullable=False),
     ),
 )
 

@@ -43,6 +43,13 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         report = json.loads(again.stdout)
         assert (again.returncode, report["importedCount"], report["rejectedCount"]) == (0, "0", "40")
         assert "40 existed already and stay as they are" in again.stderr
+        [second, first] = lines(stack, "imports", "own")
+        assert (first["fileName"], first["addedCount"], second["addedCount"]) == ("own.jsonl", "40", "0")
+        rejections = tmp_path / "rejections.csv"
+        assert lines(stack, "imports", "own", "last", "--rejections", str(rejections)) == [second]
+        assert rejections.read_text().count("DUPLICATE_IN_DATASET") == 40
+        assert "40" in stack.on_terminal("imports", "own", first["name"].rpartition("/")[2])
+        assert stack.command("imports", "own", "none").returncode == 3
         more = stack.command("ingest", "own", "/dev/stdin", input='{"id": "x", "text": "one more"}\n')
         assert json.loads(more.stdout)["importedCount"] == "1", more.stderr
         assert lines(stack, "embed", "own")[-1]["state"] == "STATE_SUCCEEDED"

@@ -37,6 +37,7 @@ from services.embedder.files.documents import read_documents
 from services.embedder.files.formats import FileOptions, Limits, Reader
 from services.embedder.files.opening import open_file
 from services.embedder.files.spreadsheet import SpreadsheetReader
+from services.embedder.import_records import ImportRecords
 from services.embedder.imports import ImportPlan, Imports
 from services.embedder.items import FieldOptions, Fields, Rejection
 from services.embedder.store import Store
@@ -361,7 +362,9 @@ async def test_a_cancelled_preview_ends_before_its_file_is_closed(
 
     monkeypatch.setattr("services.embedder.imports.open_file", open_slowly)
     plan = ImportPlan("d", FileOptions(), FieldOptions(), 1000, validate_only=True, request_id="", request=b"")
-    imports = Imports(store=cast("Store", None), folder=tmp_path, max_bytes=1 << 20)
+    imports = Imports(
+        store=cast("Store", None), records=cast("ImportRecords", None), folder=tmp_path, max_bytes=1 << 20
+    )
     preview = asyncio.create_task(imports.preview(plan, chunks(), is_partial=False))
     assert await asyncio.to_thread(opening.wait, 30)
     preview.cancel()

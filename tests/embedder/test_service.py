@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -434,3 +436,67 @@ async def test_vectors_in_a_damaged_file_are_embedded_again_on_request(stub: Any
     assert job.state == Job.STATE_SUCCEEDED, job
     repaired, _tombstones, _last = await vectors_of(stub)
     assert repaired == intact
+
+
+async def downloaded(stub: Any, name: str, file_format: pb2.DownloadRejectionsRequest.Format) -> tuple[str, str]:
+    request = pb2.DownloadRejectionsRequest(name=name, format=file_format)
+    parts = [part async for part in stub.DownloadRejections(request)]
+    return parts[0].content_type, b"".join(part.data for part in parts).decode()
+
+
+async def test_imports_are_listed_and_their_rejections_downloaded(stub: Any) -> None:
+    await created(stub)
+    rows = [*numbered(3), {"id": 'a,"b'}, {"text": "no id"}]
+    first = await imported(stub, rows, file_name="reviews.json")
+    second = await imported(stub, numbered(4))
+    checked = await imported(stub, numbered(9), validate_only=True)
+    assert not checked.import_name
+    stored = await stub.GetImport(pb2.GetImportRequest(name=first.import_name))
+    assert (stored.state, stored.file_name) == (pb2.Import.STATE_SUCCEEDED, "reviews.json")
+    assert (stored.read_count, stored.added_count, stored.rejected_count, stored.stored_rejection_count) == (5, 3, 2, 2)
+    assert (stored.layout, stored.notes) == (first.layout, first.notes)
+    assert stored.rejection_counts == first.rejection_counts
+    listed: list[str] = []
+    token = ""
+    while token or not listed:
+        page = await stub.ListImports(pb2.ListImportsRequest(parent="datasets/d", page_size=1, page_token=token))
+        listed += [item.name for item in page.imports]
+        token = page.next_page_token
+    assert listed == [second.import_name, first.import_name]
+    formats = pb2.DownloadRejectionsRequest
+    kind, table = await downloaded(stub, first.import_name, formats.FORMAT_UNSPECIFIED)
+    rejections = [
+        {"item": rejection.item, "key": rejection.key, "reason": reason, "message": rejection.message}
+        for rejection, reason in zip(first.rejections, ["MISSING_TEXT", "MISSING_ID"], strict=True)
+    ]
+    assert kind == "text/csv; charset=utf-8"
+    assert list(csv.DictReader(io.StringIO(table))) == [{**row, "item": str(row["item"])} for row in rejections]
+    kind, text = await downloaded(stub, first.import_name, formats.FORMAT_JSON_LINES)
+    assert kind == "application/jsonl"
+    assert [json.loads(line) for line in text.splitlines()] == rejections
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.GetImport(pb2.GetImportRequest(name="datasets/d/imports/none"))
+    assert reason(error.value) == "IMPORT_NOT_FOUND"
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await downloaded(stub, "datasets/d/imports/none", formats.FORMAT_CSV)
+    assert reason(error.value) == "IMPORT_NOT_FOUND"
+    none = await downloaded(stub, second.import_name, formats.FORMAT_JSON_LINES)
+    assert none[1].count("\n") == 3  # the three that were there already
+
+
+async def test_a_client_that_goes_away_leaves_a_report_of_what_was_committed(stub: Any) -> None:
+    await created(stub)
+    call = asyncio.ensure_future(imported(stub, numbered(60_000)))
+    count = 0
+    while not count:
+        count = (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    state = pb2.Import.STATE_RUNNING
+    while state == pb2.Import.STATE_RUNNING:
+        [stored] = (await stub.ListImports(pb2.ListImportsRequest(parent="datasets/d"))).imports
+        state = stored.state
+    dataset = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
+    assert state == pb2.Import.STATE_CANCELLED
+    assert 0 < stored.added_count == dataset.document_count < 60_000

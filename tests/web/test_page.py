@@ -102,6 +102,10 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
     expect(page.get_by_text("1 item rejected")).to_be_visible()
     page.get_by_role("link", name="Open the dataset").click()
     expect(page).to_have_url(re.compile("/datasets/own-texts$"))
+    expect(page.get_by_text("30 added, 1 item rejected")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Rejected items").click()
+    assert "MISSING_TEXT" in download.value.path().read_text()
     page.get_by_role("button", name="Embed 30").click()
     expect(page.get_by_text("Embedding is done")).to_be_visible(timeout=30_000)
 

@@ -9,6 +9,7 @@ export type Dataset = Full<Schemas["prisma.embedder.v1.Dataset"]>;
 export type Doc = Full<Schemas["prisma.embedder.v1.Document"]>;
 export type ImportPreview = Full<Schemas["prisma.embedder.v1.PreviewDocumentsResponse"]>;
 export type ImportReport = Full<Schemas["prisma.embedder.v1.ImportDocumentsResponse"]>;
+export type Import = Full<Schemas["prisma.embedder.v1.Import"]>;
 export type EmbeddingModels = Full<Schemas["prisma.embedder.v1.ListEmbeddingModelsResponse"]>;
 export type Run = Full<Schemas["prisma.trainer.v1.Run"]>;
 export type Metrics = Full<Schemas["prisma.trainer.v1.Metrics"]>;

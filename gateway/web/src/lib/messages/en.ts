@@ -168,6 +168,7 @@ export const en = {
     deleted: (id: string) => `${id} was deleted`,
     runs: "Runs",
     noRuns: "No run yet.",
+    imports: "Imports",
     states: { STATE_PENDING: "pending", STATE_EMBEDDED: "embedded", STATE_FAILED: "failed", STATE_UNSPECIFIED: "" } as Record<string, string>,
     index: "Search index",
     current: "current",

@@ -24,14 +24,18 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 from prisma.common.v1 import block_pb2 as prisma_dot_common_dot_v1_dot_block__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.embedder.v1 import resources_pb2 as prisma_dot_embedder_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)prisma/embedder/v1/embedder_service.proto\x12\x12prisma.embedder.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a\"prisma/embedder/v1/resources.proto\"~\n\x14\x43reateDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\'\n\x11GetDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"d\n\x13ListDatasetsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"^\n\x14ListDatasetsResponse\x12-\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x14UpdateDatasetRequest\x12\x32\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"*\n\x14\x44\x65leteDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xef\x03\n\x16ImportDocumentsRequest\x12\x43\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x31.prisma.embedder.v1.ImportDocumentsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\xf3\x02\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08id_field\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0btext_fields\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1d\n\x0fmetadata_fields\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12;\n\x06\x66ormat\x18\x07 \x01(\x0e\x32%.prisma.embedder.v1.FileLayout.FormatB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65ncoding\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tdelimiter\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\nhas_header\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x13\n\x05sheet\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nis_partial\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\x42\r\n\x0b_has_headerB\t\n\x07message\"\xa5\x07\n\x17ImportDocumentsResponse\x12\x16\n\x0eimported_count\x18\x01 \x01(\x04\x12\x16\n\x0erejected_count\x18\x02 \x01(\x04\x12I\n\nrejections\x18\x03 \x03(\x0b\x32\x35.prisma.embedder.v1.ImportDocumentsResponse.Rejection\x12Q\n\x10rejection_counts\x18\x04 \x03(\x0b\x32\x37.prisma.embedder.v1.ImportDocumentsResponse.ReasonCount\x12,\n\x07\x64\x61taset\x18\x05 \x01(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x12.\n\x06layout\x18\x06 \x01(\x0b\x32\x1e.prisma.embedder.v1.FileLayout\x12\r\n\x05notes\x18\x07 \x03(\t\x1a\xe2\x03\n\tRejection\x12\x0c\n\x04item\x18\x01 \x01(\x04\x12\x0b\n\x03key\x18\x02 \x01(\t\x12L\n\x06reason\x18\x03 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xda\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13REASON_INVALID_JSON\x10\x01\x12\x18\n\x14REASON_NOT_AN_OBJECT\x10\x02\x12\x15\n\x11REASON_MISSING_ID\x10\x03\x12\x15\n\x11REASON_INVALID_ID\x10\x04\x12\x17\n\x13REASON_MISSING_TEXT\x10\x05\x12\x17\n\x13REASON_INVALID_TEXT\x10\x06\x12\x18\n\x14REASON_TEXT_TOO_LONG\x10\x07\x12\x1c\n\x18REASON_DUPLICATE_IN_FILE\x10\x08\x12\x1f\n\x1bREASON_DUPLICATE_IN_DATASET\x10\t\x12\x17\n\x13REASON_INVALID_UTF8\x10\n\x12\x1b\n\x17REASON_INVALID_METADATA\x10\x0b\x12\x16\n\x12REASON_INVALID_ROW\x10\x0c\x1aj\n\x0bReasonCount\x12L\n\x06reason\x18\x01 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"z\n\x17PreviewDocumentsRequest\x12\x43\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x31.prisma.embedder.v1.ImportDocumentsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07message\"\x91\x04\n\x18PreviewDocumentsResponse\x12.\n\x06layout\x18\x01 \x01(\x0b\x32\x1e.prisma.embedder.v1.FileLayout\x12\r\n\x05notes\x18\x02 \x03(\t\x12\x44\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x33.prisma.embedder.v1.PreviewDocumentsResponse.Column\x12/\n\tdocuments\x18\x04 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12I\n\nrejections\x18\x05 \x03(\x0b\x32\x35.prisma.embedder.v1.ImportDocumentsResponse.Rejection\x1a\xf3\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\x04kind\x18\x02 \x01(\x0e\x32\x38.prisma.embedder.v1.PreviewDocumentsResponse.Column.Kind\"\x92\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_STRING\x10\x01\x12\x10\n\x0cKIND_INTEGER\x10\x02\x12\x0f\n\x0bKIND_NUMBER\x10\x03\x12\x10\n\x0cKIND_BOOLEAN\x10\x04\x12\r\n\tKIND_LIST\x10\x05\x12\x0f\n\x0bKIND_OBJECT\x10\x06\x12\x0e\n\nKIND_MIXED\x10\x07\"u\n\x14ListDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"u\n\x15ListDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"^\n\x12GetDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"\x8f\x01\n\x18\x42\x61tchGetDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05names\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04rows\x18\x03 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x04 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"]\n\x19\x42\x61tchGetDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"+\n\x15\x44\x65leteDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xe6\x01\n\x14ReadDocumentsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x33\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x05 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"\x96\x01\n\x15ReadDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\x12\x0f\n\x07history\x18\x05 \x01(\t\"X\n\x13\x45mbedDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61gain\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"K\n\x1bRetryFailedDocumentsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\x94\x02\n\x11\x45mbedTextsRequest\x12\x1d\n\x0f\x65mbedding_model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\x12\x44\n\x07purpose\x18\x04 \x01(\x0e\x32-.prisma.embedder.v1.EmbedTextsRequest.PurposeB\x04\xe2\x41\x01\x01\"K\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_DOCUMENT\x10\x01\x12\x11\n\rPURPOSE_QUERY\x10\x02\"W\n\x12\x45mbedTextsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x11\n\ttruncated\x18\x02 \x03(\x08\"\x82\x02\n\x12ReadVectorsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x38\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\x12\x17\n\trows_only\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\"\xc3\x01\n\x13ReadVectorsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\x12.\n\nrow_ranges\x18\x05 \x03(\x0b\x32\x1a.prisma.common.v1.RowRange\x12\x0f\n\x07history\x18\x06 \x01(\t\"\x1c\n\x1aListEmbeddingModelsRequest\"\xef\x01\n\x1bListEmbeddingModelsResponse\x12<\n\x10\x65mbedding_models\x18\x01 \x03(\x0b\x32\".prisma.embedder.v1.EmbeddingModel\x12X\n\x0bunreachable\x18\x02 \x03(\x0b\x32\x43.prisma.embedder.v1.ListEmbeddingModelsResponse.UnreachableProvider\x1a\x38\n\x13UnreachableProvider\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2\xbb\x13\n\x0f\x45mbedderService\x12y\n\rCreateDataset\x12(.prisma.embedder.v1.CreateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/datasets:\x07\x64\x61taset\x12s\n\nGetDataset\x12%.prisma.embedder.v1.GetDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=datasets/*}\x12{\n\x0cListDatasets\x12\'.prisma.embedder.v1.ListDatasetsRequest\x1a(.prisma.embedder.v1.ListDatasetsResponse\"\x18\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/datasets\x12\x8a\x01\n\rUpdateDataset\x12(.prisma.embedder.v1.UpdateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"2\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02(2\x1d/v1/{dataset.name=datasets/*}:\x07\x64\x61taset\x12y\n\rDeleteDataset\x12(.prisma.embedder.v1.DeleteDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=datasets/*}\x12\xb1\x01\n\x0fImportDocuments\x12*.prisma.embedder.v1.ImportDocumentsRequest\x1a+.prisma.embedder.v1.ImportDocumentsResponse\"C\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x39\"0/v1/{config.dataset=datasets/*}/documents:import:\x05\x63hunk(\x01\x12\x99\x01\n\x10PreviewDocuments\x12+.prisma.embedder.v1.PreviewDocumentsRequest\x1a,.prisma.embedder.v1.PreviewDocumentsResponse\"(\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1e\"\x15/v1/documents:preview:\x05\x63hunk(\x01\x12\x93\x01\n\rListDocuments\x12(.prisma.embedder.v1.ListDocumentsRequest\x1a).prisma.embedder.v1.ListDocumentsResponse\"-\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=datasets/*}/documents\x12\x82\x01\n\x0bGetDocument\x12&.prisma.embedder.v1.GetDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\"-\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{name=datasets/*/documents/*}\x12\xd9\x01\n\x11\x42\x61tchGetDocuments\x12,.prisma.embedder.v1.BatchGetDocumentsRequest\x1a-.prisma.embedder.v1.BatchGetDocumentsResponse\"g\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02]\"*/v1/{parent=datasets/*}/documents:batchGet:\x01*Z,\x12*/v1/{parent=datasets/*}/documents:batchGet\x12\x88\x01\n\x0e\x44\x65leteDocument\x12).prisma.embedder.v1.DeleteDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\"-\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02#*!/v1/{name=datasets/*/documents/*}\x12\x9b\x01\n\rReadDocuments\x12(.prisma.embedder.v1.ReadDocumentsRequest\x1a).prisma.embedder.v1.ReadDocumentsResponse\"3\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02)\x12\'/v1/{dataset=datasets/*}/documents:read0\x01\x12z\n\x0c\x45mbedDataset\x12\'.prisma.embedder.v1.EmbedDatasetRequest\x1a\x15.prisma.common.v1.Job\"*\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=datasets/*}:embed:\x01*\x12\x99\x01\n\x14RetryFailedDocuments\x12/.prisma.embedder.v1.RetryFailedDocumentsRequest\x1a\x15.prisma.common.v1.Job\"9\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02/\"*/v1/{name=datasets/*}:retryFailedDocuments:\x01*\x12{\n\nEmbedTexts\x12%.prisma.embedder.v1.EmbedTextsRequest\x1a&.prisma.embedder.v1.EmbedTextsResponse\"\x1e\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/texts:embed:\x01*\x12\x93\x01\n\x0bReadVectors\x12&.prisma.embedder.v1.ReadVectorsRequest\x1a\'.prisma.embedder.v1.ReadVectorsResponse\"1\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{dataset=datasets/*}/vectors:read0\x01\x12\x97\x01\n\x13ListEmbeddingModels\x12..prisma.embedder.v1.ListEmbeddingModelsRequest\x1a/.prisma.embedder.v1.ListEmbeddingModelsResponse\"\x1f\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/embeddingModelsB\xbf\x01\n\x1borg.prismasuite.embedder.v1B\x14\x45mbedderServiceProtoP\x01Z\x1dprisma/embedder/v1;embedderv1\xa2\x02\x03PRM\xaa\x02\x12Prisma.Embedder.V1\xba\x02\x03PRM\xca\x02\x12Prisma\\Embedder\\V1\xe2\x02\x1bPrisma\\Embedder\\V1\\Metadata\xea\x02\x14Prisma::Embedder::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)prisma/embedder/v1/embedder_service.proto\x12\x12prisma.embedder.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1cprisma/common/v1/block.proto\x1a\x1aprisma/common/v1/job.proto\x1a\"prisma/embedder/v1/resources.proto\"~\n\x14\x43reateDatasetRequest\x12\x18\n\ndataset_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x01\x12\x32\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"\'\n\x11GetDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"d\n\x13ListDatasetsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cshow_deleted\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"^\n\x14ListDatasetsResponse\x12-\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x14UpdateDatasetRequest\x12\x32\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x1b.prisma.embedder.v1.DatasetB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"*\n\x14\x44\x65leteDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x88\x04\n\x16ImportDocumentsRequest\x12\x43\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x31.prisma.embedder.v1.ImportDocumentsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x8c\x03\n\x06\x43onfig\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08id_field\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x19\n\x0btext_fields\x18\x03 \x03(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1d\n\x0fmetadata_fields\x18\x06 \x03(\tB\x04\xe2\x41\x01\x01\x12;\n\x06\x66ormat\x18\x07 \x01(\x0e\x32%.prisma.embedder.v1.FileLayout.FormatB\x04\xe2\x41\x01\x01\x12\x16\n\x08\x65ncoding\x18\x08 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tdelimiter\x18\t \x01(\tB\x04\xe2\x41\x01\x01\x12\x1d\n\nhas_header\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x13\n\x05sheet\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x18\n\nis_partial\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x17\n\tfile_name\x18\x11 \x01(\tB\x04\xe2\x41\x01\x01\x42\r\n\x0b_has_headerB\t\n\x07message\"\xba\x07\n\x17ImportDocumentsResponse\x12\x16\n\x0eimported_count\x18\x01 \x01(\x04\x12\x16\n\x0erejected_count\x18\x02 \x01(\x04\x12I\n\nrejections\x18\x03 \x03(\x0b\x32\x35.prisma.embedder.v1.ImportDocumentsResponse.Rejection\x12Q\n\x10rejection_counts\x18\x04 \x03(\x0b\x32\x37.prisma.embedder.v1.ImportDocumentsResponse.ReasonCount\x12,\n\x07\x64\x61taset\x18\x05 \x01(\x0b\x32\x1b.prisma.embedder.v1.Dataset\x12.\n\x06layout\x18\x06 \x01(\x0b\x32\x1e.prisma.embedder.v1.FileLayout\x12\r\n\x05notes\x18\x07 \x03(\t\x12\x13\n\x0bimport_name\x18\n \x01(\t\x1a\xe2\x03\n\tRejection\x12\x0c\n\x04item\x18\x01 \x01(\x04\x12\x0b\n\x03key\x18\x02 \x01(\t\x12L\n\x06reason\x18\x03 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xda\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13REASON_INVALID_JSON\x10\x01\x12\x18\n\x14REASON_NOT_AN_OBJECT\x10\x02\x12\x15\n\x11REASON_MISSING_ID\x10\x03\x12\x15\n\x11REASON_INVALID_ID\x10\x04\x12\x17\n\x13REASON_MISSING_TEXT\x10\x05\x12\x17\n\x13REASON_INVALID_TEXT\x10\x06\x12\x18\n\x14REASON_TEXT_TOO_LONG\x10\x07\x12\x1c\n\x18REASON_DUPLICATE_IN_FILE\x10\x08\x12\x1f\n\x1bREASON_DUPLICATE_IN_DATASET\x10\t\x12\x17\n\x13REASON_INVALID_UTF8\x10\n\x12\x1b\n\x17REASON_INVALID_METADATA\x10\x0b\x12\x16\n\x12REASON_INVALID_ROW\x10\x0c\x1aj\n\x0bReasonCount\x12L\n\x06reason\x18\x01 \x01(\x0e\x32<.prisma.embedder.v1.ImportDocumentsResponse.Rejection.Reason\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"\x88\x06\n\x06Import\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32 .prisma.embedder.v1.Import.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x17\n\tfile_name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nfile_bytes\x18\x06 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x34\n\x06layout\x18\x08 \x01(\x0b\x32\x1e.prisma.embedder.v1.FileLayoutB\x04\xe2\x41\x01\x03\x12\x13\n\x05notes\x18\t \x03(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nread_count\x18\n \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x61\x64\x64\x65\x64_count\x18\x0b \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0erejected_count\x18\x0e \x01(\x04\x42\x04\xe2\x41\x01\x03\x12W\n\x10rejection_counts\x18\x0f \x03(\x0b\x32\x37.prisma.embedder.v1.ImportDocumentsResponse.ReasonCountB\x04\xe2\x41\x01\x03\x12$\n\x16stored_rejection_count\x18\x10 \x01(\x04\x42\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x11 \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\"\x84\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\x12\x13\n\x0fSTATE_CANCELLED\x10\x04\x12\x15\n\x11STATE_INTERRUPTED\x10\x05:H\xea\x41\x45\n\rprisma/Import\x12#datasets/{dataset}/imports/{import}*\x07imports2\x06import\"z\n\x17PreviewDocumentsRequest\x12\x43\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x31.prisma.embedder.v1.ImportDocumentsRequest.ConfigH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07message\"\x91\x04\n\x18PreviewDocumentsResponse\x12.\n\x06layout\x18\x01 \x01(\x0b\x32\x1e.prisma.embedder.v1.FileLayout\x12\r\n\x05notes\x18\x02 \x03(\t\x12\x44\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x33.prisma.embedder.v1.PreviewDocumentsResponse.Column\x12/\n\tdocuments\x18\x04 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12I\n\nrejections\x18\x05 \x03(\x0b\x32\x35.prisma.embedder.v1.ImportDocumentsResponse.Rejection\x1a\xf3\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x46\n\x04kind\x18\x02 \x01(\x0e\x32\x38.prisma.embedder.v1.PreviewDocumentsResponse.Column.Kind\"\x92\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_STRING\x10\x01\x12\x10\n\x0cKIND_INTEGER\x10\x02\x12\x0f\n\x0bKIND_NUMBER\x10\x03\x12\x10\n\x0cKIND_BOOLEAN\x10\x04\x12\r\n\tKIND_LIST\x10\x05\x12\x0f\n\x0bKIND_OBJECT\x10\x06\x12\x0e\n\nKIND_MIXED\x10\x07\"]\n\x12ListImportsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"[\n\x13ListImportsResponse\x12+\n\x07imports\x18\x01 \x03(\x0b\x32\x1a.prisma.embedder.v1.Import\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x10GetImportRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xc4\x01\n\x19\x44ownloadRejectionsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12J\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x34.prisma.embedder.v1.DownloadRejectionsRequest.FormatB\x04\xe2\x41\x01\x01\"G\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x0e\n\nFORMAT_CSV\x10\x01\x12\x15\n\x11\x46ORMAT_JSON_LINES\x10\x02\"u\n\x14ListDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"u\n\x15ListDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"^\n\x12GetDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x04view\x18\x02 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"\x8f\x01\n\x18\x42\x61tchGetDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05names\x18\x02 \x03(\tB\x04\xe2\x41\x01\x01\x12\x12\n\x04rows\x18\x03 \x03(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\x04view\x18\x04 \x01(\x0e\x32 .prisma.embedder.v1.DocumentViewB\x04\xe2\x41\x01\x01\"]\n\x19\x42\x61tchGetDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x0f\n\x07missing\x18\x02 \x03(\t\"+\n\x15\x44\x65leteDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xe6\x01\n\x14ReadDocumentsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x33\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x05 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\"\x96\x01\n\x15ReadDocumentsResponse\x12/\n\tdocuments\x18\x01 \x03(\x0b\x32\x1c.prisma.embedder.v1.Document\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\x12\x0f\n\x07history\x18\x05 \x01(\t\"X\n\x13\x45mbedDatasetRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x61gain\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"K\n\x1bRetryFailedDocumentsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"\x94\x02\n\x11\x45mbedTextsRequest\x12\x1d\n\x0f\x65mbedding_model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\x12\x44\n\x07purpose\x18\x04 \x01(\x0e\x32-.prisma.embedder.v1.EmbedTextsRequest.PurposeB\x04\xe2\x41\x01\x01\"K\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_DOCUMENT\x10\x01\x12\x11\n\rPURPOSE_QUERY\x10\x02\"W\n\x12\x45mbedTextsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x11\n\ttruncated\x18\x02 \x03(\x08\"\x82\x02\n\x12ReadVectorsRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1c\n\x0esince_revision\x18\x02 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x34\n\nrow_ranges\x18\x03 \x03(\x0b\x32\x1a.prisma.common.v1.RowRangeB\x04\xe2\x41\x01\x01\x12\x17\n\tstart_row\x18\x04 \x01(\x04\x42\x04\xe2\x41\x01\x01\x12\x38\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32 .prisma.common.v1.VectorEncodingB\x04\xe2\x41\x01\x01\x12\x17\n\trows_only\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x15\n\x07history\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01\"\xc3\x01\n\x13ReadVectorsResponse\x12.\n\x07vectors\x18\x01 \x01(\x0b\x32\x1d.prisma.common.v1.VectorBlock\x12\x14\n\x0c\x64\x65leted_rows\x18\x02 \x03(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x61taset_uid\x18\x04 \x01(\t\x12.\n\nrow_ranges\x18\x05 \x03(\x0b\x32\x1a.prisma.common.v1.RowRange\x12\x0f\n\x07history\x18\x06 \x01(\t\"\x1c\n\x1aListEmbeddingModelsRequest\"\xef\x01\n\x1bListEmbeddingModelsResponse\x12<\n\x10\x65mbedding_models\x18\x01 \x03(\x0b\x32\".prisma.embedder.v1.EmbeddingModel\x12X\n\x0bunreachable\x18\x02 \x03(\x0b\x32\x43.prisma.embedder.v1.ListEmbeddingModelsResponse.UnreachableProvider\x1a\x38\n\x13UnreachableProvider\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t2\xe4\x16\n\x0f\x45mbedderService\x12y\n\rCreateDataset\x12(.prisma.embedder.v1.CreateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x17\"\x0c/v1/datasets:\x07\x64\x61taset\x12s\n\nGetDataset\x12%.prisma.embedder.v1.GetDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=datasets/*}\x12{\n\x0cListDatasets\x12\'.prisma.embedder.v1.ListDatasetsRequest\x1a(.prisma.embedder.v1.ListDatasetsResponse\"\x18\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/datasets\x12\x8a\x01\n\rUpdateDataset\x12(.prisma.embedder.v1.UpdateDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"2\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02(2\x1d/v1/{dataset.name=datasets/*}:\x07\x64\x61taset\x12y\n\rDeleteDataset\x12(.prisma.embedder.v1.DeleteDatasetRequest\x1a\x1b.prisma.embedder.v1.Dataset\"!\x88\xe7\x18\x03\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=datasets/*}\x12\xb1\x01\n\x0fImportDocuments\x12*.prisma.embedder.v1.ImportDocumentsRequest\x1a+.prisma.embedder.v1.ImportDocumentsResponse\"C\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x39\"0/v1/{config.dataset=datasets/*}/documents:import:\x05\x63hunk(\x01\x12\x99\x01\n\x10PreviewDocuments\x12+.prisma.embedder.v1.PreviewDocumentsRequest\x1a,.prisma.embedder.v1.PreviewDocumentsResponse\"(\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1e\"\x15/v1/documents:preview:\x05\x63hunk(\x01\x12\x8b\x01\n\x0bListImports\x12&.prisma.embedder.v1.ListImportsRequest\x1a\'.prisma.embedder.v1.ListImportsResponse\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=datasets/*}/imports\x12z\n\tGetImport\x12$.prisma.embedder.v1.GetImportRequest\x1a\x1a.prisma.embedder.v1.Import\"+\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=datasets/*/imports/*}\x12\x9c\x01\n\x12\x44ownloadRejections\x12-.prisma.embedder.v1.DownloadRejectionsRequest\x1a\x14.google.api.HttpBody\"?\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x35\x12\x33/v1/{name=datasets/*/imports/*}/rejections:download0\x01\x12\x93\x01\n\rListDocuments\x12(.prisma.embedder.v1.ListDocumentsRequest\x1a).prisma.embedder.v1.ListDocumentsResponse\"-\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=datasets/*}/documents\x12\x82\x01\n\x0bGetDocument\x12&.prisma.embedder.v1.GetDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\"-\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02#\x12!/v1/{name=datasets/*/documents/*}\x12\xd9\x01\n\x11\x42\x61tchGetDocuments\x12,.prisma.embedder.v1.BatchGetDocumentsRequest\x1a-.prisma.embedder.v1.BatchGetDocumentsResponse\"g\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02]\"*/v1/{parent=datasets/*}/documents:batchGet:\x01*Z,\x12*/v1/{parent=datasets/*}/documents:batchGet\x12\x88\x01\n\x0e\x44\x65leteDocument\x12).prisma.embedder.v1.DeleteDocumentRequest\x1a\x1c.prisma.embedder.v1.Document\"-\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02#*!/v1/{name=datasets/*/documents/*}\x12\x9b\x01\n\rReadDocuments\x12(.prisma.embedder.v1.ReadDocumentsRequest\x1a).prisma.embedder.v1.ReadDocumentsResponse\"3\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02)\x12\'/v1/{dataset=datasets/*}/documents:read0\x01\x12z\n\x0c\x45mbedDataset\x12\'.prisma.embedder.v1.EmbedDatasetRequest\x1a\x15.prisma.common.v1.Job\"*\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=datasets/*}:embed:\x01*\x12\x99\x01\n\x14RetryFailedDocuments\x12/.prisma.embedder.v1.RetryFailedDocumentsRequest\x1a\x15.prisma.common.v1.Job\"9\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02/\"*/v1/{name=datasets/*}:retryFailedDocuments:\x01*\x12{\n\nEmbedTexts\x12%.prisma.embedder.v1.EmbedTextsRequest\x1a&.prisma.embedder.v1.EmbedTextsResponse\"\x1e\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/texts:embed:\x01*\x12\x93\x01\n\x0bReadVectors\x12&.prisma.embedder.v1.ReadVectorsRequest\x1a\'.prisma.embedder.v1.ReadVectorsResponse\"1\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{dataset=datasets/*}/vectors:read0\x01\x12\x97\x01\n\x13ListEmbeddingModels\x12..prisma.embedder.v1.ListEmbeddingModelsRequest\x1a/.prisma.embedder.v1.ListEmbeddingModelsResponse\"\x1f\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/embeddingModelsB\xbf\x01\n\x1borg.prismasuite.embedder.v1B\x14\x45mbedderServiceProtoP\x01Z\x1dprisma/embedder/v1;embedderv1\xa2\x02\x03PRM\xaa\x02\x12Prisma.Embedder.V1\xba\x02\x03PRM\xca\x02\x12Prisma\\Embedder\\V1\xe2\x02\x1bPrisma\\Embedder\\V1\\Metadata\xea\x02\x14Prisma::Embedder::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -83,6 +87,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTDOCUMENTSREQUEST_CONFIG'].fields_by_name['sheet']._serialized_options = b'\342A\001\001'
   _globals['_IMPORTDOCUMENTSREQUEST_CONFIG'].fields_by_name['is_partial']._loaded_options = None
   _globals['_IMPORTDOCUMENTSREQUEST_CONFIG'].fields_by_name['is_partial']._serialized_options = b'\342A\001\001'
+  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG'].fields_by_name['file_name']._loaded_options = None
+  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG'].fields_by_name['file_name']._serialized_options = b'\342A\001\001'
+  _globals['_IMPORT'].fields_by_name['name']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_IMPORT'].fields_by_name['state']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['create_time']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['end_time']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['end_time']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['file_name']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['file_name']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['file_bytes']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['file_bytes']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['layout']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['layout']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['notes']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['notes']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['read_count']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['read_count']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['added_count']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['added_count']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['rejected_count']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['rejected_count']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['rejection_counts']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['rejection_counts']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['stored_rejection_count']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['stored_rejection_count']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT'].fields_by_name['error']._loaded_options = None
+  _globals['_IMPORT'].fields_by_name['error']._serialized_options = b'\342A\001\003'
+  _globals['_IMPORT']._loaded_options = None
+  _globals['_IMPORT']._serialized_options = b'\352AE\n\rprisma/Import\022#datasets/{dataset}/imports/{import}*\007imports2\006import'
+  _globals['_LISTIMPORTSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTIMPORTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
+  _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
+  _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTIMPORTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_GETIMPORTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETIMPORTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_DOWNLOADREJECTIONSREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DOWNLOADREJECTIONSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_DOWNLOADREJECTIONSREQUEST'].fields_by_name['format']._loaded_options = None
+  _globals['_DOWNLOADREJECTIONSREQUEST'].fields_by_name['format']._serialized_options = b'\342A\001\001'
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_LISTDOCUMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -163,6 +211,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDDERSERVICE'].methods_by_name['ImportDocuments']._serialized_options = b'\210\347\030\002\202\323\344\223\0029\"0/v1/{config.dataset=datasets/*}/documents:import:\005chunk'
   _globals['_EMBEDDERSERVICE'].methods_by_name['PreviewDocuments']._loaded_options = None
   _globals['_EMBEDDERSERVICE'].methods_by_name['PreviewDocuments']._serialized_options = b'\210\347\030\002\202\323\344\223\002\036\"\025/v1/documents:preview:\005chunk'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ListImports']._loaded_options = None
+  _globals['_EMBEDDERSERVICE'].methods_by_name['ListImports']._serialized_options = b'\210\347\030\001\202\323\344\223\002!\022\037/v1/{parent=datasets/*}/imports'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['GetImport']._loaded_options = None
+  _globals['_EMBEDDERSERVICE'].methods_by_name['GetImport']._serialized_options = b'\210\347\030\001\202\323\344\223\002!\022\037/v1/{name=datasets/*/imports/*}'
+  _globals['_EMBEDDERSERVICE'].methods_by_name['DownloadRejections']._loaded_options = None
+  _globals['_EMBEDDERSERVICE'].methods_by_name['DownloadRejections']._serialized_options = b'\210\347\030\001\202\323\344\223\0025\0223/v1/{name=datasets/*/imports/*}/rejections:download'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ListDocuments']._loaded_options = None
   _globals['_EMBEDDERSERVICE'].methods_by_name['ListDocuments']._serialized_options = b'\210\347\030\001\202\323\344\223\002#\022!/v1/{parent=datasets/*}/documents'
   _globals['_EMBEDDERSERVICE'].methods_by_name['GetDocument']._loaded_options = None
@@ -183,74 +237,88 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDDERSERVICE'].methods_by_name['ReadVectors']._serialized_options = b'\210\347\030\001\202\323\344\223\002\'\022%/v1/{dataset=datasets/*}/vectors:read'
   _globals['_EMBEDDERSERVICE'].methods_by_name['ListEmbeddingModels']._loaded_options = None
   _globals['_EMBEDDERSERVICE'].methods_by_name['ListEmbeddingModels']._serialized_options = b'\210\347\030\001\202\323\344\223\002\025\022\023/v1/embeddingModels'
-  _globals['_CREATEDATASETREQUEST']._serialized_start=287
-  _globals['_CREATEDATASETREQUEST']._serialized_end=413
-  _globals['_GETDATASETREQUEST']._serialized_start=415
-  _globals['_GETDATASETREQUEST']._serialized_end=454
-  _globals['_LISTDATASETSREQUEST']._serialized_start=456
-  _globals['_LISTDATASETSREQUEST']._serialized_end=556
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=558
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=652
-  _globals['_UPDATEDATASETREQUEST']._serialized_start=655
-  _globals['_UPDATEDATASETREQUEST']._serialized_end=784
-  _globals['_DELETEDATASETREQUEST']._serialized_start=786
-  _globals['_DELETEDATASETREQUEST']._serialized_end=828
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=831
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=1326
-  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_start=944
-  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_end=1315
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=1329
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=2262
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_start=1672
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_end=2154
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_start=1808
-  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_end=2154
-  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_start=2156
-  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_end=2262
-  _globals['_PREVIEWDOCUMENTSREQUEST']._serialized_start=2264
-  _globals['_PREVIEWDOCUMENTSREQUEST']._serialized_end=2386
-  _globals['_PREVIEWDOCUMENTSRESPONSE']._serialized_start=2389
-  _globals['_PREVIEWDOCUMENTSRESPONSE']._serialized_end=2918
-  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN']._serialized_start=2675
-  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN']._serialized_end=2918
-  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN_KIND']._serialized_start=2772
-  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN_KIND']._serialized_end=2918
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=2920
-  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=3037
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=3039
-  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=3156
-  _globals['_GETDOCUMENTREQUEST']._serialized_start=3158
-  _globals['_GETDOCUMENTREQUEST']._serialized_end=3252
-  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_start=3255
-  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_end=3398
-  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_start=3400
-  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_end=3493
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=3495
-  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=3538
-  _globals['_READDOCUMENTSREQUEST']._serialized_start=3541
-  _globals['_READDOCUMENTSREQUEST']._serialized_end=3771
-  _globals['_READDOCUMENTSRESPONSE']._serialized_start=3774
-  _globals['_READDOCUMENTSRESPONSE']._serialized_end=3924
-  _globals['_EMBEDDATASETREQUEST']._serialized_start=3926
-  _globals['_EMBEDDATASETREQUEST']._serialized_end=4014
-  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_start=4016
-  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_end=4091
-  _globals['_EMBEDTEXTSREQUEST']._serialized_start=4094
-  _globals['_EMBEDTEXTSREQUEST']._serialized_end=4370
-  _globals['_EMBEDTEXTSREQUEST_PURPOSE']._serialized_start=4295
-  _globals['_EMBEDTEXTSREQUEST_PURPOSE']._serialized_end=4370
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=4372
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=4459
-  _globals['_READVECTORSREQUEST']._serialized_start=4462
-  _globals['_READVECTORSREQUEST']._serialized_end=4720
-  _globals['_READVECTORSRESPONSE']._serialized_start=4723
-  _globals['_READVECTORSRESPONSE']._serialized_end=4918
-  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_start=4920
-  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_end=4948
-  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_start=4951
-  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_end=5190
-  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_start=5134
-  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_end=5190
-  _globals['_EMBEDDERSERVICE']._serialized_start=5193
-  _globals['_EMBEDDERSERVICE']._serialized_end=7684
+  _globals['_CREATEDATASETREQUEST']._serialized_start=399
+  _globals['_CREATEDATASETREQUEST']._serialized_end=525
+  _globals['_GETDATASETREQUEST']._serialized_start=527
+  _globals['_GETDATASETREQUEST']._serialized_end=566
+  _globals['_LISTDATASETSREQUEST']._serialized_start=568
+  _globals['_LISTDATASETSREQUEST']._serialized_end=668
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=670
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=764
+  _globals['_UPDATEDATASETREQUEST']._serialized_start=767
+  _globals['_UPDATEDATASETREQUEST']._serialized_end=896
+  _globals['_DELETEDATASETREQUEST']._serialized_start=898
+  _globals['_DELETEDATASETREQUEST']._serialized_end=940
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=943
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=1463
+  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_start=1056
+  _globals['_IMPORTDOCUMENTSREQUEST_CONFIG']._serialized_end=1452
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=1466
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=2420
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_start=1830
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION']._serialized_end=2312
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_start=1966
+  _globals['_IMPORTDOCUMENTSRESPONSE_REJECTION_REASON']._serialized_end=2312
+  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_start=2314
+  _globals['_IMPORTDOCUMENTSRESPONSE_REASONCOUNT']._serialized_end=2420
+  _globals['_IMPORT']._serialized_start=2423
+  _globals['_IMPORT']._serialized_end=3199
+  _globals['_IMPORT_STATE']._serialized_start=2993
+  _globals['_IMPORT_STATE']._serialized_end=3125
+  _globals['_PREVIEWDOCUMENTSREQUEST']._serialized_start=3201
+  _globals['_PREVIEWDOCUMENTSREQUEST']._serialized_end=3323
+  _globals['_PREVIEWDOCUMENTSRESPONSE']._serialized_start=3326
+  _globals['_PREVIEWDOCUMENTSRESPONSE']._serialized_end=3855
+  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN']._serialized_start=3612
+  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN']._serialized_end=3855
+  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN_KIND']._serialized_start=3709
+  _globals['_PREVIEWDOCUMENTSRESPONSE_COLUMN_KIND']._serialized_end=3855
+  _globals['_LISTIMPORTSREQUEST']._serialized_start=3857
+  _globals['_LISTIMPORTSREQUEST']._serialized_end=3950
+  _globals['_LISTIMPORTSRESPONSE']._serialized_start=3952
+  _globals['_LISTIMPORTSRESPONSE']._serialized_end=4043
+  _globals['_GETIMPORTREQUEST']._serialized_start=4045
+  _globals['_GETIMPORTREQUEST']._serialized_end=4083
+  _globals['_DOWNLOADREJECTIONSREQUEST']._serialized_start=4086
+  _globals['_DOWNLOADREJECTIONSREQUEST']._serialized_end=4282
+  _globals['_DOWNLOADREJECTIONSREQUEST_FORMAT']._serialized_start=4211
+  _globals['_DOWNLOADREJECTIONSREQUEST_FORMAT']._serialized_end=4282
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_start=4284
+  _globals['_LISTDOCUMENTSREQUEST']._serialized_end=4401
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_start=4403
+  _globals['_LISTDOCUMENTSRESPONSE']._serialized_end=4520
+  _globals['_GETDOCUMENTREQUEST']._serialized_start=4522
+  _globals['_GETDOCUMENTREQUEST']._serialized_end=4616
+  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_start=4619
+  _globals['_BATCHGETDOCUMENTSREQUEST']._serialized_end=4762
+  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_start=4764
+  _globals['_BATCHGETDOCUMENTSRESPONSE']._serialized_end=4857
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_start=4859
+  _globals['_DELETEDOCUMENTREQUEST']._serialized_end=4902
+  _globals['_READDOCUMENTSREQUEST']._serialized_start=4905
+  _globals['_READDOCUMENTSREQUEST']._serialized_end=5135
+  _globals['_READDOCUMENTSRESPONSE']._serialized_start=5138
+  _globals['_READDOCUMENTSRESPONSE']._serialized_end=5288
+  _globals['_EMBEDDATASETREQUEST']._serialized_start=5290
+  _globals['_EMBEDDATASETREQUEST']._serialized_end=5378
+  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_start=5380
+  _globals['_RETRYFAILEDDOCUMENTSREQUEST']._serialized_end=5455
+  _globals['_EMBEDTEXTSREQUEST']._serialized_start=5458
+  _globals['_EMBEDTEXTSREQUEST']._serialized_end=5734
+  _globals['_EMBEDTEXTSREQUEST_PURPOSE']._serialized_start=5659
+  _globals['_EMBEDTEXTSREQUEST_PURPOSE']._serialized_end=5734
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=5736
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=5823
+  _globals['_READVECTORSREQUEST']._serialized_start=5826
+  _globals['_READVECTORSREQUEST']._serialized_end=6084
+  _globals['_READVECTORSRESPONSE']._serialized_start=6087
+  _globals['_READVECTORSRESPONSE']._serialized_end=6282
+  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_start=6284
+  _globals['_LISTEMBEDDINGMODELSREQUEST']._serialized_end=6312
+  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_start=6315
+  _globals['_LISTEMBEDDINGMODELSRESPONSE']._serialized_end=6554
+  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_start=6498
+  _globals['_LISTEMBEDDINGMODELSRESPONSE_UNREACHABLEPROVIDER']._serialized_end=6554
+  _globals['_EMBEDDERSERVICE']._serialized_start=6557
+  _globals['_EMBEDDERSERVICE']._serialized_end=9473
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,12 @@
+import datetime
+
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
+from google.api import resource_pb2 as _resource_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
 from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import block_pb2 as _block_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
@@ -65,7 +71,7 @@ class DeleteDatasetRequest(_message.Message):
 class ImportDocumentsRequest(_message.Message):
     __slots__ = ("config", "chunk")
     class Config(_message.Message):
-        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial")
+        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "file_name")
         DATASET_FIELD_NUMBER: _ClassVar[int]
         ID_FIELD_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +84,7 @@ class ImportDocumentsRequest(_message.Message):
         HAS_HEADER_FIELD_NUMBER: _ClassVar[int]
         SHEET_FIELD_NUMBER: _ClassVar[int]
         IS_PARTIAL_FIELD_NUMBER: _ClassVar[int]
+        FILE_NAME_FIELD_NUMBER: _ClassVar[int]
         dataset: str
         id_field: str
         text_fields: _containers.RepeatedScalarFieldContainer[str]
@@ -90,7 +97,8 @@ class ImportDocumentsRequest(_message.Message):
         has_header: bool
         sheet: str
         is_partial: bool
-        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ...) -> None: ...
+        file_name: str
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., file_name: _Optional[str] = ...) -> None: ...
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     config: ImportDocumentsRequest.Config
@@ -98,7 +106,7 @@ class ImportDocumentsRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ImportDocumentsResponse(_message.Message):
-    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes")
+    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes", "import_name")
     class Rejection(_message.Message):
         __slots__ = ("item", "key", "reason", "message")
         class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -152,6 +160,7 @@ class ImportDocumentsResponse(_message.Message):
     DATASET_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_NAME_FIELD_NUMBER: _ClassVar[int]
     imported_count: int
     rejected_count: int
     rejections: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.Rejection]
@@ -159,7 +168,54 @@ class ImportDocumentsResponse(_message.Message):
     dataset: _resources_pb2.Dataset
     layout: _resources_pb2.FileLayout
     notes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+    import_name: str
+    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., import_name: _Optional[str] = ...) -> None: ...
+
+class Import(_message.Message):
+    __slots__ = ("name", "state", "create_time", "end_time", "file_name", "file_bytes", "layout", "notes", "read_count", "added_count", "rejected_count", "rejection_counts", "stored_rejection_count", "error")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Import.State]
+        STATE_RUNNING: _ClassVar[Import.State]
+        STATE_SUCCEEDED: _ClassVar[Import.State]
+        STATE_FAILED: _ClassVar[Import.State]
+        STATE_CANCELLED: _ClassVar[Import.State]
+        STATE_INTERRUPTED: _ClassVar[Import.State]
+    STATE_UNSPECIFIED: Import.State
+    STATE_RUNNING: Import.State
+    STATE_SUCCEEDED: Import.State
+    STATE_FAILED: Import.State
+    STATE_CANCELLED: Import.State
+    STATE_INTERRUPTED: Import.State
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    READ_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REJECTION_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    STORED_REJECTION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: Import.State
+    create_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    file_name: str
+    file_bytes: int
+    layout: _resources_pb2.FileLayout
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    read_count: int
+    added_count: int
+    rejected_count: int
+    rejection_counts: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.ReasonCount]
+    stored_rejection_count: int
+    error: _status_pb2.Status
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Import.State, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., file_name: _Optional[str] = ..., file_bytes: _Optional[int] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., read_count: _Optional[int] = ..., added_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., stored_rejection_count: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class PreviewDocumentsRequest(_message.Message):
     __slots__ = ("config", "chunk")
@@ -207,6 +263,46 @@ class PreviewDocumentsResponse(_message.Message):
     documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
     rejections: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.Rejection]
     def __init__(self, layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[_Union[PreviewDocumentsResponse.Column, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ...) -> None: ...
+
+class ListImportsRequest(_message.Message):
+    __slots__ = ("parent", "page_size", "page_token")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListImportsResponse(_message.Message):
+    __slots__ = ("imports", "next_page_token")
+    IMPORTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    imports: _containers.RepeatedCompositeFieldContainer[Import]
+    next_page_token: str
+    def __init__(self, imports: _Optional[_Iterable[_Union[Import, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetImportRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DownloadRejectionsRequest(_message.Message):
+    __slots__ = ("name", "format")
+    class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORMAT_UNSPECIFIED: _ClassVar[DownloadRejectionsRequest.Format]
+        FORMAT_CSV: _ClassVar[DownloadRejectionsRequest.Format]
+        FORMAT_JSON_LINES: _ClassVar[DownloadRejectionsRequest.Format]
+    FORMAT_UNSPECIFIED: DownloadRejectionsRequest.Format
+    FORMAT_CSV: DownloadRejectionsRequest.Format
+    FORMAT_JSON_LINES: DownloadRejectionsRequest.Format
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    format: DownloadRejectionsRequest.Format
+    def __init__(self, name: _Optional[str] = ..., format: _Optional[_Union[DownloadRejectionsRequest.Format, str]] = ...) -> None: ...
 
 class ListDocumentsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "filter")

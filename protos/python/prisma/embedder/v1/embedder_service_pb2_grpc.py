@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.embedder.v1 import embedder_service_pb2 as prisma_dot_embedder_dot_v1_dot_embedder__service__pb2
 from prisma.embedder.v1 import resources_pb2 as prisma_dot_embedder_dot_v1_dot_resources__pb2
@@ -71,6 +72,21 @@ class EmbedderServiceStub:
                 '/prisma.embedder.v1.EmbedderService/PreviewDocuments',
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsRequest.SerializeToString,
                 response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsResponse.FromString,
+                _registered_method=True)
+        self.ListImports = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/ListImports',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListImportsRequest.SerializeToString,
+                response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListImportsResponse.FromString,
+                _registered_method=True)
+        self.GetImport = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/GetImport',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetImportRequest.SerializeToString,
+                response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.Import.FromString,
+                _registered_method=True)
+        self.DownloadRejections = channel.unary_stream(
+                '/prisma.embedder.v1.EmbedderService/DownloadRejections',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DownloadRejectionsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.ListDocuments = channel.unary_unary(
                 '/prisma.embedder.v1.EmbedderService/ListDocuments',
@@ -192,6 +208,31 @@ class EmbedderServiceServicer:
         first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
         text, the first MiB is enough, with `is_partial`.
         Errors: INVALID_FILE, TOO_LARGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListImports(self, request, context):
+        """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+        Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImport(self, request, context):
+        """Returns what an import did.
+        Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadRejections(self, request, context):
+        """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
+        `message`. `Import.stored_rejection_count` says whether all were stored.
+        Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -320,6 +361,21 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
                     servicer.PreviewDocuments,
                     request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsRequest.FromString,
                     response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsResponse.SerializeToString,
+            ),
+            'ListImports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImports,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListImportsRequest.FromString,
+                    response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListImportsResponse.SerializeToString,
+            ),
+            'GetImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImport,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetImportRequest.FromString,
+                    response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.Import.SerializeToString,
+            ),
+            'DownloadRejections': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadRejections,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DownloadRejectionsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ListDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDocuments,
@@ -562,6 +618,87 @@ class EmbedderService:
             '/prisma.embedder.v1.EmbedderService/PreviewDocuments',
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsRequest.SerializeToString,
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.PreviewDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/ListImports',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListImportsRequest.SerializeToString,
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListImportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/GetImport',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetImportRequest.SerializeToString,
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.Import.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadRejections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/DownloadRejections',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DownloadRejectionsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.embedder.v1 import embedder_service_pb2 as _embedder_service_pb2
@@ -75,6 +76,19 @@ class EmbedderServiceStub:
     first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
     text, the first MiB is enough, with `is_partial`.
     Errors: INVALID_FILE, TOO_LARGE.
+    """
+    ListImports: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListImportsRequest, _embedder_service_pb2.ListImportsResponse]
+    """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+    Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
+    """
+    GetImport: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetImportRequest, _embedder_service_pb2.Import]
+    """Returns what an import did.
+    Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
+    """
+    DownloadRejections: _grpc.UnaryStreamMultiCallable[_embedder_service_pb2.DownloadRejectionsRequest, _httpbody_pb2.HttpBody]
+    """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
+    `message`. `Import.stored_rejection_count` says whether all were stored.
+    Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
     """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]
     """Lists documents in the order of their rows.
@@ -168,6 +182,19 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
     text, the first MiB is enough, with `is_partial`.
     Errors: INVALID_FILE, TOO_LARGE.
+    """
+    ListImports: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListImportsRequest, _embedder_service_pb2.ListImportsResponse]  # type: ignore[assignment]
+    """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+    Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
+    """
+    GetImport: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetImportRequest, _embedder_service_pb2.Import]  # type: ignore[assignment]
+    """Returns what an import did.
+    Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
+    """
+    DownloadRejections: _aio.UnaryStreamMultiCallable[_embedder_service_pb2.DownloadRejectionsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
+    `message`. `Import.stored_rejection_count` says whether all were stored.
+    Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """Lists documents in the order of their rows.
@@ -300,6 +327,37 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         first documents. The same messages as for an import; `dataset` and `request_id` are not read. Of a large file of
         text, the first MiB is enough, with `is_partial`.
         Errors: INVALID_FILE, TOO_LARGE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListImports(
+        self,
+        request: _embedder_service_pb2.ListImportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedder_service_pb2.ListImportsResponse, _abc.Awaitable[_embedder_service_pb2.ListImportsResponse]]:
+        """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+        Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def GetImport(
+        self,
+        request: _embedder_service_pb2.GetImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedder_service_pb2.Import, _abc.Awaitable[_embedder_service_pb2.Import]]:
+        """Returns what an import did.
+        Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadRejections(
+        self,
+        request: _embedder_service_pb2.DownloadRejectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
+        `message`. `Import.stored_rejection_count` says whether all were stored.
+        Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,286 @@
+"""The reports that imports leave: what they say, whatever ends the import, and how much of them is kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from sqlalchemy import func, select, update
+
+from services.chassis.blobs import Blobs, Records
+from services.chassis.database import Database
+from services.chassis.moments import utc_now
+from services.embedder import import_records
+from services.embedder.documents import Dataset, NewDataset
+from services.embedder.errors import DatasetNotFound, ImportNotFound, InvalidFile
+from services.embedder.files.formats import FileOptions
+from services.embedder.import_records import ImportRecords
+from services.embedder.imports import BATCH, Importer, ImportPlan
+from services.embedder.items import FieldOptions, Reason
+from services.embedder.reports import ImportState, StoredImport
+from services.embedder.store import Store
+from services.embedder.tables import BLOBS, IMPORTS, REJECTIONS
+
+MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
+
+
+@dataclass(frozen=True)
+class Imports:
+    """Imports into a dataset `d`."""
+
+    database: Database
+    store: Store
+    records: ImportRecords
+    dataset: Dataset
+    folder: Path
+
+    def importer(self, *, validate_only: bool = False) -> Importer:
+        plan = ImportPlan(
+            dataset_id="d",
+            file_name="reviews.jsonl",
+            file=FileOptions(),
+            fields=FieldOptions(),
+            max_text_bytes=1000,
+            validate_only=validate_only,
+            request_id="",
+            request=b"",
+        )
+        return Importer(
+            store=self.store,
+            records=self.records,
+            dataset=self.dataset,
+            plan=plan,
+            folder=self.folder,
+            max_bytes=1 << 30,
+        )
+
+    def run(self, items: Sequence[Any]) -> StoredImport:
+        importer = self.importer()
+        importer.run(lines(items))
+        assert importer.uid is not None
+        return self.records.get("d", importer.uid)
+
+    def rejected_items(self, stored: StoredImport) -> list[tuple[int, Reason]]:
+        parts = list(self.records.rejections("d", stored.uid))
+        return [(rejection.item, rejection.reason) for part in parts for rejection in part]
+
+
+@pytest.fixture
+def imports(database_url: str, tmp_path: Path) -> Iterator[Imports]:
+    database = Database(database_url, MIGRATIONS)
+    database.migrate()
+    store = Store(database, Blobs(tmp_path / "blobs", records=Records(database, BLOBS)))
+    new = NewDataset(id="d", display_name=None, description="", embedding_model="builtin/wordllama-256")
+    yield Imports(
+        database=database,
+        store=store,
+        records=ImportRecords(database),
+        dataset=store.create_dataset(new),
+        folder=tmp_path,
+    )
+    database.close()
+
+
+def lines(items: Sequence[Any]) -> io.BytesIO:
+    return io.BytesIO(b"\n".join(json.dumps(item).encode() for item in items))
+
+
+def texts(count: int, start: int = 0) -> list[dict[str, str]]:
+    return [{"id": f"key {n}", "text": f"text {n}"} for n in range(start, start + count)]
+
+
+def test_an_import_is_kept_with_all_that_it_did(imports: Imports) -> None:
+    items: list[Any] = texts(BATCH + 10)
+    items[3] = {"id": "no text"}
+    items[BATCH + 5] = items[0]
+    stored = imports.run(items)
+    assert (stored.state, stored.failure, stored.file_name) == (ImportState.SUCCEEDED, None, "reviews.jsonl")
+    assert stored.file_bytes == len(lines(items).getvalue())
+    assert stored.end_time is not None
+    assert stored.end_time >= stored.create_time
+    report = stored.report
+    assert report is not None
+    assert (report.read, report.imported, report.counts.total()) == (BATCH + 10, BATCH + 8, 2)
+    assert dict(report.counts) == {Reason.MISSING_TEXT: 1, Reason.DUPLICATE_IN_FILE: 1}
+    assert (report.layout.format, report.fields.text_fields) == ("JSON_LINES", ("text",))
+    assert imports.rejected_items(stored) == [(4, Reason.MISSING_TEXT), (BATCH + 6, Reason.DUPLICATE_IN_FILE)]
+    again = imports.run(items)
+    assert again.report is not None
+    assert (again.report.imported, again.stored_rejections) == (0, BATCH + 10)
+    assert [item for item, _reason in imports.rejected_items(again)] == list(range(1, BATCH + 11))
+    assert [listed.uid for listed in imports.records.list("d", None, 10)] == [again.uid, stored.uid]
+
+
+def test_more_rejections_than_a_response_lists_are_kept_in_the_order_of_the_file(imports: Imports) -> None:
+    items: list[Any] = [{"id": f"bad {n}"} if n % 3 else text for n, text in enumerate(texts(7000))]
+    stored = imports.run(items)
+    assert stored.stored_rejections == sum(n % 3 != 0 for n in range(7000))
+    assert [item for item, _reason in imports.rejected_items(stored)] == [n + 1 for n in range(7000) if n % 3]
+
+
+def test_a_check_alone_leaves_no_report(imports: Imports) -> None:
+    importer = imports.importer(validate_only=True)
+    assert importer.run(lines(texts(3))).imported == 3
+    assert importer.uid is None
+    assert imports.records.list("d", None, 10) == []
+
+
+def test_a_file_that_cannot_be_read_leaves_a_report_with_the_reason(imports: Imports) -> None:
+    importer = imports.importer()
+    with pytest.raises(InvalidFile) as refused:
+        importer.run(io.BytesIO(b"%PDF-1.7 \x00\x01"))
+    [stored] = imports.records.list("d", None, 10)
+    assert (stored.uid, stored.state, stored.report) == (importer.uid, ImportState.FAILED, None)
+    assert stored.failure is not None
+    assert (stored.failure.reason, stored.failure.message) == ("INVALID_FILE", refused.value.message)
+
+
+def _fail_in_the_third_batch(imports: Imports, importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
+    add, calls = imports.store.add_documents, [0]
+
+    def add_twice(*arguments: Any) -> set[str]:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise OSError("the disk is gone")
+        return add(*arguments)
+
+    monkeypatch.setattr(imports.store, "add_documents", add_twice)
+
+
+def _fail_at_the_commit_of_the_third_batch(
+    imports: Imports, importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls = imports.records.write, [0]
+
+    def write_twice(*arguments: Any) -> None:
+        write(*arguments)
+        calls[0] += 1
+        if calls[0] == 3:
+            raise OSError("the disk is gone")
+
+    monkeypatch.setattr(imports.records, "write", write_twice)
+
+
+def _stop_after_the_second_batch(imports: Imports, importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
+    add, calls = imports.store.add_documents, [0]
+
+    def add_and_stop(*arguments: Any) -> set[str]:
+        calls[0] += 1
+        existing = add(*arguments)
+        if calls[0] == 2:
+            importer.stop()
+        return existing
+
+    monkeypatch.setattr(imports.store, "add_documents", add_and_stop)
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"),
+    [
+        (_fail_in_the_third_batch, ImportState.FAILED),
+        (_fail_at_the_commit_of_the_third_batch, ImportState.FAILED),
+        (_stop_after_the_second_batch, ImportState.CANCELLED),
+    ],
+)
+def test_an_import_that_ends_early_says_what_was_committed(
+    imports: Imports,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: Callable[[Imports, Importer, pytest.MonkeyPatch], None],
+    state: ImportState,
+) -> None:
+    importer = imports.importer()
+    items: list[Any] = texts(3 * BATCH)
+    items[7] = {"id": "no text"}
+    ending(imports, importer, monkeypatch)
+    try:
+        importer.run(lines(items))
+    except OSError:
+        assert state == ImportState.FAILED
+    [stored] = imports.records.list("d", None, 10)
+    count = imports.store.dataset("d").counts.documents
+    assert count == 2 * BATCH
+    assert stored.state == state
+    assert (stored.failure is not None) == (state == ImportState.FAILED)
+    assert stored.report is not None
+    assert (stored.report.imported, stored.report.counts.total()) == (count, 1)
+    assert imports.rejected_items(stored) == [(8, Reason.MISSING_TEXT)]
+
+
+def test_an_import_whose_process_was_killed_is_reported_as_interrupted(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importer = imports.importer()
+    _fail_in_the_third_batch(imports, importer, monkeypatch)
+    monkeypatch.setattr(imports.records, "end", Mock())  # as a process that is killed
+    with pytest.raises(OSError, match="gone"):
+        importer.run(lines(texts(3 * BATCH)))
+    [running] = imports.records.list("d", None, 10)
+    assert (running.state, running.end_time) == (ImportState.RUNNING, None)
+    with imports.database.write() as connection:
+        connection.execute(update(IMPORTS).values(update_time=utc_now() - import_records.SILENT - timedelta(seconds=1)))
+    interrupted = imports.records.get("d", running.uid)
+    assert (interrupted.state, interrupted.end_time) == (ImportState.INTERRUPTED, None)
+    assert interrupted.report is not None
+    assert interrupted.report.imported == imports.store.dataset("d").counts.documents == 2 * BATCH
+
+
+def test_rejections_that_have_no_room_are_counted_and_the_first_are_kept(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_records, "MAX_STORED_BYTES", 250_000)
+    stored = imports.run([{"id": os.urandom(60).hex(), "text": " "} for _ in range(6000)])
+    assert stored.report is not None
+    assert stored.report.counts.total() == 6000
+    assert 0 < stored.stored_rejections < 6000
+    assert [item for item, _reason in imports.rejected_items(stored)] == list(range(1, stored.stored_rejections + 1))
+
+
+def test_old_imports_and_the_rejections_of_older_ones_are_forgotten(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_records, "MAX_IMPORTS", 4)
+    monkeypatch.setattr(import_records, "MAX_DATASET_BYTES", 200)
+    stored = [imports.run([{"id": f"{n}", "text": " "}]) for n in range(6)]
+    remaining = imports.records.list("d", None, 10)
+    assert [record.uid for record in remaining] == [record.uid for record in stored[:1:-1]]
+    assert remaining[0].stored_rejections == 1
+    assert remaining[-1].stored_rejections == 0
+    assert [record.report.counts.total() for record in remaining if record.report] == [1, 1, 1, 1]
+    with pytest.raises(ImportNotFound):
+        imports.records.get("d", stored[0].uid)
+    with imports.database.read() as connection:
+        parts = connection.execute(select(func.count(), func.sum(func.length(REJECTIONS.c.content)))).one()
+    assert parts[0] == sum(record.stored_rejections for record in remaining)
+    assert parts[1] <= 200
+
+
+def test_imports_are_deleted_with_their_dataset(imports: Imports) -> None:
+    stored = imports.run([{"id": "no text"}, *texts(3)])
+    imports.store.delete_dataset("d")
+    with pytest.raises(DatasetNotFound):
+        imports.records.list("d", None, 10)
+    new = NewDataset(id="d", display_name=None, description="", embedding_model="builtin/wordllama-256")
+    imports.store.create_dataset(new)
+    with pytest.raises(ImportNotFound):
+        imports.records.get("d", stored.uid)
+    imports.records.sweep()
+    with imports.database.read() as connection:
+        for table in (IMPORTS, REJECTIONS):
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
+
+
+def test_a_dataset_that_is_deleted_during_an_import_gets_no_report(imports: Imports) -> None:
+    importer = imports.importer()
+    imports.store.delete_dataset("d")
+    with pytest.raises(DatasetNotFound):
+        importer.run(lines(texts(3)))
+    with imports.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(IMPORTS)).scalar_one() == 0
