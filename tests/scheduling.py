@@ -16,6 +16,7 @@ GROUPS = {
     "tests/web/": "page",
     "tests/client/test_client.py": "stack",
     "tests/client/test_commands.py": "stack",
+    "tests/client/test_messy_data.py": "stack",
     "tests/client/test_readme.py": "stack",
     "tests/client/test_try.py": "stack",
     "tests/system/test_backup.py": "stack",
