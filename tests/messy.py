@@ -14,7 +14,7 @@ from prisma_client import sample
 
 ROWS = 5000
 MISSING_RATINGS, MISSING_BODIES, EMPTY_BODIES, REPEATED_IDS, HUGE_BODIES = 136, 52, 41, 6, 1
-KEPT = ROWS - MISSING_BODIES - EMPTY_BODIES - REPEATED_IDS - HUGE_BODIES
+VALID_ROWS = ROWS - MISSING_BODIES - EMPTY_BODIES - REPEATED_IDS - HUGE_BODIES
 """Rows that have a text that a server accepts, and an id of their own: 4,900."""
 COLUMNS = ("review", "title", "body", "rating", "helpful", "verified", "date")
 _DECORATIONS = ("<p>{}</p><br/>", "{} 👍🏽", '"{}", she said; then\ttabs', "{}\r\nsecond line", "naïve – {}", "{}")
@@ -28,13 +28,13 @@ class Reviews:
     rows: list[dict[str, Any]]
 
     @property
-    def kept(self) -> dict[str, dict[str, Any]]:
+    def valid(self) -> dict[str, dict[str, Any]]:
         """The rows that can be imported, by id."""
-        kept: dict[str, dict[str, Any]] = {}
+        valid: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             if isinstance(row["body"], str) and row["body"].strip(" \u200b") and len(row["body"]) < 1 << 20:
-                kept.setdefault(row["review"], row)
-        return kept
+                valid.setdefault(row["review"], row)
+        return valid
 
     def with_nulls(self) -> Iterator[dict[str, Any]]:
         """The rows with None in place of NaN, as JSON has it."""

@@ -216,11 +216,21 @@ def _text(values: Mapping[str, object], text_fields: tuple[str, ...], max_text_b
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise ItemRejected(Reason.INVALID_UTF8, "the text holds half of a surrogate pair", key=key) from None
+        raise ItemRejected(Reason.INVALID_UTF8, _undecodable(text), key=key) from None
     if size > max_text_bytes:
         message = f"the text has {size:,} bytes, at most {max_text_bytes:,} are allowed"
         raise ItemRejected(Reason.TEXT_TOO_LONG, message, key=key)
     return text
+
+
+def _undecodable(text: str) -> str:
+    """What to say of a text that has no UTF-8: bytes of a file that are none stand in it as U+DC80 to U+DCFF."""
+    place = next(place for place, character in enumerate(text) if "\ud800" <= character <= "\udfff")
+    if "\udc80" <= text[place] <= "\udcff":
+        return (
+            f"the text has bytes that are no UTF-8, after {place:,} characters (other encodings: encoding, --encoding)"
+        )
+    return "the text holds half of a surrogate pair"
 
 
 def _kind(value: object) -> str:

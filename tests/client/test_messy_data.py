@@ -27,7 +27,7 @@ ID, TEXT = "review", "body"
 @pytest.fixture(scope="module")
 def reviews() -> Reviews:
     reviews = messy.reviews()
-    assert len(reviews.kept) == messy.KEPT == 4900
+    assert len(reviews.valid) == messy.VALID_ROWS == 4900
     return reviews
 
 
@@ -99,9 +99,9 @@ def stored(stack: Stack, data: Dataset) -> dict[str, dict[str, Any]]:
 def check(stack: Stack, data: Dataset, reviews: Reviews) -> None:
     """The dataset has each usable row, with text and metadata as they were, and is deleted."""
     documents = stored(stack, data)
-    kept = reviews.kept
-    assert documents.keys() == kept.keys()
-    for key, row in kept.items():
+    rows = reviews.valid
+    assert documents.keys() == rows.keys()
+    for key, row in rows.items():
         assert documents[key]["text"].encode() == row[TEXT].encode()
         stored_metadata = {name: value for name, value in documents[key]["metadata"].items() if value is not None}
         assert stored_metadata == messy.metadata(row), key  # JSON's null stays one
@@ -115,7 +115,7 @@ def test_every_format_by_the_client(kind: str, stack: Stack, prisma: Prisma, rev
     with pytest.warns(SomeDocumentsRejected):
         data = prisma.datasets.create("reviews", path, id_field=ID, text_field=TEXT)
     assert data.report is not None
-    assert data.report.imported_count == messy.KEPT
+    assert data.report.imported_count == messy.VALID_ROWS
     check(stack, data, reviews)
 
 
@@ -153,7 +153,7 @@ def test_by_http_as_a_body_and_as_a_form(
             **upload,
         )
         assert answer.status_code == 200, answer.text
-        assert answer.json()["importedCount"] == str(messy.KEPT)
+        assert answer.json()["importedCount"] == str(messy.VALID_ROWS)
         check(stack, data, reviews)
 
 
@@ -195,7 +195,7 @@ def test_several_text_fields_and_options_are_the_same_by_file_and_by_frame(
             options=FileOptions(metadata_fields=["rating"]),
         )
     documents = stored(stack, data)
-    key, row = next((key, row) for key, row in reviews.kept.items() if "rating" in messy.metadata(row))
+    key, row = next((key, row) for key, row in reviews.valid.items() if "rating" in messy.metadata(row))
     assert documents[key]["text"] == f"{row['title']}\n\n{row[TEXT]}"
     assert documents[key]["metadata"] == {"rating": row["rating"]}
     data.delete()

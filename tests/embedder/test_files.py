@@ -9,9 +9,7 @@ import json
 import lzma
 import random
 import string
-import tarfile
 import tracemalloc
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +34,7 @@ from services.embedder.files.fields import find_fields
 from services.embedder.files.formats import FileOptions, Format, Layout, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.items import FieldOptions, Fields, Reason, Rejection
+from tests.embedder.hostile_files import tarred, zipped
 
 LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
 TEXTS = [
@@ -78,31 +77,6 @@ def written(write: Callable[[Path], object], name: str, folder: Path) -> bytes:
     path = folder / name
     write(path)
     return path.read_bytes()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def zipped_table(data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.csv", data)
-    return buffer.getvalue()
-
-
-def tarred(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def csv_file(rows: list[dict[str, Any]] = ROWS, **options: Any) -> bytes:
@@ -314,6 +288,12 @@ def test_a_number_that_would_be_changed_stays_text(cells: list[str]) -> None:
     assert [document.metadata["value"] for document in documents] == cells
 
 
+def test_a_header_may_have_a_name_twice_if_another_is_usual() -> None:
+    read = Read(b"id,text,note,note\n1,A text.,b,c\n")
+    assert [document.metadata for document in read.documents] == [{"note": "b", "note_4": "c"}]
+    assert "Some columns have the same name" in " ".join(read.notes)
+
+
 def test_columns_are_told_apart() -> None:
     read = Read(
         b"id,text,column_4,,a_6,a,a\n1,some text,first,second,third,fourth,fifth\n", FileOptions(has_header=True)
@@ -438,51 +418,6 @@ def test_every_text_survives_a_csv_file(cells: list[str], delimiter: str, line_e
     rows = [{"id": str(row), "text": f"word{cell}", "other": "x"} for row, cell in enumerate(cells)]
     data = csv_file(rows, sep=delimiter, lineterminator=line_end, quoting=1)
     assert [document.text for document in Read(data).documents] == [row["text"] for row in rows]
-
-
-HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "gzip cut short": (lambda: gzip.compress(csv_file())[:-20], "damaged"),
-    "Zstandard cut short": (lambda: zstd.compress(csv_file())[:-5], "damaged"),
-    "xz cut short": (lambda: lzma.compress(csv_file())[:-9], "damaged"),
-    "zip cut short": (lambda: zipped({"a.csv": csv_file()})[:-30], "damaged"),
-    "zip with a wrong sum": (lambda: zipped({"a.csv": b"id,text\n1,one\n"}).replace(b"id,text", b"ib,text"), "damaged"),
-    "tar cut short": (lambda: tarred({"a.csv": csv_file() * 20})[:2000], "damaged|not closed"),
-    "zip of nothing": (lambda: zipped({}), "empty|damaged"),
-    "zip of pictures": (lambda: zipped({"a.png": b"x"}), r"this one has \.png"),
-    "zip of zips": (lambda: zipped({"a.csv": zipped({"b.csv": zipped({"c.csv": csv_file()})})}), "archive inside"),
-    "zip of two formats": (lambda: zipped({"a.csv": csv_file(), "b.jsonl": b'{"id": 1, "text": "t"}'}), "one format"),
-    "Parquet cut short": (lambda: b"PAR1" + b"\x15\x00" * 100, "damaged"),
-    "Parquet of 4 bytes": (lambda: b"PAR1", "damaged"),
-    "Arrow of rubbish": (lambda: b"ARROW1" + b"\x00" * 100, "damaged"),
-    "Arrow stream of rubbish": (lambda: b"\xff\xff\xff\xff" + b"\x10\x00\x00\x00" + b"x" * 50, "damaged"),
-    "Feather 1": (lambda: b"FEA1" + b"\x00" * 100, "version 1"),
-    "workbook of rubbish": (lambda: b"\xd0\xcf\x11\xe0" + b"\x00" * 600, "workbook"),
-    "zip that says it is a workbook": (lambda: zipped({"xl/workbook.xml": b"<x/>"}), "workbook"),
-    "pickle": (lambda: b"\x80\x04\x95", "pickle"),
-    "numbers only": (lambda: b"a,b\n1,2\n3,4\n", "no field holds texts"),
-    "header only": (lambda: b"id,text\n", "no rows|no documents"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_is_refused_in_one_sentence(name: str) -> None:
-    make, words = HOSTILE[name]
-    with pytest.raises(InvalidFile, match=words) as caught:
-        Read(make())
-    assert "\n" not in caught.value.message
-    assert len(caught.value.message) < 500
-
-
-@pytest.mark.parametrize("name", ["gzip", "zip", "Zstandard"])
-def test_a_bomb_is_refused_in_little_memory(name: str) -> None:
-    zeros = b"\n" * (LIMITS.file_bytes + 1)
-    bomb = {"gzip": gzip.compress, "Zstandard": zstd.compress, "zip": zipped_table}[name](zeros)
-    del zeros
-    tracemalloc.start()
-    with pytest.raises(FileTooLarge):
-        Read(bomb)
-    assert tracemalloc.get_traced_memory()[1] < 16 << 20
-    tracemalloc.stop()
 
 
 def test_memory_does_not_grow_with_a_table() -> None:

@@ -28,6 +28,7 @@ TEXT_NAMES = (
     "title",
 )
 """Usual names of columns with texts, the likeliest first."""
+_USUAL_NAMES = frozenset((*ID_NAMES, *TEXT_NAMES))
 MAX_COLUMNS = 10_000
 _MAX_NAME = 200
 
@@ -52,18 +53,20 @@ def find_header(first_row: Sequence[object], *, has_header: bool | None) -> Head
     columns, notes = _column_names(first_row if is_in_file else [None] * len(first_row))
     if has_header is None and not is_in_file:
         notes.append("The first row is taken as data, as it holds numbers, long texts or one value twice.")
-    elif has_header is None and not {name.lower() for name in columns} & {*ID_NAMES, *TEXT_NAMES}:
+    elif has_header is None and not {name.lower() for name in columns} & _USUAL_NAMES:
         listed = ", ".join(repr(name[:40]) for name in columns[:5])
         notes.append(f"The first row is taken as the names of the columns: {listed}{' …' if len(columns) > 5 else ''}.")
     return Header(columns, is_in_file, notes)
 
 
 def is_header(row: Sequence[object]) -> bool:
-    """Whether a table's first row names its columns: short texts, all different, and no numbers among them."""
+    """Whether a table's first row names its columns: short texts, all different or one a usual name, and no numbers."""
     names = [cell.strip() for cell in row if isinstance(cell, str) and cell.strip()]
     if not names or any(not isinstance(cell, str) and cell is not None for cell in row):
         return False
-    return len(set(names)) == len(names) and not any(len(name) > _MAX_NAME or _is_number(name) for name in names)
+    if any(len(name) > _MAX_NAME or _is_number(name) for name in names):
+        return False
+    return len(set(names)) == len(names) or not {name.lower() for name in names}.isdisjoint(_USUAL_NAMES)
 
 
 def _column_names(row: Sequence[object]) -> tuple[list[str], list[str]]:

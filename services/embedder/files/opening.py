@@ -126,10 +126,9 @@ class _Opening:
         if texts:
             reader = textfiles.TextFilesReader(texts, self._options, self._unpacking, self._limits)
             return _WithNote(reader, _left_out(members, texts))
-        suffixes = sorted({PurePosixPath(name).suffix or name for name, _opened in members})
         raise InvalidFile(
             "expected an archive with tables (CSV, JSON lines, Parquet, Arrow …) or text files (.txt, .md …); "
-            + (f"this one has {', '.join(suffixes)[:200]}" if suffixes else "this one is empty")
+            + (f"this one has {_suffixes({name for name, _opened in members})}" if members else "this one is empty")
         )
 
     def _table(self, members: Sequence[Member], layer: int) -> Reader:
@@ -193,7 +192,8 @@ class _Opening:
             case Format.TEXT_LINES:
                 return textfiles.TextLinesReader(file, self._limits)
             case _:
-                raise InvalidFile(f"format: the file is text, which is no {format}")
+                names = {Format.PARQUET: "Parquet", Format.ARROW: "Arrow", Format.SPREADSHEET: "workbook"}
+                raise InvalidFile(f"format: expected {names.get(format, 'archive')}, got text")
 
 
 class _WithNote:
@@ -221,9 +221,14 @@ class _WithEncoding(_WithNote):
 def _left_out(members: Collection[Member], imported: Collection[Member]) -> str | None:
     """A note about the files of an archive that are not imported."""
     names = {name for name, _opened in members} - {name for name, _opened in imported}
-    suffixes = Counter(_suffix(name) or "without a suffix" for name in sorted(names) if not _is_description(name))
-    listed = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(10))
-    return f"Left out: {listed[:200]}." if listed else None
+    left_out = {name for name in names if not _is_description(name)}
+    return f"Left out: {_suffixes(left_out)}." if left_out else None
+
+
+def _suffixes(names: Collection[str]) -> str:
+    """How many files there are of each suffix, the most frequent first."""
+    suffixes = Counter(_suffix(name) or "without a suffix" for name in sorted(names))
+    return ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(10))[:200]
 
 
 def _is_description(name: str) -> bool:
