@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, imports, sources
 from prisma_client.aio.jobs import Jobs, Progress
+from prisma_client.aio.listing import Listing
 from prisma_client.aio.runs import Run, Runs
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import (
@@ -25,6 +26,7 @@ from prisma_client.errors import (
     rejection_summary,
 )
 from prisma_client.imports import FileOptions
+from prisma_client.tables import Answer, Rows, html_facts
 
 
 class Datasets:
@@ -118,11 +120,13 @@ class Datasets:
         request = pb2.GetDatasetRequest(name=f"datasets/{dataset.removeprefix('datasets/')}")
         return self._dataset(await self._transport.call("EmbedderService/GetDataset", request, resources_pb2.Dataset))
 
-    async def list(self) -> list[Dataset]:
+    async def list(self) -> Rows[Dataset]:
         """Returns all datasets, the newest first."""
         request = pb2.ListDatasetsRequest(page_size=1000)
         pages = self._transport.pages("EmbedderService/ListDatasets", request, pb2.ListDatasetsResponse)
-        return [self._dataset(message) async for page in pages for message in page.datasets]
+        return Rows(
+            [self._dataset(message) async for page in pages for message in page.datasets], resources_pb2.Dataset
+        )
 
     def _dataset(self, message: resources_pb2.Dataset) -> Dataset:
         return Dataset(self._transport, self._jobs, self._runs, message)
@@ -140,6 +144,20 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.message.document_count} documents, {self.message.embedded_count} embedded>"
+
+    def _repr_html_(self) -> str:
+        message = self.message
+        facts = {
+            "name": self.name,
+            "description": message.description,
+            "documents": message.document_count,
+            "embedded": message.embedded_count,
+            "pending": message.pending_count or None,
+            "failed": message.failed_count or None,
+            "model": message.embedding_model,
+            "dimension": message.dimension or None,
+        }
+        return html_facts(message.display_name or self.id, facts)
 
     @property
     def name(self) -> str:
@@ -236,11 +254,11 @@ class Dataset:
             warnings.warn(f"{self.name}: {rejection_summary(report)}", SomeDocumentsRejected, stacklevel=2)
         return report
 
-    async def imports(self) -> list[pb2.Import]:
+    async def imports(self) -> Rows[pb2.Import]:
         """Returns what each import did, the newest first: also those that failed, and those that are going on."""
         request = pb2.ListImportsRequest(parent=self.name, page_size=1000)
         pages = self._transport.pages("EmbedderService/ListImports", request, pb2.ListImportsResponse)
-        return [message async for page in pages for message in page.imports]
+        return Rows([message async for page in pages for message in page.imports], pb2.Import)
 
     async def save_rejections(self, import_name: str, path: str | Path, *, json_lines: bool = False) -> int:
         """Writes the items that an import rejected, each with its reason, as a CSV file; returns its size in bytes.
@@ -252,18 +270,11 @@ class Dataset:
         request = pb2.DownloadRejectionsRequest(name=import_name, format=file_format)
         return await self._transport.save("EmbedderService/DownloadRejections", request, path)
 
-    async def documents(
-        self, filter: str | None = None, limit: int | None = None
-    ) -> AsyncIterator[resources_pb2.Document]:
+    def documents(self, filter: str | None = None, limit: int | None = None) -> Listing[resources_pb2.Document]:
         """Yields documents in the order of their rows. filter: such as `state = FAILED`."""
         request = pb2.ListDocumentsRequest(parent=self.name, filter=filter, page_size=min(limit or 500, 500))
-        count = 0
-        async for page in self._transport.pages("EmbedderService/ListDocuments", request, pb2.ListDocumentsResponse):
-            for document in page.documents:
-                yield document
-                count += 1
-                if count == limit:
-                    return
+        pages = self._transport.pages("EmbedderService/ListDocuments", request, pb2.ListDocumentsResponse)
+        return Listing(pages, "documents", resources_pb2.Document, limit)
 
     async def document(self, document: str, *, with_vector: bool = False) -> resources_pb2.Document:
         """Returns a document by its id or name. Raises NotFound."""
@@ -348,7 +359,7 @@ class Dataset:
         include_tail: bool = False,
         boost: Mapping[int | str | tuple[int, ...], float] | None = None,
         sparse_weight: float | None = None,
-    ) -> search_pb2.SearchDocumentsResponse:
+    ) -> Answer[search_pb2.SearchDocumentsResponse]:
         """Searches documents; each hit has the parts of its score and the features that it shares with the query.
 
         mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits, and are meant below.
@@ -388,14 +399,18 @@ class Dataset:
             ],
             sparse_weight=sparse_weight,
         )
-        return await self._transport.call("SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse)
+        response = await self._transport.call(
+            "SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse
+        )
+        return Answer(response, "hits")
 
-    async def similar(self, document: str, *, limit: int = 5) -> search_pb2.FindSimilarDocumentsResponse:
+    async def similar(self, document: str, *, limit: int = 5) -> Answer[search_pb2.FindSimilarDocumentsResponse]:
         """Returns the documents whose vectors are closest to a document's."""
         request = search_pb2.FindSimilarDocumentsRequest(document=self._document_name(document), page_size=limit)
-        return await self._transport.call(
+        response = await self._transport.call(
             "SearchService/FindSimilarDocuments", request, search_pb2.FindSimilarDocumentsResponse
         )
+        return Answer(response, "hits")
 
     async def index_status(self) -> search_pb2.IndexStatus:
         """Returns how much of the dataset the search index covers."""

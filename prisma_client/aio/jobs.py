@@ -11,6 +11,7 @@ from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import JobFailed, PrismaError, Unavailable
 from prisma_client.outage import Outage
+from prisma_client.tables import Rows
 from prisma_common import names
 
 Progress = Callable[[job_pb2.Job], None]
@@ -41,11 +42,11 @@ class Jobs:
         """Returns a job by its id. Raises NotFound."""
         return await self._call("GetJob", job_pb2.GetJobRequest(name=_job_name(job)))
 
-    async def list(self, limit: int = 100, *, filter: str | None = None) -> list[job_pb2.Job]:
+    async def list(self, limit: int = 100, *, filter: str | None = None) -> Rows[job_pb2.Job]:
         """Returns the newest jobs. filter: such as `state = FAILED AND resource = "datasets/abstracts"`."""
         request = job_pb2.ListJobsRequest(page_size=limit, filter=filter)
         page = await self._transport.call("JobService/ListJobs", request, job_pb2.ListJobsResponse)
-        return list(page.jobs)
+        return Rows(page.jobs, job_pb2.Job)
 
     async def watch(self, job: str) -> AsyncIterator[job_pb2.Job]:
         """Yields a job now and after each change, until it ends.

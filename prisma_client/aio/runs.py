@@ -16,8 +16,10 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, sources
 from prisma_client.aio.analyses import Analyses
 from prisma_client.aio.jobs import Jobs, Progress
+from prisma_client.aio.listing import Listing
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import IncompleteExport
+from prisma_client.tables import Answer, Rows, html_facts
 
 
 class Runs:
@@ -75,12 +77,12 @@ class Runs:
         )
         return self._run(message)
 
-    async def list(self, dataset: str | None = None) -> list[Run]:
+    async def list(self, dataset: str | None = None) -> Rows[Run]:
         """Returns all runs, or those of a dataset, the newest first."""
         filter = f'dataset = "datasets/{dataset.removeprefix("datasets/")}"' if dataset else None
         request = trainer_pb2.ListRunsRequest(page_size=1000, filter=filter)
         pages = self._transport.pages("TrainerService/ListRuns", request, trainer_pb2.ListRunsResponse)
-        return [self._run(message) async for page in pages for message in page.runs]
+        return Rows([self._run(message) async for page in pages for message in page.runs], trainer_resources.Run)
 
     def _run(self, message: trainer_resources.Run) -> Run:
         return Run(self._transport, self._jobs, message)
@@ -99,6 +101,21 @@ class Run:
     def __repr__(self) -> str:
         state = trainer_resources.Run.State.Name(self.message.state).removeprefix("STATE_").lower()
         return f"<{self.name}: {state} on {self.message.dataset}>"
+
+    def _repr_html_(self) -> str:
+        message = self.message
+        fvu = message.metrics.held_out_fvu if message.metrics.HasField("held_out_fvu") else None
+        facts = {
+            "name": self.name,
+            "dataset": message.dataset,
+            "state": trainer_resources.Run.State.Name(message.state).removeprefix("STATE_").lower(),
+            "latents": message.latent_count or None,
+            "active (k)": message.config.k or None,
+            "documents": message.code_count or None,
+            "held-out FVU": fvu,
+            "dead latents": message.dead_count if message.HasField("dead_count") else None,
+        }
+        return html_facts(message.display_name or self.id, facts)
 
     @property
     def name(self) -> str:
@@ -262,12 +279,11 @@ class Run:
         request = pb2.BuildFamiliesRequest(run=self.name, threshold=threshold, rounds=rounds, include_tail=include_tail)
         return await self._start("InterpreterService/BuildFamilies", request, wait, progress)
 
-    async def families(self, query: str | None = None) -> AsyncIterator[resources_pb2.Family]:
+    def families(self, query: str | None = None) -> Listing[resources_pb2.Family]:
         """Yields families, the most trusted first, then the largest."""
         request = pb2.ListFamiliesRequest(parent=self.name, query=query, page_size=200)
-        async for page in self._transport.pages("InterpreterService/ListFamilies", request, pb2.ListFamiliesResponse):
-            for family in page.families:
-                yield family
+        pages = self._transport.pages("InterpreterService/ListFamilies", request, pb2.ListFamiliesResponse)
+        return Listing(pages, "families", resources_pb2.Family)
 
     async def graph(self, round: int | None = None) -> resources_pb2.Graph:
         """Returns the features of all families, and the edges between them."""
@@ -312,19 +328,20 @@ class Run:
 
     async def explain(
         self, text: str | None = None, *, document: str | None = None, name_tail: bool = False
-    ) -> resources_pb2.Analysis:
+    ) -> Answer[resources_pb2.Analysis]:
         """Returns the features that are active in a text or a document (`datasets/{dataset}/documents/{document}`).
 
         `familiarity.out_of_distribution` says whether the text is unlike the dataset's documents.
         name_tail: also names features whose activation is below their threshold.
         """
         if document:
+            method: str = "AnalyzeDocument"
             request = pb2.AnalyzeDocumentRequest(run=self.name, document=document, name_tail=name_tail)
-            return await self._transport.call("InterpreterService/AnalyzeDocument", request, resources_pb2.Analysis)
-        return await self._transport.call(
-            "InterpreterService/AnalyzeText",
-            pb2.AnalyzeTextRequest(run=self.name, text=text, name_tail=name_tail),
-            resources_pb2.Analysis,
+        else:
+            method = "AnalyzeText"
+            request = pb2.AnalyzeTextRequest(run=self.name, text=text, name_tail=name_tail)
+        return Answer(
+            await self._transport.call(f"InterpreterService/{method}", request, resources_pb2.Analysis), "features"
         )
 
     async def export_features(self, path: str | Path, *, byte_order_mark: bool = False) -> int:
@@ -381,19 +398,22 @@ class Features:
         self._transport = transport
         self._run = run
 
+    def __repr__(self) -> str:
+        return f"<features of {self._run}: list(), search(query), get(index)>"
+
     async def get(self, index: int) -> resources_pb2.Feature:
         """Returns a feature with its histogram, neighbours and families. Raises NotFound."""
         request = pb2.GetFeatureRequest(name=self._name(index))
         return await self._transport.call("InterpreterService/GetFeature", request, resources_pb2.Feature)
 
-    async def list(
+    def list(
         self,
         *,
         query: str | None = None,
         filter: str | None = None,
         order_by: str | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[resources_pb2.Feature]:
+    ) -> Listing[resources_pb2.Feature]:
         """Yields features.
 
         filter: such as `density > 0.01 AND trust = TRUSTED`. order_by: such as `max_activation desc`, or `trust`.
@@ -401,32 +421,34 @@ class Features:
         request = pb2.ListFeaturesRequest(
             parent=self._run, query=query, filter=filter, order_by=order_by, page_size=min(limit or 500, 500)
         )
-        count = 0
-        async for page in self._transport.pages("InterpreterService/ListFeatures", request, pb2.ListFeaturesResponse):
-            for feature in page.features:
-                yield feature
-                count += 1
-                if count == limit:
-                    return
+        pages = self._transport.pages("InterpreterService/ListFeatures", request, pb2.ListFeaturesResponse)
+        return Listing(pages, "features", resources_pb2.Feature, limit)
 
-    async def search(self, query: str, *, limit: int = 20) -> search_pb2.SearchFeaturesResponse:
+    __call__ = list
+
+    async def search(self, query: str, *, limit: int = 20) -> Answer[search_pb2.SearchFeaturesResponse]:
         """Returns features whose label or description matches, the best first."""
         request = search_pb2.SearchFeaturesRequest(parent=self._run, query=query, page_size=limit)
-        return await self._transport.call("SearchService/SearchFeatures", request, search_pb2.SearchFeaturesResponse)
+        response = await self._transport.call(
+            "SearchService/SearchFeatures", request, search_pb2.SearchFeaturesResponse
+        )
+        return Answer(response, "hits")
 
     async def examples(
         self, index: int, *, kind: str = "strongest", decile: int | None = None, limit: int = 10
-    ) -> list[resources_pb2.Example]:
+    ) -> Rows[resources_pb2.Example]:
         """Returns documents that show what a feature does, at most 50.
 
         kind: `strongest`; `decile` for some of each tenth of its activations, or all of one `decile`, 1 (the strongest)
         to 10; `near_miss` for silent documents nearest to its direction; `random` for silent ones at random.
         """
-        return list((await self._examples(index, kind=kind, decile=decile, limit=limit)).examples)
+        response = await self._examples(index, kind=kind, decile=decile, limit=limit)
+        return Rows(response.examples, resources_pb2.Example)
 
-    async def deciles(self, index: int) -> list[pb2.ListExamplesResponse.Decile]:
+    async def deciles(self, index: int) -> Rows[pb2.ListExamplesResponse.Decile]:
         """Returns the tenths of a feature's activations, each with how well its label fits the documents there."""
-        return list((await self._examples(index, kind="strongest", decile=None, limit=1)).deciles)
+        response = await self._examples(index, kind="strongest", decile=None, limit=1)
+        return Rows(response.deciles, pb2.ListExamplesResponse.Decile)
 
     async def _examples(self, index: int, *, kind: str, decile: int | None, limit: int) -> pb2.ListExamplesResponse:
         request = pb2.ListExamplesRequest(
@@ -434,11 +456,11 @@ class Features:
         )
         return await self._transport.call("InterpreterService/ListExamples", request, pb2.ListExamplesResponse)
 
-    async def labels(self, index: int) -> list[resources_pb2.Label]:
+    async def labels(self, index: int) -> Rows[resources_pb2.Label]:
         """Returns all labels that a feature has had, the newest first."""
         request = pb2.ListLabelsRequest(parent=self._name(index), page_size=1000)
         page = await self._transport.call("InterpreterService/ListLabels", request, pb2.ListLabelsResponse)
-        return list(page.labels)
+        return Rows(page.labels, resources_pb2.Label)
 
     async def set_label(
         self, index: int, text: str, description: str | None = None, *, request_id: str | None = None

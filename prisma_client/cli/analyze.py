@@ -44,12 +44,16 @@ def sentences(
 ) -> None:
     """Show which sentences of a text carry its features: what a feature loses when a sentence is left out."""
     with connected() as prisma:
-        answer = prisma.runs.get(run).analyses.attribute_sentences(
-            sys.stdin.read() if text == "-" else text,
-            indices=feature or [],
-            limit=limit,
-            features=features,
-            include_tail=include_tail,
+        answer = (
+            prisma.runs.get(run)
+            .analyses.attribute_sentences(
+                sys.stdin.read() if text == "-" else text,
+                indices=feature or [],
+                limit=limit,
+                features=features,
+                include_tail=include_tail,
+            )
+            .message
         )
     columns: output.Columns = {
         "activation": lambda entry: f"{entry.activation:.2f}",
@@ -73,8 +77,10 @@ def similarity(
 ) -> None:
     """Show why two texts are similar: their cosine as a sum of what features contribute, and a remainder."""
     with connected() as prisma:
-        answer = prisma.runs.get(run).analyses.explain_similarity(
-            first, second, limit=limit, features=features, include_tail=include_tail
+        answer = (
+            prisma.runs.get(run)
+            .analyses.explain_similarity(first, second, limit=limit, features=features, include_tail=include_tail)
+            .message
         )
     columns: output.Columns = {
         "contribution": lambda entry: f"{entry.contribution:+.3f}",
@@ -104,13 +110,17 @@ def metadata(
 ) -> None:
     """Show which features go with metadata: half of the documents discovers, the other half confirms."""
     with connected() as prisma:
-        answer = prisma.runs.get(run).analyses.associate_metadata(
-            key,
-            kind=kind.value if kind else None,
-            max_q=max_q,
-            limit=limit,
-            features=features,
-            include_tail=include_tail,
+        answer = (
+            prisma.runs.get(run)
+            .analyses.associate_metadata(
+                key,
+                kind=kind.value if kind else None,
+                max_q=max_q,
+                limit=limit,
+                features=features,
+                include_tail=include_tail,
+            )
+            .message
         )
     columns: output.Columns = {
         "confirmed": lambda entry: "yes" if entry.confirmed else "no",
@@ -140,15 +150,19 @@ def compare(
 ) -> None:
     """Show which features are more frequent in one set of documents than in another."""
     with connected() as prisma:
-        answer = prisma.runs.get(run).analyses.compare_datasets(
-            first,
-            second,
-            first_dataset=first_dataset,
-            second_dataset=second_dataset,
-            max_q=max_q,
-            limit=limit,
-            features=features,
-            include_tail=include_tail,
+        answer = (
+            prisma.runs.get(run)
+            .analyses.compare_datasets(
+                first,
+                second,
+                first_dataset=first_dataset,
+                second_dataset=second_dataset,
+                max_q=max_q,
+                limit=limit,
+                features=features,
+                include_tail=include_tail,
+            )
+            .message
         )
     columns: output.Columns = {
         "first": lambda entry: f"{entry.first_share:.1%}",
@@ -178,12 +192,16 @@ def correlations(
 ) -> None:
     """Show pairs of features that occur together although their labels are not alike."""
     with connected() as prisma:
-        answer = prisma.runs.get(run).analyses.correlate_features(
-            max_label_similarity_rank=max_label_similarity_rank,
-            max_q=max_q,
-            limit=limit,
-            features=features,
-            include_tail=include_tail,
+        answer = (
+            prisma.runs.get(run)
+            .analyses.correlate_features(
+                max_label_similarity_rank=max_label_similarity_rank,
+                max_q=max_q,
+                limit=limit,
+                features=features,
+                include_tail=include_tail,
+            )
+            .message
         )
     columns: output.Columns = {
         "odds ratio": lambda entry: _interval(entry.odds_ratio, entry.odds_ratio_low, entry.odds_ratio_high),
@@ -214,8 +232,12 @@ def concept(
 ) -> None:
     """Show the features of a concept: those that tell texts that have it from texts that do not."""
     with connected() as prisma:
-        answer = prisma.runs.get(run).analyses.find_features(
-            positives, negative or [], limit=limit, features=features, include_tail=include_tail
+        answer = (
+            prisma.runs.get(run)
+            .analyses.find_features(
+                positives, negative or [], limit=limit, features=features, include_tail=include_tail
+            )
+            .message
         )
     columns: output.Columns = {
         "area": lambda entry: _interval(entry.area, entry.area_low, entry.area_high),
@@ -241,8 +263,12 @@ def classifier(
 ) -> None:
     """Fit a classifier on a few features that tells documents apart, and measure it on documents not used for it."""
     with connected() as prisma:
-        answer = prisma.runs.get(run).analyses.fit_classifier(
-            positive, negative, feature_count=feature_count, features=features, include_tail=include_tail
+        answer = (
+            prisma.runs.get(run)
+            .analyses.fit_classifier(
+                positive, negative, feature_count=feature_count, features=features, include_tail=include_tail
+            )
+            .message
         )
     columns: output.Columns = {
         "weight": lambda term: f"{term.weight:+.3f}",

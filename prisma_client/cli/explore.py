@@ -379,7 +379,7 @@ def explain(
         raise typer.BadParameter("expected either a text or --document")
     with connected() as prisma:
         content = sys.stdin.read() if text == "-" else text
-        analysis = prisma.runs.get(run).explain(content, document=document, name_tail=name_tail)
+        analysis = prisma.runs.get(run).explain(content, document=document, name_tail=name_tail).message
         lines = [f"{len(analysis.features)} features explain {1 - analysis.unexplained_fraction:.0%} of the vector"]
         lines += _familiarity(analysis)
         lines += [

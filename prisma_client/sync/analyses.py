@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from prisma.interpreter.v1 import analyses_pb2 as pb2
 from prisma_client import choices
 from prisma_client.sync.transport import Transport
+from prisma_client.tables import Answer
 
 _DOCUMENT = re.compile(r"datasets/[^/\s]+/documents/[^/\s]+")
 
@@ -33,7 +34,7 @@ class Analyses:
         limit: int | None = None,
         features: str | None = None,
         include_tail: bool = False,
-    ) -> pb2.SentenceAttribution:
+    ) -> Answer[pb2.SentenceAttribution]:
         """Returns which sentences of a text or document carry its features.
 
         text: a text, or the name of a document (`datasets/{dataset}/documents/{document}`).
@@ -49,7 +50,8 @@ class Analyses:
             indices=indices,
             limit=limit,
         )
-        return self._transport.call("InterpreterService/AttributeSentences", request, pb2.SentenceAttribution)
+        message = self._transport.call("InterpreterService/AttributeSentences", request, pb2.SentenceAttribution)
+        return Answer(message, "attributions")
 
     def explain_similarity(
         self,
@@ -59,7 +61,7 @@ class Analyses:
         limit: int | None = None,
         features: str | None = None,
         include_tail: bool = False,
-    ) -> pb2.SimilarityExplanation:
+    ) -> Answer[pb2.SimilarityExplanation]:
         """Returns why two texts or documents are similar.
 
         The cosine of their embeddings is the sum of the contributions, other_features, baseline and unexplained.
@@ -72,7 +74,8 @@ class Analyses:
             features=_selection(features, include_tail),
             limit=limit,
         )
-        return self._transport.call("InterpreterService/ExplainSimilarity", request, pb2.SimilarityExplanation)
+        message = self._transport.call("InterpreterService/ExplainSimilarity", request, pb2.SimilarityExplanation)
+        return Answer(message, "contributions")
 
     def associate_metadata(
         self,
@@ -83,7 +86,7 @@ class Analyses:
         limit: int | None = None,
         features: str | None = None,
         include_tail: bool = False,
-    ) -> pb2.MetadataAssociations:
+    ) -> Answer[pb2.MetadataAssociations]:
         """Returns which features go with a key of the documents' metadata, confirmed ones first.
 
         Half of the documents discovers, the other half confirms; effects, intervals and counts are those of the latter.
@@ -98,7 +101,8 @@ class Analyses:
             max_q=max_q,
             limit=limit,
         )
-        return self._transport.call("InterpreterService/AssociateMetadata", request, pb2.MetadataAssociations)
+        message = self._transport.call("InterpreterService/AssociateMetadata", request, pb2.MetadataAssociations)
+        return Answer(message, "associations")
 
     def compare_datasets(
         self,
@@ -111,7 +115,7 @@ class Analyses:
         limit: int | None = None,
         features: str | None = None,
         include_tail: bool = False,
-    ) -> pb2.DatasetComparison:
+    ) -> Answer[pb2.DatasetComparison]:
         """Returns the features that are more frequent in one set of documents than in another.
 
         first, second: filters such as `metadata.date < 2024 AND metadata.section = "games"`, or names of documents;
@@ -127,7 +131,8 @@ class Analyses:
             max_q=max_q,
             limit=limit,
         )
-        return self._transport.call("InterpreterService/CompareDatasets", request, pb2.DatasetComparison)
+        message = self._transport.call("InterpreterService/CompareDatasets", request, pb2.DatasetComparison)
+        return Answer(message, "differences")
 
     def correlate_features(
         self,
@@ -137,7 +142,7 @@ class Analyses:
         limit: int | None = None,
         features: str | None = None,
         include_tail: bool = False,
-    ) -> pb2.FeatureCorrelations:
+    ) -> Answer[pb2.FeatureCorrelations]:
         """Returns pairs of features that occur together more often than by chance although their labels are not alike.
 
         max_label_similarity_rank: the share of pairs of labels that may be less similar than a pair's, 0.5 by default;
@@ -150,7 +155,8 @@ class Analyses:
             max_q=max_q,
             limit=limit,
         )
-        return self._transport.call("InterpreterService/CorrelateFeatures", request, pb2.FeatureCorrelations)
+        message = self._transport.call("InterpreterService/CorrelateFeatures", request, pb2.FeatureCorrelations)
+        return Answer(message, "correlations")
 
     def find_features(
         self,
@@ -160,7 +166,7 @@ class Analyses:
         limit: int | None = None,
         features: str | None = None,
         include_tail: bool = False,
-    ) -> pb2.FeatureSeparations:
+    ) -> Answer[pb2.FeatureSeparations]:
         """Returns the features of a concept: those that tell texts that have it from texts that do not.
 
         positives, negatives: texts, or names of documents (`datasets/{dataset}/documents/{document}`); without
@@ -173,7 +179,8 @@ class Analyses:
             features=_selection(features, include_tail),
             limit=limit,
         )
-        return self._transport.call("InterpreterService/FindFeatures", request, pb2.FeatureSeparations)
+        message = self._transport.call("InterpreterService/FindFeatures", request, pb2.FeatureSeparations)
+        return Answer(message, "separations")
 
     def fit_classifier(
         self,
@@ -183,7 +190,7 @@ class Analyses:
         feature_count: int | None = None,
         features: str | None = None,
         include_tail: bool = False,
-    ) -> pb2.FeatureClassifier:
+    ) -> Answer[pb2.FeatureClassifier]:
         """Returns a classifier on a few features that tells documents apart, measured on documents not used for it.
 
         positive, negative: filters such as `metadata.section = "games"`, or names of documents; without negative ones,
@@ -197,7 +204,8 @@ class Analyses:
             features=_selection(features, include_tail),
             feature_count=feature_count,
         )
-        return self._transport.call("InterpreterService/FitClassifier", request, pb2.FeatureClassifier)
+        message = self._transport.call("InterpreterService/FitClassifier", request, pb2.FeatureClassifier)
+        return Answer(message, "terms")
 
 
 def _document_set(documents: str | Sequence[str] | None, dataset: str | None = None) -> pb2.DocumentSet:

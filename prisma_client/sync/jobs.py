@@ -12,6 +12,7 @@ from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma_client.sync.transport import Transport
 from prisma_client.errors import JobFailed, PrismaError, Unavailable
 from prisma_client.outage import Outage
+from prisma_client.tables import Rows
 from prisma_common import names
 
 Progress = Callable[[job_pb2.Job], None]
@@ -42,11 +43,11 @@ class Jobs:
         """Returns a job by its id. Raises NotFound."""
         return self._call("GetJob", job_pb2.GetJobRequest(name=_job_name(job)))
 
-    def list(self, limit: int = 100, *, filter: str | None = None) -> list[job_pb2.Job]:
+    def list(self, limit: int = 100, *, filter: str | None = None) -> Rows[job_pb2.Job]:
         """Returns the newest jobs. filter: such as `state = FAILED AND resource = "datasets/abstracts"`."""
         request = job_pb2.ListJobsRequest(page_size=limit, filter=filter)
         page = self._transport.call("JobService/ListJobs", request, job_pb2.ListJobsResponse)
-        return list(page.jobs)
+        return Rows(page.jobs, job_pb2.Job)
 
     def watch(self, job: str) -> Iterator[job_pb2.Job]:
         """Yields a job now and after each change, until it ends.

@@ -33,11 +33,6 @@ def test_both_clients_are_the_same() -> None:
 
 
 def test_documents_come_from_lists_frames_and_files(stack: Stack, tmp_path: Path) -> None:
-    class Frame:
-        def to_dict(self, orient: str) -> list[dict[str, str]]:
-            assert orient == "records"
-            return [{"id": "a", "text": "from a frame"}]
-
     file = tmp_path / "x.json"
     file.write_text('[{"id": "b", "text": "from a file"}, {"id": "c"}]')
     with Prisma(stack.url) as prisma:
@@ -45,7 +40,7 @@ def test_documents_come_from_lists_frames_and_files(stack: Stack, tmp_path: Path
         try:
             assert data.report
             assert data.report.imported_count == 2
-            assert data.add(Frame()).imported_count == 1
+            assert data.add(pd.DataFrame({"id": ["a"], "text": ["from a frame"]})).imported_count == 1
             with pytest.warns(SomeDocumentsRejected, match="1 × MISSING_TEXT"):
                 report = data.add(file)
             assert (report.imported_count, report.rejected_count) == (1, 1)
@@ -229,3 +224,34 @@ def test_a_gateway_that_is_away_is_told(stack: Stack) -> None:
     with Prisma("http://127.0.0.1:9") as prisma, pytest.raises(Unavailable, match="prisma up") as caught:
         prisma.datasets.list()
     assert caught.value.reason == "GATEWAY_UNAVAILABLE"
+
+
+def test_lists_and_answers_are_tables(stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        data, run = prisma.datasets.get(DATASET), prisma.runs.get(RUN)
+        documents = data.documents(limit=7).to_pandas()
+        assert list(documents["key"]) == [document.key for document in data.documents(limit=7)]
+        assert next(data.documents()).key == documents["key"][0]
+        densest = run.features(order_by="density desc", limit=5)
+        features = densest.to_polars()
+        assert list(densest) == [], "a listing is read once"
+        assert features["density"].is_sorted(descending=True)
+        assert features["index"].to_list() == [
+            feature.index for feature in run.features.list(order_by="density desc", limit=5)
+        ]
+        hits = data.search("a queue", run=run, limit=3)
+        assert list(hits.to_pandas()["key"]) == [hit.key for hit in hits]
+        assert run.explain("a queue").to_pandas()["activation"].is_monotonic_decreasing
+        runs = prisma.runs.list().to_pandas().set_index("name")
+        assert runs["config.k"][run.name] == 8
+        assert run.families().collect().to_pandas()["display_name"].notna().all()
+        for item in (prisma.datasets.list(), data, run, densest.collect(), hits, run.explain("a queue")):
+            assert "<table" in item._repr_html_()
+
+
+async def test_listings_of_the_asynchronous_client_are_tables(stack: Stack) -> None:
+    async with AsyncPrisma(stack.url) as prisma:
+        data = await prisma.datasets.get(DATASET)
+        keys = [document.key async for document in data.documents(limit=3)]
+        assert list((await data.documents(limit=3).to_pandas())["key"]) == keys
+        assert [document.key for document in await data.documents(limit=3).collect()] == keys
