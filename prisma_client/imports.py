@@ -11,6 +11,8 @@ from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsRequest, Impo
 
 Rejection = ImportDocumentsResponse.Rejection
 MAX_FILE_NAME = 500
+OnDuplicate: TypeAlias = Literal["reject", "skip", "replace"]
+"""What to do with a document whose id the dataset has already."""
 Format: TypeAlias = Literal["json", "json-lines", "csv", "parquet", "arrow", "spreadsheet", "text-files", "text-lines"]
 
 
@@ -38,13 +40,15 @@ def config(
     text_field: str | Sequence[str] | None,
     dataset: str | None = None,
     file_name: str | None = None,
+    on_duplicate: OnDuplicate = "reject",
     validate_only: bool = False,
 ) -> ImportDocumentsRequest.Config:
-    """Returns the first message of an import or a preview. Raises ValueError for a format that does not exist."""
+    """Returns the first message of an import or a preview. Raises ValueError for a choice that does not exist."""
     options = options or FileOptions()
     return ImportDocumentsRequest.Config(
         dataset=dataset,
         file_name=file_name,
+        on_duplicate=f"ON_DUPLICATE_{on_duplicate.upper()}",
         id_field=id_field,
         text_fields=[text_field] if isinstance(text_field, str) else text_field,
         metadata_fields=options.metadata_fields,
@@ -68,6 +72,11 @@ def duplicate_count(report: ImportDocumentsResponse) -> int:
     return counts.get(Rejection.REASON_DUPLICATE_IN_DATASET, 0)
 
 
+def unchanged_count(report: ImportDocumentsResponse) -> int:
+    """Returns how many documents the dataset has already, and that stay as they are."""
+    return report.skipped_count + duplicate_count(report)
+
+
 def rejected_count(report: ImportDocumentsResponse) -> int:
     """Returns how many documents were rejected for any other reason."""
     return report.rejected_count - duplicate_count(report)
@@ -75,4 +84,5 @@ def rejected_count(report: ImportDocumentsResponse) -> int:
 
 def all_rejected(report: ImportDocumentsResponse) -> bool:
     """Whether nothing was imported, and nothing was there already."""
-    return report.imported_count == 0 and duplicate_count(report) == 0 and report.rejected_count > 0
+    accepted = report.imported_count + report.updated_count + unchanged_count(report)
+    return accepted == 0 and report.rejected_count > 0

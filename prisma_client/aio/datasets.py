@@ -25,7 +25,7 @@ from prisma_client.errors import (
     UnknownFamily,
     rejection_summary,
 )
-from prisma_client.imports import FileOptions
+from prisma_client.imports import FileOptions, OnDuplicate
 from prisma_client.tables import Answer, Rows, html_facts
 
 
@@ -196,6 +196,7 @@ class Dataset:
         id_field: str | None = None,
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
+        on_duplicate: OnDuplicate = "reject",
         validate_only: bool = False,
     ) -> pb2.ImportDocumentsResponse:
         """Imports documents: the path of a file, a data frame or series, dictionaries, or plain texts.
@@ -207,8 +208,10 @@ class Dataset:
         column or index `id_field`, get digests of their texts as ids, so that a text is never taken for another one
         that is there already; plain texts in a new dataset (`create`) get their positions. Other fields become
         metadata; missing values (None, NaN, NaT, pandas.NA) and infinities are left out. Returns the report, which is
-        also kept in `report`: how the file was read, and what was rejected, by item and reason. Documents that the
-        dataset already has are rejected without being an error. Warns SomeDocumentsRejected where others were rejected.
+        also kept in `report`: how the file was read, and what was rejected, by item and reason. on_duplicate: what to
+        do with documents whose ids the dataset has already: `reject` them, which is no error, or `skip` them, or
+        `replace` what differs (a document with another text is then to be embedded again). Warns SomeDocumentsRejected
+        where documents were rejected for another reason.
 
         Raises DocumentsRejected where everything was rejected; InvalidArgument for a file of another type; OSError for
         a file that cannot be read; TypeError for documents of a wrong type.
@@ -220,6 +223,7 @@ class Dataset:
             text_field=text_field,
             options=options,
             file_name=imports.file_name(documents),
+            on_duplicate=on_duplicate,
             validate_only=validate_only,
         )
 
@@ -231,6 +235,7 @@ class Dataset:
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
         file_name: str | None = None,
+        on_duplicate: OnDuplicate = "reject",
         validate_only: bool = False,
     ) -> pb2.ImportDocumentsResponse:
         """Imports the bytes of a file, in chunks of any size. file_name: for its report. Otherwise as `add`."""
@@ -240,6 +245,7 @@ class Dataset:
             text_field=text_field,
             dataset=self.name,
             file_name=file_name,
+            on_duplicate=on_duplicate,
             validate_only=validate_only,
         )
         self.report = report = await self._transport.upload(

@@ -19,6 +19,7 @@ from prisma_client.cli.arguments import DatasetId, Detach, Limit, Model
 from prisma_client.cli.connection import connected, finish
 from prisma_client.cli.input_file import InputFile, reads_a_file
 from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
+from prisma_client.imports import OnDuplicate
 from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
@@ -34,6 +35,9 @@ def ingest(
     dataset: DatasetId,
     file: InputFile,
     model: Model = "builtin",
+    on_duplicate: Annotated[
+        OnDuplicate, typer.Option(help="What to do with documents whose ids the dataset has already.")
+    ] = "reject",
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Check the file; import nothing.")] = False,
 ) -> None:
     """Import documents into a dataset, which is created if it does not exist.
@@ -52,6 +56,7 @@ def ingest(
                     text_field=file.text_field,
                     options=file.options,
                     file_name=file.name,
+                    on_duplicate=on_duplicate,
                     validate_only=validate_only,
                 )
         except BaseException:
@@ -206,14 +211,11 @@ def layout_values(layout: FileLayout) -> list[tuple[str, str]]:
 
 
 def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> None:
-    existing = imports.duplicate_count(report)
+    summary = _summary(report, validate_only=validate_only)
     rejected = imports.rejected_count(report)
-    summary = f"{report.imported_count:,} {'can be imported' if validate_only else 'imported'}, {rejected:,} rejected"
-    if existing:
-        summary += f", {existing:,} existed already and stay as they are"
     output.show_one(report, [summary, *(f"  {note}" for note in report.notes)])
     if not output.on_terminal():
-        if rejected or existing:
+        if rejected or imports.unchanged_count(report):
             output.warn(summary)
         return
     if not rejected:
@@ -224,6 +226,19 @@ def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> Non
         dataset = report.dataset.name.removeprefix("datasets/")
         all_of_them = "" if validate_only else f": `prisma imports {dataset} last --rejections FILE.csv` writes all"
         typer.echo(f"  … and {report.rejected_count - SHOWN_REJECTIONS:,} more{all_of_them}", err=True)
+
+
+def _summary(report: ImportDocumentsResponse, *, validate_only: bool) -> str:
+    """What an import did, in a line."""
+    rejected, unchanged = imports.rejected_count(report), imports.unchanged_count(report)
+    if unchanged and not (report.imported_count or report.updated_count or rejected):
+        advice = "" if report.skipped_count else "; `--on-duplicate replace` updates those that differ"
+        return f"nothing is new: {report.dataset.name} has all {unchanged:,} documents already{advice}"
+    parts = [f"{report.imported_count:,} {'can be imported' if validate_only else 'imported'}"]
+    parts += [f"{report.updated_count:,} updated"] if report.updated_count else []
+    parts += [f"{rejected:,} rejected"]
+    parts += [f"{unchanged:,} existed already and stay as they are"] if unchanged else []
+    return ", ".join(parts)
 
 
 def _resource(prisma: Prisma, name: str) -> Dataset | Run:

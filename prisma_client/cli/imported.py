@@ -56,6 +56,8 @@ _IMPORT_COLUMNS: output.Columns = {
     "file": lambda message: message.file_name,
     "state": _import_state,
     "added": lambda message: f"{message.added_count:,}",
+    "updated": lambda message: f"{message.updated_count:,}",
+    "skipped": lambda message: f"{message.skipped_count:,}",
     "rejected": lambda message: f"{message.rejected_count:,}",
 }
 

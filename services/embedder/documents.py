@@ -25,6 +25,22 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
+class OnDuplicate(StrEnum):
+    """What to do with an imported document whose key the dataset has already."""
+
+    REJECT = "REJECT"
+    SKIP = "SKIP"
+    REPLACE = "REPLACE"
+
+
+class Fate(StrEnum):
+    """What became of an imported document whose key the dataset had already. SKIPPED: it stays as it is."""
+
+    REJECTED = "REJECTED"
+    SKIPPED = "SKIPPED"
+    UPDATED = "UPDATED"
+
+
 @dataclass(frozen=True)
 class NewDataset:
     """A dataset to create. id, display_name: None to derive one."""

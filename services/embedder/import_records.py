@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from services.chassis import logs
 from services.chassis.database import Database, newest_first
 from services.chassis.errors import PrismaError
 from services.chassis.moments import utc_now
-from services.embedder.documents import Failure
+from services.embedder.documents import Failure, Fate, OnDuplicate
 from services.embedder.errors import DatasetNotFound, ImportNotFound
 from services.embedder.files.formats import Format, Layout
 from services.embedder.items import Fields, Reason, Rejection
@@ -57,9 +57,9 @@ class ImportRecords:
             connection.execute(insert(IMPORTS).values({**key, **values}))
             _forget_old(connection, progress.dataset_uid)
 
-    def recorder(self, progress_of: Callable[[Collection[str]], ImportProgress]) -> RecordImport:
-        """What `Store.add_documents` calls; progress_of: gets the keys that exist already."""
-        return lambda connection, existing: self.write(connection, progress_of(existing))
+    def recorder(self, progress_of: Callable[[Mapping[str, Fate]], ImportProgress]) -> RecordImport:
+        """What `Store.add_documents` calls; progress_of: gets what it returns."""
+        return lambda connection, fates: self.write(connection, progress_of(fates))
 
     def end(self, progress: ImportProgress) -> None:
         """Records how an import ended that commits nothing any more. Of a deleted dataset, nothing is recorded.
@@ -137,7 +137,10 @@ def _values(progress: ImportProgress) -> dict[str, Any]:
         "file_bytes": progress.file_bytes,
         "layout": layout,
         "notes": [] if report is None else list(report.notes),
+        "on_duplicate": progress.on_duplicate,
         "added_count": 0 if report is None else report.imported,
+        "updated_count": 0 if report is None else report.updated,
+        "skipped_count": 0 if report is None else report.skipped,
         "rejected_count": counts.total(),
         "rejection_counts": dict(counts),
         "failure": None if failure is None else [failure.code, failure.reason, failure.message],
@@ -210,6 +213,7 @@ def _stored_import(row: Row[Any]) -> StoredImport:
         state=state,
         file_name=row.file_name,
         file_bytes=row.file_bytes,
+        on_duplicate=OnDuplicate(row.on_duplicate),
         report=None if row.layout is None else _report(row),
         stored_rejections=row.stored_rejection_count,
         failure=Failure(*row.failure) if row.failure else None,
@@ -233,5 +237,7 @@ def _report(row: Row[Any]) -> Report:
         ),
         notes=row.notes,
         imported=row.added_count,
+        updated=row.updated_count,
+        skipped=row.skipped_count,
         counts=Counter({Reason(reason): count for reason, count in row.rejection_counts.items()}),
     )

@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from services.chassis.errors import Cancelled, Code, PrismaError
 from services.chassis.idempotency import Call
 from services.chassis.moments import utc_now
 from services.chassis.paging import Page
-from services.embedder.documents import Dataset, Failure, NewDocument
+from services.embedder.documents import Dataset, Failure, Fate, NewDocument, OnDuplicate
 from services.embedder.errors import FileTooLarge
 from services.embedder.files.documents import read_documents
 from services.embedder.files.fields import Kind, find_fields
@@ -55,6 +55,7 @@ class ImportPlan:
     request_id: str
     request: bytes
     file_name: str = ""
+    on_duplicate: OnDuplicate = OnDuplicate.REJECT
 
     def limits(self, file_bytes: int) -> Limits:
         """Bounds of what is read. file_bytes: of a file after it is unpacked."""
@@ -251,16 +252,17 @@ class Importer:
         documents = [document for _place, document in batch]
         after, rejections = report.copy(), list(self._unstored)
 
-        def progress(existing: Collection[str]) -> ImportProgress:
-            rejections.extend(_report_batch(after, batch, existing))
+        def progress(fates: Mapping[str, Fate]) -> ImportProgress:
+            rejections.extend(_report_batch(after, batch, fates))
             return self._progress(state, after, rejections)
 
         if self.uid is None:
-            existing = self._store.known_keys(self._dataset.uid, [document.key for document in documents])
-            _report_batch(after, batch, existing)
+            _report_batch(after, batch, self._store.fates(self._dataset.uid, documents, self._plan.on_duplicate))
         else:
             record = self._records.recorder(progress)
-            self._store.add_documents(self._dataset.id, self._dataset.uid, documents, record)
+            self._store.add_documents(
+                self._dataset.id, self._dataset.uid, documents, record, on_duplicate=self._plan.on_duplicate
+            )
         self._report, self._unstored = after, []
         return after
 
@@ -273,6 +275,7 @@ class Importer:
             create_time=self._create_time,
             file_name=self._plan.file_name,
             file_bytes=self._file_bytes,
+            on_duplicate=self._plan.on_duplicate,
             state=state,
             report=report,
             rejections=sorted(rejections, key=lambda rejection: rejection.item),
@@ -286,17 +289,22 @@ class Importer:
 
 
 def _report_batch(
-    report: Report, batch: Sequence[tuple[int, NewDocument]], existing: Collection[str]
+    report: Report, batch: Sequence[tuple[int, NewDocument]], fates: Mapping[str, Fate]
 ) -> list[Rejection]:
     """Adds a batch to a report; returns the documents that are rejected as the dataset has their ids."""
     rejections: list[Rejection] = []
     for place, document in batch:
-        if document.key in existing:
+        fate = fates.get(document.key)
+        if fate is None:
+            report.imported += 1
+        elif fate == Fate.UPDATED:
+            report.updated += 1
+        elif fate == Fate.SKIPPED:
+            report.skipped += 1
+        else:
             message = "a document of the dataset has the same id"
             rejections.append(Rejection(place, document.key[:200], Reason.DUPLICATE_IN_DATASET, message))
             report.reject(rejections[-1])
-        else:
-            report.imported += 1
     return rejections
 
 

@@ -218,6 +218,8 @@ def report(value: Report, after: Dataset | None, uid: str | None = None) -> serv
     """The result of an import, the dataset after it, and under which uid the report is stored."""
     response = service_pb2.ImportDocumentsResponse(
         imported_count=value.imported,
+        updated_count=value.updated,
+        skipped_count=value.skipped,
         rejected_count=value.counts.total(),
         dataset=None if after is None else dataset(after),
         layout=_layout(value),
@@ -239,6 +241,7 @@ def stored_import(value: StoredImport, dataset_id: str) -> service_pb2.Import:
         end_time=stamp(value.end_time) if value.end_time else None,
         file_name=value.file_name,
         file_bytes=value.file_bytes,
+        on_duplicate=f"ON_DUPLICATE_{value.on_duplicate}",
         stored_rejection_count=value.stored_rejections,
         error=None if value.failure is None else failure(value.failure),
     )
@@ -247,6 +250,8 @@ def stored_import(value: StoredImport, dataset_id: str) -> service_pb2.Import:
         message.notes.extend(value.report.notes)
         message.read_count = value.report.read
         message.added_count = value.report.imported
+        message.updated_count = value.report.updated
+        message.skipped_count = value.report.skipped
         message.rejected_count = value.report.counts.total()
         message.rejection_counts.extend(_reason_counts(value.report))
     return message

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from services.chassis.filters import Comparison, Filter, Leaf, evaluate
+from services.chassis.moments import utc_now
 from services.chassis.sql_filters import SQL
 from services.embedder.documents import State
 from services.embedder.tables import DATASETS, DOCUMENTS, LIVING
@@ -44,6 +45,11 @@ def living_dataset(dataset_id: str) -> Statement:
 def known_keys(uid: str, keys: Sequence[str]) -> Statement:
     """Which of these keys living documents have."""
     return select(DOCUMENTS.c.key).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.key.in_(keys), LIVING)
+
+
+def documents_by_key(uid: str, keys: Sequence[str]) -> Statement:
+    """Living documents of these keys."""
+    return select(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.key.in_(keys), LIVING)
 
 
 def documents_by_id(uid: str, ids: Sequence[str]) -> Statement:
@@ -144,6 +150,25 @@ def make_pending(uid: str, rows: Sequence[int], revision: int) -> Update:
         update(DOCUMENTS)
         .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows))
         .values(state=State.PENDING, failure=None, shard=None, position=None, revision=revision)
+    )
+
+
+def make_tombstones(uid: str, rows: Sequence[int], revision: int) -> Update:
+    """Deletes documents: their rows and keys stay, their texts and metadata go."""
+    tombstone = {"deleted": True, "text": "", "text_bytes": 0, "metadata": {}}
+    return (
+        update(DOCUMENTS)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows))
+        .values(**tombstone, revision=revision, update_time=utc_now())
+    )
+
+
+def change_metadata(uid: str, revision: int) -> Update:
+    """Gives documents other metadata; executed for many at once."""
+    return (
+        update(DOCUMENTS)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row == bindparam("changed_row"))
+        .values(metadata=bindparam("metadata"), revision=revision, update_time=utc_now())
     )
 
 

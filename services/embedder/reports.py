@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from services.embedder.documents import Failure
+from services.embedder.documents import Failure, OnDuplicate
 from services.embedder.files.fields import Guess
 from services.embedder.files.formats import Layout
 from services.embedder.items import Fields, Reason, Rejection
@@ -31,12 +31,15 @@ class Report:
     """The result of an import.
 
     notes: what was guessed and what of the file is left out, a sentence each. rejections: the first MAX_REJECTIONS.
+    updated, skipped: documents that the dataset had already, and that were changed or stay as they are.
     """
 
     layout: Layout
     fields: Fields
     notes: Sequence[str] = ()
     imported: int = 0
+    updated: int = 0
+    skipped: int = 0
     rejections: list[Rejection] = field(default_factory=list[Rejection])
     counts: Counter[Reason] = field(default_factory=Counter[Reason])
 
@@ -47,8 +50,8 @@ class Report:
 
     @property
     def read(self) -> int:
-        """Items that were imported or rejected."""
-        return self.imported + self.counts.total()
+        """Items that were imported, updated, skipped or rejected."""
+        return self.imported + self.updated + self.skipped + self.counts.total()
 
     def reject(self, rejection: Rejection) -> None:
         """Counts a rejection, and keeps the first MAX_REJECTIONS."""
@@ -76,6 +79,7 @@ class ImportProgress:
     create_time: datetime
     file_name: str
     file_bytes: int
+    on_duplicate: OnDuplicate
     state: ImportState
     report: Report | None
     rejections: Sequence[Rejection] = ()
@@ -94,6 +98,7 @@ class StoredImport:
     state: ImportState
     file_name: str
     file_bytes: int
+    on_duplicate: OnDuplicate
     report: Report | None
     stored_rejections: int
     failure: Failure | None

@@ -15,7 +15,7 @@ from services.chassis.filters import Comparison, Filter, leaves, parse_filter
 from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.paging import InvalidPageToken, Page
-from services.embedder.documents import NewDataset, State
+from services.embedder.documents import NewDataset, OnDuplicate, State
 from services.embedder.files.csv import DELIMITERS
 from services.embedder.files.formats import FileOptions, Format
 from services.embedder.imports import ImportPlan
@@ -172,7 +172,6 @@ def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_b
         raise InvalidArgument.field("config.file_name", f"expected at most {MAX_FILE_NAME} characters")
     return ImportPlan(
         dataset_id=dataset_id,
-        file_name=config.file_name,
         file=_file_options(config),
         fields=FieldOptions(
             id_field=config.id_field or None,
@@ -183,7 +182,20 @@ def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_b
         validate_only=config.validate_only,
         request_id=config.request_id,
         request=config.SerializeToString(deterministic=True),
+        file_name=config.file_name,
+        on_duplicate=_on_duplicate(config),
     )
+
+
+def _on_duplicate(config: pb2.ImportDocumentsRequest.Config) -> OnDuplicate:
+    """What to do with documents that the dataset has already. Raises InvalidArgument."""
+    choices = pb2.ImportDocumentsRequest.OnDuplicate
+    if config.on_duplicate not in choices.values():
+        expected = ", ".join(choices.keys())
+        raise InvalidArgument.field("config.on_duplicate", f"expected one of {expected}; got {config.on_duplicate}")
+    if not config.on_duplicate:
+        return OnDuplicate.REJECT
+    return OnDuplicate(choices.Name(config.on_duplicate).removeprefix("ON_DUPLICATE_"))
 
 
 def _file_options(config: pb2.ImportDocumentsRequest.Config) -> FileOptions:

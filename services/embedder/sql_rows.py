@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -11,6 +11,13 @@ from services.chassis.blobs import Blob
 from services.chassis.moments import utc_now
 from services.embedder.documents import Counts, Dataset, Document, Failure, NewDocument, State, document_id
 from services.embedder.outcomes import Outcome
+
+COUNTERS: Mapping[State, str] = {
+    State.PENDING: "pending_count",
+    State.EMBEDDED: "embedded_count",
+    State.FAILED: "failed_count",
+}
+"""The column of a dataset that counts the documents in a state."""
 
 
 def new_documents(documents: Sequence[NewDocument], *, uid: str, first_row: int, revision: int) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ Writers of one dataset take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,12 +21,15 @@ from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
 from services.embedder import queries, sql_rows
+from services.embedder.arrivals import Arrivals
 from services.embedder.documents import (
     LISTED_CHARACTERS,
     Dataset,
     Document,
+    Fate,
     NewDataset,
     NewDocument,
+    OnDuplicate,
     State,
 )
 from services.embedder.errors import (
@@ -39,15 +42,10 @@ from services.embedder.errors import (
 from services.embedder.outcomes import Outcome
 from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
 
-RecordImport: TypeAlias = Callable[[Connection, Collection[str]], None]
-"""Stores with documents, in their transaction, what became of them. Gets the keys that the dataset had already."""
+RecordImport: TypeAlias = Callable[[Connection, Mapping[str, Fate]], None]
+"""Stores with documents, in their transaction, what became of them. Gets what `Store.add_documents` returns."""
 BATCH_ROWS = 2000
 """Documents that one transaction changes or deletes at most, so that other writers get their turn."""
-_COUNTERS: Mapping[State, str] = {
-    State.PENDING: "pending_count",
-    State.EMBEDDED: "embedded_count",
-    State.FAILED: "failed_count",
-}
 _ANSWERS = Requests(REQUESTS)
 _HISTORY = Histories(
     HISTORIES, uid=DATASETS.c.uid, revision=DATASETS.c.revision, living=DATASETS.c.delete_time.is_(None)
@@ -176,36 +174,36 @@ class Store:
 
     # Documents
 
-    def known_keys(self, uid: str, keys: Sequence[str]) -> set[str]:
-        """Which of these keys the dataset has."""
+    def fates(self, uid: str, documents: Sequence[NewDocument], on_duplicate: OnDuplicate) -> Mapping[str, Fate]:
+        """What would become of documents whose keys the dataset has already, by key; the others would be added."""
         with self._database.read() as connection:
-            return set(connection.execute(queries.known_keys(uid, keys)).scalars())
+            return Arrivals.of(connection, uid, documents, on_duplicate).fates
 
     def add_documents(
-        self, dataset_id: str, uid: str, documents: Sequence[NewDocument], record: RecordImport | None = None
-    ) -> set[str]:
-        """Adds documents in one transaction; returns the keys that exist already and were not added.
+        self,
+        dataset_id: str,
+        uid: str,
+        documents: Sequence[NewDocument],
+        record: RecordImport | None = None,
+        *,
+        on_duplicate: OnDuplicate = OnDuplicate.REJECT,
+    ) -> Mapping[str, Fate]:
+        """Adds documents in one transaction; returns what became of those whose keys the dataset had already, by key.
 
+        A document that is replaced by one of another text is pending, and has another row.
         Raises DatasetNotFound, also when the dataset was deleted and another has its name now.
         """
         with self._database.write(uid) as connection:
             dataset = _need(connection, dataset_id, uid)
-            keys = [document.key for document in documents]
-            existing = set(connection.execute(queries.known_keys(uid, keys)).scalars())
-            fresh = [document for document in documents if document.key not in existing]
-            if fresh:
-                rows = sql_rows.new_documents(fresh, uid=uid, first_row=dataset.next_row, revision=dataset.revision + 1)
-                connection.execute(insert(DOCUMENTS), rows)
-                _change(
-                    connection,
-                    uid,
-                    next_row=len(fresh),
-                    pending_count=len(fresh),
-                    text_bytes=sum(row["text_bytes"] for row in rows),
+            arrivals = Arrivals.of(connection, uid, documents, on_duplicate)
+            if arrivals.is_change:
+                differences = arrivals.write(
+                    connection, uid=uid, first_row=dataset.next_row, revision=dataset.revision + 1
                 )
+                _change(connection, uid, **differences)
             if record is not None:
-                record(connection, existing)
-            return existing
+                record(connection, arrivals.fates)
+            return arrivals.fates
 
     def import_answer(self, call: Call | None) -> bytes | None:
         """The report that an import under this request id gave before. Raises RequestIdReused."""
@@ -269,14 +267,9 @@ class Store:
             row = connection.execute(queries.documents_by_id(uid, [name_id])).first()
             if row is None:
                 raise _document_not_found(dataset_id, name_id)
-            counter = _COUNTERS[State(row.state)]
+            counter = sql_rows.COUNTERS[State(row.state)]
             revision = _change(connection, uid, **{counter: -1, "text_bytes": -row.text_bytes})
-            tombstone = {"deleted": True, "text": "", "text_bytes": 0, "metadata": {}}
-            connection.execute(
-                update(DOCUMENTS)
-                .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row == row.row)
-                .values(**tombstone, revision=revision, update_time=utc_now())
-            )
+            connection.execute(queries.make_tombstones(uid, [row.row], revision))
             return sql_rows.document(row), _dataset(connection, _by_uid(connection, uid))
 
     def changed_rows(self, dataset: Dataset, since_revision: int) -> NDArray[np.uint64]:

@@ -156,7 +156,10 @@ IMPORTS = Table(
         # How the file was read; NULL where it could not be read.
         Column("layout", JSON(none_as_null=True)),
         Column("notes", JSON, nullable=False),
+        Column("on_duplicate", String(16), nullable=False, server_default="REJECT"),
         Column("added_count", BigInteger, nullable=False),
+        Column("updated_count", BigInteger, nullable=False, server_default="0"),
+        Column("skipped_count", BigInteger, nullable=False, server_default="0"),
         Column("rejected_count", BigInteger, nullable=False),
         Column("rejection_counts", JSON, nullable=False),
         # Rejections in the table below, and the bytes of their parts.

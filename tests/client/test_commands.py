@@ -42,11 +42,21 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         again = stack.command("ingest", "own", str(file))
         report = json.loads(again.stdout)
         assert (again.returncode, report["importedCount"], report["rejectedCount"]) == (0, "0", "40")
-        assert "40 existed already and stay as they are" in again.stderr
-        [second, first] = lines(stack, "imports", "own")
+        assert "nothing is new: datasets/own has all 40 documents already; `--on-duplicate replace`" in again.stderr
+        skipped = stack.command("ingest", "own", str(file), "--on-duplicate", "skip")
+        assert (skipped.returncode, json.loads(skipped.stdout)["skippedCount"]) == (0, "40")
+        assert "nothing is new: datasets/own has all 40 documents already\n" in skipped.stderr
+        replaced = stack.command(
+            "ingest", "own", "/dev/stdin", "--on-duplicate", "replace", input='{"id": "d0", "text": "another text"}\n'
+        )
+        assert json.loads(replaced.stdout)["updatedCount"] == "1", replaced.stderr
+        [third, skipping, second, first] = lines(stack, "imports", "own")
         assert (first["fileName"], first["addedCount"], second["addedCount"]) == ("own.jsonl", "40", "0")
+        assert (skipping["onDuplicate"], skipping["skippedCount"]) == ("ON_DUPLICATE_SKIP", "40")
+        assert lines(stack, "imports", "own", "last") == [third]
         rejections = tmp_path / "rejections.csv"
-        assert lines(stack, "imports", "own", "last", "--rejections", str(rejections)) == [second]
+        refused = second["name"].rpartition("/")[2]
+        assert lines(stack, "imports", "own", refused, "--rejections", str(rejections)) == [second]
         assert rejections.read_text().count("DUPLICATE_IN_DATASET") == 40
         assert "40" in stack.on_terminal("imports", "own", first["name"].rpartition("/")[2])
         assert stack.command("imports", "own", "none").returncode == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
 from services.chassis.moments import utc_now
 from services.embedder import import_records
-from services.embedder.documents import Dataset, NewDataset
+from services.embedder.documents import Dataset, Fate, NewDataset
 from services.embedder.errors import DatasetNotFound, ImportNotFound, InvalidFile
 from services.embedder.files.formats import FileOptions
 from services.embedder.import_records import ImportRecords
@@ -146,11 +146,11 @@ def test_a_file_that_cannot_be_read_leaves_a_report_with_the_reason(imports: Imp
 def _fail_in_the_third_batch(imports: Imports, importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
     add, calls = imports.store.add_documents, [0]
 
-    def add_twice(*arguments: Any) -> set[str]:
+    def add_twice(*arguments: Any, **options: Any) -> Mapping[str, Fate]:
         calls[0] += 1
         if calls[0] == 3:
             raise OSError("the disk is gone")
-        return add(*arguments)
+        return add(*arguments, **options)
 
     monkeypatch.setattr(imports.store, "add_documents", add_twice)
 
@@ -172,12 +172,12 @@ def _fail_at_the_commit_of_the_third_batch(
 def _stop_after_the_second_batch(imports: Imports, importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
     add, calls = imports.store.add_documents, [0]
 
-    def add_and_stop(*arguments: Any) -> set[str]:
+    def add_and_stop(*arguments: Any, **options: Any) -> Mapping[str, Fate]:
         calls[0] += 1
-        existing = add(*arguments)
+        fates = add(*arguments, **options)
         if calls[0] == 2:
             importer.stop()
-        return existing
+        return fates
 
     monkeypatch.setattr(imports.store, "add_documents", add_and_stop)
 

@@ -27,7 +27,16 @@ from services.chassis.idempotency import Call, RequestIdReused
 from services.chassis.job_context import JobContext
 from services.chassis.startup import StartRefused
 from services.embedder import messages, queries
-from services.embedder.documents import Counts, Dataset, Failure, NewDataset, NewDocument, State
+from services.embedder.documents import (
+    Counts,
+    Dataset,
+    Failure,
+    Fate,
+    NewDataset,
+    NewDocument,
+    OnDuplicate,
+    State,
+)
 from services.embedder.errors import (
     DatasetExists,
     DatasetNotFound,
@@ -70,7 +79,7 @@ class Data:
         for first in range(start, start + count, 1000):
             last = min(first + 1000, start + count)
             documents = [NewDocument(f"key {n}", f"text {n}", {"n": n}) for n in range(first, last)]
-            assert self.store.add_documents(dataset.id, dataset.uid, documents) == set()
+            assert self.store.add_documents(dataset.id, dataset.uid, documents) == {}
 
     def embed(self, dataset: Dataset, rows: range, *, failed: frozenset[int] = frozenset()) -> Blob:
         """Vectors (row, 1) for rows, failures for some."""
@@ -153,6 +162,89 @@ def test_a_datasets_counts_are_those_of_its_documents_after_every_change(data: D
     assert data.store.dataset("other").counts == Counts(pending=7, text_bytes=7 * len("text 0"))
 
 
+@pytest.mark.parametrize("on_duplicate", OnDuplicate)
+def test_documents_that_exist_are_rejected_skipped_or_replaced(data: Data, on_duplicate: OnDuplicate) -> None:
+    dataset = data.create()
+    data.add(dataset, 5)
+    data.embed(dataset, range(4), failed=frozenset({3}))
+    before = {document.key: document for document in data.store.documents_by_row("d", range(5))}
+    revision = data.store.dataset("d").revision
+    documents = [
+        NewDocument("key 0", "text 0", {"n": 0}),  # the same
+        NewDocument("key 1", "text 1", {"n": 1.0}),  # 1 is not 1.0
+        NewDocument("key 2", "another text", {"n": 2}),
+        NewDocument("key 3", "the failed one", {}),
+        NewDocument("key 4", "the pending one", {}),
+        NewDocument("key 5", "new", {}),
+    ]
+    foreseen = data.store.fates(dataset.uid, documents, on_duplicate)
+    fates = data.store.add_documents("d", dataset.uid, documents, on_duplicate=on_duplicate)
+    assert fates == foreseen
+    current = data.store.dataset("d")
+    assert current.counts == data.counted(dataset.uid)
+    assert current.revision == revision + 1
+    after = {document.key: document for document in data.store.documents_by_row("d", range(20))}
+    assert len(after) == 6
+    if on_duplicate != OnDuplicate.REPLACE:
+        fate = Fate.SKIPPED if on_duplicate == OnDuplicate.SKIP else Fate.REJECTED
+        assert fates == {f"key {n}": fate for n in range(5)}
+        assert {key: document for key, document in after.items() if key != "key 5"} == before
+        assert current.counts == replace(dataset.counts, pending=2, embedded=3, failed=1, text_bytes=5 * 6 + 3)
+        return
+    assert fates == {"key 0": Fate.SKIPPED, **{f"key {n}": Fate.UPDATED for n in range(1, 5)}}
+    assert after["key 0"] == before["key 0"]
+    changed = after["key 1"]
+    assert (changed.row, changed.state, changed.shard, changed.revision) == (
+        1,
+        State.EMBEDDED,
+        before["key 1"].shard,
+        4,
+    )
+    assert json.dumps(changed.metadata) == '{"n": 1.0}'
+    for new in documents[2:5]:
+        document, old = after[new.key], before[new.key]
+        assert (document.id, document.text, document.create_time) == (old.id, new.text, old.create_time)
+        assert (document.state, document.failure, document.shard) == (State.PENDING, None, None)
+        assert document.row >= dataset.next_row + 5
+    again = data.store.add_documents("d", dataset.uid, documents, on_duplicate=on_duplicate)
+    assert again == dict.fromkeys(after, Fate.SKIPPED)
+    assert data.store.dataset("d").revision == current.revision
+
+
+async def test_followers_see_a_replaced_document_as_deleted_and_new(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 3)
+    data.embed(dataset, range(3))
+    position = data.store.dataset("d")
+    new = [NewDocument("key 1", "another text", {}), NewDocument("key 2", "text 2", {"n": "other"})]
+    data.store.add_documents("d", dataset.uid, new, on_duplicate=OnDuplicate.REPLACE)
+    streams = Streams(data.store, data.vectors)
+    since = replace(EVERYTHING, history=position.history, since_revision=position.revision)
+    current = await streams.begin("d", since)
+    [page] = [page async for page in streams.vectors(current, since)]
+    assert (page.rows.tolist(), list(page.deleted_rows)) == ([2], [1])
+    [documents] = [page async for page in streams.documents(current, since)]
+    assert [(document.row, document.key, deleted) for document, deleted in documents] == [
+        (1, "key 1", True),
+        (2, "key 2", False),
+        (3, "key 1", False),
+    ]
+    data.embed(dataset, range(3, 4))
+    [page] = [page async for page in streams.vectors(await streams.begin("d", since), since)]
+    assert (page.rows.tolist(), list(page.deleted_rows)) == ([2, 3], [1])
+
+
+def test_a_text_that_is_replaced_while_it_is_embedded_does_not_get_the_vector_of_the_old_one(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 2)
+    read = data.store.pending("d", dataset.uid, 10)
+    new = [NewDocument("key 1", "another text", {})]
+    data.store.add_documents("d", dataset.uid, new, on_duplicate=OnDuplicate.REPLACE)
+    data.embed(dataset, range(len(read)))
+    assert data.store.dataset("d").counts == data.counted(dataset.uid)
+    assert [text for _row, text in data.store.pending("d", dataset.uid, 10)] == ["another text"]
+
+
 def test_lists_and_totals_are_those_of_a_full_count(data: Data) -> None:
     dataset = data.create()
     data.add(dataset, 30)
@@ -178,7 +270,8 @@ def test_texts_keys_and_metadata_of_any_characters_come_back_unchanged(data: Dat
     strange = "a\x00b\x1a0\x1a\x1a1 \u2028 \U0001f44d é"
     new = NewDocument(strange, strange, {strange: [strange, None, True, -(2**53), 1e300]})
     data.store.add_documents("d", dataset.uid, [new])
-    assert data.store.known_keys(dataset.uid, [strange, "other"]) == {strange}
+    other = NewDocument("other", "text", {})
+    assert data.store.fates(dataset.uid, [new, other], OnDuplicate.REPLACE) == {strange: Fate.SKIPPED}
     (document,), total = data.store.list_documents("d", Comparison("key", "=", strange), after_row=-1, limit=5)
     assert NewDocument(document.key, document.text, document.metadata) == new
     assert total == 1
@@ -462,6 +555,12 @@ def test_data_of_the_first_version_is_counted_and_its_vectors_are_recorded(datab
 
 PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
     "known keys": (lambda uid: queries.known_keys(uid, ["key 1", "key 2"]), "documents_key (dataset_uid=? AND key=?)"),
+    "by key": (
+        lambda uid: queries.documents_by_key(uid, ["key 1", "key 2"]),
+        "documents_key (dataset_uid=? AND key=?)",
+    ),
+    "tombstones": (lambda uid: queries.make_tombstones(uid, [1, 2], 5), "(dataset_uid=? AND row=?)"),
+    "change metadata": (lambda uid: queries.change_metadata(uid, 5), "(dataset_uid=? AND row=?)"),
     "by id": (lambda uid: queries.documents_by_id(uid, ["a", "b"]), "documents_id (dataset_uid=? AND id=?)"),
     "by row": (lambda uid: queries.documents_by_row(uid, [1, 2]), "(dataset_uid=? AND row=?)"),
     "pending": (lambda uid: queries.pending(uid, 512), "documents_living_state (dataset_uid=? AND state=?)"),

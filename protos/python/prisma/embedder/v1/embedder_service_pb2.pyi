@@ -70,8 +70,18 @@ class DeleteDatasetRequest(_message.Message):
 
 class ImportDocumentsRequest(_message.Message):
     __slots__ = ("config", "chunk")
+    class OnDuplicate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ON_DUPLICATE_UNSPECIFIED: _ClassVar[ImportDocumentsRequest.OnDuplicate]
+        ON_DUPLICATE_REJECT: _ClassVar[ImportDocumentsRequest.OnDuplicate]
+        ON_DUPLICATE_SKIP: _ClassVar[ImportDocumentsRequest.OnDuplicate]
+        ON_DUPLICATE_REPLACE: _ClassVar[ImportDocumentsRequest.OnDuplicate]
+    ON_DUPLICATE_UNSPECIFIED: ImportDocumentsRequest.OnDuplicate
+    ON_DUPLICATE_REJECT: ImportDocumentsRequest.OnDuplicate
+    ON_DUPLICATE_SKIP: ImportDocumentsRequest.OnDuplicate
+    ON_DUPLICATE_REPLACE: ImportDocumentsRequest.OnDuplicate
     class Config(_message.Message):
-        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "file_name")
+        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name")
         DATASET_FIELD_NUMBER: _ClassVar[int]
         ID_FIELD_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +94,7 @@ class ImportDocumentsRequest(_message.Message):
         HAS_HEADER_FIELD_NUMBER: _ClassVar[int]
         SHEET_FIELD_NUMBER: _ClassVar[int]
         IS_PARTIAL_FIELD_NUMBER: _ClassVar[int]
+        ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
         FILE_NAME_FIELD_NUMBER: _ClassVar[int]
         dataset: str
         id_field: str
@@ -97,8 +108,9 @@ class ImportDocumentsRequest(_message.Message):
         has_header: bool
         sheet: str
         is_partial: bool
+        on_duplicate: ImportDocumentsRequest.OnDuplicate
         file_name: str
-        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., file_name: _Optional[str] = ...) -> None: ...
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ...) -> None: ...
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     config: ImportDocumentsRequest.Config
@@ -106,7 +118,7 @@ class ImportDocumentsRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ImportDocumentsResponse(_message.Message):
-    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes", "import_name")
+    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes", "updated_count", "skipped_count", "import_name")
     class Rejection(_message.Message):
         __slots__ = ("item", "key", "reason", "message")
         class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -160,6 +172,8 @@ class ImportDocumentsResponse(_message.Message):
     DATASET_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
     IMPORT_NAME_FIELD_NUMBER: _ClassVar[int]
     imported_count: int
     rejected_count: int
@@ -168,11 +182,13 @@ class ImportDocumentsResponse(_message.Message):
     dataset: _resources_pb2.Dataset
     layout: _resources_pb2.FileLayout
     notes: _containers.RepeatedScalarFieldContainer[str]
+    updated_count: int
+    skipped_count: int
     import_name: str
-    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., import_name: _Optional[str] = ...) -> None: ...
+    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., updated_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., import_name: _Optional[str] = ...) -> None: ...
 
 class Import(_message.Message):
-    __slots__ = ("name", "state", "create_time", "end_time", "file_name", "file_bytes", "layout", "notes", "read_count", "added_count", "rejected_count", "rejection_counts", "stored_rejection_count", "error")
+    __slots__ = ("name", "state", "create_time", "end_time", "file_name", "file_bytes", "on_duplicate", "layout", "notes", "read_count", "added_count", "updated_count", "skipped_count", "rejected_count", "rejection_counts", "stored_rejection_count", "error")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Import.State]
@@ -193,10 +209,13 @@ class Import(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     LAYOUT_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
     READ_COUNT_FIELD_NUMBER: _ClassVar[int]
     ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
     REJECTED_COUNT_FIELD_NUMBER: _ClassVar[int]
     REJECTION_COUNTS_FIELD_NUMBER: _ClassVar[int]
     STORED_REJECTION_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -207,15 +226,18 @@ class Import(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     file_name: str
     file_bytes: int
+    on_duplicate: ImportDocumentsRequest.OnDuplicate
     layout: _resources_pb2.FileLayout
     notes: _containers.RepeatedScalarFieldContainer[str]
     read_count: int
     added_count: int
+    updated_count: int
+    skipped_count: int
     rejected_count: int
     rejection_counts: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.ReasonCount]
     stored_rejection_count: int
     error: _status_pb2.Status
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Import.State, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., file_name: _Optional[str] = ..., file_bytes: _Optional[int] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., read_count: _Optional[int] = ..., added_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., stored_rejection_count: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Import.State, str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., file_name: _Optional[str] = ..., file_bytes: _Optional[int] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., read_count: _Optional[int] = ..., added_count: _Optional[int] = ..., updated_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., stored_rejection_count: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class PreviewDocumentsRequest(_message.Message):
     __slots__ = ("config", "chunk")

@@ -197,7 +197,7 @@ class EmbedderServiceServicer:
         Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
         The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
         Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-        committed before an error stays, and importing the file again reports these items as duplicates.
+        committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -69,7 +69,7 @@ class EmbedderServiceStub:
     Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
     The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
     Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-    committed before an error stays, and importing the file again reports these items as duplicates.
+    committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
     """
     PreviewDocuments: _grpc.StreamUnaryMultiCallable[_embedder_service_pb2.PreviewDocumentsRequest, _embedder_service_pb2.PreviewDocumentsResponse]
     """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
@@ -175,7 +175,7 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
     The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
     Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-    committed before an error stays, and importing the file again reports these items as duplicates.
+    committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
     """
     PreviewDocuments: _aio.StreamUnaryMultiCallable[_embedder_service_pb2.PreviewDocumentsRequest, _embedder_service_pb2.PreviewDocumentsResponse]  # type: ignore[assignment]
     """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
@@ -314,7 +314,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
         The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
         Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-        committed before an error stays, and importing the file again reports these items as duplicates.
+        committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
         """
 
     @_abc_1.abstractmethod

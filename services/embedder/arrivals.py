@@ -1,0 +1,94 @@
+"""What becomes of imported documents: which are new, and what happens to those whose keys the dataset has already.
+
+A document whose text is replaced gets a new row, and its old one becomes a tombstone: whoever derives data from rows
+(vectors, codes, statistics, the index) sees a deletion and a new document, and never the old vector with the new text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert
+
+from services.embedder import queries, sql_rows
+from services.embedder.documents import Fate, NewDocument, OnDuplicate, State
+from services.embedder.tables import DOCUMENTS
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What is to be done with a batch of documents.
+
+    added: whose keys are new. replaced: rows of the old documents with the new ones, whose texts differ.
+    changed_metadata: by row, of documents with the same text.
+    fates: of the documents whose keys the dataset has already, by key.
+    """
+
+    added: list[NewDocument] = field(default_factory=list[NewDocument])
+    replaced: list[tuple[Row[Any], NewDocument]] = field(default_factory=list[tuple[Row[Any], NewDocument]])
+    changed_metadata: dict[int, Mapping[str, object]] = field(default_factory=dict[int, Mapping[str, object]])
+    fates: dict[str, Fate] = field(default_factory=dict[str, Fate])
+
+    @staticmethod
+    def of(connection: Connection, uid: str, documents: Sequence[NewDocument], on_duplicate: OnDuplicate) -> Arrivals:
+        """What is to be done with documents of different keys."""
+        keys = [document.key for document in documents]
+        query = queries.documents_by_key if on_duplicate == OnDuplicate.REPLACE else queries.known_keys
+        existing = {row.key: row for row in connection.execute(query(uid, keys))}
+        arrivals = Arrivals()
+        for document in documents:
+            old = existing.get(document.key)
+            if old is None:
+                arrivals.added.append(document)
+            elif on_duplicate == OnDuplicate.REPLACE:
+                arrivals.fates[document.key] = arrivals._replace(old, document)
+            else:
+                arrivals.fates[document.key] = Fate.SKIPPED if on_duplicate == OnDuplicate.SKIP else Fate.REJECTED
+        return arrivals
+
+    def _replace(self, old: Row[Any], document: NewDocument) -> Fate:
+        if old.text != document.text:
+            self.replaced.append((old, document))
+        elif _canonical(old.metadata) != _canonical(document.metadata):
+            self.changed_metadata[old.row] = document.metadata
+        else:
+            return Fate.SKIPPED
+        return Fate.UPDATED
+
+    @property
+    def is_change(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.added or self.replaced or self.changed_metadata)
+
+    def write(self, connection: Connection, *, uid: str, first_row: int, revision: int) -> Counter[str]:
+        """Writes the documents; returns the differences of the dataset's counters by column."""
+        old_rows = [old for old, _document in self.replaced]
+        documents = [*self.added, *(document for _old, document in self.replaced)]
+        rows = sql_rows.new_documents(documents, uid=uid, first_row=first_row, revision=revision)
+        for row, old in zip(rows[len(self.added) :], old_rows, strict=True):
+            row["create_time"] = old.create_time
+        if old_rows:
+            connection.execute(queries.make_tombstones(uid, [old.row for old in old_rows], revision))
+        if rows:
+            connection.execute(insert(DOCUMENTS), rows)
+        if self.changed_metadata:
+            parameters = [
+                {"changed_row": row, "metadata": dict(metadata)} for row, metadata in self.changed_metadata.items()
+            ]
+            connection.execute(queries.change_metadata(uid, revision), parameters)
+        differences = Counter[str]()
+        for old in old_rows:
+            differences[sql_rows.COUNTERS[State(old.state)]] -= 1
+        differences[sql_rows.COUNTERS[State.PENDING]] += len(rows)
+        differences["next_row"] = len(rows)
+        differences["text_bytes"] = sum(row["text_bytes"] for row in rows) - sum(old.text_bytes for old in old_rows)
+        return differences
+
+
+def _canonical(metadata: Mapping[str, object]) -> str:
+    """Metadata as text: 1, 1.0 and True are different values, and the order of the names says nothing."""
+    return json.dumps(metadata, sort_keys=True)
