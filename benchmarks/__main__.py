@@ -10,7 +10,19 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import embedding, familiarity, files, imports, interpretation, load, scale, search, trainer, truth
+from benchmarks import (
+    embedding,
+    familiarity,
+    files,
+    imports,
+    interpretation,
+    load,
+    providers,
+    scale,
+    search,
+    trainer,
+    truth,
+)
 
 BENCHMARKS = {
     "embedding": embedding,
@@ -19,6 +31,7 @@ BENCHMARKS = {
     "import": imports,
     "interpretation": interpretation,
     "load": load,
+    "providers": providers,
     "scale": scale,
     "search": search,
     "trainer": trainer,

@@ -23,7 +23,7 @@ CHAT_MODELS = (
 )  # fmt: skip
 PROBE = ["dimension"]
 """The texts of the embedder's own request for a model's dimension, which all models answer."""
-_IDEA = "The idea: "
+IDEA = "The idea: "
 """What questions to judges start with."""
 Response = tuple[int, Any]
 
@@ -44,7 +44,7 @@ _LABELS = {
     "refusing": "I am sorry, but I cannot rate these documents.",
 }
 _RATINGS: dict[str, Callable[[str, list[str]], list[Any]]] = {
-    "good": lambda idea, documents: [_overlap(idea, document) for document in documents],
+    "good": lambda idea, documents: [overlap(idea, document) for document in documents],
     "constant": lambda _idea, documents: [7] * len(documents),
     "placed": lambda _idea, documents: list(range(len(documents))),
     "excessive": lambda _idea, documents: [True, "7", 11, -1, None][: len(documents)],
@@ -88,10 +88,10 @@ class BrokenOllama(ThreadingHTTPServer):
             return _ERRORS[model]
         if model == "sometimes":
             model = "nonsense" if "ODD" in content else "good"
-        if content.startswith(_IDEA):
+        if content.startswith(IDEA):
             self.judge_questions += 1
             if model in _RATINGS:
-                idea, *documents = re.split(r"\n\n\[document \d+\]\n", content.removeprefix(_IDEA))
+                idea, *documents = re.split(r"\n\n\[document \d+\]\n", content.removeprefix(IDEA))
                 return 200, {"message": {"content": json.dumps({"ratings": _RATINGS[model](idea, documents)})}}
         return 200, {"message": {"content": _LABELS.get(model, "{}")}}
 
@@ -102,7 +102,7 @@ def vector(text: str, dimension: int = DIMENSION) -> list[float]:
     return np.random.default_rng(seed).standard_normal(dimension).tolist()
 
 
-def _overlap(idea: str, document: str) -> int:
+def overlap(idea: str, document: str) -> int:
     """The share of an idea's words that a document has, of 10; where a part is marked, that the part has."""
     words = set(idea.replace(",", " ").split())
     part = re.search("«««(.*)»»»", document, re.DOTALL)

@@ -25,7 +25,9 @@ GROUPS = {
     "tests/search/test_opensearch.py": "opensearch",
     "tests/system/test_demo.py::test_the_demo": "opensearch",
     "tests/embedder/test_ollama.py": "ollama",
+    "tests/embedder/test_openai.py": "ollama",
     "tests/interpreter/test_ollama.py": "ollama",
+    "tests/interpreter/test_openai.py": "ollama",
     "tests/interpreter/test_labels.py": "labels",
 }
 """The group of the tests whose node ids begin so, the longest group first."""

@@ -211,7 +211,7 @@ class Run:
         progress: Progress | None = None,
         **options: Any,
     ) -> Job:
-        """Labels features without a label, or all with `relabel`. model: `keywords`, or `ollama/<model>`.
+        """Labels features without a label, or all with `relabel`. model: `keywords`, or `<provider>/<model>`.
 
         wait: until the job has ended and searches show the labels (`Jobs.wait_for_index`).
         request_id: repeated calls with the same one return the first call's job.
@@ -243,7 +243,7 @@ class Run:
     ) -> Job:
         """Scores labels without a score, or all with `rescore`, whoever wrote them; `features.labels` has the results.
 
-        judge: a language model that judges too, `ollama/<model>`; the job's log says how many questions it is asked.
+        judge: a language model that judges, too, `provider/model`; the job's log says how many questions it is asked.
         judge_documents: documents per label that activate the feature, 20 by default; as many similar silent ones.
         max_questions: to the judge, 2,000 by default; labels for which none are left are not judged.
         request_id: repeated calls with the same one return the first call's job.

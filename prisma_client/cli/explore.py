@@ -61,7 +61,7 @@ def stats(run: RunId, detach: Detach = False) -> None:
 @app.command()
 def label(
     run: RunId,
-    model: Annotated[str, typer.Option(help="`keywords`, or `ollama/<model>`.")] = "keywords",
+    model: Annotated[str, typer.Option(help="`keywords`, or `<provider>/<model>`.")] = "keywords",
     feature: Annotated[list[int] | None, typer.Option(help="Index of a feature; repeat the option.")] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of features. Default: all.", min=1)] = None,
     relabel: Annotated[bool, typer.Option("--relabel", help="Also relabel labelled features.")] = False,
@@ -99,7 +99,7 @@ def label(
 @app.command()
 def score_labels(
     run: RunId,
-    judge: Annotated[str | None, typer.Option(help="A language model that judges too: `ollama/<model>`.")] = None,
+    judge: Annotated[str | None, typer.Option(help="A language model that judges too: `<provider>/<model>`.")] = None,
     judge_documents: Annotated[
         int | None, typer.Option(help="Documents per label that activate its feature. Default: 20.", min=10, max=100)
     ] = None,

@@ -18,6 +18,9 @@ from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
 from services.embedder.providers.onnx import OnnxProvider
+from services.embedder.providers.openai import OpenAIProvider
+from services.embedder.providers.prompts import PromptTable
+from services.embedder.providers.recipes import PromptedModels
 from services.embedder.servicer import EmbedderServicer
 from services.embedder.settings import EmbedderSettings
 from services.embedder.store import Store
@@ -42,10 +45,14 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
     store, vectors = Store(database, blobs), VectorStore(database, blobs)
     await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
+    declared = settings.read_providers()
+    prompts = PromptTable(declared.prompts)
     ollama = OllamaProvider(settings.ollama_url)
     onnx = OnnxProvider(settings.onnx_folders)
+    openai = [OpenAIProvider(endpoint) for endpoint in declared.endpoints]
+    servers = {server.name: PromptedModels(server, prompts) for server in (ollama, *openai)}
     models = EmbeddingModels(
-        {"builtin": BuiltinProvider(), "onnx": onnx, "ollama": ollama}, unconfigured=settings.unconfigured_providers
+        {"builtin": BuiltinProvider(), "onnx": onnx, **servers}, unconfigured=settings.unconfigured_providers
     )
     records = ImportRecords(database)
     sweeper = Sweeper(store, records, vectors)
@@ -70,11 +77,13 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     )
 
     async def close() -> None:
-        await ollama.close()
+        for server in (ollama, *openai):
+            await server.close()
         await onnx.close()
         await asyncio.to_thread(database.close)
 
-    providers = [ollama.server.dependency(settings, ollama.names)]
+    providers = [ollama.server.dependency(settings, servers[ollama.name].names)]
+    providers += [provider.server.dependency("embeddings") for provider in openai]
     if settings.onnx_folders:
         providers.append(onnx.dependency())
     return Parts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Datasets:
 
     async def create(self, new: NewDataset, call: Call | None) -> Dataset:
         """Creates a dataset. Raises EmbeddingModelNotFound, ProviderUnavailable, DatasetExists, RequestIdReused."""
-        await self._models.get(new.embedding_model)
+        new = replace(new, embedding_model=await self._models.choose(new.embedding_model))
         dataset = await asyncio.to_thread(self._store.create_dataset, new, call)
         await self.announce(dataset)
         return dataset
@@ -68,8 +69,11 @@ class Datasets:
         """Changes fields of a dataset. Raises DatasetNotFound, EmbeddingModelFixed, EmbeddingModelNotFound."""
         changes = dict(values)
         if "embedding_model" in changes:
-            changes["embedding_model"] = self._models.full_id(changes["embedding_model"])
-            await self._models.get(changes["embedding_model"])
+            stored = (await self.get(dataset_id)).embedding_model
+            if self._models.full_id(changes["embedding_model"]) == stored:
+                del changes["embedding_model"]
+            else:
+                changes["embedding_model"] = await self._models.choose(changes["embedding_model"])
         return await asyncio.to_thread(self._store.update_dataset, dataset_id, changes)
 
     async def delete(self, dataset_id: str) -> Dataset:

@@ -25,8 +25,9 @@ from services.interpreter.label_editor import LabelEditor
 from services.interpreter.label_scoring import LabelScoring
 from services.interpreter.labellers import Labellers
 from services.interpreter.labels import KEYWORDS
-from services.interpreter.model_labeller import ModelLabeller
+from services.interpreter.model_labeller import ChatProvider, ModelLabeller
 from services.interpreter.ollama import OllamaChat
+from services.interpreter.openai import OpenAIChat
 from services.interpreter.servicer import InterpreterServicer
 from services.interpreter.settings import InterpreterSettings
 from services.interpreter.storage import Sweeper, prepare
@@ -52,9 +53,12 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     scratch.mkdir(exist_ok=True)
     upstream = Upstream(settings)
     ollama = OllamaChat(settings.ollama_url)
+    openai = [OpenAIChat(endpoint) for endpoint in settings.read_providers().endpoints]
+    providers: dict[str, ChatProvider] = {provider.name: provider for provider in (ollama, *openai)}
     reader = EvidenceReader(upstream)
+    model_labellers = {name: ModelLabeller(upstream, reader, provider) for name, provider in providers.items()}
     labellers = Labellers(
-        {KEYWORDS: KeywordLabeller(upstream, reader), ollama.name: ModelLabeller(upstream, reader, ollama)},
+        {KEYWORDS: KeywordLabeller(upstream, reader), **model_labellers},
         unconfigured=settings.unconfigured_providers,
     )
     starter = JobStarter(chassis.jobs)
@@ -76,7 +80,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         cache=cache,
         labellers=labellers,
         family_names=FamilyNames(upstream, reader),
-        scoring=LabelScoring(store=store, source=upstream, reader=reader, providers={ollama.name: ollama}),
+        scoring=LabelScoring(store=store, source=upstream, reader=reader, providers=providers),
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
     )
@@ -92,7 +96,8 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
 
     async def close() -> None:
         await upstream.close()
-        await ollama.close()
+        for provider in (ollama, *openai):
+            await provider.close()
         await asyncio.to_thread(database.close)
 
     return Parts(
@@ -110,6 +115,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
             database_dependency(database),
             blobs_dependency(blobs, "statistics", "statistics are computed again"),
             ollama.server.dependency(settings, ollama.ids),
+            *(provider.server.dependency("chat") for provider in openai),
         ],
         close=[close],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -73,14 +74,14 @@ class Labellers:
 
     async def models(self) -> tuple[list[LabelModel], dict[str, str]]:
         """All models, and the error message of each configured provider that is unreachable."""
+        listings = await asyncio.gather(*(_listing(labeller) for labeller in self._labellers.values()))
         models: list[LabelModel] = []
         unreachable: dict[str, str] = {}
-        for name, labeller in self._labellers.items():
-            try:
-                models.extend(await labeller.models())
-            except (Unavailable, FailedPrecondition) as error:
-                if name not in self._unconfigured:
-                    unreachable[name] = error.message
+        for name, listing in zip(self._labellers, listings, strict=True):
+            if not isinstance(listing, str):
+                models += listing
+            elif name not in self._unconfigured:
+                unreachable[name] = listing
         return models, unreachable
 
     async def check(self, model: str) -> None:
@@ -97,3 +98,11 @@ class Labellers:
                 metadata={"model": model},
             )
         return self._labellers[name]
+
+
+async def _listing(labeller: Labeller) -> Sequence[LabelModel] | str:
+    """A labeller's models, or its error message."""
+    try:
+        return await labeller.models()
+    except (Unavailable, FailedPrecondition) as error:
+        return error.message

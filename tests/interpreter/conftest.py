@@ -56,15 +56,22 @@ def ollama_address() -> str:
 
 
 @pytest.fixture
+def providers_file() -> str:
+    """No file of model servers by default."""
+    return ""
+
+
+@pytest.fixture
 async def suite(
-    nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory, ollama_address: str
+    nats_server: NatsServer, tmp_path_factory: pytest.TempPathFactory, ollama_address: str, providers_file: str
 ) -> AsyncIterator[Suite]:
     folder = tmp_path_factory.mktemp("suite")
     common = {"PRISMA_NATS_URL": nats_server.url, "PRISMA_ACK_WAIT_SECONDS": "3", "PRISMA_CATCH_UP_SECONDS": "1"}
     embedder = ServiceProcess("embedder", folder, common)
     trainer = ServiceProcess("trainer", folder, {**common, "PRISMA_EMBEDDER_ADDRESS": embedder.address})
     addresses = {"PRISMA_EMBEDDER_ADDRESS": embedder.address, "PRISMA_TRAINER_ADDRESS": trainer.address}
-    interpreter = ServiceProcess("interpreter", folder, {**common, **addresses, "PRISMA_OLLAMA_URL": ollama_address})
+    providers = {"PRISMA_OLLAMA_URL": ollama_address, "PRISMA_PROVIDERS": providers_file}
+    interpreter = ServiceProcess("interpreter", folder, {**common, **addresses, **providers})
     start_all(embedder, trainer, interpreter)
     options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 100)]
     async with (

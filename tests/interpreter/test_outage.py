@@ -49,15 +49,15 @@ async def test_a_label_job_waits_for_its_provider_and_completes(suite: Suite, pr
     assert [await judges(suite, feature.name) for feature in labelled] == [{"ollama/dead:latest"}] * 3
 
 
-async def waiting(suite: Suite, job: Job) -> Job:
-    """The job once it waits for its provider."""
+async def waiting(suite: Suite, job: Job, words: str = "runner process has terminated") -> Job:
+    """The job once it waits for its provider, whose error has some words."""
     for _ in range(600):
         job = await suite.jobs.GetJob(GetJobRequest(name=job.name))
         if job.state == Job.STATE_WAITING and job.error.message:
             break
         await asyncio.sleep(0.1)
     assert job.state == Job.STATE_WAITING
-    assert "runner process has terminated" in job.error.message
+    assert words in job.error.message
     return job
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,10 +59,18 @@ class EmbeddingProvider(Protocol):
         """The models that it offers now."""
         ...
 
+    async def find(self, model: str) -> Model | None:
+        """A model by its name, without provider here and below; None where there is none of this name."""
+        ...
+
+    def complete(self, model: str) -> str:
+        """The name under which a new dataset keeps a model: with all that its vectors depend on."""
+        ...
+
     async def embed(
         self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> list[Embedding | Failure]:
-        """For each text its vector, or why the model cannot embed this text. `model` is the name without provider.
+        """For each text its vector, or why the model cannot embed this text.
 
         A fault of the provider is never a Failure of a text: it raises.
         """
@@ -85,24 +94,30 @@ class EmbeddingModels:
 
     async def list(self) -> tuple[list[Model], dict[str, str]]:
         """All models, and the error message of each configured provider that is unreachable."""
+        listings = await asyncio.gather(*(_listing(provider) for provider in self._providers.values()))
         models: list[Model] = []
         unreachable: dict[str, str] = {}
-        for name, provider in self._providers.items():
-            try:
-                models.extend(await provider.models())
-            except (Unavailable, FailedPrecondition) as error:
-                if name not in self._unconfigured:
-                    unreachable[name] = error.message
+        for name, listing in zip(self._providers, listings, strict=True):
+            if not isinstance(listing, str):
+                models += listing
+            elif name not in self._unconfigured:
+                unreachable[name] = listing
         return models, unreachable
 
     async def get(self, model_id: str) -> Model:
         """A model by its full id. Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused."""
-        for model in await self._provider(model_id).models():
-            if model.id == model_id:
-                if model.error:
-                    raise ProviderUnavailable(model.error, metadata={"embedding_model": model_id})
-                return model
-        raise self._not_found(model_id)
+        model = await self._provider(model_id).find(model_id.partition("/")[2])
+        if model is None:
+            raise self._not_found(model_id)
+        if model.error:
+            raise ProviderUnavailable(model.error, metadata={"embedding_model": model_id})
+        return model
+
+    async def choose(self, model_id: str) -> str:
+        """The id under which a new dataset keeps a model that exists. Raises what `get` raises."""
+        model_id = self.full_id(model_id)
+        provider, _, name = model_id.partition("/")
+        return (await self.get(f"{provider}/{self._provider(model_id).complete(name)}")).id
 
     async def embed(
         self, model_id: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
@@ -132,3 +147,11 @@ class EmbeddingModels:
             "ListEmbeddingModels (`prisma models`) lists their models",
             metadata={"embedding_model": model_id[:200]},
         )
+
+
+async def _listing(provider: EmbeddingProvider) -> list[Model] | str:
+    """A provider's models, or its error message."""
+    try:
+        return await provider.models()
+    except (Unavailable, FailedPrecondition) as error:
+        return error.message

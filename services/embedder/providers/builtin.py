@@ -48,6 +48,14 @@ class BuiltinProvider:
             )
         ]
 
+    async def find(self, model: str) -> Model | None:
+        """A model by its name."""
+        return next((known for known in await self.models() if known.id == f"builtin/{model}"), None)
+
+    def complete(self, model: str) -> str:
+        """The name as it is."""
+        return model
+
     async def embed(
         self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> list[Embedding | Failure]:

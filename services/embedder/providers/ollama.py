@@ -1,33 +1,40 @@
-"""Embeddings by Ollama: `/api/embed` in batches, `/api/embeddings` for servers that are too old for it.
-
-A batch that the server declines is halved until the offending text is found: that text fails, or is truncated, alone.
-"""
+"""Embeddings by Ollama: `/api/embed` in batches, `/api/embeddings` for servers that are too old for it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from services.chassis.errors import Code
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
-from services.embedder.providers import Embedding, Model, Purpose
+from services.embedder.providers import Embedding, Model
+from services.embedder.providers.batching import PROBE, Answer, Batches, Limits
+from services.embedder.providers.numbers import failure, vector_of
 from services.providers.client import MAX_ATTEMPTS, ProviderRefused, ProviderUnavailable
 from services.providers.ollama import NAME, TOO_LONG, OllamaModel, OllamaServer
 
 _OK = 200
 _NOT_FOUND = 404
-_ACCESS_DENIED = frozenset({401, 403, 407})
-"""Statuses that concern every request alike, whatever its texts."""
+_LIMITS = Limits(batch=512, concurrency=1, first_batch=512)
+"""Ollama divides a request by itself, and by default computes one text at a time."""
+_SLOTS = 16
+"""Requests of all callers at a time, so that a query does not wait for the texts of a job."""
+_MAX_KNOWN_MODELS = 256
 
 
 class OllamaProvider:
-    """The embedding models of the operator's Ollama server."""
+    """The embedding models of the operator's Ollama server. All methods raise ProviderUnavailable, ProviderRefused."""
+
+    name = NAME
+    matryoshka: Sequence[str] = ()
+    normalize = False
 
     def __init__(self, url: str) -> None:
         self.server = OllamaServer(url)
+        self._slots = asyncio.Semaphore(_SLOTS)
+        self._batches: dict[str, Batches] = {}
         self._dimensions: dict[str, int] = {}  # by digest: a model that is pulled again is probed again
 
     async def close(self) -> None:
@@ -39,41 +46,40 @@ class OllamaProvider:
         models = [await self._probed(model) for model in await self.server.models("embedding")]
         return sorted((model for model in models if model is not None), key=lambda model: model.id)
 
-    async def names(self) -> list[str]:
-        """The ids of the models that can embed. Raises ProviderUnavailable."""
-        return [model.id for model in await self.models()]
+    async def find(self, model: str) -> Model | None:
+        """A model that can embed, by its name with its tag."""
+        listed = await self.server.models("embedding")
+        matching = next((known for known in listed if known.name == model), None)
+        return await self._probed(matching) if matching else None
 
-    async def embed(
-        self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
-    ) -> list[Embedding | Failure]:
-        """For each text its vector or failure. Ollama knows no prefixes, so the purpose makes no difference.
-
-        Raises ProviderUnavailable, EmbeddingModelNotFound, ProviderRefused.
-        """
+    async def embed(self, model: str, texts: Sequence[str], *, dimension: int | None = None) -> list[Answer]:
+        """For each text its vector, of all its numbers, or failure. Raises EmbeddingModelNotFound."""
+        if len(self._batches) >= _MAX_KNOWN_MODELS:
+            self._batches.clear()  # names come from requests
+        request, refused_text = partial(self._request, model), partial(self._truncated, model)
+        batches = self._batches.setdefault(model, Batches(_LIMITS, self._slots, request, refused_text))
         try:
-            return [self._checked(vector) for vector in await self._vectors(model, texts, truncate=False)]
+            return await batches.embed(texts)
         except ProviderRefused as error:
-            if error.status == _NOT_FOUND:
-                raise EmbeddingModelNotFound(
-                    f"Ollama: {error.detail}. `ollama pull {model}` downloads it",
-                    metadata={"embedding_model": f"{NAME}/{model}"},
-                ) from error
-            if error.status in _ACCESS_DENIED:
+            if error.status != _NOT_FOUND:
                 raise
-            if len(texts) > 1:
-                middle = len(texts) // 2
-                return [*await self.embed(model, texts[:middle]), *await self.embed(model, texts[middle:])]
-            return [await self._single(model, texts[0], error)]
+            raise EmbeddingModelNotFound(
+                f"Ollama: {error.detail}. `ollama pull {model}` downloads it",
+                metadata={"embedding_model": f"{NAME}/{model}"},
+            ) from error
 
-    async def _single(self, model: str, text: str, refusal: ProviderRefused) -> Embedding | Failure:
+    async def _request(self, model: str, texts: Sequence[str]) -> list[Answer]:
+        return [vector_of(self.server, vector) for vector in await self._vectors(model, texts, truncate=False)]
+
+    async def _truncated(self, model: str, text: str, refusal: ProviderRefused) -> Answer:
         """The answer for a text that was refused alone: truncated if it is too long for the model, else a failure."""
         if TOO_LONG not in refusal.detail:
-            return _failure(refusal)
+            return failure(refusal)
         try:
             (vector,) = await self._vectors(model, [text], truncate=True)
         except ProviderRefused as error:
-            return _failure(error)
-        answer = self._checked(vector)
+            return failure(error)
+        answer = vector_of(self.server, vector)
         return Embedding(answer.vector, truncated=True) if isinstance(answer, Embedding) else answer
 
     async def _vectors(
@@ -103,12 +109,12 @@ class OllamaProvider:
         """The model, with dimension 0 while it does not run; None for one that cannot embed although it claims to."""
         if model.digest not in self._dimensions:
             try:
-                (vector,) = await self._vectors(model.name, ["dimension"], truncate=True, attempts=1)
+                (vector,) = await self._vectors(model.name, [PROBE], truncate=True, attempts=1)
             except ProviderUnavailable:
                 return self._model(model, dimension=0)
             except ProviderRefused:
                 return None
-            answer = self._checked(vector)
+            answer = vector_of(self.server, vector)
             if isinstance(answer, Failure):
                 return None
             self._dimensions[model.digest] = len(answer.vector)
@@ -124,17 +130,3 @@ class OllamaProvider:
             dimension=dimension,
             max_tokens=limit if isinstance(limit, int) and 0 <= limit < 1 << 32 else 0,
         )
-
-    def _checked(self, vector: Any) -> Embedding | Failure:
-        try:
-            with np.errstate(over="ignore"):  # 1e39 becomes infinity, which the caller reports
-                values = np.asarray(vector, dtype=np.float32)
-        except (TypeError, ValueError, OverflowError):
-            return _failure(self.server.refused(_OK, "expected a list of numbers"))
-        if values.ndim != 1 or not len(values) or isinstance(vector[0], bool):
-            return _failure(self.server.refused(_OK, "expected a vector"))
-        return Embedding(values)
-
-
-def _failure(error: ProviderRefused) -> Failure:
-    return Failure(Code(error.code), error.reason, error.message)

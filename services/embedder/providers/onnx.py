@@ -53,6 +53,14 @@ class OnnxProvider:
         """All models, with an error where the folder does not work."""
         return [await model.description() for model in self._models.values()]
 
+    async def find(self, model: str) -> Model | None:
+        """A model by its name."""
+        return await self._models[model].description() if model in self._models else None
+
+    def complete(self, model: str) -> str:
+        """The name as it is."""
+        return model
+
     async def embed(
         self, model: str, texts: Sequence[str], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> list[Embedding | Failure]:
