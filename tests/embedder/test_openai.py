@@ -66,7 +66,7 @@ def expected(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.array([vector(text) for text in texts], dtype=np.float32)
 
 
-def given(broken: BrokenOpenAI, model: str) -> list[str]:
+def texts_for(broken: BrokenOpenAI, model: str) -> list[str]:
     """The texts of a model's requests, without the embedder's own."""
     return [text for body in broken.embedded if body["model"] == model for text in body["input"] if text != "dimension"]
 
@@ -168,29 +168,33 @@ async def test_a_server_that_declines_everything_is_not_asked_for_each_text(brok
             assert len(vectors(await lab.embed("good", TEXTS))) == 100
 
 
-async def test_requests_grow_and_shrink_and_are_bounded(broken: BrokenOpenAI) -> None:
+async def test_requests_grow_side_by_side_within_bounds() -> None:
     texts = [f"text {number}" for number in range(1000)]
-    async with provider(broken.url, max_batch=64, concurrency=3) as lab:
-        vectors(await lab.embed("good", texts))
-        sizes = [len(body["input"]) for body in broken.embedded]
-        assert sizes[0] == 32
-        assert max(sizes) == 64
-        assert len(sizes) < 20
-        assert 1 < broken.most_at_once <= 3
-        broken.embedded.clear()
-        vectors(await lab.embed("small", texts[:200]))
-        vectors(await lab.embed("small", texts[:200]))
-        assert sum(len(body["input"]) > 8 for body in broken.embedded) < 40
-        broken.embedded.clear()
-        vectors(await lab.embed("good", ["x" * 50_000] * 10))
-        assert max(sum(map(len, body["input"])) for body in broken.embedded) <= 200_000
+    with broken_openai(request_seconds=0.1) as server:
+        async with provider(server.url, max_batch=64, concurrency=3) as lab:
+            vectors(await lab.embed("good", texts))
+            sizes = [len(body["input"]) for body in server.embedded]
+            assert sizes[0] == 32
+            assert max(sizes) == 64
+            assert len(sizes) < 20
+            assert 1 < server.most_at_once <= 3
+            server.embedded.clear()
+            vectors(await lab.embed("good", ["x" * 50_000] * 10))
+            assert max(sum(map(len, body["input"])) for body in server.embedded) <= 200_000
+
+
+async def test_requests_shrink_where_the_server_declines_their_size(broken: BrokenOpenAI) -> None:
+    async with provider(broken.url, max_batch=64) as lab:
+        for _ in range(2):
+            np.testing.assert_array_equal(vectors(await lab.embed("small", TEXTS)), expected(TEXTS))
+    assert sum(len(body["input"]) > 8 for body in broken.embedded) < 30
 
 
 async def test_a_request_that_takes_too_long_is_followed_by_smaller_ones(broken: BrokenOpenAI) -> None:
     async with provider(broken.url, max_batch=16, concurrency=1) as lab:
         np.testing.assert_array_equal(vectors(await lab.embed("sluggish", TEXTS[:20])), expected(TEXTS[:20]))
     assert sum(len(body["input"]) > 2 for body in broken.embedded) == 0
-    assert sorted(given(broken, "sluggish")) == sorted(TEXTS[:20])
+    assert sorted(texts_for(broken, "sluggish")) == sorted(TEXTS[:20])
 
 
 async def test_models_are_those_that_the_operator_lists_or_else_those_of_the_server(broken: BrokenOpenAI) -> None:
@@ -202,7 +206,7 @@ async def test_models_are_those_that_the_operator_lists_or_else_those_of_the_ser
         assert await lab.find("lists") is None
         with pytest.raises(EmbeddingModelNotFound, match="the operator lists good, cuts"):
             await lab.embed("lists", ["one"])
-    assert given(broken, "lists") == []
+    assert texts_for(broken, "lists") == []
 
 
 @pytest.mark.parametrize("model", ["cuts", "fixed", "good"])

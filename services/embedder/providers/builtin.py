@@ -50,7 +50,7 @@ class BuiltinProvider:
 
     async def find(self, model: str) -> Model | None:
         """A model by its name."""
-        return next((known for known in await self.models() if known.id == f"builtin/{model}"), None)
+        return next((entry for entry in await self.models() if entry.id == f"builtin/{model}"), None)
 
     def complete(self, model: str) -> str:
         """The name as it is."""

@@ -49,7 +49,7 @@ class OllamaProvider:
     async def find(self, model: str) -> Model | None:
         """A model that can embed, by its name with its tag."""
         listed = await self.server.models("embedding")
-        matching = next((known for known in listed if known.name == model), None)
+        matching = next((entry for entry in listed if entry.name == model), None)
         return await self._probed(matching) if matching else None
 
     async def embed(self, model: str, texts: Sequence[str], *, dimension: int | None = None) -> list[Answer]:
