@@ -14,6 +14,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from prisma_common.cores import core_count
+from prisma_common.progress import bar
 from prisma_common.wire import concatenate
 from prisma_sae.inputs import Vectors, matrix_of, vectors_of
 from prisma_sae.parameters import Parameterized
@@ -65,8 +66,9 @@ class SparseAutoencoder(Parameterized):
         Starts all random numbers. An int gives the same weights each time.
     n_jobs : int or None
         Threads; None or -1: all cores. It changes no bit of the result.
-    progress : callable or None
-        Called as progress(phase, done, total), phase `sizing` or `training`.
+    progress : callable, bool or None
+        Called as progress(phase, done, total), phase `sizing` or `training`. None: a bar in a terminal and a notebook,
+        once a fit takes longer than half a second; False: none.
 
     Attributes
     ----------
@@ -115,7 +117,7 @@ class SparseAutoencoder(Parameterized):
         patience: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
         n_jobs: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> None:
         self.n_latents = n_latents
         self.k = k
@@ -144,16 +146,16 @@ class SparseAutoencoder(Parameterized):
         """Trains on vectors X, (N, d), and returns their codes, (N, n). Otherwise as `fit`."""
         vectors = vectors_of(X)
         settings = self._settings()
-        with _threads(_job_count(self.n_jobs)) as threads:
+        with self._progress() as report, _threads(_job_count(self.n_jobs)) as threads:
             choice, config = sizing.configure(
                 VectorSource(vectors),
                 goal=self.goal,
                 settings=settings,
                 cores=threads,
-                progress=lambda done, total: self._report("sizing", done, total),
+                progress=lambda done, total: report("sizing", done, total),
             )
             training = Training(vectors, config)
-            training.finish(lambda: self._report("training", training.step, training.total_steps))
+            training.finish(lambda: report("training", training.step, training.total_steps))
             self._take(training.weights, config.to_dict())
             self.n_steps_ = training.step
             self.sizing_reason_ = choice.reason
@@ -292,9 +294,13 @@ class SparseAutoencoder(Parameterized):
         parts = [self._weights.encode(vectors[block], rows[block]) for block in blocks]
         return matrix_of(concatenate(parts, self._weights.latent_count))
 
-    def _report(self, phase: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(phase, done, total)
+    @contextmanager
+    def _progress(self) -> Generator[Progress]:
+        if callable(self.progress):
+            yield self.progress
+            return
+        with bar("training", enabled=self.progress) as report:
+            yield lambda phase, done, total: report(done, total, f"{done:,} of {total:,}", title=phase)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from prisma.common.v1 import job_pb2
@@ -11,11 +11,10 @@ from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import JobFailed, PrismaError, Unavailable
 from prisma_client.outage import Outage
+from prisma_client.progress import Progress, job_progress
 from prisma_client.tables import Rows
 from prisma_common import names
 
-Progress = Callable[[job_pb2.Job], None]
-"""Called with the job after each change."""
 TERMINAL = (job_pb2.Job.STATE_SUCCEEDED, job_pb2.Job.STATE_FAILED, job_pb2.Job.STATE_CANCELLED)
 """States after which a job changes no more, unless it is retried."""
 SILENCE_SECONDS = 60.0
@@ -72,13 +71,17 @@ class Jobs:
             if latest is None or latest.state not in TERMINAL:
                 await asyncio.sleep(outage.next_pause(interruption))
 
-    async def wait(self, job: str, progress: Progress | None = None) -> job_pb2.Job:
-        """Waits until a job succeeds; `progress` is called with each change. Raises JobFailed, and as `watch`."""
+    async def wait(self, job: str, progress: Progress = None) -> job_pb2.Job:
+        """Waits until a job succeeds. Raises JobFailed, and as `watch`.
+
+        progress: a function that is called with the job after each change. By default a bar on a terminal and in a
+        notebook; False: none.
+        """
         latest = job_pb2.Job()
-        async for update in self.watch(job):
-            latest = update
-            if progress is not None:
-                progress(update)
+        with job_progress(progress) as report:
+            async for update in self.watch(job):
+                latest = update
+                report(update)
         if latest.state != job_pb2.Job.STATE_SUCCEEDED:
             raise JobFailed(latest)
         return latest

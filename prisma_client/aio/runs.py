@@ -15,10 +15,11 @@ from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, sources
 from prisma_client.aio.analyses import Analyses
-from prisma_client.aio.jobs import Jobs, Progress
+from prisma_client.aio.jobs import Jobs
 from prisma_client.aio.listing import Listing
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import IncompleteExport
+from prisma_client.progress import Progress
 from prisma_client.tables import Answer, Rows, html_facts
 
 
@@ -139,7 +140,7 @@ class Run:
         await self._transport.call("TrainerService/DeleteRun", request, trainer_resources.Run)
 
     async def train(
-        self, *, wait: bool = True, progress: Progress | None = None, allow_pending_documents: bool = False
+        self, *, wait: bool = True, progress: Progress = None, allow_pending_documents: bool = False
     ) -> Job:
         """Trains it, or resumes from its last checkpoint. Raises JobFailed; FailedPrecondition as `Runs.create`.
 
@@ -161,13 +162,13 @@ class Run:
         message = await self._transport.call("TrainerService/CloneRun", request, trainer_resources.Run)
         return Run(self._transport, self._jobs, message)
 
-    async def evaluate(self, *, wait: bool = True, progress: Progress | None = None) -> trainer_resources.Evaluation:
+    async def evaluate(self, *, wait: bool = True, progress: Progress = None) -> trainer_resources.Evaluation:
         """Measures how well it preserves held-out vectors: FVU, neighbours, search results … Raises JobFailed."""
         request = trainer_pb2.EvaluateRunRequest(name=self.name)
         await self._start("TrainerService/EvaluateRun", request, wait, progress)
         return (await self.refresh()).message.evaluation
 
-    async def push(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
+    async def push(self, *, wait: bool = True, progress: Progress = None) -> Job:
         """Copies its weights to the operator's object store, in SAELens' layout; the job's log says where."""
         return await self._start("TrainerService/PushRun", trainer_pb2.PushRunRequest(name=self.name), wait, progress)
 
@@ -194,7 +195,7 @@ class Run:
         async for metrics in self._transport.stream("TrainerService/WatchMetrics", request, trainer_resources.Metrics):
             yield metrics
 
-    async def compute_statistics(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
+    async def compute_statistics(self, *, wait: bool = True, progress: Progress = None) -> Job:
         """Computes the statistics of all features again. After a training this happens automatically."""
         request = pb2.ComputeStatisticsRequest(run=self.name)
         return await self._start("InterpreterService/ComputeStatistics", request, wait, progress)
@@ -208,7 +209,7 @@ class Run:
         relabel: bool = False,
         request_id: str | None = None,
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
         **options: Any,
     ) -> Job:
         """Labels features without a label, or all with `relabel`. model: `keywords`, or `<provider>/<model>`.
@@ -239,7 +240,7 @@ class Run:
         rescore: bool = False,
         request_id: str | None = None,
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Job:
         """Scores labels without a score, or all with `rescore`, whoever wrote them; `features.labels` has the results.
 
@@ -269,7 +270,7 @@ class Run:
         rounds: int | None = None,
         include_tail: bool = False,
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Job:
         """Builds families of features that are alike, and names them.
 
@@ -375,7 +376,7 @@ class Run:
         """Returns a feature with its histogram, neighbours and families. Raises NotFound."""
         return await self.features.get(index)
 
-    async def _start(self, method: str, request: Any, wait: bool, progress: Progress | None) -> Job:
+    async def _start(self, method: str, request: Any, wait: bool, progress: Progress) -> Job:
         job = await self._transport.call(method, request, Job)
         if wait:
             job = await self._jobs.wait(job.name, progress)

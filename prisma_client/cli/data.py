@@ -96,7 +96,7 @@ def sample(
     with connected() as prisma:
         data, _ = _get_or_create(prisma, dataset, None, samples.DESCRIPTION)
         with _interruption_reported(data):
-            report = data.add(samples.documents())
+            report = data.add(samples.documents(), progress=False)
         lines = [f"{report.imported_count:,} documents imported into {data.name}, {report.rejected_count:,} existed"]
         output.show_one(report, lines)
 

@@ -54,7 +54,7 @@ async def _import(prisma: AsyncPrisma) -> Dataset:
     except AlreadyExists:
         data = await prisma.datasets.get(DATASET)
     documents = await asyncio.to_thread(lambda: list(sample.documents()))
-    await data.add(documents)
+    await data.add(documents, progress=False)
     return data
 
 

@@ -15,7 +15,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, imports, sources
-from prisma_client.sync.jobs import Jobs, Progress
+from prisma_client.sync.jobs import Jobs
 from prisma_client.sync.listing import Listing
 from prisma_client.sync.runs import Run, Runs
 from prisma_client.sync.transport import Transport
@@ -27,6 +27,7 @@ from prisma_client.errors import (
     rejection_summary,
 )
 from prisma_client.imports import FileOptions, OnDuplicate
+from prisma_client.progress import Progress, upload_progress
 from prisma_client.tables import Answer, Rows, html_facts
 
 
@@ -49,10 +50,12 @@ class Datasets:
         id_field: str | None = None,
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
+        progress: bool | None = None,
     ) -> Dataset:
         """Creates a dataset, with documents if any are passed (see `Dataset.add`; plain texts: by position).
 
         embedding_model: `builtin`, or `ollama/<model>`. Where no document can be imported, no dataset is left behind.
+        progress: as in `Dataset.add`.
         Raises AlreadyExists, InvalidArgument, DocumentsRejected, OSError, TypeError.
         """
         chunks = None
@@ -71,13 +74,14 @@ class Datasets:
         dataset = self._dataset(message)
         if chunks is not None:
             try:
-                dataset.add_chunks(
-                    chunks,
-                    id_field=id_field,
-                    text_field=text_field,
-                    options=options,
-                    file_name=imports.file_name(documents),
-                )
+                with upload_progress(chunks, documents, progress) as reported_chunks:
+                    dataset.add_chunks(
+                        reported_chunks,
+                        id_field=id_field,
+                        text_field=text_field,
+                        options=options,
+                        file_name=imports.file_name(documents),
+                    )
             except BaseException:
                 dataset.delete_if_empty()
                 raise
@@ -199,6 +203,7 @@ class Dataset:
         options: FileOptions | None = None,
         on_duplicate: OnDuplicate = "reject",
         validate_only: bool = False,
+        progress: bool | None = None,
     ) -> pb2.ImportDocumentsResponse:
         """Imports documents: the path of a file, a data frame or series, dictionaries, or plain texts.
 
@@ -213,20 +218,22 @@ class Dataset:
         do with documents whose ids the dataset has already: `reject` them, which is no error, or `skip` them, or
         `replace` what differs (a document with another text is then to be embedded again). Warns SomeDocumentsRejected
         where documents were rejected for another reason.
+        progress: by default a bar of the bytes sent, on a terminal and in a notebook; False: none.
 
         Raises DocumentsRejected where everything was rejected; InvalidArgument for a file of another type; OSError for
         a file that cannot be read; TypeError for documents of a wrong type.
         """
         chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
-        return self.add_chunks(
-            chunks,
-            id_field=id_field,
-            text_field=text_field,
-            options=options,
-            file_name=imports.file_name(documents),
-            on_duplicate=on_duplicate,
-            validate_only=validate_only,
-        )
+        with upload_progress(chunks, documents, progress) as reported_chunks:
+            return self.add_chunks(
+                reported_chunks,
+                id_field=id_field,
+                text_field=text_field,
+                options=options,
+                file_name=imports.file_name(documents),
+                on_duplicate=on_duplicate,
+                validate_only=validate_only,
+            )
 
     def add_chunks(
         self,
@@ -289,7 +296,7 @@ class Dataset:
         request = pb2.GetDocumentRequest(name=self._document_name(document), view=view)
         return self._transport.call("EmbedderService/GetDocument", request, resources_pb2.Document)
 
-    def embed(self, *, again: bool = False, wait: bool = True, progress: Progress | None = None) -> Job:
+    def embed(self, *, again: bool = False, wait: bool = True, progress: Progress = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.
 
         wait: until the job has ended and searches find what it embedded (`Jobs.wait_for_index`).
@@ -299,7 +306,7 @@ class Dataset:
         job = self._transport.call("EmbedderService/EmbedDataset", request, Job)
         return self._finish(job, wait, progress)
 
-    def retry_failed(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
+    def retry_failed(self, *, wait: bool = True, progress: Progress = None) -> Job:
         """Embeds the failed documents again."""
         request = pb2.RetryFailedDocumentsRequest(name=self.name)
         job = self._transport.call("EmbedderService/RetryFailedDocuments", request, Job)
@@ -311,7 +318,7 @@ class Dataset:
         run_id: str | None = None,
         name: str | None = None,
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
         allow_pending_documents: bool = False,
         **config: Any,
     ) -> Run:
@@ -337,7 +344,7 @@ class Dataset:
         learning_rates: Sequence[float] = (),
         seeds: Sequence[int] = (),
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
         **config: Any,
     ) -> list[Run]:
         """Trains and evaluates a run for each combination, and returns the runs. config: fields that all share."""
@@ -424,7 +431,7 @@ class Dataset:
         request = search_pb2.GetIndexStatusRequest(dataset=self.name)
         return self._transport.call("SearchService/GetIndexStatus", request, search_pb2.IndexStatus)
 
-    def _finish(self, job: Job, wait: bool, progress: Progress | None) -> Job:
+    def _finish(self, job: Job, wait: bool, progress: Progress) -> Job:
         if wait:
             job = self._jobs.wait(job.name, progress)
             self._jobs.wait_for_index(job)

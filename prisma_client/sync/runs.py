@@ -16,10 +16,11 @@ from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import choices, sources
 from prisma_client.sync.analyses import Analyses
-from prisma_client.sync.jobs import Jobs, Progress
+from prisma_client.sync.jobs import Jobs
 from prisma_client.sync.listing import Listing
 from prisma_client.sync.transport import Transport
 from prisma_client.errors import IncompleteExport
+from prisma_client.progress import Progress
 from prisma_client.tables import Answer, Rows, html_facts
 
 
@@ -140,7 +141,7 @@ class Run:
         self._transport.call("TrainerService/DeleteRun", request, trainer_resources.Run)
 
     def train(
-        self, *, wait: bool = True, progress: Progress | None = None, allow_pending_documents: bool = False
+        self, *, wait: bool = True, progress: Progress = None, allow_pending_documents: bool = False
     ) -> Job:
         """Trains it, or resumes from its last checkpoint. Raises JobFailed; FailedPrecondition as `Runs.create`.
 
@@ -162,13 +163,13 @@ class Run:
         message = self._transport.call("TrainerService/CloneRun", request, trainer_resources.Run)
         return Run(self._transport, self._jobs, message)
 
-    def evaluate(self, *, wait: bool = True, progress: Progress | None = None) -> trainer_resources.Evaluation:
+    def evaluate(self, *, wait: bool = True, progress: Progress = None) -> trainer_resources.Evaluation:
         """Measures how well it preserves held-out vectors: FVU, neighbours, search results … Raises JobFailed."""
         request = trainer_pb2.EvaluateRunRequest(name=self.name)
         self._start("TrainerService/EvaluateRun", request, wait, progress)
         return (self.refresh()).message.evaluation
 
-    def push(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
+    def push(self, *, wait: bool = True, progress: Progress = None) -> Job:
         """Copies its weights to the operator's object store, in SAELens' layout; the job's log says where."""
         return self._start("TrainerService/PushRun", trainer_pb2.PushRunRequest(name=self.name), wait, progress)
 
@@ -195,7 +196,7 @@ class Run:
         for metrics in self._transport.stream("TrainerService/WatchMetrics", request, trainer_resources.Metrics):
             yield metrics
 
-    def compute_statistics(self, *, wait: bool = True, progress: Progress | None = None) -> Job:
+    def compute_statistics(self, *, wait: bool = True, progress: Progress = None) -> Job:
         """Computes the statistics of all features again. After a training this happens automatically."""
         request = pb2.ComputeStatisticsRequest(run=self.name)
         return self._start("InterpreterService/ComputeStatistics", request, wait, progress)
@@ -209,7 +210,7 @@ class Run:
         relabel: bool = False,
         request_id: str | None = None,
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
         **options: Any,
     ) -> Job:
         """Labels features without a label, or all with `relabel`. model: `keywords`, or `<provider>/<model>`.
@@ -240,7 +241,7 @@ class Run:
         rescore: bool = False,
         request_id: str | None = None,
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Job:
         """Scores labels without a score, or all with `rescore`, whoever wrote them; `features.labels` has the results.
 
@@ -270,7 +271,7 @@ class Run:
         rounds: int | None = None,
         include_tail: bool = False,
         wait: bool = True,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Job:
         """Builds families of features that are alike, and names them.
 
@@ -376,7 +377,7 @@ class Run:
         """Returns a feature with its histogram, neighbours and families. Raises NotFound."""
         return self.features.get(index)
 
-    def _start(self, method: str, request: Any, wait: bool, progress: Progress | None) -> Job:
+    def _start(self, method: str, request: Any, wait: bool, progress: Progress) -> Job:
         job = self._transport.call(method, request, Job)
         if wait:
             job = self._jobs.wait(job.name, progress)

@@ -24,6 +24,7 @@ from prisma_client import (
     UnknownFamily,
 )
 from tests.stack import COUNT, DATASET, RUN, Stack
+from tests.terminal import output_in_terminal
 
 
 def test_both_clients_are_the_same() -> None:
@@ -255,3 +256,15 @@ async def test_listings_of_the_asynchronous_client_are_tables(stack: Stack) -> N
         keys = [document.key async for document in data.documents(limit=3)]
         assert list((await data.documents(limit=3).to_pandas())["key"]) == keys
         assert [document.key for document in await data.documents(limit=3).collect()] == keys
+
+
+def test_long_calls_show_a_bar_on_a_terminal_and_nothing_in_a_script(stack: Stack) -> None:
+    program = (
+        "from prisma_client import Prisma; from prisma_common import progress; progress.DELAY_SECONDS = 0; "
+        f"run = Prisma({stack.url!r}).runs.get({RUN!r}); run.compute_statistics(progress={{}})"
+    )
+    command = [sys.executable, "-c", program.format(None)]
+    assert "compute statistics" in output_in_terminal(command)
+    assert output_in_terminal([sys.executable, "-c", program.format(False)]) == ""
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("", "")
