@@ -166,7 +166,7 @@ class _Measurement:
         assert count == self._size
 
     def _page(self, after_row: int) -> None:
-        documents, total = self._store.list_documents("d", UNFILTERED, after_row=after_row, limit=50)
+        documents, total, _notices = self._store.list_documents("d", UNFILTERED, after_row=after_row, limit=50)
         assert (len(documents), total) == (50, self._size)
 
     def _last_changes(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,12 +20,14 @@ Format: TypeAlias = Literal["json", "json-lines", "csv", "parquet", "arrow", "sp
 class FileOptions:
     """How to read a file; what is None is found from its bytes.
 
-    metadata_fields: the fields that become metadata; None for all that are neither id nor text. encoding: of text, such
-    as `utf-16` or `windows-1252`. delimiter: between the cells of a CSV row. has_header: whether the first row of a
-    table names its columns. sheet: of a workbook.
+    metadata_fields: the fields that become metadata; None for all that are neither id nor text. metadata_types: as what
+    filters compare fields, where that is not what their values are: `{"zip": "STRING"}` (INTEGER, NUMBER, BOOLEAN,
+    DATE). encoding: of text, such as `utf-16` or `windows-1252`. delimiter: between the cells of a CSV row.
+    has_header: whether the first row of a table names its columns. sheet: of a workbook.
     """
 
     metadata_fields: Sequence[str] | None = None
+    metadata_types: Mapping[str, str] | None = None
     format: Format | None = None
     encoding: str | None = None
     delimiter: str | None = None
@@ -52,6 +54,7 @@ def config(
         id_field=id_field,
         text_fields=[text_field] if isinstance(text_field, str) else text_field,
         metadata_fields=options.metadata_fields,
+        metadata_types=[f"{key}={type_}" for key, type_ in (options.metadata_types or {}).items()],
         format=f"FORMAT_{options.format.upper().replace('-', '_')}" if options.format else None,
         encoding=options.encoding,
         delimiter=options.delimiter,

@@ -36,6 +36,10 @@ class InputFile:
     metadata_field: Annotated[
         list[str] | None, typer.Option(help="Field or column to keep as metadata. Default: all others.")
     ] = None
+    metadata_type: Annotated[
+        list[str] | None,
+        typer.Option(help="Type by which filters compare a field, such as zip=STRING. Default: that of its values."),
+    ] = None
     format: Annotated[Format | None, typer.Option(help="Format of the file. Default: found from its bytes.")] = None
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text file, such as utf-16. Default: found.")] = (
         None
@@ -65,6 +69,9 @@ class InputFile:
         """The options but those of the fields of id and text. A tab may be written as a command line can hold it."""
         return FileOptions(
             metadata_fields=self.metadata_field,
+            metadata_types={
+                key: type_ for key, _, type_ in (entry.rpartition("=") for entry in self.metadata_type or ())
+            },
             format=self.format,
             encoding=self.encoding,
             delimiter="\t" if self.delimiter in ("\\t", "tab") else self.delimiter,

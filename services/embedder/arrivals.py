@@ -14,7 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert
 
-from services.embedder import queries, sql_rows
+from services.chassis import metadata_schema, metadata_terms
+from services.chassis.metadata_schema import Schema
+from services.embedder import metadata, queries, sql_rows
 from services.embedder.documents import Fate, NewDocument, OnDuplicate, State
 from services.embedder.tables import DOCUMENTS
 
@@ -24,13 +26,13 @@ class Arrivals:
     """What is to be done with a batch of documents.
 
     added: whose keys are new. replaced: rows of the old documents with the new ones, whose texts differ.
-    changed_metadata: by row, of documents with the same text.
+    changed_metadata: rows of the old documents with the new ones, of the same text.
     fates: of the documents whose keys the dataset has already, by key.
     """
 
     added: list[NewDocument] = field(default_factory=list[NewDocument])
     replaced: list[tuple[Row[Any], NewDocument]] = field(default_factory=list[tuple[Row[Any], NewDocument]])
-    changed_metadata: dict[int, Mapping[str, object]] = field(default_factory=dict[int, Mapping[str, object]])
+    changed_metadata: list[tuple[Row[Any], NewDocument]] = field(default_factory=list[tuple[Row[Any], NewDocument]])
     fates: dict[str, Fate] = field(default_factory=dict[str, Fate])
 
     @staticmethod
@@ -54,7 +56,7 @@ class Arrivals:
         if old.text != document.text:
             self.replaced.append((old, document))
         elif _canonical(old.metadata) != _canonical(document.metadata):
-            self.changed_metadata[old.row] = document.metadata
+            self.changed_metadata.append((old, document))
         else:
             return Fate.SKIPPED
         return Fate.UPDATED
@@ -64,20 +66,25 @@ class Arrivals:
         """Whether anything is to be written."""
         return bool(self.added or self.replaced or self.changed_metadata)
 
-    def write(self, connection: Connection, *, uid: str, first_row: int, revision: int) -> Counter[str]:
-        """Writes the documents; returns the differences of the dataset's counters by column."""
+    def write(
+        self, connection: Connection, *, uid: str, first_row: int, revision: int, schema: Schema
+    ) -> tuple[Counter[str], Schema]:
+        """Writes the documents; returns the differences of the dataset's counters by column, and its schema then."""
         old_rows = [old for old, _document in self.replaced]
         documents = [*self.added, *(document for _old, document in self.replaced)]
-        rows = sql_rows.new_documents(documents, uid=uid, first_row=first_row, revision=revision)
+        described = [metadata_terms.described(document.metadata) for document in documents]
+        rows = sql_rows.new_documents(documents, described, uid=uid, first_row=first_row, revision=revision)
         for row, old in zip(rows[len(self.added) :], old_rows, strict=True):
             row["create_time"] = old.create_time
         if old_rows:
             connection.execute(queries.make_tombstones(uid, [old.row for old in old_rows], revision))
         if rows:
             connection.execute(insert(DOCUMENTS), rows)
+        changed = [metadata_terms.described(document.metadata) for _old, document in self.changed_metadata]
         if self.changed_metadata:
             parameters = [
-                {"changed_row": row, "metadata": dict(metadata)} for row, metadata in self.changed_metadata.items()
+                {"changed_row": old.row, "metadata": dict(document.metadata), "terms": terms}
+                for (old, document), (terms, _types) in zip(self.changed_metadata, changed, strict=True)
             ]
             connection.execute(queries.change_metadata(uid, revision), parameters)
         differences = Counter[str]()
@@ -86,7 +93,12 @@ class Arrivals:
         differences[sql_rows.COUNTERS[State.PENDING]] += len(rows)
         differences["next_row"] = len(rows)
         differences["text_bytes"] = sum(row["text_bytes"] for row in rows) - sum(old.text_bytes for old in old_rows)
-        return differences
+        removed = [
+            metadata_terms.described(metadata.readable(old.metadata))
+            for old, _document in (*self.replaced, *self.changed_metadata)
+        ]
+        grown = metadata_schema.changed(schema, [*described, *changed], by=1)
+        return differences, metadata_schema.changed(grown, removed, by=-1)
 
 
 def _canonical(metadata: Mapping[str, object]) -> str:

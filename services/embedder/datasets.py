@@ -16,7 +16,7 @@ from services.chassis.filters import Filter
 from services.chassis.idempotency import Call
 from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
-from services.embedder.documents import Dataset, Document, NewDataset
+from services.embedder.documents import Dataset, Document, MatchingDocuments, NewDataset
 from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
@@ -87,17 +87,17 @@ class Datasets:
             pass  # a job of a deleted dataset fails by itself: nothing of it can be committed any more
         return tombstone
 
-    async def list_documents(
-        self, dataset_id: str, page: Page, condition: Filter
-    ) -> tuple[Sequence[Document], int, str]:
-        """A page of documents, how many match on all pages, and the next page's token. Raises DatasetNotFound."""
+    async def list_documents(self, dataset_id: str, page: Page, condition: Filter) -> tuple[MatchingDocuments, str]:
+        """A page of documents that match, and the next page's token. Raises DatasetNotFound."""
         after_row, total = page.after or (-1, None)
-        documents, total = await asyncio.to_thread(
+        matching = await asyncio.to_thread(
             self._store.list_documents, dataset_id, condition, after_row=after_row, limit=page.size + 1, total=total
         )
+        documents = matching.documents
         if len(documents) <= page.size:
-            return documents, total, ""
-        return documents[: page.size], total, page.next_token([documents[page.size - 1].row, total])
+            return matching, ""
+        token = page.next_token([documents[page.size - 1].row, matching.total])
+        return matching._replace(documents=documents[: page.size]), token
 
     async def document(self, dataset_id: str, document_id: str, *, with_vector: bool) -> DocumentVector:
         """A document. Raises DatasetNotFound, DocumentNotFound, BlobDamaged."""

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from prisma_common.names import SEGMENT
+from services.chassis.metadata_schema import Schema
 
 DEFAULT_MODEL = "builtin/wordllama-256"
 MAX_KEY_BYTES = 512
@@ -77,6 +79,7 @@ class Dataset:
     dimension: numbers in a vector; 0 until the first vector exists.
     revision: of the last change; it says something only together with `history`.
     next_row: all rows of the dataset are less.
+    schema: the fields of the documents' metadata.
     """
 
     uid: str
@@ -89,6 +92,7 @@ class Dataset:
     history: str
     next_row: int
     counts: Counts
+    schema: Schema
     create_time: datetime
     update_time: datetime
     delete_time: datetime | None
@@ -131,6 +135,16 @@ class Document:
     shard: str | None = None
     position: int | None = None
     text_truncated: bool = False
+
+
+class MatchingDocuments(NamedTuple):
+    """Some of the documents that match a filter."""
+
+    documents: list[Document]
+    total: int
+    """How many match in all."""
+    notices: list[str]
+    """What people should know of the filter."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
@@ -16,6 +16,8 @@ from typing import IO, TypeVar
 from services.chassis import names
 from services.chassis.errors import Cancelled, Code, PrismaError
 from services.chassis.idempotency import Call
+from services.chassis.metadata_schema import Types
+from services.chassis.metadata_terms import Type
 from services.chassis.moments import utc_now
 from services.chassis.paging import Page
 from services.embedder.documents import Dataset, Failure, Fate, NewDocument, OnDuplicate
@@ -43,8 +45,9 @@ _Result = TypeVar("_Result")
 class ImportPlan:
     """What an import is to do.
 
-    file_name: for its report; empty if nobody named it. max_text_bytes: of one document. request: the request's bytes
-    without the file, by which a repeated request id is recognised.
+    file_name: for its report; empty if nobody named it. max_text_bytes: of one document. metadata_types: of fields that
+    a person chose them for. request: the request's bytes without the file, by which a repeated request id is
+    recognised.
     """
 
     dataset_id: str
@@ -56,6 +59,7 @@ class ImportPlan:
     request: bytes
     file_name: str = ""
     on_duplicate: OnDuplicate = OnDuplicate.REJECT
+    metadata_types: Types = field(default_factory=dict[str, Type])
 
     def limits(self, file_bytes: int) -> Limits:
         """Bounds of what is read. file_bytes: of a file after it is unpacked."""
@@ -230,6 +234,8 @@ class Importer:
         reader = open_file(file, self._plan.file, self._limits, self._folder, stopped=self._stopped)
         guess = find_fields(reader, self._plan.fields)
         report = self._report = Report.of(reader.layout, guess)
+        if self._plan.metadata_types and not self._plan.validate_only:
+            self._store.choose_types(self._dataset.id, self._dataset.uid, self._plan.metadata_types)
         batch: list[tuple[int, NewDocument]] = []
         for item in read_documents(reader, guess.fields, self._plan.max_text_bytes):
             if self._stopped.is_set():

@@ -21,7 +21,15 @@ from prisma_common import wire
 from prisma_common.reasons import DOMAIN
 from services.chassis.moments import stamp
 from services.embedder import metadata
-from services.embedder.documents import DEFAULT_MODEL, LISTED_CHARACTERS, Dataset, Document, Failure, State
+from services.embedder.documents import (
+    DEFAULT_MODEL,
+    LISTED_CHARACTERS,
+    Dataset,
+    Document,
+    Failure,
+    MatchingDocuments,
+    State,
+)
 from services.embedder.imports import Preview
 from services.embedder.items import Rejection
 from services.embedder.outcomes import Batch
@@ -63,6 +71,15 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
         create_time=stamp(value.create_time),
         update_time=stamp(value.update_time),
         delete_time=stamp(value.delete_time) if value.delete_time else None,
+        metadata_fields=[
+            resources_pb2.MetadataField(
+                key=key,
+                type=f"TYPE_{field.type}",
+                document_count=field.document_count,
+                chosen=field.override is not None,
+            )
+            for key, field in sorted(value.schema.items())
+        ],
     )
 
 
@@ -114,14 +131,13 @@ def datasets(values: Sequence[Dataset], next_page_token: str) -> service_pb2.Lis
     )
 
 
-def documents(
-    values: Sequence[Document], dataset_id: str, total: int, next_page_token: str
-) -> service_pb2.ListDocumentsResponse:
+def documents(matching: MatchingDocuments, dataset_id: str, next_page_token: str) -> service_pb2.ListDocumentsResponse:
     """A page of documents."""
     return service_pb2.ListDocumentsResponse(
-        documents=[document(value, dataset_id) for value in values],
-        total_size=total,
+        documents=[document(value, dataset_id) for value in matching.documents],
+        total_size=matching.total,
         next_page_token=next_page_token,
+        notices=matching.notices,
     )
 
 
@@ -309,7 +325,7 @@ def preview(value: Preview) -> service_pb2.PreviewDocumentsResponse:
                 key=document.key,
                 text=document.text[:LISTED_CHARACTERS],
                 text_truncated=len(document.text) > LISTED_CHARACTERS,
-                metadata=dict(document.metadata),
+                metadata=metadata.readable(document.metadata),
             )
             for document in value.documents
         ],

@@ -1,7 +1,8 @@
 """Which JSON values a document's metadata may hold. Every boundary that takes or returns metadata follows these rules.
 
-Metadata travels as google.protobuf.Struct: numbers are finite doubles and strings are UTF-8. What such a message cannot
-carry exactly is rejected at the import, and skipped where an older version stored it.
+Metadata travels as google.protobuf.Struct: numbers are finite doubles and strings are UTF-8. Integers that no double
+represents travel as decimal text, as 64-bit integers do in the JSON of Protocol Buffers; they are stored as they are.
+What such a message cannot carry exactly is rejected at the import, and skipped where an older version stored it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 
+from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER
+
 MAX_BYTES = 64 << 10
 """Bytes of a document's metadata, as JSON in UTF-8."""
 MAX_DEPTH = 8
 """Levels of nesting; the metadata itself is the first."""
-MAX_INTEGER = 1 << 53
-"""The largest integer up to which a double represents every integer exactly."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _Path = tuple[str, ...]
@@ -39,10 +40,21 @@ def problem(metadata: Mapping[str, object]) -> str | None:
 
 
 def readable(metadata: Mapping[str, object]) -> dict[str, object]:
-    """The entries of stored metadata that can be returned: those without a problem."""
+    """The entries of stored metadata that can be returned, those without a problem, as they travel."""
     if problem(metadata) is None:
-        return dict(metadata)
-    return {name: value for name, value in metadata.items() if problem({name: value}) is None}
+        return {name: _travelling(value) for name, value in metadata.items()}
+    return {name: _travelling(value) for name, value in metadata.items() if problem({name: value}) is None}
+
+
+def _travelling(value: object) -> object:
+    """A value as a message carries it."""
+    if isinstance(value, int):
+        return value if -MAX_EXACT <= value <= MAX_EXACT else str(value)
+    if isinstance(value, list):
+        return [_travelling(member) for member in value]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, dict):
+        return {name: _travelling(member) for name, member in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
 def is_utf8(text: str) -> bool:
@@ -83,8 +95,9 @@ def _value_problem(value: object, depth: int) -> str | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int):
-        exact = -MAX_INTEGER <= value <= MAX_INTEGER
-        return None if exact else f"{str(value)[:40]} is beyond ±2^53; write it as a string to keep all digits"
+        if MIN_INTEGER <= value <= MAX_INTEGER:
+            return None
+        return "the integer has more than 64 bits; write it as a string to keep all digits"
     if isinstance(value, float):
         if math.isnan(value):
             return "NaN is not a number that JSON can hold; leave the field out or write null"

@@ -21,8 +21,10 @@ from sqlalchemy import (
 )
 
 from services.chassis.filters import Comparison, Filter, Leaf, evaluate
+from services.chassis.metadata_filters import is_metadata, metadata_test
+from services.chassis.metadata_schema import Types
 from services.chassis.moments import utc_now
-from services.chassis.sql_filters import SQL
+from services.chassis.sql_filters import SQL, has_term
 from services.embedder.documents import State
 from services.embedder.tables import DATASETS, DOCUMENTS, LIVING
 
@@ -110,15 +112,20 @@ def page_of_rows(columns: Sequence[ColumnElement[Any]], uid: str, *, until: int,
     )
 
 
-def matching_page(uid: str, condition: Filter, after_row: int, limit: int) -> Statement:
-    """Living documents behind a row that match a filter."""
-    query = select(DOCUMENTS).where(_matching(uid, condition), DOCUMENTS.c.row > after_row)
+def matching_page(uid: str, condition: Filter, types: Types, *, after_row: int, limit: int) -> Statement:
+    """Living documents behind a row that match a filter. types: of the fields of metadata."""
+    query = select(DOCUMENTS).where(matching(uid, condition, types), DOCUMENTS.c.row > after_row)
     return query.order_by(DOCUMENTS.c.row).limit(limit)
 
 
-def matching_count(uid: str, condition: Filter) -> Statement:
+def matching_count(uid: str, condition: Filter, types: Types) -> Statement:
     """How many living documents match a filter. Where a counter of the dataset answers, it is not needed."""
-    return select(func.count()).select_from(DOCUMENTS).where(_matching(uid, condition))
+    return select(func.count()).select_from(DOCUMENTS).where(matching(uid, condition, types))
+
+
+def matching(uid: str, condition: Filter, types: Types) -> ColumnElement[bool]:
+    """Whether a document is a living one of the dataset and matches a filter. types: of the fields of metadata."""
+    return and_(DOCUMENTS.c.dataset_uid == uid, LIVING, evaluate(condition, lambda leaf: _leaf(leaf, types), SQL))
 
 
 def rows_of_shards(uid: str, shards: Sequence[str], rows: Sequence[int] | None = None) -> Statement:
@@ -155,7 +162,7 @@ def make_pending(uid: str, rows: Sequence[int], revision: int) -> Update:
 
 def make_tombstones(uid: str, rows: Sequence[int], revision: int) -> Update:
     """Deletes documents: their rows and keys stay, their texts and metadata go."""
-    tombstone = {"deleted": True, "text": "", "text_bytes": 0, "metadata": {}}
+    tombstone = {"deleted": True, "text": "", "text_bytes": 0, "metadata": {}, "terms": []}
     return (
         update(DOCUMENTS)
         .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows))
@@ -168,7 +175,7 @@ def change_metadata(uid: str, revision: int) -> Update:
     return (
         update(DOCUMENTS)
         .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row == bindparam("changed_row"))
-        .values(metadata=bindparam("metadata"), revision=revision, update_time=utc_now())
+        .values(metadata=bindparam("metadata"), terms=bindparam("terms"), revision=revision, update_time=utc_now())
     )
 
 
@@ -181,11 +188,9 @@ def _in_state(query: Statement, uid: str, state: State) -> Statement:
     return query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == state, LIVING).order_by(DOCUMENTS.c.row)
 
 
-def _matching(uid: str, condition: Filter) -> ColumnElement[bool]:
-    return and_(DOCUMENTS.c.dataset_uid == uid, LIVING, evaluate(condition, _leaf, SQL))
-
-
-def _leaf(leaf: Leaf) -> ColumnElement[bool]:
+def _leaf(leaf: Leaf, types: Types) -> ColumnElement[bool]:
+    if is_metadata(leaf):
+        return metadata_test(leaf, types, lambda test: has_term(DOCUMENTS.c.terms, test), SQL)
     assert isinstance(leaf, Comparison), "these columns are never absent"
     column = DOCUMENTS.c[leaf.field]
     if leaf.op == ":":

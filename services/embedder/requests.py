@@ -14,6 +14,9 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.filters import Comparison, Filter, leaves, parse_filter
 from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
+from services.chassis.metadata_filters import METADATA, OPERATORS, check_literals
+from services.chassis.metadata_schema import MAX_FIELDS
+from services.chassis.metadata_terms import Type
 from services.chassis.paging import InvalidPageToken, Page
 from services.embedder.documents import NewDataset, OnDuplicate, State
 from services.embedder.files.csv import DELIMITERS
@@ -36,7 +39,7 @@ _PURPOSES = {
     pb2.EmbedTextsRequest.PURPOSE_QUERY: Purpose.QUERY,
 }
 _LIMITS = {"display_name": 200, "description": 10_000}
-_FILTER_OPERATORS = {"state": "= !=", "key": "= != :", "text": ":"}
+_FILTER_OPERATORS = {"state": "= !=", "key": "= != :", "text": ":", METADATA: OPERATORS}
 _UPDATABLE = ("display_name", "description", "embedding_model")
 
 
@@ -125,6 +128,7 @@ def document_filter(text: str) -> Filter:
     for leaf in leaves(condition):
         if isinstance(leaf, Comparison) and leaf.field == "state":
             leaf.one_of(list(State))
+    check_literals(condition)
     return condition
 
 
@@ -184,6 +188,7 @@ def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_b
         request=config.SerializeToString(deterministic=True),
         file_name=config.file_name,
         on_duplicate=_on_duplicate(config),
+        metadata_types=_metadata_types(config.metadata_types),
     )
 
 
@@ -196,6 +201,21 @@ def _on_duplicate(config: pb2.ImportDocumentsRequest.Config) -> OnDuplicate:
     if not config.on_duplicate:
         return OnDuplicate.REJECT
     return OnDuplicate(choices.Name(config.on_duplicate).removeprefix("ON_DUPLICATE_"))
+
+
+def _metadata_types(entries: Sequence[str]) -> dict[str, Type]:
+    """Types of fields, each as `key=TYPE`. Raises InvalidArgument."""
+    types: dict[str, Type] = {}
+    if len(entries) > MAX_FIELDS:
+        raise InvalidArgument.field("config.metadata_types", f"expected at most {MAX_FIELDS:,}, got {len(entries):,}")
+    for entry in entries:
+        key, _, name = entry.rpartition("=")
+        if not key or name not in tuple(Type):
+            raise InvalidArgument.field(
+                "config.metadata_types", f"expected <key>=<type> with one of {', '.join(Type)}; got {entry[:100]!r}"
+            )
+        types[key] = Type(name)
+    return types
 
 
 def _file_options(config: pb2.ImportDocumentsRequest.Config) -> FileOptions:

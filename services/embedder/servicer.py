@@ -94,8 +94,8 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     async def ListDocuments(self, request: pb2.ListDocumentsRequest, context: Context) -> pb2.ListDocumentsResponse:
         dataset_id = requests.dataset_id(request.parent, "parent")
         page, condition = requests.documents_page(request), requests.document_filter(request.filter)
-        documents, total, token = await self._datasets.list_documents(dataset_id, page, condition)
-        return messages.documents(documents, dataset_id, total, token)
+        matching, token = await self._datasets.list_documents(dataset_id, page, condition)
+        return messages.documents(matching, dataset_id, token)
 
     async def GetDocument(self, request: pb2.GetDocumentRequest, context: Context) -> resources_pb2.Document:
         dataset_id, document_id = requests.document_ids(request.name)

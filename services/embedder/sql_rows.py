@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from services.chassis import metadata_schema
 from services.chassis.blobs import Blob
+from services.chassis.metadata_terms import Described
 from services.chassis.moments import utc_now
 from services.embedder.documents import Counts, Dataset, Document, Failure, NewDocument, State, document_id
 from services.embedder.outcomes import Outcome
@@ -20,8 +22,15 @@ COUNTERS: Mapping[State, str] = {
 """The column of a dataset that counts the documents in a state."""
 
 
-def new_documents(documents: Sequence[NewDocument], *, uid: str, first_row: int, revision: int) -> list[dict[str, Any]]:
-    """The rows of new documents, numbered from `first_row`."""
+def new_documents(
+    documents: Sequence[NewDocument],
+    described: Sequence[Described],
+    *,
+    uid: str,
+    first_row: int,
+    revision: int,
+) -> list[dict[str, Any]]:
+    """The rows of new documents, numbered from `first_row`. described: the metadata of each."""
     moment = utc_now()
     return [
         {
@@ -32,6 +41,7 @@ def new_documents(documents: Sequence[NewDocument], *, uid: str, first_row: int,
             "text": document.text,
             "text_bytes": len(document.text.encode()),
             "metadata": dict(document.metadata),
+            "terms": metadata.terms,
             "state": State.PENDING,
             "embedding_truncated": False,
             "revision": revision,
@@ -39,7 +49,7 @@ def new_documents(documents: Sequence[NewDocument], *, uid: str, first_row: int,
             "update_time": moment,
             "deleted": False,
         }
-        for row, document in enumerate(documents, start=first_row)
+        for row, (document, metadata) in enumerate(zip(documents, described, strict=True), start=first_row)
     ]
 
 
@@ -71,6 +81,7 @@ def dataset(row: Row[Any], history: str) -> Dataset:
         history=history,
         next_row=row.next_row,
         counts=counts(row),
+        schema=metadata_schema.from_json(row.metadata_fields),
         create_time=row.create_time,
         update_time=row.update_time,
         delete_time=row.delete_time,

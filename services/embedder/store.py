@@ -13,20 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, insert, select, update
 
-from services.chassis import names
+from services.chassis import metadata_filters, metadata_schema, metadata_terms, names
 from services.chassis.blobs import Blob, Blobs
 from services.chassis.database import Database, newest_first
 from services.chassis.filters import UNFILTERED, Comparison, Filter
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
+from services.chassis.metadata_schema import Schema, Types, types_of
 from services.chassis.moments import utc_now
-from services.embedder import queries, sql_rows
+from services.embedder import metadata, queries, sql_rows
 from services.embedder.arrivals import Arrivals
 from services.embedder.documents import (
     LISTED_CHARACTERS,
     Dataset,
     Document,
     Fate,
+    MatchingDocuments,
     NewDataset,
     NewDocument,
     OnDuplicate,
@@ -197,13 +199,23 @@ class Store:
             dataset = _need(connection, dataset_id, uid)
             arrivals = Arrivals.of(connection, uid, documents, on_duplicate)
             if arrivals.is_change:
-                differences = arrivals.write(
-                    connection, uid=uid, first_row=dataset.next_row, revision=dataset.revision + 1
+                differences, schema = arrivals.write(
+                    connection,
+                    uid=uid,
+                    first_row=dataset.next_row,
+                    revision=dataset.revision + 1,
+                    schema=metadata_schema.from_json(dataset.metadata_fields),
                 )
-                _change(connection, uid, **differences)
+                _change(connection, uid, schema=schema, **differences)
             if record is not None:
                 record(connection, arrivals.fates)
             return arrivals.fates
+
+    def choose_types(self, dataset_id: str, uid: str, types: Types) -> None:
+        """Has filters compare fields of metadata as values of these types. Raises DatasetNotFound."""
+        with self._database.write(uid) as connection:
+            schema = metadata_schema.from_json(_need(connection, dataset_id, uid).metadata_fields)
+            _change(connection, uid, schema=metadata_schema.overridden(schema, types))
 
     def import_answer(self, call: Call | None) -> bytes | None:
         """The report that an import under this request id gave before. Raises RequestIdReused."""
@@ -245,17 +257,21 @@ class Store:
 
     def list_documents(
         self, dataset_id: str, condition: Filter, *, after_row: int, limit: int, total: int | None = None
-    ) -> tuple[list[Document], int]:
-        """Documents that match a filter, by row, texts cut short; and how many match in all.
+    ) -> MatchingDocuments:
+        """Documents that match a filter, by row, texts cut short.
 
         total: what an earlier page has counted; None to count. Raises DatasetNotFound.
         """
         with self._database.read() as connection:
             dataset = _need(connection, dataset_id)
+            types = types_of(metadata_schema.from_json(dataset.metadata_fields))
             if total is None:
-                total = _counted_total(connection, dataset, condition)
-            rows = connection.execute(queries.matching_page(dataset.uid, condition, after_row, limit)).all()
-        return [sql_rows.document(row, LISTED_CHARACTERS) for row in rows], total
+                total = _counted_total(connection, dataset, condition, types)
+            rows = connection.execute(
+                queries.matching_page(dataset.uid, condition, types, after_row=after_row, limit=limit)
+            ).all()
+        documents = [sql_rows.document(row, LISTED_CHARACTERS) for row in rows]
+        return MatchingDocuments(documents, total, metadata_filters.notices(condition, [types]))
 
     def delete_document(self, dataset_id: str, name_id: str) -> tuple[Document, Dataset]:
         """Leaves a tombstone: the row stays, its text goes. Returns the document as it was, and the dataset after it.
@@ -263,12 +279,15 @@ class Store:
         Raises DatasetNotFound, DocumentNotFound.
         """
         with self._database.write() as connection:
-            uid = _need(connection, dataset_id).uid
+            dataset = _need(connection, dataset_id)
+            uid = dataset.uid
             row = connection.execute(queries.documents_by_id(uid, [name_id])).first()
             if row is None:
                 raise _document_not_found(dataset_id, name_id)
             counter = sql_rows.COUNTERS[State(row.state)]
-            revision = _change(connection, uid, **{counter: -1, "text_bytes": -row.text_bytes})
+            described = metadata_terms.described(metadata.readable(row.metadata))
+            schema = metadata_schema.changed(metadata_schema.from_json(dataset.metadata_fields), [described], by=-1)
+            revision = _change(connection, uid, schema=schema, **{counter: -1, "text_bytes": -row.text_bytes})
             connection.execute(queries.make_tombstones(uid, [row.row], revision))
             return sql_rows.document(row), _dataset(connection, _by_uid(connection, uid))
 
@@ -382,10 +401,17 @@ def _by_uid(connection: Connection, uid: str) -> Row[Any]:
     return connection.execute(select(DATASETS).where(DATASETS.c.uid == uid)).one()
 
 
-def _change(connection: Connection, uid: str, **differences: int) -> int:
-    """Adds differences to numbers of a dataset and 1 to its revision, which is returned."""
-    columns = {name: DATASETS.c[name] + difference for name, difference in differences.items() if difference}
+def _change(connection: Connection, uid: str, *, schema: Schema | None = None, **differences: int) -> int:
+    """Adds differences to numbers of a dataset and 1 to its revision, which is returned.
+
+    schema: of the documents' metadata; None where it stays. The writers of a dataset take turns.
+    """
+    columns: dict[str, Any] = {
+        name: DATASETS.c[name] + difference for name, difference in differences.items() if difference
+    }
     columns["revision"] = DATASETS.c.revision + 1
+    if schema is not None:
+        columns["metadata_fields"] = metadata_schema.to_json(schema)
     connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(**columns, update_time=utc_now()))
     return connection.execute(select(DATASETS.c.revision).where(DATASETS.c.uid == uid)).scalar_one()
 
@@ -395,7 +421,7 @@ def _document_not_found(dataset_id: str, name_id: str) -> DocumentNotFound:
     return DocumentNotFound(f"there is no document {name}, or it was deleted", metadata={"document": name})
 
 
-def _counted_total(connection: Connection, dataset: Row[Any], condition: Filter) -> int:
+def _counted_total(connection: Connection, dataset: Row[Any], condition: Filter, types: Types) -> int:
     """How many documents match: by the dataset's counters where they tell, else counted."""
     counts = sql_rows.counts(dataset)
     if condition == UNFILTERED:
@@ -403,7 +429,7 @@ def _counted_total(connection: Connection, dataset: Row[Any], condition: Filter)
     if isinstance(condition, Comparison) and condition.field == "state":
         count = counts.of(State(condition.value))
         return count if condition.op == "=" else counts.documents - count
-    return int(connection.execute(queries.matching_count(dataset.uid, condition)).scalar_one())
+    return int(connection.execute(queries.matching_count(dataset.uid, condition, types)).scalar_one())
 
 
 def _dataset(connection: Connection, row: Row[Any]) -> Dataset:

@@ -89,6 +89,8 @@ DATASETS = Table(
         Column("embedded_count", BigInteger, nullable=False, server_default="0"),
         Column("failed_count", BigInteger, nullable=False, server_default="0"),
         Column("text_bytes", BigInteger, nullable=False, server_default="0"),
+        # The fields of the documents' metadata, see `metadata_schema`; changed with the documents.
+        Column("metadata_fields", JSON, nullable=False, server_default="{}"),
         Column("create_time", DateTime, nullable=False),
         Column("update_time", DateTime, nullable=False),
         Column("delete_time", DateTime),
@@ -123,6 +125,7 @@ DOCUMENTS = Table(
         Column("deleted", Boolean, nullable=False),
         Column("shard", Text),
         Column("position", Integer),
+        Column("terms", JSON, nullable=False, server_default="[]"),  # of the metadata, see `metadata_terms`
         Index(
             "documents_key",
             "dataset_uid",

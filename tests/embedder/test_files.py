@@ -206,8 +206,8 @@ def test_types_are_those_of_all_cells_of_a_column() -> None:
     table += "3,third text,,,inf,,,,\n"
     read = Read(table.encode())
     assert [dict(document.metadata) for document in read.documents] == [
-        {"zip": "01234", "count": 1, "share": 0.5, "flag": True, "mixed": "1", "large": "9007199254740993"},
-        {"zip": "99999", "count": 2, "share": 1e-3, "flag": False, "mixed": "one", "large": "1", "gap": 3},
+        {"zip": "01234", "count": 1, "share": 0.5, "flag": True, "mixed": "1", "large": 9007199254740993},
+        {"zip": "99999", "count": 2, "share": 1e-3, "flag": False, "mixed": "one", "large": 1, "gap": 3},
         {},
     ]
 
@@ -220,6 +220,7 @@ def test_columns_of_arrow_keep_what_json_can_hold() -> None:
             "text": pa.array(["a text", "b text"]).dictionary_encode(),
             "time": pa.array([day, None], pa.timestamp("ns")),
             "exact": pa.array([day.value + 1, None]).cast(pa.timestamp("ns")),
+            "wide": pa.array([1, 2**64 - 1], pa.uint64()),
             "nan": pa.array([float("nan"), float("inf")]),
             "tags": pa.array([["x", None], []]),
             "nested": pa.array([{"a": 1}, None]),
@@ -234,10 +235,11 @@ def test_columns_of_arrow_keep_what_json_can_hold() -> None:
     assert read.documents[0].metadata == {
         "time": "2026-01-02T03:04:05.123456",
         "exact": "2026-01-02T03:04:05.123456001",
+        "wide": 1,
         "tags": ["x", None],
         "nested": {"a": 1},
     }
-    assert read.documents[1].metadata == {"tags": []}
+    assert read.documents[1].metadata == {"wide": 2**64 - 1, "tags": []}
     assert any("'vector' is left out" in note for note in read.notes)
 
 
@@ -273,13 +275,12 @@ def test_a_quote_that_is_not_closed_takes_no_other_row_with_it(end: bytes) -> No
 @pytest.mark.parametrize(
     "cells",
     [
-        ["12345678901234567890", "1"],
+        ["18446744073709551616", "1"],
         ["+4915112345678", "1"],
         ["3.14159265358979323846", "1"],
         ["1e400", "1"],
         ["01234", "1"],
         ["1_000", "1"],
-        ["9007199254740993", "0.5"],
     ],
 )
 def test_a_number_that_would_be_changed_stays_text(cells: list[str]) -> None:

@@ -259,9 +259,9 @@ def test_lists_and_totals_are_those_of_a_full_count(data: Data) -> None:
         (Comparison("key", "=", "key 7"), 1),
         (Comparison("key", ":", "%"), 0),
     ]:
-        documents, total = data.store.list_documents("d", condition, after_row=-1, limit=100)
+        documents, total, _notices = data.store.list_documents("d", condition, after_row=-1, limit=100)
         assert (len(documents), total) == (expected, expected), condition
-    documents, total = data.store.list_documents("d", UNFILTERED, after_row=24, limit=3, total=99)
+    documents, total, _notices = data.store.list_documents("d", UNFILTERED, after_row=24, limit=3, total=99)
     assert ([document.row for document in documents], total) == ([25, 26, 27], 99)
 
 
@@ -272,7 +272,9 @@ def test_texts_keys_and_metadata_of_any_characters_come_back_unchanged(data: Dat
     data.store.add_documents("d", dataset.uid, [new])
     other = NewDocument("other", "text", {})
     assert data.store.fates(dataset.uid, [new, other], OnDuplicate.REPLACE) == {strange: Fate.SKIPPED}
-    (document,), total = data.store.list_documents("d", Comparison("key", "=", strange), after_row=-1, limit=5)
+    (document,), total, _notices = data.store.list_documents(
+        "d", Comparison("key", "=", strange), after_row=-1, limit=5
+    )
     assert NewDocument(document.key, document.text, document.metadata) == new
     assert total == 1
 
@@ -343,7 +345,7 @@ def test_imports_at_once_take_each_key_once_and_give_each_row_once(data: Data) -
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(add, (0, 50, 100, 150))) == 200
-    listed, total = data.store.list_documents("d", UNFILTERED, after_row=-1, limit=1000)
+    listed, total, _notices = data.store.list_documents("d", UNFILTERED, after_row=-1, limit=1000)
     assert total == 200
     assert [document.row for document in listed] == list(range(200))
     assert data.store.dataset("d").counts == data.counted(dataset.uid)
@@ -480,7 +482,7 @@ def test_metadata_that_cannot_be_sent_is_left_out_named_and_can_be_deleted(sqlit
         for row, value in stored.items():
             statement = text("UPDATE documents SET metadata = :value WHERE row = :row")
             connection.execute(statement, {"value": value, "row": row})
-    documents, total = sqlite.store.list_documents("d", UNFILTERED, after_row=-1, limit=10)
+    documents, total, _notices = sqlite.store.list_documents("d", UNFILTERED, after_row=-1, limit=10)
     returned = [messages.document(document, "d") for document in documents]
     for message in returned:
         message.SerializeToString()
@@ -545,6 +547,8 @@ def test_data_of_the_first_version_is_counted_and_its_vectors_are_recorded(datab
     data.store.begin_histories()
     assert data.store.dataset("d").counts == Counts(pending=1, embedded=1, failed=1, text_bytes=12)
     assert data.store.dataset("d").history
+    later = data.store.list_documents("d", Comparison("metadata.n", ">", "0"), after_row=-1, limit=5)
+    assert ([document.row for document in later.documents], later.notices) == ([2, 3], [])
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(BlobDamaged):
         data.vectors.vector(data.store.document("d", "0"))
@@ -586,9 +590,12 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
         lambda uid: queries.page_of_rows(queries.VECTOR_COLUMNS, uid, until=10**9, rows=[1, 2, 3]),
         "(dataset_uid=? AND row=?)",
     ),
-    "page of a list": (lambda uid: queries.matching_page(uid, UNFILTERED, 100, 50), "(dataset_uid=? AND row>?)"),
+    "page of a list": (
+        lambda uid: queries.matching_page(uid, UNFILTERED, {}, after_row=100, limit=50),
+        "(dataset_uid=? AND row>?)",
+    ),
     "key of a list": (
-        lambda uid: queries.matching_page(uid, Comparison("key", "=", "key 1"), -1, 50),
+        lambda uid: queries.matching_page(uid, Comparison("key", "=", "key 1"), {}, after_row=-1, limit=50),
         "documents_key (dataset_uid=? AND key=?)",
     ),
     "store outcomes": (queries.store_outcomes, "(dataset_uid=? AND row=?)"),

@@ -7,17 +7,15 @@ import datetime
 import decimal
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO, Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from services.chassis.metadata_terms import MAX_INTEGER, MIN_INTEGER
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import Format, Item, Layout
 from services.embedder.files.names import MAX_COLUMNS
 from services.embedder.items import ItemRejected, Reason
-from services.embedder.metadata import MAX_INTEGER
 
 BATCH_ROWS = 1000
 _MIN_VECTOR = 16
@@ -38,18 +36,11 @@ class ColumnarReader:
         """Raises InvalidFile."""
         self._batches = batches
         self._columns, notes = _columns(schema)
-        findings = _read_to_the_end(schema, self._columns, batches)
-        self._as_text = findings.beyond_doubles
-        self._texts_in_bytes = findings.texts_in_bytes
-        notes.extend(
-            f"The integers of {name[:60]!r} are imported as text, as some are beyond ±2^53."
-            for name, place in self._columns.items()
-            if place in findings.beyond_doubles
-        )
+        self._texts_in_bytes = _read_to_the_end(schema, self._columns, batches)
         notes.extend(
             f"The bytes of {name[:60]!r} are imported as base64."
             for name, place in self._columns.items()
-            if _is_binary(schema.field(place).type) and place not in findings.texts_in_bytes
+            if _is_binary(schema.field(place).type) and place not in self._texts_in_bytes
         )
         self._layout = Layout(format, columns=list(self._columns), notes=notes)
 
@@ -77,22 +68,11 @@ class ColumnarReader:
         values = _dictionary(column)
         if place in self._texts_in_bytes:
             values = values.cast(pa.large_string())
-        convert = _json_text if as_text or place in self._as_text else _json_value
+        convert = _json_text if as_text else _json_value
         converted = [convert(value) for value in _values(values, name)]
         if not isinstance(column, pa.DictionaryArray):
             return converted
         return [None if index is None else converted[index] for index in column.indices.to_pylist()]
-
-
-@dataclass(frozen=True)
-class _Findings:
-    """What only the whole table tells, by the places of columns.
-
-    beyond_doubles: those of integers that no double holds. texts_in_bytes: those of bytes that are all UTF-8.
-    """
-
-    beyond_doubles: set[int]
-    texts_in_bytes: set[int]
 
 
 def _columns(schema: pa.Schema) -> tuple[dict[str, int], list[str]]:
@@ -115,22 +95,19 @@ def _columns(schema: pa.Schema) -> tuple[dict[str, int], list[str]]:
 
 def _read_to_the_end(
     schema: pa.Schema, columns: Mapping[str, int], batches: Callable[[], Iterator[pa.RecordBatch]]
-) -> _Findings:
-    """Reads a table to its end. Raises InvalidFile for inconsistent data: reading them could read foreign memory."""
-    wide = {place for place in columns.values() if schema.field(place).type in (pa.int64(), pa.uint64())}
+) -> set[int]:
+    """Reads a table to its end; returns the places of the columns of bytes that are all UTF-8.
+
+    Raises InvalidFile for inconsistent data: reading them could read foreign memory.
+    """
     texts_in_bytes = {place for place in columns.values() if _is_binary(schema.field(place).type)}
-    beyond: set[int] = set()
     for batch in batches():
         try:
             batch.validate(full=True)
         except pa.ArrowException as error:
             raise InvalidFile(f"the table is damaged: {one_line(error)}") from None
-        for place in wide - beyond:
-            bounds = cast("dict[str, int | None]", pc.min_max(batch.column(place)).as_py())
-            if any(abs(bound) > MAX_INTEGER for bound in bounds.values() if bound is not None):
-                beyond.add(place)
         texts_in_bytes -= {place for place in texts_in_bytes if not _is_utf8(batch.column(place))}
-    return _Findings(beyond, texts_in_bytes)
+    return texts_in_bytes
 
 
 def _dictionary(column: pa.Array[Any]) -> pa.Array[Any]:
@@ -204,7 +181,7 @@ def _json_value(value: Any) -> object:
     if value is None or isinstance(value, bool | str | ItemRejected):
         return value
     if isinstance(value, int):
-        return value if abs(value) <= MAX_INTEGER else str(value)
+        return value if MIN_INTEGER <= value <= MAX_INTEGER else str(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, decimal.Decimal):
@@ -227,5 +204,5 @@ def _json_number(value: decimal.Decimal) -> object:
     if not value.is_finite():
         return None
     if value == value.to_integral_value():
-        return int(value) if abs(value) <= MAX_INTEGER else format(value, "f")
+        return int(value) if MIN_INTEGER <= value <= MAX_INTEGER else format(value, "f")
     return float(value) if decimal.Decimal(repr(float(value))) == value else format(value, "f")

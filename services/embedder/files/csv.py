@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Self
 
+from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
 from services.embedder.files.names import TEXT_NAMES, find_header, is_header
 from services.embedder.items import ItemRejected, Reason
-from services.embedder.metadata import MAX_INTEGER
 
 DELIMITERS = ",\t;|"
 _SAMPLE_CHARACTERS = 1 << 18
@@ -184,7 +184,7 @@ class _Type:
         self._has_value = True
         is_integer = _INTEGER.fullmatch(cell) is not None
         self.is_integer = self.is_integer and is_integer
-        self.is_number = abs(int(cell)) <= MAX_INTEGER if is_integer else _is_exact(cell)
+        self.is_number = MIN_INTEGER <= int(cell) <= MAX_INTEGER if is_integer else _is_exact(cell)
 
     def value(self, cell: str) -> object:
         """The cell as JSON has it, None for a missing number."""
@@ -194,7 +194,8 @@ class _Type:
             return cell
         if cell in _ABSENT:
             return None
-        return int(cell) if self.is_integer else float(cell)
+        is_integer = self.is_integer or (_INTEGER.fullmatch(cell) is not None and abs(int(cell)) > MAX_EXACT)
+        return int(cell) if is_integer else float(cell)
 
 
 def _header_delimiter(line: str) -> str:

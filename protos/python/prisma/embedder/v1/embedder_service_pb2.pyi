@@ -81,7 +81,7 @@ class ImportDocumentsRequest(_message.Message):
     ON_DUPLICATE_SKIP: ImportDocumentsRequest.OnDuplicate
     ON_DUPLICATE_REPLACE: ImportDocumentsRequest.OnDuplicate
     class Config(_message.Message):
-        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name")
+        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name", "metadata_types")
         DATASET_FIELD_NUMBER: _ClassVar[int]
         ID_FIELD_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,7 @@ class ImportDocumentsRequest(_message.Message):
         IS_PARTIAL_FIELD_NUMBER: _ClassVar[int]
         ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
         FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+        METADATA_TYPES_FIELD_NUMBER: _ClassVar[int]
         dataset: str
         id_field: str
         text_fields: _containers.RepeatedScalarFieldContainer[str]
@@ -110,7 +111,8 @@ class ImportDocumentsRequest(_message.Message):
         is_partial: bool
         on_duplicate: ImportDocumentsRequest.OnDuplicate
         file_name: str
-        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ...) -> None: ...
+        metadata_types: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ..., metadata_types: _Optional[_Iterable[str]] = ...) -> None: ...
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     config: ImportDocumentsRequest.Config
@@ -339,14 +341,16 @@ class ListDocumentsRequest(_message.Message):
     def __init__(self, parent: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class ListDocumentsResponse(_message.Message):
-    __slots__ = ("documents", "next_page_token", "total_size")
+    __slots__ = ("documents", "next_page_token", "total_size", "notices")
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
     next_page_token: str
     total_size: int
-    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetDocumentRequest(_message.Message):
     __slots__ = ("name", "view")

@@ -25,7 +25,7 @@ DOCUMENT_VIEW_BASIC: DocumentView
 DOCUMENT_VIEW_FULL: DocumentView
 
 class Dataset(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history")
+    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history", "metadata_fields")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class Dataset(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -60,7 +61,34 @@ class Dataset(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     delete_time: _timestamp_pb2.Timestamp
     history: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ...) -> None: ...
+    metadata_fields: _containers.RepeatedCompositeFieldContainer[MetadataField]
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ...) -> None: ...
+
+class MetadataField(_message.Message):
+    __slots__ = ("key", "type", "document_count", "chosen")
+    class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        TYPE_UNSPECIFIED: _ClassVar[MetadataField.Type]
+        TYPE_STRING: _ClassVar[MetadataField.Type]
+        TYPE_INTEGER: _ClassVar[MetadataField.Type]
+        TYPE_NUMBER: _ClassVar[MetadataField.Type]
+        TYPE_BOOLEAN: _ClassVar[MetadataField.Type]
+        TYPE_DATE: _ClassVar[MetadataField.Type]
+    TYPE_UNSPECIFIED: MetadataField.Type
+    TYPE_STRING: MetadataField.Type
+    TYPE_INTEGER: MetadataField.Type
+    TYPE_NUMBER: MetadataField.Type
+    TYPE_BOOLEAN: MetadataField.Type
+    TYPE_DATE: MetadataField.Type
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    type: MetadataField.Type
+    document_count: int
+    chosen: bool
+    def __init__(self, key: _Optional[str] = ..., type: _Optional[_Union[MetadataField.Type, str]] = ..., document_count: _Optional[int] = ..., chosen: _Optional[bool] = ...) -> None: ...
 
 class Document(_message.Message):
     __slots__ = ("name", "key", "row", "text", "text_truncated", "metadata", "state", "error", "embedding_truncated", "revision", "create_time", "update_time", "vector", "unreadable_metadata")

@@ -1,0 +1,168 @@
+"""Comparisons of metadata as tests of terms, which every back end can make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services.chassis.filters import PRESENCE, Comparison, Filter, Leaf, Logic, Presence, leaves
+from services.chassis.metadata_schema import MAX_FIELDS, Types, nearest_key
+from services.chassis.metadata_terms import Form, Type, end_of, escaped, prefix_of, term_of
+
+METADATA = "metadata."
+OPERATORS = f"= != < <= > >= : {PRESENCE}"
+MAX_CONTAINED_CHARACTERS = 500
+"""Of a text that is looked for within others."""
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class HasTerm:
+    """A document has a term."""
+
+    term: str
+
+
+@dataclass(frozen=True)
+class HasTermBetween:
+    """A document has a term from `low` to `high`."""
+
+    low: str
+    high: str
+    includes_low: bool = True
+    includes_high: bool = False
+
+
+@dataclass(frozen=True)
+class HasTermContaining:
+    """A document has a term that begins with `prefix` and contains the text behind it, case ignored."""
+
+    prefix: str
+    text: str
+
+    @property
+    def characters(self) -> Iterator[str]:
+        """The characters that each character of the text may be."""
+        return map(variants, self.text)
+
+
+TermTest = HasTerm | HasTermBetween | HasTermContaining
+
+
+def variants(character: str) -> str:
+    """A character in all its cases, itself first."""
+    forms = (character, character.lower(), character.upper())
+    return "".join(dict.fromkeys(form for form in forms if len(form) == 1))
+
+
+def is_metadata(leaf: Leaf) -> bool:
+    """Whether a comparison is one of metadata."""
+    return leaf.field.startswith(METADATA)
+
+
+def key_of(leaf: Leaf) -> str:
+    """The key of metadata that is compared."""
+    return leaf.field.removeprefix(METADATA)
+
+
+def check_literals(condition: Filter) -> None:
+    """Raises InvalidFilter for texts that are too long to be looked for within others."""
+    for leaf in leaves(condition):
+        if not isinstance(leaf, Comparison) or not is_metadata(leaf):
+            continue
+        if leaf.op == ":" and len(leaf.value) > MAX_CONTAINED_CHARACTERS:
+            raise leaf.error(f"at most {MAX_CONTAINED_CHARACTERS} characters by `:`")
+
+
+def metadata_test(leaf: Leaf, types: Types, test: Callable[[TermTest], _Result], logic: Logic[_Result]) -> _Result:
+    """What a comparison of metadata comes to, where each test of terms comes to what `test` says.
+
+    types: of the fields; one that is not among them is compared as text.
+    """
+    key = key_of(leaf)
+    presence = HasTermBetween(prefix_of(key), end_of(key))
+    if isinstance(leaf, Presence):
+        return test(presence)
+    if leaf.op == "!=":
+        equal = metadata_test(Comparison(leaf.field, "=", leaf.value), types, test, logic)
+        return logic.all_of([test(presence), logic.negation(equal)])
+    single = _single_test(key, leaf, types.get(key, Type.STRING))
+    return logic.any_of([]) if single is None else test(single)
+
+
+def _single_test(key: str, comparison: Comparison, type_: Type) -> TermTest | None:
+    """The test of a comparison; None where its literal is not of the field's type, so that nothing matches."""
+    form = type_.form
+    if comparison.op == ":" and type_ is Type.STRING:
+        return HasTermContaining(prefix_of(key, Form.TEXT), escaped(comparison.value))
+    term = term_of(key, form, comparison.value)
+    if term is None:
+        return None
+    begin, end = prefix_of(key, form), end_of(key, form)
+    match comparison.op:
+        case "<":
+            return HasTermBetween(begin, term)
+        case "<=":
+            return HasTermBetween(begin, term, includes_high=True)
+        case ">":
+            return HasTermBetween(term, end, includes_low=False)
+        case ">=":
+            return HasTermBetween(term, end)
+        case _:
+            return HasTerm(term)
+
+
+def matches(test: TermTest, terms: Collection[str]) -> bool:
+    """Whether a document with these terms passes a test."""
+    match test:
+        case HasTerm(term):
+            return term in terms
+        case HasTermBetween():
+            return any(_is_between(test, term) for term in terms)
+        case HasTermContaining():
+            pattern = re.compile("".join(f"[{re.escape(characters)}]" for characters in test.characters))
+            beginning = len(test.prefix)
+            return any(term.startswith(test.prefix) and pattern.search(term, beginning) for term in terms)
+
+
+def _is_between(test: HasTermBetween, term: str) -> bool:
+    is_above = term >= test.low if test.includes_low else term > test.low
+    return is_above and (term <= test.high if test.includes_high else term < test.high)
+
+
+def notices(condition: Filter, types: Sequence[Types]) -> list[str]:
+    """What people should know of a filter's metadata: keys that no document has, literals of another type.
+
+    types: of the datasets that are searched.
+    """
+    merged: Mapping[str, Type] = {key: type_ for part in types for key, type_ in part.items()}
+    is_complete = all(len(part) < MAX_FIELDS for part in types)
+    result: list[str] = []
+    for leaf in leaves(condition):
+        if not is_metadata(leaf):
+            continue
+        key = key_of(leaf)
+        if key not in merged:
+            if is_complete:
+                nearest = nearest_key(key, merged)
+                hint = f"; did you mean {nearest!r}?" if nearest else ""
+                result.append(f"no document has the metadata key {key[:200]!r}{hint}")
+        elif isinstance(leaf, Comparison) and not _is_readable(leaf, key, types):
+            result.append(
+                f"metadata.{key[:200]} is of type {merged[key]}: it cannot be compared with {leaf.value[:100]!r}"
+            )
+    return list(dict.fromkeys(result))
+
+
+def _is_readable(comparison: Comparison, key: str, types: Sequence[Types]) -> bool:
+    """Whether a literal is one of the field's type in some dataset."""
+    for type_ in [part[key] for part in types if key in part]:
+        if type_ is Type.BOOLEAN:
+            if comparison.value in ("true", "false"):
+                return True
+        elif term_of(key, type_.form, comparison.value) is not None:
+            return True
+    return False
