@@ -162,6 +162,37 @@ class Run:
         message = await self._transport.call("TrainerService/CloneRun", request, trainer_resources.Run)
         return Run(self._transport, self._jobs, message)
 
+    async def encode_dataset(
+        self,
+        dataset: str,
+        *,
+        run_id: str | None = None,
+        name: str | None = None,
+        wait: bool = True,
+        progress: Progress = None,
+    ) -> Run:
+        """Encodes another dataset of the same embedding model: returns a run of it that has the same weights.
+
+        wait: until its codes are written, its labels are carried from this run, and searches show them. Raises
+        JobFailed, InvalidArgument for a dataset of another model, FailedPrecondition for one without vectors.
+        """
+        request = trainer_pb2.EncodeDatasetRequest(
+            name=self.name,
+            dataset=f"datasets/{dataset.removeprefix('datasets/')}",
+            run_id=run_id,
+            display_name=name,
+        )
+        job = await self._transport.call("TrainerService/EncodeDataset", request, Job)
+        encoded = next(resource for resource in job.resources if resource.startswith("runs/"))
+        message = trainer_resources.Run(name=encoded, dataset=request.dataset)
+        run = Run(self._transport, self._jobs, message)
+        if wait:
+            await self._jobs.wait(job.name, progress)
+            job = await run.compute_statistics(progress=progress)
+            await run.carry_labels(self)
+            await self._jobs.wait_for_index(job)
+        return await run.refresh()
+
     async def evaluate(self, *, wait: bool = True, progress: Progress = None) -> trainer_resources.Evaluation:
         """Measures how well it preserves held-out vectors: FVU, neighbours, search results … Raises JobFailed."""
         request = trainer_pb2.EvaluateRunRequest(name=self.name)

@@ -215,6 +215,21 @@ def import_weights(
 
 
 @app.command()
+def encode(
+    run: RunId,
+    dataset: DatasetId,
+    new_run: Annotated[str | None, typer.Option("--run", help="Id of the run that the dataset gets.")] = None,
+) -> None:
+    """Encode another dataset with a trained run: it gets a run with the same features and their labels.
+
+    Documents that are added to the run's own dataset are encoded without this.
+    """
+    with connected() as prisma, following("encoding") as progress:
+        encoded = prisma.runs.get(run).encode_dataset(dataset, run_id=new_run, progress=progress)
+    output.show_one(encoded.message, [f"{encoded.name} has codes of {encoded.message.code_count:,} documents"])
+
+
+@app.command()
 def export(
     run: RunId,
     what: Annotated[ExportKind, typer.Argument(help="What to export.")],

@@ -21,7 +21,7 @@ from services.chassis.jobs import Jobs
 from services.trainer.errors import NoPushStore, RunAlreadyTrained, RunNotTrained
 from services.trainer.housekeeping import Housekeeping
 from services.trainer.recipes import Recipe
-from services.trainer.runs import CloneRequest, Import, NewRun, Run, RunRequest
+from services.trainer.runs import CloneRequest, EncodingRequest, Import, NewRun, Run, RunRequest
 from services.trainer.settings import SERVICE
 from services.trainer.store import Store
 from services.trainer.upstream import Embedder
@@ -111,17 +111,35 @@ class Runs:
             earlier = await asyncio.to_thread(self._store.answered, call)
             if earlier is not None:
                 return earlier
-            async with self._imports.read(upload, dimension=dataset.source.dimension) as imported:
+            async with self._imports.read(upload.path, dimension=dataset.source.dimension) as imported:
                 new = NewRun(
                     source=dataset.source,
                     recipe=_recipe_of(imported),
                     run_id=request.run_id,
                     display_name=request.display_name,
-                    imported=Import(layout=imported.layout, latent_count=imported.weights.latent_count),
+                    imported=Import(origin=imported.layout, latent_count=imported.weights.latent_count),
                     uid=names.new_uid(),
                 )
                 run = await asyncio.to_thread(self._keep_import, new, imported, call)
         return await self._publish(run)
+
+    async def encode_dataset(self, message: pb2.EncodeDatasetRequest, request: EncodingRequest) -> Job:
+        """Starts the encoding of what a run's dataset has new, or of another dataset, as a run with the same weights.
+
+        Raises RunNotFound, RunNotTrained, DatasetNotEmbedded, InvalidArgument, RunExists, RequestIdReused, BlobDamaged.
+        """
+        run = await self.trained(request.run_id)
+        if request.dataset in (None, run.source.dataset):
+            resources = [run.name, run.source.dataset]
+            return await self._submit(resource_names.ENCODE_DATASET, message, message.request_id, resources)
+        call = Call.of(message.request_id, "EncodeDataset", message)
+        copy = await asyncio.to_thread(self._store.answered, call)
+        if copy is None:
+            copy = await self._copy(run, request, call)
+        training = pb2.TrainRunRequest(name=copy.name, request_id=message.request_id)
+        return await self._submit(
+            resource_names.TRAIN_RUN, training, message.request_id, [copy.name, copy.source.dataset]
+        )
 
     async def run(self, run_id: str) -> Run:
         """A run. Raises RunNotFound."""
@@ -252,6 +270,29 @@ class Runs:
     async def _publish(self, run: Run) -> Run:
         await self._events.publish(resource_names.RUN_CHANGED, run.name)
         return run
+
+    async def _copy(self, run: Run, request: EncodingRequest, call: Call | None) -> Run:
+        """A run of another dataset with the weights of one."""
+        assert request.dataset is not None, "a run's own dataset needs no other run"
+        source = (await self._embedder.embedded_dataset(request.dataset, allow_pending=True)).source
+        if source.embedding_model != run.source.embedding_model:
+            raise InvalidArgument.field(
+                "dataset",
+                f"{run.name} encodes vectors of {run.source.embedding_model}; those of {source.dataset} are of "
+                f"{source.embedding_model}",
+            )
+        path = await asyncio.to_thread(self._blobs.local, run.weights)
+        async with self._imports.read(path, dimension=source.dimension) as imported:
+            new = NewRun(
+                source=source,
+                recipe=_recipe_of(imported),
+                run_id=request.new_run_id,
+                display_name=request.display_name or run.display_name,
+                imported=Import(origin=run.name, latent_count=imported.weights.latent_count),
+                uid=names.new_uid(),
+            )
+            copy = await asyncio.to_thread(self._keep_import, new, imported, call)
+        return await self._publish(copy)
 
     def _keep_import(self, new: NewRun, imported: ImportedWeights, call: Call | None) -> Run:
         config = new.recipe.resolve(row_count=1, dimension=new.source.dimension)

@@ -18,7 +18,7 @@ from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.trainer.code_index import CodeSelection, Follower
 from services.trainer.recipes import Recipe, Setting
-from services.trainer.runs import CloneRequest, RunRequest
+from services.trainer.runs import CloneRequest, EncodingRequest, RunRequest
 from services.trainer.sae import comparing
 from services.trainer.sae.architectures import Name
 from services.trainer.sae.config import Goal
@@ -150,6 +150,16 @@ def weight_import(config: pb2.ImportWeightsRequest.Config) -> RunRequest:
         dataset=dataset_name(config.dataset, "config.dataset"),
         run_id=new_run_id(config.run_id, "config.run_id"),
         display_name=display_name(config.display_name),
+    )
+
+
+def encoding_request(request: pb2.EncodeDatasetRequest) -> EncodingRequest:
+    """What a request says of the dataset that is to be encoded. Raises InvalidArgument."""
+    return EncodingRequest(
+        run_id=run_id(request.name),
+        dataset=dataset_name(request.dataset, "dataset") if request.dataset else None,
+        new_run_id=new_run_id(request.run_id),
+        display_name=display_name(request.display_name),
     )
 
 

@@ -80,8 +80,8 @@ class Dataset:
 class Import:
     """Weights that come from elsewhere."""
 
-    layout: str
-    """`prisma`, `sae-lens`, `sparsify`, `hypothesaes` or `prismadb`."""
+    origin: str
+    """The layout of their file, `prisma`, `sae-lens`, `sparsify`, `hypothesaes` or `prismadb`; or `runs/{run}`."""
     latent_count: int
 
 
@@ -105,8 +105,8 @@ class NewRun:
 
     @property
     def title(self) -> str:
-        """What ids and names are made of: the recipe's title, or the layout of imported weights."""
-        return self.recipe.title if self.imported is None else self.imported.layout
+        """What ids and names are made of: the recipe's title, or the origin of imported weights."""
+        return self.recipe.title if self.imported is None else self.imported.origin.removeprefix("runs/")
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,18 @@ class RunRequest:
     tags: Sequence[str] = ()
     allow_pending: bool = False
     """Whether documents of the dataset may still wait to be embedded."""
+
+
+@dataclass(frozen=True)
+class EncodingRequest:
+    """An encoding of a dataset that a caller asks for."""
+
+    run_id: str
+    """Of the run that encodes."""
+    dataset: str | None
+    """`datasets/{dataset}`; None for the run's own."""
+    new_run_id: str | None = None
+    display_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +199,7 @@ class Run:
     quality: Quality | None
     """None before the training, and for imported weights."""
     imported_from: str | None
-    """Layout of the imported weights; None for a run that is trained here."""
+    """Layout or run that the weights are from; None for a run that is trained here."""
     latent_count: int | None
     """None until it is chosen."""
     stability_damaged: bool = False

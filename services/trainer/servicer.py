@@ -77,6 +77,9 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
         requests.dataset_name(request.dataset, "dataset")
         return await self._runs.sweep(request, requests.grid(request))
 
+    async def EncodeDataset(self, request: pb2.EncodeDatasetRequest, context: Context) -> Job:
+        return await self._runs.encode_dataset(request, requests.encoding_request(request))
+
     async def EvaluateRun(self, request: pb2.EvaluateRunRequest, context: Context) -> Job:
         return await self._runs.evaluate(request, requests.run_id(request.name))
 

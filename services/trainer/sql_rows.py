@@ -46,7 +46,7 @@ def run_values(new: NewRun, run_id: str, uid: str) -> dict[str, Any]:
         "create_time": moment,
         "update_time": moment,
         "tags": list(new.tags),
-        "imported_from": "" if new.imported is None else new.imported.layout,
+        "imported_from": "" if new.imported is None else new.imported.origin,
         "latent_count": latent_count,
     }
 

@@ -70,13 +70,13 @@ class WeightImports:
             yield Upload(path=Path(file.name), digest=digest.hexdigest())
 
     @asynccontextmanager
-    async def read(self, upload: Upload, *, dimension: int) -> AsyncGenerator[ImportedWeights]:
+    async def read(self, path: Path, *, dimension: int) -> AsyncGenerator[ImportedWeights]:
         """The autoencoder in a file, in memory until the end of the context; a few at a time, others wait.
 
         Raises InvalidWeights for whatever is wrong with the file.
         """
         async with self._places:
-            imported = await asyncio.to_thread(read_weights, upload.path, max_bytes=self._max_bytes)
+            imported = await asyncio.to_thread(read_weights, path, max_bytes=self._max_bytes)
             if imported.weights.dimension != dimension:
                 raise InvalidWeights(
                     f"the weights are for vectors of {imported.weights.dimension} numbers, the dataset's have "

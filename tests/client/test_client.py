@@ -33,6 +33,29 @@ def test_both_clients_are_the_same() -> None:
     assert checked.returncode == 0, "run `make protos`: prisma_client/sync is not what prisma_client/aio says"
 
 
+def test_a_run_encodes_another_dataset_with_its_labels(stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        texts = [document.text for document in prisma.datasets.get(DATASET).documents(limit=50)]
+        other = prisma.datasets.create("other", documents=texts)
+        try:
+            with pytest.raises(FailedPrecondition, match="embed"):
+                prisma.runs.get(RUN).encode_dataset(other.id)
+            other.embed()
+            result = stack.command("encode", RUN, other.id, "--run", "encoded")
+            assert result.returncode == 0, result.stderr
+            run = prisma.runs.get("encoded")
+            assert (run.message.imported_from, run.message.code_count) == (f"runs/{RUN}", 50)
+            labels, carried = (
+                {feature.index: feature.label.text for feature in encoder.features.list(limit=2000)}
+                for encoder in (prisma.runs.get(RUN), run)
+            )
+            assert any(labels.values())
+            assert carried == labels
+            assert any(hit.shared_features for hit in other.search(texts[0], run=run).hits)
+        finally:
+            other.delete()
+
+
 def test_documents_come_from_lists_frames_and_files(stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     file.write_text('[{"id": "b", "text": "from a file"}, {"id": "c"}]')

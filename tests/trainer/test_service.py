@@ -33,6 +33,7 @@ from services.trainer.sae.config import Config as SaeConfig
 from services.trainer.sae.exchange import read as read_weights
 from services.trainer.sae.weights import Weights
 from services.trainer.training.protocol import Task
+from tests import calls
 from tests.calls import assert_resource_is_named, reason
 from tests.trainer.conftest import DATASET, Suite
 
@@ -443,6 +444,34 @@ async def test_weights_that_went_out_come_in_as_a_run_with_the_same_codes(suite:
     job = await suite.ended(await suite.trainer.EvaluateRun(pb2.EvaluateRunRequest(name=run.name)))
     assert job.state == Job.STATE_SUCCEEDED, job
     assert (await suite.trainer.GetRun(pb2.GetRunRequest(name=run.name))).evaluation.row_count == 300
+
+
+async def test_a_run_encodes_another_dataset_of_its_model(suite: Suite) -> None:
+    await suite.fill(300)
+    await trained(suite, SMALL)
+    await suite.embedder.CreateDataset(embedder_pb2.CreateDatasetRequest(dataset_id="other"))
+    request = pb2.EncodeDatasetRequest(name=RUN, dataset="datasets/other", run_id="encoded", request_id="once")
+    with pytest.raises(grpc.aio.AioRpcError) as empty:
+        await suite.trainer.EncodeDataset(request)
+    assert reason(empty.value) == "DATASET_NOT_EMBEDDED"
+    shared = calls.texts(300)[100:200]
+    await calls.add(suite.embedder, [*shared, {"id": "new", "text": "a text that no run has seen"}], "other")
+    await suite.ended(await suite.embedder.EmbedDataset(embedder_pb2.EmbedDatasetRequest(name="datasets/other")))
+
+    job = await suite.ended(await suite.trainer.EncodeDataset(request))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert list(job.resources) == ["runs/encoded", "datasets/other"]
+    assert (await suite.trainer.EncodeDataset(request)).name == job.name
+    run = await suite.trainer.GetRun(pb2.GetRunRequest(name="runs/encoded"))
+    assert (run.imported_from, run.dataset, run.code_count) == (RUN, "datasets/other", 101)
+    codes, original = await codes_of(suite, run.name), await codes_of(suite)
+    np.testing.assert_array_equal(codes.take(np.arange(100)).indices, original.take(np.arange(100, 200)).indices)
+    np.testing.assert_array_equal(codes.take(np.arange(100)).values, original.take(np.arange(100, 200)).values)
+
+    # Without a dataset, the run's own: nothing is new.
+    job = await suite.ended(await suite.trainer.EncodeDataset(pb2.EncodeDatasetRequest(name=RUN)))
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert (await suite.trainer.GetRun(pb2.GetRunRequest(name=RUN))).code_count == 300
 
 
 async def test_a_run_is_pushed_to_the_operators_store_as_it_is_exported(suite: Suite) -> None:

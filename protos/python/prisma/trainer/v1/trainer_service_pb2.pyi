@@ -78,10 +78,18 @@ class TrainRunRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., request_id: _Optional[str] = ..., allow_pending_documents: _Optional[bool] = ...) -> None: ...
 
 class EncodeDatasetRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "dataset", "run_id", "display_name", "request_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    dataset: str
+    run_id: str
+    display_name: str
+    request_id: str
+    def __init__(self, name: _Optional[str] = ..., dataset: _Optional[str] = ..., run_id: _Optional[str] = ..., display_name: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class PauseRunRequest(_message.Message):
     __slots__ = ("name",)

@@ -103,6 +103,11 @@ class TrainerServiceStub:
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.ImportWeightsRequest.SerializeToString,
                 response_deserializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
                 _registered_method=True)
+        self.EncodeDataset = channel.unary_unary(
+                '/prisma.trainer.v1.TrainerService/EncodeDataset',
+                request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeDatasetRequest.SerializeToString,
+                response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
         self.WatchMetrics = channel.unary_stream(
                 '/prisma.trainer.v1.TrainerService/WatchMetrics',
                 request_serializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.WatchMetricsRequest.SerializeToString,
@@ -255,6 +260,17 @@ class TrainerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EncodeDataset(self, request, context):
+        """Encodes another dataset with a trained run, as a job: makes a run of that dataset with the same weights, and writes
+        its codes. Its features are the same, so CarryLabels brings their labels. Without `dataset`, or with the run's own,
+        the job encodes what was embedded since; the trainer starts that by itself when documents are added.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT (a dataset of
+        another embedding model), RUN_ALREADY_EXISTS, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchMetrics(self, request, context):
         """Streams the metrics of a run from its first step, then live until the training ends.
         Errors: RUN_NOT_FOUND.
@@ -375,6 +391,11 @@ def add_TrainerServiceServicer_to_server(servicer, server):
                     servicer.ImportWeights,
                     request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.ImportWeightsRequest.FromString,
                     response_serializer=prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.SerializeToString,
+            ),
+            'EncodeDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.EncodeDataset,
+                    request_deserializer=prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeDatasetRequest.FromString,
+                    response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
             ),
             'WatchMetrics': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchMetrics,
@@ -759,6 +780,33 @@ class TrainerService:
             '/prisma.trainer.v1.TrainerService/ImportWeights',
             prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.ImportWeightsRequest.SerializeToString,
             prisma_dot_trainer_dot_v1_dot_resources__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EncodeDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.trainer.v1.TrainerService/EncodeDataset',
+            prisma_dot_trainer_dot_v1_dot_trainer__service__pb2.EncodeDatasetRequest.SerializeToString,
+            prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
             options,
             channel_credentials,
             insecure,

@@ -100,6 +100,13 @@ class TrainerServiceStub:
     of which tensors and plain values alone are read.
     Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
     """
+    EncodeDataset: _grpc.UnaryUnaryMultiCallable[_trainer_service_pb2.EncodeDatasetRequest, _job_pb2.Job]
+    """Encodes another dataset with a trained run, as a job: makes a run of that dataset with the same weights, and writes
+    its codes. Its features are the same, so CarryLabels brings their labels. Without `dataset`, or with the run's own,
+    the job encodes what was embedded since; the trainer starts that by itself when documents are added.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT (a dataset of
+    another embedding model), RUN_ALREADY_EXISTS, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     WatchMetrics: _grpc.UnaryStreamMultiCallable[_trainer_service_pb2.WatchMetricsRequest, _resources_pb2.Metrics]
     """Streams the metrics of a run from its first step, then live until the training ends.
     Errors: RUN_NOT_FOUND.
@@ -198,6 +205,13 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
     of which tensors and plain values alone are read.
     Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+    """
+    EncodeDataset: _aio.UnaryUnaryMultiCallable[_trainer_service_pb2.EncodeDatasetRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Encodes another dataset with a trained run, as a job: makes a run of that dataset with the same weights, and writes
+    its codes. Its features are the same, so CarryLabels brings their labels. Without `dataset`, or with the run's own,
+    the job encodes what was embedded since; the trainer starts that by itself when documents are added.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT (a dataset of
+    another embedding model), RUN_ALREADY_EXISTS, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     WatchMetrics: _aio.UnaryStreamMultiCallable[_trainer_service_pb2.WatchMetricsRequest, _resources_pb2.Metrics]  # type: ignore[assignment]
     """Streams the metrics of a run from its first step, then live until the training ends.
@@ -372,6 +386,19 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         `.safetensors` of ExportWeights, a `.zip` of a SAELens or sparsify folder, or a `.pt` of HypotheSAEs or PRISMA v2,
         of which tensors and plain values alone are read.
         Errors: INVALID_WEIGHTS, TOO_LARGE, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, RUN_ALREADY_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
+    def EncodeDataset(
+        self,
+        request: _trainer_service_pb2.EncodeDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Encodes another dataset with a trained run, as a job: makes a run of that dataset with the same weights, and writes
+        its codes. Its features are the same, so CarryLabels brings their labels. Without `dataset`, or with the run's own,
+        the job encodes what was embedded since; the trainer starts that by itself when documents are added.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED, INVALID_ARGUMENT (a dataset of
+        another embedding model), RUN_ALREADY_EXISTS, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
