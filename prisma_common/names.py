@@ -9,6 +9,7 @@ SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 EMBED_DATASET = "embed-dataset"
 RETRY_FAILED_DOCUMENTS = "retry-failed-documents"
+DELETE_DOCUMENTS = "delete-documents"
 TRAIN_RUN = "train-run"
 SWEEP_RUNS = "sweep-runs"
 EVALUATE_RUN = "evaluate-run"

@@ -295,6 +295,20 @@ class Dataset:
         request = pb2.GetDocumentRequest(name=self._document_name(document), view=view)
         return await self._transport.call("EmbedderService/GetDocument", request, resources_pb2.Document)
 
+    async def delete_documents(
+        self, filter: str, *, validate_only: bool = False, wait: bool = True, progress: Progress = None
+    ) -> pb2.DeleteDocumentsResponse:
+        """Deletes the documents that match a filter (`*`: all); codes, statistics and index follow.
+
+        validate_only: delete nothing; the response says how many match (`document_count`), with a sample of names.
+        Raises InvalidArgument for a filter that cannot be read, JobFailed.
+        """
+        request = pb2.DeleteDocumentsRequest(parent=self.name, filter=filter, force=not validate_only)
+        response = await self._transport.call("EmbedderService/DeleteDocuments", request, pb2.DeleteDocumentsResponse)
+        if not validate_only:
+            response.job.CopyFrom(await self._finish(response.job, wait, progress))
+        return response
+
     async def embed(self, *, again: bool = False, wait: bool = True, progress: Progress = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.
 

@@ -24,6 +24,7 @@ INDEX_PAUSES_SECONDS = (*(0.1,) * 50, *(1.0,) * 55)
 _INDEXED: Mapping[str, tuple[str, ...]] = {
     names.EMBED_DATASET: ("documents", "vectors"),
     names.RETRY_FAILED_DOCUMENTS: ("vectors",),
+    names.DELETE_DOCUMENTS: ("documents", "vectors"),
     names.TRAIN_RUN: ("codes",),
     names.LABEL_FEATURES: ("labels",),
 }

@@ -134,6 +134,34 @@ def documents(
 
 
 @app.command()
+def delete_documents(
+    dataset: DatasetId,
+    filter: Annotated[str, typer.Option(help='Which documents, such as `state = FAILED`; "*" for all.')],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which documents match.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    detach: Detach = False,
+) -> None:
+    """Delete the documents that match a filter. Vectors, codes and index follow."""
+    with connected() as prisma:
+        data = prisma.datasets.get(dataset)
+        matches = data.delete_documents(filter, validate_only=True)
+        for notice in matches.notices:
+            output.warn(notice)
+        count = f"{matches.document_count:,} of {data.message.document_count:,} documents"
+        if dry_run:
+            names = [name.rpartition("/")[2] for name in matches.sample]
+            output.show_one(matches, [f"{count} of {dataset} match", *(f"  {name}" for name in names)])
+            return
+        if not matches.document_count:
+            output.warn(f"no document of {dataset} matches {filter}")
+            return
+        if not yes:
+            typer.confirm(f"Delete {count} of {data.name}?", abort=True)
+        response = data.delete_documents(filter, wait=False)
+        finish(prisma, response.job, title="deleting", detach=detach)
+
+
+@app.command()
 def embed(
     dataset: DatasetId,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also retry failed documents.")] = False,

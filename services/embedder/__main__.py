@@ -11,6 +11,7 @@ from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database, database_dependency, reclaim_space_hourly
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.embedder.datasets import Datasets
+from services.embedder.deleting import Deletion, DeletionJob
 from services.embedder.embedding import Embedding
 from services.embedder.import_records import ImportRecords
 from services.embedder.imports import Imports
@@ -64,6 +65,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
         imports=Imports(store=store, records=records, folder=folder, max_bytes=settings.max_import_bytes),
         streams=Streams(store, vectors),
         embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
+        deletion=Deletion(store=store, jobs=chassis.jobs),
         models=models,
         settings=settings,
     )
@@ -88,7 +90,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
         providers.append(onnx.dependency())
     return Parts(
         servicers=[Servicer(add_EmbedderServiceServicer_to_server, servicer, "prisma.embedder.v1.EmbedderService")],
-        kinds=jobs.kinds(),
+        kinds=[*jobs.kinds(), DeletionJob(store, chassis.events).kind(settings.ack_wait_seconds)],
         tasks=[
             sweeper.run,
             onnx.load,

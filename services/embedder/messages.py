@@ -15,6 +15,7 @@ from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
 from prisma.common.v1.block_pb2 import RowRange, VectorBlock, VectorEncoding
+from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as service_pb2
 from prisma.embedder.v1 import resources_pb2
 from prisma_common import wire
@@ -138,6 +139,14 @@ def documents(matching: MatchingDocuments, dataset_id: str, next_page_token: str
         total_size=matching.total,
         next_page_token=next_page_token,
         notices=matching.notices,
+    )
+
+
+def deletion(matching: MatchingDocuments, dataset_id: str, job: Job | None) -> service_pb2.DeleteDocumentsResponse:
+    """How many documents match, the first of them, and the job that deletes them."""
+    names = [f"datasets/{dataset_id}/documents/{document.id}" for document in matching.documents]
+    return service_pb2.DeleteDocumentsResponse(
+        document_count=matching.total, sample=names, notices=matching.notices, job=job
     )
 
 

@@ -118,6 +118,19 @@ def matching_page(uid: str, condition: Filter, types: Types, *, after_row: int, 
     return query.order_by(DOCUMENTS.c.row).limit(limit)
 
 
+def matching_rows(
+    uid: str, condition: Filter, types: Types, *, after_row: int, before_row: int, limit: int
+) -> Statement:
+    """Rows of living documents between two rows that match a filter."""
+    query = select(DOCUMENTS.c.row).where(matching(uid, condition, types), DOCUMENTS.c.row > after_row)
+    return query.where(DOCUMENTS.c.row < before_row).order_by(DOCUMENTS.c.row).limit(limit)
+
+
+def still_matching(uid: str, condition: Filter, types: Types, *, rows: Sequence[int]) -> Statement:
+    """The living documents of these rows that match a filter."""
+    return select(DOCUMENTS).where(matching(uid, condition, types), DOCUMENTS.c.row.in_(rows))
+
+
 def matching_count(uid: str, condition: Filter, types: Types) -> Statement:
     """How many living documents match a filter. Where a counter of the dataset answers, it is not needed."""
     return select(func.count()).select_from(DOCUMENTS).where(matching(uid, condition, types))

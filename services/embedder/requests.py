@@ -132,6 +132,13 @@ def document_filter(text: str) -> Filter:
     return condition
 
 
+def deletion_filter(text: str) -> Filter:
+    """Which documents to delete; `*` for all (AIP-165). Raises InvalidArgument, InvalidFilter."""
+    if not text.strip():
+        raise InvalidArgument.field("filter", "expected a filter of the documents to delete; `*` deletes all of them")
+    return document_filter("" if text.strip() == "*" else text)
+
+
 def batch_ids(request: pb2.BatchGetDocumentsRequest) -> tuple[str, list[str]]:
     """The dataset's id, and the ids of the documents requested by name. Raises InvalidArgument."""
     parent = dataset_id(request.parent, "parent")

@@ -14,6 +14,7 @@ from services.chassis.calls import Context
 from services.chassis.idempotency import Call
 from services.embedder import messages, requests
 from services.embedder.datasets import Datasets
+from services.embedder.deleting import Deletion
 from services.embedder.embedding import Embedding
 from services.embedder.imports import Imports
 from services.embedder.providers import EmbeddingModels
@@ -31,6 +32,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         imports: Imports,
         streams: Streams,
         embedding: Embedding,
+        deletion: Deletion,
         models: EmbeddingModels,
         settings: EmbedderSettings,
     ) -> None:
@@ -38,6 +40,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         self._imports = imports
         self._streams = streams
         self._embedding = embedding
+        self._deletion = deletion
         self._models = models
         self._max_text_bytes = settings.max_text_bytes
 
@@ -114,6 +117,14 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     async def DeleteDocument(self, request: pb2.DeleteDocumentRequest, context: Context) -> resources_pb2.Document:
         dataset_id, document_id = requests.document_ids(request.name)
         return messages.document(await self._datasets.delete_document(dataset_id, document_id), dataset_id)
+
+    async def DeleteDocuments(
+        self, request: pb2.DeleteDocumentsRequest, context: Context
+    ) -> pb2.DeleteDocumentsResponse:
+        dataset_id, condition = requests.dataset_id(request.parent, "parent"), requests.deletion_filter(request.filter)
+        matching = await self._deletion.matches(dataset_id, condition)
+        job = await self._deletion.start(request) if request.force else None
+        return messages.deletion(matching, dataset_id, job)
 
     async def ReadDocuments(
         self, request: pb2.ReadDocumentsRequest, context: Context

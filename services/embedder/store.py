@@ -6,6 +6,7 @@ Writers of one dataset take turns.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -204,7 +205,7 @@ class Store:
                     uid=uid,
                     first_row=dataset.next_row,
                     revision=dataset.revision + 1,
-                    schema=metadata_schema.from_json(dataset.metadata_fields),
+                    schema=_schema(dataset),
                 )
                 _change(connection, uid, schema=schema, **differences)
             if record is not None:
@@ -264,7 +265,7 @@ class Store:
         """
         with self._database.read() as connection:
             dataset = _need(connection, dataset_id)
-            types = types_of(metadata_schema.from_json(dataset.metadata_fields))
+            types = types_of(_schema(dataset))
             if total is None:
                 total = _counted_total(connection, dataset, condition, types)
             rows = connection.execute(
@@ -286,10 +287,49 @@ class Store:
                 raise _document_not_found(dataset_id, name_id)
             counter = sql_rows.COUNTERS[State(row.state)]
             described = metadata_terms.described(metadata.readable(row.metadata))
-            schema = metadata_schema.changed(metadata_schema.from_json(dataset.metadata_fields), [described], by=-1)
+            schema = metadata_schema.changed(_schema(dataset), [described], by=-1)
             revision = _change(connection, uid, schema=schema, **{counter: -1, "text_bytes": -row.text_bytes})
             connection.execute(queries.make_tombstones(uid, [row.row], revision))
             return sql_rows.document(row), _dataset(connection, _by_uid(connection, uid))
+
+    def matching_rows(
+        self, dataset: Dataset, condition: Filter, *, after_row: int, limit: int = BATCH_ROWS
+    ) -> list[int]:
+        """Rows of the documents behind a row that match a filter, ascending, of those that `dataset` had.
+
+        Raises DatasetNotFound.
+        """
+        with self._database.read() as connection:
+            types = types_of(_schema(_need(connection, dataset.id, dataset.uid)))
+            query = queries.matching_rows(
+                dataset.uid, condition, types, after_row=after_row, before_row=dataset.next_row, limit=limit
+            )
+            return list(connection.execute(query).scalars())
+
+    def delete_matching(self, dataset: Dataset, condition: Filter, rows: Sequence[int]) -> int:
+        """Deletes those of some documents that still match a filter, in one transaction; returns how many.
+
+        Raises DatasetNotFound.
+        """
+        with self._database.write(dataset.uid) as connection:
+            current = _need(connection, dataset.id, dataset.uid)
+            schema = _schema(current)
+            query = queries.still_matching(dataset.uid, condition, types_of(schema), rows=rows)
+            deleted = connection.execute(query).all()
+            if deleted:
+                connection.execute(
+                    queries.make_tombstones(dataset.uid, [row.row for row in deleted], current.revision + 1)
+                )
+                described = [metadata_terms.described(metadata.readable(row.metadata)) for row in deleted]
+                differences = Counter(sql_rows.COUNTERS[State(row.state)] for row in deleted)
+                differences["text_bytes"] = sum(row.text_bytes for row in deleted)
+                _change(
+                    connection,
+                    dataset.uid,
+                    schema=metadata_schema.changed(schema, described, by=-1),
+                    **{name: -count for name, count in differences.items()},
+                )
+            return len(deleted)
 
     def changed_rows(self, dataset: Dataset, since_revision: int) -> NDArray[np.uint64]:
         """Rows of documents and tombstones changed since a revision, up to the dataset's, ascending, (R,) uint64."""
@@ -414,6 +454,11 @@ def _change(connection: Connection, uid: str, *, schema: Schema | None = None, *
         columns["metadata_fields"] = metadata_schema.to_json(schema)
     connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(**columns, update_time=utc_now()))
     return connection.execute(select(DATASETS.c.revision).where(DATASETS.c.uid == uid)).scalar_one()
+
+
+def _schema(dataset: Row[Any]) -> Schema:
+    """Of the metadata of a dataset's documents."""
+    return metadata_schema.from_json(dataset.metadata_fields)
 
 
 def _document_not_found(dataset_id: str, name_id: str) -> DocumentNotFound:

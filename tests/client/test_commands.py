@@ -62,6 +62,12 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert stack.command("imports", "own", "none").returncode == 3
         more = stack.command("ingest", "own", "/dev/stdin", input='{"id": "x", "text": "one more"}\n')
         assert json.loads(more.stdout)["importedCount"] == "1", more.stderr
+        condition = "key = x"
+        assert lines(stack, "delete-documents", "own", "--filter", condition, "--dry-run")[0]["documentCount"] == "1"
+        assert stack.command("delete-documents", "own", "--filter", condition).returncode == 1  # nobody can be asked
+        deleted = lines(stack, "delete-documents", "own", "--filter", condition, "--yes")
+        assert deleted[-1]["state"] == "STATE_SUCCEEDED"
+        assert "no document of own matches" in stack.command("delete-documents", "own", "--filter", condition).stderr
         assert lines(stack, "embed", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert "no document of own waits" in stack.command("embed", "own").stderr
         trained = lines(stack, "train", "own", "--run", "own", "--expansion", "1", "--k", "4", "--epochs", "2")

@@ -17,7 +17,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from prisma.common.v1 import job_pb2_grpc
 from prisma.common.v1.block_pb2 import RowRange
-from prisma.common.v1.job_pb2 import GetJobRequest, Job
+from prisma.common.v1.job_pb2 import CancelJobRequest, GetJobRequest, Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
 from prisma_client import sample
@@ -500,3 +500,50 @@ async def test_a_client_that_goes_away_leaves_a_report_of_what_was_committed(stu
     dataset = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
     assert state == pb2.Import.STATE_CANCELLED
     assert 0 < stored.added_count == dataset.document_count < 60_000
+
+
+def deletion(condition: str, *, force: bool = False) -> pb2.DeleteDocumentsRequest:
+    return pb2.DeleteDocumentsRequest(parent="datasets/d", filter=condition, force=force)
+
+
+async def test_documents_that_match_a_filter_are_counted_then_deleted(stub: Any, jobs: Any) -> None:
+    await created(stub)
+    await imported(stub, numbered(5000))
+    condition = 'text : "number 4" OR key = doc-7'
+    matches = await stub.DeleteDocuments(deletion(condition))
+    assert (matches.document_count, len(matches.sample), matches.HasField("job")) == (1112, 100, False)
+    assert matches.sample[:2] == ["datasets/d/documents/doc-4", "datasets/d/documents/doc-7"]
+    assert (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count == 5000
+    started = await stub.DeleteDocuments(deletion(condition, force=True))
+    job = await ended(jobs, started.job)
+    assert job.state == Job.STATE_SUCCEEDED, job
+    assert (job.progress.done, job.log[-1].text) == (1112, "1,112 documents were deleted")
+    assert (await stub.DeleteDocuments(deletion(condition))).document_count == 0
+    assert (await ended(jobs, (await stub.DeleteDocuments(deletion("*", force=True))).job)).progress.done == 3888
+    dataset = await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))
+    assert (dataset.document_count, dataset.text_bytes) == (0, 0)
+    for condition, expected in (("", "INVALID_ARGUMENT"), ("colour = red", "INVALID_FILTER")):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await stub.DeleteDocuments(deletion(condition, force=True))
+        assert reason(error.value) == expected
+
+
+async def test_a_deletion_that_is_cancelled_stops_and_one_that_is_killed_goes_on(
+    stub: Any, jobs: Any, embedder: ServiceProcess
+) -> None:
+    await created(stub)
+    await imported(stub, numbered(40_000))
+    job = (await stub.DeleteDocuments(deletion("*", force=True))).job
+    count = 40_000
+    while count == 40_000:
+        count = (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count
+    await jobs.CancelJob(CancelJobRequest(name=job.name))
+    job = await ended(jobs, job)
+    assert job.state == Job.STATE_CANCELLED
+    count = (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count
+    assert 0 < count < 40_000
+    job = (await stub.DeleteDocuments(deletion("*", force=True))).job
+    embedder.kill()
+    embedder.start()
+    assert (await ended(jobs, job)).state == Job.STATE_SUCCEEDED
+    assert (await stub.GetDataset(pb2.GetDatasetRequest(name="datasets/d"))).document_count == 0

@@ -555,6 +555,29 @@ def test_data_of_the_first_version_is_counted_and_its_vectors_are_recorded(datab
     data.database.close()
 
 
+def test_documents_that_match_are_deleted_and_no_others(data: Data) -> None:
+    dataset, other = data.create(), data.create("other")
+    data.add(dataset, 30)
+    data.add(other, 30)
+    data.embed(dataset, range(20), failed=frozenset({3}))
+    dataset = data.store.dataset("d")
+    data.add(dataset, 1, start=30)  # after the deletion has begun: it stays
+    condition = Comparison("text", ":", "3")
+    rows = data.store.matching_rows(dataset, condition, after_row=-1, limit=2)
+    assert rows == [3, 13]
+    assert data.store.matching_rows(dataset, condition, after_row=13) == [23]
+    assert data.store.delete_matching(dataset, condition, [*rows, 4]) == 2
+    assert data.store.delete_matching(dataset, condition, [*rows, 4]) == 0
+    current = data.store.dataset("d")
+    assert current.counts == data.counted(dataset.uid)
+    assert (current.counts.documents, current.counts.failed, current.revision) == (29, 0, dataset.revision + 2)
+    assert data.store.dataset("other").counts.documents == 30
+    assert [document.row for document, deleted in data.store.documents_after(current, -1, 50) if deleted] == [3, 13]
+    data.store.delete_dataset("d")
+    with pytest.raises(DatasetNotFound):
+        data.store.delete_matching(dataset, condition, [23])
+
+
 # Plans
 
 PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
@@ -588,6 +611,14 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
     ),
     "page of rows": (
         lambda uid: queries.page_of_rows(queries.VECTOR_COLUMNS, uid, until=10**9, rows=[1, 2, 3]),
+        "(dataset_uid=? AND row=?)",
+    ),
+    "matching rows": (
+        lambda uid: queries.matching_rows(uid, UNFILTERED, {}, after_row=100, before_row=10**6, limit=2000),
+        "(dataset_uid=? AND row>? AND row<?)",
+    ),
+    "still matching": (
+        lambda uid: queries.still_matching(uid, Comparison("text", ":", "a"), {}, rows=[1, 2]),
         "(dataset_uid=? AND row=?)",
     ),
     "page of a list": (

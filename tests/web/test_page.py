@@ -123,6 +123,15 @@ def test_a_file_becomes_a_searchable_dataset_and_goes_again(page: Page, tmp_path
 
     page.goto("/datasets/own-texts?state=EMBEDDED&q=topic")
     expect(page.locator("tbody tr")).to_have_count(30)
+    page.goto("/datasets/own-texts?q=number 1")
+    expect(page.locator("tbody tr")).to_have_count(11)  # 1 and 10 to 19
+    page.get_by_role("button", name="Delete these documents").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("11 documents that match")).to_be_visible()
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("Deleting documents is done")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("No document matches")).to_be_visible()
+    expect(page.locator("dl.stats dd").first).to_have_text("19")
     page.get_by_role("button", name="Delete dataset").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("button", name="Delete")).to_be_disabled()

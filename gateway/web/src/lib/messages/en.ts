@@ -3,6 +3,7 @@ const many = (n: number, one: string, other: string): string => `${new Intl.Numb
 
 const KINDS: Record<string, string> = {
   "embed-dataset": "Embedding",
+  "delete-documents": "Deleting documents",
   "train-run": "Training",
   "sweep-runs": "Sweep",
   "evaluate-run": "Evaluation",
@@ -163,6 +164,8 @@ export const en = {
     noneFoundHint: "Remove a filter.",
     empty: "No documents in this dataset",
     delete: "Delete dataset",
+    deleteMatching: "Delete these documents",
+    goesMatching: (n: number) => `This deletes ${many(n, "document that matches", "documents that match")}, with vectors and codes. It cannot be undone.`,
     goes: (name: string) => `This also deletes the documents and vectors of ${name}, its runs with their weights and labels, and its search index.`,
     typeName: (id: string) => `Type ${id} to delete it`,
     deleted: (id: string) => `${id} was deleted`,

@@ -386,6 +386,30 @@ class DeleteDocumentRequest(_message.Message):
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
+class DeleteDocumentsRequest(_message.Message):
+    __slots__ = ("parent", "filter", "force", "request_id")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    filter: str
+    force: bool
+    request_id: str
+    def __init__(self, parent: _Optional[str] = ..., filter: _Optional[str] = ..., force: _Optional[bool] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DeleteDocumentsResponse(_message.Message):
+    __slots__ = ("document_count", "sample", "job", "notices")
+    DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    document_count: int
+    sample: _containers.RepeatedScalarFieldContainer[str]
+    job: _job_pb2.Job
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, document_count: _Optional[int] = ..., sample: _Optional[_Iterable[str]] = ..., job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ReadDocumentsRequest(_message.Message):
     __slots__ = ("dataset", "since_revision", "row_ranges", "read_mask", "start_row", "history")
     DATASET_FIELD_NUMBER: _ClassVar[int]

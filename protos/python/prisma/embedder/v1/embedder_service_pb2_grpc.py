@@ -108,6 +108,11 @@ class EmbedderServiceStub:
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentRequest.SerializeToString,
                 response_deserializer=prisma_dot_embedder_dot_v1_dot_resources__pb2.Document.FromString,
                 _registered_method=True)
+        self.DeleteDocuments = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/DeleteDocuments',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentsRequest.SerializeToString,
+                response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentsResponse.FromString,
+                _registered_method=True)
         self.ReadDocuments = channel.unary_stream(
                 '/prisma.embedder.v1.EmbedderService/ReadDocuments',
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ReadDocumentsRequest.SerializeToString,
@@ -271,6 +276,15 @@ class EmbedderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteDocuments(self, request, context):
+        """Deletes all documents that match a filter, as a job that can be cancelled: batch by batch, as DeleteDocument does.
+        Without `force` nothing is deleted, and the response says how many match, with a sample (AIP-165).
+        Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT (no filter), INVALID_FILTER, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadDocuments(self, request, context):
         """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
         Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
@@ -396,6 +410,11 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
                     servicer.DeleteDocument,
                     request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentRequest.FromString,
                     response_serializer=prisma_dot_embedder_dot_v1_dot_resources__pb2.Document.SerializeToString,
+            ),
+            'DeleteDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDocuments,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentsRequest.FromString,
+                    response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentsResponse.SerializeToString,
             ),
             'ReadDocuments': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadDocuments,
@@ -807,6 +826,33 @@ class EmbedderService:
             '/prisma.embedder.v1.EmbedderService/DeleteDocument',
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentRequest.SerializeToString,
             prisma_dot_embedder_dot_v1_dot_resources__pb2.Document.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/DeleteDocuments',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentsRequest.SerializeToString,
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.DeleteDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

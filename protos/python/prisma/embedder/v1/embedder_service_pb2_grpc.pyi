@@ -107,6 +107,11 @@ class EmbedderServiceStub:
     """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
     """
+    DeleteDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentsRequest, _embedder_service_pb2.DeleteDocumentsResponse]
+    """Deletes all documents that match a filter, as a job that can be cancelled: batch by batch, as DeleteDocument does.
+    Without `force` nothing is deleted, and the response says how many match, with a sample (AIP-165).
+    Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT (no filter), INVALID_FILTER, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
     ReadDocuments: _grpc.UnaryStreamMultiCallable[_embedder_service_pb2.ReadDocumentsRequest, _embedder_service_pb2.ReadDocumentsResponse]
     """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
@@ -212,6 +217,11 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentRequest, _resources_pb2.Document]  # type: ignore[assignment]
     """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
+    """
+    DeleteDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentsRequest, _embedder_service_pb2.DeleteDocumentsResponse]  # type: ignore[assignment]
+    """Deletes all documents that match a filter, as a job that can be cancelled: batch by batch, as DeleteDocument does.
+    Without `force` nothing is deleted, and the response says how many match, with a sample (AIP-165).
+    Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT (no filter), INVALID_FILTER, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ReadDocuments: _aio.UnaryStreamMultiCallable[_embedder_service_pb2.ReadDocumentsRequest, _embedder_service_pb2.ReadDocumentsResponse]  # type: ignore[assignment]
     """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
@@ -399,6 +409,17 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_resources_pb2.Document, _abc.Awaitable[_resources_pb2.Document]]:
         """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
         Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteDocuments(
+        self,
+        request: _embedder_service_pb2.DeleteDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedder_service_pb2.DeleteDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.DeleteDocumentsResponse]]:
+        """Deletes all documents that match a filter, as a job that can be cancelled: batch by batch, as DeleteDocument does.
+        Without `force` nothing is deleted, and the response says how many match, with a sample (AIP-165).
+        Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT (no filter), INVALID_FILTER, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
