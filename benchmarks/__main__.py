@@ -21,6 +21,7 @@ from benchmarks import (
     scale,
     search,
     trainer,
+    trial,
     truth,
 )
 
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "search": search,
     "trainer": trainer,
     "truth": truth,
+    "try": trial,
 }
 
 

@@ -3,8 +3,8 @@
 Measured: speed at n = 4d, 8d and 32d on synthetic vectors (the data does not change it), as medians of interleaved
 epochs; held-out FVU, L0 and dead latents after 20 epochs on the sample, on synthetic vectors and on a file of your own;
 PRISMA's seconds to PRISMA v2's FVU at the end; on synthetic vectors the share of true directions that some latent has
-at a cosine above .9; with --cold, the seconds of a first training before and after its kernels are compiled. FVU is in
-the vectors' own space; a latent is dead if no training row activates it. Left out: reading data, checkpoints and
+at a cosine above .9; with --cold, a whole first training before and after its kernels are compiled, and SAELens's. FVU
+is in the vectors' own space; a latent is dead if no training row activates it. Left out: reading data, checkpoints and
 logging of all subjects. Peers need torch: `make bench` installs them.
 """
 
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from services.trainer.sae.warming import warm
 
 Record = dict[str, Any]
 K, EPOCHS, TIMED_EPOCHS = 32, 20, 5
+FIRST_K, FIRST_EPOCHS = 8, 60
+FIRST = f"first training N=5000 d=256 n=512 k={FIRST_K} epochs={FIRST_EPOCHS}"
 SETTLE_SECONDS = 0.5
 """Threads of torch and BLAS spin for a while after their last work; nobody is measured beside another's."""
 SAE_LENS_RATES = (3e-4, 1e-3, 2e-3, 3e-3, 6e-3)
@@ -42,6 +45,7 @@ UNITS = {
     "l0": "latents",
     "dead_share": "1",
     "train_seconds": "s",
+    "cpu_seconds": "s",
     "seconds_to_prismadb_fvu": "s",
     "recovered_share": "1",
     "mean_max_cosine": "1",
@@ -67,7 +71,7 @@ def run(options: argparse.Namespace) -> list[Record]:
 
         set_threads(options.threads)
     vectors, directions = synthetic()
-    records: list[Record] = cold_start() if options.cold else []
+    records: list[Record] = cold_start(peers) if options.cold else []
     for expansion in (int(text) for text in options.expansions.split(",") if text):
         records += speed(vectors, expansion, peers, options.threads)
     if options.no_quality:
@@ -195,25 +199,52 @@ def _seconds_to(target: float, vectors: F32, threads: int) -> float:
     return float("nan")
 
 
-def cold_start() -> list[Record]:
-    """Seconds of a first training, from the start of its process: with an empty cache of kernels, and again."""
-    code = (
-        "from services.trainer.sae.warming import warm; warm(); from benchmarks.trainer import short_training as t; t()"
-    )
+def cold_start(peers: Sequence[str]) -> list[Record]:
+    """A first training from the start of its process: with an empty cache of kernels, with a full one, and the peer's.
+
+    Wall and CPU seconds of all that a user waits for: imports, kernels, and the training with the size that PRISMA
+    chooses for so many vectors.
+    """
+    subjects = {"cold": "prisma_training", "warm": "prisma_training"}
+    if "sae-lens" in peers:
+        subjects["sae-lens"] = "sae_lens_training"
     records: list[Record] = []
     with tempfile.TemporaryDirectory() as folder:
-        for subject in ("cold", "warm"):
-            began = time.perf_counter()
+        for subject, function in subjects.items():
+            code = f"from benchmarks.trainer import {function} as train; train()"
+            began, before = time.perf_counter(), _cpu_seconds_of_children()
             subprocess.run([sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": folder}, check=True)
-            records.append(_record(subject, "first training", "train_seconds", time.perf_counter() - began))
+            seconds, cpu_seconds = time.perf_counter() - began, _cpu_seconds_of_children() - before
+            records.append(_record(subject, FIRST, "train_seconds", seconds))
+            records.append(_record(subject, FIRST, "cpu_seconds", cpu_seconds))
     return records
 
 
-def short_training() -> None:
-    """A few steps, as the trainer's first ones: after all kernels were compiled."""
+def _cpu_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def prisma_training() -> None:
+    """A first training as the trainer's: after all kernels were compiled."""
     warm()
-    vectors = np.random.default_rng(0).standard_normal((5000, 256), dtype=np.float32)
-    Prisma(vectors, expansion=4, k=K, epochs=3, threads=2).epoch()
+    subject = Prisma(_first_vectors(), expansion=2, k=FIRST_K, epochs=FIRST_EPOCHS, threads=2)
+    for _ in range(FIRST_EPOCHS):
+        subject.epoch()
+
+
+def sae_lens_training() -> None:
+    """The same training by SAELens."""
+    from benchmarks.sae_peers import SaeLens, set_threads
+
+    set_threads(2)
+    subject = SaeLens(_first_vectors(), 512, FIRST_K, epochs=FIRST_EPOCHS, learning_rate=1e-3)
+    for _ in range(FIRST_EPOCHS):
+        subject.epoch()
+
+
+def _first_vectors() -> F32:
+    return np.random.default_rng(0).standard_normal((5000, 256), dtype=np.float32)
 
 
 def _product_seconds(latents: int, d: int, threads: int) -> float:
