@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from prisma.interpreter.v1.analyses_pb2 import AnalyzedFeature, MetadataAssociations, SentenceAttribution
 from prisma_client.choices import MetadataKind
 from prisma_client.cli import output
-from prisma_client.cli.arguments import Limit, RunId
+from prisma_client.cli.arguments import Limit, RunId, dataset_id
 from prisma_client.cli.connection import connected
 from prisma_client.cli.explore import score_text, trust_word
 
@@ -33,7 +33,7 @@ IncludeTail = Annotated[
 MaxQ = Annotated[float | None, typer.Option(help="Maximum share of false discoveries. Default: 0.05.")]
 
 
-@app.command()
+@app.command(epilog='Example: prisma analyze sentences first "One sentence. Another one."')
 def sentences(
     run: RunId,
     text: Annotated[str, typer.Argument(help=f"{_TEXT_HELP} - for standard input.")],
@@ -42,7 +42,10 @@ def sentences(
     include_tail: IncludeTail = False,
     limit: Limit = 10,
 ) -> None:
-    """Show which sentences of a text carry its features: what a feature loses when a sentence is left out."""
+    """Show which sentences of a text carry its features.
+
+    The measure is what a feature loses when a sentence is left out.
+    """
     with connected() as prisma:
         answer = (
             prisma.runs.get(run)
@@ -66,7 +69,7 @@ def sentences(
     _show(answer, answer.attributions, columns, notices=notices, empty=f"no feature of {run} that counts is active")
 
 
-@app.command()
+@app.command(epilog='Example: prisma analyze similarity first "a text" "another text"')
 def similarity(
     run: RunId,
     first: Annotated[str, typer.Argument(help=_TEXT_HELP)],
@@ -75,7 +78,10 @@ def similarity(
     include_tail: IncludeTail = False,
     limit: Limit = 20,
 ) -> None:
-    """Show why two texts are similar: their cosine as a sum of what features contribute, and a remainder."""
+    """Show why two texts are similar.
+
+    Their cosine is the sum of what features contribute, and a remainder.
+    """
     with connected() as prisma:
         answer = (
             prisma.runs.get(run)
@@ -96,7 +102,7 @@ def similarity(
     _show(answer, answer.contributions, columns, summary=[summary])
 
 
-@app.command()
+@app.command(epilog="Example: prisma analyze metadata first rating")
 def metadata(
     run: RunId,
     key: Annotated[str, typer.Argument(help="Key of the documents' metadata.")],
@@ -108,7 +114,10 @@ def metadata(
     include_tail: IncludeTail = False,
     limit: Limit = 20,
 ) -> None:
-    """Show which features go with metadata: half of the documents discovers, the other half confirms."""
+    """Show which features go with metadata.
+
+    Half of the documents discovers, the other half confirms.
+    """
     with connected() as prisma:
         answer = (
             prisma.runs.get(run)
@@ -136,19 +145,26 @@ def metadata(
     _show(answer, answer.associations, columns, summary=[summary], notices=answer.notices)
 
 
-@app.command()
+@app.command(epilog="Example: prisma analyze compare first 'metadata.rating = 5'")
 def compare(
     run: RunId,
     first: Annotated[str | None, typer.Argument(help=f"{_SET_HELP}. Default: all documents.")] = None,
     second: Annotated[str | None, typer.Option(help="A filter. Default: all other documents.")] = None,
-    first_dataset: Annotated[str | None, typer.Option(help="Id of a dataset. Default: that of the run.")] = None,
-    second_dataset: Annotated[str | None, typer.Option(help="Id of a dataset. Default: that of the run.")] = None,
+    first_dataset: Annotated[
+        str | None, typer.Option(help="Id of a dataset. Default: that of the run.", callback=dataset_id)
+    ] = None,
+    second_dataset: Annotated[
+        str | None, typer.Option(help="Id of a dataset. Default: that of the run.", callback=dataset_id)
+    ] = None,
     max_q: MaxQ = None,
     features: FeatureFilter = None,
     include_tail: IncludeTail = False,
     limit: Limit = 20,
 ) -> None:
-    """Show which features are more frequent in one set of documents than in another."""
+    """Show which features a set of documents has more often.
+
+    It is compared with another set, or with all other documents.
+    """
     with connected() as prisma:
         answer = (
             prisma.runs.get(run)
@@ -178,7 +194,7 @@ def compare(
     _show(answer, answer.differences, columns, summary=[summary], notices=answer.notices)
 
 
-@app.command()
+@app.command(epilog="Example: prisma analyze correlations first")
 def correlations(
     run: RunId,
     max_label_similarity_rank: Annotated[
@@ -190,7 +206,10 @@ def correlations(
     include_tail: IncludeTail = False,
     limit: Limit = 20,
 ) -> None:
-    """Show pairs of features that occur together although their labels are not alike."""
+    """Show features that occur together.
+
+    Pairs whose labels are alike are left out.
+    """
     with connected() as prisma:
         answer = (
             prisma.runs.get(run)
@@ -218,7 +237,7 @@ def correlations(
     _show(answer, answer.correlations, columns, summary=[summary], notices=answer.notices)
 
 
-@app.command()
+@app.command(epilog='Example: prisma analyze concept first "late delivery" --negative "on time"')
 def concept(
     run: RunId,
     positives: Annotated[list[str], typer.Argument(metavar="TEXT", help=f"Has the concept. {_TEXT_HELP}")],
@@ -230,7 +249,10 @@ def concept(
     include_tail: IncludeTail = False,
     limit: Limit = 20,
 ) -> None:
-    """Show the features of a concept: those that tell texts that have it from texts that do not."""
+    """Show the features of a concept.
+
+    They tell texts that have the concept from texts that do not.
+    """
     with connected() as prisma:
         answer = (
             prisma.runs.get(run)
@@ -250,7 +272,7 @@ def concept(
     _show(answer, answer.separations, columns, notices=answer.notices, empty=empty)
 
 
-@app.command()
+@app.command(epilog="Example: prisma analyze classifier first 'metadata.rating = 5'")
 def classifier(
     run: RunId,
     positive: Annotated[str, typer.Argument(help=f"{_SET_HELP}.")],
@@ -261,7 +283,10 @@ def classifier(
     features: FeatureFilter = None,
     include_tail: IncludeTail = False,
 ) -> None:
-    """Fit a classifier on a few features that tells documents apart, and measure it on documents not used for it."""
+    """Fit a classifier on a few features.
+
+    It tells documents apart, and is measured on documents that were not used for it.
+    """
     with connected() as prisma:
         answer = (
             prisma.runs.get(run)

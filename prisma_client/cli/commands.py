@@ -64,70 +64,87 @@ def root(
     """Nothing by itself: options that stand before the command."""
 
 
-@app.command()
-def up() -> None:
-    """Start the local stack: NATS, the services and the gateway. Ctrl-C stops it."""
-    raise typer.Exit(asyncio.run(stack.run_until_interrupted(data_dir())))
-
-
-@app.command()
-def down() -> None:
-    """Stop the local stack that runs on this data folder."""
-    raise typer.Exit(stack.stop_running(data_dir()))
-
-
-@app.command(name="doctor")
-def check(
-    scrub: Annotated[
-        bool, typer.Option("--scrub", help="Verify all stored files instead, and list those that are damaged.")
-    ] = False,
-) -> None:
-    """Check what PRISMA needs on this machine, and say what to do about what is missing."""
-    if scrub:
-        backup.show_scrub(data_dir())
-    else:
-        doctor.check(data_dir())
-
-
-@app.command(name="backup")
-def write_backup(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to: a new or an empty one.")],
-) -> None:
-    """Write a backup of all data of the local stack, which may be running."""
-    backup.write_backup(data_dir(), folder)
-
-
-@app.command(name="restore")
-def restore_backup(
-    folder: Annotated[Path, typer.Argument(help="Folder of the backup.")],
-    verify_only: Annotated[
-        bool, typer.Option("--verify", help="Only compare the backup's files with its manifest.")
-    ] = False,
-) -> None:
-    """Restore a backup to an empty data folder (PRISMA_DATA_DIR). The search index is rebuilt at the next start."""
-    backup.restore_backup(folder, data_dir(), verify_only=verify_only)
-
-
-@app.command()
-def demo(
-    leave: Annotated[bool, typer.Option("--exit", help="Check the result, stop the stack and exit.")] = False,
-) -> None:
-    """Import, embed, train, label and index the sample. The stack then runs until Ctrl-C."""
-    asyncio.run(demonstration.run(data_dir(), leave=leave))
-
-
-@app.command(name="try")
+@app.command(name="try", epilog="Example: prisma try reviews.csv --text-field body")
 @reads_a_file
 def try_file(
     file: InputFile,
     model: Model = "builtin",
     leave: Annotated[bool, typer.Option("--exit", help="Stop a stack that was started here, and exit.")] = False,
 ) -> None:
-    """Take a file of documents to a page with named features: import, embed, train, label.
+    """Take a file to a page with named features, in one go.
+
+    It imports the documents, embeds them, trains, labels and groups features, and prints what came of it.
 
     The stack that runs is used, or one is started, which then runs until Ctrl-C. The same file again uses what exists.
     """
     asyncio.run(trial.run(file, model, data_dir(), leave=leave))
+
+
+@app.command(epilog="Example: prisma up")
+def up() -> None:
+    """Start the local stack.
+
+    It is NATS, the services and the gateway with its page. Ctrl-C stops it.
+    """
+    raise typer.Exit(asyncio.run(stack.run_until_interrupted(data_dir())))
+
+
+@app.command(epilog="Example: prisma down")
+def down() -> None:
+    """Stop the local stack that runs on this data folder."""
+    raise typer.Exit(stack.stop_running(data_dir()))
+
+
+@app.command(name="doctor", epilog="Example: prisma doctor")
+def check(
+    scrub: Annotated[
+        bool, typer.Option("--scrub", help="Verify all stored files instead, and list those that are damaged.")
+    ] = False,
+) -> None:
+    """Check what PRISMA needs on this machine.
+
+    It says what to do about what is missing, and exits with 1 then.
+    """
+    if scrub:
+        backup.show_scrub(data_dir())
+    else:
+        doctor.check(data_dir())
+
+
+@app.command(name="backup", epilog="Example: prisma backup backups/monday")
+def write_backup(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to: a new or an empty one.")],
+) -> None:
+    """Write a backup of all data of the local stack.
+
+    The stack may be running.
+    """
+    backup.write_backup(data_dir(), folder)
+
+
+@app.command(name="restore", epilog="Example: PRISMA_DATA_DIR=restored prisma restore backups/monday")
+def restore_backup(
+    folder: Annotated[Path, typer.Argument(help="Folder of the backup.")],
+    verify_only: Annotated[
+        bool, typer.Option("--verify", help="Only compare the backup's files with its manifest.")
+    ] = False,
+) -> None:
+    """Restore a backup to an empty data folder.
+
+    The folder is PRISMA_DATA_DIR. The search index is rebuilt at the next start.
+    """
+    backup.restore_backup(folder, data_dir(), verify_only=verify_only)
+
+
+@app.command(epilog="Example: prisma demo --exit")
+def demo(
+    leave: Annotated[bool, typer.Option("--exit", help="Check the result, stop the stack and exit.")] = False,
+) -> None:
+    """Take the sample through every step.
+
+    The stack then runs until Ctrl-C.
+    """
+    asyncio.run(demonstration.run(data_dir(), leave=leave))
 
 
 def main() -> None:

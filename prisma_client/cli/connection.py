@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from prisma.common.v1.job_pb2 import Job
 from prisma_client.cli import output
 from prisma_client.cli.processes import StackError
+from prisma_client.cli.stack import configured_addresses
 from prisma_client.errors import PrismaError
 from prisma_client.sync import Prisma
 
@@ -20,8 +22,13 @@ from prisma_client.sync import Prisma
 @contextmanager
 def connected() -> Generator[Prisma]:
     """Yields a client; errors end the command as `reported` says."""
-    with reported(), Prisma() as prisma:
+    with reported(), Prisma(gateway_url()) as prisma:
         yield prisma
+
+
+def gateway_url() -> str:
+    """The gateway's address: PRISMA_URL, or where the local stack listens."""
+    return os.environ.get("PRISMA_URL") or f"http://{configured_addresses()['http']}"
 
 
 @contextmanager
@@ -38,19 +45,22 @@ def reported() -> Generator[None]:
         reason = (error.strerror or str(error)).lower()
         output.warn(f"{error.filename}: {reason}" if error.filename else reason)
         raise typer.Exit(1) from None
+    except UnicodeError:
+        output.warn("an argument or option has bytes that are not UTF-8")
+        raise typer.Exit(output.USAGE) from None
     except (TypeError, ValueError) as error:
         output.warn(str(error))
         raise typer.Exit(output.USAGE) from None
 
 
 @contextmanager
-def following(title: str) -> Generator[Callable[[Job], None]]:
+def following(title: str, job: Job | None = None) -> Generator[Callable[[Job], None]]:
     """Yields a callback for a job's changes: a progress bar on a terminal, JSON lines when piped.
 
     A job that waits for an unreachable service is reported on standard error, with the reason. Ctrl-C ends the
-    command, not the job; the message says how to follow or cancel it.
+    command, not the job; the message says how to follow or cancel it. job: as far as it is known already.
     """
-    follower = Follower(title)
+    follower = Follower(title, job)
     try:
         with follower.display():
             yield follower.update
@@ -62,10 +72,10 @@ def following(title: str) -> Generator[Callable[[Job], None]]:
 class Follower:
     """Shows the progress of a job. transient: the bar vanishes at the end, and nothing is printed when piped."""
 
-    def __init__(self, title: str, *, transient: bool = False) -> None:
+    def __init__(self, title: str, job: Job | None = None, *, transient: bool = False) -> None:
         self._title = title
         self._transient = transient
-        self._job: Job | None = None
+        self._job = job
         self._bar: Progress | None = None
         self._waiting_for: str | None = None
 
@@ -136,7 +146,12 @@ def finish(prisma: Prisma, job: Job, *, title: str, detach: bool) -> None:
         name = job.name.removeprefix("jobs/")
         output.show_one(job, [f"{job.name} has started; `prisma jobs {name}` follows it"])
         return
-    with following(title) as progress:
+    with following(title, job) as progress:
         ended = prisma.jobs.wait(job.name, progress)
-    if not prisma.jobs.wait_for_index(ended):
+    try:
+        is_indexed = prisma.jobs.wait_for_index(ended)
+    except KeyboardInterrupt:
+        output.warn("interrupted. The job has ended; the search index is still catching up with it")
+        raise typer.Exit(output.INTERRUPTED) from None
+    if not is_indexed:
         output.warn("the search index has not caught up yet; until then, searches say what is missing")

@@ -29,7 +29,7 @@ SHOWN_REJECTIONS = 20
 SHOWN_DOCUMENTS = 10
 
 
-@app.command()
+@app.command(epilog="Example: prisma ingest reviews reviews.csv --text-field body")
 @reads_a_file
 def ingest(
     dataset: DatasetId,
@@ -40,10 +40,10 @@ def ingest(
     ] = "reject",
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Check the file; import nothing.")] = False,
 ) -> None:
-    """Import documents into a dataset, which is created if it does not exist.
+    """Import documents into a dataset.
 
-    Rejected documents are listed with their reasons. Exits with 2 if none could be imported; a new dataset is then not
-    kept.
+    The dataset is created if it does not exist. Rejected documents are listed with their reasons. Exits with 2 if none
+    could be imported; a new dataset is then not kept.
     """
     with connected() as prisma, warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
@@ -69,10 +69,13 @@ def ingest(
         _show_report(report, validate_only=validate_only)
 
 
-@app.command()
+@app.command(epilog="Example: prisma preview reviews.csv")
 @reads_a_file
 def preview(file: InputFile) -> None:
-    """Show what `ingest` would make of a file: how it is read, its fields and the first documents. Import nothing."""
+    """Show how `ingest` would read a file; import nothing.
+
+    It shows the format, the fields and the first documents.
+    """
     with connected() as prisma:
         response = prisma.datasets.preview_chunks(
             file.chunks(), id_field=file.id_field, text_field=file.text_field, options=file.options
@@ -88,11 +91,14 @@ def preview(file: InputFile) -> None:
     output.show_one(response, lines)
 
 
-@app.command()
+@app.command(epilog="Example: prisma sample")
 def sample(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset.")] = "python-stdlib",
+    dataset: DatasetId = "python-stdlib",
 ) -> None:
-    """Create a dataset of the docstrings of this Python's standard library: about 6,000 texts."""
+    """Create a dataset of about 6,000 texts to try PRISMA on.
+
+    They are the docstrings of this Python's standard library.
+    """
     with connected() as prisma:
         data, _ = _get_or_create(prisma, dataset, None, samples.DESCRIPTION)
         with _interruption_reported(data):
@@ -101,7 +107,7 @@ def sample(
         output.show_one(report, lines)
 
 
-@app.command()
+@app.command(epilog="Example: prisma datasets")
 def datasets() -> None:
     """List datasets."""
     columns: output.Columns = {
@@ -116,7 +122,7 @@ def datasets() -> None:
         output.show(listed, columns, empty="there are no datasets: `prisma ingest DATASET FILE` creates one")
 
 
-@app.command()
+@app.command(epilog="Example: prisma documents reviews --filter 'state = FAILED'")
 def documents(
     dataset: DatasetId,
     filter: Annotated[str | None, typer.Option(help='For example `state = FAILED AND text : "heart"`.')] = None,
@@ -133,7 +139,7 @@ def documents(
         output.show(prisma.datasets.get(dataset).documents(filter, limit), columns, empty=empty)
 
 
-@app.command()
+@app.command(epilog="Example: prisma delete-documents reviews --filter 'state = FAILED'")
 def delete_documents(
     dataset: DatasetId,
     filter: Annotated[str, typer.Option(help='Which documents, such as `state = FAILED`; "*" for all.')],
@@ -141,7 +147,10 @@ def delete_documents(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     detach: Detach = False,
 ) -> None:
-    """Delete the documents that match a filter. Vectors, codes and index follow."""
+    """Delete the documents that match a filter.
+
+    Vectors, codes and index follow.
+    """
     with connected() as prisma:
         data = prisma.datasets.get(dataset)
         matches = data.delete_documents(filter, validate_only=True)
@@ -161,7 +170,7 @@ def delete_documents(
         finish(prisma, response.job, title="deleting", detach=detach)
 
 
-@app.command()
+@app.command(epilog="Example: prisma embed reviews")
 def embed(
     dataset: DatasetId,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also retry failed documents.")] = False,
@@ -181,12 +190,12 @@ def embed(
             output.warn(f"{failed:,} documents failed: `prisma documents {dataset} --filter 'state = FAILED'` says why")
 
 
-@app.command()
+@app.command(epilog="Example: prisma delete reviews")
 def delete(
     name: Annotated[str, typer.Argument(help="A dataset or run: its id, datasets/<dataset> or runs/<run>.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Delete a dataset or a run, and everything derived from it."""
+    """Delete a dataset or a run, and what is derived from it."""
     with connected() as prisma:
         resource = _resource(prisma, name)
         derived = "its weights, codes and labels"

@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from prisma_client.cli import output
+from prisma_client.cli.connection import gateway_url
 from prisma_client.cli.stack import (
     BUILD_PAGE,
     MISSING_SERVER,
@@ -87,7 +88,7 @@ def _finding(what: str, fine: bool, result: str, advice: str) -> Finding:
 
 def _services() -> Iterator[Finding]:
     try:
-        with Prisma(seconds=10) as prisma:
+        with Prisma(gateway_url(), seconds=10) as prisma:
             for service in prisma.status()["services"]:
                 health = service["health"].removeprefix("HEALTH_").lower()
                 advice = service.get("message") or "see its log"

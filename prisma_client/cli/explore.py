@@ -17,7 +17,7 @@ from prisma.interpreter.v1.resources_pb2 import Analysis, Family, Feature, Label
 from prisma.search.v1.search_service_pb2 import DocumentHit
 from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import output
-from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId
+from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId, run_id
 from prisma_client.cli.connection import connected, finish, following
 from prisma_client.errors import UnknownFamily
 from prisma_client.sync.runs import Run
@@ -50,7 +50,7 @@ def _without_label(feature: Feature) -> str:
     return "(dense)" if feature.dense else "(not named)"
 
 
-@app.command()
+@app.command(epilog="Example: prisma stats first")
 def stats(run: RunId, detach: Detach = False) -> None:
     """Compute the statistics of all features again."""
     with connected() as prisma:
@@ -58,7 +58,7 @@ def stats(run: RunId, detach: Detach = False) -> None:
         finish(prisma, job, title="statistics", detach=detach)
 
 
-@app.command()
+@app.command(epilog="Example: prisma label first")
 def label(
     run: RunId,
     model: Annotated[str, typer.Option(help="`keywords`, or `<provider>/<model>`.")] = "keywords",
@@ -72,7 +72,10 @@ def label(
     request_id: RequestId = None,
     detach: Detach = False,
 ) -> None:
-    """Label features by keywords or a language model, or one by hand. Earlier labels stay in the history."""
+    """Label features by keywords or a language model.
+
+    With --text, one feature is labelled by hand. Earlier labels stay in the history.
+    """
     indices = feature or []
     if text is not None and len(indices) != 1:
         raise typer.BadParameter("--text needs exactly one --feature")
@@ -96,7 +99,7 @@ def label(
             typer.echo(_trust_counts(owner))
 
 
-@app.command()
+@app.command(epilog="Example: prisma score-labels first --judge ollama/qwen2.5:7b")
 def score_labels(
     run: RunId,
     judge: Annotated[str | None, typer.Option(help="A language model that judges too: `<provider>/<model>`.")] = None,
@@ -110,7 +113,10 @@ def score_labels(
     request_id: RequestId = None,
     detach: Detach = False,
 ) -> None:
-    """Score labels, whoever wrote them, on documents that they were not made with; see `prisma feature`."""
+    """Score labels on documents that they were not made with.
+
+    Labels of people and language models are scored, too; `prisma feature` shows the scores.
+    """
     if judge is None and (judge_documents or max_questions):
         raise typer.BadParameter("--judge-documents and --max-questions need --judge")
     with connected() as prisma:
@@ -140,21 +146,26 @@ def _trust_counts(run: Run) -> str:
     )
 
 
-@app.command()
+@app.command(epilog="Example: prisma carry-labels second first")
 def carry_labels(
     run: RunId,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Id of the run to copy labels from.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Id of the run to copy labels from.", callback=run_id)
+    ],
     min_cosine: Annotated[float, typer.Option(help="Minimum cosine at which two features match.")] = 0.9,
     request_id: RequestId = None,
 ) -> None:
-    """Copy labels to a run from matching features of another; labels written by people stay."""
+    """Copy labels to a run from matching features of another.
+
+    Labels written by people stay.
+    """
     with connected() as prisma:
         carried = prisma.runs.get(run).carry_labels(source, min_cosine, request_id=request_id)
     lines = [f"{carried.carried_count:,} labels copied; {carried.matched_count:,} features match"]
     output.show_one(carried, lines)
 
 
-@app.command()
+@app.command(epilog="Example: prisma features first --filter 'trust = TRUSTED'")
 def features(
     run: RunId,
     query: Annotated[str | None, typer.Argument(help="Words of the label, or an index.")] = None,
@@ -162,7 +173,7 @@ def features(
     order_by: Annotated[str | None, typer.Option(help="For example `max_activation desc`, or `trust`.")] = None,
     limit: Limit = 20,
 ) -> None:
-    """List features with label, trust, score, density and strongest activation."""
+    """List features with label, trust, score and density."""
     with connected() as prisma:
         listed = prisma.runs.get(run).features.list(query=query, filter=filter, order_by=order_by, limit=limit)
         conditions = " and ".join(condition for condition in (query and f"{query!r}", filter) if condition)
@@ -170,14 +181,17 @@ def features(
         output.show(listed, _FEATURE_COLUMNS, empty=empty)
 
 
-@app.command()
+@app.command(epilog="Example: prisma feature first 12 --examples decile")
 def feature(
     run: RunId,
     index: Annotated[int, typer.Argument(min=0, help="Index of the feature.")],
     examples: Annotated[ExampleKind, typer.Option(help="Which documents to show.")] = ExampleKind.STRONGEST,
     limit: Limit = 5,
 ) -> None:
-    """Show a feature: label, statistics, neighbours, how well the label fits by decile, documents."""
+    """Show a feature: label, statistics, neighbours, documents.
+
+    It also shows how well the label fits each tenth of the activations.
+    """
     with connected() as prisma:
         owner = prisma.runs.get(run)
         details = owner.features.get(index)
@@ -244,7 +258,7 @@ def _measured(feature: Feature) -> str:
     return "".join(f"   {part}" for part in parts)
 
 
-@app.command()
+@app.command(epilog="Example: prisma families first")
 def families(
     run: RunId,
     query: Annotated[str | None, typer.Argument(help="Words of a label.")] = None,
@@ -260,7 +274,10 @@ def families(
     ] = False,
     limit: Limit = 20,
 ) -> None:
-    """List families of features, the most trusted first; they are built first if there are none."""
+    """List families of features, the most trusted first.
+
+    They are built if there are none yet.
+    """
     columns: output.Columns = {
         "family": lambda family: family.name.rpartition("/")[2],
         "features": lambda family: family.member_count,
@@ -279,12 +296,12 @@ def families(
         output.show(islice(owner.families(query), limit), columns, empty=empty)
 
 
-@app.command()
+@app.command(epilog='Example: prisma search reviews "heart failure" --run first --boost 12=2')
 def search(
     dataset: DatasetId,
     query: Annotated[str, typer.Argument(help="Text to search for.")],
     mode: Annotated[SearchMode, typer.Option(help="How documents are ranked.")] = SearchMode.HYBRID,
-    run: Annotated[str | None, typer.Option(help="Run whose features explain the hits.")] = None,
+    run: Annotated[str | None, typer.Option(help="Run whose features explain the hits.", callback=run_id)] = None,
     filter: Annotated[str | None, typer.Option(help='For example `metadata.module = "asyncio"`.')] = None,
     boost: Annotated[
         list[str] | None,
@@ -299,7 +316,10 @@ def search(
     ] = False,
     limit: Limit = 10,
 ) -> None:
-    """Search documents. Each hit says which features it shares with the query, and how boosts have moved it."""
+    """Search documents.
+
+    Each hit says which features it shares with the query, and how boosts have moved it.
+    """
     boosts = _boosts(boost or [], run)
     if boosts and run is None:
         raise typer.BadParameter("--boost needs --run")
@@ -366,7 +386,7 @@ _STEERING_COLUMNS: output.Columns = {
 }
 
 
-@app.command()
+@app.command(epilog='Example: prisma explain first "Patients were randomised to two groups"')
 def explain(
     run: RunId,
     text: Annotated[str | None, typer.Argument(help="Text; - for standard input.")] = None,
@@ -374,7 +394,10 @@ def explain(
     name_tail: Annotated[bool, typer.Option("--name-tail", help="Also name features below their threshold.")] = False,
     limit: Limit = 15,
 ) -> None:
-    """Show which features are active in a text or a document, and whether it is unlike the dataset."""
+    """Show which features are active in a text or a document.
+
+    It also says whether the text is unlike the dataset.
+    """
     if bool(text) == bool(document):
         raise typer.BadParameter("expected either a text or --document")
     with connected() as prisma:

@@ -18,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None)
 _LAST = "last"
 
 
-@app.command()
+@app.command(epilog="Example: prisma imports reviews last --rejections rejected.csv")
 def imports(
     dataset: DatasetId,
     import_id: Annotated[
@@ -28,7 +28,10 @@ def imports(
         Path | None, typer.Option(help="Write the rejected items to this file: CSV, or JSON lines (.jsonl).")
     ] = None,
 ) -> None:
-    """List what imports did, or show one; also write the items that it rejected to a file."""
+    """List what imports did, or show one.
+
+    With --rejections, the items that it rejected are written to a file.
+    """
     if rejections is not None and import_id is None:
         raise typer.BadParameter("--rejections needs an import: its id, or `last`")
     with connected() as prisma:

@@ -28,7 +28,7 @@ class ScopeName(StrEnum):
     ADMIN = "admin"
 
 
-@app.command("create")
+@app.command("create", epilog="Example: prisma keys create ada --scope write --days 90 --file keys")
 def create_key(
     name: KeyName,
     file: KeysFile,
@@ -37,12 +37,15 @@ def create_key(
     ] = ScopeName.ADMIN,
     days: Annotated[int | None, typer.Option(help="Days until the key expires. Default: never.", min=1)] = None,
 ) -> None:
-    """Create a key, store its SHA-256 in the file, and print it: it cannot be shown again."""
+    """Create a key, and print it once.
+
+    The file holds its SHA-256: the key cannot be shown again.
+    """
     expire_time = None if days is None else datetime.now(UTC) + timedelta(days=days)
     typer.echo(create(name, file, scope=Scope.of_word(scope.value), expire_time=expire_time))
 
 
-@app.command("list")
+@app.command("list", epilog="Example: prisma keys list --file keys")
 def list_keys(file: KeysFile) -> None:
     """List the keys of the file: name, scope and expiry."""
     now = datetime.now(UTC)
@@ -59,9 +62,12 @@ def list_keys(file: KeysFile) -> None:
     output.show(rows, columns)
 
 
-@app.command("revoke")
+@app.command("revoke", epilog="Example: prisma keys revoke ada --file keys")
 def revoke_key(name: KeyName, file: KeysFile) -> None:
-    """Remove a key from the file. Running services refuse it from then on."""
+    """Remove a key from the file.
+
+    Running services refuse it from then on.
+    """
     try:
         keys.remove_key(file, name)
     except ValueError as error:

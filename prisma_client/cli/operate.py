@@ -9,7 +9,7 @@ from google.protobuf import json_format
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client.cli import output
-from prisma_client.cli.arguments import Limit
+from prisma_client.cli.arguments import Limit, job_id
 from prisma_client.cli.connection import connected, finish, waiting_text
 from prisma_client.sync.jobs import TERMINAL
 
@@ -30,9 +30,9 @@ def job_state(job: Job) -> str:
     return "stopping" if is_stopping else Job.State.Name(job.state).removeprefix("STATE_").lower()
 
 
-@app.command()
+@app.command(epilog="Example: prisma jobs 4f2a --cancel")
 def jobs(
-    job: Annotated[str | None, typer.Argument(help="Id of a job to follow.")] = None,
+    job: Annotated[str | None, typer.Argument(help="Id of a job to follow.", callback=job_id)] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the job.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Start the job again.")] = False,
     limit: Limit = 20,
@@ -54,9 +54,12 @@ def jobs(
             finish(prisma, prisma.jobs.get(job), title=job, detach=False)
 
 
-@app.command()
+@app.command(epilog="Example: prisma models")
 def models() -> None:
-    """List the models for embeddings and labels that their providers offer now."""
+    """List the models for embeddings and labels.
+
+    They are those that the providers offer now.
+    """
     columns: output.Columns = {
         "for": lambda model: model["for"],
         "model": lambda model: model["id"],
@@ -79,9 +82,12 @@ def models() -> None:
             output.warn(provider.message)
 
 
-@app.command()
+@app.command(epilog="Example: prisma status")
 def status() -> None:
-    """Show the health of all services. Exits with 6 when one is down."""
+    """Show the health of all services.
+
+    Exits with 6 when one is down.
+    """
     columns: output.Columns = {
         "service": lambda service: service["service"],
         "health": lambda service: service["health"].removeprefix("HEALTH_").lower(),

@@ -16,7 +16,7 @@ from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import choices
 from prisma_client.choices import Architecture, Goal
 from prisma_client.cli import output
-from prisma_client.cli.arguments import DatasetId, Detach, OutputFile, RunId
+from prisma_client.cli.arguments import MAX_COUNT, DatasetId, Detach, OutputFile, RunId, dataset_id, run_id
 from prisma_client.cli.connection import connected, finish, following
 from prisma_client.errors import AlreadyExists, FailedPrecondition, IncompleteExport, Unavailable
 from prisma_client.sync import Prisma
@@ -38,30 +38,45 @@ class ExportKind(StrEnum):
     SAE_LENS = "sae-lens"
 
 
-@app.command()
+@app.command(epilog="Example: prisma train reviews --run first")
 def train(
     dataset: DatasetId,
-    run: Annotated[str | None, typer.Option(help="Id of the run; an existing run is resumed.")] = None,
+    run: Annotated[str | None, typer.Option(help="Id of the run; an existing run is resumed.", callback=run_id)] = None,
     goal: Annotated[Goal | None, typer.Option(help="What the size is chosen for. Default: interpretable.")] = None,
-    latents: Annotated[int | None, typer.Option(help="Number of latents. Default: chosen for the data.")] = None,
-    expansion: Annotated[int | None, typer.Option(help="Latents per dimension, instead of --latents.")] = None,
-    k: Annotated[int | None, typer.Option(help="Active latents per text. Default: 8, for faithful 32.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the vectors. Default: chosen for the data.")] = None,
+    latents: Annotated[
+        int | None, typer.Option(help="Number of latents. Default: chosen for the data.", min=1, max=MAX_COUNT)
+    ] = None,
+    expansion: Annotated[
+        int | None, typer.Option(help="Latents per dimension, instead of --latents.", min=1, max=MAX_COUNT)
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option(help="Active latents per text. Default: 8, for faithful 32.", min=1, max=MAX_COUNT)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the vectors. Default: chosen for the data.", min=1, max=MAX_COUNT)
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of Adam.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Vectors per step. Default: 512.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Vectors per step. Default: 512.", min=1, max=MAX_COUNT)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. Default: 0.", min=0, max=2**63 - 1)] = None,
     architecture: Annotated[
         Architecture | None, typer.Option(help="How active latents are chosen. Default: top-k.")
     ] = None,
     siblings: Annotated[
-        int | None, typer.Option(help="Trainings that tell which features are found again. Default: 2.")
+        int | None,
+        typer.Option(help="Trainings that tell which features are found again. Default: 2.", min=0, max=MAX_COUNT),
     ] = None,
     allow_pending: Annotated[
         bool, typer.Option("--allow-pending", help="Leave out documents that are not embedded yet.")
     ] = False,
     detach: Detach = False,
 ) -> None:
-    """Train a sparse autoencoder on a dataset's vectors. Waits for an embedding job that is running."""
+    """Train a sparse autoencoder on a dataset's vectors.
+
+    Waits for an embedding job that is running. The same command resumes a training that was interrupted; a run that is
+    trained already is left as it is.
+    """
     config = {
         "architecture": architecture.value if architecture else None,
         "auto": True,
@@ -78,16 +93,22 @@ def train(
     with connected() as prisma:
         new = _NewRun(dataset, run, config, allow_pending)
         created = _after_embedding(prisma, dataset, lambda: _create_or_get(prisma, new))
+        if created.message.state == RunMessage.STATE_TRAINED:
+            output.warn(f"{created.name} is trained already and stays as it is; another --run trains another one")
+            _show_summary(created)
+            return
         job = _after_embedding(
             prisma, dataset, lambda: created.train(wait=False, allow_pending_documents=allow_pending)
         )
         finish(prisma, job, title=created.id, detach=detach)
-        if not detach and output.on_terminal():
-            typer.echo(_summary(created.refresh()))
+        if not detach:
+            _show_summary(created.refresh())
 
 
-@app.command()
-def runs(dataset: Annotated[str | None, typer.Option(help="Only runs of this dataset.")] = None) -> None:
+@app.command(epilog="Example: prisma runs --dataset reviews")
+def runs(
+    dataset: Annotated[str | None, typer.Option(help="Only runs of this dataset.", callback=dataset_id)] = None,
+) -> None:
     """List runs."""
     columns: output.Columns = {
         "run": lambda run: run.name.removeprefix("runs/"),
@@ -120,15 +141,18 @@ def state_of(run: RunMessage, active_jobs: Sequence[Job]) -> str:
     return RunMessage.State.Name(run.state).removeprefix("STATE_").lower()
 
 
-@app.command()
+@app.command(epilog="Example: prisma pause first")
 def pause(run: RunId) -> None:
-    """Stop a run's training after a checkpoint; `prisma train DATASET --run RUN` resumes it."""
+    """Stop a run's training after a checkpoint.
+
+    `prisma train DATASET --run RUN` resumes it.
+    """
     with connected() as prisma:
         prisma.runs.get(run).pause()
         output.show_one({"paused": run}, [f"runs/{run} is paused; `prisma train DATASET --run {run}` resumes it"])
 
 
-@app.command()
+@app.command(epilog="Example: prisma sweep reviews --k 8 --k 32 --expansion 4")
 def sweep(
     dataset: DatasetId,
     k: Annotated[list[int] | None, typer.Option(help="A value of k; repeat the option for more.")] = None,
@@ -159,7 +183,7 @@ def sweep(
     output.show([run.message for run in swept], columns)
 
 
-@app.command()
+@app.command(epilog="Example: prisma evaluate first")
 def evaluate(run: RunId) -> None:
     """Measure how well a run preserves held-out vectors."""
     with connected() as prisma, following("evaluating") as progress:
@@ -175,17 +199,23 @@ def evaluate(run: RunId) -> None:
     )
 
 
-@app.command()
+@app.command(epilog="Example: prisma push first")
 def push(run: RunId) -> None:
-    """Copy a run's weights to the object store configured on the trainer."""
+    """Copy a run's weights to the trainer's object store.
+
+    It is configured on the trainer (PRISMA_TRAINER_PUSH_URL).
+    """
     with connected() as prisma, following("pushing") as progress:
         job = prisma.runs.get(run).push(progress=progress)
     output.show_one(job, [line.text for line in job.log])
 
 
-@app.command()
+@app.command(epilog="Example: prisma compare first second")
 def compare(first: RunId, second: RunId) -> None:
-    """Compare the latents of two runs: how many match, and which are lost, gained, split or merged in the second."""
+    """Compare the latents of two runs.
+
+    It says how many match, and which are lost, gained, split or merged in the second.
+    """
     with connected() as prisma:
         comparison = prisma.runs.get(first).compare(second)
     lines = [
@@ -196,7 +226,7 @@ def compare(first: RunId, second: RunId) -> None:
     output.show_one(comparison, lines)
 
 
-@app.command()
+@app.command(epilog="Example: prisma import-weights reviews sae.safetensors --run imported")
 def import_weights(
     dataset: DatasetId,
     file: Annotated[
@@ -205,7 +235,7 @@ def import_weights(
             help="A .safetensors of PRISMA, a .zip of SAELens or sparsify, or a .pt.", exists=True, dir_okay=False
         ),
     ],
-    run: Annotated[str | None, typer.Option(help="Id of the new run.")] = None,
+    run: Annotated[str | None, typer.Option(help="Id of the new run.", callback=run_id)] = None,
     detach: Detach = False,
 ) -> None:
     """Create a run from existing weights, and write its codes."""
@@ -214,22 +244,24 @@ def import_weights(
         finish(prisma, imported.train(wait=False), title="encoding", detach=detach)
 
 
-@app.command()
+@app.command(epilog="Example: prisma encode first other --run second")
 def encode(
     run: RunId,
     dataset: DatasetId,
-    new_run: Annotated[str | None, typer.Option("--run", help="Id of the run that the dataset gets.")] = None,
+    new_run: Annotated[
+        str | None, typer.Option("--run", help="Id of the run that the dataset gets.", callback=run_id)
+    ] = None,
 ) -> None:
-    """Encode another dataset with a trained run: it gets a run with the same features and their labels.
+    """Encode another dataset with a trained run.
 
-    Documents that are added to the run's own dataset are encoded without this.
+    It gets a run with the same features and their labels.     Documents that are added to the run's own dataset are encoded without this.
     """
     with connected() as prisma, following("encoding") as progress:
         encoded = prisma.runs.get(run).encode_dataset(dataset, run_id=new_run, progress=progress)
     output.show_one(encoded.message, [f"{encoded.name} has codes of {encoded.message.code_count:,} documents"])
 
 
-@app.command()
+@app.command(epilog="Example: prisma export first features features.csv")
 def export(
     run: RunId,
     what: Annotated[ExportKind, typer.Argument(help="What to export.")],
@@ -238,7 +270,10 @@ def export(
         bool, typer.Option("--byte-order-mark", help="Begin the CSV with one, which Excel needs to read UTF-8.")
     ] = False,
 ) -> None:
-    """Write features (CSV), activations (JSON lines) or weights (safetensors; a zip for SAELens) to a file."""
+    """Write features, activations or weights to a file.
+
+    Features are written as CSV, activations as JSON lines, weights as safetensors, or as a zip for SAELens.
+    """
     if byte_order_mark and what is not ExportKind.FEATURES:
         raise typer.BadParameter("--byte-order-mark is for features, which are written as CSV")
     with connected() as prisma, warnings.catch_warnings(record=True) as caught:
@@ -286,7 +321,10 @@ def _differences(run: RunMessage, new: _NewRun) -> list[str]:
     return names if run.dataset == f"datasets/{new.dataset}" else ["dataset", *names]
 
 
-def _summary(run: Run) -> str:
+def _show_summary(run: Run) -> None:
+    """Prints what a training has reached, on a terminal."""
+    if not output.on_terminal():
+        return
     message, metrics = run.message, run.message.metrics
     quality = message.quality
     lines = [
@@ -298,7 +336,8 @@ def _summary(run: Run) -> str:
             f"{quality.reproduced_count:,} of {quality.live_count:,} features were found again by "
             f"{quality.sibling_count} trainings on halves of the rows"
         )
-    return "\n".join([*lines, *(f"warning: {warning}" for warning in message.warnings)])
+    for line in [*lines, *(f"warning: {warning}" for warning in message.warnings)]:
+        typer.echo(line)
 
 
 def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool) -> int:

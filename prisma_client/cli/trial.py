@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import shlex
 import shutil
 import warnings
@@ -20,11 +19,10 @@ from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
 from prisma.interpreter.v1.resources_pb2 import Feature
 from prisma_client import imports
 from prisma_client.aio import AsyncPrisma
-from prisma_client.aio.client import DEFAULT_URL
 from prisma_client.aio.datasets import Dataset
 from prisma_client.aio.runs import Run
 from prisma_client.cli import output
-from prisma_client.cli.connection import reported
+from prisma_client.cli.connection import gateway_url, reported
 from prisma_client.cli.data import layout_values
 from prisma_client.cli.explore import trust_word
 from prisma_client.cli.input_file import InputFile
@@ -61,15 +59,13 @@ async def run(file: InputFile, model: str, data_dir: Path, *, leave: bool) -> No
     """Takes a file to named features, on the stack that runs at PRISMA_URL or on one of its own. Raises typer.Exit."""
     if file.is_standard_input:
         raise typer.BadParameter("`prisma ingest DATASET -` reads standard input; this command needs a file")
-    own = f"http://{configured_addresses()['http']}"
-    url = os.environ.get("PRISMA_URL") or own
-    is_local = urlsplit(url).netloc == urlsplit(own).netloc
+    url, own = gateway_url(), configured_addresses()["http"]
 
     async def work(address: str) -> None:
         async with AsyncPrisma(address) as prisma:
             await _show(await _try(prisma, file, model), file, address)
 
-    if is_local and not await asyncio.to_thread(listens, urlsplit(own).netloc):
+    if urlsplit(url).netloc == own and not await asyncio.to_thread(listens, own):
         await on_own_stack(data_dir, work, leave=leave)
     else:
         await _on_running_stack(url, work)
@@ -217,8 +213,6 @@ def _next_lines(trial: Trial, features: Sequence[Mapping[str, Any]], url: str) -
         f"prisma features {trial.run.id} --order-by trust",
         f"prisma export {trial.run.id} features features.csv",
     ]
-    if url != (os.environ.get("PRISMA_URL") or DEFAULT_URL):
-        lines.insert(0, f"export PRISMA_URL={url}")
     if page_is_built():
         lines.insert(0, _page(trial.run, url))
     return ["\nNext:", *(f"  {line}" for line in lines)]

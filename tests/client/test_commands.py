@@ -22,7 +22,7 @@ from prisma_client import Prisma
 from prisma_client.cli import operate, output, train
 from prisma_client.cli import stack as stack_module
 from prisma_client.cli.commands import app
-from tests.client.scripted_gateway import reply, scripted
+from tests.client.scripted_gateway import reply, scripted, stream
 from tests.stack import DATASET, PRISMA, RUN, Stack, command
 
 
@@ -72,6 +72,8 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert "no document of own waits" in stack.command("embed", "own").stderr
         trained = lines(stack, "train", "own", "--run", "own", "--expansion", "1", "--k", "4", "--epochs", "2")
         assert trained[-1]["state"] == "STATE_SUCCEEDED"
+        again = stack.command("train", "own", "--run", "own", "--expansion", "1", "--k", "4", "--epochs", "2")
+        assert (again.returncode, "is trained already" in again.stderr) == (0, True), again.stderr
         other = stack.command("train", DATASET, "--run", "own", "--k", "8", "--epochs", "2")
         assert (other.returncode, "another dataset, k:" in other.stderr) == (4, True), other.stderr
         assert 0 < lines(stack, "evaluate", "own")[-1]["fvu"] < 2
@@ -288,7 +290,6 @@ def test_exit_codes_mean_something(stack: Stack) -> None:
         (["analyze", "compare", "none", "metadata.a = 1"], 3),
         (["embed", "none"], 3),
         (["feature", RUN, "99999"], 3),
-        (["train", DATASET, "--run", RUN], 4),
         (["ingest", DATASET, "/none/such.json"], 2),
         (["train", DATASET, "--architecture", "jumprelu"], 2),
         (["delete", "none"], 3),
@@ -366,6 +367,42 @@ def test_ctrl_c_during_an_import_says_what_stays_and_how_to_go_on(tmp_path: Path
     assert gateway.requests[-1].startswith("DELETE") is (count == 0), "a new dataset without documents is not kept"
 
 
+@pytest.mark.parametrize(
+    "words", ["embed d", "train d --run r", "label r", "stats r", "evaluate r", "sweep d --k 2", "families r", "jobs j"]
+)
+def test_ctrl_c_during_a_wait_says_what_continues_and_how_to_cancel_it(words: str) -> None:
+    ended = threading.Event()
+    resource = {"name": "runs/r", "dataset": "datasets/d", "pendingCount": "1", "config": {"k": 2}}
+    job = {"name": "jobs/j", "kind": "a-kind", "state": "STATE_RUNNING"}
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if ":watch" in handler.path:
+            stream(job)(handler)
+            ended.wait()
+        else:
+            reply(200, job if ":" in handler.path or "/jobs/" in handler.path else resource)(handler)
+
+    with scripted([answer]) as gateway:
+        environment = {**os.environ, "PRISMA_URL": gateway.url}
+        command = [PRISMA, *words.split()]
+        with subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True) as waiting:
+            assert waiting.stdout is not None
+            assert json.loads(waiting.stdout.readline())["name"] == "jobs/j"
+            waiting.send_signal(signal.SIGINT)
+            _, stderr = waiting.communicate(timeout=60)
+        ended.set()
+    assert waiting.returncode == 130, stderr
+    assert "The job continues: `prisma jobs j` follows it, `prisma jobs j --cancel` cancels it" in stderr
+
+
+@pytest.mark.parametrize("words", ["datasets", "doctor"])
+def test_commands_find_the_stack_where_it_listens(words: str) -> None:
+    with scripted([reply(200, {})]) as gateway:
+        listen = gateway.url.removeprefix("http://")
+        CliRunner(env={"PRISMA_URL": None, "PRISMA_HTTP_LISTEN": listen}).invoke(app, [words])
+    assert gateway.requests
+
+
 def test_ctrl_c_while_the_command_loads_is_silent(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(600)\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -440,19 +477,6 @@ def test_the_doctor_and_the_stack_say_whether_the_page_is_built(
     monkeypatch.setattr(stack_module, "page_is_built", lambda: is_built)
     lines = stack_module.welcome(stack_module.Stack(tmp_path), tmp_path)
     assert any("make web" in line for line in lines) is not is_built
-
-
-def test_shells_complete_commands() -> None:
-    for words, candidates in (
-        ("emb", ["embed"]),
-        ("ana", ["analyze"]),
-        ("analyze co", ["compare", "correlations", "concept"]),
-    ):
-        count = str(len(words.split()))
-        environment = {**os.environ, "_PRISMA_COMPLETE": "complete_bash", "COMP_WORDS": f"prisma {words}"}
-        environment["COMP_CWORD"] = count
-        completed = subprocess.run([PRISMA], env=environment, capture_output=True, text=True, check=False)
-        assert completed.stdout.split() == candidates
 
 
 def test_a_held_out_fvu_that_was_not_measured_is_no_number() -> None:
