@@ -17,7 +17,6 @@ import typer
 
 from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
 from prisma.interpreter.v1.resources_pb2 import Feature
-from prisma_client import imports
 from prisma_client.aio import AsyncPrisma
 from prisma_client.aio.datasets import Dataset
 from prisma_client.aio.runs import Run
@@ -29,10 +28,11 @@ from prisma_client.cli.input_file import InputFile
 from prisma_client.cli.stack import configured_addresses, interrupted, listens, page_is_built, unless
 from prisma_client.cli.steps import interpret, on_own_stack, step
 from prisma_client.errors import SomeDocumentsRejected
+from prisma_client.imports import Rejection
 
 SHOWN_FEATURES = 8
-OTHER_COLUMNS_CHARACTERS = 60
-"""What the columns beside the example take of a terminal's width, about."""
+OTHER_COLUMNS_CHARACTERS = 29
+"""What the columns beside the label and the example take of a terminal's width, with the space between all of them."""
 EXAMPLE_CHARACTERS = (30, 80)
 """At least and at most, of an example."""
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -77,7 +77,12 @@ async def _try(prisma: AsyncPrisma, file: InputFile, model: str) -> Trial:
         data, is_new = await _dataset(prisma, file, model)
         try:
             report = await data.add_chunks(
-                file.chunks(), id_field=file.id_field, text_field=file.text_field, options=file.options
+                file.chunks(),
+                id_field=file.id_field,
+                text_field=file.text_field,
+                options=file.options,
+                file_name=file.name,
+                on_duplicate="skip",
             )
         finally:
             await data.delete_if_empty()
@@ -99,8 +104,8 @@ def _fingerprint(file: InputFile, model: str) -> str:
     digest = hashlib.sha256()
     for chunk in file.chunks():
         digest.update(chunk)
-    settings = {**asdict(file), "path": None, "model": model}
-    digest.update(repr(settings).encode())
+    settings = {name: value for name, value in asdict(file).items() if name != "path" and value is not None}
+    digest.update(repr({**settings, "model": model}).encode())
     return digest.hexdigest()[:16]
 
 
@@ -110,8 +115,8 @@ def _name(path: Path) -> str:
     return Path(name.removesuffix(path.suffix)).stem if path.suffix in _COMPRESSED else Path(name).stem
 
 
-async def _best_features(run: Run) -> list[dict[str, Any]]:
-    """The most frequent trusted features, then open ones that have a label, each with an example."""
+async def _best_features(run: Run) -> list[Mapping[str, Any]]:
+    """The most frequent trusted features, then open ones that have a label, each with an example as rows of a table."""
     features: list[Feature] = []
     for trust in ("TRUSTED", "OPEN"):
         condition = f"trust = {trust} AND labelled = true"
@@ -119,29 +124,32 @@ async def _best_features(run: Run) -> list[dict[str, Any]]:
         if limit:
             listed = run.features.list(filter=condition, order_by="precise_density desc", limit=limit)
             features += [feature async for feature in listed]
-    return [await _feature(run, feature) for feature in features]
+    longest = max((len(feature.label.text) for feature in features), default=0)
+    least, most = EXAMPLE_CHARACTERS
+    size = min(max(least, shutil.get_terminal_size().columns - OTHER_COLUMNS_CHARACTERS - longest), most)
+    return [await _row(run, feature, size) for feature in features]
 
 
-async def _feature(run: Run, feature: Feature) -> dict[str, Any]:
+async def _row(run: Run, feature: Feature, size: int) -> Mapping[str, Any]:
+    """A row of the table. size: characters of the example, at most."""
     examples = await run.features.examples(feature.index, limit=1)
     return {
         "index": feature.index,
         "label": feature.label.text,
         "trust": trust_word(feature.trust),
         "documents": feature.precise_count,
-        "example": _excerpt(examples[0].text, feature.label.text) if examples else "",
+        "example": _excerpt(examples[0].text, feature.label.text, size) if examples else "",
     }
 
 
-def _excerpt(text: str, label: str) -> str:
+def _excerpt(text: str, label: str, size: int) -> str:
     """The part of a text around the first word of the label that it has; its beginning where it has none."""
     plain = " ".join(text.split())
     places = [plain.lower().find(word.lower()) for word in label.replace(",", " ").split()]
     first = min((place for place in places if place >= 0), default=0)
-    least, most = EXAMPLE_CHARACTERS
-    size = min(max(least, shutil.get_terminal_size().columns - OTHER_COLUMNS_CHARACTERS), most)
-    start = max(0, min(first - size // 3, len(plain) - size))
-    end = start + size
+    inner = size - 2  # for what marks that something is left out
+    start = max(0, min(first - inner // 3, len(plain) - inner))
+    end = start + inner
     return f"{'…' if start else ''}{plain[start:end]}{'…' if end < len(plain) else ''}"
 
 
@@ -190,15 +198,20 @@ def _file_lines(trial: Trial, file: InputFile) -> list[str]:
     if not trial.is_new:
         lines.append("  the same file was tried before: what exists was used")
     lines += [f"  {note}" for note in report.notes]
-    if rejected := imports.rejected_count(report):
-        lines.append(f"  {rejected:,} rows were rejected, the first: {_first_rejection(report)}")
+    if report.rejected_count:
+        first = report.rejections[0]
+        lines.append(
+            f"  {report.rejected_count:,} rejected ({_rejection_reasons(report)}), "
+            f"the first: item {first.item}: {first.message}"
+        )
     return lines
 
 
-def _first_rejection(report: ImportDocumentsResponse) -> str:
-    duplicate = imports.Rejection.REASON_DUPLICATE_IN_DATASET
-    first = next((entry for entry in report.rejections if entry.reason != duplicate), None)
-    return f"item {first.item}: {first.message}" if first else "`prisma preview` shows why"
+def _rejection_reasons(report: ImportDocumentsResponse) -> str:
+    """How many rows were rejected for which reason."""
+    names = [Rejection.Reason.Name(count.reason).removeprefix("REASON_") for count in report.rejection_counts]
+    counts = zip(report.rejection_counts, names, strict=True)
+    return ", ".join(f"{count.count:,} {name.replace('_', ' ').lower()}" for count, name in counts)
 
 
 def _page(run: Run, url: str) -> str:

@@ -71,7 +71,7 @@ def test_a_few_texts_are_no_error(stack: Stack, prisma: Prisma, tmp_path: Path) 
     (tmp_path / "few.csv").write_text("id,text\n1,of ships\n2,of trains\n3,\n")
     written = stack.on_terminal("try", str(tmp_path / "few.csv"))
     assert "few.csv: 2 documents in datasets/few" in written
-    assert "1 rows were rejected, the first: item 3" in written
+    assert "1 rejected (1 missing text), the first: item 3" in written
     assert "warning: " in written
     assert f"{stack.url}/runs/few/features" in written
     assert "the same file was tried before" in stack.on_terminal("try", str(tmp_path / "few.csv"))
