@@ -254,7 +254,8 @@ def encode(
 ) -> None:
     """Encode another dataset with a trained run.
 
-    It gets a run with the same features and their labels.     Documents that are added to the run's own dataset are encoded without this.
+    It gets a run with the same features and their labels. Documents that are added to the run's own dataset are
+    encoded without this.
     """
     with connected() as prisma, following("encoding") as progress:
         encoded = prisma.runs.get(run).encode_dataset(dataset, run_id=new_run, progress=progress)
