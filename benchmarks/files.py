@@ -31,10 +31,11 @@ from services.embedder import __file__ as package
 from services.embedder.documents import NewDataset
 from services.embedder.files.formats import FileOptions
 from services.embedder.import_records import ImportRecords
-from services.embedder.imports import Importer, ImportPlan
+from services.embedder.imports import Importer, ImportPlan, Upload
 from services.embedder.items import FieldOptions
 from services.embedder.store import Store
 from services.embedder.tables import BLOBS
+from services.embedder.vector_store import VectorStore
 
 Record = dict[str, Any]
 Work = Callable[[Path, Path], int]
@@ -116,19 +117,21 @@ def _peak_mib() -> float:
 def _import(path: Path, folder: Path) -> int:
     database = Database(f"sqlite:///{folder / 'embedder.db'}", Path(package).parent / "migrations")
     database.migrate()
-    store = Store(database, Blobs(folder / "blobs", records=Records(database, BLOBS)))
+    blobs = Blobs(folder / "blobs", records=Records(database, BLOBS))
+    store, vectors = Store(database, blobs), VectorStore(database, blobs)
     new = NewDataset(id="d", display_name=None, description="", embedding_model="builtin/wordllama-256")
     dataset = store.create_dataset(new)
     with path.open("rb") as file:
         importer = Importer(
             store=store,
             records=ImportRecords(database),
+            vectors=vectors,
             dataset=dataset,
             plan=_PLAN,
             folder=folder,
             max_bytes=1 << 40,
         )
-        report = importer.run(file)
+        report = importer.run(Upload(file, None, b""))
     database.close()
     return report.imported
 

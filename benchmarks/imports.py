@@ -25,7 +25,7 @@ from services.embedder import __file__ as package
 from services.embedder.documents import Dataset, NewDataset
 from services.embedder.files.formats import FileOptions
 from services.embedder.import_records import ImportRecords
-from services.embedder.imports import Importer, ImportPlan
+from services.embedder.imports import Importer, ImportPlan, Upload
 from services.embedder.items import FieldOptions
 from services.embedder.outcomes import Outcome
 from services.embedder.store import Store
@@ -115,12 +115,13 @@ class _Measurement:
         importer = Importer(
             store=self._store,
             records=ImportRecords(self._database),
+            vectors=self._vectors,
             dataset=dataset,
             plan=plan,
             folder=self._folder,
             max_bytes=1 << 40,
         )
-        report = importer.run(file)
+        report = importer.run(Upload(file, None, b""))
         assert report.imported == self._size
 
     def _time(self, step: str, count: int, work: Callable[[], object]) -> None:
@@ -147,7 +148,7 @@ class _Measurement:
                 Outcome(row=row, position=position, truncated=False, failure=None)
                 for position, (row, _text) in enumerate(pending)
             ]
-            self._store.commit_outcomes(dataset, outcomes, shard=shard, dimension=DIMENSION)
+            self._store.commit_outcomes(dataset, outcomes, shard=shard)
 
     async def _read_vectors(self) -> None:
         streams, everything = Streams(self._store, self._vectors), Selection("", 0, (), 0)

@@ -1,4 +1,4 @@
-"""Names that cross process boundaries: kinds of jobs, events, and how resource names are matched (AIP-122)."""
+"""Names that cross process boundaries: kinds of jobs, events, the model of given vectors, resource names (AIP-122)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ RUN_DELETED = "run.deleted"
 STATISTICS_CHANGED = "statistics.changed"
 LABELS_CHANGED = "labels.changed"
 FAMILIES_CHANGED = "families.changed"
+
+
+GIVEN_MODEL = "given"
+"""The embedding model of a dataset whose vectors come with the documents; `given/NAME` also says what made them."""
+
+
+def is_given(model: str) -> bool:
+    """Whether a dataset with this embedding model has given vectors."""
+    return model.partition("/")[0] == GIVEN_MODEL
 
 
 def match(pattern: str, name: str) -> tuple[str, ...] | None:

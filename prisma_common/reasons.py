@@ -77,6 +77,8 @@ _REASONS_BY_CODE: Mapping[Code, tuple[str, ...]] = {
         "JOB_STATE",
         "PROVIDER_REFUSED",
         "HISTORY_CHANGED",
+        "NO_QUERY_MODEL",
+        "GIVEN_VECTORS",
     ),
     Code.RESOURCE_EXHAUSTED: ("TOO_LARGE", "STORAGE_FULL", "TOO_MANY_REQUESTS"),
     Code.UNAVAILABLE: (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, insert
 
@@ -19,6 +19,10 @@ from services.chassis.metadata_schema import Schema
 from services.embedder import metadata, queries, sql_rows
 from services.embedder.documents import Fate, NewDocument, OnDuplicate, State
 from services.embedder.tables import DOCUMENTS
+from services.embedder.vector_store import Shard
+
+StoredVector: TypeAlias = tuple[str, str | None, int | None]
+"""The key of a document, and the file and position of its vector."""
 
 
 @dataclass(frozen=True)
@@ -27,33 +31,44 @@ class Arrivals:
 
     added: whose keys are new. replaced: rows of the old documents with the new ones, whose texts differ.
     changed_metadata: rows of the old documents with the new ones, of the same text.
-    fates: of the documents whose keys the dataset has already, by key.
+    fates: of the documents whose keys the dataset has already, by key. positions: of all documents in their batch.
     """
 
     added: list[NewDocument] = field(default_factory=list[NewDocument])
     replaced: list[tuple[Row[Any], NewDocument]] = field(default_factory=list[tuple[Row[Any], NewDocument]])
     changed_metadata: list[tuple[Row[Any], NewDocument]] = field(default_factory=list[tuple[Row[Any], NewDocument]])
     fates: dict[str, Fate] = field(default_factory=dict[str, Fate])
+    positions: dict[str, int] = field(default_factory=dict[str, int])
 
     @staticmethod
-    def of(connection: Connection, uid: str, documents: Sequence[NewDocument], on_duplicate: OnDuplicate) -> Arrivals:
-        """What is to be done with documents of different keys."""
+    def of(
+        connection: Connection,
+        uid: str,
+        documents: Sequence[NewDocument],
+        on_duplicate: OnDuplicate,
+        same_vectors: Collection[StoredVector] = frozenset(),
+    ) -> Arrivals:
+        """What is to be done with documents of different keys.
+
+        same_vectors: stored ones that are those of the documents; given vectors that are not among them are replaced.
+        """
         keys = [document.key for document in documents]
         query = queries.documents_by_key if on_duplicate == OnDuplicate.REPLACE else queries.known_keys
         existing = {row.key: row for row in connection.execute(query(uid, keys))}
-        arrivals = Arrivals()
+        arrivals = Arrivals(positions={key: place for place, key in enumerate(keys)})
         for document in documents:
             old = existing.get(document.key)
             if old is None:
                 arrivals.added.append(document)
             elif on_duplicate == OnDuplicate.REPLACE:
-                arrivals.fates[document.key] = arrivals._replace(old, document)
+                arrivals.fates[document.key] = arrivals._replace(old, document, same_vectors)
             else:
                 arrivals.fates[document.key] = Fate.SKIPPED if on_duplicate == OnDuplicate.SKIP else Fate.REJECTED
         return arrivals
 
-    def _replace(self, old: Row[Any], document: NewDocument) -> Fate:
-        if old.text != document.text:
+    def _replace(self, old: Row[Any], document: NewDocument, same_vectors: Collection[StoredVector]) -> Fate:
+        has_vector = document.vector is None or (old.key, old.shard, old.position) in same_vectors
+        if old.text != document.text or not has_vector:
             self.replaced.append((old, document))
         elif _canonical(old.metadata) != _canonical(document.metadata):
             self.changed_metadata.append((old, document))
@@ -66,14 +81,37 @@ class Arrivals:
         """Whether anything is to be written."""
         return bool(self.added or self.replaced or self.changed_metadata)
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows are added, those of replaced documents too."""
+        return bool(self.added or self.replaced)
+
     def write(
-        self, connection: Connection, *, uid: str, first_row: int, revision: int, schema: Schema
+        self,
+        connection: Connection,
+        *,
+        uid: str,
+        first_row: int,
+        revision: int,
+        schema: Schema,
+        shard: Shard | None,
     ) -> tuple[Counter[str], Schema]:
-        """Writes the documents; returns the differences of the dataset's counters by column, and its schema then."""
+        """Writes the documents; returns the differences of the dataset's counters by column, and its schema then.
+
+        shard: the given vectors of all documents of the batch; None where a model makes them.
+        """
         old_rows = [old for old, _document in self.replaced]
         documents = [*self.added, *(document for _old, document in self.replaced)]
         described = [metadata_terms.described(document.metadata) for document in documents]
-        rows = sql_rows.new_documents(documents, described, uid=uid, first_row=first_row, revision=revision)
+        rows = sql_rows.new_documents(
+            documents,
+            described,
+            uid=uid,
+            first_row=first_row,
+            revision=revision,
+            shard=shard,
+            positions=None if shard is None else self.positions,
+        )
         for row, old in zip(rows[len(self.added) :], old_rows, strict=True):
             row["create_time"] = old.create_time
         if old_rows:
@@ -90,7 +128,7 @@ class Arrivals:
         differences = Counter[str]()
         for old in old_rows:
             differences[sql_rows.COUNTERS[State(old.state)]] -= 1
-        differences[sql_rows.COUNTERS[State.PENDING]] += len(rows)
+        differences[sql_rows.COUNTERS[State.PENDING if shard is None else State.EMBEDDED]] += len(rows)
         differences["next_row"] = len(rows)
         differences["text_bytes"] = sum(row["text_bytes"] for row in rows) - sum(old.text_bytes for old in old_rows)
         removed = [

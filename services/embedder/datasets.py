@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prisma_common.names import DATASET_CHANGED, DATASET_DELETED
+from prisma_common.names import DATASET_CHANGED, DATASET_DELETED, is_given
 from services.chassis.errors import PrismaError
 from services.chassis.events import Events
 from services.chassis.filters import Filter
 from services.chassis.idempotency import Call
 from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
-from services.embedder.documents import Dataset, Document, MatchingDocuments, NewDataset
+from services.embedder.documents import Dataset, Document, MatchingDocuments, NewDataset, QueryModel
 from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
@@ -46,9 +46,12 @@ class Datasets:
         self._events = events
         self._sweep = sweep
 
-    async def create(self, new: NewDataset, call: Call | None) -> Dataset:
+    async def create(self, new: NewDataset, query_model: str | None, call: Call | None) -> Dataset:
         """Creates a dataset. Raises EmbeddingModelNotFound, ProviderUnavailable, DatasetExists, RequestIdReused."""
-        new = replace(new, embedding_model=await self._models.choose(new.embedding_model))
+        if not is_given(new.embedding_model):
+            new = replace(new, embedding_model=await self._models.choose(new.embedding_model))
+        if query_model is not None:
+            new = replace(new, query_model=await self._query_model(query_model))
         dataset = await asyncio.to_thread(self._store.create_dataset, new, call)
         await self.announce(dataset)
         return dataset
@@ -66,14 +69,24 @@ class Datasets:
         return datasets[: page.size], page.next_token([last.create_time.isoformat(), last.uid])
 
     async def update(self, dataset_id: str, values: Mapping[str, str]) -> Dataset:
-        """Changes fields of a dataset. Raises DatasetNotFound, EmbeddingModelFixed, EmbeddingModelNotFound."""
-        changes = dict(values)
-        if "embedding_model" in changes:
-            stored = (await self.get(dataset_id)).embedding_model
-            if self._models.full_id(changes["embedding_model"]) == stored:
+        """Changes fields of a dataset.
+
+        Raises DatasetNotFound, EmbeddingModelFixed, EmbeddingModelNotFound, GivenVectors, InvalidArgument.
+        """
+        changes: dict[str, str | int] = dict(values)
+        if "embedding_model" in values:
+            stored, model = (
+                (await self.get(dataset_id)).embedding_model,
+                self._models.full_id(values["embedding_model"]),
+            )
+            if model == stored:
                 del changes["embedding_model"]
             else:
-                changes["embedding_model"] = await self._models.choose(changes["embedding_model"])
+                changes["embedding_model"] = model if is_given(model) else await self._models.choose(model)
+        if "query_model" in values:
+            query_model = await self._query_model(values["query_model"]) if values["query_model"] else None
+            changes["query_model"] = query_model.id if query_model else ""
+            changes["query_dimension"] = query_model.dimension if query_model else 0
         return await asyncio.to_thread(self._store.update_dataset, dataset_id, changes)
 
     async def delete(self, dataset_id: str) -> Dataset:
@@ -124,6 +137,11 @@ class Datasets:
     async def announce(self, dataset: Dataset) -> None:
         """Tells those who derive data that a dataset has changed. Call it after the commit."""
         await self._events.publish(DATASET_CHANGED, dataset.name)
+
+    async def _query_model(self, model_id: str) -> QueryModel:
+        """The model of queries. Raises EmbeddingModelNotFound, ProviderUnavailable, ProviderRefused."""
+        model = await self._models.get(await self._models.choose(model_id))
+        return QueryModel(model.id, model.dimension)
 
     async def _with_vectors(self, documents: Sequence[Document], *, with_vector: bool) -> list[DocumentVector]:
         if not with_vector:

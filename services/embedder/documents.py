@@ -8,15 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from prisma_common.names import SEGMENT
+import numpy as np
+from numpy.typing import NDArray
+
+from prisma_common.names import SEGMENT, is_given
 from services.chassis.metadata_schema import Schema
 
 DEFAULT_MODEL = "builtin/wordllama-256"
 MAX_KEY_BYTES = 512
+MAX_DIMENSION = 16_384
+"""Numbers of a given vector."""
 LISTED_CHARACTERS = 1000
 """Characters of a text in a list; longer ones are cut."""
+
+
+Vector: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
+"""A vector (d,), in the type in which it was given."""
 
 
 class State(StrEnum):
@@ -45,12 +54,21 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class NewDataset:
-    """A dataset to create. id, display_name: None to derive one."""
+    """A dataset to create. id, display_name: None to derive one. query_model: None for none."""
 
     id: str | None
     display_name: str | None
     description: str
     embedding_model: str
+    query_model: QueryModel | None = None
+
+
+@dataclass(frozen=True)
+class QueryModel:
+    """The model that embeds the texts of queries where the documents' vectors are given; dimension: of its vectors."""
+
+    id: str
+    dimension: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,8 @@ class Dataset:
     """A set of documents that are embedded by one model.
 
     dimension: numbers in a vector; 0 until the first vector exists.
+    query_model: None unless the vectors are given.
+    is_half: whether all vectors were given as float16.
     revision: of the last change; it says something only together with `history`.
     next_row: all rows of the dataset are less.
     schema: the fields of the documents' metadata.
@@ -96,11 +116,18 @@ class Dataset:
     create_time: datetime
     update_time: datetime
     delete_time: datetime | None
+    query_model: QueryModel | None = None
+    is_half: bool = False
 
     @property
     def name(self) -> str:
         """The resource name."""
         return f"datasets/{self.id}"
+
+    @property
+    def has_given_vectors(self) -> bool:
+        """Whether the vectors come with the documents."""
+        return is_given(self.embedding_model)
 
 
 @dataclass(frozen=True)
@@ -149,11 +176,12 @@ class MatchingDocuments(NamedTuple):
 
 @dataclass(frozen=True)
 class NewDocument:
-    """A document to import."""
+    """A document to import. vector: the given one; None where a model makes it."""
 
     key: str
     text: str
     metadata: Mapping[str, object]
+    vector: Vector | None = None
 
 
 def document_id(key: str) -> str:

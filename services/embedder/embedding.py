@@ -9,6 +9,7 @@ from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest, RetryFailedDocumentsRequest
 from services.chassis.errors import InvalidArgument
 from services.chassis.jobs import Jobs
+from services.embedder.errors import GivenVectors
 from services.embedder.outcomes import Batch, collect
 from services.embedder.providers import EmbeddingModels, Purpose
 from services.embedder.store import Store
@@ -26,10 +27,19 @@ class Embedding:
     async def start(
         self, kind: str, dataset_id: str, request: EmbedDatasetRequest | RetryFailedDocumentsRequest
     ) -> Job:
-        """Starts a job, or returns the one that runs already. Raises DatasetNotFound, EmbeddingModelNotFound."""
+        """Starts a job, or returns the one that runs already.
+
+        Raises DatasetNotFound, EmbeddingModelNotFound, and GivenVectors where given ones are to be made again.
+        """
         dataset = await asyncio.to_thread(self._store.dataset, dataset_id)
-        await self._models.get(dataset.embedding_model)
         repairs = isinstance(request, EmbedDatasetRequest) and request.again
+        if not dataset.has_given_vectors:
+            await self._models.get(dataset.embedding_model)
+        elif repairs:
+            raise GivenVectors(
+                f"no model can make the vectors of {dataset.name} again, they were given: import the documents with "
+                "their vectors again, and replace what is there (on_duplicate, --on-duplicate replace); the others stay"
+            )
         if not request.request_id and not repairs and (job := await self._jobs.active_for(dataset.name, kind)):
             return job
         return await self._jobs.submit(SERVICE, kind, request, request_id=request.request_id, resources=[dataset.name])

@@ -11,9 +11,11 @@ AlreadyExists
 └── DatasetExists            DATASET_ALREADY_EXISTS
 FailedPrecondition
 ├── EmbeddingModelFixed      EMBEDDING_MODEL_FIXED      the dataset has vectors of another model
+├── GivenVectors             GIVEN_VECTORS              a model is needed and vectors are given, or the other way round
 └── NothingEmbedded          PROVIDER_REFUSED           the model gave no document of a job a usable vector
 Aborted
-└── EmbeddingModelChanged    CONFLICT                   the model was changed while texts were embedded
+├── EmbeddingModelChanged    CONFLICT                   the model was changed while texts were embedded
+└── DimensionChanged         CONFLICT                   vectors of another length were given meanwhile
 ResourceExhausted
 └── FileTooLarge             TOO_LARGE
 """
@@ -72,6 +74,12 @@ class EmbeddingModelFixed(FailedPrecondition):
     reason = "EMBEDDING_MODEL_FIXED"
 
 
+class GivenVectors(FailedPrecondition):
+    """No model makes the dataset's vectors, or a model makes them and none can be given."""
+
+    reason = "GIVEN_VECTORS"
+
+
 class NothingEmbedded(FailedPrecondition):
     """The model gave none of a job's documents a usable vector."""
 
@@ -80,6 +88,12 @@ class NothingEmbedded(FailedPrecondition):
 
 class EmbeddingModelChanged(Aborted):
     """The dataset's model was changed while texts were embedded with the old one."""
+
+    reason = "CONFLICT"
+
+
+class DimensionChanged(Aborted):
+    """Another import gave the dataset vectors of another length meanwhile."""
 
     reason = "CONFLICT"
 

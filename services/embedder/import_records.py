@@ -234,6 +234,7 @@ def _report(row: Row[Any]) -> Report:
             text_fields=tuple(fields["text_fields"]),
             metadata_fields=None if metadata_fields is None else tuple(metadata_fields),
             takes_exported=fields["takes_exported"],
+            vector_field=fields.get("vector_field"),
         ),
         notes=row.notes,
         imported=row.added_count,

@@ -7,11 +7,14 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeVar
+
+import numpy as np
 
 from services.chassis import names
 from services.chassis.errors import Cancelled, Code, PrismaError
@@ -31,11 +34,15 @@ from services.embedder.items import FieldOptions, Reason, Rejection
 from services.embedder.metadata import MAX_BYTES
 from services.embedder.reports import ImportProgress, ImportState, Report, StoredImport
 from services.embedder.store import Store
+from services.embedder.vector_files import find_vectors
+from services.embedder.vector_store import Shard, VectorStore
 
 BATCH = 500
 """Documents of one transaction."""
 REJECTED_BATCH = 2000
 """Rejections after which a smaller batch is committed, so that they are stored."""
+BATCH_VECTOR_BYTES = 8 << 20
+"""Bytes of given vectors from which on a transaction has fewer."""
 PREVIEWED = 20
 """Items of a preview."""
 _Result = TypeVar("_Result")
@@ -79,41 +86,61 @@ class Preview:
     documents: Sequence[NewDocument]
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of the file of documents, or of the file of vectors that comes with it."""
+
+    data: bytes
+    is_of_vectors: bool = False
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The files of an import. vectors: None where none came, or the vectors alone, which are the documents then."""
+
+    documents: IO[bytes]
+    vectors: IO[bytes] | None
+    digest: bytes
+
+
 class Imports:
     """Imports files. folder: where a file is kept until it is read; max_bytes: of a file."""
 
-    def __init__(self, *, store: Store, records: ImportRecords, folder: Path, max_bytes: int) -> None:
+    def __init__(
+        self, *, store: Store, records: ImportRecords, vectors: VectorStore, folder: Path, max_bytes: int
+    ) -> None:
         self._store = store
         self._records = records
+        self._vectors = vectors
         self._folder = folder
         self._max_bytes = max_bytes
 
     async def run(
-        self, plan: ImportPlan, chunks: AsyncIterator[bytes], answer: Callable[[Report, Dataset, str | None], bytes]
+        self, plan: ImportPlan, chunks: AsyncIterator[Chunk], answer: Callable[[Report, Dataset, str | None], bytes]
     ) -> tuple[bytes, Dataset]:
         """Receives and imports a file; returns its answer, or the one that the same request got, and the dataset.
 
         answer: of a report, the dataset after it, and the uid under which the report is stored.
-        Raises DatasetNotFound, FileTooLarge, InvalidFile, RequestIdReused, StorageFull.
+        Raises DatasetNotFound, GivenVectors, FileTooLarge, InvalidFile, RequestIdReused, StorageFull, DimensionChanged.
         """
         dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id)
-        with tempfile.TemporaryFile(dir=self._folder) as file:  # it has no name, so a crash leaves nothing behind
-            digest = await self._receive(chunks, file)
+        async with self._received(chunks) as upload:
             call = None
             if not plan.validate_only:
-                call = Call.of_bytes(plan.request_id, "ImportDocuments", plan.request + digest)
+                call = Call.of_bytes(plan.request_id, "ImportDocuments", plan.request + upload.digest)
             stored = await asyncio.to_thread(self._store.import_answer, call)
             if stored is not None:
                 return stored, dataset
             importer = Importer(
                 store=self._store,
                 records=self._records,
+                vectors=self._vectors,
                 dataset=dataset,
                 plan=plan,
                 folder=self._folder,
                 max_bytes=self._max_bytes,
             )
-            report = await run_import(importer, file)
+            report = await run_import(importer, upload)
         dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id)
         message = answer(report, dataset, importer.uid)
         await asyncio.to_thread(self._store.store_import_answer, call, dataset.uid, message)
@@ -140,15 +167,14 @@ class Imports:
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             yield part
 
-    async def preview(self, plan: ImportPlan, chunks: AsyncIterator[bytes], *, is_partial: bool) -> Preview:
+    async def preview(self, plan: ImportPlan, chunks: AsyncIterator[Chunk], *, is_partial: bool) -> Preview:
         """What an import would make of a file. is_partial: whether the file is the beginning of a longer one.
 
         Raises FileTooLarge, InvalidFile.
         """
-        with tempfile.TemporaryFile(dir=self._folder) as file:
-            await self._receive(chunks, file)
+        async with self._received(chunks) as upload:
             stopped = threading.Event()
-            return await _stoppable(lambda: self._preview(plan, file, is_partial, stopped), stopped.set)
+            return await _stoppable(lambda: self._preview(plan, upload.documents, is_partial, stopped), stopped.set)
 
     def _preview(self, plan: ImportPlan, file: IO[bytes], is_partial: bool, stopped: threading.Event) -> Preview:
         limits = replace(plan.limits(self._max_bytes), is_partial=is_partial)
@@ -163,20 +189,27 @@ class Imports:
                 documents.append(item[1])
         return Preview(report, guess.columns, documents)
 
-    async def _receive(self, chunks: AsyncIterator[bytes], file: IO[bytes]) -> bytes:
-        """Writes the chunks to a file; returns their SHA-256. Raises FileTooLarge."""
-        size, digest = 0, hashlib.sha256()
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > self._max_bytes:
-                raise FileTooLarge(
-                    f"the file has more than {self._max_bytes:,} bytes; split it into several",
-                    metadata={"limit": str(self._max_bytes)},
-                )
-            digest.update(chunk)
-            await asyncio.to_thread(file.write, chunk)
-        await asyncio.to_thread(file.flush)
-        return digest.digest()
+    @asynccontextmanager
+    async def _received(self, chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Upload]:
+        """The files, as long as they are needed; they have no names, so a crash leaves nothing. Raises FileTooLarge."""
+        with tempfile.TemporaryFile(dir=self._folder) as documents, tempfile.TemporaryFile(dir=self._folder) as vectors:
+            files, sizes, digests = (documents, vectors), [0, 0], (hashlib.sha256(), hashlib.sha256())
+            async for chunk in chunks:
+                number = int(chunk.is_of_vectors)
+                sizes[number] += len(chunk.data)
+                if sizes[number] > self._max_bytes:
+                    raise FileTooLarge(
+                        f"the file has more than {self._max_bytes:,} bytes; split it into several",
+                        metadata={"limit": str(self._max_bytes)},
+                    )
+                digests[number].update(chunk.data)
+                await asyncio.to_thread(files[number].write, chunk.data)
+            await asyncio.to_thread(lambda: [file.flush() for file in files])
+            digest = b"".join(digest.digest() for digest, size in zip(digests, sizes, strict=True) if size)
+            if sizes[1] and not sizes[0]:
+                yield Upload(vectors, None, digest)
+            else:
+                yield Upload(documents, vectors if sizes[1] else None, digest)
 
 
 class Importer:
@@ -191,6 +224,7 @@ class Importer:
         *,
         store: Store,
         records: ImportRecords,
+        vectors: VectorStore,
         dataset: Dataset,
         plan: ImportPlan,
         folder: Path,
@@ -199,6 +233,7 @@ class Importer:
         self.uid = None if plan.validate_only else names.new_uid()
         self._store = store
         self._records = records
+        self._vectors = vectors
         self._dataset = dataset
         self._plan = plan
         self._folder = folder
@@ -213,16 +248,16 @@ class Importer:
         """Ends the import before its next item, or while the file is unpacked and checked; what is committed stays."""
         self._stopped.set()
 
-    def run(self, file: IO[bytes]) -> Report:
+    def run(self, upload: Upload) -> Report:
         """Imports the file; returns the report so far if it is stopped. However it ends, its report is stored.
 
-        Raises InvalidFile and FileTooLarge before anything is imported, DatasetNotFound if the dataset is deleted
-        meanwhile.
+        Raises InvalidFile, GivenVectors and FileTooLarge before anything is imported, DatasetNotFound if the dataset is
+        deleted meanwhile, DimensionChanged if it got vectors of another length.
         """
-        self._file_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        self._file_bytes = upload.documents.seek(0, os.SEEK_END)
+        upload.documents.seek(0)
         try:
-            return self._import(file)
+            return self._import(upload)
         except Cancelled:
             self._store_end(ImportState.CANCELLED, None)
             raise
@@ -230,14 +265,27 @@ class Importer:
             self._store_end(ImportState.FAILED, _failure(error))
             raise
 
-    def _import(self, file: IO[bytes]) -> Report:
-        reader = open_file(file, self._plan.file, self._limits, self._folder, stopped=self._stopped)
+    def _import(self, upload: Upload) -> Report:
+        reader = open_file(upload.documents, self._plan.file, self._limits, self._folder, stopped=self._stopped)
         guess = find_fields(reader, self._plan.fields)
         report = self._report = Report.of(reader.layout, guess)
+        import_vectors = find_vectors(
+            self._dataset, reader, guess.fields, upload.vectors, named_field=self._plan.fields.vector_field
+        )
+        report.fields = replace(guess.fields, vector_field=import_vectors.field)
+        report.notes = [*report.notes, *import_vectors.notes]
         if self._plan.metadata_types and not self._plan.validate_only:
             self._store.choose_types(self._dataset.id, self._dataset.uid, self._plan.metadata_types)
+        items = read_documents(
+            reader,
+            guess.fields,
+            self._plan.max_text_bytes,
+            vectors=import_vectors.source,
+            first_row=self._dataset.next_row,
+        )
         batch: list[tuple[int, NewDocument]] = []
-        for item in read_documents(reader, guess.fields, self._plan.max_text_bytes):
+        batch_bytes = 0
+        for item in items:
             if self._stopped.is_set():
                 self._store_end(ImportState.CANCELLED, None)
                 return report
@@ -246,9 +294,13 @@ class Importer:
                 self._unstored.append(item)
             else:
                 batch.append(item)
-            if len(batch) == BATCH or len(self._unstored) == REJECTED_BATCH:
+                batch_bytes += 0 if item[1].vector is None else item[1].vector.nbytes
+            is_full = len(batch) == BATCH or batch_bytes >= BATCH_VECTOR_BYTES
+            if is_full or len(self._unstored) == REJECTED_BATCH:
                 report = self._commit(batch, report, ImportState.RUNNING)
-                batch = []
+                batch, batch_bytes = [], 0
+        if import_vectors.checks.is_rounded:
+            report.notes = [*report.notes, "The vectors are rounded from float64 to float32."]
         report = self._commit(batch, report, ImportState.SUCCEEDED)
         report.rejections.sort(key=lambda rejection: rejection.item)
         return report
@@ -267,10 +319,20 @@ class Importer:
         else:
             record = self._records.recorder(progress)
             self._store.add_documents(
-                self._dataset.id, self._dataset.uid, documents, record, on_duplicate=self._plan.on_duplicate
+                self._dataset.id,
+                self._dataset.uid,
+                documents,
+                record,
+                on_duplicate=self._plan.on_duplicate,
+                shard=self._shard(documents),
             )
         self._report, self._unstored = after, []
         return after
+
+    def _shard(self, documents: Sequence[NewDocument]) -> Shard | None:
+        """The given vectors of documents, written; None where a model makes them."""
+        vectors = [document.vector for document in documents if document.vector is not None]
+        return self._vectors.write_shard(self._dataset.uid, np.stack(vectors)) if vectors else None
 
     def _progress(
         self, state: ImportState, report: Report | None, rejections: Sequence[Rejection], failure: Failure | None = None
@@ -322,9 +384,9 @@ def _failure(error: Exception) -> Failure:
     return Failure(code=Code.INTERNAL, reason="INTERNAL", message=message)
 
 
-async def run_import(importer: Importer, file: IO[bytes]) -> Report:
+async def run_import(importer: Importer, upload: Upload) -> Report:
     """Runs an import in a thread. A caller that is cancelled stops it, and waits until its last batch has ended."""
-    return await _stoppable(lambda: importer.run(file), importer.stop)
+    return await _stoppable(lambda: importer.run(upload), importer.stop)
 
 
 async def _stoppable(function: Callable[[], _Result], stop: Callable[[], None]) -> _Result:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
+
+import numpy as np
 
 from prisma_common.words import is_blank
 from services.embedder import metadata as metadata_rules
@@ -33,6 +36,10 @@ class Reason(StrEnum):
     INVALID_UTF8 = "INVALID_UTF8"
     INVALID_METADATA = "INVALID_METADATA"
     INVALID_ROW = "INVALID_ROW"
+    INVALID_VECTOR = "INVALID_VECTOR"
+    MISSING_VECTOR = "MISSING_VECTOR"
+    VECTOR_LENGTH = "VECTOR_LENGTH"
+    ZERO_VECTOR = "ZERO_VECTOR"
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class FieldOptions:
     id_field: str | None = None
     text_fields: tuple[str, ...] = ()
     metadata_fields: tuple[str, ...] | None = None
+    vector_field: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,22 +75,37 @@ class Fields:
     """Which fields of a file are what.
 
     id_field: None where a document's id is a digest of its text. takes_exported: whether a Document as the API returns
-    it is taken as such.
+    it is taken as such. vector_field: None where no field holds vectors, or several may. vector_fields: all that seem
+    to hold vectors; they are no metadata.
     """
 
     id_field: str | None
     text_fields: tuple[str, ...]
     metadata_fields: tuple[str, ...] | None
     takes_exported: bool
+    vector_field: str | None = None
+    vector_fields: tuple[str, ...] = ()
 
     @staticmethod
-    def of(options: FieldOptions, *, id_field: str | None = "id", text_field: str = "text") -> Fields:
-        """The fields of the options, and others where these leave them open."""
+    def of(
+        options: FieldOptions,
+        *,
+        id_field: str | None = "id",
+        text_field: str = "text",
+        vector_fields: Collection[str] = (),
+    ) -> Fields:
+        """The fields of the options, and others where these leave them open.
+
+        vector_fields: those that seem to hold vectors.
+        """
+        only_one = next(iter(vector_fields)) if len(vector_fields) == 1 else None
         return Fields(
             id_field=options.id_field or id_field,
             text_fields=options.text_fields or (text_field,),
             metadata_fields=options.metadata_fields,
             takes_exported=options.id_field is None,
+            vector_field=options.vector_field or only_one,
+            vector_fields=(*vector_fields, *([options.vector_field] if options.vector_field else [])),
         )
 
     @property
@@ -113,12 +136,18 @@ def document(item: object, fields: Fields, max_text_bytes: int) -> NewDocument:
     if fields.takes_exported and is_exported(values):
         return _exported_document(values, max_text_bytes)
     key = "" if fields.id_field is None else _key(values, fields.id_field)
-    text = _text(values, fields.text_fields, max_text_bytes, key)
+    text = _text(values, fields.text_fields, max_text_bytes, key) if fields.text_fields else ""
     if fields.metadata_fields is None:
-        extra_fields = {name: value for name, value in values.items() if name not in fields.texts}
+        used_fields = fields.texts.union(fields.vector_fields)
+        extra_fields = {name: value for name, value in values.items() if name not in used_fields}
     else:
-        extra_fields = {name: values[name] for name in fields.metadata_fields if name in values}
+        extra_fields = {name: _as_list(values[name]) for name in fields.metadata_fields if name in values}
     return NewDocument(key or text_id(text), text, _checked_metadata(extra_fields, key))
+
+
+def _as_list(value: object) -> object:
+    """The value; of a vector, the list of its numbers."""
+    return cast("list[float]", value.tolist()) if isinstance(value, np.ndarray) else value
 
 
 def text_id(text: str) -> str:

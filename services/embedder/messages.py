@@ -14,7 +14,14 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from numpy.typing import NDArray
 
-from prisma.common.v1.block_pb2 import RowRange, VectorBlock, VectorEncoding
+from prisma.common.v1.block_pb2 import (
+    VECTOR_ENCODING_FLOAT16,
+    VECTOR_ENCODING_FLOAT32,
+    VECTOR_ENCODING_UNSPECIFIED,
+    RowRange,
+    VectorBlock,
+    VectorEncoding,
+)
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as service_pb2
 from prisma.embedder.v1 import resources_pb2
@@ -81,7 +88,16 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
             )
             for key, field in sorted(value.schema.items())
         ],
+        query_model=value.query_model.id if value.query_model else "",
+        vector_encoding=_encoding(value),
     )
+
+
+def _encoding(value: Dataset) -> VectorEncoding:
+    """The smallest encoding that returns all vectors bit for bit."""
+    if not value.dimension:
+        return VECTOR_ENCODING_UNSPECIFIED
+    return VECTOR_ENCODING_FLOAT16 if value.is_half else VECTOR_ENCODING_FLOAT32
 
 
 def document(
@@ -366,6 +382,7 @@ def _layout(value: Report) -> resources_pb2.FileLayout:
         id_field=fields.id_field,
         text_fields=fields.text_fields,
         metadata_fields=fields.metadata_fields,
+        vector_field=fields.vector_field,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from prisma.common.v1.block_pb2 import VectorEncoding
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
+from prisma_common.names import GIVEN_MODEL, is_given
 from prisma_common.words import is_blank
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
@@ -21,7 +22,7 @@ from services.chassis.paging import InvalidPageToken, Page
 from services.embedder.documents import NewDataset, OnDuplicate, State
 from services.embedder.files.csv import DELIMITERS
 from services.embedder.files.formats import FileOptions, Format
-from services.embedder.imports import ImportPlan
+from services.embedder.imports import Chunk, ImportPlan
 from services.embedder.items import FieldOptions
 from services.embedder.messages import DOCUMENT_FIELDS
 from services.embedder.providers import EmbeddingModels, Purpose
@@ -33,6 +34,8 @@ MAX_BATCH = 1000
 """Documents that BatchGetDocuments returns."""
 MAX_FILE_NAME = 500
 """Characters of the name of an imported file."""
+MAX_MODEL_NAME = 200
+"""Characters of the name of the model that made given vectors."""
 _PURPOSES = {
     pb2.EmbedTextsRequest.PURPOSE_UNSPECIFIED: Purpose.DOCUMENT,
     pb2.EmbedTextsRequest.PURPOSE_DOCUMENT: Purpose.DOCUMENT,
@@ -40,7 +43,7 @@ _PURPOSES = {
 }
 _LIMITS = {"display_name": 200, "description": 10_000}
 _FILTER_OPERATORS = {"state": "= !=", "key": "= != :", "text": ":", METADATA: OPERATORS}
-_UPDATABLE = ("display_name", "description", "embedding_model")
+_UPDATABLE = ("display_name", "description", "embedding_model", "query_model")
 
 
 def dataset_id(name: str, field: str = "name") -> str:
@@ -80,15 +83,31 @@ def rejections_format(request: pb2.DownloadRejectionsRequest) -> pb2.DownloadRej
     return request.format
 
 
-def new_dataset(request: pb2.CreateDatasetRequest) -> NewDataset:
-    """The dataset to create. Raises InvalidArgument."""
+def new_dataset(request: pb2.CreateDatasetRequest) -> tuple[NewDataset, str | None]:
+    """The dataset to create, and its model of queries. Raises InvalidArgument."""
     check_lengths(request.dataset, "dataset", _LIMITS)
-    return NewDataset(
+    _check_model(request.dataset.embedding_model)
+    if request.dataset.query_model and not is_given(request.dataset.embedding_model):
+        raise InvalidArgument.field(
+            "dataset.query_model", "expected none: only given vectors have one, others are made by the embedding model"
+        )
+    new = NewDataset(
         id=names.check_id(request.dataset_id, "dataset_id") if request.dataset_id else None,
         display_name=request.dataset.display_name or None,
         description=request.dataset.description,
         embedding_model=EmbeddingModels.full_id(request.dataset.embedding_model),
     )
+    return new, request.dataset.query_model or None
+
+
+def _check_model(model: str) -> None:
+    """Raises InvalidArgument for given vectors whose model has no name, or a long one."""
+    if is_given(model) and model != GIVEN_MODEL and not 1 <= len(model.partition("/")[2].strip()) <= MAX_MODEL_NAME:
+        raise InvalidArgument.field(
+            "dataset.embedding_model",
+            f"expected `given`, or `given/` and the name of the model that made the vectors, of 1 to {MAX_MODEL_NAME} "
+            "characters",
+        )
 
 
 def datasets_page(request: pb2.ListDatasetsRequest) -> Page:
@@ -119,7 +138,9 @@ def documents_page(request: pb2.ListDocumentsRequest) -> Page:
 def changes(request: pb2.UpdateDatasetRequest) -> dict[str, str]:
     """Columns and values that an update changes. Raises InvalidArgument."""
     check_lengths(request.dataset, "dataset", _LIMITS)
-    return changed_fields(request.dataset, request.update_mask, _UPDATABLE)
+    changed = changed_fields(request.dataset, request.update_mask, _UPDATABLE)
+    _check_model(changed.get("embedding_model", ""))
+    return changed
 
 
 def document_filter(text: str) -> Filter:
@@ -155,15 +176,15 @@ def batch_ids(request: pb2.BatchGetDocumentsRequest) -> tuple[str, list[str]]:
 
 async def import_plan(
     messages: AsyncIterator[pb2.ImportDocumentsRequest], max_text_bytes: int
-) -> tuple[ImportPlan, AsyncIterator[bytes]]:
-    """What an import is to do, from its first message, and the chunks of its file. Raises InvalidArgument."""
+) -> tuple[ImportPlan, AsyncIterator[Chunk]]:
+    """What an import is to do, from its first message, and the chunks of its files. Raises InvalidArgument."""
     config = await _config(messages)
     return _plan(config, dataset_id(config.dataset, "config.dataset"), max_text_bytes), _chunks(messages)
 
 
 async def preview_plan(
     messages: AsyncIterator[pb2.PreviewDocumentsRequest], max_text_bytes: int
-) -> tuple[ImportPlan, bool, AsyncIterator[bytes]]:
+) -> tuple[ImportPlan, bool, AsyncIterator[Chunk]]:
     """What an import would do, whether the file is only a beginning, and its chunks. Raises InvalidArgument."""
     config = await _config(messages)
     return _plan(config, "", max_text_bytes), config.is_partial, _chunks(messages)
@@ -188,6 +209,7 @@ def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_b
             id_field=config.id_field or None,
             text_fields=tuple(config.text_fields),
             metadata_fields=tuple(config.metadata_fields) or None,
+            vector_field=config.vector_field or None,
         ),
         max_text_bytes=max_text_bytes,
         validate_only=config.validate_only,
@@ -254,11 +276,15 @@ def _is_moment(text: str) -> bool:
 
 async def _chunks(
     messages: AsyncIterator[pb2.ImportDocumentsRequest] | AsyncIterator[pb2.PreviewDocumentsRequest],
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[Chunk]:
     async for message in messages:
-        if message.WhichOneof("message") != "chunk":
-            raise InvalidArgument.field("chunk", "expected chunks of the file after the config")
-        yield message.chunk
+        match message.WhichOneof("message"):
+            case "chunk":
+                yield Chunk(message.chunk)
+            case "vectors" if isinstance(message, pb2.ImportDocumentsRequest):
+                yield Chunk(message.vectors, is_of_vectors=True)
+            case _:
+                raise InvalidArgument.field("chunk", "expected chunks of the file after the config")
 
 
 def selection(request: pb2.ReadDocumentsRequest | pb2.ReadVectorsRequest) -> Selection:

@@ -46,7 +46,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
 
     async def CreateDataset(self, request: pb2.CreateDatasetRequest, context: Context) -> resources_pb2.Dataset:
         call = Call.of(request.request_id, "CreateDataset", request)
-        return messages.dataset(await self._datasets.create(requests.new_dataset(request), call))
+        return messages.dataset(await self._datasets.create(*requests.new_dataset(request), call))
 
     async def GetDataset(self, request: pb2.GetDatasetRequest, context: Context) -> resources_pb2.Dataset:
         return messages.dataset(await self._datasets.get(requests.dataset_id(request.name)))

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Row
 
 from services.chassis import metadata_schema
-from services.chassis.blobs import Blob
 from services.chassis.metadata_terms import Described
 from services.chassis.moments import utc_now
-from services.embedder.documents import Counts, Dataset, Document, Failure, NewDocument, State, document_id
+from services.embedder.documents import Counts, Dataset, Document, Failure, NewDocument, QueryModel, State, document_id
 from services.embedder.outcomes import Outcome
+from services.embedder.vector_store import Shard
 
 COUNTERS: Mapping[State, str] = {
     State.PENDING: "pending_count",
@@ -29,8 +29,14 @@ def new_documents(
     uid: str,
     first_row: int,
     revision: int,
+    shard: Shard | None = None,
+    positions: Mapping[str, int] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of new documents, numbered from `first_row`. described: the metadata of each."""
+    """The rows of new documents, numbered from `first_row`.
+
+    described: the metadata of each. shard: the file of given vectors; positions: of the documents' vectors in it, by
+    key.
+    """
     moment = utc_now()
     return [
         {
@@ -42,7 +48,9 @@ def new_documents(
             "text_bytes": len(document.text.encode()),
             "metadata": dict(document.metadata),
             "terms": metadata.terms,
-            "state": State.PENDING,
+            "state": State.PENDING if shard is None else State.EMBEDDED,
+            "shard": None if shard is None else shard.blob.path,
+            "position": None if positions is None else positions[document.key],
             "embedding_truncated": False,
             "revision": revision,
             "create_time": moment,
@@ -53,7 +61,7 @@ def new_documents(
     ]
 
 
-def outcome_values(outcome: Outcome, shard: Blob | None, revision: int) -> dict[str, Any]:
+def outcome_values(outcome: Outcome, shard: Shard | None, revision: int) -> dict[str, Any]:
     """Parameters of `queries.store_outcomes`."""
     failure = outcome.failure
     return {
@@ -61,7 +69,7 @@ def outcome_values(outcome: Outcome, shard: Blob | None, revision: int) -> dict[
         "state": State.EMBEDDED if failure is None else State.FAILED,
         "failure": None if failure is None else [failure.code, failure.reason, failure.message],
         "embedding_truncated": outcome.truncated,
-        "shard": None if failure or shard is None else shard.path,
+        "shard": None if failure or shard is None else shard.blob.path,
         "position": outcome.position,
         "revision": revision,
         "update_time": utc_now(),
@@ -85,6 +93,8 @@ def dataset(row: Row[Any], history: str) -> Dataset:
         create_time=row.create_time,
         update_time=row.update_time,
         delete_time=row.delete_time,
+        query_model=QueryModel(row.query_model, row.query_dimension) if row.query_model else None,
+        is_half=row.is_half,
     )
 
 

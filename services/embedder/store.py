@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, insert, select, update
 
+from prisma_common.names import is_given
 from services.chassis import metadata_filters, metadata_schema, metadata_terms, names
-from services.chassis.blobs import Blob, Blobs
+from services.chassis.blobs import BlobDamaged, Blobs
 from services.chassis.database import Database, newest_first
+from services.chassis.errors import InvalidArgument
 from services.chassis.filters import UNFILTERED, Comparison, Filter
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.metadata_schema import Schema, Types, types_of
 from services.chassis.moments import utc_now
 from services.embedder import metadata, queries, sql_rows
-from services.embedder.arrivals import Arrivals
+from services.embedder.arrivals import Arrivals, StoredVector
 from services.embedder.documents import (
     LISTED_CHARACTERS,
     Dataset,
@@ -34,16 +36,20 @@ from services.embedder.documents import (
     NewDocument,
     OnDuplicate,
     State,
+    Vector,
 )
 from services.embedder.errors import (
     DatasetExists,
     DatasetNotFound,
+    DimensionChanged,
     DocumentNotFound,
     EmbeddingModelChanged,
     EmbeddingModelFixed,
+    GivenVectors,
 )
 from services.embedder.outcomes import Outcome
 from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
+from services.embedder.vector_store import Shard, vectors_at
 
 RecordImport: TypeAlias = Callable[[Connection, Mapping[str, Fate]], None]
 """Stores with documents, in their transaction, what became of them. Gets what `Store.add_documents` returns."""
@@ -91,6 +97,8 @@ class Store:
                 "display_name": new.display_name or dataset_id,
                 "description": new.description,
                 "embedding_model": new.embedding_model,
+                "query_model": new.query_model.id if new.query_model else "",
+                "query_dimension": new.query_model.dimension if new.query_model else 0,
                 "dimension": 0,
                 "revision": 1,
                 "next_row": 0,
@@ -124,8 +132,12 @@ class Store:
             histories = _HISTORY.current_of(connection, [row.uid for row in rows])
             return [sql_rows.dataset(row, histories.get(row.uid, "")) for row in rows]
 
-    def update_dataset(self, dataset_id: str, values: Mapping[str, str]) -> Dataset:
-        """Changes columns of a dataset. Raises DatasetNotFound, EmbeddingModelFixed."""
+    def update_dataset(self, dataset_id: str, values: Mapping[str, str | int]) -> Dataset:
+        """Changes columns of a dataset.
+
+        Raises DatasetNotFound, EmbeddingModelFixed, GivenVectors, InvalidArgument for a model of queries that cannot be
+        one here.
+        """
         with self._database.write() as connection:
             row = _need(connection, dataset_id)
             model = values.get("embedding_model", row.embedding_model)
@@ -134,6 +146,14 @@ class Store:
                     f"datasets/{dataset_id} has vectors of {row.embedding_model}; create another dataset for {model}"
                 )
             changed = {**values, "update_time": utc_now()}
+            if not is_given(str(model)):
+                changed = {"query_model": "", "query_dimension": 0, **changed}
+            elif not is_given(row.embedding_model) and row.pending_count + row.failed_count:
+                raise GivenVectors(
+                    f"datasets/{dataset_id} has documents without vectors: create another dataset, and import "
+                    "documents and vectors together"
+                )
+            _check_query_model(changed, dimension=row.dimension, has_given_vectors=is_given(str(model)))
             connection.execute(update(DATASETS).where(DATASETS.c.uid == row.uid).values(changed))
             return _dataset(connection, _by_uid(connection, row.uid))
 
@@ -179,8 +199,9 @@ class Store:
 
     def fates(self, uid: str, documents: Sequence[NewDocument], on_duplicate: OnDuplicate) -> Mapping[str, Fate]:
         """What would become of documents whose keys the dataset has already, by key; the others would be added."""
+        same_vectors = self._same_vectors(uid, documents, on_duplicate)
         with self._database.read() as connection:
-            return Arrivals.of(connection, uid, documents, on_duplicate).fates
+            return Arrivals.of(connection, uid, documents, on_duplicate, same_vectors=same_vectors).fates
 
     def add_documents(
         self,
@@ -190,27 +211,73 @@ class Store:
         record: RecordImport | None = None,
         *,
         on_duplicate: OnDuplicate = OnDuplicate.REJECT,
+        shard: Shard | None = None,
     ) -> Mapping[str, Fate]:
         """Adds documents in one transaction; returns what became of those whose keys the dataset had already, by key.
 
-        A document that is replaced by one of another text is pending, and has another row.
-        Raises DatasetNotFound, also when the dataset was deleted and another has its name now.
+        A document that is replaced by one of another text, or of another given vector, has another row, and is pending
+        unless its vector is given. shard: the given vectors of the documents, in their order; deleted where none is
+        used. Raises DatasetNotFound, also when the dataset was deleted and another has its name now; DimensionChanged.
         """
-        with self._database.write(uid) as connection:
-            dataset = _need(connection, dataset_id, uid)
-            arrivals = Arrivals.of(connection, uid, documents, on_duplicate)
-            if arrivals.is_change:
-                differences, schema = arrivals.write(
-                    connection,
-                    uid=uid,
-                    first_row=dataset.next_row,
-                    revision=dataset.revision + 1,
-                    schema=_schema(dataset),
-                )
-                _change(connection, uid, schema=schema, **differences)
-            if record is not None:
-                record(connection, arrivals.fates)
-            return arrivals.fates
+        same_vectors = self._same_vectors(uid, documents, on_duplicate)
+        is_in_use = False
+        try:
+            with self._database.write(uid) as connection:
+                dataset = _need(connection, dataset_id, uid)
+                arrivals = Arrivals.of(connection, uid, documents, on_duplicate, same_vectors=same_vectors)
+                if arrivals.is_change:
+                    differences, schema = arrivals.write(
+                        connection,
+                        uid=uid,
+                        first_row=dataset.next_row,
+                        revision=dataset.revision + 1,
+                        schema=_schema(dataset),
+                        shard=shard,
+                    )
+                    is_in_use = shard is not None and arrivals.has_rows
+                    if shard is not None and is_in_use:
+                        differences["dimension"] = self._take_shard(connection, dataset, shard)
+                    _change(connection, uid, schema=schema, **differences)
+                if record is not None:
+                    record(connection, arrivals.fates)
+                return arrivals.fates
+        finally:
+            if shard is not None and not is_in_use:
+                self._blobs.delete(shard.blob.path)
+
+    def _same_vectors(
+        self, uid: str, documents: Sequence[NewDocument], on_duplicate: OnDuplicate
+    ) -> frozenset[StoredVector]:
+        """The stored vectors that are those of the documents, where these are given and may replace others.
+
+        A damaged one is none of them. No transaction may be open: reading a file records what is wrong with it.
+        """
+        vectors = {document.key: document.vector for document in documents if document.vector is not None}
+        if not vectors or on_duplicate != OnDuplicate.REPLACE:
+            return frozenset()
+        with self._database.read() as connection:
+            rows = connection.execute(queries.documents_by_key(uid, list(vectors))).all()
+        return frozenset((row.key, row.shard, row.position) for row in rows if self._has_vector(row, vectors[row.key]))
+
+    def _has_vector(self, row: Row[Any], vector: Vector) -> bool:
+        if row.shard is None:
+            return False
+        try:
+            return np.array_equal(vectors_at(self._blobs, row.shard, [row.position])[0], vector)
+        except BlobDamaged:
+            return False
+
+    def _take_shard(self, connection: Connection, dataset: Row[Any], shard: Shard) -> int:
+        """Records a shard of given vectors; returns what it adds to the dimension. Raises DimensionChanged."""
+        if dataset.dimension not in (0, shard.dimension) or dataset.query_dimension not in (0, shard.dimension):
+            raise DimensionChanged(
+                f"datasets/{dataset.id} got vectors of {dataset.dimension or dataset.query_dimension:,} numbers "
+                f"meanwhile, these have {shard.dimension:,}: what was imported stays"
+            )
+        self._blobs.record(connection, [shard.blob])
+        is_half = shard.is_half and (dataset.is_half or not dataset.dimension)
+        connection.execute(update(DATASETS).where(DATASETS.c.uid == dataset.uid).values(is_half=is_half))
+        return 0 if dataset.dimension else shard.dimension
 
     def choose_types(self, dataset_id: str, uid: str, types: Types) -> None:
         """Has filters compare fields of metadata as values of these types. Raises DatasetNotFound."""
@@ -389,17 +456,15 @@ class Store:
                     count += len(lost)
         return count
 
-    def commit_outcomes(
-        self, dataset: Dataset, outcomes: Sequence[Outcome], *, shard: Blob | None, dimension: int
-    ) -> int:
+    def commit_outcomes(self, dataset: Dataset, outcomes: Sequence[Outcome], shard: Shard | None) -> int:
         """Gives pending documents their vectors or failures in one transaction; returns the new revision.
 
-        dataset: as read before embedding. dimension: of the vectors in `shard`. Documents that are not pending any more
-        stay as they are: the call may be repeated. Raises DatasetNotFound, EmbeddingModelChanged.
+        dataset: as read before embedding. shard: of the vectors. Documents that are not pending any more stay as they
+        are: the call may be repeated. Raises DatasetNotFound, EmbeddingModelChanged.
         """
         with self._database.write(dataset.uid) as connection:
             row = _need(connection, dataset.id, dataset.uid)
-            if row.embedding_model != dataset.embedding_model or (shard and row.dimension not in (0, dimension)):
+            if row.embedding_model != dataset.embedding_model or (shard and row.dimension not in (0, shard.dimension)):
                 raise EmbeddingModelChanged(f"{dataset.name} has another embedding model now, {row.embedding_model}")
             rows = [outcome.row for outcome in outcomes]
             pending = set(connection.execute(queries.still_pending(dataset.uid, rows)).scalars())
@@ -413,10 +478,10 @@ class Store:
                 pending_count=-len(applied),
                 embedded_count=len(applied) - failed,
                 failed_count=failed,
-                dimension=0 if row.dimension or shard is None else dimension,
+                dimension=0 if row.dimension or shard is None else shard.dimension,
             )
             if shard is not None:
-                self._blobs.record(connection, [shard])
+                self._blobs.record(connection, [shard.blob])
             parameters = [sql_rows.outcome_values(outcome, shard, revision) for outcome in applied]
             connection.execute(queries.store_outcomes(dataset.uid), parameters)
             return revision
@@ -435,6 +500,23 @@ def _need(connection: Connection, dataset_id: str, uid: str | None = None) -> Ro
             metadata={"dataset": f"datasets/{dataset_id}"},
         )
     return row
+
+
+def _check_query_model(values: Mapping[str, Any], *, dimension: int, has_given_vectors: bool) -> None:
+    """Raises InvalidArgument for a model of queries where vectors are not given, or of vectors of another length."""
+    model = values.get("query_model")
+    if not model:
+        return
+    if not has_given_vectors:
+        raise InvalidArgument.field(
+            "dataset.query_model", "expected none: only given vectors have one, others are made by the embedding model"
+        )
+    if values["query_dimension"] != dimension and dimension:
+        raise InvalidArgument.field(
+            "dataset.query_model",
+            f"expected a model of vectors of {dimension:,} numbers, as the given ones; {model} makes "
+            f"{values['query_dimension']:,}",
+        )
 
 
 def _by_uid(connection: Connection, uid: str) -> Row[Any]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     literal_column,
     text,
 )
@@ -91,6 +92,10 @@ DATASETS = Table(
         Column("text_bytes", BigInteger, nullable=False, server_default="0"),
         # The fields of the documents' metadata, see `metadata_schema`; changed with the documents.
         Column("metadata_fields", JSON, nullable=False, server_default="{}"),
+        # Of given vectors: the model of queries, empty for none, and whether all were given as float16.
+        Column("query_model", Text, nullable=False, server_default=""),
+        Column("query_dimension", Integer, nullable=False, server_default="0"),
+        Column("is_half", Boolean, nullable=False, server_default=false()),
         Column("create_time", DateTime, nullable=False),
         Column("update_time", DateTime, nullable=False),
         Column("delete_time", DateTime),

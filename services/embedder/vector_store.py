@@ -50,6 +50,15 @@ class VectorPage:
         return VectorPage(self.rows[:count], self.vectors[:count], deleted, self.last_row)
 
 
+@dataclass(frozen=True)
+class Shard:
+    """A file of vectors that was written. is_half: whether they are float16."""
+
+    blob: Blob
+    dimension: int
+    is_half: bool
+
+
 class VectorStore:
     """The vectors of all datasets."""
 
@@ -57,17 +66,18 @@ class VectorStore:
         self._database = database
         self._blobs = blobs
 
-    def write_shard(self, uid: str, vectors: NDArray[np.float32]) -> Blob:
-        """Writes vectors (R, d) float32 as a shard of a dataset. Raises StorageFull."""
+    def write_shard(self, uid: str, vectors: NDArray[np.float16 | np.float32]) -> Shard:
+        """Writes vectors (R, d) as a shard of a dataset, in their type. Raises StorageFull."""
         buffer = io.BytesIO()
         np.save(buffer, vectors, allow_pickle=False)
-        return self._blobs.put(f"{_FOLDER}/{uid}/{names.new_uid()}.npy", [buffer.getbuffer()])
+        blob = self._blobs.put(f"{_FOLDER}/{uid}/{names.new_uid()}.npy", [buffer.getbuffer()])
+        return Shard(blob, dimension=vectors.shape[1], is_half=vectors.dtype == np.float16)
 
     def vector(self, document: Document) -> NDArray[np.float32] | None:
         """A document's vector (d,) float32; None where it has none. Raises BlobDamaged."""
         if document.shard is None or document.position is None:
             return None
-        return self._vectors_at(document.shard, [document.position])[0]
+        return vectors_at(self._blobs, document.shard, [document.position])[0]
 
     def page_rows(self, dataset: Dataset) -> int:
         """How many rows a page should have. Of a dataset without vectors, the dimension is 0."""
@@ -130,7 +140,7 @@ class VectorStore:
         start = 0
         for shard, group in groupby(living, key=lambda row: row.shard):
             positions = [row.position for row in group]
-            vectors[start : start + len(positions)] = self._vectors_at(shard, positions)
+            vectors[start : start + len(positions)] = vectors_at(self._blobs, shard, positions)
             start += len(positions)
         return VectorPage(
             rows=np.array([row.row for row in living], dtype=np.uint64),
@@ -139,10 +149,12 @@ class VectorStore:
             last_row=stored[-1].row if stored else None,
         )
 
-    def _vectors_at(self, shard: str, positions: Sequence[int]) -> NDArray[np.float32]:
-        """Vectors (R, d) at positions of a shard. Raises BlobDamaged, also for a file that was never recorded."""
-        file = self._blobs.local(shard)
-        try:
-            return np.load(file, mmap_mode="r", allow_pickle=False)[positions]
-        except (ValueError, EOFError, IndexError) as error:
-            raise BlobDamaged(shard, f"cannot be read ({error})") from error
+
+def vectors_at(blobs: Blobs, shard: str, positions: Sequence[int]) -> NDArray[np.float32]:
+    """Vectors (R, d) at positions of a shard, as float32. Raises BlobDamaged, also for a file never recorded."""
+    file = blobs.local(shard)
+    try:
+        vectors: NDArray[np.float16 | np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)[positions]
+    except (ValueError, EOFError, IndexError) as error:
+        raise BlobDamaged(shard, f"cannot be read ({error})") from error
+    return vectors.astype(np.float32, copy=False)

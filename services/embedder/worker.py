@@ -68,6 +68,11 @@ class EmbedderJobs:
         Raises ProviderUnavailable when the model does not work: the documents stay pending, and the job waits.
         """
         dataset = await in_thread(self._store.dataset, requests.dataset_id(request.name))
+        if dataset.has_given_vectors:
+            message = f"nothing to embed: the vectors of {dataset.name} are given"
+            await context.progress(0, 0, "documents", message)
+            context.log(message)
+            return
         try:
             if request.again:
                 await self._make_lost_pending(dataset, context)
@@ -136,9 +141,7 @@ class _EmbeddingJob:
         if len(batch.vectors):
             shard = await in_thread(self._vectors.write_shard, dataset.uid, batch.vectors)
         await self._context.prove()
-        await in_thread(
-            lambda: self._store.commit_outcomes(dataset, batch.outcomes, shard=shard, dimension=batch.vectors.shape[1])
-        )
+        await in_thread(self._store.commit_outcomes, dataset, batch.outcomes, shard)
 
     def _message(self, dataset: Dataset) -> str:
         message = f"embedding with {dataset.embedding_model}"

@@ -153,7 +153,7 @@ FILES: dict[str, HostileFile] = {
     "workbook without rows": HostileFile(lambda: workbook(""), "no rows|no documents|empty"),
     # Something else
     "pickle": HostileFile(lambda: pickle.dumps({"id": 1}), "pickle"),
-    "numpy": HostileFile(numpy_file, "numpy|NumPy"),
+    "numpy": HostileFile(numpy_file, "takes vectors if it is created with"),
     "PDF": HostileFile(lambda: b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + bytes(200), "PDF"),
     "PNG": HostileFile(lambda: b"\x89PNG\r\n\x1a\n" + bytes(200), "picture|image|PNG"),
     "program": HostileFile(lambda: b"\x7fELF\x02\x01\x01" + bytes(200), "a binary file"),

@@ -37,9 +37,10 @@ from services.embedder.files.formats import FileOptions, Limits, Reader
 from services.embedder.files.opening import open_file
 from services.embedder.files.spreadsheet import SpreadsheetReader
 from services.embedder.import_records import ImportRecords
-from services.embedder.imports import ImportPlan, Imports
+from services.embedder.imports import Chunk, ImportPlan, Imports
 from services.embedder.items import FieldOptions, Fields, Rejection
 from services.embedder.store import Store
+from services.embedder.vector_store import VectorStore
 from tests.embedder.hostile_files import cell, tarred, workbook, zipped
 
 LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
@@ -315,13 +316,17 @@ async def test_a_cancelled_preview_ends_before_its_file_is_closed(
         ended.set()
         raise Cancelled("stopped")
 
-    async def chunks() -> AsyncIterator[bytes]:
-        yield CSV % 1
+    async def chunks() -> AsyncIterator[Chunk]:
+        yield Chunk(CSV % 1)
 
     monkeypatch.setattr("services.embedder.imports.open_file", open_slowly)
     plan = ImportPlan("d", FileOptions(), FieldOptions(), 1000, validate_only=True, request_id="", request=b"")
     imports = Imports(
-        store=cast("Store", None), records=cast("ImportRecords", None), folder=tmp_path, max_bytes=1 << 20
+        store=cast("Store", None),
+        records=cast("ImportRecords", None),
+        vectors=cast("VectorStore", None),
+        folder=tmp_path,
+        max_bytes=1 << 20,
     )
     preview = asyncio.create_task(imports.preview(plan, chunks(), is_partial=False))
     assert await asyncio.to_thread(opening.wait, 30)

@@ -23,11 +23,12 @@ from services.embedder.documents import Dataset, Fate, NewDataset
 from services.embedder.errors import DatasetNotFound, ImportNotFound, InvalidFile
 from services.embedder.files.formats import FileOptions
 from services.embedder.import_records import ImportRecords
-from services.embedder.imports import BATCH, Importer, ImportPlan
+from services.embedder.imports import BATCH, Importer, ImportPlan, Upload
 from services.embedder.items import FieldOptions, Reason
 from services.embedder.reports import ImportState, StoredImport
 from services.embedder.store import Store
 from services.embedder.tables import BLOBS, IMPORTS, REJECTIONS
+from services.embedder.vector_store import VectorStore
 
 MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
 
@@ -37,6 +38,7 @@ class Imports:
     """Imports into a dataset `d`."""
 
     database: Database
+    blobs: Blobs
     store: Store
     records: ImportRecords
     dataset: Dataset
@@ -56,6 +58,7 @@ class Imports:
         return Importer(
             store=self.store,
             records=self.records,
+            vectors=VectorStore(self.database, self.blobs),
             dataset=self.dataset,
             plan=plan,
             folder=self.folder,
@@ -77,10 +80,12 @@ class Imports:
 def imports(database_url: str, tmp_path: Path) -> Iterator[Imports]:
     database = Database(database_url, MIGRATIONS)
     database.migrate()
-    store = Store(database, Blobs(tmp_path / "blobs", records=Records(database, BLOBS)))
+    blobs = Blobs(tmp_path / "blobs", records=Records(database, BLOBS))
+    store = Store(database, blobs)
     new = NewDataset(id="d", display_name=None, description="", embedding_model="builtin/wordllama-256")
     yield Imports(
         database=database,
+        blobs=blobs,
         store=store,
         records=ImportRecords(database),
         dataset=store.create_dataset(new),
@@ -89,8 +94,8 @@ def imports(database_url: str, tmp_path: Path) -> Iterator[Imports]:
     database.close()
 
 
-def lines(items: Sequence[Any]) -> io.BytesIO:
-    return io.BytesIO(b"\n".join(json.dumps(item).encode() for item in items))
+def lines(items: Sequence[Any]) -> Upload:
+    return Upload(io.BytesIO(b"\n".join(json.dumps(item).encode() for item in items)), None, b"")
 
 
 def texts(count: int, start: int = 0) -> list[dict[str, str]]:
@@ -103,7 +108,7 @@ def test_an_import_is_kept_with_all_that_it_did(imports: Imports) -> None:
     items[BATCH + 5] = items[0]
     stored = imports.run(items)
     assert (stored.state, stored.failure, stored.file_name) == (ImportState.SUCCEEDED, None, "reviews.jsonl")
-    assert stored.file_bytes == len(lines(items).getvalue())
+    assert stored.file_bytes == lines(items).documents.seek(0, io.SEEK_END)
     assert stored.end_time is not None
     assert stored.end_time >= stored.create_time
     report = stored.report
@@ -136,7 +141,7 @@ def test_a_check_alone_leaves_no_report(imports: Imports) -> None:
 def test_a_file_that_cannot_be_read_leaves_a_report_with_the_reason(imports: Imports) -> None:
     importer = imports.importer()
     with pytest.raises(InvalidFile) as refused:
-        importer.run(io.BytesIO(b"%PDF-1.7 \x00\x01"))
+        importer.run(Upload(io.BytesIO(b"%PDF-1.7 \x00\x01"), None, b""))
     [stored] = imports.records.list("d", None, 10)
     assert (stored.uid, stored.state, stored.report) == (importer.uid, ImportState.FAILED, None)
     assert stored.failure is not None

@@ -50,7 +50,7 @@ from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.store import BATCH_ROWS, Store
 from services.embedder.streams import Selection, Streams
 from services.embedder.tables import BLOBS, DOCUMENTS, LIVING
-from services.embedder.vector_store import VectorStore
+from services.embedder.vector_store import Shard, VectorStore
 from services.embedder.worker import EmbedderJobs
 
 MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
@@ -90,8 +90,8 @@ class Data:
         outcomes += [
             Outcome(row=row, position=position, truncated=False, failure=None) for position, row in enumerate(living)
         ]
-        self.store.commit_outcomes(dataset, outcomes, shard=shard, dimension=2)
-        return shard
+        self.store.commit_outcomes(dataset, outcomes, shard=shard)
+        return shard.blob
 
     def counted(self, uid: str) -> Counts:
         """The counts as the documents have them."""
@@ -699,7 +699,7 @@ class SlowVectors(VectorStore):
         super().__init__(database, blobs)
         self.began, self.go_on = threading.Event(), threading.Event()
 
-    def write_shard(self, uid: str, vectors: NDArray[np.float32]) -> Blob:
+    def write_shard(self, uid: str, vectors: NDArray[np.float16 | np.float32]) -> Shard:
         self.began.set()
         assert self.go_on.wait(30)
         return super().write_shard(uid, vectors)
@@ -745,7 +745,7 @@ def test_work_on_a_deleted_dataset_does_not_reach_one_of_the_same_name(data: Dat
     late: list[Callable[[], object]] = [
         lambda: data.store.add_documents("d", old.uid, [NewDocument("late", "a text", {})]),
         lambda: data.store.pending("d", old.uid, 10),
-        lambda: data.store.commit_outcomes(old, [outcome], shard=shard, dimension=4),
+        lambda: data.store.commit_outcomes(old, [outcome], shard=shard),
     ]
     for call in late:
         with pytest.raises(DatasetNotFound):

@@ -9,17 +9,18 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import IO, Any, cast
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from services.chassis.metadata_terms import MAX_INTEGER, MIN_INTEGER
 from services.embedder.errors import InvalidFile
+from services.embedder.files.fields import MIN_VECTOR
 from services.embedder.files.formats import Format, Item, Layout
 from services.embedder.files.names import MAX_COLUMNS
 from services.embedder.items import ItemRejected, Reason
 
 BATCH_ROWS = 1000
-_MIN_VECTOR = 16
-"""Numbers from which on a list of floats is a vector rather than metadata."""
 _PANDAS_INDEX = "__index_level_"
 
 
@@ -36,7 +37,7 @@ class ColumnarReader:
         """Raises InvalidFile."""
         self._batches = batches
         self._columns, notes = _columns(schema)
-        self._texts_in_bytes = _read_to_the_end(schema, self._columns, batches)
+        self._texts_in_bytes, self._vectors = _read_to_the_end(schema, self._columns, batches)
         notes.extend(
             f"The bytes of {name[:60]!r} are imported as base64."
             for name, place in self._columns.items()
@@ -50,7 +51,7 @@ class ColumnarReader:
         return self._layout
 
     def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
-        """The rows, as objects without the cells that are missing."""
+        """The rows, as objects without the cells that are missing; vectors are arrays."""
         names = list(self._columns)
         item_place = 0
         for batch in self._batches():
@@ -65,6 +66,8 @@ class ColumnarReader:
         """The cells of a column as JSON has them; an ItemRejected for one that it cannot hold."""
         place = self._columns[name]
         column = batch.column(place)
+        if place in self._vectors:
+            return list[object](_arrays(column))
         values = _dictionary(column)
         if place in self._texts_in_bytes:
             values = values.cast(pa.large_string())
@@ -82,8 +85,6 @@ def _columns(schema: pa.Schema) -> tuple[dict[str, int], list[str]]:
     for place, field in enumerate(schema):
         if field.name.startswith(_PANDAS_INDEX):
             notes["The index of the data frame is left out."] = None
-        elif _is_vector(field.type):
-            notes[f"The column {field.name[:60]!r} is left out, as it seems to hold vectors."] = None
         elif field.name in columns:
             notes[f"Another column called {field.name[:60]!r} is left out."] = None
         else:
@@ -95,19 +96,42 @@ def _columns(schema: pa.Schema) -> tuple[dict[str, int], list[str]]:
 
 def _read_to_the_end(
     schema: pa.Schema, columns: Mapping[str, int], batches: Callable[[], Iterator[pa.RecordBatch]]
-) -> set[int]:
-    """Reads a table to its end; returns the places of the columns of bytes that are all UTF-8.
+) -> tuple[set[int], set[int]]:
+    """Reads a table to its end; returns the places of the columns of bytes that are all UTF-8, and of vectors.
 
-    Raises InvalidFile for inconsistent data: reading them could read foreign memory.
+    Vectors are lists of floating-point numbers, the first of which has MIN_VECTOR or more. Raises InvalidFile for
+    inconsistent data: reading them could read foreign memory.
     """
     texts_in_bytes = {place for place in columns.values() if _is_binary(schema.field(place).type)}
+    lists = {place for place in columns.values() if _is_list_of_floats(schema.field(place).type)}
+    vectors: set[int] = set()
     for batch in batches():
         try:
             batch.validate(full=True)
         except pa.ArrowException as error:
             raise InvalidFile(f"the table is damaged: {one_line(error)}") from None
         texts_in_bytes -= {place for place in texts_in_bytes if not _is_utf8(batch.column(place))}
-    return texts_in_bytes
+        for place in list(lists):
+            length = next((len(numbers) for numbers in _arrays(batch.column(place)) if numbers is not None), None)
+            if length is not None:
+                lists.remove(place)
+                vectors |= {place} if length >= MIN_VECTOR else set()
+    return texts_in_bytes, vectors
+
+
+def _arrays(column: pa.Array[Any]) -> list[NDArray[np.floating[Any]] | None]:
+    """The cells of a column of lists as arrays (d,) of its type; None for one that is missing, NaN for a number."""
+    lists = cast("Any", column)
+    if isinstance(column.type, pa.FixedSizeListType):
+        bounds = (np.arange(len(column) + 1) + column.offset) * column.type.list_size
+    else:
+        bounds = lists.offsets.to_numpy()
+    numbers = lists.values.to_numpy(zero_copy_only=False)
+    missing = column.is_null().to_pylist()
+    return [
+        None if is_missing else numbers[start:end]
+        for is_missing, start, end in zip(missing, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    ]
 
 
 def _dictionary(column: pa.Array[Any]) -> pa.Array[Any]:
@@ -162,11 +186,9 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _is_vector(kind: pa.DataType) -> bool:
-    """Whether a column holds vectors: lists of floating-point numbers."""
-    if isinstance(kind, pa.FixedSizeListType):
-        return kind.list_size >= _MIN_VECTOR and pa.types.is_floating(kind.value_type)
-    return isinstance(kind, pa.ListType | pa.LargeListType) and pa.types.is_floating(kind.value_type)
+def _is_list_of_floats(kind: pa.DataType) -> bool:
+    is_list = isinstance(kind, pa.ListType | pa.LargeListType | pa.FixedSizeListType)
+    return is_list and pa.types.is_floating(kind.value_type)
 
 
 def _json_text(value: Any) -> object:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from services.chassis import logs
 from services.embedder.documents import NewDocument
-from services.embedder.files.formats import Reader, location
+from services.embedder.files.formats import Format, Reader, location
+from services.embedder.given import VectorSource
 from services.embedder.items import Fields, ItemRejected, Reason, Rejection, document
 from services.embedder.metadata import printable
 
@@ -16,25 +17,30 @@ _log = logs.get(__name__)
 
 
 def read_documents(
-    reader: Reader, fields: Fields, max_text_bytes: int
+    reader: Reader, fields: Fields, max_text_bytes: int, *, vectors: VectorSource | None = None, first_row: int = 0
 ) -> Iterator[tuple[int, NewDocument] | Rejection]:
     """The items of a file: each a document with its place from 1, or the reason why it is rejected.
 
     A document without an id of its own gets a digest of its text; the second with the same text gets `-2` behind it.
-    Raises InvalidFile where the rest of the file cannot be read.
+    In a file of vectors alone it gets its row, counted from `first_row`. vectors: of the items; None where a model
+    makes them. Raises InvalidFile where the rest of the file cannot be read.
     """
     keys: set[str] = set()
     copies: Counter[str] = Counter()
-    for place, value in reader.items(texts=fields.texts):
+    for number, (place, value) in enumerate(reader.items(texts=fields.texts)):
         try:
             new = _document(value, fields, max_text_bytes)
-            if fields.id_field is None:
+            if reader.layout.format is Format.NPY:
+                new = replace(new, key=str(first_row + len(keys)))
+            elif fields.id_field is None:
                 copies[new.key] += 1
                 if copies[new.key] > 1:
                     new = replace(new, key=f"{new.key}-{copies[new.key]}")
             if new.key in keys:
                 message = "an earlier item of the file has the same id"
                 raise ItemRejected(Reason.DUPLICATE_IN_FILE, message, key=new.key)
+            if vectors is not None:
+                new = replace(new, vector=vectors.vector(number, value, new.key))
         except ItemRejected as rejected:
             rejection = rejected.rejection(place)
             where = location(reader, place)

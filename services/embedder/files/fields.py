@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import cast
 
+import numpy as np
+
 from services.embedder.errors import InvalidFile
-from services.embedder.files.formats import Reader
+from services.embedder.files.formats import Format, Reader
 from services.embedder.files.names import ID_NAMES, TEXT_NAMES
+from services.embedder.files.npy import VECTOR_FIELD
 from services.embedder.items import FieldOptions, Fields, is_exported, wrapper
 
 _SAMPLE_ITEMS = 200
@@ -27,8 +30,11 @@ class Kind(StrEnum):
     LIST = "LIST"
     OBJECT = "OBJECT"
     MIXED = "MIXED"
+    VECTOR = "VECTOR"
 
 
+MIN_VECTOR = 16
+"""Numbers from which on lists of floats are vectors rather than metadata."""
 _KINDS: Mapping[type, Kind] = {
     str: Kind.STRING,
     int: Kind.INTEGER,
@@ -36,6 +42,7 @@ _KINDS: Mapping[type, Kind] = {
     bool: Kind.BOOLEAN,
     list: Kind.LIST,
     dict: Kind.OBJECT,
+    np.ndarray: Kind.VECTOR,
 }
 
 
@@ -63,10 +70,15 @@ def find_fields(reader: Reader, options: FieldOptions) -> Guess:
     names = list(reader.layout.columns or dict.fromkeys(name for fields in objects for name in fields))
     columns = {name: _kind(fields.get(name) for fields in objects) for name in names}
     if not names or any(is_exported(fields) for fields in objects):
-        return Guess(Fields.of(options), columns, [])  # documents of the API, or nothing to judge by
+        # documents of the API, or nothing to judge by
+        return Guess(Fields.of(options, vector_fields=[VECTOR_FIELD]), columns, [])
+    vector_fields = [name for name, kind in columns.items() if kind is Kind.VECTOR]
+    if reader.layout.format is Format.NPY:
+        fields = Fields.of(options, id_field=None, vector_fields=vector_fields)
+        return Guess(replace(fields, text_fields=()), columns, [])
     # Of JSON, only the first objects are known: a later one may have metadata that these lack.
     metadata_fields = (options.metadata_fields or ()) if reader.layout.columns else ()
-    for name in [options.id_field, *options.text_fields, *metadata_fields]:
+    for name in [options.id_field, *options.text_fields, *metadata_fields, options.vector_field]:
         if name is not None and name not in names:
             raise InvalidFile(f"no field is called {name[:100]!r}; the fields are {_listed(names)}")
     notes: list[str] = []
@@ -78,14 +90,30 @@ def find_fields(reader: Reader, options: FieldOptions) -> Guess:
     text_fields = options.text_fields or (_text_field(names, objects, id_field),)
     if not options.text_fields and text_fields[0] != TEXT_NAMES[0]:
         notes.append(f"The texts are taken from {text_fields[0]!r}.")
-    return Guess(Fields.of(options, id_field=id_field, text_field=text_fields[0]), columns, notes)
+    fields = Fields.of(options, id_field=id_field, text_field=text_fields[0], vector_fields=vector_fields)
+    return Guess(fields, columns, notes)
 
 
 def _kind(values: Iterable[object]) -> Kind:
+    values = list(values)
     kinds = {_KINDS[type(value)] for value in values if type(value) in _KINDS}
     if kinds == {Kind.INTEGER, Kind.NUMBER}:
         return Kind.NUMBER
+    if kinds == {Kind.LIST} and _are_vectors([cast("list[object]", value) for value in values if value is not None]):
+        return Kind.VECTOR
     return kinds.pop() if len(kinds) == 1 else Kind.MIXED
+
+
+def _are_vectors(lists: Sequence[list[object]]) -> bool:
+    """Whether most of the lists are as long as the first, which holds numbers that are not all whole."""
+    first = lists[0]
+    if (
+        len(first) < MIN_VECTOR
+        or not {type(number) for number in first} <= {int, float}
+        or float not in map(type, first)
+    ):
+        return False
+    return 2 * sum(len(members) == len(first) for members in lists) > len(lists)
 
 
 def _id_field(names: Sequence[str], objects: Sequence[_Object]) -> str | None:

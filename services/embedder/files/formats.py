@@ -8,7 +8,10 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias, runtime_checkable
 
 Item: TypeAlias = tuple[int, object]
-"""An item's place in the file, from 1, and its value as JSON has it, or the ItemRejected that says why it has none."""
+"""An item's place in the file, from 1, and its value as JSON has it, or the ItemRejected that says why it has none.
+
+Fields of columns that hold vectors are arrays (d,) of float16, float32 or float64.
+"""
 
 
 class Format(StrEnum):
@@ -22,6 +25,7 @@ class Format(StrEnum):
     SPREADSHEET = "SPREADSHEET"
     TEXT_FILES = "TEXT_FILES"
     TEXT_LINES = "TEXT_LINES"
+    NPY = "NPY"
 
 
 @dataclass(frozen=True)

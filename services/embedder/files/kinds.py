@@ -6,6 +6,7 @@ import re
 from typing import IO
 
 from services.embedder.errors import InvalidFile
+from services.embedder.files import npy
 from services.embedder.files.csv import find_delimiter, has_usual_names
 from services.embedder.files.formats import Format
 from services.embedder.files.lines import split_lines
@@ -23,11 +24,11 @@ _BINARY_FORMATS = {
     b"ARROW1": Format.ARROW,
     b"\xff\xff\xff\xff": Format.ARROW,
     b"\xd0\xcf\x11\xe0": Format.SPREADSHEET,
+    npy.MARK: Format.NPY,
 }
 _UNREADABLE = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it first",
     b"%PDF": "a PDF: extract its text first",
-    b"\x93NUMPY": "a NumPy array: documents are texts",
     b"SQLite format 3\x00": "an SQLite database: export the table as CSV",
     b"FEA1": "Feather of version 1: write it again with a current pyarrow",
     b"\x89PNG": "a picture: documents are texts",

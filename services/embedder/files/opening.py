@@ -20,6 +20,7 @@ from services.embedder.files.encodings import SINGLE_BYTE, UTF8, check_encoding,
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits, Reader, location
 from services.embedder.files.json import JsonReader
 from services.embedder.files.lines import cut_at_line
+from services.embedder.files.npy import NpyReader
 from services.embedder.files.spreadsheet import SpreadsheetReader
 from services.embedder.files.tables import Part, TablesReader
 
@@ -151,6 +152,8 @@ class _Opening:
         format = kinds.binary_format(file)
         if format is Format.SPREADSHEET:
             return self._spreadsheet(file)
+        if format is Format.NPY:
+            return NpyReader(file, is_partial=self._limits.is_partial)
         if format is None:
             return None
         try:

@@ -69,7 +69,7 @@ class DeleteDatasetRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ImportDocumentsRequest(_message.Message):
-    __slots__ = ("config", "chunk")
+    __slots__ = ("config", "chunk", "vectors")
     class OnDuplicate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ON_DUPLICATE_UNSPECIFIED: _ClassVar[ImportDocumentsRequest.OnDuplicate]
@@ -81,7 +81,7 @@ class ImportDocumentsRequest(_message.Message):
     ON_DUPLICATE_SKIP: ImportDocumentsRequest.OnDuplicate
     ON_DUPLICATE_REPLACE: ImportDocumentsRequest.OnDuplicate
     class Config(_message.Message):
-        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name", "metadata_types")
+        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name", "metadata_types", "vector_field")
         DATASET_FIELD_NUMBER: _ClassVar[int]
         ID_FIELD_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class ImportDocumentsRequest(_message.Message):
         ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
         FILE_NAME_FIELD_NUMBER: _ClassVar[int]
         METADATA_TYPES_FIELD_NUMBER: _ClassVar[int]
+        VECTOR_FIELD_FIELD_NUMBER: _ClassVar[int]
         dataset: str
         id_field: str
         text_fields: _containers.RepeatedScalarFieldContainer[str]
@@ -112,12 +113,15 @@ class ImportDocumentsRequest(_message.Message):
         on_duplicate: ImportDocumentsRequest.OnDuplicate
         file_name: str
         metadata_types: _containers.RepeatedScalarFieldContainer[str]
-        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ..., metadata_types: _Optional[_Iterable[str]] = ...) -> None: ...
+        vector_field: str
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ..., metadata_types: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ...) -> None: ...
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
     config: ImportDocumentsRequest.Config
     chunk: bytes
-    def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    vectors: bytes
+    def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ..., vectors: _Optional[bytes] = ...) -> None: ...
 
 class ImportDocumentsResponse(_message.Message):
     __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes", "updated_count", "skipped_count", "import_name")
@@ -138,6 +142,10 @@ class ImportDocumentsResponse(_message.Message):
             REASON_INVALID_UTF8: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
             REASON_INVALID_METADATA: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
             REASON_INVALID_ROW: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_INVALID_VECTOR: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_MISSING_VECTOR: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_VECTOR_LENGTH: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
+            REASON_ZERO_VECTOR: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
         REASON_UNSPECIFIED: ImportDocumentsResponse.Rejection.Reason
         REASON_INVALID_JSON: ImportDocumentsResponse.Rejection.Reason
         REASON_NOT_AN_OBJECT: ImportDocumentsResponse.Rejection.Reason
@@ -151,6 +159,10 @@ class ImportDocumentsResponse(_message.Message):
         REASON_INVALID_UTF8: ImportDocumentsResponse.Rejection.Reason
         REASON_INVALID_METADATA: ImportDocumentsResponse.Rejection.Reason
         REASON_INVALID_ROW: ImportDocumentsResponse.Rejection.Reason
+        REASON_INVALID_VECTOR: ImportDocumentsResponse.Rejection.Reason
+        REASON_MISSING_VECTOR: ImportDocumentsResponse.Rejection.Reason
+        REASON_VECTOR_LENGTH: ImportDocumentsResponse.Rejection.Reason
+        REASON_ZERO_VECTOR: ImportDocumentsResponse.Rejection.Reason
         ITEM_FIELD_NUMBER: _ClassVar[int]
         KEY_FIELD_NUMBER: _ClassVar[int]
         REASON_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +275,7 @@ class PreviewDocumentsResponse(_message.Message):
             KIND_LIST: _ClassVar[PreviewDocumentsResponse.Column.Kind]
             KIND_OBJECT: _ClassVar[PreviewDocumentsResponse.Column.Kind]
             KIND_MIXED: _ClassVar[PreviewDocumentsResponse.Column.Kind]
+            KIND_VECTOR: _ClassVar[PreviewDocumentsResponse.Column.Kind]
         KIND_UNSPECIFIED: PreviewDocumentsResponse.Column.Kind
         KIND_STRING: PreviewDocumentsResponse.Column.Kind
         KIND_INTEGER: PreviewDocumentsResponse.Column.Kind
@@ -271,6 +284,7 @@ class PreviewDocumentsResponse(_message.Message):
         KIND_LIST: PreviewDocumentsResponse.Column.Kind
         KIND_OBJECT: PreviewDocumentsResponse.Column.Kind
         KIND_MIXED: PreviewDocumentsResponse.Column.Kind
+        KIND_VECTOR: PreviewDocumentsResponse.Column.Kind
         NAME_FIELD_NUMBER: _ClassVar[int]
         KIND_FIELD_NUMBER: _ClassVar[int]
         name: str

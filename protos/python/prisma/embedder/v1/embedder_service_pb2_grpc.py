@@ -151,7 +151,7 @@ class EmbedderServiceServicer:
 
     def CreateDataset(self, request, context):
         """Creates an empty dataset.
-        Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+        Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND (also of `query_model`), PROVIDER_UNAVAILABLE,
         REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -175,8 +175,10 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDataset(self, request, context):
-        """Changes display name, description, or, before the first vector, the embedding model.
-        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
+        """Changes display name, description, the model of queries, or, before the first vector, the embedding model.
+        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, GIVEN_VECTORS (it has documents without vectors),
+        EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, INVALID_ARGUMENT (an unknown field in the mask, a model of queries
+        with vectors of another length).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,13 +198,18 @@ class EmbedderServiceServicer:
         (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
         bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
         and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
-        fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
+        fields of an object under `metadata`; empty cells are absent. Where the dataset's vectors are given, they are lists of
+        numbers in a field, or the rows of a second file (`.npy`), in the order of the items; float16 and float32 are kept bit
+        for bit, float64 is rounded to float32. A `.npy` file alone makes documents without texts, with their rows as ids.
+        Documents as this API returns them can be imported:
         `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
-        all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
-        Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+        all others are `chunk`s, or `vectors`. Each item that is rejected is reported by its place and reason; the others are
+        imported. Over HTTP: the raw file as body, or one file of a multipart form, and a second one named `vectors`. A client
+        that disconnects stops the import.
         The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
-        Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-        committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
+        Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), GIVEN_VECTORS, TOO_LARGE, REQUEST_ID_REUSED,
+        STORAGE_FULL, CONFLICT (vectors of another length were given meanwhile); what was committed before an error stays, and
+        importing the file again reports these items as duplicates (`on_duplicate`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -294,11 +301,12 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EmbedDataset(self, request, context):
-        """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
-        model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-        alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
-        PROVIDER_REFUSED.
-        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """Embeds all pending documents, as a job; where vectors are given, nothing is to be done, and the job says so. Returns
+        the job that is doing so already, if there is one. While the model's provider does not work, the job waits and the
+        documents stay pending. A text that the model refuses fails alone; when more than a tenth are refused, the job's
+        message says so, and when all are, the job fails with PROVIDER_REFUSED.
+        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, GIVEN_VECTORS (with `again`), NATS_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -324,7 +332,8 @@ class EmbedderServiceServicer:
         """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
         Over HTTP it is meant for small ranges.
         Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
-        EmbedDataset with `again` embeds its documents again).
+        EmbedDataset with `again` embeds its documents again; where vectors are given, import them again with
+        `on_duplicate` REPLACE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

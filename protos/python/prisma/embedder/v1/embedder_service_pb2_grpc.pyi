@@ -38,7 +38,7 @@ class EmbedderServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EmbedderServiceAsyncStub: ...
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.CreateDatasetRequest, _resources_pb2.Dataset]
     """Creates an empty dataset.
-    Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+    Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND (also of `query_model`), PROVIDER_UNAVAILABLE,
     REQUEST_ID_REUSED.
     """
     GetDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetRequest, _resources_pb2.Dataset]
@@ -50,8 +50,10 @@ class EmbedderServiceStub:
     Errors: INVALID_PAGE_TOKEN.
     """
     UpdateDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.UpdateDatasetRequest, _resources_pb2.Dataset]
-    """Changes display name, description, or, before the first vector, the embedding model.
-    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
+    """Changes display name, description, the model of queries, or, before the first vector, the embedding model.
+    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, GIVEN_VECTORS (it has documents without vectors),
+    EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, INVALID_ARGUMENT (an unknown field in the mask, a model of queries
+    with vectors of another length).
     """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDatasetRequest, _resources_pb2.Dataset]
     """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
@@ -63,13 +65,18 @@ class EmbedderServiceStub:
     (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
     bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
     and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
-    fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
+    fields of an object under `metadata`; empty cells are absent. Where the dataset's vectors are given, they are lists of
+    numbers in a field, or the rows of a second file (`.npy`), in the order of the items; float16 and float32 are kept bit
+    for bit, float64 is rounded to float32. A `.npy` file alone makes documents without texts, with their rows as ids.
+    Documents as this API returns them can be imported:
     `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
-    all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
-    Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+    all others are `chunk`s, or `vectors`. Each item that is rejected is reported by its place and reason; the others are
+    imported. Over HTTP: the raw file as body, or one file of a multipart form, and a second one named `vectors`. A client
+    that disconnects stops the import.
     The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
-    Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-    committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
+    Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), GIVEN_VECTORS, TOO_LARGE, REQUEST_ID_REUSED,
+    STORAGE_FULL, CONFLICT (vectors of another length were given meanwhile); what was committed before an error stays, and
+    importing the file again reports these items as duplicates (`on_duplicate`).
     """
     PreviewDocuments: _grpc.StreamUnaryMultiCallable[_embedder_service_pb2.PreviewDocumentsRequest, _embedder_service_pb2.PreviewDocumentsResponse]
     """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
@@ -117,11 +124,12 @@ class EmbedderServiceStub:
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
     """
     EmbedDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]
-    """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
-    model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-    alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
-    PROVIDER_REFUSED.
-    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """Embeds all pending documents, as a job; where vectors are given, nothing is to be done, and the job says so. Returns
+    the job that is doing so already, if there is one. While the model's provider does not work, the job waits and the
+    documents stay pending. A text that the model refuses fails alone; when more than a tenth are refused, the job's
+    message says so, and when all are, the job fails with PROVIDER_REFUSED.
+    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, GIVEN_VECTORS (with `again`), NATS_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]
     """Makes failed documents pending again and embeds them, as a job.
@@ -135,7 +143,8 @@ class EmbedderServiceStub:
     """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
     Over HTTP it is meant for small ranges.
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
-    EmbedDataset with `again` embeds its documents again).
+    EmbedDataset with `again` embeds its documents again; where vectors are given, import them again with
+    `on_duplicate` REPLACE).
     """
     ListEmbeddingModels: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
@@ -149,7 +158,7 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.CreateDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
     """Creates an empty dataset.
-    Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+    Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND (also of `query_model`), PROVIDER_UNAVAILABLE,
     REQUEST_ID_REUSED.
     """
     GetDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
@@ -161,8 +170,10 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: INVALID_PAGE_TOKEN.
     """
     UpdateDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.UpdateDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
-    """Changes display name, description, or, before the first vector, the embedding model.
-    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
+    """Changes display name, description, the model of queries, or, before the first vector, the embedding model.
+    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, GIVEN_VECTORS (it has documents without vectors),
+    EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, INVALID_ARGUMENT (an unknown field in the mask, a model of queries
+    with vectors of another length).
     """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDatasetRequest, _resources_pb2.Dataset]  # type: ignore[assignment]
     """Deletes a dataset at once and, in the background, everything derived from it: vectors, runs, codes, labels,
@@ -174,13 +185,18 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
     bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
     and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
-    fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
+    fields of an object under `metadata`; empty cells are absent. Where the dataset's vectors are given, they are lists of
+    numbers in a field, or the rows of a second file (`.npy`), in the order of the items; float16 and float32 are kept bit
+    for bit, float64 is rounded to float32. A `.npy` file alone makes documents without texts, with their rows as ids.
+    Documents as this API returns them can be imported:
     `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
-    all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
-    Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+    all others are `chunk`s, or `vectors`. Each item that is rejected is reported by its place and reason; the others are
+    imported. Over HTTP: the raw file as body, or one file of a multipart form, and a second one named `vectors`. A client
+    that disconnects stops the import.
     The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
-    Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-    committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
+    Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), GIVEN_VECTORS, TOO_LARGE, REQUEST_ID_REUSED,
+    STORAGE_FULL, CONFLICT (vectors of another length were given meanwhile); what was committed before an error stays, and
+    importing the file again reports these items as duplicates (`on_duplicate`).
     """
     PreviewDocuments: _aio.StreamUnaryMultiCallable[_embedder_service_pb2.PreviewDocumentsRequest, _embedder_service_pb2.PreviewDocumentsResponse]  # type: ignore[assignment]
     """Returns what an import would make of a file, and imports nothing: the layout and the fields that are found, and the
@@ -228,11 +244,12 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
     """
     EmbedDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]  # type: ignore[assignment]
-    """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
-    model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-    alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
-    PROVIDER_REFUSED.
-    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """Embeds all pending documents, as a job; where vectors are given, nothing is to be done, and the job says so. Returns
+    the job that is doing so already, if there is one. While the model's provider does not work, the job waits and the
+    documents stay pending. A text that the model refuses fails alone; when more than a tenth are refused, the job's
+    message says so, and when all are, the job fails with PROVIDER_REFUSED.
+    Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, GIVEN_VECTORS (with `again`), NATS_UNAVAILABLE,
+    REQUEST_ID_REUSED.
     """
     RetryFailedDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.RetryFailedDocumentsRequest, _job_pb2.Job]  # type: ignore[assignment]
     """Makes failed documents pending again and embeds them, as a job.
@@ -246,7 +263,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
     Over HTTP it is meant for small ranges.
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
-    EmbedDataset with `again` embeds its documents again).
+    EmbedDataset with `again` embeds its documents again; where vectors are given, import them again with
+    `on_duplicate` REPLACE).
     """
     ListEmbeddingModels: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]  # type: ignore[assignment]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
@@ -263,7 +281,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Dataset, _abc.Awaitable[_resources_pb2.Dataset]]:
         """Creates an empty dataset.
-        Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
+        Errors: INVALID_ARGUMENT, DATASET_ALREADY_EXISTS, EMBEDDING_MODEL_NOT_FOUND (also of `query_model`), PROVIDER_UNAVAILABLE,
         REQUEST_ID_REUSED.
         """
 
@@ -293,8 +311,10 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.UpdateDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Dataset, _abc.Awaitable[_resources_pb2.Dataset]]:
-        """Changes display name, description, or, before the first vector, the embedding model.
-        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, INVALID_ARGUMENT (an unknown field in the mask).
+        """Changes display name, description, the model of queries, or, before the first vector, the embedding model.
+        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_FIXED, GIVEN_VECTORS (it has documents without vectors),
+        EMBEDDING_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE, INVALID_ARGUMENT (an unknown field in the mask, a model of queries
+        with vectors of another length).
         """
 
     @_abc_1.abstractmethod
@@ -318,13 +338,18 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         (.xlsx, .ods), text files in a zip or tar, or several tables of one format in one; each may be compressed (gzip,
         bzip2, xz, Zstandard). Format, encoding and delimiter are found from the bytes, the fields of id and text from names
         and contents; what is found is reported, and can be set instead. All other fields become metadata, and so do the
-        fields of an object under `metadata`; empty cells are absent. Documents as this API returns them can be imported:
+        fields of an object under `metadata`; empty cells are absent. Where the dataset's vectors are given, they are lists of
+        numbers in a field, or the rows of a second file (`.npy`), in the order of the items; float16 and float32 are kept bit
+        for bit, float64 is rounded to float32. A `.npy` file alone makes documents without texts, with their rows as ids.
+        Documents as this API returns them can be imported:
         `key`, `text` and `metadata` are read, the fields that the server sets are ignored. The first message is `config`,
-        all others are `chunk`s. Each item that is rejected is reported by its place and reason; the others are imported.
-        Over HTTP: the raw file as body, or one file of a multipart form. A client that disconnects stops the import.
+        all others are `chunk`s, or `vectors`. Each item that is rejected is reported by its place and reason; the others are
+        imported. Over HTTP: the raw file as body, or one file of a multipart form, and a second one named `vectors`. A client
+        that disconnects stops the import.
         The same `request_id` with the same file returns the first report, with another file REQUEST_ID_REUSED.
-        Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), TOO_LARGE, REQUEST_ID_REUSED, STORAGE_FULL; what was
-        committed before an error stays, and importing the file again reports these items as duplicates (`on_duplicate`).
+        Errors: DATASET_NOT_FOUND, INVALID_FILE (nothing is imported), GIVEN_VECTORS, TOO_LARGE, REQUEST_ID_REUSED,
+        STORAGE_FULL, CONFLICT (vectors of another length were given meanwhile); what was committed before an error stays, and
+        importing the file again reports these items as duplicates (`on_duplicate`).
         """
 
     @_abc_1.abstractmethod
@@ -438,11 +463,12 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.EmbedDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
-        """Embeds all pending documents, as a job; returns the job that is doing so already, if there is one. While the
-        model's provider does not work, the job waits and the documents stay pending. A text that the model refuses fails
-        alone; when more than a tenth are refused, the job's message says so, and when all are, the job fails with
-        PROVIDER_REFUSED.
-        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """Embeds all pending documents, as a job; where vectors are given, nothing is to be done, and the job says so. Returns
+        the job that is doing so already, if there is one. While the model's provider does not work, the job waits and the
+        documents stay pending. A text that the model refuses fails alone; when more than a tenth are refused, the job's
+        message says so, and when all are, the job fails with PROVIDER_REFUSED.
+        Errors: DATASET_NOT_FOUND, EMBEDDING_MODEL_NOT_FOUND, GIVEN_VECTORS (with `again`), NATS_UNAVAILABLE,
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
@@ -474,7 +500,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams vectors changed since a revision, in the order of their rows, in blocks of about 1 MiB.
         Over HTTP it is meant for small ranges.
         Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
-        EmbedDataset with `again` embeds its documents again).
+        EmbedDataset with `again` embeds its documents again; where vectors are given, import them again with
+        `on_duplicate` REPLACE).
         """
 
     @_abc_1.abstractmethod

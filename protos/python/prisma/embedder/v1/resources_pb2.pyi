@@ -25,7 +25,7 @@ DOCUMENT_VIEW_BASIC: DocumentView
 DOCUMENT_VIEW_FULL: DocumentView
 
 class Dataset(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history", "metadata_fields")
+    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history", "metadata_fields", "query_model", "vector_encoding")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,8 @@ class Dataset(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    QUERY_MODEL_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_ENCODING_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -62,7 +64,9 @@ class Dataset(_message.Message):
     delete_time: _timestamp_pb2.Timestamp
     history: str
     metadata_fields: _containers.RepeatedCompositeFieldContainer[MetadataField]
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ...) -> None: ...
+    query_model: str
+    vector_encoding: _block_pb2.VectorEncoding
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ..., query_model: _Optional[str] = ..., vector_encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ...) -> None: ...
 
 class MetadataField(_message.Message):
     __slots__ = ("key", "type", "document_count", "chosen")
@@ -151,7 +155,7 @@ class EmbeddingModel(_message.Message):
     def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., is_default: _Optional[bool] = ..., description: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
 
 class FileLayout(_message.Message):
-    __slots__ = ("format", "encoding", "delimiter", "has_header", "sheet", "columns", "id_field", "text_fields", "metadata_fields")
+    __slots__ = ("format", "encoding", "delimiter", "has_header", "sheet", "columns", "id_field", "text_fields", "metadata_fields", "vector_field")
     class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         FORMAT_UNSPECIFIED: _ClassVar[FileLayout.Format]
@@ -163,6 +167,7 @@ class FileLayout(_message.Message):
         FORMAT_SPREADSHEET: _ClassVar[FileLayout.Format]
         FORMAT_TEXT_FILES: _ClassVar[FileLayout.Format]
         FORMAT_TEXT_LINES: _ClassVar[FileLayout.Format]
+        FORMAT_NPY: _ClassVar[FileLayout.Format]
     FORMAT_UNSPECIFIED: FileLayout.Format
     FORMAT_JSON: FileLayout.Format
     FORMAT_JSON_LINES: FileLayout.Format
@@ -172,6 +177,7 @@ class FileLayout(_message.Message):
     FORMAT_SPREADSHEET: FileLayout.Format
     FORMAT_TEXT_FILES: FileLayout.Format
     FORMAT_TEXT_LINES: FileLayout.Format
+    FORMAT_NPY: FileLayout.Format
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     DELIMITER_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +187,7 @@ class FileLayout(_message.Message):
     ID_FIELD_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_FIELD_NUMBER: _ClassVar[int]
     format: FileLayout.Format
     encoding: str
     delimiter: str
@@ -190,4 +197,5 @@ class FileLayout(_message.Message):
     id_field: str
     text_fields: _containers.RepeatedScalarFieldContainer[str]
     metadata_fields: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, format: _Optional[_Union[FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., metadata_fields: _Optional[_Iterable[str]] = ...) -> None: ...
+    vector_field: str
+    def __init__(self, format: _Optional[_Union[FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ...) -> None: ...
