@@ -17,6 +17,7 @@ GROUPS = {
     "tests/client/test_client.py": "stack",
     "tests/client/test_commands.py": "stack",
     "tests/client/test_messy_data.py": "stack",
+    "tests/client/test_examples.py": "stack",
     "tests/client/test_readme.py": "stack",
     "tests/client/test_try.py": "stack",
     "tests/system/test_backup.py": "stack",
