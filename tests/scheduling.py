@@ -25,6 +25,7 @@ GROUPS = {
     "tests/system/test_one_encode.py": "stack",
     "tests/search/test_opensearch.py": "opensearch",
     "tests/system/test_demo.py::test_the_demo": "opensearch",
+    "tests/system/test_passages.py": "opensearch",
     "tests/embedder/test_ollama.py": "ollama",
     "tests/embedder/test_openai.py": "ollama",
     "tests/interpreter/test_ollama.py": "ollama",

@@ -46,6 +46,8 @@ class Datasets:
         dataset_id: str | None = None,
         description: str | None = None,
         embedding_model: str | None = None,
+        passages: bool | int = False,
+        overlap: int = 0,
         id_field: str | None = None,
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
@@ -53,7 +55,10 @@ class Datasets:
     ) -> Dataset:
         """Creates a dataset, with documents if any are passed (see `Dataset.add`; plain texts: by position).
 
-        embedding_model: `builtin`, or `ollama/<model>`. Where no document can be imported, no dataset is left behind.
+        embedding_model: `builtin`, or `ollama/<model>`.
+        passages: splits long texts: True by the model's limit, or the tokens of a passage at most.
+        overlap: tokens at the end of a passage with which the next one begins, at most.
+        Where no document can be imported, no dataset is left behind.
         progress: as in `Dataset.add`.
         Raises AlreadyExists, InvalidArgument, DocumentsRejected, OSError, TypeError.
         """
@@ -65,7 +70,10 @@ class Datasets:
             pb2.CreateDatasetRequest(
                 dataset_id=dataset_id,
                 dataset=resources_pb2.Dataset(
-                    display_name=name, description=description, embedding_model=embedding_model
+                    display_name=name,
+                    description=description,
+                    embedding_model=embedding_model,
+                    passages=_passages(passages, overlap),
                 ),
             ),
             resources_pb2.Dataset,
@@ -386,6 +394,7 @@ class Dataset:
         include_tail: bool = False,
         boost: Mapping[int | str | tuple[int, ...], float] | None = None,
         sparse_weight: float | None = None,
+        passages_per_document: int | None = None,
     ) -> Answer[search_pb2.SearchDocumentsResponse]:
         """Searches documents; each hit has the parts of its score and the features that it shares with the query.
 
@@ -396,6 +405,8 @@ class Dataset:
         one feature.
         latents: in sparse and hybrid mode, search by these latents and weights instead of the query's.
         sparse_weight: of latents in hybrid mode, 0 to 1.
+        passages_per_document: of a dataset with passages, hits of one document at most; 1 by default.
+        `hit.passage` says where in its document a hit stands.
         include_tail: also show features that are active below their threshold, and let them boost.
         Raises ValueError for another mode or a feature of another run, UnknownFamily for a family that the run lacks,
         InvalidArgument, Unavailable.
@@ -425,6 +436,7 @@ class Dataset:
                 if isinstance(feature, tuple) or feature in members
             ],
             sparse_weight=sparse_weight,
+            passages_per_document=passages_per_document,
         )
         response = await self._transport.call(
             "SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse
@@ -487,3 +499,10 @@ def _feature_index(feature: int | str, run_id: str | None) -> int:
             "their labels"
         )
     return int(index)
+
+
+def _passages(passages: bool | int, overlap: int) -> resources_pb2.Passages | None:
+    """How texts are split; None where they are not."""
+    if passages is False:
+        return None
+    return resources_pb2.Passages(max_tokens=0 if passages is True else passages, overlap_tokens=overlap)

@@ -38,6 +38,13 @@ def ingest(
     on_duplicate: Annotated[
         OnDuplicate, typer.Option(help="What to do with documents whose ids the dataset has already.")
     ] = "reject",
+    passages: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Split texts of a new dataset into passages of so many tokens at most; 0: the model's limit."
+        ),
+    ] = None,
+    overlap: Annotated[int, typer.Option(min=0, help="Tokens that a passage repeats of the one before, at most.")] = 0,
     validate_only: Annotated[bool, typer.Option("--validate-only", help="Check the file; import nothing.")] = False,
 ) -> None:
     """Import documents into a dataset.
@@ -47,7 +54,7 @@ def ingest(
     """
     with connected() as prisma, warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
-        data, created = _get_or_create(prisma, dataset, model)
+        data, created = _get_or_create(prisma, dataset, model, passages=passages, overlap=overlap)
         try:
             with _interruption_reported(data):
                 report = data.add_chunks(
@@ -113,6 +120,7 @@ def datasets() -> None:
     columns: output.Columns = {
         "dataset": lambda dataset: dataset.name.removeprefix("datasets/"),
         "documents": lambda dataset: f"{dataset.document_count:,}",
+        "passages": lambda dataset: f"{dataset.passages.passage_count:,}" if dataset.HasField("passages") else "",
         "embedded": lambda dataset: f"{dataset.embedded_count:,}",
         "failed": lambda dataset: f"{dataset.failed_count:,}",
         "model": lambda dataset: dataset.embedding_model,
@@ -208,13 +216,31 @@ def delete(
 
 
 def _get_or_create(
-    prisma: Prisma, dataset: str, model: str | None, description: str | None = None
+    prisma: Prisma,
+    dataset: str,
+    model: str | None,
+    description: str | None = None,
+    *,
+    passages: int | None = None,
+    overlap: int = 0,
 ) -> tuple[Dataset, bool]:
-    """Returns the dataset, and whether it was created."""
+    """Returns the dataset, and whether it was created. passages: None for whole texts, 0 for the model's limit."""
     try:
-        created = prisma.datasets.create(dataset, dataset_id=dataset, embedding_model=model, description=description)
+        created = prisma.datasets.create(
+            dataset,
+            dataset_id=dataset,
+            embedding_model=model,
+            description=description,
+            passages=passages == 0 or passages or False,
+            overlap=overlap,
+        )
     except AlreadyExists:
-        return prisma.datasets.get(dataset), False
+        existing = prisma.datasets.get(dataset)
+        if passages is not None and not existing.message.HasField("passages"):
+            raise typer.BadParameter(
+                f"{dataset} exists, and its texts are not split; create another dataset", param_hint="--passages"
+            ) from None
+        return existing, False
     return created, True
 
 

@@ -326,7 +326,7 @@ def search(
     columns: output.Columns = {
         "score": lambda hit: f"{hit.score:.3f}",
         **(_STEERING_COLUMNS if boosts else {}),
-        "document": lambda hit: hit.key,
+        "document": lambda hit: hit.key + _passage(hit),
         "text": lambda hit: " ".join(hit.snippet.split())[:80],
         "shares": lambda hit: "; ".join(_reliable(shared) for shared in hit.shared_features[:2]),
     }
@@ -430,3 +430,9 @@ def _familiarity(analysis: Analysis) -> list[str]:
             f"{place.false_alarm_rate:.0%} of new documents get this warning by mistake)"
         )
     return lines
+
+
+def _passage(hit: DocumentHit) -> str:
+    """Which passage of its document a hit is."""
+    passage = hit.passage
+    return f" [{passage.index + 1}/{passage.count}]" if passage.count > 1 else ""

@@ -63,7 +63,12 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     servicer = EmbedderServicer(
         datasets=datasets,
         imports=Imports(
-            store=store, records=records, vectors=vectors, folder=folder, max_bytes=settings.max_import_bytes
+            store=store,
+            records=records,
+            vectors=vectors,
+            models=models,
+            folder=folder,
+            max_bytes=settings.max_import_bytes,
         ),
         streams=Streams(store, vectors),
         embedding=Embedding(store=store, models=models, jobs=chassis.jobs),

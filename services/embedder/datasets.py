@@ -18,6 +18,7 @@ from services.chassis.jobs import Jobs
 from services.chassis.paging import Page
 from services.embedder.documents import Dataset, Document, MatchingDocuments, NewDataset, QueryModel
 from services.embedder.providers import EmbeddingModels
+from services.embedder.splitting import make_splitter
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 
@@ -47,11 +48,15 @@ class Datasets:
         self._sweep = sweep
 
     async def create(self, new: NewDataset, query_model: str | None, call: Call | None) -> Dataset:
-        """Creates a dataset. Raises EmbeddingModelNotFound, ProviderUnavailable, DatasetExists, RequestIdReused."""
+        """Creates a dataset. Raises EmbeddingModelNotFound, ProviderUnavailable, DatasetExists, RequestIdReused, and
+        InvalidArgument for passages that the model cannot have.
+        """
         if not is_given(new.embedding_model):
             new = replace(new, embedding_model=await self._models.choose(new.embedding_model))
         if query_model is not None:
             new = replace(new, query_model=await self._query_model(query_model))
+        if new.passages is not None:
+            await make_splitter(self._models, new.embedding_model, new.passages)
         dataset = await asyncio.to_thread(self._store.create_dataset, new, call)
         await self.announce(dataset)
         return dataset
@@ -114,14 +119,14 @@ class Datasets:
 
     async def document(self, dataset_id: str, document_id: str, *, with_vector: bool) -> DocumentVector:
         """A document. Raises DatasetNotFound, DocumentNotFound, BlobDamaged."""
-        document = await asyncio.to_thread(self._store.document, dataset_id, document_id)
+        document = await asyncio.to_thread(self._store.document, dataset_id, document_id, with_passages=with_vector)
         return (await self._with_vectors([document], with_vector=with_vector))[0]
 
     async def documents(
         self, dataset_id: str, ids: Sequence[str], rows: Sequence[int], *, with_vectors: bool
     ) -> tuple[list[DocumentVector], list[DocumentVector]]:
         """The documents of these ids and of these rows that exist. Raises DatasetNotFound, BlobDamaged."""
-        by_id = await asyncio.to_thread(self._store.documents_by_id, dataset_id, ids)
+        by_id = await asyncio.to_thread(self._store.documents_by_id, dataset_id, ids, with_passages=with_vectors)
         by_row = await asyncio.to_thread(self._store.documents_by_row, dataset_id, rows)
         return (
             await self._with_vectors(by_id, with_vector=with_vectors),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from prisma_common.names import SEGMENT, is_given
 from services.chassis.metadata_schema import Schema
+from services.embedder.passages import Span
 
 DEFAULT_MODEL = "builtin/wordllama-256"
 MAX_KEY_BYTES = 512
@@ -26,6 +27,8 @@ LISTED_CHARACTERS = 1000
 
 Vector: TypeAlias = NDArray[np.float16] | NDArray[np.float32]
 """A vector (d,), in the type in which it was given."""
+
+_PASSAGE = "~passage-"
 
 
 class State(StrEnum):
@@ -53,14 +56,26 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True)
+class Passages:
+    """How a dataset's texts are split: tokens of a passage, 0 for the model's limit; and of an overlap, at most."""
+
+    max_tokens: int
+    overlap_tokens: int
+
+
+@dataclass(frozen=True)
 class NewDataset:
-    """A dataset to create. id, display_name: None to derive one. query_model: None for none."""
+    """A dataset to create.
+
+    id, display_name: None to derive one. query_model: None for none. passages: None to embed texts as a whole.
+    """
 
     id: str | None
     display_name: str | None
     description: str
     embedding_model: str
     query_model: QueryModel | None = None
+    passages: Passages | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,7 @@ class QueryModel:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many of a dataset's documents are in each state, and the bytes of all texts in UTF-8."""
+    """How many of a dataset's rows (documents, or passages) are in each state, and the bytes of all texts in UTF-8."""
 
     pending: int = 0
     embedded: int = 0
@@ -81,12 +96,12 @@ class Counts:
     text_bytes: int = 0
 
     @property
-    def documents(self) -> int:
-        """Documents in all."""
+    def rows(self) -> int:
+        """Rows in all."""
         return self.pending + self.embedded + self.failed
 
     def of(self, state: State) -> int:
-        """Documents in a state."""
+        """Rows in a state."""
         return {State.PENDING: self.pending, State.EMBEDDED: self.embedded, State.FAILED: self.failed}[state]
 
 
@@ -118,6 +133,9 @@ class Dataset:
     delete_time: datetime | None
     query_model: QueryModel | None = None
     is_half: bool = False
+    passages: Passages | None = None
+    whole_count: int = 0
+    """Documents above the passages."""
 
     @property
     def name(self) -> str:
@@ -128,6 +146,11 @@ class Dataset:
     def has_given_vectors(self) -> bool:
         """Whether the vectors come with the documents."""
         return is_given(self.embedding_model)
+
+    @property
+    def document_count(self) -> int:
+        """Documents in all."""
+        return self.counts.rows if self.passages is None else self.whole_count
 
 
 @dataclass(frozen=True)
@@ -140,12 +163,28 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class PassagePlace:
+    """Where a passage stands: its document's id, its index of `count` passages, and characters [start, end).
+
+    row: of the passage.
+    """
+
+    row: int
+    document_id: str
+    index: int
+    count: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Document:
     """A text, and where its vector is once it is embedded.
 
     id: the last segment of its name; key: the user's own id.
     shard, position: the vector is row `position` of the blob `shard`; None without a vector.
     text_truncated: whether `text` is only the beginning of the text.
+    passage: of a passage, where it stands. passage_count, passages: of a document that has passages.
     """
 
     id: str
@@ -162,6 +201,9 @@ class Document:
     shard: str | None = None
     position: int | None = None
     text_truncated: bool = False
+    passage: PassagePlace | None = None
+    passage_count: int = 0
+    passages: Sequence[PassagePlace] = ()
 
 
 class MatchingDocuments(NamedTuple):
@@ -176,12 +218,26 @@ class MatchingDocuments(NamedTuple):
 
 @dataclass(frozen=True)
 class NewDocument:
-    """A document to import. vector: the given one; None where a model makes it."""
+    """A document to import.
+
+    vector: the given one; None where a model makes it. spans: of its passages, in a dataset that has them.
+    """
 
     key: str
     text: str
     metadata: Mapping[str, object]
     vector: Vector | None = None
+    spans: Sequence[Span] = ()
+
+
+def passage_id(row: int) -> str:
+    """The last segment of a passage's name. No document's: those with `~` go on with digits of base 32 alone."""
+    return f"{_PASSAGE}{row}"
+
+
+def is_passage_id(name_id: str) -> bool:
+    """Whether the last segment of a name is a passage's."""
+    return name_id.startswith(_PASSAGE)
 
 
 def document_id(key: str) -> str:

@@ -31,9 +31,12 @@ from services.embedder.files.formats import FileOptions, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.import_records import ImportRecords
 from services.embedder.items import FieldOptions, Reason, Rejection
-from services.embedder.metadata import MAX_BYTES
+from services.embedder.metadata import MAX_BYTES, MAX_PASSAGE_BYTES, is_shortened
+from services.embedder.passages import Splitter
+from services.embedder.providers import EmbeddingModels
 from services.embedder.reports import ImportProgress, ImportState, Report, StoredImport
-from services.embedder.store import Store
+from services.embedder.splitting import make_splitter
+from services.embedder.store import BATCH_ROWS, Store
 from services.embedder.vector_files import find_vectors
 from services.embedder.vector_store import Shard, VectorStore
 
@@ -45,6 +48,10 @@ BATCH_VECTOR_BYTES = 8 << 20
 """Bytes of given vectors from which on a transaction has fewer."""
 PREVIEWED = 20
 """Items of a preview."""
+_SHORTENED = (
+    f"of documents with more than {MAX_PASSAGE_BYTES:,} bytes of metadata, the largest fields are stored with the "
+    "document alone: a search, which is one of passages, cannot filter by them"
+)
 _Result = TypeVar("_Result")
 
 
@@ -107,11 +114,19 @@ class Imports:
     """Imports files. folder: where a file is kept until it is read; max_bytes: of a file."""
 
     def __init__(
-        self, *, store: Store, records: ImportRecords, vectors: VectorStore, folder: Path, max_bytes: int
+        self,
+        *,
+        store: Store,
+        records: ImportRecords,
+        vectors: VectorStore,
+        models: EmbeddingModels,
+        folder: Path,
+        max_bytes: int,
     ) -> None:
         self._store = store
         self._records = records
         self._vectors = vectors
+        self._models = models
         self._folder = folder
         self._max_bytes = max_bytes
 
@@ -137,6 +152,7 @@ class Imports:
                 vectors=self._vectors,
                 dataset=dataset,
                 plan=plan,
+                splitter=await self._splitter(dataset),
                 folder=self._folder,
                 max_bytes=self._max_bytes,
             )
@@ -145,6 +161,12 @@ class Imports:
         message = answer(report, dataset, importer.uid)
         await asyncio.to_thread(self._store.store_import_answer, call, dataset.uid, message)
         return message, dataset
+
+    async def _splitter(self, dataset: Dataset) -> Splitter | None:
+        """How the dataset's texts are split; None where they stay whole. Raises ProviderUnavailable."""
+        if dataset.passages is None:
+            return None
+        return await make_splitter(self._models, dataset.embedding_model, dataset.passages)
 
     async def list(self, dataset_id: str, page: Page) -> tuple[Sequence[StoredImport], str]:
         """A page of a dataset's imports, the newest first, and the token of the next one; empty on the last.
@@ -216,6 +238,7 @@ class Importer:
     """One import: reads items, commits documents in batches, reports the items that are rejected.
 
     uid: under which its report is stored; None where nothing is imported.
+    splitter: of a dataset with passages; None for another.
     folder: where temporary files are made. max_bytes: of a file after it is unpacked.
     """
 
@@ -227,6 +250,7 @@ class Importer:
         vectors: VectorStore,
         dataset: Dataset,
         plan: ImportPlan,
+        splitter: Splitter | None = None,
         folder: Path,
         max_bytes: int,
     ) -> None:
@@ -236,6 +260,7 @@ class Importer:
         self._vectors = vectors
         self._dataset = dataset
         self._plan = plan
+        self._splitter = splitter
         self._folder = folder
         self._limits = plan.limits(max_bytes)
         self._stopped = threading.Event()
@@ -284,7 +309,7 @@ class Importer:
             first_row=self._dataset.next_row,
         )
         batch: list[tuple[int, NewDocument]] = []
-        batch_bytes = 0
+        batch_bytes = passage_count = 0
         for item in items:
             if self._stopped.is_set():
                 self._store_end(ImportState.CANCELLED, None)
@@ -293,17 +318,23 @@ class Importer:
                 report.reject(item)
                 self._unstored.append(item)
             else:
-                batch.append(item)
-                batch_bytes += 0 if item[1].vector is None else item[1].vector.nbytes
-            is_full = len(batch) == BATCH or batch_bytes >= BATCH_VECTOR_BYTES
+                place, document = item
+                batch.append((place, self._split(document)))
+                batch_bytes += 0 if document.vector is None else document.vector.nbytes
+                passage_count += len(batch[-1][1].spans)
+            is_full = len(batch) == BATCH or batch_bytes >= BATCH_VECTOR_BYTES or passage_count >= BATCH_ROWS
             if is_full or len(self._unstored) == REJECTED_BATCH:
                 report = self._commit(batch, report, ImportState.RUNNING)
-                batch, batch_bytes = [], 0
+                batch, batch_bytes, passage_count = [], 0, 0
         if import_vectors.checks.is_rounded:
             report.notes = [*report.notes, "The vectors are rounded from float64 to float32."]
         report = self._commit(batch, report, ImportState.SUCCEEDED)
         report.rejections.sort(key=lambda rejection: rejection.item)
         return report
+
+    def _split(self, document: NewDocument) -> NewDocument:
+        """The document with its passages, in a dataset that has them."""
+        return replace(document, spans=self._splitter.spans(document.text)) if self._splitter else document
 
     def _commit(self, batch: list[tuple[int, NewDocument]], report: Report, state: ImportState) -> Report:
         """Commits documents together with the report that has them, which is returned."""
@@ -363,6 +394,10 @@ def _report_batch(
     rejections: list[Rejection] = []
     for place, document in batch:
         fate = fates.get(document.key)
+        if fate in (None, Fate.UPDATED) and document.spans:
+            report.passages += len(document.spans)
+            if is_shortened(document.metadata):
+                report.note(_SHORTENED)
         if fate is None:
             report.imported += 1
         elif fate == Fate.UPDATED:

@@ -164,6 +164,9 @@ def is_exported(values: Mapping[str, object]) -> bool:
 def _exported_document(values: Mapping[str, object], max_text_bytes: int) -> NewDocument:
     """The document that the API returned. Raises ItemRejected for one whose text is cut short."""
     key = _key(values, "key")
+    if values.get("passage"):
+        message = "this is a passage of a document; export the documents with documents:read and wholeDocuments"
+        raise ItemRejected(Reason.INVALID_TEXT, message, key=key)
     if values.get("textTruncated") or values.get("text_truncated"):
         message = "a list cut this text short; export the documents with documents:read, which returns whole texts"
         raise ItemRejected(Reason.INVALID_TEXT, message, key=key)

@@ -36,7 +36,9 @@ from services.embedder.documents import (
     Document,
     Failure,
     MatchingDocuments,
+    PassagePlace,
     State,
+    passage_id,
 )
 from services.embedder.imports import Preview
 from services.embedder.items import Rejection
@@ -70,7 +72,7 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
         dimension=value.dimension,
         revision=value.revision,
         history=value.history,
-        document_count=counts.documents,
+        document_count=value.document_count,
         pending_count=counts.pending,
         embedded_count=counts.embedded,
         failed_count=counts.failed,
@@ -90,6 +92,13 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
         ],
         query_model=value.query_model.id if value.query_model else "",
         vector_encoding=_encoding(value),
+        passages=None
+        if value.passages is None
+        else resources_pb2.Passages(
+            max_tokens=value.passages.max_tokens,
+            overlap_tokens=value.passages.overlap_tokens,
+            passage_count=counts.rows,
+        ),
     )
 
 
@@ -110,6 +119,10 @@ def document(
     message = resources_pb2.Document(
         name=f"datasets/{dataset_id}/documents/{value.id}", row=value.row, revision=value.revision
     )
+    if value.passage is not None:
+        message.passage.CopyFrom(passage(value.passage, dataset_id))
+    message.passage_count = value.passage_count
+    message.passages.extend(passage(place, dataset_id) for place in value.passages)
     fields = DOCUMENT_FIELDS if mask is None else mask
     if "key" in fields:
         message.key = value.key
@@ -132,6 +145,19 @@ def document(
         message.vector.CopyFrom(wire.pack_vectors(vector[None, :]))
         message.vector.rows.append(value.row)
     return message
+
+
+def passage(value: PassagePlace, dataset_id: str) -> resources_pb2.Passage:
+    """Where a passage stands."""
+    return resources_pb2.Passage(
+        name=f"datasets/{dataset_id}/documents/{passage_id(value.row)}",
+        document=f"datasets/{dataset_id}/documents/{value.document_id}",
+        index=value.index,
+        count=value.count,
+        start=value.start,
+        end=value.end,
+        row=value.row,
+    )
 
 
 def failure(value: Failure) -> Status:
@@ -266,6 +292,7 @@ def report(value: Report, after: Dataset | None, uid: str | None = None) -> serv
         layout=_layout(value),
         notes=value.notes,
         rejection_counts=_reason_counts(value),
+        passage_count=value.passages,
     )
     if after is not None and uid is not None:
         response.import_name = f"{after.name}/imports/{uid}"

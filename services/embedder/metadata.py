@@ -15,6 +15,8 @@ from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER
 
 MAX_BYTES = 64 << 10
 """Bytes of a document's metadata, as JSON in UTF-8."""
+MAX_PASSAGE_BYTES = 2 << 10
+"""Bytes of the metadata that each passage has of its document's, as JSON in UTF-8."""
 MAX_DEPTH = 8
 """Levels of nesting; the metadata itself is the first."""
 
@@ -55,6 +57,25 @@ def _travelling(value: object) -> object:
     if isinstance(value, dict):
         return {name: _travelling(member) for name, member in value.items()}  # pyright: ignore[reportUnknownVariableType]
     return value
+
+
+def is_shortened(metadata: Mapping[str, object]) -> bool:
+    """Whether passages have less metadata than their document."""
+    return _size(metadata) > MAX_PASSAGE_BYTES
+
+
+def passage_metadata(metadata: Mapping[str, object]) -> Mapping[str, object]:
+    """What each passage of a document has of its metadata: all up to MAX_PASSAGE_BYTES, else the smallest entries."""
+    if not is_shortened(metadata):
+        return metadata
+    sizes = {name: _size({name: value}) for name, value in metadata.items()}
+    rest, shared = MAX_PASSAGE_BYTES, set[str]()
+    for name in sorted(sizes, key=sizes.__getitem__):
+        rest -= sizes[name]
+        if rest < 0:
+            break
+        shared.add(name)
+    return {name: value for name, value in metadata.items() if name in shared}
 
 
 def is_utf8(text: str) -> bool:

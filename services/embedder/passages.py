@@ -21,6 +21,9 @@ from prisma_common.words import is_blank, is_inside_character
 
 MIN_TOKENS = 16
 """The least limit of a passage: one character of the reader can have so many tokens."""
+MAX_TOKENS = 100_000
+DEFAULT_TOKENS = 256
+"""Of a passage for a model that reads texts of any length."""
 _BLOCK_CHARACTERS = 1 << 16
 """Characters whose tokens are found at a time, so that memory does not grow with the text."""
 _MAX_CHARACTER = 64

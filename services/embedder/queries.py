@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Delete,
     Select,
+    Table,
     Update,
     and_,
     bindparam,
@@ -26,10 +27,11 @@ from services.chassis.metadata_schema import Types
 from services.chassis.moments import utc_now
 from services.chassis.sql_filters import SQL, has_term
 from services.embedder.documents import State
-from services.embedder.tables import DATASETS, DOCUMENTS, LIVING
+from services.embedder.tables import DATASETS, DOCUMENTS, LIVING, WHOLE_DOCUMENTS
 
 VECTOR_COLUMNS = (DOCUMENTS.c.row, DOCUMENTS.c.state, DOCUMENTS.c.shard, DOCUMENTS.c.position, DOCUMENTS.c.deleted)
 """What ReadVectors needs of a document."""
+_PLACE_COLUMNS = (DOCUMENTS.c.passage_index, DOCUMENTS.c.passage_start, DOCUMENTS.c.passage_end)
 _REVISION = literal_column("+documents.revision", BigInteger)
 """The plus keeps SQLite from choosing the index of revisions, of which nearly all match."""
 
@@ -52,6 +54,48 @@ def known_keys(uid: str, keys: Sequence[str]) -> Statement:
 def documents_by_key(uid: str, keys: Sequence[str]) -> Statement:
     """Living documents of these keys."""
     return select(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.key.in_(keys), LIVING)
+
+
+def known_whole_keys(uid: str, keys: Sequence[str]) -> Statement:
+    """Which of these keys documents with passages have."""
+    return select(WHOLE_DOCUMENTS.c.key).where(WHOLE_DOCUMENTS.c.dataset_uid == uid, WHOLE_DOCUMENTS.c.key.in_(keys))
+
+
+def wholes_by_key(uid: str, keys: Sequence[str]) -> Statement:
+    """Documents with passages, of these keys."""
+    return select(WHOLE_DOCUMENTS).where(WHOLE_DOCUMENTS.c.dataset_uid == uid, WHOLE_DOCUMENTS.c.key.in_(keys))
+
+
+def wholes_by_id(uid: str, ids: Sequence[str]) -> Statement:
+    """Documents with passages, of these ids."""
+    return select(WHOLE_DOCUMENTS).where(WHOLE_DOCUMENTS.c.dataset_uid == uid, WHOLE_DOCUMENTS.c.id.in_(ids))
+
+
+def wholes_after(uid: str, after_number: int, limit: int) -> Statement:
+    """Documents with passages behind a number."""
+    query = select(WHOLE_DOCUMENTS).where(WHOLE_DOCUMENTS.c.dataset_uid == uid, WHOLE_DOCUMENTS.c.number > after_number)
+    return query.order_by(WHOLE_DOCUMENTS.c.number).limit(limit)
+
+
+def passages_of(uid: str, number: int) -> Statement:
+    """The passages of a document, in the order of its text."""
+    columns = (DOCUMENTS.c.row, DOCUMENTS.c.state, DOCUMENTS.c.text, *_PLACE_COLUMNS)
+    return (
+        select(*columns)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.whole_number == number, LIVING)
+        .order_by(DOCUMENTS.c.passage_index)
+    )
+
+
+def delete_wholes(uid: str, numbers: Sequence[int]) -> Delete:
+    """Deletes the documents with passages of these numbers."""
+    return delete(WHOLE_DOCUMENTS).where(WHOLE_DOCUMENTS.c.dataset_uid == uid, WHOLE_DOCUMENTS.c.number.in_(numbers))
+
+
+def delete_wholes_between(uid: str, start: int, end: int) -> Delete:
+    """Deletes the documents with passages of the numbers from `start` to before `end`."""
+    numbers = WHOLE_DOCUMENTS.c.number
+    return delete(WHOLE_DOCUMENTS).where(WHOLE_DOCUMENTS.c.dataset_uid == uid, numbers >= start, numbers < end)
 
 
 def documents_by_id(uid: str, ids: Sequence[str]) -> Statement:
@@ -112,33 +156,54 @@ def page_of_rows(columns: Sequence[ColumnElement[Any]], uid: str, *, until: int,
     )
 
 
-def matching_page(uid: str, condition: Filter, types: Types, *, after_row: int, limit: int) -> Statement:
-    """Living documents behind a row that match a filter. types: of the fields of metadata."""
-    query = select(DOCUMENTS).where(matching(uid, condition, types), DOCUMENTS.c.row > after_row)
-    return query.order_by(DOCUMENTS.c.row).limit(limit)
+def matching_page(
+    uid: str, condition: Filter, types: Types, *, after_row: int, limit: int, of_wholes: bool = False
+) -> Statement:
+    """Living documents behind a row that match a filter. types: of the fields of metadata.
+
+    of_wholes: of documents with passages, by number instead of row, as in the next ones.
+    """
+    table = _table(of_wholes=of_wholes)
+    query = select(table).where(matching(uid, condition, types, of_wholes=of_wholes), _row(table) > after_row)
+    return query.order_by(_row(table)).limit(limit)
 
 
 def matching_rows(
-    uid: str, condition: Filter, types: Types, *, after_row: int, before_row: int, limit: int
+    uid: str,
+    condition: Filter,
+    types: Types,
+    *,
+    after_row: int,
+    before_row: int,
+    limit: int,
+    of_wholes: bool = False,
 ) -> Statement:
     """Rows of living documents between two rows that match a filter."""
-    query = select(DOCUMENTS.c.row).where(matching(uid, condition, types), DOCUMENTS.c.row > after_row)
-    return query.where(DOCUMENTS.c.row < before_row).order_by(DOCUMENTS.c.row).limit(limit)
+    row = _row(_table(of_wholes=of_wholes))
+    query = select(row).where(matching(uid, condition, types, of_wholes=of_wholes), row > after_row)
+    return query.where(row < before_row).order_by(row).limit(limit)
 
 
-def still_matching(uid: str, condition: Filter, types: Types, *, rows: Sequence[int]) -> Statement:
+def still_matching(
+    uid: str, condition: Filter, types: Types, *, rows: Sequence[int], of_wholes: bool = False
+) -> Statement:
     """The living documents of these rows that match a filter."""
-    return select(DOCUMENTS).where(matching(uid, condition, types), DOCUMENTS.c.row.in_(rows))
+    table = _table(of_wholes=of_wholes)
+    return select(table).where(matching(uid, condition, types, of_wholes=of_wholes), _row(table).in_(rows))
 
 
-def matching_count(uid: str, condition: Filter, types: Types) -> Statement:
+def matching_count(uid: str, condition: Filter, types: Types, *, of_wholes: bool = False) -> Statement:
     """How many living documents match a filter. Where a counter of the dataset answers, it is not needed."""
-    return select(func.count()).select_from(DOCUMENTS).where(matching(uid, condition, types))
+    table = _table(of_wholes=of_wholes)
+    return select(func.count()).select_from(table).where(matching(uid, condition, types, of_wholes=of_wholes))
 
 
-def matching(uid: str, condition: Filter, types: Types) -> ColumnElement[bool]:
+def matching(uid: str, condition: Filter, types: Types, *, of_wholes: bool = False) -> ColumnElement[bool]:
     """Whether a document is a living one of the dataset and matches a filter. types: of the fields of metadata."""
-    return and_(DOCUMENTS.c.dataset_uid == uid, LIVING, evaluate(condition, lambda leaf: _leaf(leaf, types), SQL))
+    table = _table(of_wholes=of_wholes)
+    living = [] if of_wholes else [LIVING]
+    matches = evaluate(condition, lambda leaf: _leaf(leaf, types, table), SQL)
+    return and_(table.c.dataset_uid == uid, *living, matches)
 
 
 def rows_of_shards(uid: str, shards: Sequence[str], rows: Sequence[int] | None = None) -> Statement:
@@ -192,6 +257,26 @@ def change_metadata(uid: str, revision: int) -> Update:
     )
 
 
+def move_passages(uid: str, revision: int) -> Update:
+    """Gives passages other places in their document, and other metadata; executed for many at once."""
+    columns = ("metadata", "passage_index", "passage_start", "passage_end")
+    return (
+        update(DOCUMENTS)
+        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row == bindparam("moved_row"))
+        .values({name: bindparam(name) for name in columns} | {"revision": revision, "update_time": utc_now()})
+    )
+
+
+def replace_whole(uid: str, number: int, whole: Mapping[str, Any]) -> Update:
+    """Gives a document with passages the values of another one, but for its number and when it was created."""
+    fixed_columns = ("dataset_uid", "number", "create_time")
+    return (
+        update(WHOLE_DOCUMENTS)
+        .where(WHOLE_DOCUMENTS.c.dataset_uid == uid, WHOLE_DOCUMENTS.c.number == number)
+        .values({name: value for name, value in whole.items() if name not in fixed_columns})
+    )
+
+
 def delete_rows(uid: str, start: int, end: int) -> Delete:
     """Deletes the documents and tombstones of the rows from `start` to before `end`."""
     return delete(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row >= start, DOCUMENTS.c.row < end)
@@ -201,11 +286,19 @@ def _in_state(query: Statement, uid: str, state: State) -> Statement:
     return query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == state, LIVING).order_by(DOCUMENTS.c.row)
 
 
-def _leaf(leaf: Leaf, types: Types) -> ColumnElement[bool]:
+def _table(*, of_wholes: bool) -> Table:
+    return WHOLE_DOCUMENTS if of_wholes else DOCUMENTS
+
+
+def _row(table: Table) -> ColumnElement[int]:
+    return WHOLE_DOCUMENTS.c.number if table is WHOLE_DOCUMENTS else DOCUMENTS.c.row
+
+
+def _leaf(leaf: Leaf, types: Types, table: Table) -> ColumnElement[bool]:
     if is_metadata(leaf):
-        return metadata_test(leaf, types, lambda test: has_term(DOCUMENTS.c.terms, test), SQL)
+        return metadata_test(leaf, types, lambda test: has_term(table.c.terms, test), SQL)
     assert isinstance(leaf, Comparison), "these columns are never absent"
-    column = DOCUMENTS.c[leaf.field]
+    column = table.c[leaf.field]
     if leaf.op == ":":
         return column.icontains(leaf.value, autoescape=True)
     return column == leaf.value if leaf.op == "=" else column != leaf.value

@@ -30,8 +30,9 @@ class ImportState(StrEnum):
 class Report:
     """The result of an import.
 
-    notes: what was guessed and what of the file is left out, a sentence each. rejections: the first MAX_REJECTIONS.
+    notes: what was guessed and what of the file is left out, a sentence each.
     updated, skipped: documents that the dataset had already, and that were changed or stay as they are.
+    passages: of the documents that were imported or updated. rejections: the first MAX_REJECTIONS.
     """
 
     layout: Layout
@@ -40,6 +41,7 @@ class Report:
     imported: int = 0
     updated: int = 0
     skipped: int = 0
+    passages: int = 0
     rejections: list[Rejection] = field(default_factory=list[Rejection])
     counts: Counter[Reason] = field(default_factory=Counter[Reason])
 
@@ -58,6 +60,11 @@ class Report:
         self.counts[rejection.reason] += 1
         if len(self.rejections) < MAX_REJECTIONS:
             self.rejections.append(rejection)
+
+    def note(self, sentence: str) -> None:
+        """Adds a note, once."""
+        if sentence not in self.notes:
+            self.notes = [*self.notes, sentence]
 
     def copy(self) -> Report:
         """A report that says the same, and changes by itself."""

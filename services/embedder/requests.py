@@ -19,12 +19,13 @@ from services.chassis.metadata_filters import METADATA, OPERATORS, check_literal
 from services.chassis.metadata_schema import MAX_FIELDS
 from services.chassis.metadata_terms import Type
 from services.chassis.paging import InvalidPageToken, Page
-from services.embedder.documents import NewDataset, OnDuplicate, State
+from services.embedder.documents import NewDataset, OnDuplicate, Passages, State
 from services.embedder.files.csv import DELIMITERS
 from services.embedder.files.formats import FileOptions, Format
 from services.embedder.imports import Chunk, ImportPlan
 from services.embedder.items import FieldOptions
 from services.embedder.messages import DOCUMENT_FIELDS
+from services.embedder.passages import MAX_TOKENS, MIN_TOKENS
 from services.embedder.providers import EmbeddingModels, Purpose
 from services.embedder.streams import Selection
 
@@ -96,6 +97,7 @@ def new_dataset(request: pb2.CreateDatasetRequest) -> tuple[NewDataset, str | No
         display_name=request.dataset.display_name or None,
         description=request.dataset.description,
         embedding_model=EmbeddingModels.full_id(request.dataset.embedding_model),
+        passages=_passages(request.dataset) if request.dataset.HasField("passages") else None,
     )
     return new, request.dataset.query_model or None
 
@@ -108,6 +110,17 @@ def _check_model(model: str) -> None:
             f"expected `given`, or `given/` and the name of the model that made the vectors, of 1 to {MAX_MODEL_NAME} "
             "characters",
         )
+
+
+def _passages(dataset: resources_pb2.Dataset) -> Passages:
+    """How the texts of a new dataset are split. Raises InvalidArgument."""
+    passages = Passages(dataset.passages.max_tokens, dataset.passages.overlap_tokens)
+    if passages.max_tokens and not MIN_TOKENS <= passages.max_tokens <= MAX_TOKENS:
+        raise InvalidArgument.field(
+            "dataset.passages.max_tokens",
+            f"expected {MIN_TOKENS} to {MAX_TOKENS:,}, or 0 for the model's own limit; got {passages.max_tokens}",
+        )
+    return passages
 
 
 def datasets_page(request: pb2.ListDatasetsRequest) -> Page:
@@ -291,6 +304,8 @@ def selection(request: pb2.ReadDocumentsRequest | pb2.ReadVectorsRequest) -> Sel
     """What a stream is to return. Raises InvalidArgument."""
     if isinstance(request, pb2.ReadVectorsRequest) and request.rows_only and request.since_revision:
         raise InvalidArgument.field("since_revision", "expected 0 together with rows_only")
+    if isinstance(request, pb2.ReadDocumentsRequest) and request.whole_documents and request.since_revision:
+        raise InvalidArgument.field("since_revision", "expected 0 together with whole_documents")
     check_position(history=request.history, revision=request.since_revision)
     return Selection(
         history=request.history,

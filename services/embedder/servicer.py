@@ -131,7 +131,10 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     ) -> AsyncIterator[pb2.ReadDocumentsResponse]:
         selection, mask = requests.selection(request), requests.read_fields(request)
         dataset = await self._streams.begin(requests.dataset_id(request.dataset, "dataset"), selection)
-        pages = self._streams.documents(dataset, selection)
+        if request.whole_documents and dataset.passages is not None:
+            pages = self._streams.whole_documents(dataset, selection)
+        else:
+            pages = self._streams.documents(dataset, selection)
         async for block in messages.document_blocks(pages, dataset, mask):
             yield block
 

@@ -10,7 +10,20 @@ from sqlalchemy import Row
 from services.chassis import metadata_schema
 from services.chassis.metadata_terms import Described
 from services.chassis.moments import utc_now
-from services.embedder.documents import Counts, Dataset, Document, Failure, NewDocument, QueryModel, State, document_id
+from services.embedder.documents import (
+    Counts,
+    Dataset,
+    Document,
+    Failure,
+    NewDocument,
+    PassagePlace,
+    Passages,
+    QueryModel,
+    State,
+    document_id,
+    passage_id,
+)
+from services.embedder.metadata import passage_metadata
 from services.embedder.outcomes import Outcome
 from services.embedder.vector_store import Shard
 
@@ -61,6 +74,76 @@ def new_documents(
     ]
 
 
+def new_passages(
+    document: NewDocument, *, uid: str, number: int, first_row: int, revision: int
+) -> list[dict[str, Any]]:
+    """The rows of a new document's passages. number: the document's."""
+    shared = passage_metadata(document.metadata)
+    passages = [NewDocument("", document.text[start:end], shared) for start, end in document.spans]
+    unfiltered = [Described([], set()) for _passage in passages]  # filters of lists are about documents
+    rows = new_documents(passages, unfiltered, uid=uid, first_row=first_row, revision=revision)
+    for index, (row, span) in enumerate(zip(rows, document.spans, strict=True)):
+        place = {"passage_index": index, "passage_start": span.start, "passage_end": span.end}
+        row |= {**passage_names(row["row"]), "whole_number": number, **place}
+    return rows
+
+
+def passage_names(row: int) -> dict[str, Any]:
+    """What a passage has of its row."""
+    return {"row": row, "id": passage_id(row), "key": passage_id(row)}
+
+
+def moved_passage(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of `queries.move_passages` beside the row: what else a passage has of its document."""
+    return {name: row[name] for name in ("metadata", "passage_index", "passage_start", "passage_end")}
+
+
+def new_whole(document: NewDocument, metadata: Described, *, uid: str, number: int, revision: int) -> dict[str, Any]:
+    """The row of a new document with passages. metadata: the document's."""
+    (row,) = new_documents([document], [metadata], uid=uid, first_row=number, revision=revision)
+    own = {name: value for name, value in row.items() if name not in ("row", "deleted", "shard", "position")}
+    return own | {"number": number, "passage_count": len(document.spans)}
+
+
+def passage_place(row: Row[Any], whole: Row[Any]) -> PassagePlace:
+    """Where a passage stands in its document."""
+    return PassagePlace(
+        row=row.row,
+        document_id=whole.id,
+        index=row.passage_index,
+        count=whole.passage_count,
+        start=row.passage_start,
+        end=row.passage_end,
+    )
+
+
+def whole_document(
+    row: Row[Any],
+    characters: int | None = None,
+    *,
+    failure: Sequence[Any] | None = None,
+    passages: Sequence[Row[Any]] = (),
+) -> Document:
+    """The document of a row; of its text at most so many characters. failure: of one of its passages."""
+    text_truncated = characters is not None and len(row.text) > characters
+    return Document(
+        id=row.id,
+        key=row.key,
+        row=row.number,
+        text=row.text[:characters] if text_truncated else row.text,
+        metadata=row.metadata,
+        state=State(row.state),
+        failure=Failure(*failure) if failure else None,
+        embedding_truncated=row.embedding_truncated,
+        revision=row.revision,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        text_truncated=text_truncated,
+        passage_count=row.passage_count,
+        passages=[passage_place(passage, row) for passage in passages],
+    )
+
+
 def outcome_values(outcome: Outcome, shard: Shard | None, revision: int) -> dict[str, Any]:
     """Parameters of `queries.store_outcomes`."""
     failure = outcome.failure
@@ -95,6 +178,8 @@ def dataset(row: Row[Any], history: str) -> Dataset:
         delete_time=row.delete_time,
         query_model=QueryModel(row.query_model, row.query_dimension) if row.query_model else None,
         is_half=row.is_half,
+        passages=None if row.passage_tokens is None else Passages(row.passage_tokens, row.passage_overlap),
+        whole_count=row.whole_count,
     )
 
 
@@ -105,12 +190,12 @@ def counts(row: Row[Any]) -> Counts:
     )
 
 
-def document(row: Row[Any], characters: int | None = None) -> Document:
-    """The document of a row; of its text at most so many characters."""
+def document(row: Row[Any], characters: int | None = None, whole: Row[Any] | None = None) -> Document:
+    """The document of a row; of its text at most so many characters. whole: of a passage, its document's row."""
     text_truncated = characters is not None and len(row.text) > characters
     return Document(
         id=row.id,
-        key=row.key,
+        key=row.key if whole is None else whole.key,
         row=row.row,
         text=row.text[:characters] if text_truncated else row.text,
         metadata=row.metadata,
@@ -123,4 +208,5 @@ def document(row: Row[Any], characters: int | None = None) -> Document:
         shard=row.shard,
         position=row.position,
         text_truncated=text_truncated,
+        passage=None if whole is None else passage_place(row, whole),
     )

@@ -24,7 +24,7 @@ from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.metadata_schema import Schema, Types, types_of
 from services.chassis.moments import utc_now
-from services.embedder import metadata, queries, sql_rows
+from services.embedder import metadata, queries, sql_rows, whole_documents
 from services.embedder.arrivals import Arrivals, StoredVector
 from services.embedder.documents import (
     LISTED_CHARACTERS,
@@ -37,6 +37,7 @@ from services.embedder.documents import (
     OnDuplicate,
     State,
     Vector,
+    is_passage_id,
 )
 from services.embedder.errors import (
     DatasetExists,
@@ -50,11 +51,14 @@ from services.embedder.errors import (
 from services.embedder.outcomes import Outcome
 from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
 from services.embedder.vector_store import Shard, vectors_at
+from services.embedder.whole_arrivals import WholeArrivals
 
 RecordImport: TypeAlias = Callable[[Connection, Mapping[str, Fate]], None]
 """Stores with documents, in their transaction, what became of them. Gets what `Store.add_documents` returns."""
 BATCH_ROWS = 2000
 """Documents that one transaction changes or deletes at most, so that other writers get their turn."""
+BATCH_WHOLES = 50
+"""The same for documents with all of their passages."""
 _ANSWERS = Requests(REQUESTS)
 _HISTORY = Histories(
     HISTORIES, uid=DATASETS.c.uid, revision=DATASETS.c.revision, living=DATASETS.c.delete_time.is_(None)
@@ -100,6 +104,8 @@ class Store:
                 "query_model": new.query_model.id if new.query_model else "",
                 "query_dimension": new.query_model.dimension if new.query_model else 0,
                 "dimension": 0,
+                "passage_tokens": new.passages.max_tokens if new.passages else None,
+                "passage_overlap": new.passages.overlap_tokens if new.passages else None,
                 "revision": 1,
                 "next_row": 0,
                 "create_time": moment,
@@ -141,9 +147,10 @@ class Store:
         with self._database.write() as connection:
             row = _need(connection, dataset_id)
             model = values.get("embedding_model", row.embedding_model)
-            if row.dimension and model != row.embedding_model:
+            if model != row.embedding_model and (row.dimension or row.whole_count):
+                owned = "vectors" if row.dimension else "passages"
                 raise EmbeddingModelFixed(
-                    f"datasets/{dataset_id} has vectors of {row.embedding_model}; create another dataset for {model}"
+                    f"datasets/{dataset_id} has {owned} of {row.embedding_model}; create another dataset for {model}"
                 )
             changed = {**values, "update_time": utc_now()}
             if not is_given(str(model)):
@@ -180,6 +187,7 @@ class Store:
             for start in range(0, next_row if uid in uids else 0, BATCH_ROWS):
                 with self._database.write(uid) as connection:
                     connection.execute(queries.delete_rows(uid, start, start + BATCH_ROWS))
+                    connection.execute(queries.delete_wholes_between(uid, start, start + BATCH_ROWS))
             self._blobs.delete(f"vectors/{uid}")
 
     def sweep_answers(self) -> None:
@@ -201,6 +209,8 @@ class Store:
         """What would become of documents whose keys the dataset has already, by key; the others would be added."""
         same_vectors = self._same_vectors(uid, documents, on_duplicate)
         with self._database.read() as connection:
+            if _has_passages(_by_uid(connection, uid)):
+                return WholeArrivals.of(connection, uid, documents, on_duplicate).fates
             return Arrivals.of(connection, uid, documents, on_duplicate, same_vectors=same_vectors).fates
 
     def add_documents(
@@ -224,7 +234,10 @@ class Store:
         try:
             with self._database.write(uid) as connection:
                 dataset = _need(connection, dataset_id, uid)
-                arrivals = Arrivals.of(connection, uid, documents, on_duplicate, same_vectors=same_vectors)
+                if _has_passages(dataset):
+                    arrivals = WholeArrivals.of(connection, uid, documents, on_duplicate)
+                else:
+                    arrivals = Arrivals.of(connection, uid, documents, on_duplicate, same_vectors=same_vectors)
                 if arrivals.is_change:
                     differences, schema = arrivals.write(
                         connection,
@@ -300,28 +313,34 @@ class Store:
             if _ANSWERS.answer(connection, call) is None:
                 _ANSWERS.store(connection, call, report, resource_uid=uid)
 
-    def document(self, dataset_id: str, name_id: str) -> Document:
+    def document(self, dataset_id: str, name_id: str, *, with_passages: bool = False) -> Document:
         """A document by the last segment of its name. Raises DatasetNotFound, DocumentNotFound."""
-        documents = self.documents_by_id(dataset_id, [name_id])
+        documents = self.documents_by_id(dataset_id, [name_id], with_passages=with_passages)
         if not documents:
             raise _document_not_found(dataset_id, name_id)
         return documents[0]
 
-    def documents_by_id(self, dataset_id: str, ids: Sequence[str]) -> list[Document]:
-        """The documents of these ids that exist, in this order. Raises DatasetNotFound."""
+    def documents_by_id(self, dataset_id: str, ids: Sequence[str], *, with_passages: bool = False) -> list[Document]:
+        """The documents of these ids that exist, in this order. Raises DatasetNotFound.
+
+        with_passages: whether documents with passages say which.
+        """
         with self._database.read() as connection:
-            uid = _need(connection, dataset_id).uid
-            rows = connection.execute(queries.documents_by_id(uid, ids)).all()
+            dataset = _need(connection, dataset_id)
+            rows = connection.execute(queries.documents_by_id(dataset.uid, ids)).all()
+            documents = _documents(connection, dataset.uid, rows)
+            if _has_passages(dataset):
+                documents += whole_documents.find(connection, dataset.uid, ids, with_passages=with_passages)
         places = {name_id: place for place, name_id in enumerate(ids)}
-        return sorted((sql_rows.document(row) for row in rows), key=lambda document: places[document.id])
+        return sorted(documents, key=lambda document: places[document.id])
 
     def documents_by_row(self, dataset_id: str, rows: Sequence[int]) -> list[Document]:
         """The documents of these rows that exist, in this order. Raises DatasetNotFound."""
         with self._database.read() as connection:
             uid = _need(connection, dataset_id).uid
-            stored = connection.execute(queries.documents_by_row(uid, rows)).all()
+            documents = _documents(connection, uid, connection.execute(queries.documents_by_row(uid, rows)).all())
         places = {row: place for place, row in enumerate(rows)}
-        return sorted((sql_rows.document(row) for row in stored), key=lambda document: places[document.row])
+        return sorted(documents, key=lambda document: places[document.row])
 
     def list_documents(
         self, dataset_id: str, condition: Filter, *, after_row: int, limit: int, total: int | None = None
@@ -335,20 +354,28 @@ class Store:
             types = types_of(_schema(dataset))
             if total is None:
                 total = _counted_total(connection, dataset, condition, types)
-            rows = connection.execute(
-                queries.matching_page(dataset.uid, condition, types, after_row=after_row, limit=limit)
-            ).all()
-        documents = [sql_rows.document(row, LISTED_CHARACTERS) for row in rows]
+            of_wholes = _has_passages(dataset)
+            page = queries.matching_page(
+                dataset.uid, condition, types, after_row=after_row, limit=limit, of_wholes=of_wholes
+            )
+            rows = connection.execute(page).all()
+            if of_wholes:
+                documents = whole_documents.documents(connection, dataset.uid, rows, LISTED_CHARACTERS)
+            else:
+                documents = [sql_rows.document(row, LISTED_CHARACTERS) for row in rows]
         return MatchingDocuments(documents, total, metadata_filters.notices(condition, [types]))
 
     def delete_document(self, dataset_id: str, name_id: str) -> tuple[Document, Dataset]:
         """Leaves a tombstone: the row stays, its text goes. Returns the document as it was, and the dataset after it.
 
-        Raises DatasetNotFound, DocumentNotFound.
+        A document with passages goes with all of them. Raises DatasetNotFound, DocumentNotFound.
         """
         with self._database.write() as connection:
             dataset = _need(connection, dataset_id)
             uid = dataset.uid
+            if _has_passages(dataset):
+                document = _remove_whole(connection, dataset, name_id)
+                return document, _dataset(connection, _by_uid(connection, uid))
             row = connection.execute(queries.documents_by_id(uid, [name_id])).first()
             if row is None:
                 raise _document_not_found(dataset_id, name_id)
@@ -364,12 +391,19 @@ class Store:
     ) -> list[int]:
         """Rows of the documents behind a row that match a filter, ascending, of those that `dataset` had.
 
-        Raises DatasetNotFound.
+        Of documents with passages, their numbers. Raises DatasetNotFound.
         """
         with self._database.read() as connection:
             types = types_of(_schema(_need(connection, dataset.id, dataset.uid)))
+            of_wholes = dataset.passages is not None
             query = queries.matching_rows(
-                dataset.uid, condition, types, after_row=after_row, before_row=dataset.next_row, limit=limit
+                dataset.uid,
+                condition,
+                types,
+                after_row=after_row,
+                before_row=dataset.next_row,
+                limit=min(limit, BATCH_WHOLES) if of_wholes else limit,
+                of_wholes=of_wholes,
             )
             return list(connection.execute(query).scalars())
 
@@ -381,9 +415,12 @@ class Store:
         with self._database.write(dataset.uid) as connection:
             current = _need(connection, dataset.id, dataset.uid)
             schema = _schema(current)
-            query = queries.still_matching(dataset.uid, condition, types_of(schema), rows=rows)
+            of_wholes = _has_passages(current)
+            query = queries.still_matching(dataset.uid, condition, types_of(schema), rows=rows, of_wholes=of_wholes)
             deleted = connection.execute(query).all()
-            if deleted:
+            if deleted and of_wholes:
+                _remove_wholes(connection, current, deleted)
+            elif deleted:
                 connection.execute(
                     queries.make_tombstones(dataset.uid, [row.row for row in deleted], current.revision + 1)
                 )
@@ -409,14 +446,24 @@ class Store:
     def documents_after(self, dataset: Dataset, after_row: int, limit: int) -> list[tuple[Document, bool]]:
         """Documents behind a row up to the dataset's revision, each with whether it is a tombstone."""
         query = queries.page(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, after_row=after_row, limit=limit)
-        with self._database.read() as connection:
-            return [(sql_rows.document(row), row.deleted) for row in connection.execute(query)]
+        return self._documents_and_tombstones(dataset, query)
 
     def documents_of(self, dataset: Dataset, rows: Sequence[int]) -> list[tuple[Document, bool]]:
         """As `documents_after`, for given rows."""
         query = queries.page_of_rows(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, rows=rows)
+        return self._documents_and_tombstones(dataset, query)
+
+    def wholes_after(self, dataset: Dataset, after_number: int, limit: int) -> list[Document]:
+        """Documents with passages behind a number, as they are now."""
         with self._database.read() as connection:
-            return [(sql_rows.document(row), row.deleted) for row in connection.execute(query)]
+            rows = connection.execute(queries.wholes_after(dataset.uid, after_number, limit)).all()
+            return whole_documents.documents(connection, dataset.uid, rows)
+
+    def _documents_and_tombstones(self, dataset: Dataset, query: queries.Statement) -> list[tuple[Document, bool]]:
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            documents = _documents(connection, dataset.uid, rows)
+        return [(document, row.deleted) for document, row in zip(documents, rows, strict=True)]
 
     # Embedding
 
@@ -432,12 +479,14 @@ class Store:
         count = 0
         while True:
             with self._database.write(uid) as connection:
-                _need(connection, dataset_id, uid)
+                has_passages = _has_passages(_need(connection, dataset_id, uid))
                 rows = list(connection.execute(queries.rows_in_state(uid, State.FAILED, BATCH_ROWS)).scalars())
                 if not rows:
                     return count
                 revision = _change(connection, uid, failed_count=-len(rows), pending_count=len(rows))
                 connection.execute(queries.make_pending(uid, rows, revision))
+                if has_passages:
+                    whole_documents.follow_rows(connection, uid, rows, revision)
                 count += len(rows)
 
     def make_lost_pending(self, dataset: Dataset, shards: Sequence[str]) -> int:
@@ -453,6 +502,8 @@ class Store:
                 if lost:
                     revision = _change(connection, dataset.uid, embedded_count=-len(lost), pending_count=len(lost))
                     connection.execute(queries.make_pending(dataset.uid, lost, revision))
+                    if dataset.passages is not None:
+                        whole_documents.follow_rows(connection, dataset.uid, lost, revision)
                     count += len(lost)
         return count
 
@@ -484,6 +535,8 @@ class Store:
                 self._blobs.record(connection, [shard.blob])
             parameters = [sql_rows.outcome_values(outcome, shard, revision) for outcome in applied]
             connection.execute(queries.store_outcomes(dataset.uid), parameters)
+            if dataset.passages is not None:
+                whole_documents.follow_rows(connection, dataset.uid, rows, revision)
             return revision
 
 
@@ -551,12 +604,43 @@ def _document_not_found(dataset_id: str, name_id: str) -> DocumentNotFound:
 def _counted_total(connection: Connection, dataset: Row[Any], condition: Filter, types: Types) -> int:
     """How many documents match: by the dataset's counters where they tell, else counted."""
     counts = sql_rows.counts(dataset)
+    of_wholes = _has_passages(dataset)
     if condition == UNFILTERED:
-        return counts.documents
-    if isinstance(condition, Comparison) and condition.field == "state":
+        return dataset.whole_count if of_wholes else counts.rows
+    if isinstance(condition, Comparison) and condition.field == "state" and not of_wholes:
         count = counts.of(State(condition.value))
-        return count if condition.op == "=" else counts.documents - count
-    return int(connection.execute(queries.matching_count(dataset.uid, condition, types)).scalar_one())
+        return count if condition.op == "=" else counts.rows - count
+    count = queries.matching_count(dataset.uid, condition, types, of_wholes=of_wholes)
+    return int(connection.execute(count).scalar_one())
+
+
+def _has_passages(dataset: Row[Any]) -> bool:
+    return dataset.passage_tokens is not None
+
+
+def _documents(connection: Connection, uid: str, rows: Sequence[Row[Any]]) -> list[Document]:
+    """The documents, or passages, of rows."""
+    wholes = whole_documents.of_passages(connection, uid, rows)
+    return [sql_rows.document(row, whole=wholes.get(row.whole_number)) for row in rows]
+
+
+def _remove_whole(connection: Connection, dataset: Row[Any], name_id: str) -> Document:
+    """Deletes a document with its passages; returns it as it was. Raises DocumentNotFound, InvalidArgument."""
+    if is_passage_id(name_id):
+        raise InvalidArgument.field("name", "a passage is deleted with its document: name the document")
+    wholes = connection.execute(queries.wholes_by_id(dataset.uid, [name_id])).all()
+    if not wholes:
+        raise _document_not_found(dataset.id, name_id)
+    _remove_wholes(connection, dataset, wholes)
+    return sql_rows.whole_document(wholes[0])
+
+
+def _remove_wholes(connection: Connection, dataset: Row[Any], wholes: Sequence[Row[Any]]) -> None:
+    """Deletes documents with their passages."""
+    removed = whole_documents.remove(connection, dataset.uid, wholes, dataset.revision + 1)
+    described = [metadata_terms.described(metadata.readable(whole.metadata)) for whole in wholes]
+    schema = metadata_schema.changed(_schema(dataset), described, by=-1)
+    _change(connection, dataset.uid, schema=schema, **{name: -count for name, count in removed.items()})
 
 
 def _dataset(connection: Connection, row: Row[Any]) -> Dataset:

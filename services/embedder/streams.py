@@ -54,7 +54,7 @@ class Streams:
 
     async def documents(self, dataset: Dataset, selection: Selection) -> AsyncIterator[list[tuple[Document, bool]]]:
         """Documents by row, each with whether it is a tombstone."""
-        mean_bytes = dataset.counts.text_bytes // max(1, dataset.counts.documents)
+        mean_bytes = dataset.counts.text_bytes // max(1, dataset.counts.rows)
         pages = _Pages(
             after=lambda after_row, limit: self._store.documents_after(dataset, after_row, limit),
             of_rows=lambda rows: self._store.documents_of(dataset, rows),
@@ -63,6 +63,17 @@ class Streams:
         )
         async for page, end in self._read(pages, dataset, selection):
             yield [(document, deleted) for document, deleted in page if document.row < end]
+
+    async def whole_documents(
+        self, dataset: Dataset, selection: Selection
+    ) -> AsyncIterator[list[tuple[Document, bool]]]:
+        """Documents with passages, as `documents`, as they are when they are read; none of them is a tombstone."""
+        mean_bytes = dataset.counts.text_bytes // max(1, dataset.document_count)
+        size = max(1, min(_MAX_DOCUMENT_ROWS, _DOCUMENT_PAGE_BYTES // max(1, mean_bytes)))
+        after_number = selection.start_row - 1
+        while page := await asyncio.to_thread(self._store.wholes_after, dataset, after_number, size):
+            yield [(document, False) for document in page]
+            after_number = page[-1].row
 
     async def vectors(self, dataset: Dataset, selection: Selection) -> AsyncIterator[VectorPage]:
         """Vectors by row, and tombstones. Raises BlobDamaged."""

@@ -99,6 +99,10 @@ DATASETS = Table(
         Column("create_time", DateTime, nullable=False),
         Column("update_time", DateTime, nullable=False),
         Column("delete_time", DateTime),
+        # How texts are split; NULL where they are not. Of a dataset with passages, the counts above are of passages.
+        Column("passage_tokens", Integer),
+        Column("passage_overlap", Integer),
+        Column("whole_count", BigInteger, nullable=False, server_default="0"),
         # A name may be used again once its dataset is deleted.
         Index(
             "datasets_id",
@@ -131,6 +135,11 @@ DOCUMENTS = Table(
         Column("shard", Text),
         Column("position", Integer),
         Column("terms", JSON, nullable=False, server_default="[]"),  # of the metadata, see `metadata_terms`
+        # Of a passage: its document, and where it stands there.
+        Column("whole_number", BigInteger),
+        Column("passage_index", Integer),
+        Column("passage_start", Integer),
+        Column("passage_end", Integer),
         Index(
             "documents_key",
             "dataset_uid",
@@ -149,6 +158,14 @@ DOCUMENTS = Table(
             postgresql_where=text("NOT deleted"),
         ),
         Index("documents_revision", "dataset_uid", "revision", "row"),
+        Index(
+            "documents_of_whole",
+            "dataset_uid",
+            "whole_number",
+            "passage_index",
+            sqlite_where=text("whole_number IS NOT NULL AND NOT deleted"),
+            postgresql_where=text("whole_number IS NOT NULL AND NOT deleted"),
+        ),
     ),
 )
 
@@ -193,6 +210,32 @@ REJECTIONS = Table(
         Column("content", LargeBinary, nullable=False),
     ),
 )
+
+WHOLE_DOCUMENTS = Table(
+    "whole_documents",
+    METADATA,
+    *(
+        Column("dataset_uid", String(32), primary_key=True),
+        Column("number", BigInteger, primary_key=True),
+        Column("id", String(128), nullable=False),
+        Column("key", FullText, nullable=False),
+        Column("text", FullText, nullable=False),
+        Column("text_bytes", Integer, nullable=False),
+        Column("metadata", StoredMetadata, nullable=False),
+        Column("terms", JSON, nullable=False),  # of the metadata; passages have none
+        Column("passage_count", Integer, nullable=False),
+        # These three follow from the passages, and change in the same transaction.
+        Column("state", String(16), nullable=False),
+        Column("embedding_truncated", Boolean, nullable=False),
+        Column("revision", BigInteger, nullable=False),
+        Column("create_time", DateTime, nullable=False),
+        Column("update_time", DateTime, nullable=False),
+        Index("whole_documents_key", "dataset_uid", "key", unique=True),
+        Index("whole_documents_id", "dataset_uid", "id"),
+        Index("whole_documents_state", "dataset_uid", "state", "number"),
+    ),
+)
+"""Documents whose rows are passages. They are numbered like rows, each with the first row of its import."""
 
 LIVING: ColumnElement[Any] = literal_column("NOT documents.deleted")
 """Spelled as in the partial indices: SQLite does not use them for `deleted = 0`, which `~` compiles to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -31,7 +31,7 @@ from services.interpreter.analysis_requests import (
     SimilarityRequest,
     TextSource,
 )
-from services.interpreter.analyzer import Analyzer
+from services.interpreter.analyzer import Analysis, Analyzer
 from services.interpreter.associations import Associations
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.classifier import Classifier
@@ -46,7 +46,7 @@ from services.interpreter.runs import Run, sampled_rows
 from services.interpreter.selection import SelectedFeatures, of_indices, select
 from services.interpreter.separation import Separator
 from services.interpreter.similarity import SimilarityExplanation
-from services.interpreter.upstream import Encoded, Upstream
+from services.interpreter.upstream import Upstream
 
 RANDOM_NEGATIVES = 1000
 """Documents that stand for texts without a concept where none are given."""
@@ -151,19 +151,24 @@ class Analyses:
             selected = of_indices(features, np.unique(indices), include_tail=request.selection.include_tail)
         else:
             selected = select(features, request.selection)
-        text, whole = request.source.text, None
+        text, whole, passage = request.source.text, None, None
         if request.source.document is not None:
             document = await self._analyzer.document(request.run, request.source.document)
             text, whole = analyzed_text(document.text, "document"), document.encoded
-        return await attribution.attribute(
+            passage = document.passage
+        result = await attribution.attribute(
             selected, self._upstream, text, whole=whole, indices=indices, limit=request.limit
         )
+        return replace(result, passage=passage)
 
     async def explain_similarity(self, request: SimilarityRequest) -> SimilarityExplanation:
         """Why two texts are similar. Raises DOCUMENT_NOT_FOUND, DocumentNotEmbedded, PROVIDER_UNAVAILABLE."""
         selected = select(await self._cache.features(request.run), request.selection)
-        first, second = [await self._encoded(request.run, source) for source in (request.first, request.second)]
-        return await similarity.explain(selected, self._upstream, first, second, limit=request.limit)
+        first, second = [await self._analysis(request.run, source) for source in (request.first, request.second)]
+        explanation = await similarity.explain(
+            selected, self._upstream, first.encoded, second.encoded, limit=request.limit
+        )
+        return replace(explanation, passages=(first.passage, second.passage))
 
     async def associate_metadata(self, request: AssociationRequest) -> MetadataAssociations:
         """Which features go with a key of the documents' metadata."""
@@ -247,10 +252,10 @@ class Analyses:
             parts.append(await self._upstream.codes_of(run, vector[None, :]))
         return wire.concatenate(parts, run.latent_count)
 
-    async def _encoded(self, run: str, source: TextSource) -> Encoded:
+    async def _analysis(self, run: str, source: TextSource) -> Analysis:
         if source.document is not None:
-            return (await self._analyzer.document(run, source.document)).encoded
-        return (await self._analyzer.text(run, source.text)).encoded
+            return await self._analyzer.document(run, source.document)
+        return await self._analyzer.text(run, source.text)
 
 
 def no_feature_counts(selected: SelectedFeatures) -> list[str]:

@@ -13,6 +13,7 @@ from services.interpreter.analyses import (
 from services.interpreter.associations import Association
 from services.interpreter.attribution import SentenceAttribution
 from services.interpreter.features import Features
+from services.interpreter.messages import passage
 from services.interpreter.selection import SelectedFeatures
 from services.interpreter.similarity import SimilarityExplanation
 
@@ -36,6 +37,7 @@ def sentence_attribution(value: SentenceAttribution) -> pb2.SentenceAttribution:
             for entry in value.attributions
         ],
         embedding_truncated=value.truncated,
+        passage=passage(value.passage),
     )
 
 
@@ -55,6 +57,8 @@ def similarity_explanation(value: SimilarityExplanation) -> pb2.SimilarityExplan
         other_features=value.other_features,
         baseline=value.baseline,
         unexplained=value.unexplained,
+        first_passage=passage(value.passages[0]),
+        second_passage=passage(value.passages[1]),
     )
 
 

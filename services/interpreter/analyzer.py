@@ -8,7 +8,7 @@ import numpy as np
 
 from services.chassis.threads import in_thread
 from services.interpreter import familiarity
-from services.interpreter.documents import Document
+from services.interpreter.documents import Document, Passage
 from services.interpreter.familiarity import Familiarity
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features
@@ -27,6 +27,8 @@ class Analysis:
     text: str
     document: str | None = None
     """The document's name; None for a text."""
+    passage: Passage | None = None
+    """Of a document that is a passage: where it stands."""
     familiarity: Familiarity | None = None
     """None before statistics are computed, and for a run with too few documents."""
 
@@ -69,6 +71,7 @@ class Analyzer:
             features=features,
             text=document.text,
             document=document.name,
+            passage=document.passage,
             familiarity=await _familiarity(features, document.text, encoded),
         )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from prisma_common import sentences, wire
 from prisma_common.sentences import Sentence
+from services.interpreter.documents import Passage
 from services.interpreter.runs import Run
 from services.interpreter.selection import SelectedFeatures
 from services.interpreter.upstream import Encoded
@@ -73,6 +74,8 @@ class SentenceAttribution:
     attributions: Sequence[Attribution]
     truncated: bool
     """Whether the embedding model read only the start of the text."""
+    passage: Passage | None = None
+    """Of a passage, where it stands."""
 
 
 async def attribute(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Protocol
 
 import numpy as np
@@ -90,6 +91,8 @@ def activation_lines(codes: wire.Codes, documents: Mapping[int, Document]) -> by
                 "indices": indices.tolist(),
                 "activations": shortest_decimals(values),
             }
+            if document.passage is not None:
+                line["passage"] = asdict(document.passage)
             lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
     return "".join(lines).encode()
 

@@ -8,11 +8,13 @@ from dataclasses import asdict
 
 from google.protobuf.struct_pb2 import Struct
 
+from prisma.embedder.v1 import resources_pb2 as embedder_resources
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from services.chassis.moments import stamp
 from services.chassis.paging import Page
 from services.interpreter.analyzer import Analysis
+from services.interpreter.documents import Passage
 from services.interpreter.examples import Decile, Example
 from services.interpreter.familiarity import FALSE_ALARM_RATE, Familiarity
 from services.interpreter.families import Family
@@ -392,7 +394,13 @@ def _example(example: Example) -> resources_pb2.Example:
         metadata=metadata,
         decile=example.row.decile or 0,
         tail=example.tail,
+        passage=passage(document.passage),
     )
+
+
+def passage(value: Passage | None) -> embedder_resources.Passage | None:
+    """Where a passage stands."""
+    return None if value is None else embedder_resources.Passage(**asdict(value))
 
 
 def _membership(run: str, features: Features, place: Membership) -> resources_pb2.FamilyMembership:

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.interpreter.documents import Passage
 from services.interpreter.runs import Run
 from services.interpreter.selection import SelectedFeatures
 from services.interpreter.upstream import Encoded, Reconstruction
@@ -54,6 +55,8 @@ class SimilarityExplanation:
     other_features: float
     baseline: float
     unexplained: float
+    passages: tuple[Passage | None, Passage | None] = (None, None)
+    """Where those that are passages stand."""
 
 
 async def explain(

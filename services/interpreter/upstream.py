@@ -24,7 +24,7 @@ from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
 from services.interpreter.decoder import Decoder
 from services.interpreter.document_sets import Dataset
-from services.interpreter.documents import Document
+from services.interpreter.documents import Document, Passage
 from services.interpreter.metadata import Metadata
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run
@@ -163,12 +163,17 @@ class Upstream:
         return documents
 
     async def rows(self, dataset: str, names: Sequence[str]) -> NDArray[np.uint64]:
-        """The rows of documents of a dataset, by name."""
+        """The rows of documents of a dataset, by name: of a document with passages, theirs."""
         rows: list[int] = []
         for start in range(0, len(names), _BATCH):
-            request = embedder_pb2.BatchGetDocumentsRequest(parent=dataset, names=names[start : start + _BATCH])
+            request = embedder_pb2.BatchGetDocumentsRequest(
+                parent=dataset,
+                names=names[start : start + _BATCH],
+                view=embedder_resources_pb2.DOCUMENT_VIEW_FULL,  # which lists passages
+            )
             answer = await ask("embedder", self._embedder.BatchGetDocuments(request, timeout=_WORK_SECONDS))
-            rows += [message.row for message in answer.documents]
+            for message in answer.documents:
+                rows += [passage.row for passage in message.passages] or [message.row]
         return np.array(rows, np.uint64)
 
     async def metadata(self, dataset: str, dataset_uid: str, keys: Sequence[str]) -> Metadata:
@@ -373,6 +378,20 @@ def _document(message: embedder_resources_pb2.Document) -> Document:
         metadata=_plain(MessageToDict(message.metadata)),
         vector=wire.unpack_vectors(message.vector)[1][0] if message.HasField("vector") else None,
         embedding_truncated=message.embedding_truncated,
+        passage=_passage(message.passage) if message.HasField("passage") else None,
+        passage_rows=[passage.row for passage in message.passages],
+    )
+
+
+def _passage(message: embedder_resources_pb2.Passage) -> Passage:
+    return Passage(
+        name=message.name,
+        row=message.row,
+        document=message.document,
+        index=message.index,
+        count=message.count,
+        start=message.start,
+        end=message.end,
     )
 
 

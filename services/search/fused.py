@@ -35,6 +35,8 @@ from services.search.steering import Steering, steering_of
 
 DEPTH = 500
 """Candidates of each part."""
+PASSAGES_DEPTH = 2000
+"""The same where several of them can be of one document."""
 TEXT, DENSE, SPARSE, STEERING = "text", "dense", "sparse", "steering"
 
 
@@ -47,6 +49,11 @@ class _Plan:
     weights: Mapping[str, float]
     """By part, without steering."""
     steering: Steering | None
+
+    @property
+    def depth(self) -> int:
+        """Candidates of each part."""
+        return DEPTH if self.query.passages_per_document is None else PASSAGES_DEPTH
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,11 @@ class _Pool:
     activations: Scores
     """(C, L) of the latents that steer; NaN for a document without a code."""
     total: int
+
+
+def is_fused(query: DocumentQuery) -> bool:
+    """Whether several parts rank, and not one alone."""
+    return query.mode is Mode.HYBRID or bool(query.steering)
 
 
 class FusedRanker:
@@ -125,9 +137,9 @@ class FusedRanker:
         """The best texts of each dataset by exact scores: those that a back end returns beyond them are its own."""
         if TEXT not in plan.weights:
             return [_Texts(_without_terms(np.empty(0, np.uint64)), 0) for _ in plan.query.datasets], None
-        candidates = self._retrieval.texts(plan.query, plan.selection, DEPTH)
+        candidates = self._retrieval.texts(plan.query, plan.selection, plan.depth)
         statistics = scoring.combine([part.statistics for part in candidates])
-        return [_Texts(_best(part.profiles, statistics), part.total) for part in candidates], statistics
+        return [_Texts(_best(part.profiles, statistics, plan.depth), part.total) for part in candidates], statistics
 
     def _pool(self, plan: _Plan, dataset: str, texts: _Texts) -> _Pool:
         query, allowed = plan.query, self._retrieval.allowed(dataset, plan.selection)
@@ -152,11 +164,11 @@ class FusedRanker:
         query = plan.query
         candidates: dict[str, Candidates] = {}
         if DENSE in plan.weights and dataset in query.dense_datasets:
-            candidates[DENSE] = self._retrieval.by_vector(query, dataset, DEPTH, allowed)
+            candidates[DENSE] = self._retrieval.by_vector(query, dataset, plan.depth, allowed)
         if SPARSE in plan.weights:
-            candidates[SPARSE] = self._retrieval.by_code(query, dataset, DEPTH, allowed)
+            candidates[SPARSE] = self._retrieval.by_code(query, dataset, plan.depth, allowed)
         if plan.steering:
-            candidates[STEERING] = plan.steering.candidates(self._index, codes_of(query), DEPTH, allowed)
+            candidates[STEERING] = plan.steering.candidates(self._index, codes_of(query), plan.depth, allowed)
         return candidates
 
     def _profiles(
@@ -248,8 +260,8 @@ def _are_candidates(name: str, pools: Sequence[_Pool]) -> NDArray[np.bool_]:
     return np.concatenate([are_among(pool.profiles.rows, pool.candidates.get(name, nothing)) for pool in pools])
 
 
-def _best(profiles: TextProfiles, statistics: TextStatistics) -> TextProfiles:
-    return _take(profiles, scoring.order(profiles.rows, scoring.bm25(profiles, statistics))[:DEPTH])
+def _best(profiles: TextProfiles, statistics: TextStatistics, depth: int) -> TextProfiles:
+    return _take(profiles, scoring.order(profiles.rows, scoring.bm25(profiles, statistics))[:depth])
 
 
 def _without_terms(rows: Rows) -> TextProfiles:

@@ -8,6 +8,7 @@ from typing import cast
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from prisma.embedder.v1.resources_pb2 import Passage
 from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
 from prisma.search.v1 import search_service_pb2 as pb2
 from services.chassis.paging import Page
@@ -146,6 +147,8 @@ def _write_hit(hit: Hit, message: pb2.DocumentHit) -> None:
             tail=steered.tail,
             reliability=_reliability(steered.label.reliability) if steered.label else None,
         )
+    if "passage" in hit.payload:
+        message.passage.MergeFrom(Passage(name=message.document, row=hit.row, **hit.payload["passage"]))
     message.metadata.SetInParent()
     for key, value in hit.payload["metadata"].items():
         _set(message.metadata.fields[key], value)

@@ -93,6 +93,16 @@ class Notices:
         return count
 
 
+def hidden_passages(count: int, per_document: int | None) -> list[str]:
+    """That more passages of the documents match than are shown."""
+    if not count or per_document is None:
+        return []
+    passages = "the best passage" if per_document == 1 else f"the best {per_document} passages"
+    return [
+        f"only {passages} of each document is shown; passages_per_document shows more, and the total counts passages"
+    ]
+
+
 def _of(count: int, whole: int) -> str:
     return f"{count:,} of {whole:,} document{'s' if whole != 1 else ''}"
 

@@ -27,6 +27,8 @@ class Dataset:
     document_count: int
     is_deleted: bool = False
     """Whether this is a tombstone."""
+    has_passages: bool = False
+    """Whether its rows are passages of documents."""
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,8 @@ class DocumentSearch:
     limit: int = 20
     include_tail: bool = False
     """Whether to show features that are active below their threshold, and to steer by them."""
+    passages_per_document: int = 1
+    """Hits of one document at most, where rows are passages."""
 
     @property
     def is_ranked_by_code(self) -> bool:
@@ -147,6 +149,8 @@ class DocumentQuery:
     limit: int = 20
     include_tail: bool = False
     """Whether to show features that are active below their threshold."""
+    passages_per_document: int | None = None
+    """Hits of one document at most, where rows are passages; None where they are documents."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +252,7 @@ class Hit:
     score: float
     parts: Sequence[ScorePart]
     payload: dict[str, Any]
-    """As indexed: name, key, text and metadata."""
+    """As indexed: name, key, text and metadata, and of a passage where it stands."""
     snippet: Snippet
     shared: Sequence[SharedFeature] = ()
     unsteered_rank: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,19 @@ class Ranking:
     total: int
     steered: SteeredDocuments | None = None
     """None where the search is not steered."""
+    hidden_count: int = 0
+    """Passages that are left out, as better ones of their documents are hits."""
+
+    def take(self, places: NDArray[np.intp]) -> Ranking:
+        """The documents at these places."""
+        return replace(
+            self,
+            documents=self.documents.take(places),
+            scores=self.scores[places],
+            parts=[Part(part.name, part.scores[places], part.ranks[places], part.weight) for part in self.parts],
+            contributions=self.contributions[:, places],
+            steered=self.steered.take(places) if self.steered else None,
+        )
 
 
 def documents_of(rows: Sequence[Rows]) -> Documents:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search import ranked, scoring, shared_features, snippets, steering
-from services.search.backend import EVERYTHING, Index, Kind, LatentQuery, Rows, Stream, TextProfiles, Vectors
-from services.search.fused import FusedRanker
+from services.search import grouping, ranked, scoring, shared_features, snippets, steering
+from services.search.backend import EVERYTHING, MAX_DEPTH, Index, Kind, LatentQuery, Rows, Stream, TextProfiles, Vectors
+from services.search.fused import FusedRanker, is_fused
 from services.search.fusion import Part
 from services.search.labels import FeatureLabels
 from services.search.query import (
@@ -33,6 +34,8 @@ from services.search.retrieval import Retrieval
 from services.search.tokens import TermMatcher
 
 SHARED_FEATURES = 10
+_LEAST_PASSAGES = 400
+"""That are looked at for the documents of a page."""
 
 
 class Ranker:
@@ -50,7 +53,26 @@ class Ranker:
 
     def rank(self, query: DocumentQuery) -> Ranking:
         """Ranks the documents that match. Needs the query's code only to rank by it."""
-        if query.mode is Mode.HYBRID or query.steering:
+        if query.passages_per_document is not None:
+            return self._rank_documents_of_passages(query, query.passages_per_document)
+        return self._rank(query)
+
+    def _rank_documents_of_passages(self, query: DocumentQuery, per_document: int) -> Ranking:
+        """Looks at more passages until there are enough documents."""
+        count = query.offset + query.limit + 1
+        depth = max(_LEAST_PASSAGES, 4 * count)
+        while True:
+            ranking = self._rank(replace(query, offset=0, limit=depth))
+            best = grouping.best_passages(
+                ranking, per_document=per_document, count=count, read=partial(self._payloads, query)
+            )
+            are_all = len(ranking.documents) <= depth or depth >= MAX_DEPTH or is_fused(query)
+            if len(best.documents) == count or are_all:
+                return best
+            depth = min(depth * 4, MAX_DEPTH)
+
+    def _rank(self, query: DocumentQuery) -> Ranking:
+        if is_fused(query):
             return self._fused.rank(query)
         if query.mode is Mode.FULL_TEXT:
             return self._rank_text(query)
@@ -69,7 +91,10 @@ class Ranker:
     def similar(self, query: DocumentQuery, row: int) -> list[Hit]:
         """The hits of a query, without the document itself."""
         page = self.documents(replace(query, limit=query.limit + 1))
-        hits = [hit for hit in page.hits if hit.row != row][: query.limit]
+        own = self._index.payloads(Stream(Kind.DOCUMENTS, query.datasets[0]), np.array([row], dtype=np.uint64)).get(row)
+        document = grouping.document_of(own) if own else None
+        hits = [hit for hit in page.hits if hit.row != row and grouping.document_of(hit.payload) != document]
+        hits = hits[: query.limit]
         return [replace(hit, rank=rank) for rank, hit in enumerate(hits, start=1)]
 
     def features(self, run: str, search: FeatureSearch) -> FeaturePage:

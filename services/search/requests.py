@@ -105,6 +105,7 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
         offset=_offset(page, REACHABLE_HITS),
         limit=page.size,
         include_tail=request.include_tail,
+        passages_per_document=_passages_per_document(request),
     )
     if run is None and (search.needs_codes or latents):
         raise InvalidArgument.field("run", "expected a run: latents are those of a run")
@@ -159,8 +160,19 @@ def _page(request: pb2.SearchDocumentsRequest, mode: Mode, scoring: Scoring) -> 
         [(list(steering_set.indices), steering_set.weight) for steering_set in request.steering_sets],
         request.include_tail and bool(request.steering or request.steering_sets),
         [(latent.index, latent.weight) for latent in request.latents],
+        *([request.passages_per_document] if request.HasField("passages_per_document") else []),
     )
     return Page.of(request.page_size, request.page_token, bound_to=bound_to, default=20, maximum=200)
+
+
+def _passages_per_document(request: pb2.SearchDocumentsRequest) -> int:
+    if not request.HasField("passages_per_document"):
+        return 1
+    if not 1 <= request.passages_per_document <= REACHABLE_HITS:
+        raise InvalidArgument.field(
+            "passages_per_document", f"expected 1 to {REACHABLE_HITS:,}, got {request.passages_per_document:,}"
+        )
+    return request.passages_per_document
 
 
 def _offset(page: Page, end: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from services.chassis.errors import Code, InvalidArgument, PrismaError
 from services.chassis.threads import in_thread
-from services.search import tokens
+from services.search import notices, tokens
 from services.search.backend import Index, Kind, LatentQuery, Position, Stream, StreamState, Vectors
 from services.search.errors import (
     DatasetNotFound,
@@ -299,7 +299,8 @@ class Search:
             f"no document has feature {latent}: it steers nothing"
             for latent in (ranking.steered.silent_latents if ranking.steered else ())
         ]
-        return Answer(page, query_features, plan.notices + unknown_keys + silent)
+        hidden = notices.hidden_passages(ranking.hidden_count, query.passages_per_document)
+        return Answer(page, query_features, plan.notices + unknown_keys + silent + hidden)
 
     def _similar(
         self, search: SimilarSearch, *, dataset: Dataset, run: Run | None, row: int
@@ -326,6 +327,7 @@ class Search:
             code=self._ranker.code_of(plan.run.uid, row) if plan.run else None,
             limit=search.limit,
             include_tail=search.include_tail,
+            passages_per_document=1 if dataset.has_passages else None,
         )
         return self._ranker.similar(query, row), plan.notices
 
@@ -419,6 +421,9 @@ def _query(search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> Docum
         limit=search.limit,
         include_tail=search.include_tail,
         has_weights=search.latents is not None,
+        passages_per_document=search.passages_per_document
+        if any(dataset.has_passages for dataset in plan.datasets)
+        else None,
     )
 
 

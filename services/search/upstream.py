@@ -180,6 +180,7 @@ def _dataset(message: embedder_resources.Dataset) -> Dataset:
         position=Position(message.history, message.revision),
         document_count=message.document_count,
         is_deleted=message.HasField("delete_time"),
+        has_passages=message.HasField("passages"),
     )
 
 
@@ -209,10 +210,7 @@ def _block(message: _Message) -> Block:
 
 
 def _documents(messages: Sequence[embedder_resources.Document]) -> TextBlock:
-    fingerprints = [
-        _fingerprint(message.name, message.key, message.text, message.metadata.SerializeToString(deterministic=True))
-        for message in messages
-    ]
+    fingerprints = [_fingerprint(*_document_parts(message)) for message in messages]
     return TextBlock(
         rows=_rows([message.row for message in messages]),
         fingerprints=np.array(fingerprints, dtype=np.uint64),
@@ -220,19 +218,34 @@ def _documents(messages: Sequence[embedder_resources.Document]) -> TextBlock:
     )
 
 
+def _document_parts(message: embedder_resources.Document) -> list[str | bytes]:
+    """What makes a document another one."""
+    parts = [message.name, message.key, message.text, message.metadata.SerializeToString(deterministic=True)]
+    return [*parts, message.passage.SerializeToString(deterministic=True)] if message.HasField("passage") else parts
+
+
 def document_item(message: embedder_resources.Document, fingerprint: int) -> TextItem:
     """A document, to be found by its words and filtered by its metadata."""
     metadata: dict[str, Any] = json_format.MessageToDict(message.metadata)
     text = tokens.normalize(message.text)
+    payload = {"name": message.name, "key": message.key, "text": text, "metadata": metadata}
+    if message.HasField("passage"):
+        payload["passage"] = _passage(message.passage)
     return TextItem(
         row=message.row,
         text=text,
-        payload={"name": message.name, "key": message.key, "text": text, "metadata": metadata},
+        payload=payload,
         fingerprint=fingerprint,
         name=message.name,
         facets=facets.facets_of(metadata),
         keys=facets.keys_of(metadata),
     )
+
+
+def _passage(message: embedder_resources.Passage) -> dict[str, Any]:
+    """Where a passage stands."""
+    fields = ("document", "index", "count", "start", "end")
+    return {field: getattr(message, field) for field in fields}
 
 
 def _features(messages: Sequence[interpreter_resources.Feature]) -> TextBlock:

@@ -39,6 +39,7 @@ from services.embedder.files.spreadsheet import SpreadsheetReader
 from services.embedder.import_records import ImportRecords
 from services.embedder.imports import Chunk, ImportPlan, Imports
 from services.embedder.items import FieldOptions, Fields, Rejection
+from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 from tests.embedder.hostile_files import cell, tarred, workbook, zipped
@@ -325,6 +326,7 @@ async def test_a_cancelled_preview_ends_before_its_file_is_closed(
         store=cast("Store", None),
         records=cast("ImportRecords", None),
         vectors=cast("VectorStore", None),
+        models=EmbeddingModels({}),
         folder=tmp_path,
         max_bytes=1 << 20,
     )

@@ -443,7 +443,7 @@ def test_the_transaction_takes_no_vectors_of_another_length(data: Data) -> None:
     data.add(0, random_vectors(2, 8))
     with pytest.raises(DimensionChanged):
         data.add(2, random_vectors(2, 9))
-    assert data.store.dataset("d").counts.documents == 2
+    assert data.store.dataset("d").counts.rows == 2
     with pytest.raises(InvalidArgument):
         data.store.update_dataset("d", {"query_model": "onnx/x", "query_dimension": 9})
     dataset = data.store.update_dataset("d", {"query_model": "onnx/x", "query_dimension": 8})

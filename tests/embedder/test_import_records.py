@@ -210,7 +210,7 @@ def test_an_import_that_ends_early_says_what_was_committed(
     except OSError:
         assert state == ImportState.FAILED
     [stored] = imports.records.list("d", None, 10)
-    count = imports.store.dataset("d").counts.documents
+    count = imports.store.dataset("d").counts.rows
     assert count == 2 * BATCH
     assert stored.state == state
     assert (stored.failure is not None) == (state == ImportState.FAILED)
@@ -234,7 +234,7 @@ def test_an_import_whose_process_was_killed_is_reported_as_interrupted(
     interrupted = imports.records.get("d", running.uid)
     assert (interrupted.state, interrupted.end_time) == (ImportState.INTERRUPTED, None)
     assert interrupted.report is not None
-    assert interrupted.report.imported == imports.store.dataset("d").counts.documents == 2 * BATCH
+    assert interrupted.report.imported == imports.store.dataset("d").counts.rows == 2 * BATCH
 
 
 def test_rejections_that_have_no_room_are_counted_and_the_first_are_kept(

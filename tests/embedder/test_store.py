@@ -570,8 +570,8 @@ def test_documents_that_match_are_deleted_and_no_others(data: Data) -> None:
     assert data.store.delete_matching(dataset, condition, [*rows, 4]) == 0
     current = data.store.dataset("d")
     assert current.counts == data.counted(dataset.uid)
-    assert (current.counts.documents, current.counts.failed, current.revision) == (29, 0, dataset.revision + 2)
-    assert data.store.dataset("other").counts.documents == 30
+    assert (current.counts.rows, current.counts.failed, current.revision) == (29, 0, dataset.revision + 2)
+    assert data.store.dataset("other").counts.rows == 30
     assert [document.row for document, deleted in data.store.documents_after(current, -1, 50) if deleted] == [3, 13]
     data.store.delete_dataset("d")
     with pytest.raises(DatasetNotFound):

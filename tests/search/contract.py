@@ -7,7 +7,9 @@ it and opens it again on the same data).
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 import numpy as np
@@ -29,6 +31,8 @@ from services.search.backend import (
     WrongDimension,
 )
 from services.search.errors import IndexNotReady
+from services.search.query import DocumentQuery, Mode
+from services.search.ranking import Ranker
 
 Reopen = Callable[[], Index]
 
@@ -455,3 +459,49 @@ class Contract:
             assert odd.tolist() == [row for row in sorted(texts) if row % 2]
             for row, text in texts.items():
                 assert opened.payloads(stream, rows_of(row))[row]["text"] == text
+
+    @pytest.mark.parametrize("mode", [Mode.FULL_TEXT, Mode.SEMANTIC, Mode.HYBRID])
+    def test_a_long_document_does_not_fill_the_page(self, index: Index, mode: Mode) -> None:
+        long_count, short_count = 900, 5
+        uid = self._write_passages(index, long_count, short_count)
+        query = DocumentQuery(
+            datasets=[uid],
+            mode=mode,
+            terms=tokens.terms("whale"),
+            vector=np.array([1, 0], dtype=np.float32),
+            dense_datasets=frozenset([uid]),
+            passages_per_document=1,
+            limit=20,
+        )
+        ranker = Ranker(index)
+        ranking = ranker.rank(query)
+        page = ranker.page(query, ranking)
+        hits_of = Counter(hit.payload["passage"]["document"] for hit in page.hits)
+        assert hits_of == {"long": 1, **{f"other {n}": 1 for n in range(short_count)}}
+        assert page.hits[0].payload["passage"] == {"document": "long", "index": 0, "start": 0, "end": 5, "count": 900}
+        assert [hit.rank for hit in page.hits] == list(range(1, short_count + 2))
+        assert (page.total, ranking.hidden_count, page.has_more) == (long_count + short_count, long_count - 1, False)
+        two = replace(query, passages_per_document=2, offset=1, limit=2)
+        rows = [hit.row for hit in ranker.documents(two).hits]
+        assert rows == [1, long_count], "the second passage of the first document, then the second document"
+
+    def _write_passages(self, index: Index, long_count: int, short_count: int) -> str:
+        """One long document, all of whose passages rank above those of other documents; returns the dataset's uid."""
+        texts = documents()
+        items = [
+            _passage(row, "whale whale", document="long", number=row, count=long_count) for row in range(long_count)
+        ]
+        items += [
+            _passage(long_count + n, "whale and more words", document=f"other {n}", number=0, count=1)
+            for n in range(short_count)
+        ]
+        write_texts(index, texts, items, 1)
+        matrix = np.array([[1, row * 1e-3] for row in range(len(items))], dtype=np.float32)
+        write_vectors(index, Stream(Kind.VECTORS, texts.uid), np.arange(len(items), dtype=np.uint64), matrix)
+        return texts.uid
+
+
+def _passage(row: int, text: str, *, document: str, number: int, count: int) -> TextItem:
+    passage = {"document": document, "index": number, "count": count, "start": number * 5, "end": number * 5 + 5}
+    plain = item(row, text)
+    return replace(plain, payload={**plain.payload, "passage": passage})

@@ -185,6 +185,8 @@ export const en = {
     truncated: "The model read only the beginning of this text.",
     analyze: "Open in analyzer",
     noVector: "No vector yet.",
+    passages: (n: number) => `Embedded in ${many(n, "passage", "passages")}.`,
+    passage: (number: string, all: string) => `passage ${number} of ${all}`,
     similar: "Similar documents",
     error: "Why it has no vector",
   },

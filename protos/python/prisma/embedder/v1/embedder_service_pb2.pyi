@@ -124,7 +124,7 @@ class ImportDocumentsRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ..., vectors: _Optional[bytes] = ...) -> None: ...
 
 class ImportDocumentsResponse(_message.Message):
-    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes", "updated_count", "skipped_count", "import_name")
+    __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes", "updated_count", "skipped_count", "import_name", "passage_count")
     class Rejection(_message.Message):
         __slots__ = ("item", "key", "reason", "message")
         class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -189,6 +189,7 @@ class ImportDocumentsResponse(_message.Message):
     UPDATED_COUNT_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
     IMPORT_NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
     imported_count: int
     rejected_count: int
     rejections: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.Rejection]
@@ -199,7 +200,8 @@ class ImportDocumentsResponse(_message.Message):
     updated_count: int
     skipped_count: int
     import_name: str
-    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., updated_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., import_name: _Optional[str] = ...) -> None: ...
+    passage_count: int
+    def __init__(self, imported_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., rejection_counts: _Optional[_Iterable[_Union[ImportDocumentsResponse.ReasonCount, _Mapping]]] = ..., dataset: _Optional[_Union[_resources_pb2.Dataset, _Mapping]] = ..., layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., updated_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., import_name: _Optional[str] = ..., passage_count: _Optional[int] = ...) -> None: ...
 
 class Import(_message.Message):
     __slots__ = ("name", "state", "create_time", "end_time", "file_name", "file_bytes", "on_duplicate", "layout", "notes", "read_count", "added_count", "updated_count", "skipped_count", "rejected_count", "rejection_counts", "stored_rejection_count", "error")
@@ -425,20 +427,22 @@ class DeleteDocumentsResponse(_message.Message):
     def __init__(self, document_count: _Optional[int] = ..., sample: _Optional[_Iterable[str]] = ..., job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReadDocumentsRequest(_message.Message):
-    __slots__ = ("dataset", "since_revision", "row_ranges", "read_mask", "start_row", "history")
+    __slots__ = ("dataset", "since_revision", "row_ranges", "read_mask", "start_row", "history", "whole_documents")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     SINCE_REVISION_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     READ_MASK_FIELD_NUMBER: _ClassVar[int]
     START_ROW_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     since_revision: int
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
     read_mask: _field_mask_pb2.FieldMask
     start_row: int
     history: str
-    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., start_row: _Optional[int] = ..., history: _Optional[str] = ...) -> None: ...
+    whole_documents: bool
+    def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., start_row: _Optional[int] = ..., history: _Optional[str] = ..., whole_documents: _Optional[bool] = ...) -> None: ...
 
 class ReadDocumentsResponse(_message.Message):
     __slots__ = ("documents", "deleted_rows", "revision", "dataset_uid", "history")

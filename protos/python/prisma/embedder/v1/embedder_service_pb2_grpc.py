@@ -251,7 +251,7 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDocuments(self, request, context):
-        """Lists documents in the order of their rows.
+        """Lists documents in the order of their rows; of a dataset with passages, the documents above them.
         Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -259,7 +259,7 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDocument(self, request, context):
-        """Returns a document with its text, and with its vector if the view says so.
+        """Returns a document, or a passage, with its text, and with its vector if the view says so.
         Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -276,7 +276,8 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocument(self, request, context):
-        """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
+        """Deletes a document with all of its passages; tombstones stay for services that derive data. Codes of runs trained
+        on it are kept. A passage alone cannot be deleted (INVALID_ARGUMENT).
         Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -293,7 +294,8 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadDocuments(self, request, context):
-        """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
+        """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB. Of a dataset with
+        passages, these are streamed.
         Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

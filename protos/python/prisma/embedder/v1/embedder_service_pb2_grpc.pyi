@@ -98,11 +98,11 @@ class EmbedderServiceStub:
     Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
     """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]
-    """Lists documents in the order of their rows.
+    """Lists documents in the order of their rows; of a dataset with passages, the documents above them.
     Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
     """
     GetDocument: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDocumentRequest, _resources_pb2.Document]
-    """Returns a document with its text, and with its vector if the view says so.
+    """Returns a document, or a passage, with its text, and with its vector if the view says so.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
     """
     BatchGetDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.BatchGetDocumentsRequest, _embedder_service_pb2.BatchGetDocumentsResponse]
@@ -111,7 +111,8 @@ class EmbedderServiceStub:
     Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
     """
     DeleteDocument: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentRequest, _resources_pb2.Document]
-    """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
+    """Deletes a document with all of its passages; tombstones stay for services that derive data. Codes of runs trained
+    on it are kept. A passage alone cannot be deleted (INVALID_ARGUMENT).
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
     """
     DeleteDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentsRequest, _embedder_service_pb2.DeleteDocumentsResponse]
@@ -120,7 +121,8 @@ class EmbedderServiceStub:
     Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT (no filter), INVALID_FILTER, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ReadDocuments: _grpc.UnaryStreamMultiCallable[_embedder_service_pb2.ReadDocumentsRequest, _embedder_service_pb2.ReadDocumentsResponse]
-    """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
+    """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB. Of a dataset with
+    passages, these are streamed.
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
     """
     EmbedDataset: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]
@@ -218,11 +220,11 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
-    """Lists documents in the order of their rows.
+    """Lists documents in the order of their rows; of a dataset with passages, the documents above them.
     Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
     """
     GetDocument: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDocumentRequest, _resources_pb2.Document]  # type: ignore[assignment]
-    """Returns a document with its text, and with its vector if the view says so.
+    """Returns a document, or a passage, with its text, and with its vector if the view says so.
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
     """
     BatchGetDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.BatchGetDocumentsRequest, _embedder_service_pb2.BatchGetDocumentsResponse]  # type: ignore[assignment]
@@ -231,7 +233,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT, BLOB_DAMAGED.
     """
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentRequest, _resources_pb2.Document]  # type: ignore[assignment]
-    """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
+    """Deletes a document with all of its passages; tombstones stay for services that derive data. Codes of runs trained
+    on it are kept. A passage alone cannot be deleted (INVALID_ARGUMENT).
     Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
     """
     DeleteDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.DeleteDocumentsRequest, _embedder_service_pb2.DeleteDocumentsResponse]  # type: ignore[assignment]
@@ -240,7 +243,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT (no filter), INVALID_FILTER, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
     ReadDocuments: _aio.UnaryStreamMultiCallable[_embedder_service_pb2.ReadDocumentsRequest, _embedder_service_pb2.ReadDocumentsResponse]  # type: ignore[assignment]
-    """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
+    """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB. Of a dataset with
+    passages, these are streamed.
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
     """
     EmbedDataset: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.EmbedDatasetRequest, _job_pb2.Job]  # type: ignore[assignment]
@@ -401,7 +405,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.ListDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ListDocumentsResponse, _abc.Awaitable[_embedder_service_pb2.ListDocumentsResponse]]:
-        """Lists documents in the order of their rows.
+        """Lists documents in the order of their rows; of a dataset with passages, the documents above them.
         Errors: DATASET_NOT_FOUND, INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
 
@@ -411,7 +415,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.GetDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Document, _abc.Awaitable[_resources_pb2.Document]]:
-        """Returns a document with its text, and with its vector if the view says so.
+        """Returns a document, or a passage, with its text, and with its vector if the view says so.
         Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND, BLOB_DAMAGED.
         """
 
@@ -432,7 +436,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.DeleteDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Document, _abc.Awaitable[_resources_pb2.Document]]:
-        """Deletes a document; a tombstone stays for services that derive data. Codes of runs trained on it are kept.
+        """Deletes a document with all of its passages; tombstones stay for services that derive data. Codes of runs trained
+        on it are kept. A passage alone cannot be deleted (INVALID_ARGUMENT).
         Errors: DATASET_NOT_FOUND, DOCUMENT_NOT_FOUND.
         """
 
@@ -453,7 +458,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.ReadDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_embedder_service_pb2.ReadDocumentsResponse], _abc.AsyncIterator[_embedder_service_pb2.ReadDocumentsResponse]]:
-        """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB.
+        """Streams documents changed since a revision, in the order of their rows, in blocks of about 1 MiB. Of a dataset with
+        passages, these are streamed.
         Errors: DATASET_NOT_FOUND, HISTORY_CHANGED (read everything again, from revision 0).
         """
 

@@ -25,7 +25,7 @@ DOCUMENT_VIEW_BASIC: DocumentView
 DOCUMENT_VIEW_FULL: DocumentView
 
 class Dataset(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history", "metadata_fields", "query_model", "vector_encoding")
+    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history", "metadata_fields", "query_model", "vector_encoding", "passages")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class Dataset(_message.Message):
     METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
     QUERY_MODEL_FIELD_NUMBER: _ClassVar[int]
     VECTOR_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -66,7 +67,8 @@ class Dataset(_message.Message):
     metadata_fields: _containers.RepeatedCompositeFieldContainer[MetadataField]
     query_model: str
     vector_encoding: _block_pb2.VectorEncoding
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ..., query_model: _Optional[str] = ..., vector_encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ...) -> None: ...
+    passages: Passages
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ..., query_model: _Optional[str] = ..., vector_encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., passages: _Optional[_Union[Passages, _Mapping]] = ...) -> None: ...
 
 class MetadataField(_message.Message):
     __slots__ = ("key", "type", "document_count", "chosen")
@@ -94,8 +96,36 @@ class MetadataField(_message.Message):
     chosen: bool
     def __init__(self, key: _Optional[str] = ..., type: _Optional[_Union[MetadataField.Type, str]] = ..., document_count: _Optional[int] = ..., chosen: _Optional[bool] = ...) -> None: ...
 
+class Passages(_message.Message):
+    __slots__ = ("max_tokens", "overlap_tokens", "passage_count")
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    max_tokens: int
+    overlap_tokens: int
+    passage_count: int
+    def __init__(self, max_tokens: _Optional[int] = ..., overlap_tokens: _Optional[int] = ..., passage_count: _Optional[int] = ...) -> None: ...
+
+class Passage(_message.Message):
+    __slots__ = ("name", "document", "index", "count", "start", "end", "row")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    document: str
+    index: int
+    count: int
+    start: int
+    end: int
+    row: int
+    def __init__(self, name: _Optional[str] = ..., document: _Optional[str] = ..., index: _Optional[int] = ..., count: _Optional[int] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., row: _Optional[int] = ...) -> None: ...
+
 class Document(_message.Message):
-    __slots__ = ("name", "key", "row", "text", "text_truncated", "metadata", "state", "error", "embedding_truncated", "revision", "create_time", "update_time", "vector", "unreadable_metadata")
+    __slots__ = ("name", "key", "row", "text", "text_truncated", "metadata", "state", "error", "embedding_truncated", "revision", "create_time", "update_time", "vector", "unreadable_metadata", "passage", "passages", "passage_count")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Document.State]
@@ -120,6 +150,9 @@ class Document(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     UNREADABLE_METADATA_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     key: str
     row: int
@@ -134,7 +167,10 @@ class Document(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     vector: _block_pb2.VectorBlock
     unreadable_metadata: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., text: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., state: _Optional[_Union[Document.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., embedding_truncated: _Optional[bool] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., vector: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., unreadable_metadata: _Optional[_Iterable[str]] = ...) -> None: ...
+    passage: Passage
+    passages: _containers.RepeatedCompositeFieldContainer[Passage]
+    passage_count: int
+    def __init__(self, name: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., text: _Optional[str] = ..., text_truncated: _Optional[bool] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., state: _Optional[_Union[Document.State, str]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., embedding_truncated: _Optional[bool] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., vector: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., unreadable_metadata: _Optional[_Iterable[str]] = ..., passage: _Optional[_Union[Passage, _Mapping]] = ..., passages: _Optional[_Iterable[_Union[Passage, _Mapping]]] = ..., passage_count: _Optional[int] = ...) -> None: ...
 
 class EmbeddingModel(_message.Message):
     __slots__ = ("id", "display_name", "dimension", "max_tokens", "is_default", "description", "error")

@@ -1,5 +1,6 @@
 from google.api import field_behavior_pb2 as _field_behavior_pb2
-from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
+from prisma.embedder.v1 import resources_pb2 as _resources_pb2
+from prisma.interpreter.v1 import resources_pb2 as _resources_pb2_1
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -27,11 +28,11 @@ class AnalyzedFeature(_message.Message):
     SCORE_HIGH_FIELD_NUMBER: _ClassVar[int]
     index: int
     label: str
-    trust: _resources_pb2.Trust
+    trust: _resources_pb2_1.Trust
     score: float
     score_low: float
     score_high: float
-    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., trust: _Optional[_Union[_resources_pb2.Trust, str]] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ...) -> None: ...
+    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., trust: _Optional[_Union[_resources_pb2_1.Trust, str]] = ..., score: _Optional[float] = ..., score_low: _Optional[float] = ..., score_high: _Optional[float] = ...) -> None: ...
 
 class AttributeSentencesRequest(_message.Message):
     __slots__ = ("run", "text", "document", "features", "indices", "limit")
@@ -50,7 +51,7 @@ class AttributeSentencesRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ..., text: _Optional[str] = ..., document: _Optional[str] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., indices: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class SentenceAttribution(_message.Message):
-    __slots__ = ("sentences", "attributions", "embedding_truncated")
+    __slots__ = ("sentences", "attributions", "embedding_truncated", "passage")
     class Sentence(_message.Message):
         __slots__ = ("start", "end", "text")
         START_FIELD_NUMBER: _ClassVar[int]
@@ -78,10 +79,12 @@ class SentenceAttribution(_message.Message):
     SENTENCES_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_FIELD_NUMBER: _ClassVar[int]
     sentences: _containers.RepeatedCompositeFieldContainer[SentenceAttribution.Sentence]
     attributions: _containers.RepeatedCompositeFieldContainer[SentenceAttribution.Attribution]
     embedding_truncated: bool
-    def __init__(self, sentences: _Optional[_Iterable[_Union[SentenceAttribution.Sentence, _Mapping]]] = ..., attributions: _Optional[_Iterable[_Union[SentenceAttribution.Attribution, _Mapping]]] = ..., embedding_truncated: _Optional[bool] = ...) -> None: ...
+    passage: _resources_pb2.Passage
+    def __init__(self, sentences: _Optional[_Iterable[_Union[SentenceAttribution.Sentence, _Mapping]]] = ..., attributions: _Optional[_Iterable[_Union[SentenceAttribution.Attribution, _Mapping]]] = ..., embedding_truncated: _Optional[bool] = ..., passage: _Optional[_Union[_resources_pb2.Passage, _Mapping]] = ...) -> None: ...
 
 class TextSource(_message.Message):
     __slots__ = ("text", "document")
@@ -106,7 +109,7 @@ class ExplainSimilarityRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ..., first: _Optional[_Union[TextSource, _Mapping]] = ..., second: _Optional[_Union[TextSource, _Mapping]] = ..., features: _Optional[_Union[FeatureSelection, _Mapping]] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class SimilarityExplanation(_message.Message):
-    __slots__ = ("similarity", "contributions", "other_features", "baseline", "unexplained")
+    __slots__ = ("similarity", "contributions", "other_features", "baseline", "unexplained", "first_passage", "second_passage")
     class Contribution(_message.Message):
         __slots__ = ("feature", "first_activation", "second_activation", "contribution")
         FEATURE_FIELD_NUMBER: _ClassVar[int]
@@ -123,12 +126,16 @@ class SimilarityExplanation(_message.Message):
     OTHER_FEATURES_FIELD_NUMBER: _ClassVar[int]
     BASELINE_FIELD_NUMBER: _ClassVar[int]
     UNEXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    FIRST_PASSAGE_FIELD_NUMBER: _ClassVar[int]
+    SECOND_PASSAGE_FIELD_NUMBER: _ClassVar[int]
     similarity: float
     contributions: _containers.RepeatedCompositeFieldContainer[SimilarityExplanation.Contribution]
     other_features: float
     baseline: float
     unexplained: float
-    def __init__(self, similarity: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[SimilarityExplanation.Contribution, _Mapping]]] = ..., other_features: _Optional[float] = ..., baseline: _Optional[float] = ..., unexplained: _Optional[float] = ...) -> None: ...
+    first_passage: _resources_pb2.Passage
+    second_passage: _resources_pb2.Passage
+    def __init__(self, similarity: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[SimilarityExplanation.Contribution, _Mapping]]] = ..., other_features: _Optional[float] = ..., baseline: _Optional[float] = ..., unexplained: _Optional[float] = ..., first_passage: _Optional[_Union[_resources_pb2.Passage, _Mapping]] = ..., second_passage: _Optional[_Union[_resources_pb2.Passage, _Mapping]] = ...) -> None: ...
 
 class AssociateMetadataRequest(_message.Message):
     __slots__ = ("run", "key", "kind", "features", "max_q", "limit")

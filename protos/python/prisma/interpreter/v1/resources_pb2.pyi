@@ -4,6 +4,7 @@ from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.api import resource_pb2 as _resource_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from prisma.embedder.v1 import resources_pb2 as _resources_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -450,7 +451,7 @@ class LabelModel(_message.Message):
     def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., is_default: _Optional[bool] = ...) -> None: ...
 
 class Example(_message.Message):
-    __slots__ = ("document", "key", "row", "activation", "text", "metadata", "decile", "tail")
+    __slots__ = ("document", "key", "row", "activation", "text", "metadata", "decile", "tail", "passage")
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
@@ -459,6 +460,7 @@ class Example(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     DECILE_FIELD_NUMBER: _ClassVar[int]
     TAIL_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_FIELD_NUMBER: _ClassVar[int]
     document: str
     key: str
     row: int
@@ -467,7 +469,8 @@ class Example(_message.Message):
     metadata: _struct_pb2.Struct
     decile: int
     tail: bool
-    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., activation: _Optional[float] = ..., text: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., decile: _Optional[int] = ..., tail: _Optional[bool] = ...) -> None: ...
+    passage: _resources_pb2.Passage
+    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., activation: _Optional[float] = ..., text: _Optional[str] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., decile: _Optional[int] = ..., tail: _Optional[bool] = ..., passage: _Optional[_Union[_resources_pb2.Passage, _Mapping]] = ...) -> None: ...
 
 class Family(_message.Message):
     __slots__ = ("name", "display_name", "color", "round", "parent_index", "members", "member_count", "description", "density", "reliability", "test")

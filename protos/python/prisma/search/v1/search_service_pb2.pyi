@@ -6,7 +6,8 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
-from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
+from prisma.embedder.v1 import resources_pb2 as _resources_pb2
+from prisma.interpreter.v1 import resources_pb2 as _resources_pb2_1
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -33,7 +34,7 @@ class LatentSet(_message.Message):
     def __init__(self, indices: _Optional[_Iterable[int]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class SearchDocumentsRequest(_message.Message):
-    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail", "steering", "sparse_weight", "steering_sets")
+    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail", "steering", "sparse_weight", "steering_sets", "passages_per_document")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MODE_UNSPECIFIED: _ClassVar[SearchDocumentsRequest.Mode]
@@ -69,6 +70,7 @@ class SearchDocumentsRequest(_message.Message):
     STEERING_FIELD_NUMBER: _ClassVar[int]
     SPARSE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     STEERING_SETS_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_PER_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     parent: str
     query: str
     mode: SearchDocumentsRequest.Mode
@@ -84,7 +86,8 @@ class SearchDocumentsRequest(_message.Message):
     steering: _containers.RepeatedCompositeFieldContainer[LatentWeight]
     sparse_weight: float
     steering_sets: _containers.RepeatedCompositeFieldContainer[LatentSet]
-    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ..., steering_sets: _Optional[_Iterable[_Union[LatentSet, _Mapping]]] = ...) -> None: ...
+    passages_per_document: int
+    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ..., steering_sets: _Optional[_Iterable[_Union[LatentSet, _Mapping]]] = ..., passages_per_document: _Optional[int] = ...) -> None: ...
 
 class SearchDocumentsResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "total_size", "query_features", "notices", "milliseconds")
@@ -113,11 +116,11 @@ class QueryFeature(_message.Message):
     label: str
     activation: float
     tail: bool
-    reliability: _resources_pb2.Reliability
-    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
+    reliability: _resources_pb2_1.Reliability
+    def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2_1.Reliability, _Mapping]] = ...) -> None: ...
 
 class DocumentHit(_message.Message):
-    __slots__ = ("document", "key", "row", "rank", "score", "parts", "snippet", "highlights", "shared_features", "metadata", "unsteered_rank", "steering")
+    __slots__ = ("document", "key", "row", "rank", "score", "parts", "snippet", "highlights", "shared_features", "metadata", "unsteered_rank", "steering", "passage")
     class ScorePart(_message.Message):
         __slots__ = ("part", "score", "rank", "contribution")
         PART_FIELD_NUMBER: _ClassVar[int]
@@ -142,8 +145,8 @@ class DocumentHit(_message.Message):
         activation: float
         contribution: float
         tail: bool
-        reliability: _resources_pb2.Reliability
-        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ..., contribution: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
+        reliability: _resources_pb2_1.Reliability
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., activation: _Optional[float] = ..., contribution: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2_1.Reliability, _Mapping]] = ...) -> None: ...
     class SharedFeature(_message.Message):
         __slots__ = ("index", "label", "query_activation", "document_activation", "contribution", "tail", "reliability")
         INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -159,8 +162,8 @@ class DocumentHit(_message.Message):
         document_activation: float
         contribution: float
         tail: bool
-        reliability: _resources_pb2.Reliability
-        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., query_activation: _Optional[float] = ..., document_activation: _Optional[float] = ..., contribution: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
+        reliability: _resources_pb2_1.Reliability
+        def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., query_activation: _Optional[float] = ..., document_activation: _Optional[float] = ..., contribution: _Optional[float] = ..., tail: _Optional[bool] = ..., reliability: _Optional[_Union[_resources_pb2_1.Reliability, _Mapping]] = ...) -> None: ...
     class Highlight(_message.Message):
         __slots__ = ("start", "end")
         START_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +183,7 @@ class DocumentHit(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     UNSTEERED_RANK_FIELD_NUMBER: _ClassVar[int]
     STEERING_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_FIELD_NUMBER: _ClassVar[int]
     document: str
     key: str
     row: int
@@ -192,7 +196,8 @@ class DocumentHit(_message.Message):
     metadata: _struct_pb2.Struct
     unsteered_rank: int
     steering: _containers.RepeatedCompositeFieldContainer[DocumentHit.SteeringFeature]
-    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[DocumentHit.ScorePart, _Mapping]]] = ..., snippet: _Optional[str] = ..., highlights: _Optional[_Iterable[_Union[DocumentHit.Highlight, _Mapping]]] = ..., shared_features: _Optional[_Iterable[_Union[DocumentHit.SharedFeature, _Mapping]]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., unsteered_rank: _Optional[int] = ..., steering: _Optional[_Iterable[_Union[DocumentHit.SteeringFeature, _Mapping]]] = ...) -> None: ...
+    passage: _resources_pb2.Passage
+    def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[DocumentHit.ScorePart, _Mapping]]] = ..., snippet: _Optional[str] = ..., highlights: _Optional[_Iterable[_Union[DocumentHit.Highlight, _Mapping]]] = ..., shared_features: _Optional[_Iterable[_Union[DocumentHit.SharedFeature, _Mapping]]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., unsteered_rank: _Optional[int] = ..., steering: _Optional[_Iterable[_Union[DocumentHit.SteeringFeature, _Mapping]]] = ..., passage: _Optional[_Union[_resources_pb2.Passage, _Mapping]] = ...) -> None: ...
 
 class SearchFeaturesRequest(_message.Message):
     __slots__ = ("parent", "query", "page_size", "page_token")
@@ -233,8 +238,8 @@ class FeatureHit(_message.Message):
     score: float
     density: float
     max_activation: float
-    reliability: _resources_pb2.Reliability
-    def __init__(self, feature: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., score: _Optional[float] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., reliability: _Optional[_Union[_resources_pb2.Reliability, _Mapping]] = ...) -> None: ...
+    reliability: _resources_pb2_1.Reliability
+    def __init__(self, feature: _Optional[str] = ..., index: _Optional[int] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., score: _Optional[float] = ..., density: _Optional[float] = ..., max_activation: _Optional[float] = ..., reliability: _Optional[_Union[_resources_pb2_1.Reliability, _Mapping]] = ...) -> None: ...
 
 class FindSimilarDocumentsRequest(_message.Message):
     __slots__ = ("document", "run", "page_size", "include_tail")
