@@ -24,9 +24,12 @@ NUMBERS = ("x", "-1", "nan", "9" * 40)
 MOST_CHARACTERS = 1500
 
 
+ROOT: Any = typer.main.get_command(app)
+
+
 def commands(command: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The words of each command, and the command."""
-    command = command or typer.main.get_command(app)
+    command = command or ROOT
     for name, below in getattr(command, "commands", {}).items():
         yield from commands(below, (*words, name))
     if not hasattr(command, "commands"):
@@ -95,6 +98,7 @@ def test_whatever_is_wrong_is_said_in_a_message_with_a_documented_code(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("typer.testing._get_command", lambda _app: ROOT)  # which would be made anew for each call
     runner = CliRunner(env={"PRISMA_URL": gateway.url, "PRISMA_DATA_DIR": str(tmp_path / "none")})
     defects: list[str] = []
     for call in calls(words, COMMANDS[words], tmp_path):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prisma_client import Prisma, PrismaError, choices
+from prisma_client import Prisma, PrismaError, Unavailable, choices
 from prisma_client.cli import doctor
 from tests.client.scripted_gateway import Answer, reply, scripted, stream
+from tests.gateway.test_mutual_tls import create_certificates
 
 
 @pytest.mark.parametrize(
@@ -68,3 +73,31 @@ def test_blanks_around_a_key_do_not_count(key: str) -> None:
 def test_a_value_that_a_setting_cannot_have_names_the_setting(fields: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError), match=f"^{next(iter(fields))}: "):
         choices.training_config(fields)
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS"])
+def test_a_server_whose_certificate_nobody_vouches_for_is_not_talked_to(scheme: str, tmp_path: Path) -> None:
+    create_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def greet() -> None:
+        while True:
+            with contextlib.suppress(ssl.SSLError):
+                try:
+                    connection, _ = listener.accept()
+                except OSError:  # closed
+                    return
+                context.wrap_socket(connection, server_side=True).close()
+
+    thread = threading.Thread(target=greet)
+    thread.start()
+    try:
+        address = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        with Prisma(address) as prisma, pytest.raises(Unavailable, match=r"(?i)certificate"):
+            prisma.datasets.list()
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
