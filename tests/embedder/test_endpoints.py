@@ -206,6 +206,11 @@ async def test_a_job_waits_for_its_server_and_no_text_or_vector_is_lost(
                 status = await status_pb2_grpc.StatusServiceStub(channel).GetStatus(GetStatusRequest())
                 (lab,) = [entry for entry in status.dependencies if entry.name == "lab"]
                 assert (lab.health, lab.address) == (ServiceStatus.HEALTH_OK, server.url)
+                assert lab.details["models"] == "dead, nomic-embed-text"
+                server.key = "another"
+                status = await status_pb2_grpc.StatusServiceStub(channel).GetStatus(GetStatusRequest())
+                assert status.health == ServiceStatus.HEALTH_DEGRADED
+                assert "Incorrect API key provided: [key]" in status.message
         finally:
             process.kill()
     assert all(body.get("input") for body in server.embedded)
@@ -223,3 +228,43 @@ async def _prompts_are_kept(stub: Any) -> None:
         )
         expected = np.array([vector(f"{prompt}ferries")], np.float32)
         np.testing.assert_array_equal(wire.unpack_vectors(answer.vectors)[1], expected)
+
+
+async def test_a_dataset_keeps_its_model_when_the_operator_declares_prompts_for_it(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    with broken_openai() as server:
+        declared = f'[providers.lab]\nurl = "{server.url}"\nembeddings = ["good"]\n'
+        environment = {"PRISMA_NATS_URL": nats_server.url, "PRISMA_PROVIDERS": str(written(tmp_path, declared))}
+        process = ServiceProcess("embedder", tmp_path, environment)
+        process.start()
+        try:
+            async with grpc.aio.insecure_channel(process.address) as channel:
+                await _with_one_vector(channel, "before")
+            process.stop()
+            written(tmp_path, f'{declared}[prompts.own]\ndocument = "D: "\nmodels = ["good"]\n')
+            process.start()
+            async with grpc.aio.insecure_channel(process.address) as channel:
+                stub: Any = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
+                assert await _with_one_vector(channel, "after") == "lab/good#own"
+                unchanged = resources_pb2.Dataset(name="datasets/before", embedding_model="lab/good")
+                updated = await stub.UpdateDataset(pb2.UpdateDatasetRequest(dataset=unchanged))
+                assert updated.embedding_model == "lab/good"
+                await calls.add(stub, [{"id": "2", "text": "two"}], "before")
+                job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name="datasets/before"))
+                await calls.ended(job_pb2_grpc.JobServiceStub(channel), job)
+        finally:
+            process.kill()
+    texts = [text for body in server.embedded for text in body["input"]]
+    assert [text for text in texts if text != "dimension"] == ["one", "D: one", "two"]
+
+
+async def _with_one_vector(channel: grpc.aio.Channel, dataset_id: str) -> str:
+    """Creates a dataset with one embedded document; returns its embedding model."""
+    stub: Any = embedder_service_pb2_grpc.EmbedderServiceStub(channel)
+    dataset = resources_pb2.Dataset(embedding_model="lab/good")
+    created = await stub.CreateDataset(pb2.CreateDatasetRequest(dataset_id=dataset_id, dataset=dataset))
+    await calls.add(stub, [{"id": "1", "text": "one"}], dataset_id)
+    job = await stub.EmbedDataset(pb2.EmbedDatasetRequest(name=created.name))
+    assert (await calls.ended(job_pb2_grpc.JobServiceStub(channel), job)).state == Job.STATE_SUCCEEDED
+    return created.embedding_model
