@@ -48,6 +48,8 @@ OUTAGES = (*_OUTAGES, "hangs", "drips", "dies")
 class BrokenOpenAI(ThreadingHTTPServer):
     """Records the bodies of its requests; `repaired` models behave well.
 
+    hang_count: requests without an answer. impatient_count: those that came before a pause was over.
+
     key: what callers must show; empty for nothing. request_seconds, text_seconds: what an answer takes.
     """
 
@@ -61,10 +63,14 @@ class BrokenOpenAI(ThreadingHTTPServer):
         self.embedded: list[Mapping[str, Any]] = []
         self.chats: list[Mapping[str, Any]] = []
         self.most_at_once = 0
+        self.hang_count = 0
+        self.impatient_count = 0
         self.stopped = threading.Event()
         self._request_seconds = request_seconds
         self._text_seconds = text_seconds
         self._at_once = 0
+        self._free_time = 0.0
+        self._patient_count = 0
         self._lock = threading.Lock()
 
     @contextmanager
@@ -89,6 +95,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
         refusal = None if texts == PROBE or model in self.repaired else self._refusal(model, body, number)
         if refusal is not None:
             return refusal
+        if model == "mute":
+            return _error(400, "This model does not support embeddings")
         if model == "plain" and set(body) != {"model", "input"}:
             return _error(400, "Bad request")
         if model == "numbers" and body.get("encoding_format") == "base64":
@@ -105,8 +113,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
             return _error(404, "The model `gone` does not exist.")
         if model == "flaky" and number % 3 == 0:
             return _error(500, "Internal server error")
-        if model == "throttled" and number % 3 == 0:
-            return _error(429, "Rate limit reached", {"Retry-After": "0.2"})
+        if model == "throttled" and (limit := self._limit()):
+            return limit
         if model == "small" and len(texts) > 8:
             return _error(413, "Payload too large: at most 8 inputs")
         if model == "long" and any(len(text) > MAX_CHARACTERS for text in texts):
@@ -117,17 +125,29 @@ class BrokenOpenAI(ThreadingHTTPServer):
             return _error(400, "invalid input")
         return None
 
+    def _limit(self) -> Response | None:
+        """The refusal of each third request, and of all that come before the pause is over."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._free_time:
+                self.impatient_count += 1
+            else:
+                self._patient_count += 1
+                if self._patient_count % 3:
+                    return None
+                self._free_time = now + 0.5
+            return _error(429, "Rate limit reached", {"Retry-After": f"{self._free_time - now + 0.1:.2f}"})
+
     def chat(self, body: Mapping[str, Any]) -> Response:
         """What `/v1/chat/completions` answers."""
         model = body["model"]
         with self._lock:
             self.chats.append(body)
-            number = len(self.chats)
         if model not in self.repaired:
             if model in _OUTAGES:
                 return _OUTAGES[model]
-            if model == "throttled" and number % 3 == 0:
-                return _error(429, "Rate limit reached", {"Retry-After": "0.2"})
+            if model == "throttled" and (limit := self._limit()):
+                return limit
         form = body.get("response_format", {}).get("type")
         if model in ("objects", "words") and form == "json_schema":
             return _error(400, "response_format: json_schema is not supported")
@@ -162,6 +182,8 @@ def _data(model: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         entries = [*entries[1::2], *entries[0::2]]
     if model == "unindexed":
         entries = [{"embedding": entry["embedding"]} for entry in entries]
+    if model == "unclear" and len(entries) > 1:
+        entries[0]["index"] = None
     if model == "doubled":
         entries = [{**entry, "index": 0} for entry in entries]
     if model == "short" and len(entries) > 1:
@@ -204,7 +226,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond(self._denied() or (200, {}, {"object": "list", "data": [{"id": name} for name in names]}))
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if not data:
+            return  # the client has gone
+        body = json.loads(data)
         with self.server.counted():
             if denied := self._denied():
                 self._respond(denied)
@@ -226,6 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
         if model in self.server.repaired or texts == PROBE:
             return False
         if model == "hangs" or (model == "sluggish" and len(texts) > 2):
+            self.server.hang_count += 1
             self.server.stopped.wait(30)
             return True
         if model not in ("dies", "drips"):

@@ -14,23 +14,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.providers.rate_limits import BUSY, pause_after
 
 MAX_ATTEMPTS = 4
+MAX_PAUSES = 10
+"""Attempts of a request that a server does not take for now, as it says."""
 MAX_PAUSE_SECONDS = 60.0
 """The longest pause that a server can ask for; for a longer one the request fails, and its job waits instead."""
 MAX_RESPONSE_BYTES = 256 << 20
 _MAX_DETAIL_CHARACTERS = 2000
 _TOO_MANY_REQUESTS = 429
 _ERROR_FIELDS = ("error", "message", "detail")
+_MAX_JITTER_SECONDS = 0.2
+_RANDOM = random.SystemRandom()
 _EXPONENTIAL = wait_random_exponential(multiplier=0.2, max=5.0)
 
 
@@ -106,7 +111,7 @@ class ProviderClient:
 
     async def _retry(self, method: str, path: str, body: Mapping[str, Any] | None, attempts: int) -> Mapping[str, Any]:
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(attempts),
+            stop=lambda state: state.attempt_number >= (MAX_PAUSES if attempts > 1 and _is_busy(state) else attempts),
             wait=_backoff,
             retry=retry_if_exception(_may_pass),
             reraise=True,
@@ -114,9 +119,15 @@ class ProviderClient:
         async for attempt in retrying:
             with attempt:
                 if attempts > 1:
-                    await asyncio.sleep(max(0.0, self._resume_time - time.monotonic()))
+                    await self._pause()
                 return self._parsed(*await self._send(method, path, body))
         raise AssertionError("the last attempt raises")
+
+    async def _pause(self) -> None:
+        """Waits until the server takes requests again, and a little more, so that not all callers come at once."""
+        seconds = self._resume_time - time.monotonic()
+        if seconds > 0:
+            await asyncio.sleep(seconds + _RANDOM.uniform(0, _MAX_JITTER_SECONDS))
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and body of one request. Raises ProviderUnavailable when there is no complete response."""
@@ -204,5 +215,8 @@ def _may_pass(error: BaseException) -> bool:
 
 def _backoff(state: RetryCallState) -> float:
     """Seconds to wait before an attempt; none for a server that says how long: the client pauses by itself."""
-    error = state.outcome.exception() if state.outcome else None
-    return 0.0 if isinstance(error, ProviderBusy) else _EXPONENTIAL(state)
+    return 0.0 if _is_busy(state) else _EXPONENTIAL(state)
+
+
+def _is_busy(state: RetryCallState) -> bool:
+    return state.outcome is not None and isinstance(state.outcome.exception(), ProviderBusy)

@@ -34,7 +34,7 @@ TEXTS = [f"text {number}" for number in range(100)]
 def endpoint(url: str, **changes: Any) -> Endpoint:
     values: dict[str, Any] = {
         "name": "lab", "url": url, "key": None, "embeddings": None, "chat": None, "matryoshka": (), "normalize": False,
-        "max_batch": 32, "concurrency": 4, "seconds": 1.0,
+        "max_batch": 32, "concurrency": 4, "seconds": 20.0,
     }  # fmt: skip
     return Endpoint(**{**values, **changes})
 
@@ -73,7 +73,20 @@ def texts_for(broken: BrokenOpenAI, model: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "model",
-    ["good", "lists", "numbers", "plain", "shuffled", "unindexed", "short", "doubled", "flaky", "throttled", "small"],
+    [
+        "good",
+        "lists",
+        "numbers",
+        "plain",
+        "shuffled",
+        "unindexed",
+        "short",
+        "doubled",
+        "unclear",
+        "flaky",
+        "throttled",
+        "small",
+    ],
 )
 async def test_each_text_gets_its_own_vector(broken: BrokenOpenAI, model: str) -> None:
     async with provider(broken.url) as lab:
@@ -96,11 +109,11 @@ async def test_vectors_are_asked_for_in_base64_unless_the_server_refuses_it(brok
 
 @pytest.mark.parametrize("model", OUTAGES)
 async def test_an_outage_is_no_failure_of_texts_and_ends(broken: BrokenOpenAI, model: str) -> None:
-    async with provider(broken.url) as lab:
+    async with provider(broken.url, seconds=1.0) as lab:
         start = time.monotonic()
         with pytest.raises(ProviderUnavailable, match=r"lab.*127\.0\.0\.1"):
             await lab.embed(model, TEXTS)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 30
         assert len(broken.embedded) <= 4 * 4, "bounded retries of whole requests, which are not taken apart"
         broken.repaired.add(model)
         np.testing.assert_array_equal(vectors(await lab.embed(model, TEXTS)), expected(TEXTS))
@@ -113,13 +126,12 @@ async def test_a_gigantic_response_is_an_outage(broken: BrokenOpenAI, monkeypatc
             await lab.embed("good", TEXTS)
 
 
-async def test_a_pause_that_the_server_asks_for_is_kept_by_all_requests(broken: BrokenOpenAI) -> None:
-    async with provider(broken.url, max_batch=1, concurrency=4) as lab:
-        start = time.monotonic()
-        vectors(await lab.embed("throttled", TEXTS[:12]))
-        assert time.monotonic() - start >= 0.2
-        refused = len(broken.embedded) - 12
-        assert 1 <= refused <= 8
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_a_pause_that_the_server_asks_for_is_kept_by_all_requests(broken: BrokenOpenAI, concurrency: int) -> None:
+    async with provider(broken.url, max_batch=1, concurrency=concurrency) as lab:
+        np.testing.assert_array_equal(vectors(await lab.embed("throttled", TEXTS[:8])), expected(TEXTS[:8]))
+        assert len(broken.embedded) > 8
+        assert concurrency > 1 or not broken.impatient_count, "only requests that were under way come too early"
         with pytest.raises(ProviderUnavailable, match="asks to wait 3,600 s"):
             await lab.embed("patient", ["one"])
 
@@ -158,6 +170,9 @@ async def test_a_server_that_declines_everything_is_not_asked_for_each_text(brok
         with pytest.raises(EmbeddingModelNotFound, match=r"lab has no embedding model 'gone'.*does not exist"):
             await lab.embed("gone", TEXTS)
         assert len(broken.embedded) <= 4
+        with pytest.raises(ProviderRefused, match="does not support embeddings"):
+            await lab.embed("mute", TEXTS)
+        assert sum(body["model"] == "mute" for body in broken.embedded) <= 16
     with broken_openai(key="right") as closed:
         async with provider(closed.url, key=SecretStr("wrong-secret")) as lab:
             for call in (lab.embed("good", TEXTS), lab.models(), lab.find("good")):
@@ -185,15 +200,15 @@ async def test_requests_grow_side_by_side_within_bounds() -> None:
 
 async def test_requests_shrink_where_the_server_declines_their_size(broken: BrokenOpenAI) -> None:
     async with provider(broken.url, max_batch=64) as lab:
-        for _ in range(2):
+        for _ in range(6):
             np.testing.assert_array_equal(vectors(await lab.embed("small", TEXTS)), expected(TEXTS))
-    assert sum(len(body["input"]) > 8 for body in broken.embedded) < 30
+    assert sum(len(body["input"]) > 8 for body in broken.embedded) < 45
 
 
 async def test_a_request_that_takes_too_long_is_followed_by_smaller_ones(broken: BrokenOpenAI) -> None:
-    async with provider(broken.url, max_batch=16, concurrency=1) as lab:
+    async with provider(broken.url, max_batch=16, concurrency=1, seconds=1.0) as lab:
         np.testing.assert_array_equal(vectors(await lab.embed("sluggish", TEXTS[:20])), expected(TEXTS[:20]))
-    assert sum(len(body["input"]) > 2 for body in broken.embedded) == 0
+    assert broken.hang_count <= 4
     assert sorted(texts_for(broken, "sluggish")) == sorted(TEXTS[:20])
 
 

@@ -1,7 +1,7 @@
 """How many texts a model server gets in one request, and how many requests at a time: one mechanism for all servers.
 
 - Requests grow while they are fast, and shrink where a server needs too long or declines their size: they double until
-  the first setback, and grow by one text from then on.
+  the first setback, and grow by a quarter now and then from there on.
 - A request that the server declines is halved until the offending text is found, which fails alone.
 - A server that declines even a plain word declines everything: that is an error of the call and not of its texts.
 """
@@ -24,6 +24,8 @@ MAX_CHARACTERS = 200_000
 _FIRST_BATCH = 32
 _FAST_SECONDS = 2.0
 _TIMEOUT_DIVISOR = 4
+_FULL_REQUESTS = 8
+"""That must succeed before a size that was too large is tried again."""
 _BLAMES_TEXTS = frozenset({200, 400, 413, 422, 500})
 """Statuses of refusals that a text can cause; all others concern each request alike."""
 _OK = 200
@@ -53,7 +55,7 @@ class Batches:
         self._send = request
         self._refused_text = refused_text
         self._works = False
-        self._has_shrunk = False
+        self._full_count: int | None = None  # full requests since the size changed; counted from the first setback on
         self.size = min(limits.first_batch, limits.batch)
 
     async def embed(self, texts: Sequence[str]) -> list[Answer]:
@@ -126,9 +128,18 @@ class Batches:
             answers = await self._send(texts)
         self._works = True
         if len(texts) >= self.size and time.monotonic() - start < _FAST_SECONDS:
-            self.size = min(self.size + 1 if self._has_shrunk else 2 * self.size, self._limits.batch)
+            self._grow()
         return answers
+
+    def _grow(self) -> None:
+        if self._full_count is None:
+            self.size = min(2 * self.size, self._limits.batch)
+            return
+        self._full_count += 1
+        if self._full_count == _FULL_REQUESTS:
+            self._full_count = 0
+            self.size = min(self.size + max(1, self.size // 4), self._limits.batch)
 
     def _shrink(self, size: int) -> None:
         self.size = max(1, min(self.size, size))
-        self._has_shrunk = True
+        self._full_count = 0
