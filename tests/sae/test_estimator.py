@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
-from threadpoolctl import threadpool_info
 
 from prisma_sae import NotFitted, SparseAutoencoder
 
@@ -102,10 +102,21 @@ def test_it_can_be_pickled_searched_and_put_into_a_pipeline(fitted: SparseAutoen
     assert search.best_params_ == {"k": 2}
 
 
-def test_the_process_keeps_its_threads(fitted: SparseAutoencoder) -> None:
-    before = threadpool_info()
-    fitted.transform(vectors())
-    assert threadpool_info() == before
+def test_the_process_keeps_its_threads() -> None:
+    """In a process of its own: kernels that were used before have taken the threads of BLAS already."""
+    code = """
+import numpy as np
+from threadpoolctl import threadpool_info
+from prisma_sae import SparseAutoencoder
+def threads():
+    return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+before = threads()
+SparseAutoencoder(n_latents=8, k=2, epochs=1).fit(np.eye(20, 6))
+assert 2 in before.values() and before.items() <= threads().items(), (before, threads())
+"""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.parametrize(
