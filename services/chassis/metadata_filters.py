@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from services.chassis.filters import PRESENCE, Comparison, Filter, Leaf, Logic, Presence, leaves
 from services.chassis.metadata_schema import MAX_FIELDS, Types, nearest_key
-from services.chassis.metadata_terms import Form, Type, end_of, escaped, prefix_of, term_of
+from services.chassis.metadata_terms import Form, Type, escaped, prefix_of, term_of
 
 METADATA = "metadata."
 OPERATORS = f"= != < <= > >= : {PRESENCE}"
@@ -28,12 +28,20 @@ class HasTerm:
 
 @dataclass(frozen=True)
 class HasTermBetween:
-    """A document has a term from `low` to `high`."""
+    """A document has a term that begins with `prefix`, and is above `low` or below `high`, if there is one."""
 
-    low: str
-    high: str
-    includes_low: bool = True
-    includes_high: bool = False
+    prefix: str
+    low: str | None = None
+    high: str | None = None
+    is_inclusive: bool = False
+    """Whether the bound itself is enough."""
+
+    def __contains__(self, term: str) -> bool:
+        if not term.startswith(self.prefix):
+            return False
+        if self.is_inclusive and term in (self.low, self.high):
+            return True
+        return (self.low is None or term > self.low) and (self.high is None or term < self.high)
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ def metadata_test(leaf: Leaf, types: Types, test: Callable[[TermTest], _Result],
     types: of the fields; one that is not among them is compared as text.
     """
     key = key_of(leaf)
-    presence = HasTermBetween(prefix_of(key), end_of(key))
+    presence = HasTermBetween(prefix_of(key))
     if isinstance(leaf, Presence):
         return test(presence)
     if leaf.op == "!=":
@@ -101,36 +109,26 @@ def _single_test(key: str, comparison: Comparison, type_: Type) -> TermTest | No
     term = term_of(key, form, comparison.value)
     if term is None:
         return None
-    begin, end = prefix_of(key, form), end_of(key, form)
     match comparison.op:
-        case "<":
-            return HasTermBetween(begin, term)
-        case "<=":
-            return HasTermBetween(begin, term, includes_high=True)
-        case ">":
-            return HasTermBetween(term, end, includes_low=False)
-        case ">=":
-            return HasTermBetween(term, end)
+        case "<" | "<=":
+            return HasTermBetween(prefix_of(key, form), high=term, is_inclusive=comparison.op == "<=")
+        case ">" | ">=":
+            return HasTermBetween(prefix_of(key, form), low=term, is_inclusive=comparison.op == ">=")
         case _:
             return HasTerm(term)
 
 
-def matches(test: TermTest, terms: Collection[str]) -> bool:
+def passes(terms: Collection[str], test: TermTest) -> bool:
     """Whether a document with these terms passes a test."""
     match test:
         case HasTerm(term):
             return term in terms
         case HasTermBetween():
-            return any(_is_between(test, term) for term in terms)
+            return any(term in test for term in terms)
         case HasTermContaining():
             pattern = re.compile("".join(f"[{re.escape(characters)}]" for characters in test.characters))
             beginning = len(test.prefix)
             return any(term.startswith(test.prefix) and pattern.search(term, beginning) for term in terms)
-
-
-def _is_between(test: HasTermBetween, term: str) -> bool:
-    is_above = term >= test.low if test.includes_low else term > test.low
-    return is_above and (term <= test.high if test.includes_high else term < test.high)
 
 
 def notices(condition: Filter, types: Sequence[Types]) -> list[str]:

@@ -111,11 +111,6 @@ def prefix_of(key: str, form: Form | None = None) -> str:
     return _prefix(key) + (form or "")
 
 
-def end_of(key: str, form: Form | None = None) -> str:
-    """The first text behind all terms of a field; behind those of one form."""
-    return end_of_prefix(prefix_of(key, form))
-
-
 def end_of_prefix(prefix: str) -> str:
     """The first text behind all that begin with a prefix, which is one of terms."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)

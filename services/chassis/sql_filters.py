@@ -46,8 +46,12 @@ def _passes(value: ColumnElement[Any], test: TermTest) -> ColumnElement[bool]:
         case HasTerm(term):
             return value == term
         case HasTermBetween():
-            above = by_bytes >= test.low if test.includes_low else by_bytes > test.low
-            return and_(above, by_bytes <= test.high if test.includes_high else by_bytes < test.high)
+            begins = and_(by_bytes >= test.prefix, by_bytes < end_of_prefix(test.prefix))
+            if test.low is not None:
+                return and_(begins, by_bytes >= test.low if test.is_inclusive else by_bytes > test.low)
+            if test.high is not None:
+                return and_(begins, by_bytes <= test.high if test.is_inclusive else by_bytes < test.high)
+            return begins
         case HasTermContaining():
             pattern = _matches(value, literal(_glob(test), String), literal(_expression(test), String))
             return and_(by_bytes >= test.prefix, by_bytes < end_of_prefix(test.prefix), pattern)

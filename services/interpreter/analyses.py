@@ -267,8 +267,7 @@ def no_feature_counts(selected: SelectedFeatures) -> list[str]:
 
 def set_notices(first: Members, second: Members) -> list[str]:
     """What people should know about two sets of documents."""
-    keys = dict.fromkeys([*first.unknown_keys, *second.unknown_keys])
-    notices = [f"No document has the metadata {key[:200]!r}." for key in keys]
+    notices = list(dict.fromkeys([*first.notices, *second.notices]))
     if missing_count := first.missing_count + second.missing_count:
         notices.append(f"{missing_count:,} of the named documents do not exist or have no code.")
     if first.dataset == second.dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,26 +14,18 @@ from numpy.typing import NDArray
 from prisma_common import wire
 from services.chassis.array_filters import masks
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import (
-    PRESENCE,
-    UNFILTERED,
-    Comparison,
-    Filter,
-    InvalidFilter,
-    Leaf,
-    Presence,
-    evaluate,
-    leaves,
-)
-from services.interpreter import metadata
+from services.chassis.filters import UNFILTERED, Comparison, Filter, InvalidFilter, Leaf, evaluate, leaves
+from services.chassis.metadata_filters import METADATA, OPERATORS, TermTest, key_of, metadata_test, notices, passes
+from services.chassis.metadata_schema import Types
+from services.chassis.metadata_terms import Type, terms_of
 from services.interpreter.features import COMPARISONS, check_indices
 from services.interpreter.metadata import Metadata
 from services.interpreter.occurrences import Occurrences, occurrences
 from services.interpreter.runs import Run
 from services.interpreter.selection import SelectedFeatures
 
-FILTERS = {"metadata.": " ".join([*COMPARISONS, PRESENCE]), "latent.": " ".join(COMPARISONS)}
-_METADATA, _LATENT = "metadata.", "latent."
+FILTERS = {METADATA: OPERATORS, "latent.": " ".join(COMPARISONS)}
+_LATENT = "latent."
 
 
 @dataclass(frozen=True)
@@ -42,6 +35,8 @@ class Dataset:
     name: str
     uid: str
     embedding_model: str
+    types: Types = dataclasses.field(default_factory=dict[str, Type])
+    """Of the fields that its documents' metadata have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +55,8 @@ class DocumentSet:
     @property
     def keys(self) -> list[str]:
         """Keys of metadata that are compared."""
-        fields = dict.fromkeys(leaf.field for leaf in leaves(self.condition) if leaf.field.startswith(_METADATA))
-        return [field.removeprefix(_METADATA) for field in fields]
+        fields = dict.fromkeys(leaf.field for leaf in leaves(self.condition) if leaf.field.startswith(METADATA))
+        return [field.removeprefix(METADATA) for field in fields]
 
     @property
     def latents(self) -> list[Comparison]:
@@ -80,8 +75,8 @@ class Members:
     """All documents of the dataset that have a code."""
     matches: NDArray[np.bool_]
     """(N,) which of them are in the set."""
-    unknown_keys: Sequence[str] = ()
-    """Keys of the filter that no document has."""
+    notices: Sequence[str] = ()
+    """What people should know of the filter."""
     missing_count: int = 0
     """Documents by name that do not exist, or have no code."""
 
@@ -134,47 +129,33 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
     blocks = source.codes(run) if dataset.name == run.dataset else source.codes_of_dataset(run, dataset)
     latents = _LatentMatches(run, documents.latents)
     whole = await occurrences(selected, latents.watched(blocks))
+    logic = masks(len(whole.rows))
     columns: Mapping[str, Sequence[Any]] = {}
     if documents.keys:
         columns = (await source.metadata(dataset.name, dataset.uid, documents.keys)).at(whole.rows).columns
+        dataset = await source.dataset(dataset.name)
 
     def matching(leaf: Leaf) -> NDArray[np.bool_]:
         if isinstance(leaf, Comparison) and leaf.field.startswith(_LATENT):
             return latents.of(leaf)
-        values = columns[leaf.field.removeprefix(_METADATA)]
-        return np.fromiter((_matches(leaf, value) for value in values), bool, len(values))
+        key = key_of(leaf)
+        terms = [set(terms_of({key: value})) for value in columns[key]]
 
-    matches = evaluate(documents.condition, matching, masks(len(whole.rows)))
+        def test(test: TermTest) -> NDArray[np.bool_]:
+            return np.fromiter((passes(document, test) for document in terms), bool, len(terms))
+
+        return metadata_test(leaf, dataset.types, test, logic)
+
+    matches = evaluate(documents.condition, matching, logic)
+    filter_notices = notices(documents.condition, [dataset.types]) if documents.keys else []
     missing_count = 0
     if documents.names:
         rows = await source.rows(dataset.name, documents.names)
         matches &= np.isin(whole.rows, rows)
         missing_count = len(documents.names) - int(np.isin(rows, whole.rows).sum())
-    unknown_keys = [key for key in documents.keys if all(value is None for value in columns[key])]
     return Members(
-        dataset=dataset.name, whole=whole, matches=matches, unknown_keys=unknown_keys, missing_count=missing_count
+        dataset=dataset.name, whole=whole, matches=matches, notices=filter_notices, missing_count=missing_count
     )
-
-
-def _matches(leaf: Leaf, value: Any) -> bool:
-    """Whether a value of metadata is as a filter says."""
-    if isinstance(leaf, Presence):
-        return value is not None
-    return matches_value(value, leaf.op, leaf.value)
-
-
-def matches_value(value: Any, op: str, text: str) -> bool:
-    """Whether a value of metadata compares with a text: as numbers, as dates, or as texts for equality."""
-    if value is None or isinstance(value, dict):
-        return False
-    if isinstance(value, list):
-        results = [matches_value(part, op, text) for part in value]
-        return all(results) if op == "!=" else any(results)
-    for read in (metadata.number, metadata.date):
-        first, second = read(value), read(text)
-        if first is not None and second is not None:
-            return bool(COMPARISONS[op](first, second))
-    return op in ("=", "!=") and bool(COMPARISONS[op](metadata.text_of(value), text))
 
 
 class _LatentMatches:

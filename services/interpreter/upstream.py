@@ -16,12 +16,14 @@ from prisma.common.v1.block_pb2 import RowRange
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma.embedder.v1 import resources_pb2 as embedder_resources_pb2
+from prisma.embedder.v1.resources_pb2 import MetadataField
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_common import wire
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
+from services.chassis.metadata_terms import Type, values_of
 from services.interpreter.decoder import Decoder
 from services.interpreter.document_sets import Dataset
 from services.interpreter.documents import Document, Passage
@@ -188,7 +190,7 @@ class Upstream:
                 for document in block.documents:
                     rows.append(document.row)
                     for key, column in columns.items():
-                        column.append(_plain_value(document.metadata, key))
+                        column.append(metadata_value(document.metadata, key))
         return Metadata(np.array(rows, np.uint64), columns)
 
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
@@ -238,7 +240,12 @@ class Upstream:
         """A dataset."""
         request = embedder_pb2.GetDatasetRequest(name=name)
         message = await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOKUP_SECONDS))
-        return Dataset(message.name, message.uid, message.embedding_model)
+        types = {
+            field.key: Type(MetadataField.Type.Name(field.type).removeprefix("TYPE_"))
+            for field in message.metadata_fields
+            if field.document_count
+        }
+        return Dataset(message.name, message.uid, message.embedding_model, types)
 
     async def codes_of_dataset(self, run: Run, dataset: Dataset) -> AsyncIterator[wire.Codes]:
         """The codes of a different dataset's vectors, block by block."""
@@ -395,15 +402,27 @@ def _passage(message: embedder_resources_pb2.Passage) -> Passage:
     )
 
 
-def _plain_value(metadata: Struct, key: str) -> Any:
+def metadata_value(metadata: Struct, key: str) -> Any:
     """The value of a key as plain JSON; None where there is none."""
     if key not in metadata.fields:
-        return None
+        return _nested_value(metadata, key)
     value = metadata.fields[key]
     kind = value.WhichOneof("kind")
     if kind in ("list_value", "struct_value"):
         return _plain(MessageToDict(value))
     return None if kind in (None, "null_value") else _plain(getattr(value, kind))
+
+
+def _nested_value(metadata: Struct, key: str) -> Any:
+    """The value of a key within another, joined by `.`; several as a list, None for none."""
+    values = [
+        value
+        for name in metadata.fields
+        if key.startswith(f"{name}.")
+        for nested_key, value in values_of({name: _plain(MessageToDict(metadata.fields[name]))})
+        if nested_key == key
+    ]
+    return values if len(values) > 1 else next(iter(values), None)
 
 
 def _plain(value: Any) -> Any:

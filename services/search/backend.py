@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prisma_common.wire import Codes
+from services.search.where import EVERYWHERE, Where
 
 Rows = NDArray[np.uint64]
 Vectors = NDArray[np.float32]
@@ -82,22 +83,8 @@ class TextItem:
     """64 bits that change when any part of the item does."""
     name: str | None = None
     """The resource's name, by which `find_row` finds it; None if nobody looks it up."""
-    facets: Sequence[str] = ()
-    """Exact values to filter by, see `facets.facets_of`."""
-    keys: Sequence[str] = ()
-    """Metadata keys that the facets are of."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which texts may be found: those that have one facet of each group, and are among the rows."""
-
-    facets: Sequence[Sequence[str]] = ()
-    rows: Rows | None = None
-    """Ascending; None for all."""
-
-
-EVERYTHING = Selection()
+    terms: Sequence[str] = ()
+    """Of its metadata, to filter by: see `metadata_terms`."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +119,7 @@ class TextCandidates:
     """(C,): the back end's own."""
     statistics: TextStatistics
     total: int
-    """All texts that contain one of the terms and pass the selection."""
+    """All texts that contain one of the terms and for which the condition is true."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +219,9 @@ class Index(Protocol):
         """(R,) whether each text is stored already with this fingerprint."""
         ...
 
-    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, selection: Selection) -> TextCandidates:
+    def search_text(
+        self, stream: Stream, terms: Sequence[str], depth: int, where: Where = EVERYWHERE
+    ) -> TextCandidates:
         """The `depth` best texts that contain at least one of the terms, which must be distinct."""
         ...
 
@@ -256,12 +245,8 @@ class Index(Protocol):
         """The row of the text with this name."""
         ...
 
-    def metadata_keys(self, stream: Stream) -> set[str]:
-        """The metadata keys that some text has."""
-        ...
-
-    def rows_with_facets(self, stream: Stream, facets: Sequence[Sequence[str]]) -> Rows:
-        """Ascending rows of the texts that have one facet of each group."""
+    def rows_where(self, stream: Stream, where: Where) -> Rows:
+        """Ascending rows of the texts for which a condition is true."""
         ...
 
     def search_vectors(self, stream: Stream, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:

@@ -21,7 +21,6 @@ from services.search.backend import (
     LatentQuery,
     Rows,
     Scores,
-    Selection,
     Stream,
     TextProfiles,
     TextStatistics,
@@ -32,6 +31,7 @@ from services.search.query import DocumentQuery, Mode
 from services.search.ranked import Documents, Ranking, SteeredDocuments
 from services.search.retrieval import Retrieval, codes_of
 from services.search.steering import Steering, steering_of
+from services.search.where import Where
 
 DEPTH = 500
 """Candidates of each part."""
@@ -45,7 +45,8 @@ class _Plan:
     """What a search is ranked by."""
 
     query: DocumentQuery
-    selection: Selection
+    conditions: Mapping[str, Where]
+    """By dataset."""
     weights: Mapping[str, float]
     """By part, without steering."""
     steering: Steering | None
@@ -122,7 +123,7 @@ class FusedRanker:
     def _plan(self, query: DocumentQuery) -> _Plan:
         return _Plan(
             query=query,
-            selection=self._retrieval.selection(query),
+            conditions=self._retrieval.conditions(query),
             weights=_weights(query),
             steering=self._steering(query) if query.steering else None,
         )
@@ -137,12 +138,12 @@ class FusedRanker:
         """The best texts of each dataset by exact scores: those that a back end returns beyond them are its own."""
         if TEXT not in plan.weights:
             return [_Texts(_without_terms(np.empty(0, np.uint64)), 0) for _ in plan.query.datasets], None
-        candidates = self._retrieval.texts(plan.query, plan.selection, plan.depth)
+        candidates = self._retrieval.texts(plan.query, plan.conditions, plan.depth)
         statistics = scoring.combine([part.statistics for part in candidates])
         return [_Texts(_best(part.profiles, statistics, plan.depth), part.total) for part in candidates], statistics
 
     def _pool(self, plan: _Plan, dataset: str, texts: _Texts) -> _Pool:
-        query, allowed = plan.query, self._retrieval.allowed(dataset, plan.selection)
+        query, allowed = plan.query, self._retrieval.allowed(dataset, plan.conditions[dataset])
         candidates = self._candidates(plan, dataset, allowed)
         profiles = self._profiles(plan, dataset, texts.profiles, list(candidates.values()))
         rows = profiles.rows

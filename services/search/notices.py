@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from threading import Lock
 
 import numpy as np
 
-from services.search import facets
 from services.search.backend import Index, Kind, Rows, Stream, StreamState
 from services.search.owners import Dataset, Run
-from services.search.query import Condition
 
 States = Mapping[Stream, StreamState | None]
 _CACHED_COUNTS = 256
@@ -63,18 +61,6 @@ class Notices:
         return [
             f"{_of(missing, whole)} {has} no features of {run.name} yet: {they_were} added after the run was trained"
         ]
-
-    def unknown_keys(self, condition: Condition, datasets: Sequence[Dataset]) -> list[str]:
-        """Metadata keys of a condition that no document has, with the nearest key that some have."""
-        keys = set[str]().union(
-            *(self._index.metadata_keys(Stream(Kind.DOCUMENTS, dataset.uid)) for dataset in datasets)
-        )
-        notices: list[str] = []
-        for key in dict.fromkeys(part.key for part in condition.metadata if part.key not in keys):
-            nearest = facets.nearest_key(key, keys)
-            hint = f"; did you mean {nearest!r}?" if nearest else ""
-            notices.append(f"no document has the metadata key {key!r}{hint}")
-        return notices
 
     def _count_missing(self, whole: Stream, part: Stream, states: States) -> int:
         """How many rows of one stream another one lacks; counted once for each pair of commits."""

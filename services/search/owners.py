@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from services.chassis.files import whole
+from services.chassis.metadata_schema import Types
+from services.chassis.metadata_terms import Type
 from services.search.backend import Position
 
 
@@ -29,6 +31,8 @@ class Dataset:
     """Whether this is a tombstone."""
     has_passages: bool = False
     """Whether its rows are passages of documents."""
+    types: Types = field(default_factory=dict[str, Type])
+    """Of the fields that its documents' metadata have."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Catalog:
         self.runs: Sequence[Run] = ()
         try:
             content = json.loads(path.read_bytes())
-            self.datasets = [Dataset(**_with_position(entry)) for entry in content["datasets"]]
+            self.datasets = [_dataset(entry) for entry in content["datasets"]]
             self.runs = [Run(**_with_position(entry)) for entry in content["runs"]]
         except (OSError, ValueError, KeyError, TypeError):
             return  # not written yet, or damaged: the owners report again
@@ -92,6 +96,11 @@ class Catalog:
     def runs_of(self, dataset_uid: str) -> list[Run]:
         """The trained runs of a dataset that are not deleted."""
         return [run for run in self.runs if run.dataset_uid == dataset_uid and run.is_trained and not run.is_deleted]
+
+
+def _dataset(entry: dict[str, Any]) -> Dataset:
+    types = {key: Type(name) for key, name in entry["types"].items()}
+    return replace(Dataset(**_with_position(entry)), types=types)
 
 
 def _with_position(entry: dict[str, Any]) -> dict[str, Any]:

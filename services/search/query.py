@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from services.search import facets
+from services.chassis.filters import UNFILTERED, Comparison, Filter, InvalidFilter, Leaf, leaves
+from services.chassis.metadata_schema import Types
 from services.search.backend import Kind, LatentQuery, Vectors
 from services.search.fusion import Fusion
 from services.search.snippets import Snippet
 
 ALL_DATASETS = "datasets/-"
+LATENT = "latent."
 TEXT_WEIGHT = 0.7
 DENSE_WEIGHT = 0.3
 SPARSE_WEIGHT = 0.3
@@ -37,20 +40,6 @@ class Mode(Enum):
 
 
 @dataclass(frozen=True)
-class MetadataCondition:
-    """A metadata value that documents must have."""
-
-    key: str
-    literal: str
-    """As the filter has it."""
-
-    @property
-    def facets(self) -> tuple[str, ...]:
-        """The facets of which a document must have one."""
-        return facets.literal_facets(self.key, self.literal)
-
-
-@dataclass(frozen=True)
 class LatentCondition:
     """A latent that must be active."""
 
@@ -59,16 +48,23 @@ class LatentCondition:
     inclusive: bool
     """Whether the minimum itself is enough."""
 
+    @staticmethod
+    def of(leaf: Leaf) -> LatentCondition | None:
+        """The condition of a comparison; None of one that is of metadata. Raises InvalidFilter."""
+        if not isinstance(leaf, Comparison) or not leaf.field.startswith(LATENT):
+            return None
+        index = leaf.field.removeprefix(LATENT)
+        if not (index.isascii() and index.isdecimal() and len(index) < 10 and math.isfinite(leaf.number())):
+            raise InvalidFilter(
+                f"filter: expected latent.<index> and a number, got {leaf.field} {leaf.op} {leaf.value}"
+            )
+        return LatentCondition(int(index), leaf.number(), leaf.op == ">=")
 
-@dataclass(frozen=True)
-class Condition:
-    """What documents must have: all of it."""
 
-    metadata: tuple[MetadataCondition, ...] = ()
-    latents: tuple[LatentCondition, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.metadata or self.latents)
+def latent_conditions(condition: Filter) -> list[LatentCondition]:
+    """The conditions of latents in a filter. Raises InvalidFilter."""
+    conditions = map(LatentCondition.of, leaves(condition))
+    return [condition for condition in conditions if condition is not None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,8 @@ class DocumentSearch:
     """Replace the query's code."""
     steering: tuple[SteeringSet, ...] = ()
     """Features that move documents up or down; none for an unsteered search."""
-    condition: Condition = field(default_factory=Condition)
+    condition: Filter = UNFILTERED
+    """Of metadata and latents."""
     scoring: Scoring = field(default_factory=Scoring)
     offset: int = 0
     limit: int = 20
@@ -121,7 +118,7 @@ class DocumentSearch:
     @property
     def needs_codes(self) -> bool:
         """Whether nothing can be answered without the documents' codes."""
-        return self.is_ranked_by_code or bool(self.steering or self.condition.latents)
+        return self.is_ranked_by_code or bool(self.steering or latent_conditions(self.condition))
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,9 @@ class DocumentQuery:
     """Whether `code` has weights that a person chose: these have no threshold."""
     steering: tuple[SteeringSet, ...] = ()
     """Features of the run that move documents up or down."""
-    condition: Condition = field(default_factory=Condition)
+    condition: Filter = UNFILTERED
+    types: Mapping[str, Types] = field(default_factory=dict[str, Types])
+    """Of metadata, by dataset."""
     scoring: Scoring = field(default_factory=Scoring)
     offset: int = 0
     limit: int = 20

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.search import grouping, ranked, scoring, shared_features, snippets, steering
-from services.search.backend import EVERYTHING, MAX_DEPTH, Index, Kind, LatentQuery, Rows, Stream, TextProfiles, Vectors
+from services.search.backend import MAX_DEPTH, Index, Kind, LatentQuery, Rows, Stream, TextProfiles, Vectors
 from services.search.fused import FusedRanker, is_fused
 from services.search.fusion import Part
 from services.search.labels import FeatureLabels
@@ -32,6 +32,7 @@ from services.search.query import (
 from services.search.ranked import Documents, Ranking, SteeredDocuments
 from services.search.retrieval import Retrieval
 from services.search.tokens import TermMatcher
+from services.search.where import EVERYWHERE
 
 SHARED_FEATURES = 10
 _LEAST_PASSAGES = 400
@@ -103,7 +104,7 @@ class Ranker:
         The best score first; of equal scores the most trusted, then the lower index.
         """
         stream = Stream(Kind.LABELS, run)
-        candidates = self._retrieval.search_text(stream, search.terms, search.offset + search.limit, EVERYTHING)
+        candidates = self._retrieval.search_text(stream, search.terms, search.offset + search.limit, EVERYWHERE)
         rows = candidates.profiles.rows
         scores = scoring.bm25(candidates.profiles, candidates.statistics)
         end = search.offset + search.limit
@@ -146,7 +147,7 @@ class Ranker:
 
     def _rank_text(self, query: DocumentQuery) -> Ranking:
         count = query.offset + query.limit + 1
-        candidates = self._retrieval.texts(query, self._retrieval.selection(query), count)
+        candidates = self._retrieval.texts(query, self._retrieval.conditions(query), count)
         documents, profiles = _joined([part.profiles for part in candidates], len(query.terms))
         scores = scoring.bm25(profiles, scoring.combine([part.statistics for part in candidates]))
         part = Part("text", scores, ranked.ranks(documents, scores), 1.0)
@@ -154,9 +155,9 @@ class Ranker:
 
     def _rank_one_part(self, query: DocumentQuery) -> Ranking:
         """Semantic or sparse. Vectors and codes whose documents were deleted are left out."""
-        selection = self._retrieval.selection(query)
+        conditions = self._retrieval.conditions(query)
         name = "sparse" if query.mode is Mode.SPARSE else "dense"
-        candidates = [self._retrieval.existing(query, dataset, selection) for dataset in query.datasets]
+        candidates = [self._retrieval.existing(query, dataset, conditions[dataset]) for dataset in query.datasets]
         documents = ranked.documents_of([part.rows for part in candidates])
         scores = np.concatenate([np.empty(0), *(part.scores for part in candidates)])
         part = Part(name, scores, ranked.ranks(documents, scores), 1.0)

@@ -13,7 +13,8 @@ from prisma.search.v1 import search_service_pb2 as pb2
 from prisma_common.words import is_blank
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
-from services.chassis.filters import Comparison, InvalidFilter, conjuncts, parse_filter
+from services.chassis.filters import Filter, parse_filter
+from services.chassis.metadata_filters import METADATA, OPERATORS, check_literals
 from services.chassis.paging import InvalidPageToken, Page
 from services.search import tokens
 from services.search.backend import LatentQuery
@@ -21,18 +22,17 @@ from services.search.fusion import Fusion
 from services.search.query import (
     ALL_DATASETS,
     DENSE_WEIGHT,
+    LATENT,
     REACHABLE_HITS,
     SPARSE_WEIGHT,
     TEXT_WEIGHT,
-    Condition,
     DocumentSearch,
     FeatureSearch,
-    LatentCondition,
-    MetadataCondition,
     Mode,
     Scoring,
     SimilarSearch,
     SteeringSet,
+    latent_conditions,
 )
 
 MAX_QUERY_CHARACTERS = 100_000
@@ -55,7 +55,7 @@ _FUSIONS = {
     pb2.SearchDocumentsRequest.FUSION_MIN_MAX: Fusion.MIN_MAX,
     pb2.SearchDocumentsRequest.FUSION_RECIPROCAL_RANK: Fusion.RECIPROCAL_RANK,
 }
-_FILTER_FIELDS = {"metadata.": "=", "latent.": "> >="}
+_FILTER_FIELDS = {METADATA: OPERATORS, LATENT: "> >="}
 
 
 @dataclass(frozen=True)
@@ -271,24 +271,9 @@ def _latent_query(weights: Mapping[int, float]) -> LatentQuery:
     )
 
 
-def _condition(text: str) -> Condition:
-    parts = conjuncts(parse_filter(text, _FILTER_FIELDS))
-    terms = [part for part in parts if isinstance(part, Comparison)]
-    if len(terms) < len(parts):
-        raise InvalidFilter("filter: expected comparisons joined by AND")
-    latents = [term for term in terms if term.field.startswith("latent.")]
-    return Condition(
-        metadata=tuple(
-            MetadataCondition(term.field.removeprefix("metadata."), term.value)
-            for term in terms
-            if term.field.startswith("metadata.")
-        ),
-        latents=tuple(_latent_condition(term) for term in latents),
-    )
-
-
-def _latent_condition(term: Comparison) -> LatentCondition:
-    index = term.field.removeprefix("latent.")
-    if not (index.isascii() and index.isdecimal() and len(index) < 10 and math.isfinite(term.number())):
-        raise InvalidFilter(f"filter: expected latent.<index> and a number, got {term.field} {term.op} {term.value}")
-    return LatentCondition(int(index), term.number(), term.op == ">=")
+def _condition(text: str) -> Filter:
+    """The filter of documents. Raises InvalidFilter."""
+    condition = parse_filter(text, _FILTER_FIELDS)
+    check_literals(condition)
+    latent_conditions(condition)
+    return condition

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.filters import Leaf, evaluate
+from services.chassis.metadata_filters import metadata_test
+from services.chassis.metadata_schema import Types
 from services.search import scoring
 from services.search.backend import (
     MAX_DEPTH,
@@ -16,11 +18,11 @@ from services.search.backend import (
     Kind,
     Rows,
     Scores,
-    Selection,
     Stream,
     TextCandidates,
 )
-from services.search.query import DocumentQuery, Mode
+from services.search.query import DocumentQuery, LatentCondition, Mode, latent_conditions
+from services.search.where import EVERYWHERE, WHERE, IsAmong, IsMatching, Where
 
 _MARGIN = 100
 """Extra candidates, so that exact scoring can reorder them."""
@@ -34,24 +36,31 @@ class Retrieval:
     def __init__(self, index: Index) -> None:
         self._index = index
 
-    def selection(self, query: DocumentQuery) -> Selection:
-        """The condition, as texts are filtered by it. Raises InvalidArgument for a latent that the run lacks."""
+    def conditions(self, query: DocumentQuery) -> Mapping[str, Where]:
+        """The query's filter, by dataset. Raises InvalidArgument for a latent that the run lacks."""
         self._check_latents(query)
-        facets = [condition.facets for condition in query.condition.metadata]
-        rows: list[Rows] = []
-        for condition in query.condition.latents:
-            stream = codes_of(query)
-            rows.append(
-                self._index.rows_with_latent(stream, condition.latent, condition.minimum, inclusive=condition.inclusive)
-            )
-        return Selection(facets, _intersection(rows) if rows else None)
+        rows = {condition: self._rows_with(query, condition) for condition in latent_conditions(query.condition)}
+
+        def condition_of(types: Types) -> Where:
+            def leaf(leaf: Leaf) -> Where:
+                latent = LatentCondition.of(leaf)
+                return metadata_test(leaf, types, IsMatching, WHERE) if latent is None else IsAmong(rows[latent])
+
+            return evaluate(query.condition, leaf, WHERE)
+
+        return {dataset: condition_of(query.types.get(dataset, {})) for dataset in query.datasets}
+
+    def _rows_with(self, query: DocumentQuery, condition: LatentCondition) -> Rows:
+        return self._index.rows_with_latent(
+            codes_of(query), condition.latent, condition.minimum, inclusive=condition.inclusive
+        )
 
     def _check_latents(self, query: DocumentQuery) -> None:
         fields = {
             "latents": query.code.indices.tolist() if query.code is not None and query.has_weights else [],
             "steering": _steering_latents(query, "steering"),
             "steering_sets": _steering_latents(query, "steering_sets"),
-            "filter": [condition.latent for condition in query.condition.latents],
+            "filter": [condition.latent for condition in latent_conditions(query.condition)],
         }
         if not any(fields.values()):
             return
@@ -62,36 +71,37 @@ class Retrieval:
                     field, f"expected latents below {latent_count}, as many as the run has; got {max(latents)}"
                 )
 
-    def allowed(self, dataset: str, selection: Selection) -> Rows | None:
-        """Ascending rows that pass the condition; None for all."""
-        if not selection.facets:
-            return selection.rows
-        rows = self._index.rows_with_facets(Stream(Kind.DOCUMENTS, dataset), selection.facets)
-        return rows if selection.rows is None else _intersection([rows, selection.rows])
+    def allowed(self, dataset: str, where: Where) -> Rows | None:
+        """Ascending rows for which a condition is true; None for all."""
+        if where == EVERYWHERE:
+            return None
+        if isinstance(where, IsAmong):
+            return where.rows
+        return self._index.rows_where(Stream(Kind.DOCUMENTS, dataset), where)
 
-    def texts(self, query: DocumentQuery, selection: Selection, count: int) -> list[TextCandidates]:
+    def texts(self, query: DocumentQuery, conditions: Mapping[str, Where], count: int) -> list[TextCandidates]:
         """By words, for each dataset: the best `count` are among them."""
         return [
-            self.search_text(Stream(Kind.DOCUMENTS, dataset), query.terms, count, selection)
+            self.search_text(Stream(Kind.DOCUMENTS, dataset), query.terms, count, conditions[dataset])
             for dataset in query.datasets
         ]
 
-    def search_text(self, stream: Stream, terms: Sequence[str], count: int, selection: Selection) -> TextCandidates:
+    def search_text(self, stream: Stream, terms: Sequence[str], count: int, where: Where) -> TextCandidates:
         """Enough candidates that the best `count` are among them, however many of them tie at the end."""
         depth = count + _MARGIN
         while True:
-            candidates = self._index.search_text(stream, terms, depth, selection)
+            candidates = self._index.search_text(stream, terms, depth, where)
             scores = candidates.scores
             is_cut = len(scores) >= depth and depth < MAX_DEPTH
             if not is_cut or scores[-1] < scores[count - 1] * (1 - _TIE_WIDTH):
                 return candidates
             depth = min(depth * 4, MAX_DEPTH)
 
-    def existing(self, query: DocumentQuery, dataset: str, selection: Selection) -> Candidates:
+    def existing(self, query: DocumentQuery, dataset: str, where: Where) -> Candidates:
         """Candidates by vector or code that still have a document: enough for the page, if there are."""
         wanted_count = query.offset + query.limit + 1
         depth = wanted_count + _MARGIN
-        allowed = self.allowed(dataset, selection)
+        allowed = self.allowed(dataset, where)
         stream = Stream(Kind.DOCUMENTS, dataset)
         search = self.by_code if query.mode is Mode.SPARSE else self.by_vector
         while True:
@@ -140,7 +150,3 @@ def codes_of(query: DocumentQuery) -> Stream:
 def _steering_latents(query: DocumentQuery, field: str) -> list[int]:
     """The latents that stand in a field of the request."""
     return [latent for steering_set in query.steering if steering_set.field == field for latent in steering_set.latents]
-
-
-def _intersection(sets: Sequence[Rows]) -> Rows:
-    return reduce(lambda one, other: np.intersect1d(one, other, assume_unique=True), sets)

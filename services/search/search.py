@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from services.chassis import metadata_filters
 from services.chassis.errors import Code, InvalidArgument, PrismaError
 from services.chassis.threads import in_thread
 from services.search import notices, tokens
@@ -293,14 +294,13 @@ class Search:
         """The page, the features of the query, and notices about the condition. Blocks."""
         page = self._ranker.page(query, ranking)
         query_features = self._ranker.query_features(query) if plan.run else []
-        is_empty = not page.total and bool(query.condition.metadata)
-        unknown_keys = self._notices.unknown_keys(query.condition, plan.datasets) if is_empty else []
+        condition = metadata_filters.notices(query.condition, [dataset.types for dataset in plan.datasets])
         silent = [
             f"no document has feature {latent}: it steers nothing"
             for latent in (ranking.steered.silent_latents if ranking.steered else ())
         ]
         hidden = notices.hidden_passages(ranking.hidden_count, query.passages_per_document)
-        return Answer(page, query_features, plan.notices + unknown_keys + silent + hidden)
+        return Answer(page, query_features, plan.notices + condition + silent + hidden)
 
     def _similar(
         self, search: SimilarSearch, *, dataset: Dataset, run: Run | None, row: int
@@ -416,6 +416,7 @@ def _query(search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> Docum
         run=plan.run.uid if plan.run else None,
         steering=search.steering,
         condition=search.condition,
+        types={dataset.uid: dataset.types for dataset in plan.datasets},
         scoring=search.scoring,
         offset=search.offset,
         limit=search.limit,

@@ -23,7 +23,8 @@ from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma_common import wire
 from prisma_common.wire import Codes
 from services.chassis.channels import ask, errors_of, open_channel, pages
-from services.search import facets, tokens
+from services.chassis.metadata_terms import Type, terms_of
+from services.search import tokens
 from services.search.backend import Fingerprints, Kind, LatentQuery, Position, Rows, TextItem, Vectors
 from services.search.owners import Dataset, Run
 from services.search.settings import SearchSettings
@@ -181,6 +182,11 @@ def _dataset(message: embedder_resources.Dataset) -> Dataset:
         document_count=message.document_count,
         is_deleted=message.HasField("delete_time"),
         has_passages=message.HasField("passages"),
+        types={
+            field.key: Type(embedder_resources.MetadataField.Type.Name(field.type).removeprefix("TYPE_"))
+            for field in message.metadata_fields
+            if field.document_count
+        },
     )
 
 
@@ -237,8 +243,7 @@ def document_item(message: embedder_resources.Document, fingerprint: int) -> Tex
         payload=payload,
         fingerprint=fingerprint,
         name=message.name,
-        facets=facets.facets_of(metadata),
-        keys=facets.keys_of(metadata),
+        terms=terms_of(metadata),
     )
 
 

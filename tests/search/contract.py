@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 
 from prisma_common.wire import Codes
-from services.search import facets, scoring, tokens
+from services.chassis.filters import evaluate, parse_filter
+from services.chassis.metadata_filters import HasTerm, metadata_test
+from services.chassis.metadata_terms import Type, terms_of
+from services.search import scoring, tokens
 from services.search.backend import (
-    EVERYTHING,
     Index,
     Kind,
     LatentQuery,
     Position,
     Rows,
-    Selection,
     Stream,
     TextItem,
     Vectors,
@@ -33,6 +34,8 @@ from services.search.backend import (
 from services.search.errors import IndexNotReady
 from services.search.query import DocumentQuery, Mode
 from services.search.ranking import Ranker
+from services.search.where import EVERYWHERE, WHERE, All, Any, IsAmong, IsMatching, Not, Where
+from tests.filters import DOCUMENTS, FILTERS, METADATA_FIELDS, TYPES, matching_rows
 
 Reopen = Callable[[], Index]
 
@@ -58,8 +61,7 @@ def item(row: int, text: str, **metadata: object) -> TextItem:
         payload={"name": name, "key": str(row), "text": text, "metadata": metadata},
         fingerprint=zlib.crc32(f"{text}{metadata}".encode()) | 1 << 63,
         name=name,
-        facets=facets.facets_of(metadata),
-        keys=facets.keys_of(metadata),
+        terms=terms_of(metadata),
     )
 
 
@@ -77,11 +79,9 @@ def write_vectors(index: Index, stream: Stream, rows: Rows, vectors: Vectors, *,
     writer.commit()
 
 
-def ranked_rows(
-    index: Index, stream: Stream, query: str, selection: Selection = EVERYTHING, depth: int = 10
-) -> list[int]:
+def ranked_rows(index: Index, stream: Stream, query: str, where: Where = EVERYWHERE, depth: int = 10) -> list[int]:
     """Rows by exact score, as the service ranks them."""
-    candidates = index.search_text(stream, tokens.terms(query), depth, selection)
+    candidates = index.search_text(stream, tokens.terms(query), depth, where)
     scores = scoring.bm25(candidates.profiles, candidates.statistics)
     return candidates.profiles.rows[scoring.order(candidates.profiles.rows, scores)].tolist()
 
@@ -118,7 +118,7 @@ class Contract:
         stream = documents()
         assert index.state(stream) is None
         with pytest.raises(IndexNotReady):
-            index.search_text(stream, ["file"], 10, EVERYTHING)
+            index.search_text(stream, ["file"], 10)
         with pytest.raises(IndexNotReady):
             index.search_vectors(Stream(Kind.VECTORS, stream.uid), np.ones(3, np.float32), 10, None)
         with pytest.raises(IndexNotReady):
@@ -136,14 +136,14 @@ class Contract:
         writer.abort()
         state = index.state(texts)
         assert state is not None and state.position == at(7)
-        assert index.search_text(texts, ["file"], 10, EVERYTHING).total == 3
+        assert index.search_text(texts, ["file"], 10).total == 3
 
     def test_writing_again_neither_loses_nor_doubles(self, index: Index, texts: Stream) -> None:
         for revision in (8, 9):
             write_texts(index, texts, [item(row, text) for row, text in enumerate(TEXTS)], revision)
         state = index.state(texts)
         assert state is not None and state.item_count == len(TEXTS)
-        assert index.search_text(texts, ["file"], 10, EVERYTHING).total == 3
+        assert index.search_text(texts, ["file"], 10).total == 3
 
     def test_the_better_text_comes_first_and_others_do_not_match(self, index: Index, texts: Stream) -> None:
         assert ranked_rows(index, texts, "file") == [4, 1, 2]
@@ -159,7 +159,7 @@ class Contract:
         writer.delete(rows_of(1, 99))
         writer.upsert([item(3, "entirely different")])
         writer.commit()
-        candidates = index.search_text(texts, ["file", "differ"], 10, EVERYTHING)
+        candidates = index.search_text(texts, ["file", "differ"], 10)
         live = [item(row, text) for row, text in enumerate(TEXTS) if row not in (1, 3)]
         live.append(item(3, "entirely different"))
         assert candidates.statistics.document_count == 5
@@ -172,47 +172,49 @@ class Contract:
     )
     def test_no_term_is_a_parse_error(self, index: Index, texts: Stream, term: str) -> None:
         """Terms reach the back end as they are, even those that the tokenizer would never make."""
-        assert index.search_text(texts, [term, "file"], 10, EVERYTHING).total == 3
+        assert index.search_text(texts, [term, "file"], 10).total == 3
 
     def test_a_query_of_the_most_terms_is_answered(self, index: Index, texts: Stream) -> None:
         terms = tokens.terms("file " + " ".join(f"w{number}x" for number in range(2000)))
         assert len(terms) == tokens.MAX_TERMS
-        assert index.search_text(texts, terms, 10, EVERYTHING).total == 3
+        assert index.search_text(texts, terms, 10).total == 3
 
-    def test_allowed_rows_bound_texts(self, index: Index, texts: Stream) -> None:
-        assert ranked_rows(index, texts, "file", Selection(rows=rows_of(1, 2, 77))) == [1, 2]
-        assert ranked_rows(index, texts, "file", Selection(rows=rows_of())) == []
+    def test_all_filters_match_what_python_does(self, index: Index, texts: Stream) -> None:
+        """By rows and in full text, over several segments, some of whose rows are replaced and deleted."""
+        first = len(TEXTS)
+        write_texts(index, texts, [item(row + first, "old file", year=2021) for row in range(len(DOCUMENTS))], 8)
+        for row, metadata in enumerate(DOCUMENTS):
+            write_texts(index, texts, [item(row + first, f"file {row}", **metadata)], row + 9)
+        writer = index.text_writer(texts, at(100))
+        writer.delete(rows_of(*range(first)))
+        writer.commit()
+        types = {key: Type(name) for key, name in TYPES.items()}
+        for text in FILTERS:
+            where = evaluate(
+                parse_filter(text, METADATA_FIELDS),
+                lambda leaf: metadata_test(leaf, types, IsMatching, WHERE),
+                WHERE,
+            )
+            expected = [row + first for row in matching_rows(text)]
+            assert index.rows_where(texts, where).tolist() == expected, text
+            candidates = index.search_text(texts, ["file"], 100, where)
+            assert sorted(candidates.profiles.rows.tolist()) == expected, text
+            assert candidates.total == len(expected), text
 
-    def test_facets_are_exact_values(self, index: Index, texts: Stream) -> None:
-        write_texts(index, texts, [item(10, "ten", kind=["a", "b"], module={"name": "os.path"}, deep=1.0)], 8)
-
-        def matching(**values: str) -> list[int]:
-            groups = [facets.literal_facets(key.replace("__", "."), literal) for key, literal in values.items()]
-            return index.rows_with_facets(texts, groups).tolist()
-
-        assert matching(parity="1") == [1, 3, 5]
-        assert matching(kind="b", module__name="os.path") == [10]
-        assert matching(deep="1") == [10]
-        assert matching(kind="B") == []
-        assert matching(kind="b", parity="1") == []
-
-    def test_a_number_is_one_value_however_it_is_written(self, index: Index, texts: Stream) -> None:
-        items = [item(20, "a", size=4), item(21, "b", size=4.0), item(22, "c", size="4"), item(23, "d", size="4.0")]
-        write_texts(index, texts, items, 8)
-        for literal, expected in (("4", [20, 21, 22]), ("4.0", [20, 21, 22, 23]), ("4e0", [20, 21, 22]), ("4.5", [])):
-            groups = [facets.literal_facets("size", literal)]
-            assert index.rows_with_facets(texts, groups).tolist() == expected, literal
-            assert sorted(ranked_rows(index, texts, "a b c d", Selection(groups))) == expected, literal
-
-    def test_facets_bound_texts_with_and_without_rows(self, index: Index, texts: Stream) -> None:
-        odd = [facets.literal_facets("parity", "1")]
-        assert ranked_rows(index, texts, "file", Selection(odd)) == [1]
-        assert index.search_text(texts, ["file"], 10, Selection(odd)).total == 1
-        assert ranked_rows(index, texts, "file", Selection(odd, rows_of(2, 4))) == []
-
-    def test_metadata_keys_are_those_of_the_texts_that_are_there(self, index: Index, texts: Stream) -> None:
-        write_texts(index, texts, [item(10, "ten", module={"name": "os.path"}, **{"publication year": 1999})], 8)
-        assert index.metadata_keys(texts) == {"parity", "module.name", "publication year"}
+    def test_sets_of_rows_are_conditions_too(self, index: Index, texts: Stream) -> None:
+        odd, some = IsMatching(HasTerm(terms_of({"parity": 1})[0])), IsAmong(rows_of(1, 2, 77))
+        for where, expected in [
+            (some, [1, 2]),
+            (Not(some), [0, 3, 4, 5]),
+            (IsAmong(rows_of()), []),
+            (All((odd, some)), [1]),
+            (Any((odd, some)), [1, 2, 3, 5]),
+            (All((Not(odd), some)), [2]),
+            (Any(()), []),
+            (EVERYWHERE, [0, 1, 2, 3, 4, 5]),
+        ]:
+            assert index.rows_where(texts, where).tolist() == expected
+            assert sorted(ranked_rows(index, texts, "file", where)) == [row for row in expected if row in (1, 2, 4)]
 
     def test_unchanged_texts_are_told_by_their_fingerprints(self, index: Index, texts: Stream) -> None:
         same, changed, new = item(4, TEXTS[4], parity=0), item(1, "other"), item(50, TEXTS[1])
@@ -447,7 +449,7 @@ class Contract:
             vector_writer.commit()
         for opened in (index, reopened()):
             assert opened.rows(stream).tolist() == opened.rows(vectors).tolist() == sorted(texts)
-            candidates = opened.search_text(stream, ["file"], 100, EVERYTHING)
+            candidates = opened.search_text(stream, ["file"], 100)
             assert candidates.statistics.total_length == sum(len(tokens.tokens(text)) for text in texts.values())
             assert candidates.statistics.document_frequencies.tolist() == [len(texts)]
             assert sorted(candidates.profiles.rows.tolist()) == sorted(texts)
@@ -455,7 +457,7 @@ class Contract:
             words = [tokens.tokens(texts[row]) for row in sorted(texts)]
             assert profiles.rows.tolist() == sorted(texts)
             assert profiles.frequencies.tolist() == [[text.count(term) for term in PROFILED] for text in words]
-            odd = opened.rows_with_facets(stream, [facets.literal_facets("parity", "1")])
+            odd = opened.rows_where(stream, IsMatching(HasTerm(terms_of({"parity": 1})[0])))
             assert odd.tolist() == [row for row in sorted(texts) if row % 2]
             for row, text in texts.items():
                 assert opened.payloads(stream, rows_of(row))[row]["text"] == text

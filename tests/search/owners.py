@@ -29,6 +29,7 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma_common import wire
 from prisma_common.wire import Codes
+from services.chassis import metadata_schema, metadata_terms
 from services.chassis.errors import FailedPrecondition, NotFound, PrismaError
 from services.search import tokens
 
@@ -112,6 +113,14 @@ class Data:
         self.docs[row] = Doc(row=row, key=key, text=text, metadata=metadata, revision=self.revision)
         return row
 
+    def metadata_fields(self) -> list[embedder_resources.MetadataField]:
+        """The fields of what is not deleted, as the embedder finds them."""
+        described = [metadata_terms.described(doc.metadata) for doc in self.docs.values() if not doc.deleted]
+        return [
+            embedder_resources.MetadataField(key=key, type=f"TYPE_{field.type}", document_count=field.document_count)
+            for key, field in metadata_schema.changed({}, described, by=1).items()
+        ]
+
     def embed_all(self) -> None:
         self.revision += 1
         for doc in self.docs.values():
@@ -166,6 +175,7 @@ class Data:
             embedding_model=self.model,
             dimension=DIMENSION,
             document_count=sum(not doc.deleted for doc in self.docs.values()),
+            metadata_fields=self.metadata_fields(),
         )
         if self.deleted:
             dataset.delete_time.GetCurrentTime()

@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from services.search.backend import EVERYTHING, Kind, LatentQuery, Stream
+from services.search.backend import Kind, LatentQuery, Stream
 from services.search.embedded import EmbeddedIndex, segments
 from services.search.errors import BackendUnavailable, IndexDamaged
 from tests.search.contract import (
@@ -179,7 +179,7 @@ def test_a_crash_before_the_manifest_leaves_the_old_revision(index: EmbeddedInde
     write_texts(index, streams[Kind.DOCUMENTS], [item(1, "a replaced file"), item(2, "another file")], 2)
     for opened in (index, reopened()):
         assert ranked_rows(opened, streams[Kind.DOCUMENTS], "file another") == [2, 1]
-        assert opened.search_text(streams[Kind.DOCUMENTS], ["file"], 10, EVERYTHING).statistics.document_count == 2
+        assert opened.search_text(streams[Kind.DOCUMENTS], ["file"], 10).statistics.document_count == 2
 
 
 def test_who_sees_a_position_finds_its_texts(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_who_sees_a_position_finds_its_texts(index: EmbeddedIndex, monkeypatch: 
     def look(store: segments.SegmentStore) -> None:
         state = index.state(stream)
         assert state is not None
-        looks.append((state.position.revision, index.search_text(stream, ["quokka"], 10, EVERYTHING).total))
+        looks.append((state.position.revision, index.search_text(stream, ["quokka"], 10).total))
 
     monkeypatch.setattr(segments.SegmentStore, "remove_unreferenced", look)
     write_texts(index, stream, [item(0, "quokka")], 2, rebuild=True)

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from prisma_client import sample
+from services.chassis.filters import parse_filter
+from services.chassis.metadata_filters import METADATA, OPERATORS
 from services.search import tokens
-from services.search.backend import EVERYTHING, Index, Kind, LatentQuery, Stream, TextItem
+from services.search.backend import Index, Kind, LatentQuery, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import BackendUnavailable
 from services.search.fusion import Fusion
 from services.search.opensearch import OpenSearchIndex, mappings
 from services.search.query import (
-    Condition,
+    LATENT,
     DocumentQuery,
-    LatentCondition,
-    MetadataCondition,
     Mode,
     Scoring,
     SteeringSet,
@@ -88,7 +88,7 @@ def test_a_cluster_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(BackendUnavailable, match=r"127\.0\.0\.1:9"):
         index.state(documents())
     with pytest.raises(BackendUnavailable):
-        index.search_text(documents(), ["file"], 10, EVERYTHING)
+        index.search_text(documents(), ["file"], 10)
     with pytest.raises(BackendUnavailable):
         index.check()
 
@@ -160,10 +160,11 @@ def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str
         fill(backend, corpus, uid, run)
     random = np.random.default_rng(11)
     conditions = [
-        Condition(),
-        Condition(metadata=(MetadataCondition("kind", "function"),)),
-        Condition(latents=(LatentCondition(7, 0.5, False),)),
-        Condition((MetadataCondition("kind", "method"),), (LatentCondition(7, 0.1, True),)),
+        "",
+        "metadata.kind = function",
+        "latent.7 > 0.5",
+        "metadata.kind = method AND latent.7 >= 0.1",
+        "NOT metadata.kind : METH OR latent.7 > 0.5",
     ]
     compared = steered = 0
     for text, mode, condition in itertools.product(QUERIES, Mode, conditions):
@@ -176,7 +177,7 @@ def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str
             dense_datasets=frozenset([uid]),
             run=run,
             code=LatentQuery(latents, random.normal(size=16)),
-            condition=condition,
+            condition=parse_filter(condition, {METADATA: OPERATORS, LATENT: "> >="}),
             steering=steering_sets(latents.tolist(), random) if random.random() < 0.5 else (),
             scoring=Scoring(Fusion(random.integers(1, 3)), sparse_weight=float(random.integers(0, 2))),
             limit=100,

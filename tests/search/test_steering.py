@@ -13,11 +13,12 @@ import pytest
 
 from prisma_common.wire import Codes
 from services.chassis.errors import InvalidArgument
+from services.chassis.filters import Comparison
 from services.search.backend import Index, Kind, LatentQuery, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import IndexNotReady
 from services.search.fusion import Fusion
-from services.search.query import Condition, DocumentQuery, Hit, MetadataCondition, Mode, Page, Scoring, SteeringSet
+from services.search.query import DocumentQuery, Hit, Mode, Page, Scoring, SteeringSet
 from services.search.ranking import Ranker
 from tests.search.contract import at, item, rows_of, write_texts, write_vectors
 
@@ -230,7 +231,7 @@ def test_full_text_finds_only_documents_with_a_word_of_the_query(index: Index) -
 
 @pytest.mark.parametrize("mode", Mode)
 def test_conditions_bound_what_a_boost_brings_in(index: Index, mode: Mode) -> None:
-    condition = Condition(metadata=(MetadataCondition("parity", "1"),))
+    condition = Comparison("metadata.parity", "=", "1")
     page = search(index, query_of(mode, {PLANTED: 3}, condition=condition, limit=1000))
     assert page.hits and all(hit.row % 2 for hit in page.hits)
     assert page.hits[0].steering

@@ -1,4 +1,4 @@
-"""How text becomes tokens, and metadata facets."""
+"""How text becomes tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 
 from prisma_common import words
-from services.search import facets, snippets, tokens
+from services.search import snippets, tokens
 
 
 @pytest.mark.parametrize(
@@ -70,39 +70,3 @@ def test_what_was_learned_or_forgotten_of_other_texts_changes_nothing(texts: lis
         pieces = text.split()
         expected = {piece for piece in pieces if set(tokens.tokens(piece)) & set(terms)}
         assert vocabulary.giving(frozenset(terms), text, pieces) & set(pieces) == expected
-
-
-@pytest.mark.parametrize(
-    ("literal", "values"),
-    [
-        ("4", [4, 4.0, "4"]),
-        ("4.0", [4, 4.0, "4", "4.0"]),
-        ("0.50", [0.5, "0.5", "0.50"]),
-        ("-0", [0, "0", "-0"]),
-        ("true", [True, "true"]),
-        ("null", [None, "null"]),
-        ("007", [7, "7", "007"]),
-        ("9007199254740993", [9007199254740993]),
-        ("1e400", ["1e400"]),
-        ("nan", ["nan"]),
-    ],
-)
-def test_a_literal_matches_each_way_to_write_its_value(literal: str, values: list[object]) -> None:
-    matching = set(facets.literal_facets("key", literal))
-    for value in values:
-        assert matching & set(facets.facets_of({"key": value})), value
-    assert not matching & set(facets.facets_of({"key": [5, 9007199254740992, "4 ", False], "other": values}))
-
-
-def test_keys_and_values_cannot_be_mixed_up() -> None:
-    assert not set(facets.facets_of({"a=b": "c"})) & set(facets.facets_of({"a": "b=c"}))
-    long_values = {"key": "x" * 1000}, {"key": "x" * 1001}
-    assert facets.facets_of(long_values[0]) != facets.facets_of(long_values[1])
-
-
-def test_the_nearest_key_is_named() -> None:
-    keys = {"category", "Publication Year", "metadata.rating"}
-    assert facets.nearest_key("categry", keys) == "category"
-    assert facets.nearest_key("publication year", keys) == "Publication Year"
-    assert facets.nearest_key("rating", keys) == "metadata.rating"
-    assert facets.nearest_key("zzz", keys) is None

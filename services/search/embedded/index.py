@@ -26,7 +26,6 @@ from services.search.backend import (
     Position,
     Rows,
     Scores,
-    Selection,
     Stream,
     StreamState,
     TextCandidates,
@@ -40,6 +39,7 @@ from services.search.embedded.segments import SegmentStore
 from services.search.embedded.texts import TextStore, TextStoreWriter
 from services.search.embedded.vectors import VectorStore, VectorStoreWriter
 from services.search.errors import BackendUnavailable, IndexDamaged, IndexNotReady
+from services.search.where import EVERYWHERE, Where
 
 _log = logging.getLogger(__name__)
 _Store = TypeVar("_Store", TextStore, VectorStore, CodeStore)
@@ -112,9 +112,11 @@ class EmbeddedIndex:
         with self._reading(stream, TextStore) as store:
             return store.unchanged(rows, fingerprints)
 
-    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, selection: Selection) -> TextCandidates:
+    def search_text(
+        self, stream: Stream, terms: Sequence[str], depth: int, where: Where = EVERYWHERE
+    ) -> TextCandidates:
         with self._reading(stream, TextStore) as store:
-            return store.search(terms, depth, selection)
+            return store.search(terms, depth, where)
 
     def profile_texts(self, stream: Stream, terms: Sequence[str], rows: Rows) -> TextProfiles:
         with self._reading(stream, TextStore) as store:
@@ -136,13 +138,9 @@ class EmbeddedIndex:
         with self._reading(stream, TextStore) as store:
             return store.find_row(name)
 
-    def metadata_keys(self, stream: Stream) -> set[str]:
+    def rows_where(self, stream: Stream, where: Where) -> Rows:
         with self._reading(stream, TextStore) as store:
-            return store.metadata_keys()
-
-    def rows_with_facets(self, stream: Stream, facets: Sequence[Sequence[str]]) -> Rows:
-        with self._reading(stream, TextStore) as store:
-            return store.rows_with(facets)
+            return store.rows_where(where)
 
     def search_vectors(self, stream: Stream, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:
         with self._reading(stream, VectorStore) as store:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from services.chassis.files import whole
 from services.search.backend import Position
 
-FORMAT = 3
+FORMAT = 4
 _NAME = "manifest.json"
 
 

@@ -1,8 +1,9 @@
 """Texts: found by tantivy, scored exactly from the words of each text, which lie beside it in segments.
 
 Tantivy finds and ranks candidates, and stores payloads. Its scores use quantised lengths and count deleted texts, so
-the exact ones are computed from the segments: for each text its length and its fingerprint, for each word and each
-facet the texts that have it. Words and facets are stored as 64-bit hashes.
+the exact ones are computed from the segments: for each text its length and its fingerprint, for each word and each term
+of metadata the texts that have it. Words are stored as 64-bit hashes. Tantivy has the terms too, so that it filters
+what it finds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tantivy import Document, Index, IndexWriter, Occur, Query, Schema, SchemaBuilder, Searcher
 
+from services.chassis.array_filters import masks
 from services.chassis.files import reporting_full_disk, sync_folder
 from services.search import tokens
 from services.search.ascending import places_of
@@ -28,13 +30,13 @@ from services.search.backend import (
     Fingerprints,
     Position,
     Rows,
-    Selection,
     TextCandidates,
     TextItem,
     TextProfiles,
     TextStatistics,
 )
 from services.search.embedded import manifest as manifests
+from services.search.embedded import term_queries
 from services.search.embedded.manifest import DamagedFiles, FileDigest, Manifest
 from services.search.embedded.segments import (
     Arrays,
@@ -44,6 +46,8 @@ from services.search.embedded.segments import (
     concatenated,
     last_of_each,
 )
+from services.search.embedded.term_dictionary import TermDictionary, dictionary_arrays, terms_of
+from services.search.where import EVERYWHERE, IsAmong, IsMatching, Where, evaluate
 
 Hashes = NDArray[np.uint64]
 
@@ -51,7 +55,7 @@ _HEAP_BYTES = 64 << 20
 _UNCOMMITTED = (".managed.json", ".tantivy-writer.lock", ".tantivy-meta.lock")
 """Files of tantivy that change without a commit."""
 _META = "meta.json"
-_WORDS, _FACETS = "word", "facet"
+_WORDS = "word"
 """Columns of a segment: see `_columns`."""
 
 
@@ -75,13 +79,13 @@ class TextStore(SegmentStore):
         self.schema = _schema()
         self._snapshot = self._open(self.manifest.text_part) if self.manifest and self.manifest.text_part else None
 
-    def search(self, terms: Sequence[str], depth: int, selection: Selection) -> TextCandidates:
+    def search(self, terms: Sequence[str], depth: int, where: Where) -> TextCandidates:
         """The best texts that contain one of the terms, in tantivy's order."""
         snapshot, parts = self._current(), self.segments.parts
         query = Query.boolean_query([(Occur.Should, self._term("body", term)) for term in terms])
-        filters = [(Occur.Must, Query.const_score_query(clause, 0.0)) for clause in self._filters(selection)]
-        if filters:
-            query = Query.boolean_query([(Occur.Must, query), *filters])
+        if where != EVERYWHERE:
+            condition = term_queries.query_of(where, self.schema, parts)
+            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(condition, 0.0))])
         result = cast(Any, snapshot.searcher.search(query, limit=max(depth, 1), count=True))
         hits = result.hits  # copies them all
         addresses = [address for _, address in hits]
@@ -114,14 +118,9 @@ class TextStore(SegmentStore):
         rows = searcher.fast_field_values("row", [address for _, address in hits])
         return int(cast(int, rows[0])) if rows else None
 
-    def metadata_keys(self) -> set[str]:
-        """The metadata keys that some text has."""
-        return {key for key, _ in self._current().searcher.terms_with_prefix("keys", "")}
-
-    def rows_with(self, facets: Sequence[Sequence[str]]) -> Rows:
-        """Ascending rows of the texts that have one facet of each group."""
-        groups = [hashes_of(group) for group in facets]
-        matching = [_rows_with(part, groups) for part in self.segments.parts]
+    def rows_where(self, where: Where) -> Rows:
+        """Ascending rows of the texts for which a condition is true."""
+        matching = [_rows_where(part, where) for part in self.segments.parts]
         return np.sort(concatenated(matching, np.uint64))
 
     def unchanged(self, rows: Rows, fingerprints: Fingerprints) -> NDArray[np.bool_]:
@@ -218,15 +217,6 @@ class TextStore(SegmentStore):
         total_length = self.manifest.detail["total_length"] if self.manifest else 0
         return TextStatistics(self.segments.live_count, total_length, np.array(counts, dtype=np.float64))
 
-    def _filters(self, selection: Selection) -> list[Query]:
-        clauses = [
-            Query.boolean_query([(Occur.Should, self._term("facets", facet)) for facet in group])
-            for group in selection.facets
-        ]
-        if selection.rows is not None:
-            clauses.append(Query.term_set_query(self.schema, "row", selection.rows.tolist()))
-        return clauses
-
     def _term(self, field: str, value: str | int) -> Query:
         return Query.term_query(self.schema, field, value, index_option="freq" if field == "body" else "basic")
 
@@ -241,7 +231,7 @@ class _Words:
     terms: Hashes
     counts: NDArray[np.uint32]
     """(T,) how often each term occurs."""
-    facets: Hashes
+    metadata_terms: Sequence[bytes]
 
 
 class TextStoreWriter(SegmentWriter[_Words]):
@@ -312,11 +302,7 @@ class TextStoreWriter(SegmentWriter[_Words]):
                     "counts": concatenated([text.counts for text in texts], np.uint32),
                 },
             ),
-            **_columns(
-                _FACETS,
-                concatenated([text.facets for text in texts], np.uint64),
-                {"places": _places([text.facets for text in texts])},
-            ),
+            **_dictionary([text.metadata_terms for text in texts]),
         }
         return np.array([text.row for text in texts], dtype=np.uint64), arrays
 
@@ -328,8 +314,8 @@ class TextStoreWriter(SegmentWriter[_Words]):
         arrays = {
             "lengths": lengths[order],
             "fingerprints": fingerprints[order],
-            **_merged_columns(parts, order, _WORDS, counted=True),
-            **_merged_columns(parts, order, _FACETS, counted=False),
+            **_merged_columns(parts, order, _WORDS, [part.arrays["word_keys"] for part in parts], counted=True),
+            **_merged_dictionary(parts, order),
         }
         return rows[order], arrays
 
@@ -359,7 +345,7 @@ class TextStoreWriter(SegmentWriter[_Words]):
 
 
 def hashes_of(words: Sequence[str]) -> Hashes:
-    """(W,) 64-bit hashes of words or facets."""
+    """(W,) 64-bit hashes of words."""
     return np.array([_hash(word) for word in words], dtype=np.uint64)
 
 
@@ -376,7 +362,7 @@ def _words(item: TextItem, words: Sequence[str]) -> _Words:
         fingerprint=item.fingerprint,
         terms=hashes_of(list(frequencies)),
         counts=np.fromiter(frequencies.values(), dtype=np.uint32, count=len(frequencies)),
-        facets=hashes_of(item.facets),
+        metadata_terms=[term.encode() for term in item.terms],
     )
 
 
@@ -387,10 +373,8 @@ def _document(item: TextItem, words: Sequence[str]) -> Document:
     document.add_bytes("payload", json.dumps(item.payload, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     if item.name is not None:
         document.add_text("name", item.name)
-    for facet in item.facets:
-        document.add_text("facets", facet)
-    for key in item.keys:
-        document.add_text("keys", key)
+    for term in item.terms:
+        document.add_text(term_queries.FIELD, term)
     return document
 
 
@@ -422,7 +406,7 @@ def _profile_in(part: Segment, hashes: Hashes, places: NDArray[np.intp]) -> Text
     return TextProfiles(part.rows[places], frequencies, part.arrays["lengths"][places].astype(np.float64))
 
 
-def _places(keys: Sequence[Hashes]) -> NDArray[np.uint32]:
+def _places(keys: Sequence[Hashes] | Sequence[Sequence[bytes]]) -> NDArray[np.uint32]:
     """The place of the text of each of its keys."""
     return np.repeat(np.arange(len(keys), dtype=np.uint32), [len(part) for part in keys])
 
@@ -442,17 +426,39 @@ def _columns(name: str, keys: Hashes, values: Mapping[str, NDArray[np.uint32]]) 
     }
 
 
-def _merged_columns(parts: Sequence[Segment], order: NDArray[np.intp], name: str, *, counted: bool) -> Arrays:
-    """The columns of a merge whose texts are the live ones of all parts, in this order."""
+def _dictionary(terms: Sequence[Sequence[bytes]]) -> Arrays:
+    """The dictionary of texts with these terms."""
+    distinct = sorted({term for text in terms for term in text})
+    numbers = {term: number for number, term in enumerate(distinct)}
+    keys = np.array([numbers[term] for text in terms for term in text], dtype=np.uint64)
+    columns = _columns("term", keys, {"places": _places(terms)})
+    return dictionary_arrays(distinct, columns["term_starts"], columns["term_places"])
+
+
+def _merged_dictionary(parts: Sequence[Segment], order: NDArray[np.intp]) -> Arrays:
+    """The dictionary of a merge whose texts are the live ones of all parts, in this order."""
+    dictionaries = [terms_of(part) for part in parts]
+    distinct = sorted({term for terms in dictionaries for term in terms})
+    numbers = {term: number for number, term in enumerate(distinct)}
+    keys = [np.array([numbers[term] for term in terms], dtype=np.uint64) for terms in dictionaries]
+    columns = _merged_columns(parts, order, "term", keys, counted=False)
+    live_terms = [distinct[number] for number in columns["term_keys"].tolist()]
+    return dictionary_arrays(live_terms, columns["term_starts"], columns["term_places"])
+
+
+def _merged_columns(
+    parts: Sequence[Segment], order: NDArray[np.intp], name: str, part_keys: Sequence[Hashes], *, counted: bool
+) -> Arrays:
+    """The columns of a merge whose texts are the live ones of all parts, in this order. part_keys: of the parts."""
     new_places = np.empty(len(order), dtype=np.uint32)
     new_places[order] = np.arange(len(order), dtype=np.uint32)
     keys, places, counts = list[Hashes](), list[NDArray[np.uint32]](), list[NDArray[np.uint32]]()
     offset = 0
-    for part in parts:
+    for part, distinct_keys in zip(parts, part_keys, strict=True):
         texts = part.arrays[f"{name}_places"]
         live = part.live[texts]
         text_counts = np.diff(part.arrays[f"{name}_starts"].astype(np.int64))
-        keys.append(np.repeat(part.arrays[f"{name}_keys"], text_counts)[live])
+        keys.append(np.repeat(distinct_keys, text_counts)[live])
         places.append(new_places[offset + (np.cumsum(part.live) - 1)[texts[live]]])
         if counted:
             counts.append(part.arrays[f"{name}_counts"][live])
@@ -476,15 +482,14 @@ def _column(part: Segment, name: str, keys: Hashes) -> list[slice | None]:
     ]
 
 
-def _rows_with(part: Segment, groups: Sequence[Hashes]) -> Rows:
-    mask = part.live.copy()
-    for group in groups:
-        members = np.zeros(len(mask), dtype=bool)
-        for column in _column(part, _FACETS, group):
-            if column is not None:
-                members[part.arrays["facet_places"][column]] = True
-        mask &= members
-    return part.rows[mask]
+def _rows_where(part: Segment, where: Where) -> Rows:
+    """Live rows of a segment for which a condition is true."""
+    dictionary = TermDictionary(part)
+
+    def leaf(leaf: IsMatching | IsAmong) -> NDArray[np.bool_]:
+        return dictionary.texts_with(leaf.test) if isinstance(leaf, IsMatching) else part.allowed(leaf.rows)
+
+    return part.rows[evaluate(where, leaf, masks(len(part.rows))) & part.live]
 
 
 def _count(searcher: Searcher, query: Query) -> int:
@@ -520,6 +525,5 @@ def _schema() -> Schema:
     builder.add_text_field("body", tokenizer_name="whitespace", index_option="freq")
     builder.add_bytes_field("payload", stored=True)
     builder.add_text_field("name", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("facets", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("keys", tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(term_queries.FIELD, tokenizer_name="raw", index_option="basic")
     return builder.build()

@@ -26,7 +26,6 @@ from services.search.backend import (
     Position,
     Rows,
     Scores,
-    Selection,
     Stream,
     StreamState,
     TextCandidates,
@@ -38,7 +37,9 @@ from services.search.backend import (
 from services.search.errors import BackendUnavailable, IndexNotReady
 from services.search.opensearch import mappings, packing
 from services.search.opensearch.cluster import Cluster, among
+from services.search.opensearch.term_queries import query_of
 from services.search.opensearch.writers import CodeWriter, TextWriter, VectorWriter
+from services.search.where import EVERYWHERE, Where
 
 _TEXT_FIELDS = ["row", "body", "length"]
 _MARGIN = 32
@@ -115,11 +116,13 @@ class OpenSearchIndex:
         same = [stored.get(row) == format(value, packing.FINGERPRINT_FORMAT) for row, value in pairs]
         return np.array(same, dtype=bool)
 
-    def search_text(self, stream: Stream, terms: Sequence[str], depth: int, selection: Selection) -> TextCandidates:
+    def search_text(
+        self, stream: Stream, terms: Sequence[str], depth: int, where: Where = EVERYWHERE
+    ) -> TextCandidates:
         matches = [{"term": {"body": term}} for term in terms]
         counted = {f"t{place}": {"filter": match} for place, match in enumerate(matches)}
         body = {
-            "query": {"bool": {"should": matches, "minimum_should_match": 1, "filter": _filters(selection)}},
+            "query": {"bool": {"should": matches, "minimum_should_match": 1, "filter": [query_of(where)]}},
             "size": min(max(depth, 1), MAX_DEPTH),
             "sort": ["_score", {"row": "asc"}],
             "track_scores": True,
@@ -159,13 +162,8 @@ class OpenSearchIndex:
         hits = self._search(stream, body)["hits"]["hits"]
         return int(hits[0]["_source"]["row"]) if hits else None
 
-    def metadata_keys(self, stream: Stream) -> set[str]:
-        body = {"size": 0, "aggs": {"keys": {"terms": {"field": "keys", "size": MAX_DEPTH}}}}
-        buckets = self._search(stream, body)["aggregations"]["keys"]["buckets"]
-        return {bucket["key"] for bucket in buckets}
-
-    def rows_with_facets(self, stream: Stream, facets: Sequence[Sequence[str]]) -> Rows:
-        return self._rows(stream, {"bool": {"filter": _filters(Selection(facets))}})
+    def rows_where(self, stream: Stream, where: Where) -> Rows:
+        return self._rows(stream, {"bool": {"filter": [query_of(where)]}})
 
     def search_vectors(self, stream: Stream, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:
         """A script over all vectors, in float32; the best and a margin are then scored exactly."""
@@ -327,11 +325,6 @@ _ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 
 def _not_ready(stream: Stream) -> IndexNotReady:
     return IndexNotReady(f"the index has not reached the {stream.kind} yet; try again in a moment")
-
-
-def _filters(selection: Selection) -> list[dict[str, Any]]:
-    groups = [{"terms": {"facets": list(group)}} for group in selection.facets]
-    return [*groups, *among(selection.rows)]
 
 
 def _max_activation(latent: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from services.search.backend import Kind
 from services.search.scoring import BM25_B, BM25_K1
 
-VERSION = 2
+VERSION = 3
 
 _ROW = {"type": "long"}
 
@@ -16,6 +16,7 @@ def settings(kind: Kind) -> dict[str, Any]:
     """Settings of an index. One shard: its statistics and ties are then those of all documents."""
     shards: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1"}
     if kind in (Kind.DOCUMENTS, Kind.LABELS):
+        shards["max_regex_length"] = 1 << 16
         shards["similarity"] = {"default": {"type": "BM25", "k1": BM25_K1, "b": BM25_B}}
         # tokens come from the service; here they are only split at blanks
         shards["analysis"] = {
@@ -31,8 +32,7 @@ def mapping(kind: Kind, dimension: int, meta: dict[str, Any]) -> dict[str, Any]:
     if kind in (Kind.DOCUMENTS, Kind.LABELS):
         properties["body"] = {"type": "text", "analyzer": "tokens", "index_options": "freqs"}
         properties["length"] = {"type": "integer"}
-        properties["facets"] = {"type": "keyword", "norms": False}
-        properties["keys"] = {"type": "keyword", "norms": False}
+        properties["terms"] = {"type": "keyword", "norms": False}
         properties["name"] = {"type": "keyword", "norms": False}
     elif kind is Kind.VECTORS and dimension:
         properties["unit"] = vector_field(dimension)

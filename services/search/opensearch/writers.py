@@ -127,8 +127,7 @@ def _source(item: TextItem) -> dict[str, Any]:
         "body": packing.pack_tokens(words),
         "length": len(words),
         "name": item.name,
-        "facets": list(item.facets),
-        "keys": list(item.keys),
+        "terms": list(item.terms),
         "fingerprint": format(item.fingerprint, packing.FINGERPRINT_FORMAT),
         "payload": dict(item.payload),
     }
