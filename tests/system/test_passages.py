@@ -21,7 +21,7 @@ PLANTED = "The zebrafish larvae swam through the luminescent aquarium at midnigh
 QUERY = "zebrafish larvae swam luminescent aquarium"
 LENGTH = 200_000
 SHORT_COUNT = 250
-MODES = ("full_text", "semantic", "hybrid", "sparse")
+MODES = ("full_text", "semantic", "hybrid")
 
 
 def long_text() -> str:
@@ -99,8 +99,9 @@ def test_a_sentence_deep_in_a_long_document_is_found(books: Dataset, run: Run, m
     assert passage.start <= place and place + len(PLANTED) <= passage.end
     assert hit.metadata["kind"] == "book"
     assert hit.shared_features, "it is explained by features"
-    assert len({other.passage.document for other in response.hits}) == len(response.hits) == 10
-    if mode != "full_text":
+    assert len({other.passage.document for other in response.hits}) == len(response.hits)
+    if mode in ("semantic", "hybrid"):
+        assert len(response.hits) == 10
         assert any("of each document is shown" in notice for notice in response.notices)
 
 
