@@ -133,7 +133,9 @@ def datasets() -> None:
 @app.command(epilog="Example: prisma documents reviews --filter 'state = FAILED'")
 def documents(
     dataset: DatasetId,
-    filter: Annotated[str | None, typer.Option(help='For example `state = FAILED AND text : "heart"`.')] = None,
+    filter: Annotated[
+        str | None, typer.Option(help="For example `metadata.year >= 1999 AND NOT state = FAILED`.")
+    ] = None,
     limit: Limit = 20,
 ) -> None:
     """List documents with their state."""
