@@ -13,7 +13,7 @@ import typer
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
-from prisma_client import choices
+from prisma_client import choices, dataset_changes
 from prisma_client.choices import Architecture, Goal
 from prisma_client.cli import output
 from prisma_client.cli.arguments import MAX_COUNT, DatasetId, Detach, OutputFile, RunId, dataset_id, run_id
@@ -117,6 +117,7 @@ def runs(
         "latents": lambda run: f"{run.latent_count:,}" if run.latent_count else "",
         "k": lambda run: run.config.k,
         "FVU": lambda run: output.held_out_fvu(run.metrics) if run.HasField("metrics") else "",
+        "data": dataset_changes.counts,
     }
     with connected() as prisma:
         training = _active_jobs(prisma)

@@ -14,7 +14,7 @@ from prisma.interpreter.v1 import resources_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma_client import choices, sources
+from prisma_client import choices, dataset_changes, sources
 from prisma_client.sync.analyses import Analyses
 from prisma_client.sync.jobs import Jobs
 from prisma_client.sync.listing import Listing
@@ -128,6 +128,14 @@ class Run:
     def id(self) -> str:
         """The id in its name."""
         return self.name.removeprefix("runs/")
+
+    @property
+    def dataset_changes(self) -> str:
+        """How its dataset has changed since its training, when the run was last read: `same`, or `+12 -3 ~4`.
+
+        Documents added, deleted and changed; empty where it is not known. The numbers: `message.dataset_changes`.
+        """
+        return dataset_changes.counts(self.message)
 
     def refresh(self) -> Run:
         """Reads it again from the server."""

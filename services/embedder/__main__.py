@@ -10,6 +10,7 @@ from prisma.embedder.v1.embedder_service_pb2_grpc import add_EmbedderServiceServ
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database, database_dependency, reclaim_space_hourly
 from services.chassis.server import Chassis, Parts, Servicer, run_service
+from services.embedder.comparing import Comparing
 from services.embedder.datasets import Datasets
 from services.embedder.deleting import Deletion, DeletionJob
 from services.embedder.embedding import Embedding
@@ -71,6 +72,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
             max_bytes=settings.max_import_bytes,
         ),
         streams=Streams(store, vectors),
+        comparing=Comparing(store, vectors),
         embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
         deletion=Deletion(store=store, jobs=chassis.jobs),
         models=models,

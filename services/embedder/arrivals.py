@@ -18,6 +18,8 @@ from services.chassis import metadata_schema, metadata_terms
 from services.chassis.metadata_schema import Schema
 from services.embedder import metadata, queries, sql_rows
 from services.embedder.documents import Fate, NewDocument, OnDuplicate, State
+from services.embedder.fingerprints import new_digest
+from services.embedder.sql_rows import stored_digest
 from services.embedder.tables import DOCUMENTS
 from services.embedder.vector_store import Shard
 
@@ -137,6 +139,12 @@ class Arrivals:
         ]
         grown = metadata_schema.changed(schema, [*described, *changed], by=1)
         return differences, metadata_schema.changed(grown, removed, by=-1)
+
+    def digest_change(self, model: str) -> int:
+        """What the documents add to the sum of the dataset's digests, and take away. model: the dataset's."""
+        documents = [*self.added, *(document for _old, document in self.replaced)]
+        added = sum(new_digest(document) for document in documents)
+        return added - sum(stored_digest(old, model) for old, _document in self.replaced)
 
 
 def _canonical(metadata: Mapping[str, object]) -> str:

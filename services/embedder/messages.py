@@ -29,6 +29,7 @@ from prisma_common import wire
 from prisma_common.reasons import DOMAIN
 from services.chassis.moments import stamp
 from services.embedder import metadata
+from services.embedder.comparing import RowComparison
 from services.embedder.documents import (
     DEFAULT_MODEL,
     LISTED_CHARACTERS,
@@ -78,6 +79,7 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
         failed_count=counts.failed,
         text_bytes=counts.text_bytes,
         next_row=value.next_row,
+        fingerprint=value.fingerprint,
         create_time=stamp(value.create_time),
         update_time=stamp(value.update_time),
         delete_time=stamp(value.delete_time) if value.delete_time else None,
@@ -270,6 +272,17 @@ def _vector_block(
         revision=of.revision,
         dataset_uid=of.uid,
         history=of.history,
+        fingerprint=of.fingerprint,
+    )
+
+
+def row_comparison(value: RowComparison) -> service_pb2.CompareRowsResponse:
+    """How a dataset has changed."""
+    return service_pb2.CompareRowsResponse(
+        added_count=value.added,
+        deleted_count=value.deleted,
+        changed_count=value.changed,
+        fingerprint=value.fingerprint,
     )
 
 

@@ -124,10 +124,17 @@ def embedded_rows(uid: str) -> Statement:
 
 
 def still_pending(uid: str, rows: Sequence[int]) -> Statement:
-    """Which of these rows are still pending."""
-    return select(DOCUMENTS.c.row).where(
+    """Row, key and text of those of these rows that are still pending."""
+    return select(DOCUMENTS.c.row, DOCUMENTS.c.key, DOCUMENTS.c.text).where(
         DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), DOCUMENTS.c.state == State.PENDING, LIVING
     )
+
+
+def rows_with_keys_of(uid: str, rows: Sequence[int]) -> Statement:
+    """Rows of the living documents that have the keys of these rows' documents, deleted or not."""
+    earlier = DOCUMENTS.alias("earlier")
+    keys = select(earlier.c.key).where(earlier.c.dataset_uid == uid, earlier.c.row.in_(rows))
+    return select(DOCUMENTS.c.row).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.key.in_(keys), LIVING)
 
 
 def changed_rows(uid: str, since: int, until: int) -> Statement:
@@ -234,7 +241,7 @@ def make_pending(uid: str, rows: Sequence[int], revision: int) -> Update:
     return (
         update(DOCUMENTS)
         .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows))
-        .values(state=State.PENDING, failure=None, shard=None, position=None, revision=revision)
+        .values(state=State.PENDING, failure=None, shard=None, position=None, vector_digest=None, revision=revision)
     )
 
 

@@ -13,6 +13,7 @@ from prisma_common.names import EMBED_DATASET, RETRY_FAILED_DOCUMENTS
 from services.chassis.calls import Context
 from services.chassis.idempotency import Call
 from services.embedder import messages, requests
+from services.embedder.comparing import Comparing
 from services.embedder.datasets import Datasets
 from services.embedder.deleting import Deletion
 from services.embedder.embedding import Embedding
@@ -31,6 +32,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         datasets: Datasets,
         imports: Imports,
         streams: Streams,
+        comparing: Comparing,
         embedding: Embedding,
         deletion: Deletion,
         models: EmbeddingModels,
@@ -39,6 +41,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         self._datasets = datasets
         self._imports = imports
         self._streams = streams
+        self._comparing = comparing
         self._embedding = embedding
         self._deletion = deletion
         self._models = models
@@ -150,6 +153,11 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         pages = self._streams.vectors(dataset, selection)
         async for block in messages.vector_blocks(pages, dataset, encoding):
             yield block
+
+    async def CompareRows(self, request: pb2.CompareRowsRequest, context: Context) -> pb2.CompareRowsResponse:
+        ranges = [(rows.start, rows.end) for rows in request.row_ranges]
+        dataset_id = requests.dataset_id(request.dataset, "dataset")
+        return messages.row_comparison(await self._comparing.compare(dataset_id, ranges))
 
     async def EmbedDataset(self, request: pb2.EmbedDatasetRequest, context: Context) -> Job:
         return await self._embedding.start(EMBED_DATASET, requests.dataset_id(request.name), request)

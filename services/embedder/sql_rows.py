@@ -23,6 +23,7 @@ from services.embedder.documents import (
     document_id,
     passage_id,
 )
+from services.embedder.fingerprints import document_digest, vector_digest
 from services.embedder.metadata import passage_metadata
 from services.embedder.outcomes import Outcome
 from services.embedder.vector_store import Shard
@@ -33,6 +34,9 @@ COUNTERS: Mapping[State, str] = {
     State.FAILED: "failed_count",
 }
 """The column of a dataset that counts the documents in a state."""
+
+_OF_ROWS = frozenset({"row", "deleted", "shard", "position", "vector_digest"})
+"""Columns of rows that documents with passages lack."""
 
 
 def new_documents(
@@ -64,6 +68,7 @@ def new_documents(
             "state": State.PENDING if shard is None else State.EMBEDDED,
             "shard": None if shard is None else shard.blob.path,
             "position": None if positions is None else positions[document.key],
+            "vector_digest": None if document.vector is None else vector_digest(document.vector),
             "embedding_truncated": False,
             "revision": revision,
             "create_time": moment,
@@ -101,7 +106,7 @@ def moved_passage(row: Mapping[str, Any]) -> dict[str, Any]:
 def new_whole(document: NewDocument, metadata: Described, *, uid: str, number: int, revision: int) -> dict[str, Any]:
     """The row of a new document with passages. metadata: the document's."""
     (row,) = new_documents([document], [metadata], uid=uid, first_row=number, revision=revision)
-    own = {name: value for name, value in row.items() if name not in ("row", "deleted", "shard", "position")}
+    own = {name: value for name, value in row.items() if name not in _OF_ROWS}
     return own | {"number": number, "passage_count": len(document.spans)}
 
 
@@ -171,6 +176,7 @@ def dataset(row: Row[Any], history: str) -> Dataset:
         revision=row.revision,
         history=history,
         next_row=row.next_row,
+        fingerprint="" if row.passage_tokens is not None else row.fingerprint,
         counts=counts(row),
         schema=metadata_schema.from_json(row.metadata_fields),
         create_time=row.create_time,
@@ -181,6 +187,22 @@ def dataset(row: Row[Any], history: str) -> Dataset:
         passages=None if row.passage_tokens is None else Passages(row.passage_tokens, row.passage_overlap),
         whole_count=row.whole_count,
     )
+
+
+def stored_digest(row: Row[Any], model: str) -> int:
+    """The digest of a document's row. model: the dataset's."""
+    vector = (row.vector_digest or model) if State(row.state) is State.EMBEDDED else None
+    return document_digest(row.key, row.text, vector)
+
+
+def digest_of_embedding(row: Row[Any], model: str) -> int:
+    """What a pending document, of which key and text are enough, adds to the sum of digests with its vector."""
+    return document_digest(row.key, row.text, model) - document_digest(row.key, row.text, None)
+
+
+def digest_of_losing_its_vector(row: Row[Any], model: str) -> int:
+    """What an embedded document adds to the sum of digests when it is pending again."""
+    return document_digest(row.key, row.text, None) - stored_digest(row, model)
 
 
 def counts(row: Row[Any]) -> Counts:

@@ -48,6 +48,7 @@ from services.embedder.errors import (
     EmbeddingModelFixed,
     GivenVectors,
 )
+from services.embedder.fingerprints import moved
 from services.embedder.outcomes import Outcome
 from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
 from services.embedder.vector_store import Shard, vectors_at
@@ -250,7 +251,10 @@ class Store:
                     is_in_use = shard is not None and arrivals.has_rows
                     if shard is not None and is_in_use:
                         differences["dimension"] = self._take_shard(connection, dataset, shard)
-                    _change(connection, uid, schema=schema, **differences)
+                    digests = 0  # datasets with passages have no fingerprint
+                    if isinstance(arrivals, Arrivals):
+                        digests = arrivals.digest_change(dataset.embedding_model)
+                    _change(connection, uid, schema=schema, digests=digests, **differences)
                 if record is not None:
                     record(connection, arrivals.fates)
                 return arrivals.fates
@@ -382,7 +386,9 @@ class Store:
             counter = sql_rows.COUNTERS[State(row.state)]
             described = metadata_terms.described(metadata.readable(row.metadata))
             schema = metadata_schema.changed(_schema(dataset), [described], by=-1)
-            revision = _change(connection, uid, schema=schema, **{counter: -1, "text_bytes": -row.text_bytes})
+            digest = sql_rows.stored_digest(row, dataset.embedding_model)
+            counts = {counter: -1, "text_bytes": -row.text_bytes}
+            revision = _change(connection, uid, schema=schema, digests=-digest, **counts)
             connection.execute(queries.make_tombstones(uid, [row.row], revision))
             return sql_rows.document(row), _dataset(connection, _by_uid(connection, uid))
 
@@ -431,9 +437,15 @@ class Store:
                     connection,
                     dataset.uid,
                     schema=metadata_schema.changed(schema, described, by=-1),
+                    digests=-sum(sql_rows.stored_digest(row, current.embedding_model) for row in deleted),
                     **{name: -count for name, count in differences.items()},
                 )
             return len(deleted)
+
+    def rows_with_keys_of(self, dataset: Dataset, rows: Sequence[int]) -> list[int]:
+        """Rows of the documents that have the keys of these rows' documents, which may be deleted."""
+        with self._database.read() as connection:
+            return list(connection.execute(queries.rows_with_keys_of(dataset.uid, rows)).scalars())
 
     def changed_rows(self, dataset: Dataset, since_revision: int) -> NDArray[np.uint64]:
         """Rows of documents and tombstones changed since a revision, up to the dataset's, ascending, (R,) uint64."""
@@ -496,11 +508,18 @@ class Store:
         count = 0
         for start in range(0, len(rows), BATCH_ROWS):
             with self._database.write(dataset.uid) as connection:
-                _need(connection, dataset.id, dataset.uid)
+                model = _need(connection, dataset.id, dataset.uid).embedding_model
                 batch = queries.rows_of_shards(dataset.uid, shards, rows[start : start + BATCH_ROWS])
                 lost = list(connection.execute(batch).scalars())
                 if lost:
-                    revision = _change(connection, dataset.uid, embedded_count=-len(lost), pending_count=len(lost))
+                    documents = connection.execute(queries.documents_by_row(dataset.uid, lost)).all()
+                    revision = _change(
+                        connection,
+                        dataset.uid,
+                        digests=sum(sql_rows.digest_of_losing_its_vector(document, model) for document in documents),
+                        embedded_count=-len(lost),
+                        pending_count=len(lost),
+                    )
                     connection.execute(queries.make_pending(dataset.uid, lost, revision))
                     if dataset.passages is not None:
                         whole_documents.follow_rows(connection, dataset.uid, lost, revision)
@@ -518,14 +537,16 @@ class Store:
             if row.embedding_model != dataset.embedding_model or (shard and row.dimension not in (0, shard.dimension)):
                 raise EmbeddingModelChanged(f"{dataset.name} has another embedding model now, {row.embedding_model}")
             rows = [outcome.row for outcome in outcomes]
-            pending = set(connection.execute(queries.still_pending(dataset.uid, rows)).scalars())
+            pending = {row.row: row for row in connection.execute(queries.still_pending(dataset.uid, rows))}
             applied = [outcome for outcome in outcomes if outcome.row in pending]
             if not applied:
                 return row.revision
-            failed = sum(outcome.failure is not None for outcome in applied)
+            embedded = [pending[outcome.row] for outcome in applied if outcome.failure is None]
+            failed = len(applied) - len(embedded)
             revision = _change(
                 connection,
                 dataset.uid,
+                digests=sum(sql_rows.digest_of_embedding(document, row.embedding_model) for document in embedded),
                 pending_count=-len(applied),
                 embedded_count=len(applied) - failed,
                 failed_count=failed,
@@ -576,19 +597,23 @@ def _by_uid(connection: Connection, uid: str) -> Row[Any]:
     return connection.execute(select(DATASETS).where(DATASETS.c.uid == uid)).one()
 
 
-def _change(connection: Connection, uid: str, *, schema: Schema | None = None, **differences: int) -> int:
+def _change(
+    connection: Connection, uid: str, *, schema: Schema | None = None, digests: int = 0, **differences: int
+) -> int:
     """Adds differences to numbers of a dataset and 1 to its revision, which is returned.
 
-    schema: of the documents' metadata; None where it stays. The writers of a dataset take turns.
+    schema: of the documents' metadata; None where it stays. digests: added to the sum of the documents' digests. The
+    writers of a dataset take turns.
     """
+    current = connection.execute(select(DATASETS.c.revision, DATASETS.c.fingerprint).where(DATASETS.c.uid == uid)).one()
     columns: dict[str, Any] = {
         name: DATASETS.c[name] + difference for name, difference in differences.items() if difference
     }
-    columns["revision"] = DATASETS.c.revision + 1
+    columns |= {"revision": current.revision + 1, "fingerprint": moved(current.fingerprint, digests)}
     if schema is not None:
         columns["metadata_fields"] = metadata_schema.to_json(schema)
     connection.execute(update(DATASETS).where(DATASETS.c.uid == uid).values(**columns, update_time=utc_now()))
-    return connection.execute(select(DATASETS.c.revision).where(DATASETS.c.uid == uid)).scalar_one()
+    return current.revision + 1
 
 
 def _schema(dataset: Row[Any]) -> Schema:

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from services.chassis.blobs import blobs_table
 from services.chassis.history import histories_table
 from services.chassis.idempotency import requests_table
+from services.embedder.fingerprints import EMPTY
 
 METADATA = MetaData()
 _ESCAPE = "\x1a"
@@ -96,6 +97,8 @@ DATASETS = Table(
         Column("query_model", Text, nullable=False, server_default=""),
         Column("query_dimension", Integer, nullable=False, server_default="0"),
         Column("is_half", Boolean, nullable=False, server_default=false()),
+        # Of the documents that are not deleted; changed with them.
+        Column("fingerprint", String(32), nullable=False, server_default=EMPTY),
         Column("create_time", DateTime, nullable=False),
         Column("update_time", DateTime, nullable=False),
         Column("delete_time", DateTime),
@@ -134,6 +137,8 @@ DOCUMENTS = Table(
         Column("deleted", Boolean, nullable=False),
         Column("shard", Text),
         Column("position", Integer),
+        # Of a given vector, for the fingerprint; NULL where a model made it.
+        Column("vector_digest", String(32)),
         Column("terms", JSON, nullable=False, server_default="[]"),  # of the metadata, see `metadata_terms`
         # Of a passage: its document, and where it stands there.
         Column("whole_number", BigInteger),

@@ -11,7 +11,7 @@ from prisma_common import names as resource_names
 from services.chassis.blobs import Blobs
 from services.chassis.errors import Code, PrismaError
 from services.chassis.jobs import Jobs
-from services.trainer.runs import Coverage, Dataset, Run
+from services.trainer.runs import Coverage, Dataset, DatasetChanges, Run
 from services.trainer.settings import SERVICE
 from services.trainer.store import Store
 from services.trainer.upstream import HISTORY_CHANGED, Embedder
@@ -54,9 +54,11 @@ class DatasetFollower:
         if run.embedded_count != dataset.embedded_count:
             await asyncio.to_thread(self._store.note_embedded, run, dataset.embedded_count)
         if (run.coded_revision, run.coded_history) == (dataset.revision, dataset.history):
+            await self._note_changes(run, dataset)
             return
         if dataset.pending_count and await self._jobs.active_for(dataset.source.dataset, resource_names.EMBED_DATASET):
             return  # all new documents are encoded together, once they are embedded
+        await self._note_changes(run, dataset)
         unchanged_until = await self._unchanged_until(run)
         if unchanged_until is not None:
             await asyncio.to_thread(self._store.note_coded, run, unchanged_until)
@@ -67,6 +69,21 @@ class DatasetFollower:
                 EncodeDatasetRequest(name=run.name),
                 resources=[run.name, run.source.dataset],
             )
+
+    async def _note_changes(self, run: Run, dataset: Dataset) -> None:
+        """Notes how the dataset has changed since the training, unless that is noted for its present content."""
+        noted = run.dataset_changes
+        if (
+            run.selection is None
+            or not dataset.fingerprint
+            or (noted is not None and noted.fingerprint == dataset.fingerprint)
+        ):
+            return
+        if run.selection.fingerprint == dataset.fingerprint:
+            changes = DatasetChanges(dataset.fingerprint)
+        else:
+            changes = await self._embedder.compare(run.source, run.selection)
+        await asyncio.to_thread(self._store.note_changes, run, changes)
 
     async def _unchanged_until(self, run: Run) -> Coverage | None:
         """Until which state of the dataset the run's codes are complete; None if vectors have changed."""

@@ -16,7 +16,7 @@ from services.chassis.moments import stamp
 from services.chassis.paging import Page
 from services.trainer.autoencoders import CodesPart, DecoderPart, Encoding
 from services.trainer.requests import ARCHITECTURES, GOAL_NUMBERS, NORMALIZATIONS
-from services.trainer.runs import Run, Selection
+from services.trainer.runs import DatasetChanges, Run, Selection
 from services.trainer.sae.comparing import Matching
 from services.trainer.sae.sizing import Sizing
 
@@ -53,6 +53,8 @@ def run(value: Run) -> resources_pb2.Run:
     )
     if value.selection is not None:
         _set_selection(message, value.selection)
+    if value.trained and value.dataset_changes is not None:
+        message.dataset_changes.CopyFrom(_dataset_changes(value.dataset_changes))
     if value.dead_count is not None:
         message.dead_count = value.dead_count
     if value.quality is not None:
@@ -166,6 +168,16 @@ def _set_selection(message: resources_pb2.Run, selection: Selection) -> None:
     message.row_ranges.extend(RowRange(start=start, end=end) for start, end in selection.ranges)
     message.row_count = selection.row_count
     message.pending_count = selection.pending_count
+    message.dataset_fingerprint = selection.fingerprint or ""
+
+
+def _dataset_changes(value: DatasetChanges) -> resources_pb2.DatasetChanges:
+    return resources_pb2.DatasetChanges(
+        fingerprint=value.fingerprint,
+        added_count=value.added,
+        deleted_count=value.deleted,
+        changed_count=value.changed,
+    )
 
 
 def _sizing(value: Sizing) -> resources_pb2.Sizing:

@@ -54,6 +54,19 @@ class Selection:
     """That of the revision; None for runs of older versions."""
     pending_count: int = 0
     """Documents without a vector at that moment."""
+    fingerprint: str | None = None
+    """The dataset's at that moment; None for runs of older versions."""
+
+
+@dataclass(frozen=True)
+class DatasetChanges:
+    """How a dataset has changed since a run was trained on it, in documents."""
+
+    fingerprint: str
+    """The dataset's when it was last looked at."""
+    added: int = 0
+    deleted: int = 0
+    changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class Dataset:
     embedded_count: int
     pending_count: int
     failed_count: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -202,6 +216,8 @@ class Run:
     """Layout or run that the weights are from; None for a run that is trained here."""
     latent_count: int | None
     """None until it is chosen."""
+    dataset_changes: DatasetChanges | None = None
+    """None before the training, and until the dataset was looked at."""
     stability_damaged: bool = False
     """Whether the file with the latents' stability was found to be damaged or missing."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from services.chassis.moments import utc_now
 from services.trainer.recipes import Recipe
-from services.trainer.runs import NewRun, Run, Selection, Source
+from services.trainer.runs import DatasetChanges, NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config, Goal
 from services.trainer.sae.sizing import Sizing
@@ -63,6 +63,7 @@ def source_values(source: Source, selection: Selection | None) -> dict[str, Any]
         "revision": selection.revision,
         "history": selection.history,
         "pending_count": selection.pending_count,
+        "fingerprint": selection.fingerprint,
     }
 
 
@@ -103,6 +104,7 @@ def run(row: Row[Any], history: str, metrics: Mapping[str, Any] | None) -> Run:
         quality=None if row.quality is None else Quality(**row.quality),
         imported_from=row.imported_from or None,
         latent_count=_latent_count(row, selection),
+        dataset_changes=None if row.dataset_changes is None else DatasetChanges(**row.dataset_changes),
     )
 
 
@@ -130,6 +132,7 @@ def _selection(source: Mapping[str, Any]) -> Selection | None:
         revision=source["revision"],
         history=source.get("history"),
         pending_count=source.get("pending_count", 0),
+        fingerprint=source.get("fingerprint"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
@@ -19,7 +19,7 @@ from services.chassis.sql_filters import SQL
 from services.trainer import sql_rows
 from services.trainer.code_index import NEW_FOLLOWER, CodeFile, CodeIndex, Deletion, Follower
 from services.trainer.errors import RunExists, RunNotFound
-from services.trainer.runs import Coverage, NewRun, Run, Selection, weights_path
+from services.trainer.runs import Coverage, DatasetChanges, NewRun, Run, Selection, weights_path
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.sae.sizing import Sizing
@@ -302,6 +302,12 @@ class Store:
         """Notes how many embedded documents a run's dataset has, unless the run was deleted."""
         with self._database.write() as connection:
             values = {"embedded_count": embedded_count}
+            connection.execute(update(RUNS).where(RUNS.c.uid == run.uid).values(values))
+
+    def note_changes(self, run: Run, changes: DatasetChanges) -> None:
+        """Notes how a run's dataset has changed since the run was trained on it, unless the run was deleted."""
+        with self._database.write() as connection:
+            values = {"dataset_changes": asdict(changes)}
             connection.execute(update(RUNS).where(RUNS.c.uid == run.uid).values(values))
 
     def note_coded(self, run: Run, coverage: Coverage) -> None:

@@ -41,6 +41,7 @@ _RUNS_COLUMNS = (
     Column("coded_history", String(32)),
     Column("quality", JSON),
     Column("sizing", JSON),
+    Column("dataset_changes", JSON(none_as_null=True)),
     Index(
         "runs_id",
         "id",

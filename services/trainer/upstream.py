@@ -18,7 +18,7 @@ from prisma.embedder.v1 import resources_pb2 as embedder_resources_pb2
 from prisma_common import wire
 from services.chassis.channels import ask, errors_of, pages
 from services.trainer.errors import DatasetNotEmbedded, DocumentsPending, TrainingDataChanged
-from services.trainer.runs import Dataset, Selection, Source
+from services.trainer.runs import Dataset, DatasetChanges, Selection, Source
 from services.trainer.vector_cache import VectorCache
 
 HISTORY_CHANGED = "HISTORY_CHANGED"
@@ -73,19 +73,32 @@ class Embedder:
         """The rows of a dataset that have a vector now. Raises TrainingDataChanged."""
         name = dataset.source.dataset
         ranges: list[tuple[int, int]] = []
-        revision, history = dataset.revision, dataset.history
+        revision, history, fingerprint = dataset.revision, dataset.history, dataset.fingerprint
         request = pb2.ReadVectorsRequest(dataset=name, rows_only=True)
         async with errors_of("embedder"):
             async for block in self._stub.ReadVectors(request):
                 _check_uid(block, name, dataset.source.dataset_uid)
                 ranges += [(part.start, part.end) for part in block.row_ranges]
-                revision, history = block.revision, block.history
+                revision, history, fingerprint = block.revision, block.history, block.fingerprint
         return Selection(
             ranges=ranges,
             row_count=sum(end - start for start, end in ranges),
             revision=revision,
             history=history,
             pending_count=dataset.pending_count,
+            fingerprint=fingerprint or None,
+        )
+
+    async def compare(self, source: Source, selection: Selection) -> DatasetChanges:
+        """How a dataset has changed since these rows were selected."""
+        ranges = [RowRange(start=start, end=end) for start, end in selection.ranges]
+        request = pb2.CompareRowsRequest(dataset=source.dataset, row_ranges=ranges)
+        comparison = await ask("embedder", self._stub.CompareRows(request))
+        return DatasetChanges(
+            fingerprint=comparison.fingerprint,
+            added=comparison.added_count,
+            deleted=comparison.deleted_count,
+            changed=comparison.changed_count,
         )
 
     async def pull(self, source: Source, selection: Selection, cache: VectorCache, progress: Progress) -> str:
@@ -174,6 +187,7 @@ def _dataset(message: embedder_resources_pb2.Dataset) -> Dataset:
         embedded_count=message.embedded_count,
         pending_count=message.pending_count,
         failed_count=message.failed_count,
+        fingerprint=message.fingerprint,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,6 +44,7 @@ from services.embedder.errors import (
     EmbeddingModelChanged,
     EmbeddingModelFixed,
 )
+from services.embedder.fingerprints import EMPTY, document_digest, moved
 from services.embedder.outcomes import Outcome
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
@@ -81,7 +82,7 @@ class Data:
             documents = [NewDocument(f"key {n}", f"text {n}", {"n": n}) for n in range(first, last)]
             assert self.store.add_documents(dataset.id, dataset.uid, documents) == {}
 
-    def embed(self, dataset: Dataset, rows: range, *, failed: frozenset[int] = frozenset()) -> Blob:
+    def embed(self, dataset: Dataset, rows: Sequence[int], *, failed: frozenset[int] = frozenset()) -> Blob:
         """Vectors (row, 1) for rows, failures for some."""
         living = [row for row in rows if row not in failed]
         shard = self.vectors.write_shard(dataset.uid, np.array([[row, 1] for row in living], dtype=np.float32))
@@ -547,6 +548,11 @@ def test_data_of_the_first_version_is_counted_and_its_vectors_are_recorded(datab
     data.store.begin_histories()
     assert data.store.dataset("d").counts == Counts(pending=1, embedded=1, failed=1, text_bytes=12)
     assert data.store.dataset("d").history
+    living = [
+        document for document, deleted in data.store.documents_after(data.store.dataset("d"), -1, 9) if not deleted
+    ]
+    digests = [document_digest(new.key, new.text, "p/a" if new.state == State.EMBEDDED else None) for new in living]
+    assert data.store.dataset("d").fingerprint == moved(EMPTY, sum(digests)) != EMPTY
     later = data.store.list_documents("d", Comparison("metadata.n", ">", "0"), after_row=-1, limit=5)
     assert ([document.row for document in later.documents], later.notices) == ([2, 3], [])
     shard.write_bytes(shard.read_bytes()[:-1])
@@ -597,6 +603,7 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
     ),
     "embedded rows": (lambda uid: queries.embedded_rows(uid), "documents_living_state (dataset_uid=? AND state=?)"),
     "still pending": (lambda uid: queries.still_pending(uid, [1, 2]), "(dataset_uid=? AND "),
+    "rows with keys": (lambda uid: queries.rows_with_keys_of(uid, [1, 2]), "documents_key (dataset_uid=? AND key=?)"),
     "changed rows": (
         lambda uid: queries.changed_rows(uid, 3, 5),
         "COVERING INDEX documents_revision (dataset_uid=? AND revision>? AND revision<?)",

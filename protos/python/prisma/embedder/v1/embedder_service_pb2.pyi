@@ -523,20 +523,42 @@ class ReadVectorsRequest(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., start_row: _Optional[int] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., rows_only: _Optional[bool] = ..., history: _Optional[str] = ...) -> None: ...
 
 class ReadVectorsResponse(_message.Message):
-    __slots__ = ("vectors", "deleted_rows", "revision", "dataset_uid", "row_ranges", "history")
+    __slots__ = ("vectors", "deleted_rows", "revision", "dataset_uid", "row_ranges", "history", "fingerprint")
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DATASET_UID_FIELD_NUMBER: _ClassVar[int]
     ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     vectors: _block_pb2.VectorBlock
     deleted_rows: _containers.RepeatedScalarFieldContainer[int]
     revision: int
     dataset_uid: str
     row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
     history: str
-    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., history: _Optional[str] = ...) -> None: ...
+    fingerprint: str
+    def __init__(self, vectors: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., history: _Optional[str] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+
+class CompareRowsRequest(_message.Message):
+    __slots__ = ("dataset", "row_ranges")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    ROW_RANGES_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    row_ranges: _containers.RepeatedCompositeFieldContainer[_block_pb2.RowRange]
+    def __init__(self, dataset: _Optional[str] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ...) -> None: ...
+
+class CompareRowsResponse(_message.Message):
+    __slots__ = ("added_count", "deleted_count", "changed_count", "fingerprint")
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DELETED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    added_count: int
+    deleted_count: int
+    changed_count: int
+    fingerprint: str
+    def __init__(self, added_count: _Optional[int] = ..., deleted_count: _Optional[int] = ..., changed_count: _Optional[int] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class ListEmbeddingModelsRequest(_message.Message):
     __slots__ = ()

@@ -138,6 +138,11 @@ class EmbedderServiceStub:
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ReadVectorsRequest.SerializeToString,
                 response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ReadVectorsResponse.FromString,
                 _registered_method=True)
+        self.CompareRows = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/CompareRows',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsRequest.SerializeToString,
+                response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsResponse.FromString,
+                _registered_method=True)
         self.ListEmbeddingModels = channel.unary_unary(
                 '/prisma.embedder.v1.EmbedderService/ListEmbeddingModels',
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ListEmbeddingModelsRequest.SerializeToString,
@@ -341,6 +346,14 @@ class EmbedderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareRows(self, request, context):
+        """Compares the documents that have vectors now with rows that had one earlier, as those that a run was trained on.
+        Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEmbeddingModels(self, request, context):
         """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
         that does not work has an `error`; the others are returned.
@@ -451,6 +464,11 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
                     servicer.ReadVectors,
                     request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ReadVectorsRequest.FromString,
                     response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ReadVectorsResponse.SerializeToString,
+            ),
+            'CompareRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareRows,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsRequest.FromString,
+                    response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsResponse.SerializeToString,
             ),
             'ListEmbeddingModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEmbeddingModels,
@@ -999,6 +1017,33 @@ class EmbedderService:
             '/prisma.embedder.v1.EmbedderService/ReadVectors',
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ReadVectorsRequest.SerializeToString,
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ReadVectorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/CompareRows',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsRequest.SerializeToString,
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

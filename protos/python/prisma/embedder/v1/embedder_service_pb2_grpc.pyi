@@ -148,6 +148,10 @@ class EmbedderServiceStub:
     EmbedDataset with `again` embeds its documents again; where vectors are given, import them again with
     `on_duplicate` REPLACE).
     """
+    CompareRows: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.CompareRowsRequest, _embedder_service_pb2.CompareRowsResponse]
+    """Compares the documents that have vectors now with rows that had one earlier, as those that a run was trained on.
+    Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+    """
     ListEmbeddingModels: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
     that does not work has an `error`; the others are returned.
@@ -269,6 +273,10 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
     EmbedDataset with `again` embeds its documents again; where vectors are given, import them again with
     `on_duplicate` REPLACE).
+    """
+    CompareRows: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.CompareRowsRequest, _embedder_service_pb2.CompareRowsResponse]  # type: ignore[assignment]
+    """Compares the documents that have vectors now with rows that had one earlier, as those that a run was trained on.
+    Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
     """
     ListEmbeddingModels: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]  # type: ignore[assignment]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
@@ -508,6 +516,16 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: DATASET_NOT_FOUND, HISTORY_CHANGED, BLOB_DAMAGED (DATA_LOSS: the file that is named is damaged;
         EmbedDataset with `again` embeds its documents again; where vectors are given, import them again with
         `on_duplicate` REPLACE).
+        """
+
+    @_abc_1.abstractmethod
+    def CompareRows(
+        self,
+        request: _embedder_service_pb2.CompareRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embedder_service_pb2.CompareRowsResponse, _abc.Awaitable[_embedder_service_pb2.CompareRowsResponse]]:
+        """Compares the documents that have vectors now with rows that had one earlier, as those that a run was trained on.
+        Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ DOCUMENT_VIEW_BASIC: DocumentView
 DOCUMENT_VIEW_FULL: DocumentView
 
 class Dataset(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history", "metadata_fields", "query_model", "vector_encoding", "passages")
+    __slots__ = ("name", "uid", "display_name", "description", "embedding_model", "dimension", "revision", "document_count", "pending_count", "embedded_count", "failed_count", "text_bytes", "next_row", "create_time", "update_time", "delete_time", "history", "fingerprint", "metadata_fields", "query_model", "vector_encoding", "passages")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class Dataset(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
     QUERY_MODEL_FIELD_NUMBER: _ClassVar[int]
     VECTOR_ENCODING_FIELD_NUMBER: _ClassVar[int]
@@ -64,11 +65,12 @@ class Dataset(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     delete_time: _timestamp_pb2.Timestamp
     history: str
+    fingerprint: str
     metadata_fields: _containers.RepeatedCompositeFieldContainer[MetadataField]
     query_model: str
     vector_encoding: _block_pb2.VectorEncoding
     passages: Passages
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ..., query_model: _Optional[str] = ..., vector_encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., passages: _Optional[_Union[Passages, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., fingerprint: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ..., query_model: _Optional[str] = ..., vector_encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., passages: _Optional[_Union[Passages, _Mapping]] = ...) -> None: ...
 
 class MetadataField(_message.Message):
     __slots__ = ("key", "type", "document_count", "chosen")

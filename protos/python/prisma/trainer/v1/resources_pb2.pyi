@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Run(_message.Message):
-    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history", "pending_count", "dead_count", "uncoded_count", "warnings", "quality", "sizing")
+    __slots__ = ("name", "uid", "display_name", "description", "dataset", "dataset_uid", "dataset_revision", "row_ranges", "row_count", "fingerprint", "embedding_model", "dimension", "config", "state", "revision", "code_count", "metrics", "job", "device", "create_time", "update_time", "train_time", "delete_time", "tags", "evaluation", "imported_from", "latent_count", "history", "dataset_history", "pending_count", "dead_count", "uncoded_count", "warnings", "quality", "sizing", "dataset_fingerprint", "dataset_changes")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Run.State]
@@ -58,6 +58,8 @@ class Run(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     SIZING_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    DATASET_CHANGES_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     display_name: str
@@ -93,7 +95,21 @@ class Run(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     quality: Quality
     sizing: Sizing
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ..., pending_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., uncoded_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., quality: _Optional[_Union[Quality, _Mapping]] = ..., sizing: _Optional[_Union[Sizing, _Mapping]] = ...) -> None: ...
+    dataset_fingerprint: str
+    dataset_changes: DatasetChanges
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_uid: _Optional[str] = ..., dataset_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., row_count: _Optional[int] = ..., fingerprint: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., config: _Optional[_Union[Config, _Mapping]] = ..., state: _Optional[_Union[Run.State, str]] = ..., revision: _Optional[int] = ..., code_count: _Optional[int] = ..., metrics: _Optional[_Union[Metrics, _Mapping]] = ..., job: _Optional[str] = ..., device: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., train_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ..., evaluation: _Optional[_Union[Evaluation, _Mapping]] = ..., imported_from: _Optional[str] = ..., latent_count: _Optional[int] = ..., history: _Optional[str] = ..., dataset_history: _Optional[str] = ..., pending_count: _Optional[int] = ..., dead_count: _Optional[int] = ..., uncoded_count: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., quality: _Optional[_Union[Quality, _Mapping]] = ..., sizing: _Optional[_Union[Sizing, _Mapping]] = ..., dataset_fingerprint: _Optional[str] = ..., dataset_changes: _Optional[_Union[DatasetChanges, _Mapping]] = ...) -> None: ...
+
+class DatasetChanges(_message.Message):
+    __slots__ = ("fingerprint", "added_count", "deleted_count", "changed_count")
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DELETED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    fingerprint: str
+    added_count: int
+    deleted_count: int
+    changed_count: int
+    def __init__(self, fingerprint: _Optional[str] = ..., added_count: _Optional[int] = ..., deleted_count: _Optional[int] = ..., changed_count: _Optional[int] = ...) -> None: ...
 
 class Sizing(_message.Message):
     __slots__ = ("goal", "reason", "pilots")
