@@ -145,7 +145,7 @@ class Transcoder:
         return data
 
     async def _upload(self, call: _Call) -> Response:
-        upload = Upload(call.request)
+        upload = Upload(call.request, _further_files(call.route))
         failures: list[PrismaError | ClientDisconnect] = []
         body_read = asyncio.Event()
 
@@ -177,11 +177,11 @@ class Transcoder:
         request_class = message_factory.GetMessageClass(call.route.method.input_type)
         assert call.route.body is not None
         configured = False
-        async for chunk in chunks(upload.file()):
+        async for name, chunk in chunks(upload.files()):
             if not configured:
                 yield _config(call, upload)
                 configured = True
-            yield request_class(**{call.route.body: chunk})
+            yield request_class(**{name or call.route.body: chunk})
         if not configured:
             yield _config(call, upload)
 
@@ -215,6 +215,12 @@ def _find_route(request: Request) -> tuple[Route, Mapping[str, str]]:
     if allowed_methods:
         raise problems.wrong_method(request.method, sorted(allowed_methods))
     raise problems.no_such_path(path)
+
+
+def _further_files(route: Route) -> list[str]:
+    """The fields of an upload's messages that take pieces of files beside that of the body."""
+    fields = route.method.input_type.fields
+    return [field.name for field in fields if field.type == field.TYPE_BYTES and field.name != route.body]
 
 
 def _config(call: _Call, upload: Upload) -> Message:

@@ -13,7 +13,9 @@ Rejection = ImportDocumentsResponse.Rejection
 MAX_FILE_NAME = 500
 OnDuplicate: TypeAlias = Literal["reject", "skip", "replace"]
 """What to do with a document whose id the dataset has already."""
-Format: TypeAlias = Literal["json", "json-lines", "csv", "parquet", "arrow", "spreadsheet", "text-files", "text-lines"]
+Format: TypeAlias = Literal[
+    "json", "json-lines", "csv", "parquet", "arrow", "spreadsheet", "text-files", "text-lines", "npy"
+]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class FileOptions:
     metadata_fields: the fields that become metadata; None for all that are neither id nor text. metadata_types: as what
     filters compare fields, where that is not what their values are: `{"zip": "STRING"}` (INTEGER, NUMBER, BOOLEAN,
     DATE). encoding: of text, such as `utf-16` or `windows-1252`. delimiter: between the cells of a CSV row.
-    has_header: whether the first row of a table names its columns. sheet: of a workbook.
+    has_header: whether the first row of a table names its columns. sheet: of a workbook. vector_field: the field that
+    holds the vectors, where the dataset's are given.
     """
 
     metadata_fields: Sequence[str] | None = None
@@ -33,6 +36,7 @@ class FileOptions:
     delimiter: str | None = None
     has_header: bool | None = None
     sheet: str | None = None
+    vector_field: str | None = None
 
 
 def config(
@@ -60,6 +64,7 @@ def config(
         delimiter=options.delimiter,
         has_header=options.has_header,
         sheet=options.sheet,
+        vector_field=options.vector_field,
         validate_only=validate_only,
     )
 

@@ -13,7 +13,7 @@ from prisma.embedder.v1 import resources_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma_client import choices, imports, sources
+from prisma_client import arrays, choices, imports, sources
 from prisma_client.aio.jobs import Jobs
 from prisma_client.aio.listing import Listing
 from prisma_client.aio.runs import Run, Runs
@@ -28,6 +28,7 @@ from prisma_client.errors import (
 from prisma_client.imports import FileOptions, OnDuplicate
 from prisma_client.progress import Progress, upload_progress
 from prisma_client.tables import Answer, Rows, html_facts
+from prisma_common.names import GIVEN_MODEL
 
 
 class Datasets:
@@ -48,6 +49,8 @@ class Datasets:
         embedding_model: str | None = None,
         passages: bool | int = False,
         overlap: int = 0,
+        query_model: str | None = None,
+        vectors: Any = None,
         id_field: str | None = None,
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
@@ -55,16 +58,22 @@ class Datasets:
     ) -> Dataset:
         """Creates a dataset, with documents if any are passed (see `Dataset.add`; plain texts: by position).
 
-        embedding_model: `builtin`, or `ollama/<model>`.
+        embedding_model: `builtin`, or `ollama/<model>`; `given/<name>` for your own vectors, and `given` where some are
+        passed. query_model: for your own vectors, the model that embeds queries. vectors, progress: as in
+        `Dataset.add`.
         passages: splits long texts: True by the model's limit, or the tokens of a passage at most.
         overlap: tokens at the end of a passage with which the next one begins, at most.
         Where no document can be imported, no dataset is left behind.
-        progress: as in `Dataset.add`.
         Raises AlreadyExists, InvalidArgument, DocumentsRejected, OSError, TypeError.
         """
-        chunks = None
+        chunks = npy = None
         if documents is not None:
             chunks = sources.chunks(documents, text_id=sources.position_id, id_field=id_field, text_field=text_field)
+        if vectors is not None:
+            npy = arrays.npy_chunks(vectors)
+            chunks, npy = (npy, None) if chunks is None else (chunks, npy)
+        if vectors is not None or (options and options.vector_field):
+            embedding_model = embedding_model or GIVEN_MODEL
         message = await self._transport.call(
             "EmbedderService/CreateDataset",
             pb2.CreateDatasetRequest(
@@ -74,6 +83,7 @@ class Datasets:
                     description=description,
                     embedding_model=embedding_model,
                     passages=_passages(passages, overlap),
+                    query_model=query_model,
                 ),
             ),
             resources_pb2.Dataset,
@@ -87,6 +97,7 @@ class Datasets:
                         id_field=id_field,
                         text_field=text_field,
                         options=options,
+                        vectors=npy,
                         file_name=imports.file_name(documents),
                     )
             except BaseException:
@@ -203,8 +214,9 @@ class Dataset:
 
     async def add(
         self,
-        documents: Any,
+        documents: Any = None,
         *,
+        vectors: Any = None,
         id_field: str | None = None,
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
@@ -225,15 +237,22 @@ class Dataset:
         do with documents whose ids the dataset has already: `reject` them, which is no error, or `skip` them, or
         `replace` what differs (a document with another text is then to be embedded again). Warns SomeDocumentsRejected
         where documents were rejected for another reason.
+        vectors: where the dataset's are given, (R, d) numbers with a row for each document, or the path of a `.npy`
+        file; alone, they make documents without texts, whose ids are their rows.
         progress: by default a bar of the bytes sent, on a terminal and in a notebook; False: none.
 
         Raises DocumentsRejected where everything was rejected; InvalidArgument for a file of another type; OSError for
         a file that cannot be read; TypeError for documents of a wrong type.
         """
-        chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
+        npy = None if vectors is None else arrays.npy_chunks(vectors)
+        if documents is None and npy is not None:
+            chunks, npy = npy, None
+        else:
+            chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
         with upload_progress(chunks, documents, progress) as reported_chunks:
             return await self.add_chunks(
                 reported_chunks,
+                vectors=npy,
                 id_field=id_field,
                 text_field=text_field,
                 options=options,
@@ -246,6 +265,7 @@ class Dataset:
         self,
         chunks: Iterable[bytes],
         *,
+        vectors: Iterable[bytes] | None = None,
         id_field: str | None = None,
         text_field: str | Sequence[str] | None = None,
         options: FileOptions | None = None,
@@ -253,7 +273,10 @@ class Dataset:
         on_duplicate: OnDuplicate = "reject",
         validate_only: bool = False,
     ) -> pb2.ImportDocumentsResponse:
-        """Imports the bytes of a file, in chunks of any size. file_name: for its report. Otherwise as `add`."""
+        """Imports the bytes of a file, and of a `.npy` file of vectors, in chunks of any size. Otherwise as `add`.
+
+        file_name: for its report.
+        """
         config = imports.config(
             options,
             id_field=id_field,
@@ -263,11 +286,15 @@ class Dataset:
             on_duplicate=on_duplicate,
             validate_only=validate_only,
         )
+        content_type = None
+        if vectors is not None:
+            content_type, chunks = arrays.form_chunks(iter(chunks), iter(vectors))
         self.report = report = await self._transport.upload(
             "EmbedderService/ImportDocuments",
             pb2.ImportDocumentsRequest(config=config),
             chunks,
             pb2.ImportDocumentsResponse,
+            content_type=content_type,
         )
         if imports.all_rejected(report):
             raise DocumentsRejected(report)
@@ -384,9 +411,10 @@ class Dataset:
 
     async def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
-        mode: str = "hybrid",
+        vector: Any = None,
+        mode: str | None = None,
         run: Run | str | None = None,
         limit: int = 10,
         filter: str | None = None,
@@ -398,7 +426,9 @@ class Dataset:
     ) -> Answer[search_pb2.SearchDocumentsResponse]:
         """Searches documents; each hit has the parts of its score and the features that it shares with the query.
 
-        mode: `hybrid`, `full_text`, `semantic` or `sparse`. run: whose features explain the hits, and are meant below.
+        mode: `hybrid`, `full_text`, `semantic` or `sparse`; by default `hybrid`, and `semantic` for a vector alone.
+        vector: (d,) numbers to search by, in place of the query's vector.
+        run: whose features explain the hits, and are meant below.
         boost: features by index or resource name (`runs/{run}/features/{index}`), with weights from -3 (down) to 3
         (up); each hit then has its `unsteered_rank` (0: only the features bring it in), and says in `steering` what
         each feature added. A tuple of indices, or a family's name (`runs/{run}/families/{family}`), moves documents as
@@ -419,7 +449,8 @@ class Dataset:
         request = search_pb2.SearchDocumentsRequest(
             parent=self.name,
             query=query,
-            mode=choices.search_mode(mode),
+            mode=choices.search_mode(mode or ("hybrid" if query or vector is None else "semantic")),
+            vector=() if vector is None else [float(number) for number in vector],
             run=f"runs/{run_id}" if run_id else None,
             page_size=limit,
             filter=filter,

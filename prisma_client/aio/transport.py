@@ -99,8 +99,18 @@ class Transport:
             partial.unlink(missing_ok=True)
         return size
 
-    async def upload(self, name: str, config: Message, chunks: Iterable[bytes], response: type[_Response]) -> _Response:
-        """Sends a file through a client stream whose first message is `config`. Raises PrismaError."""
+    async def upload(
+        self,
+        name: str,
+        config: Message,
+        chunks: Iterable[bytes],
+        response: type[_Response],
+        content_type: str | None = None,
+    ) -> _Response:
+        """Sends a file through a client stream whose first message is `config`.
+
+        content_type: of a form with several files; None for a file alone. Raises PrismaError.
+        """
         request = transcoding.request(name, config)
 
         async def body() -> AsyncIterator[bytes]:
@@ -110,7 +120,11 @@ class Transport:
         query = tuple((key.removeprefix("config."), value) for key, value in request.query)
         try:
             received = await self._client.post(
-                request.path, params=query, content=body(), timeout=httpx.Timeout(None, connect=CONNECT_SECONDS)
+                request.path,
+                params=query,
+                content=body(),
+                headers={"content-type": content_type} if content_type else None,
+                timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             )
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,10 +13,10 @@ from google.protobuf.json_format import MessageToDict
 
 from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
 from prisma.embedder.v1.resources_pb2 import Document, FileLayout
-from prisma_client import imports
+from prisma_client import imports, sources
 from prisma_client import sample as samples
 from prisma_client.cli import output
-from prisma_client.cli.arguments import DatasetId, Detach, Limit, Model
+from prisma_client.cli.arguments import DatasetId, Detach, Limit
 from prisma_client.cli.connection import connected, finish
 from prisma_client.cli.input_file import InputFile, reads_a_file
 from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
@@ -23,6 +24,7 @@ from prisma_client.imports import OnDuplicate
 from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
+from prisma_common.names import GIVEN_MODEL
 
 app = typer.Typer(rich_markup_mode=None)
 SHOWN_REJECTIONS = 20
@@ -34,7 +36,19 @@ SHOWN_DOCUMENTS = 10
 def ingest(
     dataset: DatasetId,
     file: InputFile,
-    model: Model = "builtin",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Embedding model of a new dataset; `prisma models` lists them. Default: builtin, or given."),
+    ] = None,
+    query_model: Annotated[
+        str | None, typer.Option(help="Model that embeds queries, for a new dataset of your own vectors.")
+    ] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            help="NumPy array (.npy) of your own vectors, one for each document.", dir_okay=False, exists=True
+        ),
+    ] = None,
     on_duplicate: Annotated[
         OnDuplicate, typer.Option(help="What to do with documents whose ids the dataset has already.")
     ] = "reject",
@@ -54,7 +68,11 @@ def ingest(
     """
     with connected() as prisma, warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
-        data, created = _get_or_create(prisma, dataset, model, passages=passages, overlap=overlap)
+        if model is None and (vectors or file.vector_field or file.path.suffix == ".npy"):
+            model = GIVEN_MODEL
+        data, created = _get_or_create(
+            prisma, dataset, model, query_model=query_model, passages=passages, overlap=overlap
+        )
         try:
             with _interruption_reported(data):
                 report = data.add_chunks(
@@ -62,6 +80,7 @@ def ingest(
                     id_field=file.id_field,
                     text_field=file.text_field,
                     options=file.options,
+                    vectors=None if vectors is None else sources.chunks(vectors),
                     file_name=file.name,
                     on_duplicate=on_duplicate,
                     validate_only=validate_only,
@@ -225,6 +244,7 @@ def _get_or_create(
     *,
     passages: int | None = None,
     overlap: int = 0,
+    query_model: str | None = None,
 ) -> tuple[Dataset, bool]:
     """Returns the dataset, and whether it was created. passages: None for whole texts, 0 for the model's limit."""
     try:
@@ -232,6 +252,7 @@ def _get_or_create(
             dataset,
             dataset_id=dataset,
             embedding_model=model,
+            query_model=query_model,
             description=description,
             passages=passages == 0 or passages or False,
             overlap=overlap,
@@ -272,6 +293,7 @@ def layout_values(layout: FileLayout) -> list[tuple[str, str]]:
         ("id", layout.id_field or "a digest of the text"),
         ("text", ", ".join(layout.text_fields)),
         ("metadata", ", ".join(layout.metadata_fields)),
+        ("vectors", layout.vector_field),
     ]
 
 

@@ -49,6 +49,9 @@ class InputFile:
         bool | None, typer.Option("--header/--no-header", help="Whether the first row names the columns.")
     ] = None
     sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first with rows.")] = None
+    vector_field: Annotated[
+        str | None, typer.Option(help="Field or column of your own vectors. Default: the only one with such lists.")
+    ] = None
 
     def __post_init__(self) -> None:
         if not self.is_standard_input and not self.path.exists():
@@ -77,6 +80,7 @@ class InputFile:
             delimiter="\t" if self.delimiter in ("\\t", "tab") else self.delimiter,
             has_header=self.header,
             sheet=self.sheet,
+            vector_field=self.vector_field,
         )
 
     def chunks(self) -> Iterator[bytes]:

@@ -1,8 +1,7 @@
-"""Which model embeds the texts of queries, so that they can be compared with a dataset's vectors."""
+"""Which model embeds texts that are compared with a dataset's vectors."""
 
 from __future__ import annotations
 
-from prisma.embedder.v1.resources_pb2 import Dataset
 from prisma_common.names import is_given
 from services.chassis.errors import FailedPrecondition
 
@@ -12,16 +11,14 @@ class NoQueryModel(FailedPrecondition):
 
     reason = "NO_QUERY_MODEL"
 
+    def __init__(self, dataset: str) -> None:
+        super().__init__(
+            f"the vectors of {dataset} are given and no model embeds texts for it: set its query_model, or search with "
+            "a vector, by words (full text), by latents (sparse) or by a document (similar)",
+            metadata={"dataset": dataset},
+        )
 
-def query_model(dataset: Dataset) -> str | None:
-    """The model for texts that are compared with a dataset's vectors; None where there is none."""
-    return (dataset.query_model or None) if is_given(dataset.embedding_model) else dataset.embedding_model
 
-
-def no_query_model(dataset: str) -> NoQueryModel:
-    """What to say of a dataset whose vectors no text can be compared with."""
-    return NoQueryModel(
-        f"the vectors of {dataset} are given and no model embeds texts for it: set its query_model, or search with a "
-        "vector, by words (full text), by latents (sparse) or by a document (similar)",
-        metadata={"dataset": dataset},
-    )
+def text_model(embedding_model: str, query_model: str) -> str | None:
+    """The model for texts of a dataset with these models; None where its vectors are given and it has none."""
+    return (query_model or None) if is_given(embedding_model) else embedding_model

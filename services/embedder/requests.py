@@ -92,6 +92,8 @@ def new_dataset(request: pb2.CreateDatasetRequest) -> tuple[NewDataset, str | No
         raise InvalidArgument.field(
             "dataset.query_model", "expected none: only given vectors have one, others are made by the embedding model"
         )
+    if request.dataset.HasField("passages") and is_given(request.dataset.embedding_model):
+        raise InvalidArgument.field("dataset.passages", "expected none: each given vector is that of a whole document")
     new = NewDataset(
         id=names.check_id(request.dataset_id, "dataset_id") if request.dataset_id else None,
         display_name=request.dataset.display_name or None,

@@ -21,9 +21,11 @@ from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_common import wire
+from prisma_common.names import is_given
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
 from services.chassis.metadata_terms import Type, values_of
+from services.chassis.query_models import NoQueryModel, text_model
 from services.interpreter.decoder import Decoder
 from services.interpreter.document_sets import Dataset
 from services.interpreter.documents import Document, Passage
@@ -40,7 +42,7 @@ _TEXTS = 256
 """Texts of one request for embeddings."""
 _CODES = 4096
 """Vectors of one request for codes."""
-_CANNOT_EMBED = ("EMBEDDING_MODEL_NOT_FOUND", "PROVIDER_REFUSED")
+_CANNOT_EMBED = ("EMBEDDING_MODEL_NOT_FOUND", "PROVIDER_REFUSED", "NO_QUERY_MODEL")
 """Reasons for which no text can be embedded by the model of a run."""
 _LOOKUP_SECONDS = 3.0
 _WORK_SECONDS = 30.0
@@ -285,7 +287,9 @@ class Upstream:
     async def _embed(self, run: Run, texts: Sequence[str]) -> NDArray[np.float32]:
         """(m, d) embeddings; of a text that has none 0, without columns where none of them has one."""
         request = embedder_pb2.EmbedTextsRequest(
-            embedding_model=run.embedding_model, texts=texts, purpose=embedder_pb2.EmbedTextsRequest.PURPOSE_DOCUMENT
+            embedding_model=await self._text_model(run),
+            texts=texts,
+            purpose=embedder_pb2.EmbedTextsRequest.PURPOSE_DOCUMENT,
         )
         try:
             answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=_WORK_SECONDS))
@@ -299,6 +303,20 @@ class Upstream:
         halves = [await self._embed(run, part) for part in (texts[:middle], texts[middle:])]
         dimension = max(half.shape[1] for half in halves)
         return np.concatenate([np.pad(half, ((0, 0), (0, dimension - half.shape[1]))) for half in halves])
+
+    async def _text_model(self, run: Run) -> str:
+        """The model that embeds texts for a run; where vectors are given, what its dataset names now.
+
+        Raises NoQueryModel.
+        """
+        if not is_given(run.embedding_model):
+            return run.embedding_model
+        request = embedder_pb2.GetDatasetRequest(name=run.dataset)
+        dataset = await ask("embedder", self._embedder.GetDataset(request, timeout=_LOOKUP_SECONDS))
+        model = text_model(dataset.embedding_model, dataset.query_model) if dataset.uid == run.dataset_uid else None
+        if model is None:
+            raise NoQueryModel(run.dataset)
+        return model
 
     async def codes_of(self, run: Run, vectors: NDArray[np.float32]) -> wire.Codes:
         """The codes of (m, d) vectors."""
@@ -340,7 +358,9 @@ class Upstream:
     async def encode_text(self, run: Run, text: str) -> Encoded:
         """A text as the run sees it."""
         request = embedder_pb2.EmbedTextsRequest(
-            embedding_model=run.embedding_model, texts=[text], purpose=embedder_pb2.EmbedTextsRequest.PURPOSE_DOCUMENT
+            embedding_model=await self._text_model(run),
+            texts=[text],
+            purpose=embedder_pb2.EmbedTextsRequest.PURPOSE_DOCUMENT,
         )
         answer = await ask("embedder", self._embedder.EmbedTexts(request, timeout=_WORK_SECONDS))
         return await self.encode(run, wire.unpack_vectors(answer.vectors)[1][0], truncated=answer.truncated[0])

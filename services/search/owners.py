@@ -15,6 +15,7 @@ from typing import Any
 from services.chassis.files import whole
 from services.chassis.metadata_schema import Types
 from services.chassis.metadata_terms import Type
+from services.chassis.query_models import text_model
 from services.search.backend import Position
 
 
@@ -33,6 +34,15 @@ class Dataset:
     """Whether its rows are passages of documents."""
     types: Types = field(default_factory=dict[str, Type])
     """Of the fields that its documents' metadata have."""
+    query_model: str = ""
+    """Of given vectors; empty for none."""
+    dimension: int = 0
+    """0 before the first vector."""
+
+    @property
+    def text_model(self) -> str | None:
+        """The model that embeds queries; None where vectors are given and none does."""
+        return text_model(self.embedding_model, self.query_model)
 
 
 @dataclass(frozen=True)

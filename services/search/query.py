@@ -96,6 +96,8 @@ class DocumentSearch:
     run: str | None
     text: str
     mode: Mode
+    vector: Vectors | None = None
+    """(d,) in place of the text's."""
     latents: LatentQuery | None = None
     """Replace the query's code."""
     steering: tuple[SteeringSet, ...] = ()

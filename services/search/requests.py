@@ -17,7 +17,7 @@ from services.chassis.filters import Filter, parse_filter
 from services.chassis.metadata_filters import METADATA, OPERATORS, check_literals
 from services.chassis.paging import InvalidPageToken, Page
 from services.search import tokens
-from services.search.backend import LatentQuery
+from services.search.backend import LatentQuery, Vectors
 from services.search.fusion import Fusion
 from services.search.query import (
     ALL_DATASETS,
@@ -85,7 +85,11 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
     if fusion is None:
         raise InvalidArgument.field("fusion", f"expected a fusion that this server knows, got {request.fusion}")
     scoring = _scoring(request, mode, fusion)
-    text = _query(request.query, required=not request.latents or mode is not Mode.SPARSE)
+    vector = _vector(request, mode)
+    if vector is not None and request.mode == pb2.SearchDocumentsRequest.MODE_UNSPECIFIED and is_blank(request.query):
+        mode = Mode.SEMANTIC
+    by_words = mode in (Mode.FULL_TEXT, Mode.HYBRID)
+    text = _query(request.query, required=by_words or not (request.latents or vector is not None))
     condition = _condition(request.filter)
     latents, steering = _latents(request.latents), _steering(request)
     if latents and mode not in (Mode.SPARSE, Mode.HYBRID):
@@ -98,6 +102,7 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
         run=run,
         text=text,
         mode=mode,
+        vector=vector,
         latents=latents,
         steering=steering,
         condition=condition,
@@ -145,6 +150,24 @@ def dataset_name(name: str, field: str) -> str:
     return name
 
 
+def _vector(request: pb2.SearchDocumentsRequest, mode: Mode) -> Vectors | None:
+    """(d,) float32 the vector to search by; None for none. Raises InvalidArgument."""
+    if not request.vector:
+        return None
+    if mode is Mode.FULL_TEXT:
+        raise InvalidArgument.field("vector", "expected none: MODE_FULL_TEXT ranks by words")
+    if request.parent == ALL_DATASETS:
+        raise InvalidArgument.field("vector", "expected none with `datasets/-`: a vector is of one model")
+    vector = np.array(request.vector, np.float32)
+    if not np.isfinite(vector).all():
+        raise InvalidArgument.field("vector", "expected finite numbers")
+    if not vector.any():
+        raise InvalidArgument.field(
+            "vector", "expected numbers that are not all zero: such a vector is close to nothing"
+        )
+    return vector
+
+
 def _page(request: pb2.SearchDocumentsRequest, mode: Mode, scoring: Scoring) -> Page:
     bound_to = (
         request.parent,
@@ -161,6 +184,7 @@ def _page(request: pb2.SearchDocumentsRequest, mode: Mode, scoring: Scoring) -> 
         request.include_tail and bool(request.steering or request.steering_sets),
         [(latent.index, latent.weight) for latent in request.latents],
         *([request.passages_per_document] if request.HasField("passages_per_document") else []),
+        *([list(request.vector)] if request.vector else []),
     )
     return Page.of(request.page_size, request.page_token, bound_to=bound_to, default=20, maximum=200)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from services.chassis import metadata_filters
 from services.chassis.errors import Code, InvalidArgument, PrismaError
+from services.chassis.query_models import NoQueryModel
 from services.chassis.threads import in_thread
 from services.search import notices, tokens
 from services.search.backend import Index, Kind, LatentQuery, Position, Stream, StreamState, Vectors
@@ -213,7 +214,8 @@ class Search:
         """
         if not search.mode.is_dense:
             needs_code = plan.run is not None and search.latents is None and bool(search.text.strip())
-            plan.model = plan.datasets[0].embedding_model if needs_code else None
+            if needs_code and search.vector is None:
+                self._plan_model_of_code(search, plan)
             return
         embedded = [
             dataset
@@ -225,16 +227,34 @@ class Search:
                 raise IndexNotReady("no vectors are indexed yet; embed the documents, or try again in a moment")
             plan.notices.append(f"no vectors are indexed yet, so {_ranked_without_vectors(search)}")
             return
-        models = Counter(dataset.embedding_model for dataset in embedded)
+        if search.vector is not None:  # of one dataset
+            plan.dense_datasets = frozenset(dataset.uid for dataset in embedded)
+            return
+        models = Counter(dataset.text_model for dataset in embedded if dataset.text_model is not None)
+        if not models:
+            if search.mode is Mode.SEMANTIC or (search.is_ranked_by_code and search.latents is None):
+                raise NoQueryModel(embedded[0].name)
+            plan.notices.append(f"{NoQueryModel(embedded[0].name).message}; {_ranked_without_vectors(search)}")
+            return
         model = min(models, key=lambda name: (-models[name], name))
-        foreign = sorted(dataset.name for dataset in plan.datasets if dataset.embedding_model != model)
+        foreign = sorted(dataset.name for dataset in plan.datasets if dataset.text_model != model)
         if foreign:
             plan.notices.append(f"vectors of {', '.join(foreign)} are not of the model {model} and were not compared")
         plan.model = model
-        plan.dense_datasets = frozenset(dataset.uid for dataset in embedded if dataset.embedding_model == model)
+        plan.dense_datasets = frozenset(dataset.uid for dataset in embedded if dataset.text_model == model)
+
+    def _plan_model_of_code(self, search: DocumentSearch, plan: _Plan) -> None:
+        """Chooses the embedding model of a query that only its code is needed of. Raises NoQueryModel."""
+        plan.model = plan.datasets[0].text_model
+        if plan.model is None:
+            if search.mode is not Mode.FULL_TEXT:
+                raise NoQueryModel(plan.datasets[0].name)
+            plan.notices.append(f"shared features are not shown: {NoQueryModel(plan.datasets[0].name).message}")
 
     async def _embed(self, search: DocumentSearch, plan: _Plan) -> Vectors | None:
         """The query's vector; None where it is not needed, or where only shared features are lost without it."""
+        if search.vector is not None:
+            return await self._checked(search.vector, plan.datasets[0])
         if plan.model is None:
             return None
         try:
@@ -254,6 +274,17 @@ class Search:
         plan.notices.append(f"{plan.model} knows no word of the query, so {_ranked_without_vectors(search)}")
         plan.dense_datasets = frozenset()
         return None
+
+    async def _checked(self, vector: Vectors, dataset: Dataset) -> Vectors:
+        """The vector of a query, if it is as long as the dataset's. Raises InvalidArgument."""
+        if dataset.dimension != len(vector):  # or the catalog does not know it yet
+            dataset = await self._owners.dataset(dataset.name)
+        if dataset.dimension not in (0, len(vector)):
+            raise InvalidArgument.field(
+                "vector",
+                f"expected {dataset.dimension:,} numbers, as in the vectors of {dataset.name}; got {len(vector):,}",
+            )
+        return vector
 
     async def _encode(self, search: DocumentSearch, plan: _Plan, vector: Vectors | None) -> LatentQuery | None:
         """The query's code. A search that ranks by it needs it; others only show less without it."""

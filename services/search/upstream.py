@@ -180,6 +180,8 @@ def _dataset(message: embedder_resources.Dataset) -> Dataset:
         embedding_model=message.embedding_model,
         position=Position(message.history, message.revision),
         document_count=message.document_count,
+        query_model=message.query_model,
+        dimension=message.dimension,
         is_deleted=message.HasField("delete_time"),
         has_passages=message.HasField("passages"),
         types={

@@ -372,6 +372,14 @@ async def test_the_model_of_queries_makes_vectors_of_the_same_length(stub: Any) 
         assert reason(caught.value) == code
 
 
+async def test_a_document_with_a_given_vector_has_no_passages(stub: Any) -> None:
+    dataset = Dataset(embedding_model="given")
+    dataset.passages.SetInParent()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.CreateDataset(pb2.CreateDatasetRequest(dataset_id="d", dataset=dataset))
+    assert reason(caught.value) == "INVALID_ARGUMENT"
+
+
 async def test_a_repeated_import_is_recognised_by_both_files(stub: Any) -> None:
     await created(stub)
     first, other = npy(random_vectors(3, 16)), npy(-random_vectors(3, 16))

@@ -34,7 +34,7 @@ class LatentSet(_message.Message):
     def __init__(self, indices: _Optional[_Iterable[int]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class SearchDocumentsRequest(_message.Message):
-    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail", "steering", "sparse_weight", "steering_sets", "passages_per_document")
+    __slots__ = ("parent", "query", "mode", "run", "page_size", "page_token", "fusion", "text_weight", "dense_weight", "latents", "filter", "include_tail", "steering", "sparse_weight", "steering_sets", "passages_per_document", "vector")
     class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         MODE_UNSPECIFIED: _ClassVar[SearchDocumentsRequest.Mode]
@@ -71,6 +71,7 @@ class SearchDocumentsRequest(_message.Message):
     SPARSE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     STEERING_SETS_FIELD_NUMBER: _ClassVar[int]
     PASSAGES_PER_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     parent: str
     query: str
     mode: SearchDocumentsRequest.Mode
@@ -87,7 +88,8 @@ class SearchDocumentsRequest(_message.Message):
     sparse_weight: float
     steering_sets: _containers.RepeatedCompositeFieldContainer[LatentSet]
     passages_per_document: int
-    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ..., steering_sets: _Optional[_Iterable[_Union[LatentSet, _Mapping]]] = ..., passages_per_document: _Optional[int] = ...) -> None: ...
+    vector: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ..., steering_sets: _Optional[_Iterable[_Union[LatentSet, _Mapping]]] = ..., passages_per_document: _Optional[int] = ..., vector: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class SearchDocumentsResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "total_size", "query_features", "notices", "milliseconds")

@@ -76,6 +76,7 @@ class SearchServiceServicer:
         """Searches the documents of one dataset, or of all (`datasets/-`).
         Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
         SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+        NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
         INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

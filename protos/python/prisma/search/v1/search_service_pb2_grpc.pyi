@@ -38,6 +38,7 @@ class SearchServiceStub:
     """Searches the documents of one dataset, or of all (`datasets/-`).
     Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
     SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+    NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
     INVALID_PAGE_TOKEN.
     """
     SearchFeatures: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]
@@ -70,6 +71,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """Searches the documents of one dataset, or of all (`datasets/-`).
     Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
     SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+    NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
     INVALID_PAGE_TOKEN.
     """
     SearchFeatures: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]  # type: ignore[assignment]
@@ -105,6 +107,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """Searches the documents of one dataset, or of all (`datasets/-`).
         Errors: DATASET_NOT_FOUND, RUN_NOT_FOUND, INVALID_ARGUMENT, INVALID_FILTER, INDEX_NOT_READY,
         SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
+        NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
         INVALID_PAGE_TOKEN.
         """
 
