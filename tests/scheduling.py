@@ -16,6 +16,8 @@ GROUPS = {
     "tests/web/": "page",
     "tests/client/test_client.py": "stack",
     "tests/client/test_commands.py": "stack",
+    "tests/client/test_import_v2.py": "stack",
+    "tests/gpu/test_import_v2.py": "stack",
     "tests/client/test_messy_data.py": "stack",
     "tests/client/test_examples.py": "stack",
     "tests/client/test_readme.py": "stack",

@@ -20,6 +20,7 @@ from prisma_client.cli import (
     explore,
     imported,
     keys,
+    migrate,
     operate,
     output,
     stack,
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (data.app, imported.app, train.app, explore.app, operate.app):
+for commands in (data.app, imported.app, migrate.app, train.app, explore.app, operate.app):
     app.add_typer(commands)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(keys.app, name="keys")

@@ -504,13 +504,20 @@ class Features:
         return Rows(page.labels, resources_pb2.Label)
 
     def set_label(
-        self, index: int, text: str, description: str | None = None, *, request_id: str | None = None
+        self,
+        index: int,
+        text: str,
+        description: str | None = None,
+        *,
+        model: str | None = None,
+        request_id: str | None = None,
     ) -> resources_pb2.Label:
         """Writes a label; earlier ones stay in the history.
 
+        model: that wrote it elsewhere; without one it is a person's label.
         request_id: repeated calls with the same one write once and return the first label.
         """
-        label = resources_pb2.Label(text=text, description=description)
+        label = resources_pb2.Label(text=text, description=description, model=model)
         request = pb2.CreateLabelRequest(parent=self._name(index), label=label, request_id=request_id)
         return self._transport.call("InterpreterService/CreateLabel", request, resources_pb2.Label)
 

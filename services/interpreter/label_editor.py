@@ -14,7 +14,7 @@ from services.interpreter.errors import RunNotFound, UnusableAnswer
 from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.features import Features
 from services.interpreter.labellers import Labellers, Task
-from services.interpreter.labels import Draft, Label, Options, Source
+from services.interpreter.labels import Draft, Label, Options
 from services.interpreter.runs import Run
 from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
@@ -74,9 +74,8 @@ class LabelEditor:
                 return await self._add(features.run, drafts[0], call)
         raise UnusableAnswer(f"feature {index}: {options.model} wrote no label", metadata={"model": options.model})
 
-    async def write_by_person(self, run_name: str, draft: Draft, call: Call | None) -> RunLabel:
-        """Adds a label that a person wrote. Raises FeatureNotFound, StatisticsNotComputed, RequestIdReused."""
-        assert draft.source is Source.HUMAN, "a person's label"
+    async def add(self, run_name: str, draft: Draft, call: Call | None) -> RunLabel:
+        """Adds a label that was written elsewhere. Raises FeatureNotFound, StatisticsNotComputed, RequestIdReused."""
         features = await self._cache.features(run_name)
         features.check(draft.index)
         return await self._add(features.run, draft, call)

@@ -14,6 +14,8 @@ KEYWORDS = "keywords"
 """The built-in label model."""
 MAX_TEXT = 200
 """Characters of a label."""
+MAX_MODEL = 200
+"""Characters of the name of a model that wrote a label elsewhere."""
 MAX_DESCRIPTION = 2000
 """Characters of its description."""
 _JOINERS = "\u200c\u200d"
@@ -108,7 +110,7 @@ class Draft:
     """The person; None for a model's label, and where no user is known."""
     keywords: tuple[str, ...] = ()
     options: Options | None = None
-    """How it was made; None for a person's label."""
+    """How it was made; None for a label that was written elsewhere, by a person or a model."""
     positive_rows: tuple[int, ...] = ()
     negative_rows: tuple[int, ...] = ()
     job: str | None = None
@@ -153,7 +155,8 @@ def seen_rows(draft: Draft) -> SeenRows | None:
     """
     provenance = draft.provenance
     if provenance is None:
-        is_known = draft.source is Source.HUMAN or (draft.source is Source.MODEL and draft.carried_from is None)
+        written_here = draft.options is not None and draft.carried_from is None
+        is_known = draft.source is Source.HUMAN or (draft.source is Source.MODEL and written_here)
         return SeenRows(writing=(*draft.positive_rows, *draft.negative_rows)) if is_known else None
     return SeenRows(
         writing=(*draft.positive_rows, *draft.negative_rows, *provenance.writing_rows),

@@ -34,6 +34,7 @@ from services.interpreter.label_scoring import ScoringOptions
 from services.interpreter.labels import (
     KEYWORDS,
     MAX_DESCRIPTION,
+    MAX_MODEL,
     MAX_TEXT,
     Draft,
     Options,
@@ -320,8 +321,8 @@ def family_options(request: pb2.BuildFamiliesRequest) -> families.Options:
     )
 
 
-def person_label(request: pb2.CreateLabelRequest) -> tuple[str, Draft]:
-    """The run's name, and the label that the caller wrote."""
+def written_label(request: pb2.CreateLabelRequest) -> tuple[str, Draft]:
+    """The run's name, and the label that the caller wrote, or that a model wrote elsewhere. Raises InvalidArgument."""
     run, index = feature_name(request.parent, "parent")
     text, description = clean_line(request.label.text), clean_text(request.label.description)
     if not text or len(text) > MAX_TEXT:
@@ -332,6 +333,11 @@ def person_label(request: pb2.CreateLabelRequest) -> tuple[str, Draft]:
         raise InvalidArgument.field(
             "label.description", f"expected at most {MAX_DESCRIPTION:,} characters, got {len(description)}"
         )
+    model = clean_line(request.label.model)
+    if len(model) > MAX_MODEL:
+        raise InvalidArgument.field("label.model", f"expected at most {MAX_MODEL} characters, got {len(model)}")
+    if model:
+        return run, Draft(index=index, text=text, description=description, source=Source.MODEL, model=model)
     author = call_context.user.get() or None
     return run, Draft(index=index, text=text, description=description, source=Source.HUMAN, author=author)
 

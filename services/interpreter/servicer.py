@@ -102,8 +102,8 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         return messages.label(await self._editor.write(run, index, options, requests.call_of(request)))
 
     async def CreateLabel(self, request: pb2.CreateLabelRequest, context: Context) -> resources_pb2.Label:
-        run, draft = requests.person_label(request)
-        return messages.label(await self._editor.write_by_person(run, draft, requests.call_of(request)))
+        run, draft = requests.written_label(request)
+        return messages.label(await self._editor.add(run, draft, requests.call_of(request)))
 
     async def CarryLabels(self, request: pb2.CarryLabelsRequest, context: Context) -> pb2.CarryLabelsResponse:
         run, source = requests.run_name(request.run), requests.run_name(request.from_run, "from_run")

@@ -52,7 +52,7 @@ def test_lists_of_commands_have_whole_sentences(words: list[str]) -> None:
 
 
 def test_the_reference_lists_all_commands_with_their_examples() -> None:
-    rows = dict(re.findall(r"^\| `prisma ([a-z -]+)` \| (.*) \|$", REFERENCE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `prisma ([a-z0-9 -]+)` \| (.*) \|$", REFERENCE, re.MULTILINE))
     expected = {
         words: f"{command.help.partition(chr(10))[0].removesuffix('.')} | `{command.epilog.removeprefix('Example: ')}`"
         for words, command in COMMANDS.items()

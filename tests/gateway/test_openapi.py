@@ -38,7 +38,7 @@ def check_texts(request: embedder_pb2.EmbedTextsRequest) -> None:
 
 
 def check_label(label: interpreter_resources.Label) -> None:
-    interpreter.person_label(interpreter_pb2.CreateLabelRequest(parent="runs/r/features/1", label=label))
+    interpreter.written_label(interpreter_pb2.CreateLabelRequest(parent="runs/r/features/1", label=label))
 
 
 def check_document_set(documents: analyses_pb2.DocumentSet) -> None:

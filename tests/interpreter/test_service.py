@@ -308,6 +308,12 @@ async def test_labels_have_a_history_and_a_persons_label_stays(suite: Suite) -> 
     assert again.active
     assert again.name.endswith("/labels/4")
 
+    # What a model wrote elsewhere says so.
+    foreign = await suite.interpreter.CreateLabel(
+        pb2.CreateLabelRequest(parent=feature.name, label=Label(text="a foreign label", model="prismadb/llama3:8b"))
+    )
+    assert (foreign.source, foreign.model, foreign.author) == (Label.SOURCE_MODEL, "prismadb/llama3:8b", "")
+
 
 async def test_labels_are_carried_to_the_same_features_of_another_run(suite: Suite) -> None:
     await with_statistics(suite)

@@ -299,7 +299,7 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateLabel(self, request, context):
-        """Adds a label that a person wrote and makes it the active one.
+        """Adds a label that a person wrote, or a model elsewhere, and makes it the active one.
         Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -96,7 +96,7 @@ class InterpreterServiceStub:
     PROVIDER_REFUSED, REQUEST_ID_REUSED.
     """
     CreateLabel: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]
-    """Adds a label that a person wrote and makes it the active one.
+    """Adds a label that a person wrote, or a model elsewhere, and makes it the active one.
     Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
     """
     CarryLabels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]
@@ -253,7 +253,7 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     PROVIDER_REFUSED, REQUEST_ID_REUSED.
     """
     CreateLabel: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CreateLabelRequest, _resources_pb2.Label]  # type: ignore[assignment]
-    """Adds a label that a person wrote and makes it the active one.
+    """Adds a label that a person wrote, or a model elsewhere, and makes it the active one.
     Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
     """
     CarryLabels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.CarryLabelsRequest, _interpreter_service_pb2.CarryLabelsResponse]  # type: ignore[assignment]
@@ -479,7 +479,7 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.CreateLabelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_resources_pb2.Label, _abc.Awaitable[_resources_pb2.Label]]:
-        """Adds a label that a person wrote and makes it the active one.
+        """Adds a label that a person wrote, or a model elsewhere, and makes it the active one.
         Errors: FEATURE_NOT_FOUND, INVALID_ARGUMENT, REQUEST_ID_REUSED.
         """
 
