@@ -3,8 +3,8 @@
 For each size it starts a local stack as `benchmarks search` does, imports descriptions of Debian packages (or another
 corpus of `benchmarks truth`) with the packages' families as metadata, embeds them, trains a run as `auto` sizes it,
 computes statistics, labels 320 features, then the others, labels them a second time, builds families, analyses, steers,
-and adds 1,000 documents. `cpu` is that of all processes of the stack and of those that they have ended, what goes on
-beside a step (indexing) included.
+and adds 1,000 documents, which codes, statistics, exports and searches then cover. `cpu` is that of all processes of the
+stack and of those that they have ended, what goes on beside a step (indexing) included.
 """
 
 from __future__ import annotations
@@ -93,9 +93,13 @@ class _Measurement:
         self._step("families", trained.build_families)
         self._analyses(data, trained, documents[0]["text"], documents[1]["text"])
         self._steering(data, trained, folder)
+        labels = _labels(trained)
         self._step(f"{ADDED} more documents, embedded", lambda: (data.add(documents[self._size :]), data.embed()))
         search.settle(self._stack)
         self._step(f"statistics with {ADDED} more", trained.compute_statistics)
+        self._coverage(data, trained, documents[self._size :], folder)
+        changed = sum(text != labels.get(index) for index, text in _labels(trained).items())
+        self._record(f"with {ADDED} more", "labels that changed by themselves", changed, "")
         self._step(f"{LABELLED} labels with {ADDED} more", lambda: trained.label(limit=LABELLED, relabel=True))
         counts = trained.interpretation().trust_counts
         for name in ("trusted", "open", "doubtful", "unnamed"):
@@ -140,6 +144,21 @@ class _Measurement:
                 self._record(f"steering, {mode}", f"share at {weight:+}", float(np.mean(values)), "")
             self._record(f"steering, {mode}", "largest remainder of the parts", remainder, "")
 
+    def _coverage(self, data: Dataset, run: Run, added: Sequence[Mapping[str, str]], folder: Path) -> None:
+        """How many documents have codes, statistics and a place in exports, and whether searches find those added."""
+        case = f"with {len(added):,} more"
+        file = folder / "covered.jsonl"
+        run.export_activations(file)
+        keys = {json.loads(line)["key"] for line in file.read_text(encoding="utf-8").splitlines()}
+        texts = added[:: max(1, len(added) // 100)]
+        hits = [data.search(text["text"], mode="sparse", run=run, limit=TOP).hits for text in texts]
+        found = [text["id"] in {hit.key for hit in page} for text, page in zip(texts, hits, strict=True)]
+        self._record(case, "documents with codes", run.refresh().message.code_count, "")
+        self._record(case, "documents in statistics", run.interpretation().row_count, "")
+        self._record(case, "documents in the export", len(keys), "")
+        self._record(case, "added documents in the export", len(keys & {text["id"] for text in added}), "")
+        self._record(case, f"added among the first {TOP} of a sparse search for their text", float(np.mean(found)), "")
+
     def _step(self, step: str, work: Callable[[], Result]) -> Result:
         start, before = time.perf_counter(), self._cpu_seconds()
         result = work()
@@ -156,6 +175,11 @@ class _Measurement:
     def _record(self, case: str, metric: str, value: float, unit: str) -> None:
         names = {"benchmark": "interpretation", "subject": self._subject, "case": f"{self._size:,} documents, {case}"}
         self._records.append({**names, "metric": metric, "value": value, "unit": unit})
+
+
+def _labels(run: Run) -> dict[int, str]:
+    """The texts of all labels, by feature."""
+    return {feature.index: feature.label.text for feature in run.features.list(limit=10_000)}
 
 
 def _holders(features: Sequence[resources_pb2.Feature], run: Run, folder: Path) -> dict[int, set[str]]:
