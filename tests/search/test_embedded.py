@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.search.backend import Kind, LatentQuery, Stream
-from services.search.embedded import EmbeddedIndex, segments
+from services.search.embedded import EmbeddedIndex, segments, term_queries
 from services.search.errors import BackendUnavailable, IndexDamaged
 from tests.search.contract import (
     Contract,
@@ -52,6 +52,13 @@ def reopened(opened: list[EmbeddedIndex], tmp_path: Path) -> Reopen:
 
 class TestEmbedded(Contract):
     """The contract."""
+
+
+def test_ranges_of_many_terms_match_as_well(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(term_queries, "MAX_LISTED_TERMS", 0)
+    stream = Stream(Kind.DOCUMENTS, "u")
+    write_texts(index, stream, [], 1)
+    TestEmbedded().test_all_filters_match_what_python_does(index, stream)
 
 
 def fill(index: EmbeddedIndex, uid: str, *kinds: Kind) -> dict[Kind, Stream]:

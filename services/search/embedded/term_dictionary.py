@@ -40,6 +40,10 @@ class TermDictionary(Sequence[bytes]):
             mask[self._places[int(self._starts[first]) : int(self._starts[last])]] = True
         return mask
 
+    def count(self, value: Any) -> int:
+        """How many terms pass a test."""
+        return sum(last - first for first, last in self._ranges(value))
+
     def terms_with(self, test: TermTest) -> list[bytes]:
         """The terms that pass a test."""
         return [self[place] for first, last in self._ranges(test) for place in range(first, last)]

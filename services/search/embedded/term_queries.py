@@ -17,6 +17,9 @@ FIELD = "terms"
 MAX_EXPRESSED_CHARACTERS = 64
 """Of a bound behind its field's prefix; the terms between longer ones are listed instead."""
 
+MAX_LISTED_TERMS = 1000
+"""Of a range: fewer cost less than an expression."""
+
 _ANY = "(?s:.)*"
 _LAST_CHARACTER = 0x10FFFF
 _SPECIAL = frozenset("\\.+*?()|[]{}^$")
@@ -49,11 +52,13 @@ def _query_of_test(test: TermTest, schema: Schema, parts: Sequence[Segment]) -> 
         case HasTermContaining(prefix):
             text = "".join(_one_of(characters) for characters in test.characters)
             return Query.regex_query(schema, FIELD, f"{_literal(prefix)}{_ANY}{text}{_ANY}")
-        case HasTermBetween(prefix, low, high) if len(low or high or "") - len(prefix) <= MAX_EXPRESSED_CHARACTERS:
+        case HasTermBetween(prefix, low, high):
+            dictionaries = [TermDictionary(part) for part in parts]
+            is_long = len(low or high or "") - len(prefix) > MAX_EXPRESSED_CHARACTERS
+            if is_long or sum(dictionary.count(test) for dictionary in dictionaries) <= MAX_LISTED_TERMS:
+                terms = {term.decode() for dictionary in dictionaries for term in dictionary.terms_with(test)}
+                return Query.term_set_query(schema, FIELD, sorted(terms))
             return Query.regex_query(schema, FIELD, f"{_literal(prefix)}(?:{'|'.join(_alternatives(test))})")
-        case _:
-            terms = {term.decode() for part in parts for term in TermDictionary(part).terms_with(test)}
-            return Query.term_set_query(schema, FIELD, sorted(terms))
 
 
 def _alternatives(test: HasTermBetween) -> Iterator[str]:
