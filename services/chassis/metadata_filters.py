@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from services.chassis.filters import PRESENCE, Comparison, Filter, Leaf, Logic, Presence, leaves
-from services.chassis.metadata_schema import MAX_FIELDS, Types, nearest_key
+from services.chassis.metadata_schema import MAX_FIELDS, MAX_KEY_BYTES, Types, nearest_key
 from services.chassis.metadata_terms import Form, Type, escaped, prefix_of, term_of
 
 METADATA = "metadata."
@@ -118,6 +119,11 @@ def _single_test(key: str, comparison: Comparison, type_: Type) -> TermTest | No
             return HasTerm(term)
 
 
+@lru_cache(maxsize=128)
+def _pattern(test: HasTermContaining) -> re.Pattern[str]:
+    return re.compile("".join(f"[{re.escape(characters)}]" for characters in test.characters))
+
+
 def passes(terms: Collection[str], test: TermTest) -> bool:
     """Whether a document with these terms passes a test."""
     match test:
@@ -126,7 +132,7 @@ def passes(terms: Collection[str], test: TermTest) -> bool:
         case HasTermBetween():
             return any(term in test for term in terms)
         case HasTermContaining():
-            pattern = re.compile("".join(f"[{re.escape(characters)}]" for characters in test.characters))
+            pattern = _pattern(test)
             beginning = len(test.prefix)
             return any(term.startswith(test.prefix) and pattern.search(term, beginning) for term in terms)
 
@@ -144,7 +150,9 @@ def notices(condition: Filter, types: Sequence[Types]) -> list[str]:
             continue
         key = key_of(leaf)
         if key not in merged:
-            if is_complete:
+            if len(key.encode()) > MAX_KEY_BYTES or not is_complete:
+                result.append(f"metadata.{key[:200]} is not among the fields with types: it is compared as text")
+            else:
                 nearest = nearest_key(key, merged)
                 hint = f"; did you mean {nearest!r}?" if nearest else ""
                 result.append(f"no document has the metadata key {key[:200]!r}{hint}")

@@ -13,6 +13,8 @@ from services.chassis.metadata_terms import Described, Type
 
 MAX_FIELDS = 1000
 """Fields that are counted; of the others nothing is known, and they are compared as texts."""
+MAX_KEY_BYTES = 500
+"""Of the key of a field that is counted, in UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def changed(schema: Schema, documents: Iterable[Described], *, by: int) -> Schem
         changes.update({(key, None) for key, _type in document.types})
     fields = dict(schema)
     for (key, type_), count in changes.items():
-        if key not in fields and len(fields) >= MAX_FIELDS:
+        if key not in fields and (len(fields) >= MAX_FIELDS or len(key.encode()) > MAX_KEY_BYTES):
             continue
         field = fields.get(key, MetadataField())
         if type_ is None:
@@ -68,7 +70,7 @@ def changed(schema: Schema, documents: Iterable[Described], *, by: int) -> Schem
 
 
 def overridden(schema: Schema, overrides: Types) -> Schema:
-    """The schema with types that a person chose."""
+    """The schema with types that a person chose, also of fields beyond the first MAX_FIELDS."""
     fields = dict(schema)
     for key, type_ in overrides.items():
         fields[key] = replace(fields.get(key, MetadataField()), override=type_)

@@ -88,7 +88,7 @@ def described(metadata: Mapping[str, object]) -> Described:
     terms: set[str] = set()
     types: set[tuple[str, Type]] = set()
     for key, value in values_of(metadata):
-        is_long = isinstance(value, str) and len(value) > _CACHED_CHARACTERS
+        is_long = len(key) + (len(value) if isinstance(value, str) else 0) > _CACHED_CHARACTERS
         value_terms, type_ = _described(key, value) if is_long else _cached(key, value)
         terms.update(value_terms)
         types.add((key, type_))
@@ -108,7 +108,8 @@ def values_of(metadata: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 def prefix_of(key: str, form: Form | None = None) -> str:
     """What all terms of a field begin with; those of one form."""
-    return _prefix(key) + (form or "")
+    prefix = _prefix if len(key) <= _CACHED_CHARACTERS else _prefix.__wrapped__
+    return prefix(key) + (form or "")
 
 
 def end_of_prefix(prefix: str) -> str:

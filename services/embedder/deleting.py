@@ -16,6 +16,7 @@ from services.chassis.jobs import Jobs
 from services.chassis.threads import in_thread
 from services.embedder import requests
 from services.embedder.documents import MatchingDocuments
+from services.embedder.errors import DatasetNotFound
 from services.embedder.store import Store
 from services.embedder.worker import SERVICE
 
@@ -57,16 +58,22 @@ class DeletionJob:
     async def run(self, request: DeleteDocumentsRequest, context: JobContext) -> None:
         """Deletes what matches, in transactions of bounded size.
 
-        Documents that are added while it runs stay. A job that is cancelled has deleted what its progress says.
-        Raises DatasetNotFound.
+        Documents that were added after the job was submitted stay, also where it is tried again, and so do those of a
+        later dataset of the same name. A job that is cancelled has deleted what its progress says. Raises
+        DatasetNotFound.
         """
         condition = requests.deletion_filter(request.filter)
         dataset = await in_thread(self._store.dataset, requests.dataset_id(request.parent, "parent"))
+        start = context.job.create_time.ToDatetime()
+        if dataset.create_time > start:
+            raise DatasetNotFound(f"{request.parent} was deleted, and another dataset has its name now")
         matching = await in_thread(partial(self._store.list_documents, dataset.id, condition, after_row=-1, limit=1))
         done, after_row = 0, -1
         while True:
             await context.progress(done, max(matching.total, done), "documents", "deleting")
-            rows = await in_thread(partial(self._store.matching_rows, dataset, condition, after_row=after_row))
+            rows = await in_thread(
+                partial(self._store.matching_rows, dataset, condition, after_row=after_row, created_until=start)
+            )
             if not rows:
                 break
             await context.prove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -182,13 +183,15 @@ def matching_rows(
     *,
     after_row: int,
     before_row: int,
+    created_until: datetime,
     limit: int,
     of_wholes: bool = False,
 ) -> Statement:
-    """Rows of living documents between two rows that match a filter."""
-    row = _row(_table(of_wholes=of_wholes))
+    """Rows of living documents between two rows that match a filter and were there at a moment, UTC."""
+    table = _table(of_wholes=of_wholes)
+    row = _row(table)
     query = select(row).where(matching(uid, condition, types, of_wholes=of_wholes), row > after_row)
-    return query.where(row < before_row).order_by(row).limit(limit)
+    return query.where(row < before_row, table.c.create_time <= created_until).order_by(row).limit(limit)
 
 
 def still_matching(

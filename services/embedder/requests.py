@@ -16,7 +16,7 @@ from services.chassis.filters import Comparison, Filter, leaves, parse_filter
 from services.chassis.history import check_position
 from services.chassis.masks import changed_fields, check_lengths
 from services.chassis.metadata_filters import METADATA, OPERATORS, check_literals
-from services.chassis.metadata_schema import MAX_FIELDS
+from services.chassis.metadata_schema import MAX_FIELDS, MAX_KEY_BYTES
 from services.chassis.metadata_terms import Type
 from services.chassis.paging import InvalidPageToken, Page
 from services.embedder.documents import NewDataset, OnDuplicate, Passages, State
@@ -254,6 +254,10 @@ def _metadata_types(entries: Sequence[str]) -> dict[str, Type]:
         raise InvalidArgument.field("config.metadata_types", f"expected at most {MAX_FIELDS:,}, got {len(entries):,}")
     for entry in entries:
         key, _, name = entry.rpartition("=")
+        if len(key.encode()) > MAX_KEY_BYTES:
+            raise InvalidArgument.field(
+                "config.metadata_types", f"expected keys of at most {MAX_KEY_BYTES:,} bytes, got {len(key.encode()):,}"
+            )
         if not key or name not in tuple(Type):
             raise InvalidArgument.field(
                 "config.metadata_types", f"expected <key>=<type> with one of {', '.join(Type)}; got {entry[:100]!r}"

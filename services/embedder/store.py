@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -393,21 +394,29 @@ class Store:
             return sql_rows.document(row), _dataset(connection, _by_uid(connection, uid))
 
     def matching_rows(
-        self, dataset: Dataset, condition: Filter, *, after_row: int, limit: int = BATCH_ROWS
+        self,
+        dataset: Dataset,
+        condition: Filter,
+        *,
+        after_row: int,
+        created_until: datetime = datetime.max,
+        limit: int = BATCH_ROWS,
     ) -> list[int]:
         """Rows of the documents behind a row that match a filter, ascending, of those that `dataset` had.
 
-        Of documents with passages, their numbers. Raises DatasetNotFound.
+        Of documents with passages, their numbers. created_until: UTC; later documents are left out. Raises
+        DatasetNotFound.
         """
         with self._database.read() as connection:
-            types = types_of(_schema(_need(connection, dataset.id, dataset.uid)))
+            _need(connection, dataset.id, dataset.uid)
             of_wholes = dataset.passages is not None
             query = queries.matching_rows(
                 dataset.uid,
                 condition,
-                types,
+                types_of(dataset.schema),
                 after_row=after_row,
                 before_row=dataset.next_row,
+                created_until=created_until,
                 limit=min(limit, BATCH_WHOLES) if of_wholes else limit,
                 of_wholes=of_wholes,
             )
@@ -416,13 +425,15 @@ class Store:
     def delete_matching(self, dataset: Dataset, condition: Filter, rows: Sequence[int]) -> int:
         """Deletes those of some documents that still match a filter, in one transaction; returns how many.
 
-        Raises DatasetNotFound.
+        The filter means what it meant when `dataset` was read, also where fields have other types by now. Raises
+        DatasetNotFound.
         """
         with self._database.write(dataset.uid) as connection:
             current = _need(connection, dataset.id, dataset.uid)
             schema = _schema(current)
             of_wholes = _has_passages(current)
-            query = queries.still_matching(dataset.uid, condition, types_of(schema), rows=rows, of_wholes=of_wholes)
+            types = types_of(dataset.schema)
+            query = queries.still_matching(dataset.uid, condition, types, rows=rows, of_wholes=of_wholes)
             deleted = connection.execute(query).all()
             if deleted and of_wholes:
                 _remove_wholes(connection, current, deleted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from services.chassis.filters import UNFILTERED, Comparison, Filter, InvalidFilt
 from services.chassis.metadata_filters import METADATA, OPERATORS, TermTest, key_of, metadata_test, notices, passes
 from services.chassis.metadata_schema import Types
 from services.chassis.metadata_terms import Type, terms_of
+from services.chassis.threads import in_thread
 from services.interpreter.features import COMPARISONS, check_indices
 from services.interpreter.metadata import Metadata
 from services.interpreter.occurrences import Occurrences, occurrences
@@ -135,18 +136,22 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
         columns = (await source.metadata(dataset.name, dataset.uid, documents.keys)).at(whole.rows).columns
         dataset = await source.dataset(dataset.name)
 
+    terms_by_key: dict[str, list[set[str]]] = {}
+
     def matching(leaf: Leaf) -> NDArray[np.bool_]:
         if isinstance(leaf, Comparison) and leaf.field.startswith(_LATENT):
             return latents.of(leaf)
         key = key_of(leaf)
-        terms = [set(terms_of({key: value})) for value in columns[key]]
+        if key not in terms_by_key:
+            terms_by_key[key] = [set(terms_of({key: value})) for value in columns[key]]
+        terms = terms_by_key[key]
 
         def test(test: TermTest) -> NDArray[np.bool_]:
             return np.fromiter((passes(document, test) for document in terms), bool, len(terms))
 
         return metadata_test(leaf, dataset.types, test, logic)
 
-    matches = evaluate(documents.condition, matching, logic)
+    matches = await in_thread(partial(evaluate, documents.condition, matching, logic))
     filter_notices = notices(documents.condition, [dataset.types]) if documents.keys else []
     missing_count = 0
     if documents.names:

@@ -9,6 +9,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from services.chassis import metadata_schema
+from services.chassis.filters import parse_filter
+from services.chassis.metadata_filters import METADATA, OPERATORS, notices
 from services.chassis.metadata_schema import nearest_key
 from services.chassis.metadata_terms import Form, date_form, described, number_form, term_of, terms_of
 
@@ -86,3 +89,13 @@ def test_the_nearest_key_is_named() -> None:
     assert nearest_key("publication year", keys) == "Publication Year"
     assert nearest_key("rating", keys) == "metadata.rating"
     assert nearest_key("zzz", keys) is None
+
+
+def test_fields_of_long_keys_are_not_counted() -> None:
+    long = "k" * (metadata_schema.MAX_KEY_BYTES + 1)
+    schema = metadata_schema.changed({}, [described({"a": 1, long: 2, "nested": {long: 3}})], by=1)
+    assert set(schema) == {"a"}
+    condition = parse_filter(f'metadata."{long}" > 1', {METADATA: OPERATORS})
+    assert notices(condition, [metadata_schema.types_of(schema)]) == [
+        f"metadata.{long[:200]} is not among the fields with types: it is compared as text"
+    ]

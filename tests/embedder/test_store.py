@@ -579,9 +579,25 @@ def test_documents_that_match_are_deleted_and_no_others(data: Data) -> None:
     assert (current.counts.rows, current.counts.failed, current.revision) == (29, 0, dataset.revision + 2)
     assert data.store.dataset("other").counts.rows == 30
     assert [document.row for document, deleted in data.store.documents_after(current, -1, 50) if deleted] == [3, 13]
+    start = dataset.create_time  # before any document
+    assert data.store.matching_rows(dataset, condition, after_row=-1, created_until=start) == []
     data.store.delete_dataset("d")
     with pytest.raises(DatasetNotFound):
         data.store.delete_matching(dataset, condition, [23])
+
+
+def test_a_filter_means_the_same_in_all_batches_of_a_deletion(data: Data) -> None:
+    dataset = data.create()
+    values = ["n/a", 7, 10, 100]
+    documents = [NewDocument(key=str(row), text="t", metadata={"v": value}) for row, value in enumerate(values)]
+    data.store.add_documents("d", dataset.uid, documents)
+    dataset = data.store.dataset("d")
+    condition = Comparison("metadata.v", ">", "5")  # of texts, as one value is none of a number
+    rows = data.store.matching_rows(dataset, condition, after_row=-1)
+    assert rows == [0, 1]
+    assert data.store.delete_matching(dataset, condition, [0]) == 1  # those that are left are numbers
+    assert data.store.matching_rows(dataset, condition, after_row=0) == [1]
+    assert data.store.delete_matching(dataset, condition, [1, 2, 3]) == 1
 
 
 # Plans
@@ -621,7 +637,9 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
         "(dataset_uid=? AND row=?)",
     ),
     "matching rows": (
-        lambda uid: queries.matching_rows(uid, UNFILTERED, {}, after_row=100, before_row=10**6, limit=2000),
+        lambda uid: queries.matching_rows(
+            uid, UNFILTERED, {}, after_row=100, before_row=10**6, created_until=datetime.max, limit=2000
+        ),
         "(dataset_uid=? AND row>? AND row<?)",
     ),
     "still matching": (

@@ -78,7 +78,8 @@ class TermDictionary(Sequence[bytes]):
         pattern = re.compile(b"(?=(" + b"".join(b"(?:" + variant + b")" for variant in variants) + b"))")
         start = int(offsets[0])
         matches = pattern.finditer(self._bytes[start : int(offsets[-1])])
-        spans = np.array([match.span(1) for match in matches], dtype=np.int64).reshape(-1, 2) + start
+        ends = (place for match in matches for place in match.span(1))
+        spans = np.fromiter(ends, dtype=np.int64).reshape(-1, 2) + start
         terms = np.searchsorted(offsets, spans[:, 0], side="right") - 1
         is_within = (spans[:, 0] >= offsets[terms] + len(prefix)) & (spans[:, 1] <= offsets[terms + 1])
         return (np.unique(terms[is_within]) + first).tolist()

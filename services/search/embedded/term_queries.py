@@ -46,6 +46,18 @@ def query_of(where: Where, schema: Schema, parts: Sequence[Segment]) -> Query:
 
 
 def _query_of_test(test: TermTest, schema: Schema, parts: Sequence[Segment]) -> Query:
+    try:
+        return _short_query(test, schema, parts)
+    except ValueError:  # tantivy refuses expressions of more than 1,000 states
+        return _listing(test, schema, [TermDictionary(part) for part in parts])
+
+
+def _listing(test: TermTest, schema: Schema, dictionaries: Sequence[TermDictionary]) -> Query:
+    terms = {term.decode() for dictionary in dictionaries for term in dictionary.terms_with(test)}
+    return Query.term_set_query(schema, FIELD, sorted(terms))
+
+
+def _short_query(test: TermTest, schema: Schema, parts: Sequence[Segment]) -> Query:
     match test:
         case HasTerm(term):
             return Query.term_query(schema, FIELD, term, index_option="basic")
@@ -56,8 +68,7 @@ def _query_of_test(test: TermTest, schema: Schema, parts: Sequence[Segment]) -> 
             dictionaries = [TermDictionary(part) for part in parts]
             is_long = len(low or high or "") - len(prefix) > MAX_EXPRESSED_CHARACTERS
             if is_long or sum(dictionary.count(test) for dictionary in dictionaries) <= MAX_LISTED_TERMS:
-                terms = {term.decode() for dictionary in dictionaries for term in dictionary.terms_with(test)}
-                return Query.term_set_query(schema, FIELD, sorted(terms))
+                return _listing(test, schema, dictionaries)
             return Query.regex_query(schema, FIELD, f"{_literal(prefix)}(?:{'|'.join(_alternatives(test))})")
 
 

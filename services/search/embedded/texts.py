@@ -286,7 +286,7 @@ class TextStoreWriter(SegmentWriter[_Words]):
         super().abort()
 
     def size(self, block: _Words) -> int:
-        return len(block.terms)
+        return len(block.terms) + 4 * len(block.metadata_terms)  # these are texts, the others numbers
 
     def joined(self, blocks: Sequence[_Words]) -> tuple[Rows, Arrays]:
         rows = np.array([block.row for block in blocks], dtype=np.uint64)
