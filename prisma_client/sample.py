@@ -22,7 +22,8 @@ def documents() -> Iterator[dict[str, str]]:
     """Documents `{"id", "text", "module", "kind", "qualified_name"}`, in a fixed order, no text twice."""
     known_texts: set[str] = set()
     known_names: set[str] = set()
-    for module in _modules():
+    # All are imported before any is read: a module that is imported may hide a function of its package.
+    for module in list(_modules()):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # access to deprecated names warns
             texts = list(_texts(module))

@@ -32,6 +32,7 @@ def test_train_waits_for_a_running_embedding_job() -> None:
         reply(200, {"name": "runs/r"}),
         reply(200, TRAINING),
         stream(TRAINING),
+        reply(200, {"name": "runs/r"}),
     ]
     with scripted(answers) as gateway:
         ended = train(gateway.url)
@@ -45,6 +46,7 @@ def test_train_waits_for_a_running_embedding_job() -> None:
         "POST /v1/runs",
         "POST /v1/runs/r:train",
         "GET /v1/jobs/t:watch",
+        "GET /v1/runs/r",
     ]
 
 
@@ -58,10 +60,11 @@ def test_train_says_what_to_do_where_nothing_embeds_the_documents() -> None:
 
 
 def test_pending_documents_are_left_out_on_request() -> None:
-    answers = [reply(200, {"name": "runs/r"}), reply(200, TRAINING), stream(TRAINING)]
+    run = reply(200, {"name": "runs/r"})
+    answers = [run, reply(200, TRAINING), stream(TRAINING), run]
     with scripted(answers) as gateway:
         ended = train(gateway.url, "--allow-pending")
     assert ended.returncode == 0, ended.stderr
-    create, start, _ = gateway.bodies
+    create, start, *_ = gateway.bodies
     assert '"allow_pending_documents": true' in start
     assert "allow_pending_documents=true" in gateway.requests[0] or '"allow_pending_documents": true' in create
