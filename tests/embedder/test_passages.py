@@ -171,11 +171,8 @@ async def test_passages_of_the_models_limit_are_not_truncated(tmp_path: Path) ->
 class Remote:
     """A provider without tokenizers."""
 
-    async def models(self) -> list[Model]:
-        return [Model(id="remote/m", display_name="m", dimension=3, max_tokens=512)]
-
-    async def embed(self, model: str, texts: object, *, purpose: object = None) -> list[object]:
-        raise NotImplementedError
+    async def find(self, model: str) -> Model:
+        return Model(id=f"remote/{model}", display_name=model, dimension=3, max_tokens=512)
 
 
 @pytest.mark.parametrize(
