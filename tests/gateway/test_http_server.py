@@ -154,20 +154,36 @@ def form_request(body: bytes, kind: bytes = b"multipart/form-data") -> Request:
 async def test_a_form_without_its_closing_boundary_is_refused(end: bytes) -> None:
     upload = Upload(form_request(CUT_FORM + end))
     with pytest.raises(InvalidArgument):
-        async for _ in upload.file():
+        async for _ in upload.files():
             pass
 
 
 async def test_a_whole_form_is_read() -> None:
     upload = Upload(form_request(CUT_FORM + b"\r\n--B--\r\n"))
-    assert b"".join([part async for part in upload.file()]) == b'{"id": "a", "text": "one"}\n'
+    assert [part async for part in upload.files()] == [(None, b'{"id": "a", "text": "one"}\n')]
+
+
+def file_part(name: bytes, data: bytes) -> bytes:
+    return b'--B\r\nContent-Disposition: form-data; name="%s"; filename="x"\r\n\r\n%s\r\n' % (name, data)
+
+
+async def test_a_further_file_is_one_of_a_field_that_takes_it() -> None:
+    documents, vectors = file_part(b"file", b"documents"), file_part(b"vectors", b"numbers")
+    for body in (documents + vectors, vectors + documents):
+        upload = Upload(form_request(body + b"--B--\r\n"), ["vectors"])
+        assert {name: data async for name, data in upload.files()} == {None: b"documents", "vectors": b"numbers"}
+    for body in (documents + documents, documents + vectors + vectors):
+        upload = Upload(form_request(body + b"--B--\r\n"), ["vectors"])
+        with pytest.raises(InvalidArgument, match="expected one file as the last part of the form, got a second file"):
+            async for _ in upload.files():
+                pass
 
 
 async def test_another_kind_of_multipart_body_is_no_file() -> None:
     body = b'--B\r\nContent-Type: application/json\r\n\r\n{"id": "a", "text": "one"}\n\r\n--B--\r\n'
     upload = Upload(form_request(body, kind=b"multipart/mixed"))
     with pytest.raises(InvalidArgument, match="expected a form with a file"):
-        async for _ in upload.file():
+        async for _ in upload.files():
             pass
 
 
