@@ -74,7 +74,7 @@ def ingest(
             prisma, dataset, model, query_model=query_model, passages=passages, overlap=overlap
         )
         try:
-            with _interruption_reported(data):
+            with _interruption_reported(data, vectors_alone=file.path.suffix == ".npy"):
                 report = data.add_chunks(
                     file.chunks(),
                     id_field=file.id_field,
@@ -268,8 +268,11 @@ def _get_or_create(
 
 
 @contextmanager
-def _interruption_reported(data: Dataset) -> Generator[None]:
-    """Says after Ctrl-C what an import has left behind: it is committed in batches."""
+def _interruption_reported(data: Dataset, *, vectors_alone: bool = False) -> Generator[None]:
+    """Says after Ctrl-C what an import has left behind: it is committed in batches.
+
+    vectors_alone: whether the file is an array of vectors, whose documents have no ids by which they are known again.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -278,7 +281,10 @@ def _interruption_reported(data: Dataset) -> Generator[None]:
             outcome = f"{data.name} has {count:,} documents now" if count else "no document was imported"
         except PrismaError:
             outcome = f"what was imported stays in {data.name}"
-        output.warn(f"interrupted. {outcome}; the same command imports the rest, each document once")
+        advice = "the same command imports the rest, each document once"
+        if vectors_alone:
+            advice = "the same command adds all vectors once more: import the rest of them, or into another dataset"
+        output.warn(f"interrupted. {outcome}; {advice}")
         raise typer.Exit(output.INTERRUPTED) from None
 
 

@@ -76,18 +76,19 @@ class Datasets:
     async def update(self, dataset_id: str, values: Mapping[str, str]) -> Dataset:
         """Changes fields of a dataset.
 
-        Raises DatasetNotFound, EmbeddingModelFixed, EmbeddingModelNotFound, GivenVectors, InvalidArgument.
+        Raises DatasetNotFound, EmbeddingModelFixed, EmbeddingModelNotFound, GivenVectors, InvalidArgument,
+        ProviderUnavailable.
         """
         changes: dict[str, str | int] = dict(values)
         if "embedding_model" in values:
-            stored, model = (
-                (await self.get(dataset_id)).embedding_model,
-                self._models.full_id(values["embedding_model"]),
-            )
-            if model == stored:
+            dataset, model = await self.get(dataset_id), self._models.full_id(values["embedding_model"])
+            if model == dataset.embedding_model:
                 del changes["embedding_model"]
             else:
-                changes["embedding_model"] = model if is_given(model) else await self._models.choose(model)
+                model = model if is_given(model) else await self._models.choose(model)
+                if dataset.passages is not None:
+                    await make_splitter(self._models, model, dataset.passages)
+                changes["embedding_model"] = model
         if "query_model" in values:
             query_model = await self._query_model(values["query_model"]) if values["query_model"] else None
             changes["query_model"] = query_model.id if query_model else ""

@@ -19,8 +19,8 @@ from services.embedder.passages import Span
 
 DEFAULT_MODEL = "builtin/wordllama-256"
 MAX_KEY_BYTES = 512
-MAX_DIMENSION = 16_384
-"""Numbers of a given vector."""
+MAX_DIMENSION = 16_000
+"""Numbers of a given vector: OpenSearch indexes no longer ones."""
 LISTED_CHARACTERS = 1000
 """Characters of a text in a list; longer ones are cut."""
 

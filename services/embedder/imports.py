@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 import numpy as np
 
 from services.chassis import names
-from services.chassis.errors import Cancelled, Code, PrismaError
+from services.chassis.errors import Cancelled, Code, InvalidArgument, PrismaError
 from services.chassis.idempotency import Call
 from services.chassis.metadata_schema import Types
 from services.chassis.metadata_terms import Type
@@ -27,7 +27,7 @@ from services.embedder.documents import Dataset, Failure, Fate, NewDocument, OnD
 from services.embedder.errors import FileTooLarge
 from services.embedder.files.documents import read_documents
 from services.embedder.files.fields import Kind, find_fields
-from services.embedder.files.formats import FileOptions, Limits
+from services.embedder.files.formats import FileOptions, Format, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.import_records import ImportRecords
 from services.embedder.items import FieldOptions, Reason, Rejection
@@ -52,6 +52,7 @@ _SHORTENED = (
     f"of documents with more than {MAX_PASSAGE_BYTES:,} bytes of metadata, the largest fields are stored with the "
     "document alone: a search, which is one of passages, cannot filter by them"
 )
+_NO_IDS = "vectors alone have no ids of their own, so none can be skipped or replaced: send documents with ids"
 _Result = TypeVar("_Result")
 
 
@@ -140,6 +141,7 @@ class Imports:
         """
         dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id)
         async with self._received(chunks) as upload:
+            dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id, dataset.uid)
             call = None
             if not plan.validate_only:
                 call = Call.of_bytes(plan.request_id, "ImportDocuments", plan.request + upload.digest)
@@ -276,8 +278,9 @@ class Importer:
     def run(self, upload: Upload) -> Report:
         """Imports the file; returns the report so far if it is stopped. However it ends, its report is stored.
 
-        Raises InvalidFile, GivenVectors and FileTooLarge before anything is imported, DatasetNotFound if the dataset is
-        deleted meanwhile, DimensionChanged if it got vectors of another length.
+        Raises InvalidFile, InvalidArgument, GivenVectors and FileTooLarge before anything is imported, DatasetNotFound
+        if the dataset is deleted meanwhile, DimensionChanged if it got vectors of another length, GivenVectors if it
+        got another embedding model.
         """
         self._file_bytes = upload.documents.seek(0, os.SEEK_END)
         upload.documents.seek(0)
@@ -297,6 +300,8 @@ class Importer:
         import_vectors = find_vectors(
             self._dataset, reader, guess.fields, upload.vectors, named_field=self._plan.fields.vector_field
         )
+        if reader.layout.format is Format.NPY and self._plan.on_duplicate is not OnDuplicate.REJECT:
+            raise InvalidArgument.field("config.on_duplicate", _NO_IDS)
         report.fields = replace(guess.fields, vector_field=import_vectors.field)
         report.notes = [*report.notes, *import_vectors.notes]
         if self._plan.metadata_types and not self._plan.validate_only:

@@ -128,13 +128,16 @@ class ItemRejected(Exception):
         return Rejection(item, printable(self.key)[:_MAX_SHOWN_KEY], self.reason, printable(self.message))
 
 
-def document(item: object, fields: Fields, max_text_bytes: int) -> NewDocument:
-    """The document in a JSON value. Raises ItemRejected."""
+def document(item: object, fields: Fields, max_text_bytes: int, *, has_vectors: bool = False) -> NewDocument:
+    """The document in a JSON value. Raises ItemRejected.
+
+    has_vectors: whether each item has a vector beside: a document that the API returned needs no text then.
+    """
     if not isinstance(item, dict):
         raise ItemRejected(Reason.NOT_AN_OBJECT, f"expected an object with id and text, got {_kind(item)}")
     values: dict[str, object] = item  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
     if fields.takes_exported and is_exported(values):
-        return _exported_document(values, max_text_bytes)
+        return _exported_document(values, max_text_bytes, has_vectors=has_vectors)
     key = "" if fields.id_field is None else _key(values, fields.id_field)
     text = _text(values, fields.text_fields, max_text_bytes, key) if fields.text_fields else ""
     if fields.metadata_fields is None:
@@ -161,7 +164,7 @@ def is_exported(values: Mapping[str, object]) -> bool:
     return isinstance(name, str) and "key" in values and "id" not in values and bool(_DOCUMENT_NAME.fullmatch(name))
 
 
-def _exported_document(values: Mapping[str, object], max_text_bytes: int) -> NewDocument:
+def _exported_document(values: Mapping[str, object], max_text_bytes: int, *, has_vectors: bool) -> NewDocument:
     """The document that the API returned. Raises ItemRejected for one whose text is cut short."""
     key = _key(values, "key")
     if values.get("passage"):
@@ -170,7 +173,8 @@ def _exported_document(values: Mapping[str, object], max_text_bytes: int) -> New
     if values.get("textTruncated") or values.get("text_truncated"):
         message = "a list cut this text short; export the documents with documents:read, which returns whole texts"
         raise ItemRejected(Reason.INVALID_TEXT, message, key=key)
-    text = _text(values, ("text",), max_text_bytes, key)
+    is_vector_alone = has_vectors and values.get("text") in (None, "")
+    text = "" if is_vector_alone else _text(values, ("text",), max_text_bytes, key)
     metadata = {_METADATA: values[_METADATA]} if values.get(_METADATA) is not None else {}
     return NewDocument(key, text, _checked_metadata(metadata, key))
 

@@ -64,7 +64,7 @@ class Splitter:
         if self._count(text) <= self.max_tokens:
             return [Span(0, len(text))]
         spans = _Text(text, self).spans()
-        return spans if len(spans) > 1 else [Span(0, len(text))]
+        return spans or [Span(0, len(text))]
 
     def _count(self, text: str) -> int:
         return len(self.tokenizer.token_starts(text)) if len(text) <= _BLOCK_CHARACTERS else self.max_tokens + 1
@@ -110,7 +110,17 @@ class _Text:
             count = self._count(start, end)
             if count <= self._splitter.max_tokens or self._character_end(start, end) >= end:
                 return end
+            if not budget:
+                return self._end_in_token(start, rest, end)
             budget = max(0, min(budget * self._splitter.max_tokens // count, budget - 1 - budget // 16))
+
+    def _end_in_token(self, start: int, rest: int, end: int) -> int | None:
+        """As `_end`, before `end`: where a part of one of the text's tokens has too many tokens by itself."""
+        while (end := start + (end - start) // 2) > self._character_end(rest):
+            end = self._cut_before(end, rest)
+            if self._count(start, end) <= self._splitter.max_tokens:
+                return end
+        return None if start < rest else self._character_end(start)
 
     def _next_start(self, start: int, end: int) -> int:
         """Where the passage behind one begins, with its overlap."""

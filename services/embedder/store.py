@@ -118,10 +118,10 @@ class Store:
             _ANSWERS.store(connection, call, uid.encode(), resource_uid=uid)
             return _dataset(connection, _by_uid(connection, uid))
 
-    def dataset(self, dataset_id: str) -> Dataset:
-        """A dataset. Raises DatasetNotFound."""
+    def dataset(self, dataset_id: str, uid: str | None = None) -> Dataset:
+        """A dataset; with `uid`, that one. Raises DatasetNotFound."""
         with self._database.read() as connection:
-            return _dataset(connection, _need(connection, dataset_id))
+            return _dataset(connection, _need(connection, dataset_id, uid))
 
     def dataset_to_read(self, dataset_id: str, *, history: str, since_revision: int) -> Dataset:
         """A dataset, to read its changes since a revision of a history. Raises DatasetNotFound, HistoryChanged."""
@@ -229,13 +229,18 @@ class Store:
 
         A document that is replaced by one of another text, or of another given vector, has another row, and is pending
         unless its vector is given. shard: the given vectors of the documents, in their order; deleted where none is
-        used. Raises DatasetNotFound, also when the dataset was deleted and another has its name now; DimensionChanged.
+        used. Raises DatasetNotFound, also when the dataset was deleted and another has its name now; DimensionChanged;
+        GivenVectors where the documents have vectors and the dataset's are made by a model, or the other way round.
         """
         same_vectors = self._same_vectors(uid, documents, on_duplicate)
         is_in_use = False
         try:
             with self._database.write(uid) as connection:
                 dataset = _need(connection, dataset_id, uid)
+                if documents and (shard is not None) != is_given(dataset.embedding_model):
+                    raise GivenVectors(
+                        f"datasets/{dataset_id} has another embedding model since this import began: import again"
+                    )
                 if _has_passages(dataset):
                     arrivals = WholeArrivals.of(connection, uid, documents, on_duplicate)
                 else:

@@ -98,8 +98,8 @@ class DocumentSource(Protocol):
         """A dataset."""
         ...
 
-    async def rows(self, dataset: str, names: Sequence[str]) -> NDArray[np.uint64]:
-        """The rows of documents of a dataset, by name."""
+    async def rows(self, dataset: str, names: Sequence[str]) -> Sequence[NDArray[np.uint64]]:
+        """The rows of each of these documents of a dataset that exists, in no order."""
         ...
 
     async def metadata(self, dataset: str, dataset_uid: str, keys: Sequence[str]) -> Metadata:
@@ -156,8 +156,9 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
     missing_count = 0
     if documents.names:
         rows = await source.rows(dataset.name, documents.names)
-        matches &= np.isin(whole.rows, rows)
-        missing_count = len(documents.names) - int(np.isin(rows, whole.rows).sum())
+        matches &= np.isin(whole.rows, np.concatenate([np.empty(0, np.uint64), *rows]))
+        present_count = sum(bool(np.isin(of_document, whole.rows).any()) for of_document in rows)
+        missing_count = len(set(documents.names)) - present_count
     return Members(
         dataset=dataset.name, whole=whole, matches=matches, notices=filter_notices, missing_count=missing_count
     )

@@ -36,6 +36,8 @@ from services.interpreter.settings import InterpreterSettings
 
 _BATCH = 500
 """Documents of one request."""
+_FULL_BATCH = 32
+"""Documents of one request that come with their texts, up to a MiB each, and their passages."""
 _ROWS = 50_000
 """Rows of one stream of vectors or texts."""
 _TEXTS = 256
@@ -166,19 +168,20 @@ class Upstream:
             documents.update((message.row, _document(message)) for message in answer.documents)
         return documents
 
-    async def rows(self, dataset: str, names: Sequence[str]) -> NDArray[np.uint64]:
-        """The rows of documents of a dataset, by name: of a document with passages, theirs."""
-        rows: list[int] = []
-        for start in range(0, len(names), _BATCH):
+    async def rows(self, dataset: str, names: Sequence[str]) -> list[NDArray[np.uint64]]:
+        """The rows of each of these documents of a dataset that exists: of one with passages, theirs."""
+        rows: list[NDArray[np.uint64]] = []
+        for start in range(0, len(names), _FULL_BATCH):
             request = embedder_pb2.BatchGetDocumentsRequest(
                 parent=dataset,
-                names=names[start : start + _BATCH],
+                names=names[start : start + _FULL_BATCH],
                 view=embedder_resources_pb2.DOCUMENT_VIEW_FULL,  # which lists passages
             )
             answer = await ask("embedder", self._embedder.BatchGetDocuments(request, timeout=_WORK_SECONDS))
             for message in answer.documents:
-                rows += [passage.row for passage in message.passages] or [message.row]
-        return np.array(rows, np.uint64)
+                of_document = [passage.row for passage in message.passages] or [message.row]
+                rows.append(np.array(of_document, np.uint64))
+        return rows
 
     async def metadata(self, dataset: str, dataset_uid: str, keys: Sequence[str]) -> Metadata:
         """Some keys of the metadata of all documents of a dataset."""

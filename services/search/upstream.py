@@ -114,9 +114,10 @@ class Upstream:
         return _run(await ask("trainer", self._trainer.GetRun(request, timeout=LOOKUP_SECONDS)))
 
     async def document_row(self, name: str) -> int:
-        """A document's row."""
-        request = embedder_pb2.GetDocumentRequest(name=name)
-        return (await ask("embedder", self._embedder.GetDocument(request, timeout=LOOKUP_SECONDS))).row
+        """A document's row: of one with passages, the first passage's."""
+        request = embedder_pb2.GetDocumentRequest(name=name, view=embedder_resources.DOCUMENT_VIEW_FULL)
+        document = await ask("embedder", self._embedder.GetDocument(request, timeout=LOOKUP_SECONDS))
+        return document.passages[0].row if document.passages else document.row
 
     async def embed(self, model: str, text: str) -> Vectors:
         """(d,) the vector of a query."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import struct
@@ -50,6 +51,11 @@ def npy(array: Array) -> bytes:
 def with_header(descr: object, shape: object, *, fortran_order: object = False, data: bytes = b"") -> bytes:
     header = repr({"descr": descr, "fortran_order": fortran_order, "shape": shape}).encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
+def raw_header(*sizes: str) -> bytes:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%s)}" % ", ".join(sizes).encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(48)
 
 
 def random_vectors(count: int, dimension: int, dtype: Any = np.float32) -> Array:
@@ -188,6 +194,53 @@ async def test_vectors_alone_make_documents_whose_ids_are_their_rows(stub: Any) 
     assert await stored(stub, VECTOR_ENCODING_FLOAT32) == vectors.tobytes()
 
 
+async def test_vectors_alone_are_only_added(stub: Any) -> None:
+    await created(stub)
+    for choice in (pb2.ImportDocumentsRequest.ON_DUPLICATE_SKIP, pb2.ImportDocumentsRequest.ON_DUPLICATE_REPLACE):
+        code, message = await refused(stub, npy(random_vectors(3, 8)), on_duplicate=choice)
+        assert code == "INVALID_ARGUMENT"
+        assert "vectors alone have no ids of their own, so none can be skipped or replaced" in message
+
+
+async def test_rows_are_counted_once_the_vectors_alone_have_arrived(stub: Any) -> None:
+    await created(stub)
+    vectors = random_vectors(20, 8192)
+    large = npy(np.tile(vectors, (30, 1)))
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def messages() -> AsyncIterator[pb2.ImportDocumentsRequest]:
+        yield pb2.ImportDocumentsRequest(config=pb2.ImportDocumentsRequest.Config(dataset="datasets/d"))
+        for start in range(0, 16 << 20, 1 << 20):  # so long that the embedder has read the beginning
+            yield pb2.ImportDocumentsRequest(chunk=large[start : start + (1 << 20)])
+        has_begun.set()
+        await may_end.wait()
+        yield pb2.ImportDocumentsRequest(chunk=large[16 << 20 :])
+
+    slow = asyncio.ensure_future(stub.ImportDocuments(messages(), timeout=120))
+    await has_begun.wait()
+    assert (await imported(stub, npy(vectors))).imported_count == 20
+    may_end.set()
+    report = await slow
+    assert report.rejected_count == 0
+    assert report.dataset.document_count == 20 + report.imported_count
+
+
+async def test_documents_without_texts_come_back_unchanged(stub: Any) -> None:
+    await created(stub)
+    vectors = random_vectors(20, 8)
+    await imported(stub, npy(vectors))
+    request = pb2.BatchGetDocumentsRequest(parent="datasets/d", rows=range(20), view=DOCUMENT_VIEW_FULL)
+    documents = (await stub.BatchGetDocuments(request)).documents
+    exported = lines([json_format.MessageToDict(document) for document in documents])
+    await created(stub, dataset_id="copy")
+    report = await imported(stub, exported, dataset="datasets/copy")
+    assert (report.imported_count, report.rejected_count) == (20, 0), report
+    assert await stored(stub, VECTOR_ENCODING_FLOAT32, "datasets/copy") == vectors.tobytes()
+    await created(stub, model="builtin", dataset_id="other")
+    report = await imported(stub, exported, dataset="datasets/other")
+    assert {rejection.reason for rejection in report.rejections} == {Reason.REASON_MISSING_TEXT}
+
+
 async def test_a_vector_that_cannot_be_used_rejects_its_row_alone(stub: Any) -> None:
     await created(stub)
     good = [0.5] * 16
@@ -258,7 +311,11 @@ HOSTILE = {
     "no rows": (npy(np.ones((0, 4))), "expected two dimensions"),
     "a negative shape": (with_header("<f4", (-3, 4)), "expected two dimensions"),
     "a shape of texts": (with_header("<f4", ("3", "4")), "expected two dimensions"),
-    "a huge shape": (with_header("<f4", (2**62, 4), data=bytes(64)), "it is cut short"),
+    "a huge shape": (with_header("<f4", (2**47, 4), data=bytes(64)), "it is cut short"),
+    "a shape of 8,000 digits": (raw_header("0x" + "f" * 8000, "4"), "expected two dimensions"),
+    "vectors of 8,000 digits": (raw_header("3", "0x" + "f" * 8000), "expected two dimensions"),
+    "a number of 8,000 digits as shape": (raw_header("0x" + "f" * 8000), "expected two dimensions"),
+    "vectors that OpenSearch refuses": (npy(np.ones((1, 16_001), np.float16)), "at most 16,000 are taken"),
     "huge vectors": (with_header("<f4", (1, 2**40), data=bytes(64)), f"at most {MAX_DIMENSION:,} are taken"),
     "cut short": (npy(np.ones((3, 4)))[:-1], "it is cut short: 3 × 4 float64 have 96 bytes, 95 are there"),
     "too long": (npy(np.ones((3, 4))) + b"x", "it has more than its header says"),
@@ -463,6 +520,20 @@ def test_a_dataset_with_documents_without_vectors_cannot_have_given_ones(data: D
     data.store.add_documents("d", dataset.uid, [NewDocument("k", "a text", {})])
     with pytest.raises(GivenVectors):
         data.store.update_dataset("d", {"embedding_model": "given"})
+
+
+@pytest.mark.parametrize("model", ["given", "builtin/wordllama-256"])
+def test_vectors_are_not_committed_once_a_model_makes_them_nor_texts_once_they_are_given(
+    data: Data, model: str
+) -> None:
+    data.store.update_dataset("d", {"embedding_model": model})
+    with pytest.raises(GivenVectors, match="has another embedding model since this import began: import again"):
+        if model == "given":
+            data.store.add_documents("d", data.uid, [NewDocument("k", "a text", {})])
+        else:
+            data.add(0, random_vectors(2, 8))
+    assert data.store.dataset("d").counts.rows == 0
+    assert not list(data.blobs.folder.rglob("*.npy"))
 
 
 def test_an_array_is_read_in_blocks(tmp_path: Path) -> None:

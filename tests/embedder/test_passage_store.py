@@ -11,6 +11,7 @@ from typing import Any
 import grpc.aio
 import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from sqlalchemy import select
 
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
@@ -324,6 +325,17 @@ async def test_passages_that_cannot_be_are_refused(stub: Any, passages: dict[str
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await created(stub, **passages)
     assert reason(refusal.value) == "INVALID_ARGUMENT"
+
+
+async def test_a_model_that_cannot_have_the_passages_is_refused_later_too(stub: Any) -> None:
+    await created(stub)
+    dataset = resources_pb2.Dataset(name="datasets/d", embedding_model="given")
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await stub.UpdateDataset(
+            pb2.UpdateDatasetRequest(dataset=dataset, update_mask=FieldMask(paths=["embedding_model"]))
+        )
+    assert reason(refusal.value) == "INVALID_ARGUMENT"
+    assert "given vectors are of whole documents" in (refusal.value.details() or "")
 
 
 async def test_without_the_option_texts_stay_whole(stub: Any) -> None:

@@ -118,6 +118,15 @@ def test_passages_end_with_sentences_and_overlap_by_sentences(tokenizer: Tokeniz
         assert text[behind.start : before.end].startswith("Sentence number"), "an overlap of whole sentences"
 
 
+@pytest.mark.parametrize("overlap", [0, 4, 8])
+def test_a_part_of_a_token_may_have_more_tokens_than_the_whole(tokenizer: Tokenizer, overlap: int) -> None:
+    """WordPiece drops U+001D and has one token for a long word, which ends with it for everyone else."""
+    splitter = Splitter(tokenizer, MIN_TOKENS, overlap)
+    text = "q" * 60 + "\x1d" + "z" * 60 + "!" * 300
+    check(text, spans := splitter.spans(text), splitter)
+    assert len(spans) < 60
+
+
 @pytest.mark.parametrize(
     ("text", "ends"),
     [
@@ -171,8 +180,11 @@ async def test_passages_of_the_models_limit_are_not_truncated(tmp_path: Path) ->
 class Remote:
     """A provider without tokenizers."""
 
-    async def find(self, model: str) -> Model:
-        return Model(id=f"remote/{model}", display_name=model, dimension=3, max_tokens=512)
+    async def find(self, name: str) -> Model:
+        return Model(id=f"remote/{name}", display_name="m", dimension=3, max_tokens=512)
+
+    async def embed(self, model: str, texts: object, *, purpose: object = None) -> list[object]:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,9 @@ class Planted(PlantedRun):
         half = np.arange(400) % 2 == 0
         self.second_texts = texts(half.tolist(), (random.random(400) < 0.1).tolist(), seed=9)
 
-    async def rows(self, dataset: str, names: Sequence[str]) -> np.ndarray:
-        return np.array([int(name.rpartition("/")[2]) for name in names], np.uint64)
+    async def rows(self, dataset: str, names: Sequence[str]) -> list[np.ndarray]:
+        numbers = [name.rpartition("/")[2].split("+") for name in names]
+        return [np.array(rows, np.uint64) for rows in numbers if rows != ["none"]]
 
     async def dataset(self, name: str) -> Dataset:
         types = {"year": Type.INTEGER, "tags": Type.STRING}
@@ -139,6 +140,9 @@ async def test_filters_select_by_activations_and_metadata() -> None:
     by_name = DocumentSet(field="first", dataset=None, names=names)
     run = planted()
     assert (await members(select(run.features, selection()), run, by_name)).occurrences.rows.tolist() == [5, 7]
+    of_passages = DocumentSet(field="first", dataset=None, names=["d/1+2+3", "d/none", f"d/{COUNT}", "d/5"])
+    chosen = await members(select(run.features, selection()), run, of_passages)
+    assert (chosen.occurrences.rows.tolist(), chosen.missing_count) == ([1, 2, 3, 5], 2)
     with pytest.raises(InvalidFilter):
         await part("latent.x > 0")
     with pytest.raises(FeatureNotFound):

@@ -93,6 +93,8 @@ class Data:
     label_history: str = field(default_factory=lambda: uuid4().hex)
     revision: int = 0
     docs: dict[int, Doc] = field(default_factory=dict)
+    wholes: dict[str, embedder_resources.Document] = field(default_factory=dict)
+    """Documents above passages, by key."""
     deleted: bool = False
     trained: bool = False
     run_revision: int = 0
@@ -240,6 +242,9 @@ class Owners(
     async def GetDocument(self, request: Any, context: Any) -> Any:
         await self._enter("embedder", "GetDocument", request, context)
         data = await self._find(request.name.rpartition("/documents/")[0], context)
+        if whole := data.wholes.get(request.name.rpartition("/")[2]):
+            is_full = request.view == embedder_resources.DOCUMENT_VIEW_FULL
+            return whole if is_full else embedder_resources.Document(name=whole.name, row=whole.row)
         for doc in data.docs.values():
             if request.name.endswith(f"/{doc.key}") and not doc.deleted:
                 return embedder_resources.Document(name=request.name, row=doc.row)

@@ -14,6 +14,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from prisma.common.v1.job_pb2 import Job, WatchJobRequest
+from prisma.embedder.v1.resources_pb2 import Document, Passage
 from prisma.interpreter.v1.resources_pb2 import Trust
 from prisma.search.v1 import search_service_pb2 as pb2
 from tests.process import ServiceProcess
@@ -356,6 +357,18 @@ async def test_features_are_found_by_their_words(stub: Any, data: Data, hint: Hi
     response = await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="trials"))
     assert [hit.index for hit in response.hits] == [6]
     assert (await stub.SearchFeatures(pb2.SearchFeaturesRequest(parent="runs/a", query="6"))).hits[0].index == 6
+
+
+async def test_a_document_is_like_others_as_its_first_passage_is(stub: Any, data: Data) -> None:
+    """Its own row is that of a passage which may be replaced."""
+    name = "datasets/a/documents/whole"
+    data.wholes["whole"] = Document(name=name, row=999, passages=[Passage(row=1, index=1)])
+    of_whole, of_passage = [
+        await stub.FindSimilarDocuments(pb2.FindSimilarDocumentsRequest(document=document, run="runs/a"))
+        for document in (name, "datasets/a/documents/close")
+    ]
+    assert [hit.document for hit in of_whole.hits] == [hit.document for hit in of_passage.hits]
+    assert of_whole.hits
 
 
 async def test_similar_documents_leave_out_the_document(stub: Any, data: Data) -> None:

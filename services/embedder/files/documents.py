@@ -29,7 +29,7 @@ def read_documents(
     copies: Counter[str] = Counter()
     for number, (place, value) in enumerate(reader.items(texts=fields.texts)):
         try:
-            new = _document(value, fields, max_text_bytes)
+            new = _document(value, fields, max_text_bytes, has_vectors=vectors is not None)
             if reader.layout.format is Format.NPY:
                 new = replace(new, key=str(first_row + len(keys)))
             elif fields.id_field is None:
@@ -52,12 +52,12 @@ def read_documents(
         yield place, new
 
 
-def _document(value: object, fields: Fields, max_text_bytes: int) -> NewDocument:
+def _document(value: object, fields: Fields, max_text_bytes: int, *, has_vectors: bool) -> NewDocument:
     """The document in an item's value. Raises ItemRejected, whatever the value is."""
     if isinstance(value, ItemRejected):
         raise value
     try:
-        return document(value, fields, max_text_bytes)
+        return document(value, fields, max_text_bytes, has_vectors=has_vectors)
     except ItemRejected:
         raise
     except Exception as error:

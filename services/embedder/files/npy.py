@@ -19,6 +19,7 @@ VECTOR_FIELD = "vector"
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
 """Bytes of the header's length, by the major version of the format."""
 _MAX_HEADER = 10_000
+_MAX_SIZE = 1 << 48
 _BLOCK_BYTES = 1 << 20
 _TYPES = {"<f2": "float16", "<f4": "float32", "<f8": "float64"}
 
@@ -113,9 +114,10 @@ def _checked_type(descr: object) -> str:
 
 def _checked_shape(shape: object) -> tuple[int, int]:
     sizes = cast("tuple[object, ...]", shape) if isinstance(shape, tuple) else ()
-    numbers = [size for size in sizes if type(size) is int and size > 0]
-    if len(sizes) != 2 or len(numbers) != 2:
-        raise _invalid(f"expected two dimensions, a row for each item, got the shape {str(shape)[:60]}")
+    numbers = [size for size in sizes if type(size) is int and 0 <= size < _MAX_SIZE]
+    if len(sizes) != 2 or len(numbers) != 2 or 0 in numbers:
+        shown = f", got the shape {shape}"[:80] if sizes and len(numbers) == len(sizes) else ""
+        raise _invalid(f"expected two dimensions, a row for each item{shown}")
     if numbers[1] > MAX_DIMENSION:
         raise _invalid(f"its vectors have {numbers[1]:,} numbers, at most {MAX_DIMENSION:,} are taken")
     return numbers[0], numbers[1]
