@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import aclosing
+from typing import TypeAlias
 
 from prisma.trainer.v1.trainer_service_pb2 import EncodeDatasetRequest
 from prisma_common import names as resource_names
@@ -15,6 +16,9 @@ from services.trainer.runs import Coverage, Dataset, DatasetChanges, Run
 from services.trainer.settings import SERVICE
 from services.trainer.store import Store
 from services.trainer.upstream import HISTORY_CHANGED, Embedder
+
+Comparisons: TypeAlias = dict[tuple[tuple[int, int], ...], DatasetChanges]
+"""How a dataset has changed, by the ranges of rows that runs were trained on: the runs of a sweep share them."""
 
 
 class DatasetFollower:
@@ -45,20 +49,21 @@ class DatasetFollower:
                 if error.code == Code.NOT_FOUND:
                     continue  # its tombstone deletes the runs
                 raise
+            comparisons: Comparisons = {}
             for run in runs:
                 can_encode = run.weights not in damaged
                 if can_encode and run.source.dataset_uid == dataset.source.dataset_uid:
-                    await self._follow(run, dataset)
+                    await self._follow(run, dataset, comparisons)
 
-    async def _follow(self, run: Run, dataset: Dataset) -> None:
+    async def _follow(self, run: Run, dataset: Dataset, comparisons: Comparisons) -> None:
         if run.embedded_count != dataset.embedded_count:
             await asyncio.to_thread(self._store.note_embedded, run, dataset.embedded_count)
         if (run.coded_revision, run.coded_history) == (dataset.revision, dataset.history):
-            await self._note_changes(run, dataset)
+            await self._note_changes(run, dataset, comparisons)
             return
         if dataset.pending_count and await self._jobs.active_for(dataset.source.dataset, resource_names.EMBED_DATASET):
             return  # all new documents are encoded together, once they are embedded
-        await self._note_changes(run, dataset)
+        await self._note_changes(run, dataset, comparisons)
         unchanged_until = await self._unchanged_until(run)
         if unchanged_until is not None:
             await asyncio.to_thread(self._store.note_coded, run, unchanged_until)
@@ -70,8 +75,11 @@ class DatasetFollower:
                 resources=[run.name, run.source.dataset],
             )
 
-    async def _note_changes(self, run: Run, dataset: Dataset) -> None:
-        """Notes how the dataset has changed since the training, unless that is noted for its present content."""
+    async def _note_changes(self, run: Run, dataset: Dataset, comparisons: Comparisons) -> None:
+        """Notes how the dataset has changed since the training, unless that is noted for its present content.
+
+        comparisons: those of other runs of the dataset; this run's is added.
+        """
         noted = run.dataset_changes
         if (
             run.selection is None
@@ -82,7 +90,10 @@ class DatasetFollower:
         if run.selection.fingerprint == dataset.fingerprint:
             changes = DatasetChanges(dataset.fingerprint)
         else:
-            changes = await self._embedder.compare(run.source, run.selection)
+            rows = tuple((start, end) for start, end in run.selection.ranges)
+            if rows not in comparisons:
+                comparisons[rows] = await self._embedder.compare(run.source, run.selection)
+            changes = comparisons[rows]
         await asyncio.to_thread(self._store.note_changes, run, changes)
 
     async def _unchanged_until(self, run: Run) -> Coverage | None:

@@ -136,10 +136,9 @@ class Runs:
         copy = await asyncio.to_thread(self._store.answered, call)
         if copy is None:
             copy = await self._copy(run, request, call)
-        training = pb2.TrainRunRequest(name=copy.name, request_id=message.request_id)
-        return await self._submit(
-            resource_names.TRAIN_RUN, training, message.request_id, [copy.name, copy.source.dataset]
-        )
+        request_id = f"encode/{copy.uid}" if message.request_id else ""  # another one once this copy was deleted
+        training = pb2.TrainRunRequest(name=copy.name, request_id=request_id)
+        return await self._submit(resource_names.TRAIN_RUN, training, request_id, [copy.name, copy.source.dataset])
 
     async def run(self, run_id: str) -> Run:
         """A run. Raises RunNotFound."""

@@ -262,13 +262,18 @@ class Store:
             return _by_uid(connection, uid)
 
     def other_seed(self, run: Run) -> Run | None:
-        """The newest other trained run on the run's dataset whose configuration differs in its seed only."""
+        """The newest other trained run on the run's dataset whose configuration differs in its seed only.
+
+        A copy of another run's weights (`EncodeDataset`) is none.
+        """
         query = newest_first(RUNS, None, _SIBLINGS).where(
             RUNS.c.delete_time.is_(None), RUNS.c.attempt != "", RUNS.c.dataset_uid == run.source.dataset_uid
         )
         with self._database.read() as connection:
             for other in _runs(connection, query):
                 if run.config is None or other.config is None or other.uid == run.uid:
+                    continue
+                if (other.imported_from or "").startswith("runs/"):
                     continue
                 same_recipe = replace(other.config, seed=run.config.seed) == run.config
                 if same_recipe and other.imported_from == run.imported_from:

@@ -468,6 +468,13 @@ async def test_a_run_encodes_another_dataset_of_its_model(suite: Suite) -> None:
     np.testing.assert_array_equal(codes.take(np.arange(100)).indices, original.take(np.arange(100, 200)).indices)
     np.testing.assert_array_equal(codes.take(np.arange(100)).values, original.take(np.arange(100, 200)).values)
 
+    # After the copy was deleted, the same request makes another one, with codes.
+    await suite.trainer.DeleteRun(pb2.DeleteRunRequest(name=run.name))
+    second = await suite.ended(await suite.trainer.EncodeDataset(request))
+    assert (second.state, second.name == job.name) == (Job.STATE_SUCCEEDED, False)
+    run = await suite.trainer.GetRun(pb2.GetRunRequest(name="runs/encoded"))
+    assert run.code_count == 101
+
     # Without a dataset, the run's own: nothing is new.
     job = await suite.ended(await suite.trainer.EncodeDataset(pb2.EncodeDatasetRequest(name=RUN)))
     assert job.state == Job.STATE_SUCCEEDED, job

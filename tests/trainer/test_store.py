@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,19 +20,22 @@ from services.chassis.database import Database
 from services.chassis.filters import UNFILTERED
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
+from services.chassis.jobs import Jobs
 from services.trainer import messages
 from services.trainer.autoencoders import Autoencoders
 from services.trainer.code_index import CodeSelection, Follower
 from services.trainer.encoding import CodeWriter
 from services.trainer.errors import RunExists, RunNotFound
+from services.trainer.following import DatasetFollower
 from services.trainer.recipes import Recipe
-from services.trainer.runs import Coverage, NewRun, Run, Selection, Source
+from services.trainer.runs import Coverage, Dataset, DatasetChanges, Import, NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.sae.sizing import Sizing
 from services.trainer.store import NewCodes, Store, TrainingResult
 from services.trainer.tables import BLOBS, CODE_SHARDS, METRICS, RUNS
 from services.trainer.training.protocol import Quality
+from services.trainer.upstream import Embedder
 from tests.chassis.test_migrations import create_old, open_database
 
 SOURCE = Source(dataset="datasets/d", dataset_uid="u", embedding_model="builtin/x", dimension=4)
@@ -91,8 +95,10 @@ def begin(store: Store, run: Run) -> Run:
     return store.begin_training(run, SELECTION, config, job="jobs/j", device="cpu")
 
 
-def trained(store: Store, blobs: Blobs, run_id: str = "r", *, quality: Quality | None = None) -> Run:
-    run = begin(store, store.create(new_run(run_id)))
+def trained(
+    store: Store, blobs: Blobs, run_id: str = "r", *, quality: Quality | None = None, imported: Import | None = None
+) -> Run:
+    run = begin(store, store.create(replace(new_run(run_id), imported=imported)))
     attempt = f"{run.folder}/a"
     shards = write(blobs, attempt, list(range(10)))
     (blobs.folder / attempt / "weights.safetensors").write_bytes(b"weights")
@@ -100,6 +106,23 @@ def trained(store: Store, blobs: Blobs, run_id: str = "r", *, quality: Quality |
     return store.commit(
         run, TrainingResult(attempt=attempt, shards=shards, dead_count=0, quality=quality, blobs=adopted)
     )
+
+
+class CountingEmbedder:
+    """Answers with a dataset that has two more documents than what is compared, and counts comparisons."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self.compared: list[Selection] = []
+
+    async def dataset(self, name: str) -> Dataset:
+        assert name == self._dataset.source.dataset
+        return self._dataset
+
+    async def compare(self, source: Source, selection: Selection) -> DatasetChanges:
+        assert source == self._dataset.source
+        self.compared.append(selection)
+        return DatasetChanges(self._dataset.fingerprint, added=2)
 
 
 def follow(run: Run, blobs: Blobs, *, rows: list[int], deleted: list[tuple[int, int]], name: str) -> NewCodes:
@@ -293,6 +316,34 @@ def test_where_weights_lie_is_known_until_something_is_written(database: Databas
     assert store.known_weights("r") == (None if database.shared else run.weights)
     store.delete("r")
     assert store.known_weights("r") is None
+
+
+def test_a_copy_of_a_runs_weights_is_no_other_seed_of_it(store: Store, blobs: Blobs) -> None:
+    original = trained(store, blobs)
+    imported = Import(origin=original.name, latent_count=LATENTS)
+    copies = [trained(store, blobs, run_id, imported=imported) for run_id in ("copy", "second-copy")]
+    assert [store.other_seed(run) for run in (original, *copies)] == [None, None, None]
+    other = trained(store, blobs, "other")
+    assert store.other_seed(original) == other
+
+
+async def test_runs_of_the_same_rows_are_compared_with_their_dataset_once(store: Store, blobs: Blobs) -> None:
+    dataset = Dataset(
+        source=SOURCE,
+        revision=3,
+        history="h",
+        embedded_count=12,
+        pending_count=0,
+        failed_count=0,
+        fingerprint="now",
+    )
+    embedder = CountingEmbedder(dataset)
+    follower = DatasetFollower(store=store, blobs=blobs, embedder=cast(Embedder, embedder), jobs=cast(Jobs, None))
+    runs = [trained(store, blobs, f"r{number}") for number in range(5)]
+    await follower.follow(None)
+    assert len(embedder.compared) == 1
+    for run in runs:
+        assert store.run(run.id).dataset_changes == DatasetChanges("now", added=2)
 
 
 def test_metrics_of_a_step_that_is_trained_again_are_the_later_ones(store: Store) -> None:
