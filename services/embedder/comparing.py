@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.embedder.documents import Dataset
+from services.embedder.documents import Dataset, State
 from services.embedder.store import BATCH_ROWS, Store
 from services.embedder.vector_store import VectorStore
 
@@ -40,14 +40,16 @@ class Comparing:
         present = self._vectors.embedded_rows(dataset)
         earlier = _rows(ranges, end_row=dataset.next_row)
         missing_rows = np.setdiff1d(earlier, present, assume_unique=True).tolist()
-        changed = 0
+        states: list[State] = []
         for start in range(0, len(missing_rows), BATCH_ROWS):
-            changed += len(self._store.rows_with_keys_of(dataset, missing_rows[start : start + BATCH_ROWS]))
+            states += self._store.states_of_keys_of(dataset, missing_rows[start : start + BATCH_ROWS])
+        kept = len(earlier) - len(missing_rows)
+        changed_usable = sum(state is not State.FAILED for state in states)
         usable = dataset.counts.embedded + dataset.counts.pending
         return RowComparison(
-            added=max(0, usable - (len(earlier) - len(missing_rows)) - changed),
-            deleted=len(missing_rows) - changed,
-            changed=changed,
+            added=max(0, usable - kept - changed_usable),
+            deleted=len(missing_rows) - len(states),
+            changed=len(states),
             fingerprint=dataset.fingerprint,
         )
 

@@ -131,11 +131,11 @@ def still_pending(uid: str, rows: Sequence[int]) -> Statement:
     )
 
 
-def rows_with_keys_of(uid: str, rows: Sequence[int]) -> Statement:
-    """Rows of the living documents that have the keys of these rows' documents, deleted or not."""
+def states_of_keys_of(uid: str, rows: Sequence[int]) -> Statement:
+    """States of the living documents that have the keys of these rows' documents, deleted or not."""
     earlier = DOCUMENTS.alias("earlier")
     keys = select(earlier.c.key).where(earlier.c.dataset_uid == uid, earlier.c.row.in_(rows))
-    return select(DOCUMENTS.c.row).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.key.in_(keys), LIVING)
+    return select(DOCUMENTS.c.state).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.key.in_(keys), LIVING)
 
 
 def changed_rows(uid: str, since: int, until: int) -> Statement:

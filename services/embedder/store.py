@@ -458,10 +458,11 @@ class Store:
                 )
             return len(deleted)
 
-    def rows_with_keys_of(self, dataset: Dataset, rows: Sequence[int]) -> list[int]:
-        """Rows of the documents that have the keys of these rows' documents, which may be deleted."""
+    def states_of_keys_of(self, dataset: Dataset, rows: Sequence[int]) -> list[State]:
+        """States of the documents that have the keys of these rows' documents, which may be deleted."""
         with self._database.read() as connection:
-            return list(connection.execute(queries.rows_with_keys_of(dataset.uid, rows)).scalars())
+            states = connection.execute(queries.states_of_keys_of(dataset.uid, rows)).scalars()
+            return [State(state) for state in states]
 
     def changed_rows(self, dataset: Dataset, since_revision: int) -> NDArray[np.uint64]:
         """Rows of documents and tombstones changed since a revision, up to the dataset's, ascending, (R,) uint64."""

@@ -142,6 +142,19 @@ async def test_rows_are_compared_with_the_present_documents(data: Data) -> None:
     assert (everything.added, everything.deleted, everything.changed) == (0, 2, 1)
 
 
+async def test_a_changed_document_that_failed_hides_no_added_one(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 4)
+    data.embed(dataset, range(4))
+    changed = [NewDocument("key 0", "another text", {})]
+    data.store.add_documents("d", dataset.uid, changed, on_duplicate=OnDuplicate.REPLACE)
+    data.add(dataset, 2, start=4)
+    data.embed(dataset, [4, 5, 6], failed=frozenset([4]))
+    assert data.store.dataset("d").counts.failed == 1
+    comparison = await Comparing(data.store, data.vectors).compare("d", [(0, 4)])
+    assert (comparison.added, comparison.deleted, comparison.changed) == (2, 0, 1)
+
+
 def test_given_vectors_count_by_their_values(data: Data) -> None:
     def add(dataset_id: str, vector: list[float], dtype: type[np.float16] | type[np.float32]) -> str:
         dataset = data.store.dataset(dataset_id)

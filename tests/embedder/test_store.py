@@ -619,7 +619,7 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
     ),
     "embedded rows": (lambda uid: queries.embedded_rows(uid), "documents_living_state (dataset_uid=? AND state=?)"),
     "still pending": (lambda uid: queries.still_pending(uid, [1, 2]), "(dataset_uid=? AND "),
-    "rows with keys": (lambda uid: queries.rows_with_keys_of(uid, [1, 2]), "documents_key (dataset_uid=? AND key=?)"),
+    "states of keys": (lambda uid: queries.states_of_keys_of(uid, [1, 2]), "documents_key (dataset_uid=? AND key=?)"),
     "changed rows": (
         lambda uid: queries.changed_rows(uid, 3, 5),
         "COVERING INDEX documents_revision (dataset_uid=? AND revision>? AND revision<?)",
