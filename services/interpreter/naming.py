@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from prisma_common.label_texts import MAX_TEXT
 from services.interpreter import tokens
 from services.interpreter.candidates import Candidate
 from services.interpreter.evidence import Evidence
 from services.interpreter.judging import Judge, Vector
 from services.interpreter.keywords import Keyword
-from services.interpreter.labels import KEYWORDS, MAX_TEXT, Draft, Options, Provenance, Rejected, Source
+from services.interpreter.labels import KEYWORDS, Draft, Options, Provenance, Rejected, Source
 from services.interpreter.scoring import Scores
 from services.interpreter.trust import FLOOR
 

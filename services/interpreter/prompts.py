@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.interpreter.labels import MAX_DESCRIPTION, clean_line, shorten
+from prisma_common.label_texts import MAX_DESCRIPTION, clean_line, shorten
 
 MAX_ANSWER = 64_000
 """Characters of an answer that are read."""

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
+from prisma_common.label_texts import MAX_DESCRIPTION, MAX_MODEL, MAX_TEXT, clean_line, clean_text
 from prisma_common.words import is_blank
 from services.chassis import context as call_context
 from services.chassis import names
@@ -33,14 +34,9 @@ from services.interpreter.label_judge import (
 from services.interpreter.label_scoring import ScoringOptions
 from services.interpreter.labels import (
     KEYWORDS,
-    MAX_DESCRIPTION,
-    MAX_MODEL,
-    MAX_TEXT,
     Draft,
     Options,
     Source,
-    clean_line,
-    clean_text,
 )
 from services.interpreter.matrices import Kind
 
@@ -336,10 +332,14 @@ def written_label(request: pb2.CreateLabelRequest) -> tuple[str, Draft]:
     model = clean_line(request.label.model)
     if len(model) > MAX_MODEL:
         raise InvalidArgument.field("label.model", f"expected at most {MAX_MODEL} characters, got {len(model)}")
-    if model:
-        return run, Draft(index=index, text=text, description=description, source=Source.MODEL, model=model)
-    author = call_context.user.get() or None
-    return run, Draft(index=index, text=text, description=description, source=Source.HUMAN, author=author)
+    return run, Draft(
+        index=index,
+        text=text,
+        description=description,
+        source=Source.MODEL if model else Source.HUMAN,
+        model=model or None,
+        author=call_context.user.get() or None,
+    )
 
 
 def min_cosine(request: pb2.CarryLabelsRequest) -> float:

@@ -10,15 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
+from prisma.interpreter.v1 import resources_pb2
+from prisma_common.label_texts import clean_line, clean_text, shorten
+from services.chassis import context as call_context
 from services.interpreter import prompts
 from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features
 from services.interpreter.keyword_labeller import KeywordLabeller
 from services.interpreter.labellers import Labellers, Task
-from services.interpreter.labels import Draft, Options, Source, clean_line, clean_text, shorten
+from services.interpreter.labels import Draft, Options, Source
 from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.ollama import OllamaChat
+from services.interpreter.requests import written_label
 from services.interpreter.runs import Interpretation
 from services.interpreter.statistics import Accumulator
 from services.providers.client import ProviderRefused, ProviderUnavailable
@@ -174,3 +179,14 @@ def test_texts_are_cleaned_without_loss_of_letters() -> None:
     assert clean_line(" a\u0000b\n\u202ec \ud800d ") == "a b c d"
     assert clean_text("one\r\ntwo\x07 ") == "one\ntwo"
     assert clean_line("می\u200cخواهم 👨\u200d👩\u200d👧 cafe\u0301") == "می\u200cخواهم 👨\u200d👩\u200d👧 café"
+
+
+def test_a_label_that_a_model_wrote_elsewhere_keeps_who_brought_it() -> None:
+    token = call_context.user.set("anna")
+    try:
+        for model, source in (("prismadb/llama3:8b", Source.MODEL), ("", Source.HUMAN)):
+            label = resources_pb2.Label(text="a topic", model=model)
+            _run, draft = written_label(pb2.CreateLabelRequest(parent="runs/r/features/1", label=label))
+            assert (draft.source, draft.model, draft.author) == (source, model or None, "anna")
+    finally:
+        call_context.user.reset(token)

@@ -231,7 +231,8 @@ class EmbedderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListImports(self, request, context):
-        """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+        """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off. Those whose
+        file had not arrived completely imported nothing, and have no report.
         Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

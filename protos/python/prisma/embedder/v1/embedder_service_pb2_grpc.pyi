@@ -85,7 +85,8 @@ class EmbedderServiceStub:
     Errors: INVALID_FILE, TOO_LARGE.
     """
     ListImports: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListImportsRequest, _embedder_service_pb2.ListImportsResponse]
-    """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+    """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off. Those whose
+    file had not arrived completely imported nothing, and have no report.
     Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     GetImport: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetImportRequest, _embedder_service_pb2.Import]
@@ -211,7 +212,8 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     Errors: INVALID_FILE, TOO_LARGE.
     """
     ListImports: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListImportsRequest, _embedder_service_pb2.ListImportsResponse]  # type: ignore[assignment]
-    """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+    """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off. Those whose
+    file had not arrived completely imported nothing, and have no report.
     Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
     """
     GetImport: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetImportRequest, _embedder_service_pb2.Import]  # type: ignore[assignment]
@@ -382,7 +384,8 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _embedder_service_pb2.ListImportsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embedder_service_pb2.ListImportsResponse, _abc.Awaitable[_embedder_service_pb2.ListImportsResponse]]:
-        """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off.
+        """Lists the imports of a dataset, the newest first: what each did, also those that failed or were cut off. Those whose
+        file had not arrived completely imported nothing, and have no report.
         Errors: DATASET_NOT_FOUND, INVALID_PAGE_TOKEN.
         """
 

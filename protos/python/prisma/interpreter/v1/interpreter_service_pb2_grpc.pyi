@@ -110,7 +110,8 @@ class InterpreterServiceStub:
     """Scores active labels, whoever wrote them, as a job: by their words, by their embedding and, where a judge is named,
     by a language model. Documents that a label was made with never score it. Scores count for trust at once; by default
     labels that have a score keep it. Scores written before a cancellation or a failure stay. While the judge is
-    unavailable, the job waits.
+    unavailable, the job waits. Labels that a model wrote elsewhere (CreateLabel with `model`) are left out, as it is
+    not known which documents they were made with.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, FEATURE_NOT_FOUND, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
     NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
@@ -267,7 +268,8 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """Scores active labels, whoever wrote them, as a job: by their words, by their embedding and, where a judge is named,
     by a language model. Documents that a label was made with never score it. Scores count for trust at once; by default
     labels that have a score keep it. Scores written before a cancellation or a failure stay. While the judge is
-    unavailable, the job waits.
+    unavailable, the job waits. Labels that a model wrote elsewhere (CreateLabel with `model`) are left out, as it is
+    not known which documents they were made with.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, FEATURE_NOT_FOUND, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
     NATS_UNAVAILABLE, REQUEST_ID_REUSED.
     """
@@ -505,7 +507,8 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Scores active labels, whoever wrote them, as a job: by their words, by their embedding and, where a judge is named,
         by a language model. Documents that a label was made with never score it. Scores count for trust at once; by default
         labels that have a score keep it. Scores written before a cancellation or a failure stay. While the judge is
-        unavailable, the job waits.
+        unavailable, the job waits. Labels that a model wrote elsewhere (CreateLabel with `model`) are left out, as it is
+        not known which documents they were made with.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, FEATURE_NOT_FOUND, LABEL_MODEL_NOT_FOUND, PROVIDER_UNAVAILABLE,
         NATS_UNAVAILABLE, REQUEST_ID_REUSED.
         """
