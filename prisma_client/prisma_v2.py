@@ -6,6 +6,7 @@ Each document has one vector. Older versions could store several, of parts of th
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,6 +34,15 @@ class V2Dataset:
     model: str
     embedded_count: int
     vectorless: dict[str, int]
+
+
+@dataclass(frozen=True)
+class V2Document:
+    """A document. vector: None where what is stored cannot be read."""
+
+    key: str
+    text: str
+    vector: list[float] | None
 
 
 @dataclass(frozen=True)
@@ -82,14 +92,14 @@ class Installation:
         rows = self._rows("SELECT id, name, description, model_name FROM embeddings_dataset ORDER BY id")
         return [self._dataset(*row) for row in rows]
 
-    def documents(self, dataset: V2Dataset) -> Iterator[dict[str, Any]]:
-        """Documents `{"id", "text", "vector"}` that have a vector, the oldest first."""
+    def documents(self, dataset: V2Dataset) -> Iterator[V2Document]:
+        """Documents that have a vector, the oldest first."""
         query = (
             "SELECT external_id, text, embedding FROM embeddings_document "
             "WHERE dataset_id = ? AND status = ? ORDER BY id"
         )
         for key, text, embedding in self._rows(query, dataset.key, _EMBEDDED):
-            yield {"id": key, "text": text, "vector": _vector(json.loads(embedding or "[]"))}
+            yield V2Document(key=key, text=text, vector=_vector(embedding))
 
     def runs(self, dataset: V2Dataset) -> list[V2Run]:
         """The completed runs of a dataset, the oldest first."""
@@ -133,8 +143,15 @@ class Installation:
             yield from rows
 
 
-def _vector(embedding: list[Any]) -> list[float]:
-    """The vector of a document, from one list of numbers or from one for each part of its text."""
-    if not embedding or not isinstance(embedding[0], list):
-        return embedding
-    return [sum(numbers) / len(embedding) for numbers in zip(*embedding, strict=True)]
+def _vector(embedding: str | None) -> list[float] | None:
+    """The vector of a document, from the JSON of one list of numbers, or of one for each part of its text.
+
+    None where it cannot be read.
+    """
+    try:
+        content: Any = json.loads(embedding or "")
+        parts: list[list[float]] = content if isinstance(content[0], list) else [content]
+        vector = [math.fsum(numbers) / len(parts) for numbers in zip(*parts, strict=True)]
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        return None
+    return vector if vector and all(map(math.isfinite, vector)) else None

@@ -23,7 +23,9 @@ from embeddings.models import Dataset, Document
 from explorer.models import Interpretation, SAEFeature
 from sae.models import SAERun
 content = json.load(sys.stdin)
-dataset = Dataset.objects.create(name=content["name"], description="Of v2", model_name="nomic-embed-text:latest")
+dataset = Dataset.objects.create(
+    name=content["name"], description=content["description"], model_name="nomic-embed-text:latest"
+)
 Document.objects.bulk_create(Document(dataset=dataset, **document) for document in content["documents"])
 for weights in content["weights"]:
     run = SAERun.objects.create(
@@ -58,10 +60,13 @@ def fill(
     dimension: int,
     labels: Sequence[tuple[int, Sequence[str]]],
     weights: Sequence[bytes | None],
+    name: str = "Reviews of v2",
+    description: str = "Of v2",
 ) -> None:
     """Writes a dataset, a run for each file of weights, and labels, of whose history the first is active."""
     content = {
-        "name": "Reviews of v2",
+        "name": name,
+        "description": description,
         "documents": documents,
         "dimension": dimension,
         "labels": labels,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +14,30 @@ import typer
 
 from prisma_client.cli import output
 from prisma_client.cli.connection import connected, following
-from prisma_client.errors import FailedPrecondition, InvalidArgument, NotFound, SomeDocumentsRejected
-from prisma_client.prisma_v2 import Installation, V2Dataset, V2Run
+from prisma_client.cli.v2_labels import add_missing
+from prisma_client.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    JobFailed,
+    NotFound,
+    SomeDocumentsRejected,
+    rejection_summary,
+)
+from prisma_client.imports import FileOptions, rejected_count
+from prisma_client.prisma_v2 import Installation, V2Dataset, V2Document, V2Run
 from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
+from prisma_common.label_texts import shorten
 
 app = typer.Typer()
+_MAX_NAME, _MAX_DESCRIPTION = 200, 10_000
+"""Characters of a dataset's name and of its description."""
+_VECTORS = FileOptions(vector_field="vector")
+_UNREADABLE = "unreadable"
+_REFUSALS = (AlreadyExists, FailedPrecondition, InvalidArgument, JobFailed, NotFound)
+"""Errors that concern what is imported, not the import."""
 
 
 class WeightsMissing(Exception):
@@ -41,8 +60,8 @@ def import_v2(
     """Import an installation of PRISMA v2.
 
     Its datasets with their vectors, its runs and labels are imported, without any model; it is only read. Documents
-    without a vector are left out, and counted. The same command again adds what is missing. Exits with 1 where
-    something could not be imported.
+    without a vector are left out, and counted. Names and texts that are too long are cut. The same command again adds
+    what is missing. Exits with 1 where something could not be imported.
     """
     with connected() as prisma, closing(Installation(folder)) as installation:
         rows = [row for dataset in installation.datasets() for row in _import_dataset(prisma, installation, dataset)]
@@ -53,26 +72,54 @@ def import_v2(
 
 def _import_dataset(prisma: Prisma, installation: Installation, original: V2Dataset) -> Iterator[dict[str, Any]]:
     """Imports a dataset with its runs; yields what there was and what is here."""
-    data = _dataset(prisma, original)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SomeDocumentsRejected)  # the counts below say the same
-        if original.embedded_count:
-            data.add(installation.documents(original), on_duplicate="skip")
-    left_out = [f"{count:,} {state}" for state, count in sorted(original.vectorless.items())]
-    note = f"without a vector, left out: {', '.join(left_out)}" if left_out else ""
+    try:
+        data = _dataset(prisma, original)
+    except _REFUSALS as error:
+        yield _row(original.name, "documents", expected=original.embedded_count, count=0, note=str(error))
+        return
+    vectorless = Counter(original.vectorless)
+    notes = _add_documents(data, _with_vectors(installation.documents(original), vectorless))
+    if vectorless:
+        states = ", ".join(f"{count:,} {state}" for state, count in sorted(vectorless.items()))
+        notes.insert(0, f"without a vector, left out: {states}")
+    expected = original.embedded_count - vectorless[_UNREADABLE]
     count = data.refresh().message.embedded_count
-    yield _row(data, "documents", expected=original.embedded_count, count=count, note=note)
+    yield _row(data.id, "documents", expected=expected, count=count, note="; ".join(notes))
     for run in installation.runs(original):
         yield from _import_run(prisma, installation, data, run)
 
 
+def _with_vectors(documents: Iterable[V2Document], vectorless: Counter[str]) -> Iterator[dict[str, Any]]:
+    """Documents as they are imported; counts those whose vector cannot be read."""
+    for document in documents:
+        if document.vector is None:
+            vectorless[_UNREADABLE] += 1
+        else:
+            yield {"id": document.key, "text": document.text, "vector": document.vector}
+
+
+def _add_documents(data: Dataset, documents: Iterator[dict[str, Any]]) -> list[str]:
+    """Imports those that are missing; returns what was refused."""
+    first = next(documents, None)
+    if first is None:
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SomeDocumentsRejected)  # the note says the same
+        try:
+            report = data.add(itertools.chain([first], documents), options=_VECTORS, on_duplicate="skip")
+        except InvalidArgument as error:
+            return [error.message]
+    return [rejection_summary(report)] if rejected_count(report) else []
+
+
 def _dataset(prisma: Prisma, original: V2Dataset) -> Dataset:
     """The dataset that an earlier import made, or a new one."""
-    model = f"given/{original.model}"
+    model, name = f"given/{original.model}", shorten(original.name, _MAX_NAME)
     for data in prisma.datasets.list():
-        if (data.message.display_name, data.message.embedding_model) == (original.name, model):
+        if (data.message.display_name, data.message.embedding_model) == (name, model):
             return data
-    return prisma.datasets.create(original.name, description=original.description, embedding_model=model)
+    description = shorten(original.description, _MAX_DESCRIPTION)
+    return prisma.datasets.create(name, description=description, embedding_model=model)
 
 
 def _import_run(prisma: Prisma, installation: Installation, data: Dataset, original: V2Run) -> Iterator[dict[str, Any]]:
@@ -81,21 +128,13 @@ def _import_run(prisma: Prisma, installation: Installation, data: Dataset, origi
     run_id = f"{data.id[:100]}-v2-{original.key}"
     try:
         run = _run(prisma, data, original, run_id)
-    except (FailedPrecondition, InvalidArgument, WeightsMissing) as error:
-        yield _row(data, "run", expected=1, count=0, run=run_id, note=str(error))
-        yield _row(data, "labels", expected=len(labels), count=0, run=run_id)
+    except (*_REFUSALS, WeightsMissing) as error:
+        yield _row(data.id, "run", expected=1, count=0, run=run_id, note=str(error))
+        yield _row(data.id, "labels", expected=len(labels), count=0, run=run_id)
         return
-    yield _row(data, "run", expected=1, count=1, run=run_id)
-    for ordinal, label in enumerate(labels):
-        run.features.set_label(
-            label.index,
-            label.text,
-            label.description,
-            model=f"prismadb/{label.model}",
-            request_id=f"import-v2/{run.message.uid}/{ordinal}",
-        )
-    count = sum(len(run.features.labels(index)) for index in sorted({label.index for label in labels}))
-    yield _row(data, "labels", expected=len(labels), count=count, run=run_id)
+    yield _row(data.id, "run", expected=1, count=1, run=run_id)
+    outcome = add_missing(run.features, labels)
+    yield _row(data.id, "labels", expected=len(labels), count=outcome.count, run=run_id, note=outcome.note)
 
 
 def _run(prisma: Prisma, data: Dataset, original: V2Run, run_id: str) -> Run:
@@ -115,5 +154,5 @@ def _run(prisma: Prisma, data: Dataset, original: V2Run, run_id: str) -> Run:
     return run
 
 
-def _row(data: Dataset, what: str, *, expected: int, count: int, run: str = "", note: str = "") -> dict[str, Any]:
-    return {"dataset": data.id, "run": run, "what": what, "expected": expected, "count": count, "note": note}
+def _row(dataset: str, what: str, *, expected: int, count: int, run: str = "", note: str = "") -> dict[str, Any]:
+    return {"dataset": dataset, "run": run, "what": what, "expected": expected, "count": count, "note": note}
