@@ -55,13 +55,13 @@ def add_missing(features: Features, labels: Iterable[V2Label]) -> Outcome:
         except NotFound as error:
             outcome.reasons[error.message] += len(contents)
             continue
-        _add_to_feature(features, index, contents, present, outcome)
+        _add_to_feature(features, index=index, contents=contents, present=present, outcome=outcome)
     outcome.reasons = +outcome.reasons
     return outcome
 
 
 def _add_to_feature(
-    features: Features, index: int, contents: list[_Content], present: list[Label], outcome: Outcome
+    features: Features, *, index: int, contents: list[_Content], present: list[Label], outcome: Outcome
 ) -> None:
     stored = Counter(
         _Content(label.text, label.description, label.model)

@@ -43,11 +43,11 @@ class Comparing:
         states: list[State] = []
         for start in range(0, len(missing_rows), BATCH_ROWS):
             states += self._store.states_of_keys_of(dataset, missing_rows[start : start + BATCH_ROWS])
-        kept = len(earlier) - len(missing_rows)
+        kept_count = len(earlier) - len(missing_rows)
         changed_usable = sum(state is not State.FAILED for state in states)
         usable = dataset.counts.embedded + dataset.counts.pending
         return RowComparison(
-            added=max(0, usable - kept - changed_usable),
+            added=max(0, usable - kept_count - changed_usable),
             deleted=len(missing_rows) - len(states),
             changed=len(states),
             fingerprint=dataset.fingerprint,
