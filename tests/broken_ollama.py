@@ -18,7 +18,7 @@ EMBEDDING_MODELS = (
     "good", "nan", "short", "dims", "null", "huge", "dead", "busy", "gone", "flaky", "html", "list", "denied",
 )  # fmt: skip
 CHAT_MODELS = (
-    "good", "control", "long", "chatty", "nonsense", "sometimes", "dead", "html", "denied",
+    "good", "control", "long", "chatty", "nonsense", "sometimes", "filtered", "dead", "html", "denied",
     "refusing", "constant", "placed", "excessive",
 )  # fmt: skip
 PROBE = ["dimension"]
@@ -81,13 +81,17 @@ class BrokenOllama(ThreadingHTTPServer):
         return 200, {"embeddings": [_odd(model, text) for text in texts]}
 
     def chat(self, model: str, content: str) -> Response:
-        """What `/api/chat` answers; `sometimes` fails where the documents speak of an ODD thing."""
+        """What `/api/chat` answers; `sometimes` fails and `filtered` declines where the documents speak of an ODD thing."""
         if model in self.repaired:
             model = "good"
         if model in _ERRORS:
             return _ERRORS[model]
         if model == "sometimes":
             model = "nonsense" if "ODD" in content else "good"
+        if model == "filtered":
+            if "ODD" in content:
+                return 400, {"error": "the request exceeds the available context size"}
+            model = "good"
         if content.startswith(IDEA):
             self.judge_questions += 1
             if model in _RATINGS:

@@ -46,7 +46,7 @@ OUTAGES = (*_OUTAGES, "hangs", "drips", "dies")
 
 
 class BrokenOpenAI(ThreadingHTTPServer):
-    """Records the bodies of its requests; `repaired` models behave well.
+    """Records the bodies of its requests; `repaired` models behave well, `unloaded` ones decline whatever comes.
 
     hang_count: requests without an answer. impatient_count: those that came before a pause was over.
 
@@ -60,6 +60,7 @@ class BrokenOpenAI(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         self.key = key
         self.repaired: set[str] = set()
+        self.unloaded: set[str] = set()
         self.embedded: list[Mapping[str, Any]] = []
         self.chats: list[Mapping[str, Any]] = []
         self.most_at_once = 0
@@ -92,6 +93,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
             self.embedded.append(body)
             number = len(self.embedded)
         time.sleep(self._request_seconds + self._text_seconds * len(texts))
+        if model in self.unloaded:
+            return _error(400, "Model unloaded")
         refusal = None if texts == PROBE or model in self.repaired else self._refusal(model, body, number)
         if refusal is not None:
             return refusal
@@ -148,6 +151,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
                 return _OUTAGES[model]
             if model == "throttled" and (limit := self._limit()):
                 return limit
+        if model == "filtered" and any("ODD" in message["content"] for message in body["messages"]):
+            return _error(400, "The response was filtered due to the prompt triggering a content management policy")
         form = body.get("response_format", {}).get("type")
         if model in ("objects", "words") and form == "json_schema":
             return _error(400, "response_format: json_schema is not supported")
@@ -169,7 +174,8 @@ def _content(model: str, question: str) -> str | None:
         answer = json.dumps({"ratings": [overlap(idea, document) for document in documents]})
     else:
         answer = _PROSE if model == "words" else LABEL
-    return f'<think>Is it {{"label": "Trains"}}?</think>\n{answer}' if model == "thinks" else answer
+    thoughts = {"thinks": "<think>", "template": ""}  # templates can put the opening tag into the question
+    return f'{thoughts[model]}Is it {{"label": "Trains"}}?</think>\n{answer}' if model in thoughts else answer
 
 
 def _data(model: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ class DocumentNotEmbedded(FailedPrecondition):
 
 
 class UnusableAnswer(FailedPrecondition):
-    """A language model answered twice without a usable label."""
+    """A language model answered twice without a usable label, or its server declined the question."""
 
     reason = "PROVIDER_REFUSED"
 

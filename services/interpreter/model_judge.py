@@ -11,6 +11,7 @@ from services.interpreter import judge_prompts, scoring
 from services.interpreter.judge_prompts import NotRatings
 from services.interpreter.model_labeller import ChatProvider
 from services.interpreter.scoring import Floats, Score
+from services.providers.client import BLAMES_INPUT, ProviderRefused
 
 QUESTION_SIZE = 5
 """Documents of one question."""
@@ -63,7 +64,10 @@ class ModelJudge:
         """Questions so far, repeated ones too."""
 
     async def rate(self, question: Question, label: str, texts: Sequence[str]) -> Ratings:
-        """How far texts are about a label; in questions of five, shuffled so that their order says nothing."""
+        """How far texts are about a label; in questions of five, shuffled so that their order says nothing.
+
+        Documents of a question that the server declines have no rating.
+        """
         order = np.random.default_rng(len(texts)).permutation(len(texts))
         values = np.full(len(texts), np.nan)
         before = self.question_count
@@ -71,17 +75,21 @@ class ModelJudge:
             places = order[start : start + QUESTION_SIZE]
             for temperature in _TEMPERATURES:
                 self.question_count += 1
-                content = await self._provider.chat(
-                    self._model,
-                    question(label, [texts[int(place)] for place in places]),
-                    schema=judge_prompts.schema(len(places)),
-                    temperature=temperature,
-                )
                 try:
+                    content = await self._provider.chat(
+                        self._model,
+                        question(label, [texts[int(place)] for place in places]),
+                        schema=judge_prompts.schema(len(places)),
+                        temperature=temperature,
+                    )
                     values[places] = judge_prompts.read(content, len(places))
                     break
                 except NotRatings:
                     continue
+                except ProviderRefused as error:
+                    if error.status not in BLAMES_INPUT:
+                        raise
+                    break
         return Ratings(values, self.question_count - before)
 
     async def control(self, texts: Sequence[str]) -> Score | None:

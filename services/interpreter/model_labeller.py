@@ -25,6 +25,7 @@ from services.interpreter.labellers import LabelModel, LabelSource, Task
 from services.interpreter.labels import Draft, Options, Source
 from services.interpreter.phrase_vectors import PhraseVectors, unit
 from services.interpreter.prompts import ShownDocument
+from services.providers.client import BLAMES_INPUT, ProviderRefused
 
 _ATTEMPTS = 2
 """Questions per feature before its answers count as unusable."""
@@ -82,6 +83,7 @@ class ModelLabeller:
     async def drafts(self, task: Task) -> AsyncGenerator[Sequence[Draft]]:
         """Labels one by one. A feature without a usable answer is left out; too many raise UnusableAnswer."""
         failed: list[UnusableAnswer] = []
+        allowed = max(_MIN_FAILED, MAX_FAILED_SHARE * len(task.indices))
         vectors = PhraseVectors(self._source, task.features.run)
         for index in task.indices:
             try:
@@ -89,10 +91,11 @@ class ModelLabeller:
             except UnusableAnswer as error:
                 failed.append(error)
                 _log.warning("no usable label", feature=index, model=task.options.model)
+                if len(failed) > allowed:
+                    break
                 yield []
                 continue
             yield [draft]
-        allowed = max(_MIN_FAILED, MAX_FAILED_SHARE * len(task.indices))
         if failed and (len(failed) > allowed or len(failed) == len(task.indices)):
             message = f"{len(failed)} of {len(task.indices)} features have no label: {failed[-1].message}"
             raise UnusableAnswer(message, metadata=failed[-1].metadata)
@@ -132,11 +135,20 @@ class ModelLabeller:
         problem = ""
         model = options.model.partition("/")[2]
         for _ in range(_ATTEMPTS):
-            content = await self._provider.chat(model, messages, schema=prompts.SCHEMA, temperature=options.temperature)
             try:
+                content = await self._provider.chat(
+                    model, messages, schema=prompts.SCHEMA, temperature=options.temperature
+                )
                 return prompts.read(content)
             except prompts.NotALabel as error:
                 problem = str(error)
+            except ProviderRefused as error:
+                if error.status not in BLAMES_INPUT:
+                    raise
+                raise UnusableAnswer(
+                    f"feature {index}: {options.model} declines its documents: {error.detail}",
+                    metadata={"model": options.model, "index": str(index)},
+                ) from error
         raise UnusableAnswer(
             f"feature {index}: {options.model} answered {_ATTEMPTS} times without a usable label: {problem}",
             metadata={"model": options.model, "index": str(index)},

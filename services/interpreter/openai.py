@@ -24,6 +24,8 @@ _MAX_REASONING_TOKENS = 4000
 _BLAMES_REQUEST = frozenset({400, 415, 422, 500, 501})
 _MAX_KNOWN_MODELS = 256
 _THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+_THOUGHTS_END = "</think>"
+"""Some templates put the opening tag into the question, so that an answer has only this one."""
 
 
 class _Format(IntEnum):
@@ -119,7 +121,9 @@ class OpenAIChat:
             content = answer["choices"][0]["message"].get("content")
         except (KeyError, IndexError, TypeError, AttributeError):
             raise self.server.unavailable("its answer has no message") from None
-        return _THOUGHTS.sub("", content) if isinstance(content, str) else ""
+        if not isinstance(content, str):
+            return ""
+        return _THOUGHTS.sub("", content).rpartition(_THOUGHTS_END)[2]
 
 
 def _strict(schema: Mapping[str, Any]) -> dict[str, Any]:

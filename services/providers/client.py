@@ -25,6 +25,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.providers.rate_limits import BUSY, pause_after
 
+BLAMES_INPUT = frozenset({200, 400, 413, 422, 500})
+"""Statuses of refusals that the input can cause; all others concern each request alike."""
 MAX_ATTEMPTS = 4
 MAX_PAUSES = 10
 """Attempts of a request that a server does not take for now, as it says."""

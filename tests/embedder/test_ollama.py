@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.embedder import providers
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.outcomes import collect
-from services.embedder.providers import Embedding, EmbeddingModels
+from services.embedder.providers import Embedding, EmbeddingModels, Model
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
 from services.providers.client import ProviderRefused, ProviderUnavailable
@@ -64,6 +65,18 @@ async def test_an_unreachable_provider_is_named_and_the_others_keep_working() ->
         models, unreachable = await EmbeddingModels({"builtin": BuiltinProvider(), "ollama": ollama}).list()
         assert [model.id for model in models] == ["builtin/wordllama-256"]
         assert "127.0.0.1:9" in unreachable["ollama"]
+
+
+async def test_a_slow_provider_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(BuiltinProvider):
+        async def models(self) -> list[Model]:
+            await asyncio.sleep(60)
+            return []
+
+    monkeypatch.setattr(providers, "LISTING_SECONDS", 0.1)
+    models, unreachable = await EmbeddingModels({"slow": Slow(), "builtin": BuiltinProvider()}).list()
+    assert [model.id for model in models] == ["builtin/wordllama-256"]
+    assert unreachable == {"slow": "no list of its models within 0.1 s"}
 
 
 @pytest.fixture

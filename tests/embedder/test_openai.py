@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from services.chassis.errors import InvalidArgument
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.outcomes import collect
-from services.embedder.providers import Embedding, Purpose
+from services.embedder.providers import Embedding, Model, Purpose, openai
 from services.embedder.providers.ollama import OllamaProvider
 from services.embedder.providers.openai import OpenAIProvider
 from services.embedder.providers.prompts import PromptTable
@@ -181,6 +182,36 @@ async def test_a_server_that_declines_everything_is_not_asked_for_each_text(brok
                 assert "wrong-secret" not in str(caught.value)
         async with provider(closed.url, key=SecretStr("right")) as lab:
             assert len(vectors(await lab.embed("good", TEXTS))) == 100
+
+
+async def test_a_server_that_stops_in_the_middle_fails_no_text(broken: BrokenOpenAI) -> None:
+    async with provider(broken.url) as lab:
+        vectors(await lab.embed("good", TEXTS))
+        broken.unloaded.add("good")
+        broken.embedded.clear()
+        with pytest.raises(ProviderRefused, match="Model unloaded"):
+            await lab.embed("good", TEXTS)
+        assert len(broken.embedded) <= 40, "each request is taken apart once, and not down to each text"
+
+
+async def test_a_model_that_does_not_work_hides_no_other(broken: BrokenOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "_LISTED_SECONDS", 2.0)
+    down = ProviderUnavailable("lab does not work: 503")
+    async with provider(broken.url, embeddings=("good", "broken", "slow")) as lab:
+        probed = lab._probed
+
+        async def broken_probe(model: str) -> Model | None:
+            if model == "broken":
+                raise down
+            if model == "slow":
+                await asyncio.sleep(60)
+            return await probed(model)
+
+        monkeypatch.setattr(lab, "_probed", broken_probe)
+        good, without, slow = await lab.models()
+    assert (good.id, good.dimension, good.error) == ("lab/good", DIMENSION, "")
+    assert (without.id, without.error) == ("lab/broken", down.message)
+    assert (slow.id, "within 2 s" in slow.error) == ("lab/slow", True)
 
 
 async def test_requests_grow_side_by_side_within_bounds() -> None:

@@ -118,8 +118,9 @@ async def test_answers_without_a_label_fail_the_labelling(labellers: Labellers, 
         await drafts_of(labellers, features, f"ollama/{model}")
 
 
+@pytest.mark.parametrize("model", ["sometimes", "filtered"])
 async def test_a_few_features_without_a_usable_answer_do_not_fail_the_rest(
-    labellers: Labellers, features: Features, source: Owners
+    labellers: Labellers, features: Features, source: Owners, model: str
 ) -> None:
     good_drafts = await drafts_of(labellers, features, "ollama/good", range(LATENTS))
     prompt_rows = {draft.index: {*draft.positive_rows, *draft.negative_rows} for draft in good_drafts}
@@ -130,7 +131,7 @@ async def test_a_few_features_without_a_usable_answer_do_not_fail_the_rest(
     assert 1 <= len(failing) <= 3
     text = source.all_texts[row]
     source.all_texts[row] = f"{text} ODD"
-    drafts = await drafts_of(labellers, features, "ollama/sometimes", range(LATENTS))
+    drafts = await drafts_of(labellers, features, f"ollama/{model}", range(LATENTS))
     source.all_texts[row] = text
     assert [draft.index for draft in drafts] == [index for index in range(LATENTS) if index not in failing]
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
@@ -16,7 +17,7 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.interpreter import judge_prompts, prompts
 from services.interpreter.errors import LabelModelNotFound
 from services.interpreter.evidence_reader import EvidenceReader
-from services.interpreter.model_judge import ModelJudge
+from services.interpreter.model_judge import QUESTION_SIZE, ModelJudge
 from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.openai import OpenAIChat
 from services.providers.client import ProviderRefused, ProviderUnavailable
@@ -61,6 +62,7 @@ def broken() -> Iterator[BrokenOpenAI]:
         ("objects", ["json_schema", "json_object", "json_object"]),
         ("words", ["json_schema", "json_object", None, None]),
         ("thinks", ["json_schema"] * 4),
+        ("template", ["json_schema", "json_schema"]),
     ],
 )
 async def test_answers_are_asked_for_in_the_strictest_form_that_the_server_takes(
@@ -131,6 +133,18 @@ async def test_a_judges_ratings_are_read(broken: BrokenOpenAI, model: str) -> No
     async with chat(broken.url, key=SecretStr(KEY)) as lab:
         ratings = await ModelJudge({"lab": lab}, f"lab/{model}").rate(judge_prompts.detection, "cat", texts)
     assert ratings.values.tolist() == [10.0, 0, 0, 0, 0, 10.0, 0, 0, 0, 0]
+
+
+async def test_documents_that_the_server_declines_have_no_rating(broken: BrokenOpenAI) -> None:
+    texts = [f"cat number {number}" for number in range(10)]
+    texts[3] = "an ODD cat"
+    async with chat(broken.url, key=SecretStr(KEY)) as lab:
+        ratings = await ModelJudge({"lab": lab}, "lab/filtered").rate(judge_prompts.detection, "cat", texts)
+    assert ratings.unusable_count == QUESTION_SIZE
+    assert np.isnan(ratings.values[3]) and not ratings.usable
+    async with chat(broken.url, key=SecretStr("wrong")) as lab:
+        with pytest.raises(ProviderRefused, match="Incorrect API key"):
+            await ModelJudge({"lab": lab}, "lab/good").rate(judge_prompts.detection, "cat", texts)
 
 
 async def test_ollamas_own_v1_writes_labels_and_judges(ollama_url: str) -> None:

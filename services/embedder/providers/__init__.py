@@ -17,6 +17,9 @@ from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers.tokens import TokenizingProvider, TokenLimit, estimated_limit
 from services.providers.client import ProviderUnavailable
 
+LISTING_SECONDS = 20.0
+"""That a provider may take to list its models; a slower one counts as unreachable."""
+
 
 class Purpose(StrEnum):
     """What a text is embedded for: models may put different prefixes before queries and before documents."""
@@ -152,6 +155,9 @@ class EmbeddingModels:
 async def _listing(provider: EmbeddingProvider) -> list[Model] | str:
     """A provider's models, or its error message."""
     try:
-        return await provider.models()
+        async with asyncio.timeout(LISTING_SECONDS):
+            return await provider.models()
+    except TimeoutError:
+        return f"no list of its models within {LISTING_SECONDS:g} s"
     except (Unavailable, FailedPrecondition) as error:
         return error.message

@@ -3,7 +3,8 @@
 - Requests grow while they are fast, and shrink where a server needs too long or declines their size: they double until
   the first setback, and grow by a quarter now and then from there on.
 - A request that the server declines is halved until the offending text is found, which fails alone.
-- A server that declines even a plain word declines everything: that is an error of the call and not of its texts.
+- A server that declines even a plain word declines everything: that is an error of the call and not of its texts. It is
+  asked for one before any text is blamed, as a server can stop working in the middle.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from services.embedder.documents import Failure
 from services.embedder.providers import Embedding
-from services.providers.client import ProviderRefused, ProviderTimedOut
+from services.providers.client import BLAMES_INPUT, ProviderRefused, ProviderTimedOut
 
 PROBE = "dimension"
 """A plain word, which each model can embed."""
@@ -26,8 +27,6 @@ _FAST_SECONDS = 2.0
 _TIMEOUT_DIVISOR = 4
 _FULL_REQUESTS = 8
 """That must succeed before a size that was too large is tried again."""
-_BLAMES_TEXTS = frozenset({200, 400, 413, 422, 500})
-"""Statuses of refusals that a text can cause; all others concern each request alike."""
 _OK = 200
 
 Answer = Embedding | Failure
@@ -106,9 +105,9 @@ class Batches:
 
     async def _take_apart(self, texts: Sequence[str], error: ProviderRefused) -> list[Answer]:
         """The answers to a request that was declined: by halves, down to single texts."""
-        if error.status not in _BLAMES_TEXTS:
+        if error.status not in BLAMES_INPUT:
             raise error
-        if not self._works and error.status != _OK:
+        if error.status != _OK and (len(texts) == 1 or not self._works):
             try:
                 await self._request([PROBE])
             except ProviderRefused:

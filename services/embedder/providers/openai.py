@@ -21,7 +21,7 @@ from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers import Embedding, Model
 from services.embedder.providers.batching import PROBE, Answer, Batches, Limits
 from services.embedder.providers.numbers import failure, vector_of
-from services.providers.client import ProviderRefused
+from services.providers.client import ProviderRefused, ProviderUnavailable
 from services.providers.endpoints import Endpoint
 from services.providers.openai import TOO_LONG, OpenAIServer
 
@@ -29,6 +29,8 @@ _OK = 200
 _NOT_FOUND = 404
 _PROBED_SECONDS = 60.0
 """How long a model's dimension is taken as known: a server can be started again with another model."""
+_LISTED_SECONDS = 15.0
+"""That a model may take for its first vector in a list of models."""
 _MAX_KNOWN_MODELS = 256
 _OPTIONS = ("dimensions", "encoding_format")
 """Fields of a request without which it means the same: a server that refuses one is asked without it."""
@@ -58,7 +60,14 @@ class OpenAIProvider:
     async def models(self) -> list[Model]:
         """The models that can embed, by id, with the dimension of their vectors."""
         names = await self.server.model_names("embeddings")
-        models = await asyncio.gather(*map(self._probed, names))
+        results = await asyncio.gather(*map(self._listed, names))
+        errors = [result for result in results if isinstance(result, Exception)]
+        if errors and len(errors) == len(names):
+            raise errors[0]  # that of each model is the server's
+        models = [
+            self._model(name, error=result.message) if isinstance(result, Exception) else result
+            for name, result in zip(names, results, strict=True)
+        ]
         return [model for model in models if model is not None]
 
     async def find(self, model: str) -> Model | None:
@@ -158,6 +167,16 @@ class OpenAIProvider:
                 continue
             return Embedding(answer.vector, truncated=True) if isinstance(answer, Embedding) else answer
         return failure(error)
+
+    async def _listed(self, model: str) -> Model | ProviderUnavailable | ProviderRefused | None:
+        """The model for a list, in which it hides no other: what `_probed` gives, or raises."""
+        try:
+            async with asyncio.timeout(_LISTED_SECONDS):
+                return await self._probed(model)
+        except TimeoutError:
+            return self.server.unavailable(f"no vector by {model} within {_LISTED_SECONDS:g} s")
+        except (ProviderUnavailable, ProviderRefused) as error:
+            return error
 
     async def _probed(self, model: str) -> Model | None:
         """The model with its dimension, or with what is wrong with it; None for one that cannot embed.
