@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from prisma_client import sources
 
 _TYPES = {"e": "<f2", "f": "<f4", "d": "<f8"}
-_BOUNDARY = b"prisma-vectors-b0undary-5d2c1f0e7a"
 
 
 def npy_chunks(vectors: Any) -> Iterator[bytes]:
@@ -26,6 +26,8 @@ def npy_chunks(vectors: Any) -> Iterator[bytes]:
         return sources.chunks(Path(vectors))
     try:
         array = np.asarray(vectors)
+        if np.iscomplexobj(array):
+            raise TypeError("got complex numbers")
         array = array if array.dtype.char in _TYPES else array.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise TypeError(f"vectors: expected rows of numbers, all of one length; {error}") from None
@@ -47,16 +49,13 @@ def _array_chunks(array: NDArray[Any]) -> Iterator[bytes]:
 
 def form_chunks(documents: Iterator[bytes], vectors: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
     """Returns the content type and the bytes of a form with a file of documents and one of vectors."""
+    boundary = secrets.token_hex(32)  # no file can hold what is drawn after it was written
 
     def parts() -> Iterator[bytes]:
         for name, chunks in (("file", documents), ("vectors", vectors)):
-            yield b'--%s\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n' % (
-                _BOUNDARY,
-                name.encode(),
-                name.encode(),
-            )
+            yield f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n\r\n'.encode()
             yield from chunks
             yield b"\r\n"
-        yield b"--%s--\r\n" % _BOUNDARY
+        yield f"--{boundary}--\r\n".encode()
 
-    return f"multipart/form-data; boundary={_BOUNDARY.decode()}", parts()
+    return f"multipart/form-data; boundary={boundary}", parts()

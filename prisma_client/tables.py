@@ -23,6 +23,8 @@ T = TypeVar("T")
 Row = dict[str, Any]
 _SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_CHARACTERS = 20, 10, 160
 """What a notebook shows of a table at most."""
+_INT64 = 1 << 63
+"""Whole numbers of a column of polars are below."""
 _TIME, _STRUCT = "google.protobuf.Timestamp", "google.protobuf.Struct"
 _CELL = "padding:.15em .7em .15em 0;border-bottom:1px solid rgba(128,128,128,.35);text-align:left;vertical-align:top"
 """No colours of text or background: those of the notebook are readable in its light and in its dark theme."""
@@ -306,7 +308,9 @@ def _library(name: str) -> Any:
 def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:
     """The values as they are if a column of polars can hold them without a change, else as text."""
     types = {type(value) for value in values if value is not None}
-    if len(types) <= 1 or types == {int, float}:
+    if types == {int, float}:
+        return [value if value is None else float(value) for value in values]
+    if len(types) <= 1 and all(-_INT64 <= value < _INT64 for value in values if type(value) is int):
         return values
     return [value if value is None or isinstance(value, str) else str(value) for value in values]
 

@@ -30,7 +30,10 @@ MAX_COUNT = 2**31 - 1
 """More than any setting of a training can be."""
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="Id of the dataset.", callback=dataset_id)]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.", callback=run_id)]
-Model = Annotated[str, typer.Option(help="Embedding model of a new dataset; `prisma models` lists them.")]
+NewModel = Annotated[
+    str | None,
+    typer.Option(help="Embedding model of a new dataset; `prisma models` lists them. Default: builtin, or given."),
+]
 Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1)]
 Detach = Annotated[bool, typer.Option("--detach", help="Start the job and return; `prisma jobs ID` follows it.")]
 RequestId = Annotated[

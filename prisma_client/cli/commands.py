@@ -27,8 +27,9 @@ from prisma_client.cli import (
     train,
     trial,
 )
-from prisma_client.cli.arguments import Model
+from prisma_client.cli.arguments import NewModel
 from prisma_client.cli.input_file import InputFile, reads_a_file
+from prisma_common.names import GIVEN_MODEL
 
 app = typer.Typer(
     help="Embeddings made interpretable. PRISMA_URL is the gateway's address, PRISMA_API_KEY the key to call it with.",
@@ -69,7 +70,7 @@ def root(
 @reads_a_file
 def try_file(
     file: InputFile,
-    model: Model = "builtin",
+    model: NewModel = None,
     leave: Annotated[bool, typer.Option("--exit", help="Stop a stack that was started here, and exit.")] = False,
 ) -> None:
     """Take a file to a page with named features, in one go.
@@ -78,6 +79,7 @@ def try_file(
 
     The stack that runs is used, or one is started, which then runs until Ctrl-C. The same file again uses what exists.
     """
+    model = model or (GIVEN_MODEL if file.has_vectors else "builtin")
     asyncio.run(trial.run(file, model, data_dir(), leave=leave))
 
 

@@ -86,11 +86,11 @@ class Follower:
             yield
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[message]}"),
+            TextColumn("{task.fields[message]}", markup=False),
         )
         with Progress(*columns, transient=self._transient) as self._bar:
             self._task = self._bar.add_task(self._title, total=None, message="")

@@ -16,7 +16,7 @@ from prisma.embedder.v1.resources_pb2 import Document, FileLayout
 from prisma_client import imports, sources
 from prisma_client import sample as samples
 from prisma_client.cli import output
-from prisma_client.cli.arguments import DatasetId, Detach, Limit
+from prisma_client.cli.arguments import DatasetId, Detach, Limit, NewModel
 from prisma_client.cli.connection import connected, finish
 from prisma_client.cli.input_file import InputFile, reads_a_file
 from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
@@ -36,10 +36,7 @@ SHOWN_DOCUMENTS = 10
 def ingest(
     dataset: DatasetId,
     file: InputFile,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Embedding model of a new dataset; `prisma models` lists them. Default: builtin, or given."),
-    ] = None,
+    model: NewModel = None,
     query_model: Annotated[
         str | None, typer.Option(help="Model that embeds queries, for a new dataset of your own vectors.")
     ] = None,
@@ -68,7 +65,7 @@ def ingest(
     """
     with connected() as prisma, warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)  # the summary below says the same
-        if model is None and (vectors or file.vector_field or file.path.suffix == ".npy"):
+        if model is None and (vectors or file.has_vectors):
             model = GIVEN_MODEL
         data, created = _get_or_create(
             prisma, dataset, model, query_model=query_model, passages=passages, overlap=overlap

@@ -63,6 +63,11 @@ class InputFile:
         return str(self.path) == "-"
 
     @property
+    def has_vectors(self) -> bool:
+        """Whether vectors are to be read from FILE, so that a new dataset has no embedding model."""
+        return self.vector_field is not None or self.path.suffix == ".npy"
+
+    @property
     def name(self) -> str | None:
         """The file's name, for the report of its import; None for standard input."""
         return None if self.is_standard_input else imports.file_name(self.path)

@@ -59,6 +59,11 @@ async def run(file: InputFile, model: str, data_dir: Path, *, leave: bool) -> No
     """Takes a file to named features, on the stack that runs at PRISMA_URL or on one of its own. Raises typer.Exit."""
     if file.is_standard_input:
         raise typer.BadParameter("`prisma ingest DATASET -` reads standard input; this command needs a file")
+    if not (file.path.is_file() or file.path.is_dir()):
+        raise typer.BadParameter(
+            f"{file.path} is neither a file nor a folder: this command reads its file twice. "
+            "`prisma ingest DATASET -` reads standard input"
+        )
     url, own = gateway_url(), configured_addresses()["http"]
 
     async def work(address: str) -> None:
@@ -86,7 +91,9 @@ async def _try(prisma: AsyncPrisma, file: InputFile, model: str) -> Trial:
             )
         finally:
             await data.delete_if_empty()
-    return Trial(data, await interpret(prisma, data), report, is_new)
+    run = await interpret(prisma, data)
+    await data.refresh()
+    return Trial(data, run, report, is_new)
 
 
 async def _dataset(prisma: AsyncPrisma, file: InputFile, model: str) -> tuple[Dataset, bool]:
@@ -165,6 +172,7 @@ async def _show(trial: Trial, file: InputFile, url: str) -> None:
             "dataset": trial.data.name,
             "run": trial.run.name,
             "documents": trial.data.message.document_count,
+            "failed": trial.data.message.failed_count,
             "report": output.to_json(trial.report),
             "latents": interpretation.latent_count,
             "named": named,
@@ -204,6 +212,9 @@ def _file_lines(trial: Trial, file: InputFile) -> list[str]:
             f"  {report.rejected_count:,} rejected ({_rejection_reasons(report)}), "
             f"the first: item {first.item}: {first.message}"
         )
+    if failed := trial.data.message.failed_count:
+        reasons = f"`prisma documents {trial.data.id} --filter 'state = FAILED'` says why"
+        lines.append(f"  {failed:,} could not be embedded: {reasons}")
     return lines
 
 

@@ -22,6 +22,7 @@ from prisma_client import Prisma
 from prisma_client.cli import operate, output, train
 from prisma_client.cli import stack as stack_module
 from prisma_client.cli.commands import app
+from prisma_client.cli.connection import Follower
 from tests.client.scripted_gateway import reply, scripted, stream
 from tests.stack import DATASET, PRISMA, RUN, Stack, command
 
@@ -272,6 +273,18 @@ def test_cells_of_a_table_are_shown_as_they_are(capsys: pytest.CaptureFixture[st
     text = "see [/usr/lib], [bold]x"
     output.show([{"text": text}], {"text": lambda row: row["text"]})
     assert text in capsys.readouterr().out
+
+
+def test_names_and_messages_of_a_job_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    follower = Follower("import [/a] [red]b.csv")
+    with follower.display():
+        follower.update(Job(state=Job.STATE_RUNNING, progress={"message": "row [/c] [bold]d"}))
+    written = capsys.readouterr().out
+    assert "import [/a] [red]b.csv" in written and "row [/c] [bold]d" in written
 
 
 def test_exit_codes_mean_something(stack: Stack) -> None:

@@ -9,15 +9,22 @@ import signal
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from subprocess import PIPE
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
+from prisma.embedder.v1.resources_pb2 import Dataset as DatasetMessage
+from prisma.interpreter.v1.resources_pb2 import Interpretation
+from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import Prisma
+from prisma_client.cli import output, trial
+from prisma_client.cli.input_file import InputFile
 from tests.children import tied
 from tests.client.scripted_gateway import scripted
 from tests.stack import PRISMA, Stack, Terminal, environment
@@ -92,6 +99,52 @@ def test_a_file_that_cannot_be_tried_leaves_nothing_behind(stack: Stack, prisma:
         assert sentence in ended.stderr
         assert "Traceback" not in ended.stderr
     assert {dataset.name for dataset in prisma.datasets.list()} == before
+
+
+def test_own_vectors_are_tried_without_a_model(stack: Stack, prisma: Prisma, tmp_path: Path) -> None:
+    rows = [
+        {**json.loads(line), "mine": [float(number % 7), float(number % 5), 1.0, float(number % 3)]}
+        for number, line in enumerate(ABSTRACTS.read_text().splitlines())
+    ]
+    (tmp_path / "own.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    row = tried(stack, str(tmp_path / "own.jsonl"), "--vector-field", "mine")
+    assert (row["documents"], row["failed"]) == (len(rows), 0)
+    data = prisma.datasets.get(row["dataset"].removeprefix("datasets/"))
+    assert (data.message.embedding_model, data.message.dimension) == ("given", 4)
+
+
+def test_a_pipe_is_refused_as_it_can_be_read_only_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    ended = subprocess.run(
+        [PRISMA, "try", tmp_path / "pipe.csv"], env=environment(tmp_path), capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, "prisma ingest DATASET -" in ended.stderr) == (2, True), ended.stderr
+
+
+async def test_documents_that_could_not_be_embedded_are_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def interpretation() -> Interpretation:
+        return Interpretation(latent_count=8)
+
+    async def nothing(**_: Any) -> AsyncIterator[Any]:
+        for item in ():
+            yield item
+
+    (tmp_path / "notes.csv").touch()
+    message = DatasetMessage(name="datasets/notes", document_count=40, failed_count=7)
+    data: Any = SimpleNamespace(id="notes", name="datasets/notes", message=message)
+    run: Any = SimpleNamespace(
+        id="notes", name="runs/notes", message=RunMessage(), interpretation=interpretation, families=nothing,
+        features=SimpleNamespace(list=nothing),
+    )  # fmt: skip
+    outcome = trial.Trial(data, run, ImportDocumentsResponse(), is_new=True)
+    await trial._show(outcome, InputFile(tmp_path / "notes.csv"), "http://127.0.0.1:1")
+    assert json.loads(capsys.readouterr().out)["failed"] == 7
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    await trial._show(outcome, InputFile(tmp_path / "notes.csv"), "http://127.0.0.1:1")
+    written = capsys.readouterr().out
+    assert "7 could not be embedded: `prisma documents notes --filter 'state = FAILED'` says why" in written
 
 
 def test_ctrl_c_says_what_continues(tmp_path: Path) -> None:
