@@ -81,7 +81,7 @@ class BrokenOllama(ThreadingHTTPServer):
         return 200, {"embeddings": [_odd(model, text) for text in texts]}
 
     def chat(self, model: str, content: str) -> Response:
-        """What `/api/chat` answers; where documents speak of an ODD thing, `sometimes` fails and `filtered` declines."""
+        """What `/api/chat` answers; where documents are ODD, `sometimes` fails and `filtered` declines."""
         if model in self.repaired:
             model = "good"
         if model in _ERRORS:

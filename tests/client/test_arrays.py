@@ -14,8 +14,8 @@ from prisma_client.arrays import form_chunks, npy_chunks
 
 
 def test_numbers_keep_their_type_and_others_become_32_bits() -> None:
-    for given, dtype in ((np.float16, "<f2"), (np.float64, "<f8"), (np.int64, "<f4")):
-        array = np.load(io.BytesIO(b"".join(npy_chunks(np.arange(6, dtype=given).reshape(2, 3)))))
+    for kind, dtype in ((np.float16, "<f2"), (np.float64, "<f8"), (np.int64, "<f4")):
+        array = np.load(io.BytesIO(b"".join(npy_chunks(np.arange(6, dtype=kind).reshape(2, 3)))))
         assert (array.dtype.str, array.tolist()) == (dtype, [[0, 1, 2], [3, 4, 5]])
 
 

@@ -116,6 +116,8 @@ async def test_a_models_label_is_short(labellers: Labellers, features: Features)
 async def test_answers_without_a_label_fail_the_labelling(labellers: Labellers, features: Features, model: str) -> None:
     with pytest.raises(UnusableAnswer, match="3 of 3 features"):
         await drafts_of(labellers, features, f"ollama/{model}")
+    with pytest.raises(UnusableAnswer, match=f"4 of {LATENTS} features"):
+        await drafts_of(labellers, features, f"ollama/{model}", range(LATENTS))  # no more are asked for
 
 
 @pytest.mark.parametrize("model", ["sometimes", "filtered"])
