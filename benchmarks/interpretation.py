@@ -3,8 +3,8 @@
 For each size it starts a local stack as `benchmarks search` does, imports descriptions of Debian packages (or another
 corpus of `benchmarks truth`) with the packages' families as metadata, embeds them, trains a run as `auto` sizes it,
 computes statistics, labels 320 features, then the others, labels them a second time, builds families, analyses, steers,
-and adds 1,000 documents, which codes, statistics, exports and searches then cover. `cpu` is that of all processes of the
-stack and of those that they have ended, what goes on beside a step (indexing) included.
+and adds 1,000 documents, which codes, statistics, exports and searches then cover. `cpu` is that of all processes of
+the stack and of those that they have ended, what goes on beside a step (indexing) included.
 """
 
 from __future__ import annotations
@@ -152,12 +152,14 @@ class _Measurement:
         keys = {json.loads(line)["key"] for line in file.read_text(encoding="utf-8").splitlines()}
         texts = added[:: max(1, len(added) // 100)]
         hits = [data.search(text["text"], mode="sparse", run=run, limit=TOP).hits for text in texts]
-        found = [text["id"] in {hit.key for hit in page} for text, page in zip(texts, hits, strict=True)]
+        is_found = [text["id"] in {hit.key for hit in page} for text, page in zip(texts, hits, strict=True)]
         self._record(case, "documents with codes", run.refresh().message.code_count, "")
         self._record(case, "documents in statistics", run.interpretation().row_count, "")
         self._record(case, "documents in the export", len(keys), "")
         self._record(case, "added documents in the export", len(keys & {text["id"] for text in added}), "")
-        self._record(case, f"added among the first {TOP} of a sparse search for their text", float(np.mean(found)), "")
+        self._record(
+            case, f"added among the first {TOP} of a sparse search for their text", float(np.mean(is_found)), ""
+        )
 
     def _step(self, step: str, work: Callable[[], Result]) -> Result:
         start, before = time.perf_counter(), self._cpu_seconds()

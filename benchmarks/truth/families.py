@@ -7,11 +7,11 @@ from scipy import sparse
 
 from benchmarks.truth.interpreted import Interpreted
 from benchmarks.truth.records import Reporter, median
+from prisma_common.label_texts import shorten
 from services.interpreter import families
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.families import Family, Method
 from services.interpreter.family_naming import FamilyNames
-from services.interpreter.labels import shorten
 from services.interpreter.likeness import likeness
 from services.interpreter.trust import Trust
 

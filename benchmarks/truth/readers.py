@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.truth.interpreted import Interpreted
+from prisma_common.label_texts import shorten
 from services.interpreter.evidence import Evidence
-from services.interpreter.labels import shorten
 from services.interpreter.trust import Trust
 
 FEATURES = 40

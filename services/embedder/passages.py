@@ -107,6 +107,8 @@ class _Text:
                     return None
                 return self._character_end(start)
             end = self._cut_before(limit, rest)
+            if start < rest and is_inside_character(self._text, end):
+                return None  # without the overlap, the character may be kept whole
             count = self._count(start, end)
             if count <= self._splitter.max_tokens or self._character_end(start, end) >= end:
                 return end

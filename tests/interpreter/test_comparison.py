@@ -141,8 +141,8 @@ async def test_filters_select_by_activations_and_metadata() -> None:
     run = planted()
     assert (await members(select(run.features, selection()), run, by_name)).occurrences.rows.tolist() == [5, 7]
     of_passages = DocumentSet(field="first", dataset=None, names=["d/1+2+3", "d/none", f"d/{COUNT}", "d/5"])
-    chosen = await members(select(run.features, selection()), run, of_passages)
-    assert (chosen.occurrences.rows.tolist(), chosen.missing_count) == ([1, 2, 3, 5], 2)
+    selected = await members(select(run.features, selection()), run, of_passages)
+    assert (selected.occurrences.rows.tolist(), selected.missing_count) == ([1, 2, 3, 5], 2)
     with pytest.raises(InvalidFilter):
         await part("latent.x > 0")
     with pytest.raises(FeatureNotFound):

@@ -103,11 +103,11 @@ async def test_a_file_is_received_on_disk_and_does_not_stay(tmp_path: Path) -> N
     imports = WeightImports(folder=tmp_path, max_bytes=LIMIT)
     data = weights().to_bytes({})
     async with imports.receive(chunks(data[:10], data[10:])) as upload:
-        async with imports.read(upload, dimension=D) as imported:
+        async with imports.read(upload.path, dimension=D) as imported:
             assert imported.layout == "prisma"
             assert imported.weights.latent_count == N
         with pytest.raises(InvalidWeights, match="5"):
-            async with imports.read(upload, dimension=5):
+            async with imports.read(upload.path, dimension=5):
                 pass
     assert list(tmp_path.iterdir()) == []
 
@@ -127,7 +127,7 @@ async def test_only_a_few_imports_are_in_memory_at_once(tmp_path: Path) -> None:
 
     async def load() -> None:
         nonlocal in_memory, most
-        async with imports.receive(chunks(weights().to_bytes({}))) as upload, imports.read(upload, dimension=D):
+        async with imports.receive(chunks(weights().to_bytes({}))) as upload, imports.read(upload.path, dimension=D):
             in_memory += 1
             most = max(most, in_memory)
             await pair.wait()  # the test would never end if fewer were let in

@@ -116,8 +116,8 @@ def _checked_shape(shape: object) -> tuple[int, int]:
     sizes = cast("tuple[object, ...]", shape) if isinstance(shape, tuple) else ()
     numbers = [size for size in sizes if type(size) is int and 0 <= size < _MAX_SIZE]
     if len(sizes) != 2 or len(numbers) != 2 or 0 in numbers:
-        shown = f", got the shape {shape}"[:80] if sizes and len(numbers) == len(sizes) else ""
-        raise _invalid(f"expected two dimensions, a row for each item{shown}")
+        excerpt = f", got the shape {shape}"[:80] if sizes and len(numbers) == len(sizes) else ""
+        raise _invalid(f"expected two dimensions, a row for each item{excerpt}")
     if numbers[1] > MAX_DIMENSION:
         raise _invalid(f"its vectors have {numbers[1]:,} numbers, at most {MAX_DIMENSION:,} are taken")
     return numbers[0], numbers[1]
