@@ -50,8 +50,6 @@ class V2Run:
     """A completed run. weights: None where its file is not there."""
 
     key: int
-    k: int
-    expansion: int
     weights: Path | None
 
 
@@ -103,14 +101,8 @@ class Installation:
 
     def runs(self, dataset: V2Dataset) -> list[V2Run]:
         """The completed runs of a dataset, the oldest first."""
-        query = (
-            "SELECT id, k_sparsity, expansion_factor, weights_file FROM sae_saerun "
-            "WHERE dataset_id = ? AND status = 'completed' ORDER BY id"
-        )
-        return [
-            V2Run(key=key, k=k, expansion=expansion, weights=self._media_file(weights))
-            for key, k, expansion, weights in self._rows(query, dataset.key)
-        ]
+        query = "SELECT id, weights_file FROM sae_saerun WHERE dataset_id = ? AND status = 'completed' ORDER BY id"
+        return [V2Run(key, self._media_file(weights)) for key, weights in self._rows(query, dataset.key)]
 
     def labels(self, run: V2Run) -> Iterator[V2Label]:
         """The labels of a run: of each feature its history, the oldest first, and then the active one."""

@@ -252,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _fails(self, body: Mapping[str, Any]) -> bool:
-        """Whether no complete answer is given: after a hang, or in the middle."""
+        """Whether the answer never comes, or ends in the middle."""
         model, texts = body["model"], body.get("input", [])
         if model in self.server.repaired or texts == PROBE:
             return False

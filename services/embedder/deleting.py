@@ -66,7 +66,10 @@ class DeletionJob:
         dataset = await in_thread(self._store.dataset, requests.dataset_id(request.parent, "parent"))
         start = context.job.create_time.ToDatetime()
         if dataset.create_time > start:
-            raise DatasetNotFound(f"{request.parent} was deleted, and another dataset has its name now")
+            raise DatasetNotFound(
+                f"{request.parent} was deleted, and another dataset has its name now",
+                metadata={"dataset": request.parent},
+            )
         matching = await in_thread(partial(self._store.list_documents, dataset.id, condition, after_row=-1, limit=1))
         done, after_row = 0, -1
         while True:

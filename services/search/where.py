@@ -1,4 +1,4 @@
-"""Which documents may be found: a filter as back ends take it, of tests of metadata's terms and of sets of rows."""
+"""Which documents a search may return: a filter, as back ends take it, of tests of metadata's terms and row sets."""
 
 from __future__ import annotations
 

@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sqlalchemy import event, func, select, text
 
-from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest
+from prisma.common.v1.job_pb2 import Job
+from prisma.embedder.v1.embedder_service_pb2 import DeleteDocumentsRequest, EmbedDatasetRequest
 from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
 from services.chassis.database import Database
 from services.chassis.events import Events
@@ -25,8 +26,10 @@ from services.chassis.filters import UNFILTERED, AllOf, AnyOf, Comparison, Negat
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
 from services.chassis.job_context import JobContext
+from services.chassis.moments import stamp, utc_now
 from services.chassis.startup import StartRefused
 from services.embedder import messages, queries
+from services.embedder.deleting import DeletionJob
 from services.embedder.documents import (
     Counts,
     Dataset,
@@ -584,6 +587,38 @@ def test_documents_that_match_are_deleted_and_no_others(data: Data) -> None:
     data.store.delete_dataset("d")
     with pytest.raises(DatasetNotFound):
         data.store.delete_matching(dataset, condition, [23])
+
+
+class Attempt:
+    """One attempt at a job that was submitted at a moment, UTC."""
+
+    def __init__(self, submit_time: datetime) -> None:
+        self.job = Job(create_time=stamp(submit_time))
+        self.lines: list[str] = []
+        self.log = self.lines.append
+
+    async def progress(self, *_state: object) -> None:
+        pass
+
+    prove = checkpoint = publish = progress
+
+
+async def test_a_deletion_that_is_tried_again_leaves_later_documents_and_datasets_alone(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 3)
+    attempt = Attempt(utc_now())
+    data.add(dataset, 2, start=3)
+    job = DeletionJob(data.store, cast(Any, attempt))
+    request = DeleteDocumentsRequest(parent="datasets/d", filter="*", force=True)
+    await job.run(request, cast(Any, attempt))
+    assert attempt.lines == ["3 documents were deleted"]
+    assert data.store.dataset("d").counts.rows == 2
+    data.store.delete_dataset("d")
+    data.add(data.create(), 1)
+    with pytest.raises(DatasetNotFound, match="another dataset has its name") as error:
+        await job.run(request, cast(Any, attempt))
+    assert error.value.metadata == {"dataset": "datasets/d"}
+    assert data.store.dataset("d").counts.rows == 1
 
 
 def test_a_filter_means_the_same_in_all_batches_of_a_deletion(data: Data) -> None:

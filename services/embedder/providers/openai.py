@@ -28,7 +28,7 @@ from services.providers.openai import TOO_LONG, OpenAIServer
 _OK = 200
 _NOT_FOUND = 404
 _PROBED_SECONDS = 60.0
-"""How long a model's dimension is taken as known: a server can be started again with another model."""
+"""How long a model's dimension is kept: a server can be started again with another model."""
 _LISTED_SECONDS = 15.0
 """That a model may take for its first vector in a list of models."""
 _MAX_KNOWN_MODELS = 256
