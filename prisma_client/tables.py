@@ -293,6 +293,11 @@ _COLUMNS: Mapping[str, Mapping[str, str | Callable[[Any], Any]]] = {
         "unsteered_rank": "unsteered_rank",
         "row": "row",
         "document": "document",
+        "passage.document": "passage.document",
+        "passage.index": "passage.index",
+        "passage.count": "passage.count",
+        "passage.start": "passage.start",
+        "passage.end": "passage.end",
     },
 }
 """Columns of messages that have too many fields for a table, or whose repeated messages belong to it."""

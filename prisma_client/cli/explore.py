@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from prisma.interpreter.v1.analyses_pb2 import AnalyzedFeature
 from prisma.interpreter.v1.interpreter_service_pb2 import ListExamplesResponse
-from prisma.interpreter.v1.resources_pb2 import Analysis, Family, Feature, Label, LabelTest, Reliability, Trust
+from prisma.interpreter.v1.resources_pb2 import Analysis, Example, Family, Feature, Label, LabelTest, Reliability, Trust
 from prisma.search.v1.search_service_pb2 import DocumentHit
 from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import output
@@ -209,7 +209,7 @@ def feature(
             lines += _scorers(owner.features.labels(index))
             lines += [_decile(decile) for decile in owner.features.deciles(index)]
             documents = owner.features.examples(index, kind=examples.value, limit=limit)
-            lines += [f"{document.activation:6.2f}  {document.key}" for document in documents]
+            lines += [f"{document.activation:6.2f}  {document.key}{_span(document)}" for document in documents]
         output.show_one(details, lines)
 
 
@@ -222,6 +222,12 @@ def _reliable(
 
 def _neighbors(neighbors: Sequence[Feature.Neighbor]) -> str:
     return ", ".join(f"{neighbor.index} {_reliable(neighbor)}" for neighbor in neighbors[:5])
+
+
+def _span(document: Example) -> str:
+    """Of a passage, where it stands in its document."""
+    passage = document.passage
+    return f"  {passage.start}:{passage.end}" if passage.count > 1 else ""
 
 
 def _decile(decile: ListExamplesResponse.Decile) -> str:
@@ -323,10 +329,10 @@ def search(
     boosts = _boosts(boost or [], run)
     if boosts and run is None:
         raise typer.BadParameter("--boost needs --run")
-    columns: output.Columns = {
+    columns: dict[str, Callable[[Any], object]] = {
         "score": lambda hit: f"{hit.score:.3f}",
         **(_STEERING_COLUMNS if boosts else {}),
-        "document": lambda hit: hit.key + _passage(hit),
+        "document": lambda hit: hit.key,
         "text": lambda hit: " ".join(hit.snippet.split())[:80],
         "shares": lambda hit: "; ".join(_reliable(shared) for shared in hit.shared_features[:2]),
     }
@@ -339,6 +345,8 @@ def search(
             raise typer.BadParameter(_unknown_family(error.family)) from None
         for notice in response.notices:
             output.warn(notice)
+        if any(hit.HasField("passage") for hit in response.hits):
+            columns |= _PASSAGE_COLUMNS
         output.show(response.hits, columns, empty=f"no document of {dataset} matches {query!r}{_with(filter)}")
 
 
@@ -383,6 +391,10 @@ def _boosted(features: str, run: str | None) -> int | str | tuple[int, ...] | No
 _STEERING_COLUMNS: output.Columns = {
     "rank": lambda hit: f"{hit.rank} (was {hit.unsteered_rank})" if hit.unsteered_rank else f"{hit.rank} (new)",
     "moved by": lambda hit: "; ".join(f"{_reliable(feature)} {feature.contribution:+.2f}" for feature in hit.steering),
+}
+_PASSAGE_COLUMNS: output.Columns = {
+    "passage": lambda hit: f"{hit.passage.index + 1} of {hit.passage.count}",
+    "characters": lambda hit: f"{hit.passage.start}:{hit.passage.end}",
 }
 
 
@@ -430,9 +442,3 @@ def _familiarity(analysis: Analysis) -> list[str]:
             f"{place.false_alarm_rate:.0%} of new documents get this warning by mistake)"
         )
     return lines
-
-
-def _passage(hit: DocumentHit) -> str:
-    """Which passage of its document a hit is."""
-    passage = hit.passage
-    return f" [{passage.index + 1}/{passage.count}]" if passage.count > 1 else ""

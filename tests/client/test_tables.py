@@ -94,6 +94,16 @@ def test_hits_are_a_sequence_and_a_table_and_the_message_stays_reachable() -> No
         hits.hit_count  # noqa: B018
 
 
+def test_hits_of_passages_have_their_document_and_span() -> None:
+    whole, passage = hit("a", 1), hit("b", 2)
+    span = {"document": "datasets/d/documents/b", "index": 2, "count": 5, "start": 100, "end": 180}
+    for field, value in span.items():
+        setattr(passage.passage, field, value)
+    frame = Answer(SearchDocumentsResponse(hits=[whole, passage]), "hits").to_polars()
+    columns = [f"passage.{field}" for field in span]
+    assert frame[columns].rows() == [(None,) * 5, tuple(span.values())]
+
+
 def test_analyses_have_a_column_for_each_field_of_a_feature_and_its_measures() -> None:
     message = DatasetComparison(feature_count=5)
     message.differences.add(feature=AnalyzedFeature(index=3, label="sea", trust=TRUST_TRUSTED), difference=0.5)
