@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from prisma_common import wire
+from services.chassis.table_files import csv_rows, shortest_decimals, without_formula
 from services.chassis.threads import in_thread
 from services.interpreter.documents import Document
 from services.interpreter.features import Features
@@ -58,12 +54,12 @@ class RowSource(Protocol):
         ...
 
 
-def features_csv(features: Features, *, byte_order_mark: bool = False) -> Iterator[bytes]:
+def featurescsv_rows(features: Features, *, byte_order_mark: bool = False) -> Iterator[bytes]:
     """CSV (RFC 4180) in UTF-8 with a header line, in parts. Some spreadsheets need a byte order mark to read UTF-8."""
-    yield (_BYTE_ORDER_MARK if byte_order_mark else "").encode() + _csv([COLUMNS])
+    yield (_BYTE_ORDER_MARK if byte_order_mark else "").encode() + csv_rows([COLUMNS])
     for start in range(0, features.count, _TABLE_ROWS):
         indices = range(start, min(start + _TABLE_ROWS, features.count))
-        yield _csv([_feature_row(features, index) for index in indices])
+        yield csv_rows([_feature_row(features, index) for index in indices])
 
 
 async def activations_jsonl(run: Run, source: RowSource) -> AsyncIterator[bytes]:
@@ -97,18 +93,13 @@ def activation_lines(codes: wire.Codes, documents: Mapping[int, Document]) -> by
     return "".join(lines).encode()
 
 
-def shortest_decimals(values: NDArray[np.float32]) -> list[float]:
-    """The shortest decimals that read back as the same float32."""
-    return [float(text) for text in values.astype(str)]
-
-
 def _feature_row(features: Features, index: int) -> tuple[object, ...]:
     label = features.labels.get(index)
     statistics, score, stability = features.statistics, features.score(index), features.stability(index)
     return (
         index,
-        _without_formula(label.draft.text) if label else "",
-        _without_formula(label.draft.description) if label else "",
+        without_formula(label.draft.text) if label else "",
+        without_formula(label.draft.description) if label else "",
         float(statistics.density[index]),
         float(statistics.maximum[index]),
         float(statistics.mean[index]),
@@ -123,14 +114,3 @@ def _feature_row(features: Features, index: int) -> tuple[object, ...]:
         int(features.precise_counts[index]),
         "" if (threshold := features.threshold(index)) is None else threshold,
     )
-
-
-def _without_formula(text: str) -> str:
-    """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _csv(rows: list[tuple[object, ...]]) -> bytes:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue().encode()
