@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsRequest, ImportDocumentsResponse
+from prisma_client.sources import TextId
 
 Rejection = ImportDocumentsResponse.Rejection
 MAX_FILE_NAME = 500
 OnDuplicate: TypeAlias = Literal["reject", "skip", "replace"]
 """What to do with a document whose id the dataset has already."""
+IdSource: TypeAlias = Literal["field", "text", "row"]
+"""What gives documents their ids: a field, a digest of the text, or the place in the file."""
 Format: TypeAlias = Literal[
     "json", "json-lines", "csv", "parquet", "arrow", "spreadsheet", "text-files", "text-lines", "npy"
 ]
@@ -22,7 +25,9 @@ Format: TypeAlias = Literal[
 class FileOptions:
     """How to read a file; what is None is found from its bytes.
 
-    metadata_fields: the fields that become metadata; None for all that are neither id nor text. metadata_types: as what
+    metadata_fields: the fields that become metadata; None for all that are neither id nor text, an empty list for none.
+    ids: `text` or `row` where no field holds ids, whatever they are called: each is a digest of the text, or the place
+    in the file, from 1; `field` refuses a file in which none seems to hold them. metadata_types: as what
     filters compare fields, where that is not what their values are: `{"zip": "STRING"}` (INTEGER, NUMBER, BOOLEAN,
     DATE). encoding: of text, such as `utf-16` or `windows-1252`. delimiter: between the cells of a CSV row.
     has_header: whether the first row of a table names its columns. sheet: of a workbook. vector_field: the field that
@@ -37,6 +42,7 @@ class FileOptions:
     has_header: bool | None = None
     sheet: str | None = None
     vector_field: str | None = None
+    ids: IdSource | None = None
 
 
 def config(
@@ -58,6 +64,8 @@ def config(
         id_field=id_field,
         text_fields=[text_field] if isinstance(text_field, str) else text_field,
         metadata_fields=options.metadata_fields,
+        no_metadata=options.metadata_fields is not None and not options.metadata_fields,
+        id_source=f"ID_SOURCE_{options.ids.upper()}" if options.ids else None,
         metadata_types=[f"{key}={type_}" for key, type_ in (options.metadata_types or {}).items()],
         format=f"FORMAT_{options.format.upper().replace('-', '_')}" if options.format else None,
         encoding=options.encoding,
@@ -67,6 +75,11 @@ def config(
         vector_field=options.vector_field,
         validate_only=validate_only,
     )
+
+
+def text_id(options: FileOptions | None, default: TextId) -> TextId | None:
+    """Returns what gives plain texts their ids; None where the embedder does."""
+    return None if options is not None and options.ids in ("text", "row") else default
 
 
 def file_name(documents: object) -> str | None:

@@ -44,7 +44,7 @@ def digest_id(position: int, text: str) -> str:
 def chunks(
     source: Any,
     *,
-    text_id: TextId = digest_id,
+    text_id: TextId | None = digest_id,
     id_field: str | None = None,
     text_field: str | Sequence[str] | None = None,
 ) -> Iterator[bytes]:
@@ -52,7 +52,7 @@ def chunks(
 
     source: the path of a file, or of a folder, whose files are packed into a tar archive; a data frame or series of
     pandas or polars; or documents: dictionaries `{"id", "text", …}`, or plain texts. `text_id` gives the ids of plain
-    texts. A file is opened, and the first document converted,
+    texts, None where the embedder is to give them. A file is opened, and the first document converted,
     before anything is returned. Raises OSError, TypeError.
     """
     if isinstance(source, str | Path):
@@ -137,9 +137,10 @@ def _line_chunks(lines: Iterator[bytes]) -> Iterator[bytes]:
     return gather()
 
 
-def _line(position: int, row: Any, text_id: TextId, *, id_field: str, text_field: str) -> bytes:
+def _line(position: int, row: Any, text_id: TextId | None, *, id_field: str, text_field: str) -> bytes:
     if isinstance(row, str):
-        row = {id_field: text_id(position, row), text_field: row}
+        own_id = {} if text_id is None else {id_field: text_id(position, row)}
+        row = {**own_id, text_field: row}
     if not isinstance(row, Mapping):
         raise TypeError(f"document {position}: expected a dictionary or a text, got {type(row).__name__}")
     try:

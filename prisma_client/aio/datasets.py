@@ -68,7 +68,8 @@ class Datasets:
         """
         chunks = npy = None
         if documents is not None:
-            chunks = sources.chunks(documents, text_id=sources.position_id, id_field=id_field, text_field=text_field)
+            text_id = imports.text_id(options, sources.position_id)
+            chunks = sources.chunks(documents, text_id=text_id, id_field=id_field, text_field=text_field)
         if vectors is not None:
             npy = arrays.npy_chunks(vectors)
             chunks, npy = (npy, None) if chunks is None else (chunks, npy)
@@ -118,7 +119,8 @@ class Datasets:
 
         Nothing is imported. Raises InvalidArgument, OSError, TypeError.
         """
-        chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
+        text_id = imports.text_id(options, sources.digest_id)
+        chunks = sources.chunks(documents, text_id=text_id, id_field=id_field, text_field=text_field)
         return await self.preview_chunks(chunks, id_field=id_field, text_field=text_field, options=options)
 
     async def preview_chunks(
@@ -248,7 +250,8 @@ class Dataset:
         if documents is None and npy is not None:
             chunks, npy = npy, None
         else:
-            chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
+            text_id = imports.text_id(options, sources.digest_id)
+            chunks = sources.chunks(documents, text_id=text_id, id_field=id_field, text_field=text_field)
         with upload_progress(chunks, documents, progress) as reported_chunks:
             return await self.add_chunks(
                 reported_chunks,

@@ -29,6 +29,7 @@ from prisma_common.names import GIVEN_MODEL
 app = typer.Typer(rich_markup_mode=None)
 SHOWN_REJECTIONS = 20
 SHOWN_DOCUMENTS = 10
+_ID_SOURCES = {FileLayout.ID_SOURCE_TEXT: "a digest of the text", FileLayout.ID_SOURCE_ROW: "the row's number"}
 
 
 @app.command(epilog="Example: prisma ingest reviews reviews.csv --text-field body")
@@ -293,9 +294,9 @@ def layout_values(layout: FileLayout) -> list[tuple[str, str]]:
         ("delimiter", {"\t": "tab"}.get(layout.delimiter, layout.delimiter)),
         ("sheet", layout.sheet),
         ("columns", ", ".join(layout.columns)),
-        ("id", layout.id_field or "a digest of the text"),
+        ("id", layout.id_field or _ID_SOURCES.get(layout.id_source, "")),
         ("text", ", ".join(layout.text_fields)),
-        ("metadata", ", ".join(layout.metadata_fields)),
+        ("metadata", "none" if layout.no_metadata else ", ".join(layout.metadata_fields)),
         ("vectors", layout.vector_field),
     ]
 

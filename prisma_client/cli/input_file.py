@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from prisma_client import imports, sources
-from prisma_client.imports import FileOptions, Format
+from prisma_client.imports import FileOptions, Format, IdSource
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,17 @@ class InputFile:
     id_field: Annotated[
         str | None, typer.Option(help="Field or column of the ids. Default: found from names and values.")
     ] = None
+    ids: Annotated[
+        IdSource | None,
+        typer.Option(help="Ids from a field, or from none: from the texts, or from the rows' places. Default: found."),
+    ] = None
     text_field: Annotated[
         list[str] | None, typer.Option(help="Field or column of the text; several are joined. Default: found.")
     ] = None
     metadata_field: Annotated[
         list[str] | None, typer.Option(help="Field or column to keep as metadata. Default: all others.")
     ] = None
+    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Import no metadata.")] = False
     metadata_type: Annotated[
         list[str] | None,
         typer.Option(help="Type by which filters compare a field, such as zip=STRING. Default: that of its values."),
@@ -56,6 +61,10 @@ class InputFile:
     def __post_init__(self) -> None:
         if not self.is_standard_input and not self.path.exists():
             raise typer.BadParameter(f"there is no file {self.path}")
+        if self.no_metadata and self.metadata_field:
+            raise typer.BadParameter("--no-metadata and --metadata-field exclude each other")
+        if self.id_field is not None and self.ids in ("text", "row"):
+            raise typer.BadParameter(f"--ids {self.ids} and --id-field exclude each other")
 
     @property
     def is_standard_input(self) -> bool:
@@ -76,7 +85,8 @@ class InputFile:
     def options(self) -> FileOptions:
         """The options but those of the fields of id and text. A tab may be written as a command line can hold it."""
         return FileOptions(
-            metadata_fields=self.metadata_field,
+            metadata_fields=() if self.no_metadata else self.metadata_field or None,
+            ids=self.ids,
             metadata_types={
                 key: type_ for key, _, type_ in (entry.rpartition("=") for entry in self.metadata_type or ())
             },

@@ -69,7 +69,8 @@ class Datasets:
         """
         chunks = npy = None
         if documents is not None:
-            chunks = sources.chunks(documents, text_id=sources.position_id, id_field=id_field, text_field=text_field)
+            text_id = imports.text_id(options, sources.position_id)
+            chunks = sources.chunks(documents, text_id=text_id, id_field=id_field, text_field=text_field)
         if vectors is not None:
             npy = arrays.npy_chunks(vectors)
             chunks, npy = (npy, None) if chunks is None else (chunks, npy)
@@ -119,7 +120,8 @@ class Datasets:
 
         Nothing is imported. Raises InvalidArgument, OSError, TypeError.
         """
-        chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
+        text_id = imports.text_id(options, sources.digest_id)
+        chunks = sources.chunks(documents, text_id=text_id, id_field=id_field, text_field=text_field)
         return self.preview_chunks(chunks, id_field=id_field, text_field=text_field, options=options)
 
     def preview_chunks(
@@ -249,7 +251,8 @@ class Dataset:
         if documents is None and npy is not None:
             chunks, npy = npy, None
         else:
-            chunks = sources.chunks(documents, id_field=id_field, text_field=text_field)
+            text_id = imports.text_id(options, sources.digest_id)
+            chunks = sources.chunks(documents, text_id=text_id, id_field=id_field, text_field=text_field)
         with upload_progress(chunks, documents, progress) as reported_chunks:
             return self.add_chunks(
                 reported_chunks,

@@ -24,7 +24,7 @@ from services.chassis.moments import utc_now
 from services.embedder.documents import Failure, Fate, OnDuplicate
 from services.embedder.errors import DatasetNotFound, ImportNotFound
 from services.embedder.files.formats import Format, Layout
-from services.embedder.items import Fields, Reason, Rejection
+from services.embedder.items import Fields, IdSource, Reason, Rejection
 from services.embedder.reports import ImportProgress, ImportState, Report, StoredImport
 from services.embedder.store import RecordImport
 from services.embedder.tables import DATASETS, IMPORTS, REJECTIONS
@@ -235,6 +235,7 @@ def _report(row: Row[Any]) -> Report:
             metadata_fields=None if metadata_fields is None else tuple(metadata_fields),
             takes_exported=fields["takes_exported"],
             vector_field=fields.get("vector_field"),
+            id_source=IdSource(fields.get("id_source") or _former_id_source(fields["id_field"])),
         ),
         notes=row.notes,
         imported=row.added_count,
@@ -242,3 +243,8 @@ def _report(row: Row[Any]) -> Report:
         skipped=row.skipped_count,
         counts=Counter({Reason(reason): count for reason, count in row.rejection_counts.items()}),
     )
+
+
+def _former_id_source(id_field: str | None) -> IdSource:
+    """What gave the ids of an import whose report does not say it yet."""
+    return IdSource.TEXT if id_field is None else IdSource.FIELD

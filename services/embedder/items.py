@@ -57,26 +57,41 @@ class Rejection:
     message: str
 
 
+class IdSource(StrEnum):
+    """What gives documents their ids. TEXT: a digest of it. ROW: the item's place in the file."""
+
+    FIELD = "FIELD"
+    TEXT = "TEXT"
+    ROW = "ROW"
+
+
 @dataclass(frozen=True)
 class FieldOptions:
     """Which fields of a file are what; None or empty where it is to be guessed.
 
-    text_fields: several are joined by blank lines. metadata_fields: None for all that are neither id nor text.
+    text_fields: several are joined by blank lines. metadata_fields: None for all that are neither id nor text, empty
+    for none. id_source: other than FIELD only without an id_field.
     """
 
     id_field: str | None = None
     text_fields: tuple[str, ...] = ()
     metadata_fields: tuple[str, ...] | None = None
     vector_field: str | None = None
+    id_source: IdSource | None = None
+
+    @property
+    def has_no_id_field(self) -> bool:
+        """Whether no field holds ids, whatever they are called."""
+        return self.id_source in (IdSource.TEXT, IdSource.ROW)
 
 
 @dataclass(frozen=True)
 class Fields:
     """Which fields of a file are what.
 
-    id_field: None where a document's id is a digest of its text. takes_exported: whether a Document as the API returns
-    it is taken as such. vector_field: None where no field holds vectors, or several may. vector_fields: all that seem
-    to hold vectors; they are no metadata.
+    id_field: None where no field holds ids. metadata_fields: None for all others. takes_exported: whether a Document as
+    the API returns it is taken as such. vector_field: None where no field holds vectors, or several may. vector_fields:
+    all that seem to hold vectors; they are no metadata. id_source: FIELD where there is an id_field.
     """
 
     id_field: str | None
@@ -85,6 +100,7 @@ class Fields:
     takes_exported: bool
     vector_field: str | None = None
     vector_fields: tuple[str, ...] = ()
+    id_source: IdSource = IdSource.FIELD
 
     @staticmethod
     def of(
@@ -99,11 +115,13 @@ class Fields:
         vector_fields: those that seem to hold vectors.
         """
         only_one = next(iter(vector_fields)) if len(vector_fields) == 1 else None
+        id_field = None if options.has_no_id_field else options.id_field or id_field
         return Fields(
-            id_field=options.id_field or id_field,
+            id_field=id_field,
+            id_source=IdSource.FIELD if id_field is not None else options.id_source or IdSource.TEXT,
             text_fields=options.text_fields or (text_field,),
             metadata_fields=options.metadata_fields,
-            takes_exported=options.id_field is None,
+            takes_exported=options.id_field is None and not options.has_no_id_field,
             vector_field=options.vector_field or only_one,
             vector_fields=(*vector_fields, *([options.vector_field] if options.vector_field else [])),
         )
@@ -137,7 +155,7 @@ def document(item: object, fields: Fields, max_text_bytes: int, *, has_vectors: 
         raise ItemRejected(Reason.NOT_AN_OBJECT, f"expected an object with id and text, got {_kind(item)}")
     values: dict[str, object] = item  # pyright: ignore[reportUnknownVariableType] - JSON objects have string keys
     if fields.takes_exported and is_exported(values):
-        return _exported_document(values, max_text_bytes, has_vectors=has_vectors)
+        return _exported_document(values, fields.metadata_fields, max_text_bytes, has_vectors=has_vectors)
     key = "" if fields.id_field is None else _key(values, fields.id_field)
     text = _text(values, fields.text_fields, max_text_bytes, key) if fields.text_fields else ""
     if fields.metadata_fields is None:
@@ -164,8 +182,13 @@ def is_exported(values: Mapping[str, object]) -> bool:
     return isinstance(name, str) and "key" in values and "id" not in values and bool(_DOCUMENT_NAME.fullmatch(name))
 
 
-def _exported_document(values: Mapping[str, object], max_text_bytes: int, *, has_vectors: bool) -> NewDocument:
-    """The document that the API returned. Raises ItemRejected for one whose text is cut short."""
+def _exported_document(
+    values: Mapping[str, object], metadata_fields: Collection[str] | None, max_text_bytes: int, *, has_vectors: bool
+) -> NewDocument:
+    """The document that the API returned. Raises ItemRejected for one whose text is cut short.
+
+    metadata_fields: those that are taken, None for all.
+    """
     key = _key(values, "key")
     if values.get("passage"):
         message = "this is a passage of a document; export the documents with documents:read and wholeDocuments"
@@ -175,8 +198,10 @@ def _exported_document(values: Mapping[str, object], max_text_bytes: int, *, has
         raise ItemRejected(Reason.INVALID_TEXT, message, key=key)
     is_vector_alone = has_vectors and values.get("text") in (None, "")
     text = "" if is_vector_alone else _text(values, ("text",), max_text_bytes, key)
-    metadata = {_METADATA: values[_METADATA]} if values.get(_METADATA) is not None else {}
-    return NewDocument(key, text, _checked_metadata(metadata, key))
+    metadata = _checked_metadata({_METADATA: values[_METADATA]} if values.get(_METADATA) is not None else {}, key)
+    if metadata_fields is not None:
+        metadata = {name: value for name, value in metadata.items() if name in metadata_fields}
+    return NewDocument(key, text, metadata)
 
 
 def _checked_metadata(fields: dict[str, object], key: str) -> Mapping[str, object]:

@@ -423,6 +423,8 @@ def _layout(value: Report) -> resources_pb2.FileLayout:
         text_fields=fields.text_fields,
         metadata_fields=fields.metadata_fields,
         vector_field=fields.vector_field,
+        id_source=f"ID_SOURCE_{fields.id_source}",
+        no_metadata=fields.metadata_fields is not None and not fields.metadata_fields,
     )
 
 

@@ -23,7 +23,7 @@ from services.embedder.documents import NewDataset, OnDuplicate, Passages, State
 from services.embedder.files.csv import DELIMITERS
 from services.embedder.files.formats import FileOptions, Format
 from services.embedder.imports import Chunk, ImportPlan
-from services.embedder.items import FieldOptions
+from services.embedder.items import FieldOptions, IdSource
 from services.embedder.messages import DOCUMENT_FIELDS
 from services.embedder.passages import MAX_TOKENS, MIN_TOKENS
 from services.embedder.providers import EmbeddingModels, Purpose
@@ -220,12 +220,7 @@ def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_b
     return ImportPlan(
         dataset_id=dataset_id,
         file=_file_options(config),
-        fields=FieldOptions(
-            id_field=config.id_field or None,
-            text_fields=tuple(config.text_fields),
-            metadata_fields=tuple(config.metadata_fields) or None,
-            vector_field=config.vector_field or None,
-        ),
+        fields=_field_options(config),
         max_text_bytes=max_text_bytes,
         validate_only=config.validate_only,
         request_id=config.request_id,
@@ -234,6 +229,30 @@ def _plan(config: pb2.ImportDocumentsRequest.Config, dataset_id: str, max_text_b
         on_duplicate=_on_duplicate(config),
         metadata_types=_metadata_types(config.metadata_types),
     )
+
+
+def _field_options(config: pb2.ImportDocumentsRequest.Config) -> FieldOptions:
+    """Which fields are what. Raises InvalidArgument."""
+    sources = resources_pb2.FileLayout.IdSource
+    if config.id_source not in sources.values():
+        raise InvalidArgument.field(
+            "config.id_source", f"expected one of {', '.join(sources.keys())}; got {config.id_source}"
+        )
+    if config.no_metadata and config.metadata_fields:
+        raise InvalidArgument.field("config.metadata_fields", "expected none together with no_metadata")
+    id_source = IdSource(sources.Name(config.id_source).removeprefix("ID_SOURCE_")) if config.id_source else None
+    options = FieldOptions(
+        id_field=config.id_field or None,
+        text_fields=tuple(config.text_fields),
+        metadata_fields=() if config.no_metadata else tuple(config.metadata_fields) or None,
+        vector_field=config.vector_field or None,
+        id_source=id_source,
+    )
+    if options.id_field is not None and options.has_no_id_field:
+        raise InvalidArgument.field(
+            "config.id_field", f"expected none together with id_source {sources.Name(config.id_source)}"
+        )
+    return options
 
 
 def _on_duplicate(config: pb2.ImportDocumentsRequest.Config) -> OnDuplicate:

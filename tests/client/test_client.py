@@ -131,6 +131,15 @@ def test_a_file_is_previewed_and_imported_as_it_is(stack: Stack, tmp_path: Path)
                 assert list(data.report.layout.metadata_fields) == ["stars"]
             finally:
                 data.delete()
+        for documents in (frame, ["one text", "another text"]):
+            options = FileOptions(ids="row", metadata_fields=[])
+            data = prisma.datasets.create("by row", documents, text_field="review", options=options)
+            try:
+                assert [(document.key, dict(document.metadata)) for document in data.documents()] == [
+                    (str(place), {}) for place in range(1, len(documents) + 1)
+                ]
+            finally:
+                data.delete()
 
 
 def test_a_run_is_searched_explained_and_exported(stack: Stack, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from services.embedder.files.documents import read_documents
 from services.embedder.files.fields import find_fields
 from services.embedder.files.formats import FileOptions, Format, Layout, Limits
 from services.embedder.files.opening import open_file
-from services.embedder.items import FieldOptions, Fields, Reason, Rejection
+from services.embedder.items import FieldOptions, Fields, IdSource, Reason, Rejection
 from tests.embedder.hostile_files import tarred, zipped
 
 LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
@@ -251,6 +251,44 @@ def test_documents_without_ids_get_digests_of_their_texts_and_all_come_in() -> N
     assert len(set(keys)) == 3
     assert keys[2] == f"{keys[0]}-2"
     assert keys == [document.key for document in Read(b"text\nsame text\nother text\nsame text\n").documents]
+
+
+def test_a_column_called_id_need_not_hold_the_ids() -> None:
+    table = b"id,text,n\n7,same text,1\n7,same text,2\n,other text,3\n"
+    assert [document.key for document in Read(table).documents] == ["7"]
+    by_text = Read(table, fields=FieldOptions(id_source=IdSource.TEXT))
+    keys = [document.key for document in by_text.documents]
+    assert keys[1] == f"{keys[0]}-2"
+    assert [document.metadata for document in by_text.documents] == [{"id": 7, "n": 1}, {"id": 7, "n": 2}, {"n": 3}]
+    by_row = Read(table, fields=FieldOptions(id_source=IdSource.ROW))
+    assert [document.key for document in by_row.documents] == ["1", "2", "3"]
+    assert (by_row.fields.id_field, by_row.fields.id_source, by_row.notes) == (None, IdSource.ROW, [])
+    with pytest.raises(InvalidFile, match="no field seems to hold ids; the fields are 'text'"):
+        Read(b"text\na text\n", fields=FieldOptions(id_source=IdSource.FIELD))
+
+
+def test_ids_by_row_are_places_as_reports_count_them() -> None:
+    lines = b'{"text": "one"}\n\n{"text": ""}\n{"text": "four"}\n'
+    read = Read(lines, fields=FieldOptions(id_source=IdSource.ROW))
+    assert [document.key for document in read.documents] == ["1", "4"]
+    assert [rejection.item for rejection in read.rejections] == [3]
+
+
+@pytest.mark.parametrize("form", ["table", "objects", "documents of the API"])
+def test_metadata_may_be_none_although_there_are_columns(form: str) -> None:
+    exported = {"name": "datasets/d/documents/a", "key": "a", "text": "a text", "metadata": {"n": 1, "m": 2}}
+    plain = {"id": "a", "text": "a text", "n": 1, "m": 2}
+    rows = {"table": csv_file([plain]), "objects": json.dumps([plain]).encode()}
+    data = rows.get(form) or json.dumps([exported]).encode()
+    for fields, metadata in ((None, {"n": 1, "m": 2}), ((), {}), (("n",), {"n": 1})):
+        assert Read(data, fields=FieldOptions(metadata_fields=fields)).documents[0].metadata == metadata
+
+
+def test_documents_of_the_api_may_get_other_ids() -> None:
+    exported = {"name": "datasets/d/documents/a", "key": "a", "text": "a text", "metadata": {"n": 1}}
+    (document,) = Read(json.dumps([exported]).encode(), fields=FieldOptions(id_source=IdSource.ROW)).documents
+    assert (document.key, document.text) == ("1", "a text")
+    assert document.metadata == {"name": "datasets/d/documents/a", "key": "a", "n": 1}
 
 
 def test_a_broken_row_is_rejected_alone() -> None:

@@ -349,6 +349,27 @@ async def test_one_hostile_line_is_rejected_alone_and_the_service_goes_on(stub: 
     assert "Traceback" not in embedder.log.read_text()
 
 
+async def test_no_field_need_hold_ids_and_none_need_become_metadata(stub: Any) -> None:
+    await created(stub)
+    layouts = resources_pb2.FileLayout
+    report = await imported(stub, numbered(3), id_source=layouts.ID_SOURCE_ROW, no_metadata=True)
+    layout = report.layout
+    assert (layout.id_field, layout.id_source, layout.no_metadata) == ("", layouts.ID_SOURCE_ROW, True)
+    listed = await stub.ListDocuments(pb2.ListDocumentsRequest(parent="datasets/d"))
+    assert [(document.key, dict(document.metadata)) for document in listed.documents] == [
+        (str(n + 1), {}) for n in range(3)
+    ]
+    stored = await stub.GetImport(pb2.GetImportRequest(name=report.import_name))
+    assert stored.layout == layout
+    for config, message in (
+        ({"id_source": layouts.ID_SOURCE_TEXT, "id_field": "id"}, "none together with id_source ID_SOURCE_TEXT"),
+        ({"no_metadata": True, "metadata_fields": ["n"]}, "none together with no_metadata"),
+        ({"id_source": 99}, "expected one of ID_SOURCE_UNSPECIFIED"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match=message):
+            await imported(stub, numbered(3), **config)
+
+
 async def test_an_import_whose_client_has_gone_stops(stub: Any, tmp_path: Path) -> None:
     await created(stub)
     file_sent = asyncio.Event()

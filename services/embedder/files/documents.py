@@ -10,7 +10,7 @@ from services.chassis import logs
 from services.embedder.documents import NewDocument
 from services.embedder.files.formats import Format, Reader, location
 from services.embedder.given import VectorSource
-from services.embedder.items import Fields, ItemRejected, Reason, Rejection, document
+from services.embedder.items import Fields, IdSource, ItemRejected, Reason, Rejection, document
 from services.embedder.metadata import printable
 
 _log = logs.get(__name__)
@@ -22,8 +22,8 @@ def read_documents(
     """The items of a file: each a document with its place from 1, or the reason why it is rejected.
 
     A document without an id of its own gets a digest of its text; the second with the same text gets `-2` behind it.
-    In a file of vectors alone it gets its row, counted from `first_row`. vectors: of the items; None where a model
-    makes them. Raises InvalidFile where the rest of the file cannot be read.
+    With ids by row it gets its place; in a file of vectors alone, its row, counted from `first_row`. vectors: of the
+    items; None where a model makes them. Raises InvalidFile where the rest of the file cannot be read.
     """
     keys: set[str] = set()
     copies: Counter[str] = Counter()
@@ -32,7 +32,9 @@ def read_documents(
             new = _document(value, fields, max_text_bytes, has_vectors=vectors is not None)
             if reader.layout.format is Format.NPY:
                 new = replace(new, key=str(first_row + len(keys)))
-            elif fields.id_field is None:
+            elif fields.id_source is IdSource.ROW:
+                new = replace(new, key=str(place))
+            elif fields.id_source is IdSource.TEXT:
                 copies[new.key] += 1
                 if copies[new.key] > 1:
                     new = replace(new, key=f"{new.key}-{copies[new.key]}")

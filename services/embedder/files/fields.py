@@ -14,7 +14,7 @@ from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import Format, Reader
 from services.embedder.files.names import ID_NAMES, TEXT_NAMES
 from services.embedder.files.npy import VECTOR_FIELD
-from services.embedder.items import FieldOptions, Fields, is_exported, wrapper
+from services.embedder.items import FieldOptions, Fields, IdSource, is_exported, wrapper
 
 _SAMPLE_ITEMS = 200
 _Object = Mapping[str, object]
@@ -69,23 +69,30 @@ def find_fields(reader: Reader, options: FieldOptions) -> Guess:
     objects = [cast("_Object", value) for value in sample if isinstance(value, dict)]
     names = list(reader.layout.columns or dict.fromkeys(name for fields in objects for name in fields))
     columns = {name: _kind(fields.get(name) for fields in objects) for name in names}
-    if not names or any(is_exported(fields) for fields in objects):
+    is_of_api = not options.has_no_id_field and any(is_exported(fields) for fields in objects)
+    if not names or is_of_api:
         # documents of the API, or nothing to judge by
         return Guess(Fields.of(options, vector_fields=[VECTOR_FIELD]), columns, [])
     vector_fields = [name for name, kind in columns.items() if kind is Kind.VECTOR]
     if reader.layout.format is Format.NPY:
+        if options.id_source in (IdSource.FIELD, IdSource.TEXT):
+            raise InvalidFile("vectors alone have neither ids nor texts: their ids are rows of the dataset")
         fields = Fields.of(options, id_field=None, vector_fields=vector_fields)
-        return Guess(replace(fields, text_fields=()), columns, [])
+        return Guess(replace(fields, text_fields=(), id_source=IdSource.ROW), columns, [])
     # Of JSON, only the first objects are known: a later one may have metadata that these lack.
     metadata_fields = (options.metadata_fields or ()) if reader.layout.columns else ()
     for name in [options.id_field, *options.text_fields, *metadata_fields, options.vector_field]:
         if name is not None and name not in names:
             raise InvalidFile(f"no field is called {name[:100]!r}; the fields are {_listed(names)}")
     notes: list[str] = []
-    id_field = options.id_field or _id_field(names, objects)
-    if id_field is None:
+    id_field = None if options.has_no_id_field else options.id_field or _id_field(names, objects)
+    if id_field is None and options.id_source is IdSource.FIELD:
+        raise InvalidFile(
+            f"no field seems to hold ids; the fields are {_listed(names)}. Name one (id_field, --id-field)"
+        )
+    if id_field is None and options.id_source is None:
         notes.append("No field holds ids: each document gets a digest of its text as id.")
-    elif options.id_field is None and id_field != ID_NAMES[0]:
+    elif id_field is not None and options.id_field is None and id_field != ID_NAMES[0]:
         notes.append(f"The ids are taken from {id_field!r}.")
     text_fields = options.text_fields or (_text_field(names, objects, id_field),)
     if not options.text_fields and text_fields[0] != TEXT_NAMES[0]:

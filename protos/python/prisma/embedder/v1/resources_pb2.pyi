@@ -193,7 +193,7 @@ class EmbeddingModel(_message.Message):
     def __init__(self, id: _Optional[str] = ..., display_name: _Optional[str] = ..., dimension: _Optional[int] = ..., max_tokens: _Optional[int] = ..., is_default: _Optional[bool] = ..., description: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
 
 class FileLayout(_message.Message):
-    __slots__ = ("format", "encoding", "delimiter", "has_header", "sheet", "columns", "id_field", "text_fields", "metadata_fields", "vector_field")
+    __slots__ = ("format", "encoding", "delimiter", "has_header", "sheet", "columns", "id_field", "text_fields", "metadata_fields", "vector_field", "id_source", "no_metadata")
     class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         FORMAT_UNSPECIFIED: _ClassVar[FileLayout.Format]
@@ -216,6 +216,16 @@ class FileLayout(_message.Message):
     FORMAT_TEXT_FILES: FileLayout.Format
     FORMAT_TEXT_LINES: FileLayout.Format
     FORMAT_NPY: FileLayout.Format
+    class IdSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ID_SOURCE_UNSPECIFIED: _ClassVar[FileLayout.IdSource]
+        ID_SOURCE_FIELD: _ClassVar[FileLayout.IdSource]
+        ID_SOURCE_TEXT: _ClassVar[FileLayout.IdSource]
+        ID_SOURCE_ROW: _ClassVar[FileLayout.IdSource]
+    ID_SOURCE_UNSPECIFIED: FileLayout.IdSource
+    ID_SOURCE_FIELD: FileLayout.IdSource
+    ID_SOURCE_TEXT: FileLayout.IdSource
+    ID_SOURCE_ROW: FileLayout.IdSource
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     DELIMITER_FIELD_NUMBER: _ClassVar[int]
@@ -226,6 +236,8 @@ class FileLayout(_message.Message):
     TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELDS_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_FIELD_NUMBER: _ClassVar[int]
+    ID_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NO_METADATA_FIELD_NUMBER: _ClassVar[int]
     format: FileLayout.Format
     encoding: str
     delimiter: str
@@ -236,4 +248,6 @@ class FileLayout(_message.Message):
     text_fields: _containers.RepeatedScalarFieldContainer[str]
     metadata_fields: _containers.RepeatedScalarFieldContainer[str]
     vector_field: str
-    def __init__(self, format: _Optional[_Union[FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ...) -> None: ...
+    id_source: FileLayout.IdSource
+    no_metadata: bool
+    def __init__(self, format: _Optional[_Union[FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ..., id_source: _Optional[_Union[FileLayout.IdSource, str]] = ..., no_metadata: _Optional[bool] = ...) -> None: ...
