@@ -22,6 +22,8 @@ from google.protobuf.struct_pb2 import Struct, Value
 _Convert = Callable[[Any], Any]
 _LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 _FLOAT32 = Layout("<f")
+_MAX_EXACT = 1 << 53
+"""Up to here each whole number is a double of its own."""
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -68,7 +70,14 @@ def _convert_value(value: Value) -> Any:
         return _convert_struct(value.struct_value)
     if kind == "list_value":
         return [_convert_value(item) for item in value.list_value.values]
+    if kind == "number_value":
+        return _convert_number(value.number_value)
     return None if kind is None or kind == "null_value" else getattr(value, kind)
+
+
+def _convert_number(number: float) -> float:
+    """A whole number without a fraction: 7 and not 7.0, as it was imported."""
+    return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT and number else number
 
 
 @cache

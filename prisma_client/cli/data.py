@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,8 @@ from prisma_client.sync.runs import Run
 from prisma_common.names import GIVEN_MODEL
 
 app = typer.Typer(rich_markup_mode=None)
-SHOWN_REJECTIONS = 20
+SHOWN_ITEMS = 5
+"""Rejected items that are named for a reason."""
 SHOWN_DOCUMENTS = 10
 _ID_SOURCES = {FileLayout.ID_SOURCE_TEXT: "a digest of the text", FileLayout.ID_SOURCE_ROW: "the row's number"}
 
@@ -108,7 +109,8 @@ def preview(file: InputFile) -> None:
     lines = [f"{name}: {value}" for name, value in layout_values(layout) if value]
     lines += ["", *(f"note: {note}" for note in response.notes), ""]
     for document in response.documents[:SHOWN_DOCUMENTS]:
-        fields = ", ".join(f"{name}: {value}" for name, value in MessageToDict(document.metadata).items())
+        metadata = output.whole_numbers(MessageToDict(document.metadata))
+        fields = ", ".join(f"{name}: {value}" for name, value in metadata.items())
         lines.append(f"{document.key}: {' '.join(document.text.split())[:120]}")
         lines += [f"    {fields[:160]}"] if fields else []
     lines += [f"item {rejection.item} would be rejected: {rejection.message}" for rejection in response.rejections]
@@ -311,12 +313,26 @@ def _show_report(report: ImportDocumentsResponse, *, validate_only: bool) -> Non
         return
     if not rejected:
         return
-    for rejection in report.rejections[:SHOWN_REJECTIONS]:
-        typer.echo(f"  item {rejection.item}: {rejection.message}", err=True)
-    if report.rejected_count > SHOWN_REJECTIONS:
+    for line in rejection_lines(report):
+        typer.echo(f"  {line}", err=True)
+    if not validate_only:
         dataset = report.dataset.name.removeprefix("datasets/")
-        all_of_them = "" if validate_only else f": `prisma imports {dataset} last --rejections FILE.csv` writes all"
-        typer.echo(f"  … and {report.rejected_count - SHOWN_REJECTIONS:,} more{all_of_them}", err=True)
+        typer.echo(f"  `prisma imports {dataset} last --rejections FILE.csv` writes all", err=True)
+
+
+def rejection_lines(report: ImportDocumentsResponse) -> Iterator[str]:
+    """A line for each reason, the most frequent first: its first items and what the first was rejected for."""
+    for reason in report.rejection_counts:
+        rejections = [rejection for rejection in report.rejections if rejection.reason == reason.reason]
+        items = ", ".join(str(rejection.item) for rejection in rejections[:SHOWN_ITEMS])
+        rest = reason.count - min(len(rejections), SHOWN_ITEMS)
+        if not rejections:
+            name = ImportDocumentsResponse.Rejection.Reason.Name(reason.reason).removeprefix("REASON_")
+            yield f"{reason.count:,} later items: {name}"
+        elif reason.count == 1:
+            yield f"item {items}: {rejections[0].message}"
+        else:
+            yield f"items {items}{f' and {rest:,} more' if rest else ''}: {rejections[0].message}"
 
 
 def _summary(report: ImportDocumentsResponse, *, validate_only: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import typer
 from google.protobuf import json_format
@@ -29,6 +29,8 @@ from prisma_client.errors import (
     Unavailable,
 )
 
+MAX_EXACT = 1 << 53
+"""Up to here each whole number is a double of its own."""
 USAGE = 2
 UNAVAILABLE = 6
 EXIT_CODES: Mapping[type[PrismaError], int] = {
@@ -101,8 +103,19 @@ def show_one(row: Message | Mapping[str, Any], lines: Sequence[str]) -> None:
 def to_json(row: Message | Mapping[str, Any]) -> Mapping[str, Any]:
     """Converts a message to JSON; 64-bit integers become strings, as in proto3's JSON."""
     if isinstance(row, Message):
-        return json_format.MessageToDict(row, always_print_fields_with_no_presence=True)
+        return whole_numbers(json_format.MessageToDict(row, always_print_fields_with_no_presence=True))
     return row
+
+
+def whole_numbers(value: Any) -> Any:
+    """The same JSON with 7 in place of 7.0: metadata travels as doubles."""
+    if isinstance(value, dict):
+        return {key: whole_numbers(member) for key, member in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [whole_numbers(member) for member in cast("list[Any]", value)]
+    if isinstance(value, float) and value.is_integer() and 0 < abs(value) <= MAX_EXACT:
+        return int(value)
+    return value
 
 
 def warn(message: str) -> None:

@@ -16,6 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from prisma.common.v1.job_pb2 import Job
+from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
+from prisma.embedder.v1.resources_pb2 import Document
 from prisma.interpreter.v1.resources_pb2 import LabelTest
 from prisma.trainer.v1.resources_pb2 import Metrics, Run
 from prisma_client import Prisma
@@ -23,6 +25,7 @@ from prisma_client.cli import operate, output, train
 from prisma_client.cli import stack as stack_module
 from prisma_client.cli.commands import app
 from prisma_client.cli.connection import Follower
+from prisma_client.cli.data import rejection_lines
 from tests.client.scripted_gateway import reply, scripted, stream
 from tests.stack import DATASET, PRISMA, RUN, Stack, command
 
@@ -273,6 +276,29 @@ def test_cells_of_a_table_are_shown_as_they_are(capsys: pytest.CaptureFixture[st
     text = "see [/usr/lib], [bold]x"
     output.show([{"text": text}], {"text": lambda row: row["text"]})
     assert text in capsys.readouterr().out
+
+
+def test_rejected_items_are_named_by_reason() -> None:
+    report = ImportDocumentsResponse(rejected_count=9)
+    missing, blank = ImportDocumentsResponse.Rejection.REASON_MISSING_TEXT, "REASON_INVALID_TEXT"
+    for item in range(1, 9):
+        report.rejections.add(item=item, reason=missing, message="expected a text")
+    report.rejections.add(item=12, reason=blank, message="expected no blank text")
+    report.rejection_counts.add(reason=missing, count=65)
+    report.rejection_counts.add(reason=blank, count=1)
+    report.rejection_counts.add(reason="REASON_INVALID_ID", count=2)
+    assert list(rejection_lines(report)) == [
+        "items 1, 2, 3, 4, 5 and 60 more: expected a text",
+        "item 12: expected no blank text",
+        "2 later items: INVALID_ID",
+    ]
+
+
+def test_whole_numbers_of_metadata_are_written_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    document = Document()
+    document.metadata.update({"stars": 4, "share": 0.5, "counts": [1, 2]})
+    output.show_one(document, [])
+    assert '"stars": 4' in (written := capsys.readouterr().out) and '"counts": [1, 2]' in written
 
 
 def test_names_and_messages_of_a_job_are_shown_as_they_are(
