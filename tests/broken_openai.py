@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import threading
@@ -50,6 +51,7 @@ class BrokenOpenAI(ThreadingHTTPServer):
 
     hang_count: requests without an answer. impatient_count: those that came before a pause was over.
 
+    crowd: lets questions to the model `crowd` pass so many at a time, and never fewer.
     key: what callers must show; empty for nothing. request_seconds, text_seconds: what an answer takes.
     """
 
@@ -66,6 +68,7 @@ class BrokenOpenAI(ThreadingHTTPServer):
         self.most_at_once = 0
         self.hang_count = 0
         self.impatient_count = 0
+        self.crowd = threading.Barrier(1)
         self.stopped = threading.Event()
         self._request_seconds = request_seconds
         self._text_seconds = text_seconds
@@ -104,6 +107,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
             return _error(400, "Bad request")
         if model == "numbers" and body.get("encoding_format") == "base64":
             return _error(422, "encoding_format: Input should be 'float'")
+        if model == "curt" and "dimensions" in body:
+            return _error(400, "Bad request")
         if model == "fixed" and "dimensions" in body:
             return _error(400, "Model 'fixed' does not support matryoshka representation")
         return 200, {}, {"object": "list", "data": _data(model, body), "model": model}
@@ -162,6 +167,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
             return _error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
         if model == "thinks" and "temperature" in body:
             return _error(400, "Unsupported value: 'temperature' does not support 0 with this model.")
+        if model == "crowd":
+            self.crowd.wait(30)
         message = {"role": "assistant", "content": _content(model, body["messages"][-1]["content"])}
         return 200, {}, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
 
@@ -169,6 +176,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
 def _content(model: str, question: str) -> str | None:
     if model == "silent":
         return None
+    if model == "crowd" and not question.startswith(IDEA):
+        return json.dumps({"label": f"Ships of {hashlib.sha256(question.encode()).hexdigest()[:8]}"})
     if question.startswith(IDEA):
         idea, *documents = re.split(r"\n\n\[document \d+\]\n", question.removeprefix(IDEA))
         answer = json.dumps({"ratings": [overlap(idea, document) for document in documents]})

@@ -15,6 +15,7 @@ from services.interpreter.features import Features
 from services.interpreter.labels import Draft, Options
 from services.interpreter.phrase_vectors import PhraseSource
 from services.interpreter.runs import Run
+from services.providers.client import LISTING_SECONDS
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ class Labellers:
 async def _listing(labeller: Labeller) -> Sequence[LabelModel] | str:
     """A labeller's models, or its error message."""
     try:
-        return await labeller.models()
+        async with asyncio.timeout(LISTING_SECONDS):
+            return await labeller.models()
+    except TimeoutError:
+        return f"no list of its models within {LISTING_SECONDS:g} s"
     except (Unavailable, FailedPrecondition) as error:
         return error.message

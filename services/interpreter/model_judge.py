@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from services.chassis.ordered import ordered
 from services.interpreter import judge_prompts, scoring
 from services.interpreter.judge_prompts import NotRatings
 from services.interpreter.model_labeller import ChatProvider
@@ -69,28 +71,36 @@ class ModelJudge:
         Documents of a question that the server declines have no rating.
         """
         order = np.random.default_rng(len(texts)).permutation(len(texts))
+        parts = [order[start : start + QUESTION_SIZE] for start in range(0, len(order), QUESTION_SIZE)]
+        part_texts = [[texts[int(place)] for place in places] for places in parts]
         values = np.full(len(texts), np.nan)
-        before = self.question_count
-        for start in range(0, len(order), QUESTION_SIZE):
-            places = order[start : start + QUESTION_SIZE]
-            for temperature in _TEMPERATURES:
-                self.question_count += 1
-                try:
-                    content = await self._provider.chat(
-                        self._model,
-                        question(label, [texts[int(place)] for place in places]),
-                        schema=judge_prompts.schema(len(places)),
-                        temperature=temperature,
-                    )
-                    values[places] = judge_prompts.read(content, len(places))
-                    break
-                except NotRatings:
-                    continue
-                except ProviderRefused as error:
-                    if error.status not in BLAMES_INPUT:
-                        raise
-                    break
-        return Ratings(values, self.question_count - before)
+        rate = partial(self._ratings, question, label)
+        answers = [ratings async for ratings in ordered(rate, part_texts, concurrency=self._provider.concurrency)]
+        for places, ratings in zip(parts, answers, strict=True):
+            values[places] = ratings.values
+        question_count = sum(ratings.question_count for ratings in answers)
+        self.question_count += question_count
+        return Ratings(values, question_count)
+
+    async def _ratings(self, question: Question, label: str, texts: Sequence[str]) -> Ratings:
+        """The ratings of the texts of one question, which is asked again after an unusable answer."""
+        unrated = np.full(len(texts), np.nan)
+        for count, temperature in enumerate(_TEMPERATURES, 1):
+            try:
+                content = await self._provider.chat(
+                    self._model,
+                    question(label, texts),
+                    schema=judge_prompts.schema(len(texts)),
+                    temperature=temperature,
+                )
+                return Ratings(np.asarray(judge_prompts.read(content, len(texts)), np.float64), count)
+            except NotRatings:
+                continue
+            except ProviderRefused as error:
+                if error.status not in BLAMES_INPUT:
+                    raise
+                return Ratings(unrated, count)
+        return Ratings(unrated, len(_TEMPERATURES))
 
     async def control(self, texts: Sequence[str]) -> Score | None:
         """How well it answers questions whose answers are known; None for too few texts, or unusable answers.
@@ -100,15 +110,20 @@ class ModelJudge:
         """
         if len(texts) < QUESTION_SIZE:
             return None
+        step = len(texts) // QUESTION_SIZE
+
+        async def answer(number: int) -> Ratings:
+            question_texts = [texts[(number + step * other) % len(texts)] for other in range(QUESTION_SIZE)]
+            label = " ".join(question_texts[number % QUESTION_SIZE].split()[:_QUOTED_WORDS])
+            return await self.rate(judge_prompts.detection, label, question_texts)
+
         own: list[float] = []
         other_ratings: list[float] = []
-        for number in range(CONTROL_QUESTIONS):
-            step, place = len(texts) // QUESTION_SIZE, number % QUESTION_SIZE
-            question_texts: list[str] = [texts[(number + step * other) % len(texts)] for other in range(QUESTION_SIZE)]
-            ratings = await self.rate(
-                judge_prompts.detection, " ".join(question_texts[place].split()[:_QUOTED_WORDS]), question_texts
-            )
+        numbers = range(CONTROL_QUESTIONS)
+        answers = [ratings async for ratings in ordered(answer, numbers, concurrency=self._provider.concurrency)]
+        for number, ratings in zip(numbers, answers, strict=True):
             if not ratings.unusable_count:
+                place = number % QUESTION_SIZE
                 own.append(float(ratings.values[place]))
                 other_ratings += np.delete(ratings.values, place).tolist()
         if len(own) < (1 - MAX_UNUSABLE_SHARE) * CONTROL_QUESTIONS:

@@ -1,11 +1,12 @@
-"""Labels by a language model of a provider, one feature at a time.
+"""Labels by a language model of a provider, as many at a time as the provider is asked questions at a time.
 
 The model sees documents for writing only. Of its answers the one that fits the documents for choosing best becomes the
-label, and is tested on those for scoring.
+label, and is tested on those for scoring. No label depends on another feature's, nor on the order of the answers.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from services.chassis import logs
+from services.chassis.ordered import ordered
 from services.chassis.threads import in_thread
 from services.interpreter import naming, prompts
 from services.interpreter.candidates import Candidate, Origin
@@ -42,6 +44,8 @@ class ChatProvider(Protocol):
 
     name: str
     """The first part of its models' ids."""
+    concurrency: int
+    """Questions that one job or call may ask at a time; where the server has a limit, it holds for all of them."""
 
     async def models(self) -> list[LabelModel]:
         """The models that can chat, by id."""
@@ -84,23 +88,30 @@ class ModelLabeller:
         """Labels one by one. A feature without a usable answer is left out; too many raise UnusableAnswer."""
         failed: list[UnusableAnswer] = []
         allowed = max(_MIN_FAILED, MAX_FAILED_SHARE * len(task.indices))
-        vectors = PhraseVectors(self._source, task.features.run)
-        for index in task.indices:
-            try:
-                draft = await self._draft(task.features, index, task.options, vectors)
-            except UnusableAnswer as error:
-                failed.append(error)
-                _log.warning("no usable label", feature=index, model=task.options.model)
+        answer = partial(self._draft_or_error, task.features, task.options)
+        answers = ordered(answer, task.indices, concurrency=self._provider.concurrency)
+        async with contextlib.aclosing(answers):
+            async for draft in answers:
+                if isinstance(draft, Draft):
+                    yield [draft]
+                    continue
+                failed.append(draft)
                 if len(failed) > allowed:
                     break
                 yield []
-                continue
-            yield [draft]
         if failed and (len(failed) > allowed or len(failed) == len(task.indices)):
             message = f"{len(failed)} of {len(task.indices)} features have no label: {failed[-1].message}"
             raise UnusableAnswer(message, metadata=failed[-1].metadata)
 
-    async def _draft(self, features: Features, index: int, options: Options, vectors: PhraseVectors) -> Draft:
+    async def _draft_or_error(self, features: Features, options: Options, index: int) -> Draft | UnusableAnswer:
+        try:
+            return await self._draft(features, index, options)
+        except UnusableAnswer as error:
+            _log.warning("no usable label", feature=index, model=options.model)
+            return error
+
+    async def _draft(self, features: Features, index: int, options: Options) -> Draft:
+        vectors = PhraseVectors(self._source, features.run)  # of this feature alone: batches change the last bits
         judge, (evidence,) = await self._reader.read(features, [index])
         examples, silent_rows = _shown(evidence, options)
         texts = await self._source.texts(features.run.dataset, [*examples.rows.tolist(), *silent_rows])

@@ -17,6 +17,7 @@ class OllamaChat:
     """The chat models of the operator's Ollama server. All methods raise ProviderUnavailable, ProviderRefused."""
 
     name = NAME
+    concurrency = 1
 
     def __init__(self, url: str) -> None:
         self.server = OllamaServer(url)

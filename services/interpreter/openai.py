@@ -6,6 +6,7 @@ the questions do anyway. Options that a model refuses are left out from then on.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +76,8 @@ class OpenAIChat:
     def __init__(self, endpoint: Endpoint) -> None:
         self.server = OpenAIServer(endpoint)
         self.name = endpoint.name
+        self.concurrency = endpoint.concurrency
+        self._places = asyncio.Semaphore(endpoint.concurrency)
         self._dialects: dict[str, _Dialect] = {}
 
     async def close(self) -> None:
@@ -102,7 +105,10 @@ class OpenAIChat:
         first_refusal: ProviderRefused | None = None
         while True:
             try:
-                answer = await self.server.post("/chat/completions", dialect.body(model, messages, schema, temperature))
+                async with self._places:
+                    answer = await self.server.post(
+                        "/chat/completions", dialect.body(model, messages, schema, temperature)
+                    )
             except ProviderRefused as refusal:
                 first_refusal = first_refusal or refusal
                 simpler = dialect.simpler(refusal.detail) if refusal.status in _BLAMES_REQUEST else None

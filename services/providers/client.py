@@ -27,6 +27,8 @@ from services.providers.rate_limits import BUSY, pause_after
 
 BLAMES_INPUT = frozenset({200, 400, 413, 422, 500})
 """Statuses of refusals that the input can cause; all others concern each request alike."""
+LISTING_SECONDS = 20.0
+"""That a provider may take to list its models; a slower one counts as unreachable."""
 MAX_ATTEMPTS = 4
 MAX_PAUSES = 10
 """Attempts of a request that a server does not take for now, as it says."""

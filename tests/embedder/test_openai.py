@@ -255,7 +255,7 @@ async def test_models_are_those_that_the_operator_lists_or_else_those_of_the_ser
     assert texts_for(broken, "lists") == []
 
 
-@pytest.mark.parametrize("model", ["cuts", "fixed", "good"])
+@pytest.mark.parametrize("model", ["cuts", "fixed", "curt", "good"])
 async def test_vectors_are_cut_by_the_server_or_here_and_have_unit_norm(broken: BrokenOpenAI, model: str) -> None:
     async with provider(broken.url, matryoshka=(model,)) as lab:
         models = PromptedModels(lab, PromptTable())
@@ -271,6 +271,14 @@ async def test_vectors_are_cut_by_the_server_or_here_and_have_unit_norm(broken: 
             with pytest.raises(InvalidArgument, match="not known for vectors that may be cut"):
                 await call
     assert any(body.get("dimensions") == 8 for body in broken.embedded)
+
+
+async def test_a_model_that_another_one_replaced_is_named_with_what_to_do(broken: BrokenOpenAI) -> None:
+    async with provider(broken.url, matryoshka=("good",)) as lab:
+        with pytest.raises(
+            ProviderUnavailable, match=r"lab/good@64 needs vectors of 64 .* gave one of 32: start the model"
+        ):
+            await PromptedModels(lab, PromptTable()).embed("good@64", TEXTS)
 
 
 async def test_vectors_are_scaled_only_where_the_operator_wants_it(broken: BrokenOpenAI) -> None:

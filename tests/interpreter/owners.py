@@ -13,8 +13,10 @@ from prisma_common import wire
 from services.chassis.errors import Unavailable
 from services.chassis.job_context import JobCancelled
 from services.interpreter.decoder import Decoder
+from services.interpreter.features import Features
 from services.interpreter.near_misses import Vectors
-from services.interpreter.runs import Run
+from services.interpreter.runs import Interpretation, Run
+from services.interpreter.statistics import Accumulator
 
 WORDS = "harbour ferry pilot tunnel bridge river market garden castle museum library station".split()  # noqa: SIM905
 
@@ -174,3 +176,13 @@ class Context:
     async def progress(self, done: int, total: int, unit: str, message: str = "") -> None:
         if message == self._cancel_at:
             raise JobCancelled("cancelled")
+
+
+async def features_of(source: Owners) -> Features:
+    """The features of the current run, without labels."""
+    run = source.current_run
+    with Accumulator(run.latent_count) as accumulator:
+        async for codes in source.codes(run):
+            accumulator.add(codes)
+        statistics = accumulator.finish(await source.decoder(run))
+    return Features(Interpretation(run=run), statistics, {}, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,21 +15,20 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from prisma_common.label_texts import clean_line, clean_text, shorten
 from services.chassis import context as call_context
+from services.interpreter import labellers as labellers_module
 from services.interpreter import prompts
 from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.features import Features
 from services.interpreter.keyword_labeller import KeywordLabeller
-from services.interpreter.labellers import Labellers, Task
+from services.interpreter.labellers import Labellers, LabelModel, Task
 from services.interpreter.labels import Draft, Options, Source
 from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.ollama import OllamaChat
 from services.interpreter.requests import written_label
-from services.interpreter.runs import Interpretation
-from services.interpreter.statistics import Accumulator
 from services.providers.client import ProviderRefused, ProviderUnavailable
 from tests.broken_ollama import BrokenOllama, broken_ollama
-from tests.interpreter.owners import Owners, owners
+from tests.interpreter.owners import Owners, features_of, owners
 
 LATENTS = 12
 
@@ -40,11 +40,7 @@ def source() -> Owners:
 
 @pytest.fixture
 async def features(source: Owners) -> Features:
-    with Accumulator(LATENTS) as accumulator:
-        async for codes in source.codes(source.current_run):
-            accumulator.add(codes)
-        statistics = accumulator.finish(await source.decoder(source.current_run))
-    return Features(Interpretation(run=source.current_run), statistics, {}, [])
+    return await features_of(source)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +86,18 @@ async def test_an_unreachable_provider_hides_no_other_model(source: Owners) -> N
     with pytest.raises(ProviderUnavailable):
         await labellers.check("ollama/good")
     await nobody.close()
+
+
+async def test_a_slow_provider_hides_no_other_model(labellers: Labellers, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def models(_self: ModelLabeller) -> list[LabelModel]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(labellers_module, "LISTING_SECONDS", 0.1)
+    monkeypatch.setattr(ModelLabeller, "models", models)
+    models_now, unreachable = await labellers.models()
+    assert [model.id for model in models_now] == ["keywords"]
+    assert unreachable == {"ollama": "no list of its models within 0.1 s"}
 
 
 async def test_a_model_labels_one_feature_after_the_other(labellers: Labellers, features: Features) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.interpreter import judge_prompts, prompts
 from services.interpreter.errors import LabelModelNotFound
 from services.interpreter.evidence_reader import EvidenceReader
+from services.interpreter.labellers import Task
+from services.interpreter.labels import Options
 from services.interpreter.model_judge import QUESTION_SIZE, ModelJudge
 from services.interpreter.model_labeller import ModelLabeller
 from services.interpreter.openai import OpenAIChat
@@ -24,7 +28,7 @@ from services.providers.client import ProviderRefused, ProviderUnavailable
 from services.providers.endpoints import Endpoint
 from tests.broken_openai import OUTAGES, BrokenOpenAI, broken_openai
 from tests.interpreter.conftest import RUN, Suite
-from tests.interpreter.owners import owners
+from tests.interpreter.owners import Owners, features_of, owners
 from tests.interpreter.test_outage import waiting
 from tests.interpreter.test_service import with_statistics
 from tests.ollama_server import CHATS, EMBEDS
@@ -133,6 +137,48 @@ async def test_a_judges_ratings_are_read(broken: BrokenOpenAI, model: str) -> No
     async with chat(broken.url, key=SecretStr(KEY)) as lab:
         ratings = await ModelJudge({"lab": lab}, f"lab/{model}").rate(judge_prompts.detection, "cat", texts)
     assert ratings.values.tolist() == [10.0, 0, 0, 0, 0, 10.0, 0, 0, 0, 0]
+
+
+async def labels_of(source: Owners, lab: OpenAIChat, model: str, indices: Sequence[int]) -> list[tuple[int, str]]:
+    texts: Any = source
+    labeller = ModelLabeller(texts, EvidenceReader(texts), lab)
+    task = Task(await features_of(source), indices, Options(model=f"lab/{model}"))
+    return [(draft.index, draft.text) async for batch in labeller.drafts(task) for draft in batch]
+
+
+async def test_labels_are_asked_for_as_many_at_a_time_as_the_operator_allows(broken: BrokenOpenAI) -> None:
+    source, indices = owners(latent_count=12, row_count=60), [7, 2, 11, 0, 5, 9, 1, 4, 3, 8, 6, 10]
+    labels: list[list[tuple[int, str]]] = []
+    for concurrency in (1, 3):
+        broken.crowd, broken.most_at_once = threading.Barrier(concurrency), 0
+        async with chat(broken.url, key=SecretStr(KEY), concurrency=concurrency) as lab:
+            labels.append(await labels_of(source, lab, "crowd", indices))
+        assert broken.most_at_once == concurrency
+    assert labels[0] == labels[1]
+    assert [index for index, _ in labels[0]] == indices
+    assert len({text for _, text in labels[0]}) == len(indices)
+
+
+async def test_jobs_share_a_servers_limit(broken: BrokenOpenAI) -> None:
+    source = owners(latent_count=12, row_count=60)
+    broken.crowd = threading.Barrier(2)
+    async with chat(broken.url, key=SecretStr(KEY), concurrency=2) as lab:
+        await asyncio.gather(*(labels_of(source, lab, "crowd", range(6)) for _ in range(2)))
+    assert broken.most_at_once == 2
+    assert len(broken.chats) == 12
+
+
+async def test_a_judges_questions_are_asked_at_a_time_and_rated_as_one_by_one(broken: BrokenOpenAI) -> None:
+    animals = ("cat", "owl", "eel", "fox", "hen", "cat")
+    texts = [f"{animal} number {number} sleeps" for number in range(5) for animal in animals]
+    ratings: list[list[float]] = []
+    for concurrency in (1, 3):
+        broken.crowd, broken.most_at_once = threading.Barrier(concurrency), 0
+        async with chat(broken.url, key=SecretStr(KEY), concurrency=concurrency) as lab:
+            judge = ModelJudge({"lab": lab}, "lab/crowd")
+            ratings.append((await judge.rate(judge_prompts.detection, "cat", texts)).values.tolist())
+        assert (broken.most_at_once, judge.question_count) == (concurrency, 6)
+    assert ratings[0] == ratings[1] == [10.0 if text.startswith("cat") else 0.0 for text in texts]
 
 
 async def test_documents_that_the_server_declines_have_no_rating(broken: BrokenOpenAI) -> None:

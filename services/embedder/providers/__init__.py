@@ -15,10 +15,7 @@ from services.chassis.errors import FailedPrecondition, Unavailable
 from services.embedder.documents import DEFAULT_MODEL, Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers.tokens import TokenizingProvider, TokenLimit, estimated_limit
-from services.providers.client import ProviderUnavailable
-
-LISTING_SECONDS = 20.0
-"""That a provider may take to list its models; a slower one counts as unreachable."""
+from services.providers.client import LISTING_SECONDS, ProviderUnavailable
 
 
 class Purpose(StrEnum):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from services.chassis import logs
 from services.embedder.documents import Failure
 from services.embedder.errors import EmbeddingModelNotFound
 from services.embedder.providers import Embedding, Model
@@ -32,11 +33,14 @@ _PROBED_SECONDS = 60.0
 _LISTED_SECONDS = 15.0
 """That a model may take for its first vector in a list of models."""
 _MAX_KNOWN_MODELS = 256
-_OPTIONS = ("dimensions", "encoding_format")
-"""Fields of a request without which it means the same: a server that refuses one is asked without it."""
+_OPTIONS = {"dimensions": "vectors are cut here", "encoding_format": "vectors come as lists of numbers"}
+"""Fields of a request without which it means the same, and what happens without them: a server that refuses one is
+asked without it."""
 _BLAMES_OPTIONS = frozenset({400, 415, 422, 501})
 _DENIED = frozenset({401, 403, 407})
 _MIN_CHARACTERS = 8
+
+_log = logs.get(__name__)
 
 
 class OpenAIProvider:
@@ -51,6 +55,7 @@ class OpenAIProvider:
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._batches: dict[tuple[str, int | None], Batches] = {}
         self._refused_options: dict[str, set[str]] = {}
+        self._accepted_options: dict[str, set[str]] = {}
         self._dimensions: dict[str, tuple[float, int]] = {}
 
     async def close(self) -> None:
@@ -112,7 +117,7 @@ class OpenAIProvider:
 
     async def _request(self, model: str, dimension: int | None, texts: Sequence[str]) -> list[Answer]:
         """An answer for each text, by one request; by several, while the server refuses options."""
-        refused = self._refused_options.get(model, set())
+        refused, accepted = self._refused_options.get(model, set()), self._accepted_options.get(model, set())
         body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "base64"}
         if dimension is not None:
             body["dimensions"] = dimension
@@ -121,15 +126,23 @@ class OpenAIProvider:
             try:
                 response = await self.server.post("/embeddings", request)
             except ProviderRefused as error:
-                option = _blamed_option(error, request, is_new=model not in self._refused_options)
+                option = _blamed_option(error, request, accepted)
                 if option is None:
                     raise
                 refused = refused | {option}
                 continue
-            if len(self._refused_options) >= _MAX_KNOWN_MODELS:
-                self._refused_options.clear()
-            self._refused_options[model] = set(refused)
+            self._learn(model, refused=refused, accepted=accepted | (request.keys() & set(_OPTIONS)))
             return [self._answer(value) for value in self._in_order(response.get("data"), len(texts))]
+
+    def _learn(self, model: str, *, refused: set[str], accepted: set[str]) -> None:
+        """Keeps which options of a request a model's server takes."""
+        for option in sorted(refused - self._refused_options.get(model, set())):
+            _log.warning("refused option", model=f"{self.name}/{model}", option=option, instead=_OPTIONS[option])
+        if len(self._refused_options) >= _MAX_KNOWN_MODELS:
+            self._refused_options.clear()
+            self._accepted_options.clear()
+        self._refused_options[model] = refused
+        self._accepted_options[model] = accepted
 
     def _in_order(self, data: Any, count: int) -> list[Any]:
         """The unchecked vectors of so many texts, in their order. Raises ProviderUnavailable, ProviderRefused."""
@@ -210,14 +223,14 @@ class OpenAIProvider:
         )
 
 
-def _blamed_option(error: ProviderRefused, body: dict[str, Any], *, is_new: bool) -> str | None:
-    """The option that a refusal is about; that of a model that is new to us can be about any."""
+def _blamed_option(error: ProviderRefused, body: dict[str, Any], accepted: set[str]) -> str | None:
+    """The option that a refusal is about: one that it names, else one that the model's server never took."""
     if error.status not in _BLAMES_OPTIONS:
         return None
     detail = error.detail.lower().replace("matryoshka", "dimensions")  # vLLM's word for it
     options = [option for option in _OPTIONS if option in body]
     named = next((option for option in options if option in detail), None)
-    return named or (options[0] if is_new and options else None)
+    return named or next((option for option in options if option not in accepted), None)
 
 
 def _is_too_long(error: ProviderRefused) -> bool:

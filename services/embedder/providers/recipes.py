@@ -130,8 +130,8 @@ class PromptedModels:
         if recipe.dimension is not None:
             if len(vector) < recipe.dimension:
                 raise ProviderUnavailable(
-                    f"{self.server.name}: {recipe.model} gives vectors of {len(vector)} numbers, and not of "
-                    f"{recipe.dimension}",
+                    f"{self.server.name}/{recipe} needs vectors of {recipe.dimension} numbers or more, and the server "
+                    f"gave one of {len(vector)}: start the model on it that the dataset was created with",
                     metadata={"provider": self.server.name},
                 )
             vector = vector[: recipe.dimension]
