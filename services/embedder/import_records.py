@@ -172,7 +172,14 @@ def _packed(rejections: Sequence[Rejection]) -> bytes:
 
 def _unpacked(content: bytes) -> list[Rejection]:
     rows = [json.loads(line) for line in zlib.decompress(content).decode().split("\n")]
-    return [Rejection(item, key, Reason(reason), message) for item, key, reason, message in rows]
+    return [_rejection(*row) for row in rows]
+
+
+def _rejection(
+    item: int, key: str, reason: str, message: str, table: str | None = None, table_item: int | None = None
+) -> Rejection:
+    """A rejection of its stored values; former ones lack the last two."""
+    return Rejection(item, key, reason=Reason(reason), message=message, table=table, table_item=table_item)
 
 
 def _is(dataset_uid: str, uid: str) -> ColumnElement[bool]:

@@ -10,9 +10,10 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from services.chassis.moments import utc_now
 from services.chassis.paging import Page
 from services.embedder.documents import Dataset, Failure, Fate, NewDocument, OnDuplicate
 from services.embedder.errors import FileTooLarge
-from services.embedder.files.documents import read_documents
+from services.embedder.files.documents import located, read_documents
 from services.embedder.files.fields import Kind, find_fields
 from services.embedder.files.formats import FileOptions, Format, Limits
 from services.embedder.files.opening import open_file
@@ -53,6 +54,7 @@ _SHORTENED = (
     "document alone: a search, which is one of passages, cannot filter by them"
 )
 _NO_IDS = "vectors alone have no ids of their own, so none can be skipped or replaced: send documents with ids"
+Locate: TypeAlias = Callable[[Rejection], Rejection]
 _Result = TypeVar("_Result")
 
 
@@ -313,6 +315,7 @@ class Importer:
             vectors=import_vectors.source,
             first_row=self._dataset.next_row,
         )
+        locate = partial(located, reader=reader)
         batch: list[tuple[int, NewDocument]] = []
         batch_bytes = passage_count = 0
         for item in items:
@@ -329,11 +332,11 @@ class Importer:
                 passage_count += len(batch[-1][1].spans)
             is_full = len(batch) == BATCH or batch_bytes >= BATCH_VECTOR_BYTES or passage_count >= BATCH_ROWS
             if is_full or len(self._unstored) == REJECTED_BATCH:
-                report = self._commit(batch, report, ImportState.RUNNING)
+                report = self._commit(batch, report, locate, ImportState.RUNNING)
                 batch, batch_bytes, passage_count = [], 0, 0
         if import_vectors.checks.is_rounded:
             report.notes = [*report.notes, "The vectors are rounded from float64 to float32."]
-        report = self._commit(batch, report, ImportState.SUCCEEDED)
+        report = self._commit(batch, report, locate, ImportState.SUCCEEDED)
         report.rejections.sort(key=lambda rejection: rejection.item)
         return report
 
@@ -341,17 +344,23 @@ class Importer:
         """The document with its passages, in a dataset that has them."""
         return replace(document, spans=self._splitter.spans(document.text)) if self._splitter else document
 
-    def _commit(self, batch: list[tuple[int, NewDocument]], report: Report, state: ImportState) -> Report:
-        """Commits documents together with the report that has them, which is returned."""
+    def _commit(
+        self, batch: list[tuple[int, NewDocument]], report: Report, locate: Locate, state: ImportState
+    ) -> Report:
+        """Commits documents together with the report that has them, which is returned.
+
+        locate: says in a rejection where its item is.
+        """
         documents = [document for _place, document in batch]
         after, rejections = report.copy(), list(self._unstored)
 
         def progress(fates: Mapping[str, Fate]) -> ImportProgress:
-            rejections.extend(_report_batch(after, batch, fates))
+            rejections.extend(_report_batch(after, batch, fates, locate))
             return self._progress(state, after, rejections)
 
         if self.uid is None:
-            _report_batch(after, batch, self._store.fates(self._dataset.uid, documents, self._plan.on_duplicate))
+            fates = self._store.fates(self._dataset.uid, documents, self._plan.on_duplicate)
+            _report_batch(after, batch, fates, locate)
         else:
             record = self._records.recorder(progress)
             self._store.add_documents(
@@ -393,7 +402,7 @@ class Importer:
 
 
 def _report_batch(
-    report: Report, batch: Sequence[tuple[int, NewDocument]], fates: Mapping[str, Fate]
+    report: Report, batch: Sequence[tuple[int, NewDocument]], fates: Mapping[str, Fate], locate: Locate
 ) -> list[Rejection]:
     """Adds a batch to a report; returns the documents that are rejected as the dataset has their ids."""
     rejections: list[Rejection] = []
@@ -411,7 +420,7 @@ def _report_batch(
             report.skipped += 1
         else:
             message = "a document of the dataset has the same id"
-            rejections.append(Rejection(place, document.key[:200], Reason.DUPLICATE_IN_DATASET, message))
+            rejections.append(locate(Rejection(place, document.key[:200], Reason.DUPLICATE_IN_DATASET, message)))
             report.reject(rejections[-1])
     return rejections
 

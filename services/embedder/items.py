@@ -49,12 +49,16 @@ class Rejection:
     item: its place in the file, from 1.
     key: its id as far as it could be read, valid UTF-8.
     message: what was expected and what came, valid UTF-8.
+    table: the file of an archive, or the sheet of a workbook, that has the item; None for a file that is one table.
+    table_item: its place in one of several tables, from 1; None where there is one.
     """
 
     item: int
     key: str
     reason: Reason
     message: str
+    table: str | None = None
+    table_item: int | None = None
 
 
 class IdSource(StrEnum):

@@ -50,7 +50,7 @@ from services.embedder.vector_store import VectorPage
 
 DOCUMENT_FIELDS = ("key", "text", "metadata", "state")
 """Fields of a document that a read mask may name."""
-REJECTION_COLUMNS = ("item", "key", "reason", "message")
+REJECTION_COLUMNS = ("item", "key", "reason", "message", "table", "table_item")
 """Of a file of rejections."""
 DocumentVector = tuple[Document, NDArray[np.float32] | None]
 """A document, and its vector (d,) if it was requested and exists."""
@@ -353,9 +353,15 @@ async def rejection_parts(
     content_type = "text/csv; charset=utf-8" if is_table else "application/jsonl"
     yield HttpBody(content_type=content_type, data=_csv_rows([REJECTION_COLUMNS]) if is_table else b"")
     async for rejections in parts:
-        rows = [(rejection.item, rejection.key, rejection.reason, rejection.message) for rejection in rejections]
+        rows = [_rejection_row(rejection) for rejection in rejections]
         data = _csv_rows(rows) if is_table else _json_lines(rows)
         yield HttpBody(content_type=content_type, data=data)
+
+
+def _rejection_row(rejection: Rejection) -> tuple[object, ...]:
+    """The values of REJECTION_COLUMNS."""
+    where = (rejection.table or "", rejection.table_item or rejection.item)
+    return (rejection.item, rejection.key, rejection.reason, rejection.message, *where)
 
 
 def _csv_rows(rows: Sequence[Sequence[object]]) -> bytes:
@@ -405,6 +411,8 @@ def _rejections(value: Report) -> list[service_pb2.ImportDocumentsResponse.Rejec
             key=rejection.key,
             reason=f"REASON_{rejection.reason}",
             message=rejection.message,
+            table=rejection.table,
+            table_item=rejection.table_item or rejection.item,
         )
         for rejection in value.rejections
     ]

@@ -29,6 +29,7 @@ from services.embedder.reports import ImportState, StoredImport
 from services.embedder.store import Store
 from services.embedder.tables import BLOBS, IMPORTS, REJECTIONS
 from services.embedder.vector_store import VectorStore
+from tests.embedder.hostile_files import zipped
 
 MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
 
@@ -122,6 +123,21 @@ def test_an_import_is_kept_with_all_that_it_did(imports: Imports) -> None:
     assert (again.report.imported, again.stored_rejections) == (0, BATCH + 10)
     assert [item for item, _reason in imports.rejected_items(again)] == list(range(1, BATCH + 11))
     assert [listed.uid for listed in imports.records.list("d", None, 10)] == [again.uid, stored.uid]
+
+
+def test_each_rejection_says_in_which_table_its_item_is(imports: Imports) -> None:
+    tables = {"a.csv": b"id,text\n1,one\n2,\n", "b.csv": b"id,text\n3,three\n1,again\n4,four\n"}
+    for expected in (
+        [(2, "a.csv", 2), (4, "b.csv", 2)],
+        [(1, "a.csv", 1), (2, "a.csv", 2), (3, "b.csv", 1), (4, "b.csv", 2), (5, "b.csv", 3)],
+    ):
+        importer = imports.importer()
+        report = importer.run(Upload(io.BytesIO(zipped(tables)), None, b""))
+        assert importer.uid is not None
+        [stored] = imports.records.rejections("d", importer.uid)
+        assert stored == report.rejections
+        assert [(rejection.item, rejection.table, rejection.table_item) for rejection in stored] == expected
+        assert all(rejection.message.startswith(f"{rejection.table}, item ") for rejection in stored)
 
 
 def test_more_rejections_than_a_response_lists_are_kept_in_the_order_of_the_file(imports: Imports) -> None:

@@ -488,10 +488,13 @@ async def test_imports_are_listed_and_their_rejections_downloaded(stub: Any) -> 
     kind, table = await downloaded(stub, first.import_name, formats.FORMAT_UNSPECIFIED)
     rejections = [
         {"item": rejection.item, "key": rejection.key, "reason": reason, "message": rejection.message}
+        | {"table": "", "table_item": rejection.item}
         for rejection, reason in zip(first.rejections, ["MISSING_TEXT", "MISSING_ID"], strict=True)
     ]
     assert kind == "text/csv; charset=utf-8"
-    assert list(csv.DictReader(io.StringIO(table))) == [{**row, "item": str(row["item"])} for row in rejections]
+    assert list(csv.DictReader(io.StringIO(table))) == [
+        {name: str(value) for name, value in row.items()} for row in rejections
+    ]
     kind, text = await downloaded(stub, first.import_name, formats.FORMAT_JSON_LINES)
     assert kind == "application/jsonl"
     assert [json.loads(line) for line in text.splitlines()] == rejections

@@ -13,6 +13,8 @@ from services.embedder.given import VectorSource
 from services.embedder.items import Fields, IdSource, ItemRejected, Reason, Rejection, document
 from services.embedder.metadata import printable
 
+_MAX_TABLE = 100
+"""Characters of a table's path in a rejection."""
 _log = logs.get(__name__)
 
 
@@ -44,14 +46,20 @@ def read_documents(
             if vectors is not None:
                 new = replace(new, vector=vectors.vector(number, value, new.key))
         except ItemRejected as rejected:
-            rejection = rejected.rejection(place)
-            where = location(reader, place)
-            if where is not None:
-                rejection = replace(rejection, message=printable(f"{where}: {rejection.message}"))
-            yield rejection
+            yield located(rejected.rejection(place), reader)
             continue
         keys.add(new.key)
         yield place, new
+
+
+def located(rejection: Rejection, reader: Reader) -> Rejection:
+    """A rejection of the latest pass that says in which of several tables, or on which sheet, its item is."""
+    where = location(reader, rejection.item)
+    if where is None:
+        return replace(rejection, table=reader.layout.sheet)
+    table = printable(where.table[:_MAX_TABLE])
+    message = f"{table}, item {where.item}: {rejection.message}"
+    return replace(rejection, message=message, table=table, table_item=where.item)
 
 
 def _document(value: object, fields: Fields, max_text_bytes: int, *, has_vectors: bool) -> NewDocument:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 Item: TypeAlias = tuple[int, object]
 """An item's place in the file, from 1, and its value as JSON has it, or the ItemRejected that says why it has none.
@@ -86,15 +86,22 @@ class Reader(Protocol):
         ...
 
 
+class Location(NamedTuple):
+    """Where an item is: the path of its table in an archive, and its place in that table, from 1."""
+
+    table: str
+    item: int
+
+
 @runtime_checkable
 class _PartsReader(Protocol):
     """A reader of several files."""
 
-    def location(self, place: int) -> str | None:
+    def location(self, place: int) -> Location | None:
         """The file of an item, and the item's place in it."""
         ...
 
 
-def location(reader: Reader, place: int) -> str | None:
-    """Where an item is that was read last, if the reader reads several tables: the table and the place in it."""
+def location(reader: Reader, place: int) -> Location | None:
+    """Where an item of the latest pass is, if the reader reads several tables."""
     return reader.location(place) if isinstance(reader, _PartsReader) else None

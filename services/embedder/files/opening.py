@@ -17,7 +17,7 @@ from services.embedder.files import archives, kinds, textfiles
 from services.embedder.files.archives import Member, Stream, Unpacking
 from services.embedder.files.csv import CsvReader
 from services.embedder.files.encodings import SINGLE_BYTE, UTF8, check_encoding, find_encoding, write_as_utf8
-from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits, Reader, location
+from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits, Location, Reader, location
 from services.embedder.files.json import JsonReader
 from services.embedder.files.lines import cut_at_line
 from services.embedder.files.npy import NpyReader
@@ -83,7 +83,7 @@ class _Guarded:
         with _unforeseen_as_invalid():
             yield from self._reader.items(texts)
 
-    def location(self, place: int) -> str | None:
+    def location(self, place: int) -> Location | None:
         return location(self._reader, place)
 
 
@@ -209,7 +209,7 @@ class _WithNote:
     def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
         return self._reader.items(texts)
 
-    def location(self, place: int) -> str | None:
+    def location(self, place: int) -> Location | None:
         return location(self._reader, place)
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from services.embedder.errors import InvalidFile
 from services.embedder.files.archives import Unpacking
-from services.embedder.files.formats import Item, Layout, Reader
+from services.embedder.files.formats import Item, Layout, Location, Reader
 
 MAX_TABLES = 10_000
 
@@ -51,10 +51,10 @@ class TablesReader:
                     place = self._starts[-1] + place_in_part
                     yield place, value
 
-    def location(self, place: int) -> str:
+    def location(self, place: int) -> Location:
         """The table of an item of the latest pass, and the item's place in it."""
         number = bisect(self._starts, place - 1) - 1
-        return f"{self._parts[number][0][:100]}, item {place - self._starts[number]}"
+        return Location(self._parts[number][0], place - self._starts[number])
 
 
 def _layout_of_all(names: Sequence[str], layouts: Sequence[Layout]) -> Layout:

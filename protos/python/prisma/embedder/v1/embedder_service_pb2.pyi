@@ -130,7 +130,7 @@ class ImportDocumentsRequest(_message.Message):
 class ImportDocumentsResponse(_message.Message):
     __slots__ = ("imported_count", "rejected_count", "rejections", "rejection_counts", "dataset", "layout", "notes", "updated_count", "skipped_count", "import_name", "passage_count")
     class Rejection(_message.Message):
-        __slots__ = ("item", "key", "reason", "message")
+        __slots__ = ("item", "key", "reason", "message", "table", "table_item")
         class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
             __slots__ = ()
             REASON_UNSPECIFIED: _ClassVar[ImportDocumentsResponse.Rejection.Reason]
@@ -171,11 +171,15 @@ class ImportDocumentsResponse(_message.Message):
         KEY_FIELD_NUMBER: _ClassVar[int]
         REASON_FIELD_NUMBER: _ClassVar[int]
         MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        TABLE_FIELD_NUMBER: _ClassVar[int]
+        TABLE_ITEM_FIELD_NUMBER: _ClassVar[int]
         item: int
         key: str
         reason: ImportDocumentsResponse.Rejection.Reason
         message: str
-        def __init__(self, item: _Optional[int] = ..., key: _Optional[str] = ..., reason: _Optional[_Union[ImportDocumentsResponse.Rejection.Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+        table: str
+        table_item: int
+        def __init__(self, item: _Optional[int] = ..., key: _Optional[str] = ..., reason: _Optional[_Union[ImportDocumentsResponse.Rejection.Reason, str]] = ..., message: _Optional[str] = ..., table: _Optional[str] = ..., table_item: _Optional[int] = ...) -> None: ...
     class ReasonCount(_message.Message):
         __slots__ = ("reason", "count")
         REASON_FIELD_NUMBER: _ClassVar[int]

@@ -249,7 +249,7 @@ class EmbedderServiceServicer:
 
     def DownloadRejections(self, request, context):
         """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
-        `message`. `Import.stored_rejection_count` says whether all were stored.
+        `message`, `table`, `table_item`. `Import.stored_rejection_count` says whether all were stored.
         Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

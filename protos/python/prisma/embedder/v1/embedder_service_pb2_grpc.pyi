@@ -95,7 +95,7 @@ class EmbedderServiceStub:
     """
     DownloadRejections: _grpc.UnaryStreamMultiCallable[_embedder_service_pb2.DownloadRejectionsRequest, _httpbody_pb2.HttpBody]
     """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
-    `message`. `Import.stored_rejection_count` says whether all were stored.
+    `message`, `table`, `table_item`. `Import.stored_rejection_count` says whether all were stored.
     Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
     """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]
@@ -222,7 +222,7 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     """
     DownloadRejections: _aio.UnaryStreamMultiCallable[_embedder_service_pb2.DownloadRejectionsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
-    `message`. `Import.stored_rejection_count` says whether all were stored.
+    `message`, `table`, `table_item`. `Import.stored_rejection_count` says whether all were stored.
     Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListDocumentsRequest, _embedder_service_pb2.ListDocumentsResponse]  # type: ignore[assignment]
@@ -406,7 +406,7 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads the items that an import rejected, in the order of the file, as CSV or JSON lines: `item`, `key`, `reason`,
-        `message`. `Import.stored_rejection_count` says whether all were stored.
+        `message`, `table`, `table_item`. `Import.stored_rejection_count` says whether all were stored.
         Errors: DATASET_NOT_FOUND, IMPORT_NOT_FOUND.
         """
 
