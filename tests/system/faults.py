@@ -1,7 +1,8 @@
 """Seeded fault schedules: `python -m tests.system.faults --seeds 0-59 --json FILE`.
 
-Each schedule takes texts through import, embed, train, statistics, labels, families, index and delete, while its faults
-happen. Afterwards everything that a user can read is compared with an undisturbed installation. A schedule ends as
+Each schedule takes texts through import, embed, train, statistics, labels, families, changes (some documents replaced,
+added, and deleted by a filter), index and delete, while its faults happen. Afterwards everything that a user can read
+is compared with an undisturbed installation. A schedule ends as
 
 - `equal`: all of it is the same, and after the deletion nothing is left;
 - `loud`: something is not there, and an error that names the cause said so (allowed for damaged files only);
@@ -50,7 +51,11 @@ OUTAGES = ("STORAGE_FULL", "DEADLINE_EXCEEDED", "INDEX_NOT_READY", "CONFLICT", "
 END = (Job.STATE_SUCCEEDED, Job.STATE_FAILED, Job.STATE_CANCELLED)
 KINDS = ("kills", "restore", "kills", "damage", "kills", "full disk", "kills", "restore", "kills", "damage")
 """The kind of a schedule, by its seed modulo ten."""
-STEPS = ("import", "embed", "train", "statistics", "label", "families", "index", "end")
+STEPS = ("import", "embed", "train", "statistics", "label", "families", "change", "index", "end")
+OLD = slice(20, 30)
+"""Documents that are deleted by a filter."""
+REPLACED = slice(40, 52)
+ADDED = 25
 STREAMS = {"documents", "vectors", "codes", "labels"}
 STEP_SECONDS = 150.0
 
@@ -79,7 +84,9 @@ class Outcome:
 
 
 def _documents(count: int) -> list[dict[str, str]]:
-    return [*itertools.islice(sample.documents(), count - 1), planted.DOCUMENT]
+    documents = [*itertools.islice(sample.documents(), count - 1), planted.DOCUMENT]
+    documents[OLD] = [{**document, "age": "old"} for document in documents[OLD]]
+    return documents
 
 
 @dataclass
@@ -98,6 +105,7 @@ class Work:
             ("statistics", lambda: self.job(lambda run: run.compute_statistics(wait=False))),
             ("label", lambda: self.job(lambda run: run.label(wait=False))),
             ("families", lambda: self.job(lambda run: run.build_families(wait=False))),
+            ("change", self.change),
             ("index", self.index),
         ]
 
@@ -121,6 +129,29 @@ class Work:
             self.call(lambda: self.prisma.runs.create("d", run_id="r", config=CONFIG))
         if self.call(lambda: self.prisma.runs.get("r")).message.code_count == 0:
             self.ended(self.call(lambda: self.prisma.runs.get("r").train(wait=False)))
+
+    def change(self) -> None:
+        """Replaces, adds and deletes documents, and waits until codes and statistics have followed."""
+        replaced = [{**document, "text": f"{document['text']} Replaced."} for document in self.documents[REPLACED]]
+        added = list(itertools.islice(sample.documents(), max(COUNTS), max(COUNTS) + ADDED))
+        self.call(lambda: self.prisma.datasets.get("d").add(replaced, on_duplicate="replace"))
+        self.call(lambda: self.prisma.datasets.get("d").add(added))
+        old = 'metadata.age = "old"'
+        response = self.call(lambda: self.prisma.datasets.get("d").delete_documents(old, wait=False))
+        if response.document_count:
+            self.ended(response.job)
+        self.embed()
+        count = len(self.documents) + ADDED - (OLD.stop - OLD.start)
+        deadline = time.monotonic() + STEP_SECONDS
+        while self.call(lambda: self.covered_counts()) != (count, 0, count):
+            if time.monotonic() > deadline:
+                raise Stuck(f"codes and statistics cover {self.covered_counts()}, not {count}")
+            time.sleep(0.2)
+
+    def covered_counts(self) -> tuple[int, int, int]:
+        """Documents with codes, those without, and those in the statistics."""
+        run = self.prisma.runs.get("r")
+        return run.message.code_count, run.message.uncoded_count, run.interpretation().row_count
 
     def job(self, start: Callable[[Any], Job]) -> None:
         self.ended(self.call(lambda: start(self.prisma.runs.get("r"))))
@@ -179,6 +210,8 @@ class Work:
                 for document in documents
             },
             "document count": len(documents),
+            "fingerprint": data.message.fingerprint,
+            "changes": run.dataset_changes,
             "vectors": self.vectors(keys),
             "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "codes": self.codes(keys),
@@ -252,7 +285,7 @@ class Restore:
         self._service = chance.choice(("embedder", "embedder", "trainer", "interpreter"))
         copied = chance.randrange(1, 5)
         self._copied = STEPS[copied]
-        self._restored = STEPS[chance.randrange(copied + 1, 8)]
+        self._restored = STEPS[chance.randrange(copied + 1, STEPS.index("change") + 1)]
         self._copy: Path | None = None
 
     def __call__(self, work: Work, outcome: Outcome, step: str) -> None:
@@ -290,7 +323,7 @@ class FullDisk:
     """The disk that holds all data is full for some seconds."""
 
     def __init__(self, chance: random.Random) -> None:
-        self._step = chance.choice(("import", "embed", "train", "statistics", "label", "index"))
+        self._step = chance.choice(("import", "embed", "train", "statistics", "label", "change", "index"))
         self._seconds = chance.uniform(3, 8)
 
     def __call__(self, work: Work, outcome: Outcome, step: str) -> None:
@@ -315,8 +348,8 @@ class Damage:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         self._service = chance.choice(("embedder", "trainer", "interpreter", "search", "search"))
-        first = {"embedder": 2, "trainer": 3, "interpreter": 4, "search": 6}[self._service]
-        self._step = STEPS[chance.randrange(first, 8)]
+        first = {"embedder": "train", "trainer": "statistics", "interpreter": "label", "search": "change"}
+        self._step = chance.choice(STEPS[STEPS.index(first[self._service]) :])
 
     def __call__(self, work: Work, outcome: Outcome, step: str) -> None:
         if step != self._step:
