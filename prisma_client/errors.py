@@ -10,6 +10,7 @@ PrismaError                  message, code, reason, metadata, violations, reques
 
 UnknownFamily                a ValueError: the run has no family of this name
 SomeDocumentsRejected        a warning: an import took some documents and rejected others
+SomeLabelsRejected           a warning: an import of labels took some rows and rejected others
 IncompleteExport             a warning: documents are missing from an export, as they have no code yet
 
 `reason` is a name of prisma.common.v1.ErrorReason; match on it, never on the message.
@@ -81,6 +82,10 @@ class UnknownFamily(ValueError):
 
 class SomeDocumentsRejected(UserWarning):
     """Some documents of an import were rejected; `Dataset.report` has each item's reason."""
+
+
+class SomeLabelsRejected(UserWarning):
+    """Some rows of a file of labels were rejected; `rejections` of the response has the reasons."""
 
 
 class IncompleteExport(UserWarning):

@@ -79,6 +79,7 @@ _REASONS_BY_CODE: Mapping[Code, tuple[str, ...]] = {
         "HISTORY_CHANGED",
         "NO_QUERY_MODEL",
         "GIVEN_VECTORS",
+        "LABELS_OF_OTHER_LATENTS",
     ),
     Code.RESOURCE_EXHAUSTED: ("TOO_LARGE", "STORAGE_FULL", "TOO_MANY_REQUESTS"),
     Code.UNAVAILABLE: (

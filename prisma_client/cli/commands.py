@@ -20,6 +20,7 @@ from prisma_client.cli import (
     explore,
     imported,
     keys,
+    labels,
     migrate,
     operate,
     output,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for commands in (data.app, imported.app, migrate.app, train.app, explore.app, operate.app):
     app.add_typer(commands)
 app.add_typer(analyze.app, name="analyze")
+app.add_typer(labels.app, name="labels")
 app.add_typer(keys.app, name="keys")
 
 

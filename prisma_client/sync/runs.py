@@ -14,12 +14,13 @@ from prisma.interpreter.v1 import resources_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma_client import choices, dataset_changes, sources
+from prisma_client import choices, dataset_changes, label_files, sources
 from prisma_client.sync.analyses import Analyses
 from prisma_client.sync.jobs import Jobs
 from prisma_client.sync.listing import Listing
 from prisma_client.sync.transport import Transport
-from prisma_client.errors import IncompleteExport
+from prisma_client.errors import IncompleteExport, SomeLabelsRejected
+from prisma_client.imports import OnDuplicate
 from prisma_client.progress import Progress
 from prisma_client.tables import Answer, Rows, html_facts
 
@@ -228,6 +229,36 @@ class Run:
             run=self.name, from_run=_name_of(source), min_cosine=min_cosine, request_id=request_id
         )
         return self._transport.call("InterpreterService/CarryLabels", request, pb2.CarryLabelsResponse)
+
+    def import_labels(
+        self,
+        source: Any,
+        *,
+        on_duplicate: OnDuplicate = "replace",
+        validate_only: bool = False,
+        ignore_weights: bool = False,
+    ) -> pb2.ImportLabelsResponse:
+        """Writes the labels of a file to the features, all at once; the same file again changes nothing.
+
+        source: the path of a CSV file or of JSON lines with the columns `index` and `label`, and where there are any
+            `description`, `source`, `model` and `author`; a data frame with these columns; or labels by index.
+        on_duplicate: what to do where a feature has another label. `replace` makes the new one active and keeps the old
+            one in the history (a person's label gives way to those of people only); `skip`; `reject`.
+        validate_only: writes nothing, and returns what would be written.
+        ignore_weights: also takes a file that was exported from a run with other latents, by its indices.
+
+        Labels are tested by `score_labels`. Warns SomeLabelsRejected. Raises InvalidArgument for a file that is no
+        table of labels, FailedPrecondition (LABELS_OF_OTHER_LATENTS), TypeError.
+        """
+        request = label_files.request(
+            self.name, on_duplicate=on_duplicate, validate_only=validate_only, ignore_weights=ignore_weights
+        )
+        report = self._transport.upload(
+            "InterpreterService/ImportLabels", request, label_files.chunks(source), pb2.ImportLabelsResponse
+        )
+        if report.rejected_count:
+            warnings.warn(label_files.rejection_summary(report), SomeLabelsRejected, stacklevel=2)
+        return report
 
     def metrics(self, after_step: int = 0) -> Iterator[trainer_resources.Metrics]:
         """Yields loss, FVU, L0, dead latents … of each measured step, live until the training ends."""

@@ -22,6 +22,7 @@ from services.interpreter.follower import RunFollower
 from services.interpreter.job_starter import SERVICE, JobStarter, RequestedJobs
 from services.interpreter.keyword_labeller import KeywordLabeller
 from services.interpreter.label_editor import LabelEditor
+from services.interpreter.label_import import LabelImports
 from services.interpreter.label_scoring import LabelScoring
 from services.interpreter.labellers import Labellers
 from services.interpreter.labels import KEYWORDS
@@ -88,6 +89,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     servicer = InterpreterServicer(
         explorer=Explorer(cache=cache, upstream=upstream),
         editor=LabelEditor(store=store, cache=cache, upstream=upstream, labellers=labellers, events=chassis.events),
+        imports=LabelImports(store=store, cache=cache, upstream=upstream, events=chassis.events),
         labellers=labellers,
         analyzer=analyzer,
         analyses=Analyses(cache=cache, upstream=upstream, analyzer=analyzer),

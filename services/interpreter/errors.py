@@ -2,6 +2,8 @@
 
 PrismaError
 ├── StatisticsDamaged
+├── InvalidFile
+├── FileTooLarge
 ├── NotFound
 │   ├── RunNotFound
 │   ├── FeatureNotFound
@@ -14,12 +16,32 @@ PrismaError
     ├── FamiliesNotBuilt
     ├── FeatureDead
     ├── DocumentNotEmbedded
+    ├── LabelsOfOtherLatents
     └── UnusableAnswer
 """
 
 from __future__ import annotations
 
-from services.chassis.errors import Code, FailedPrecondition, NotFound, PrismaError
+from services.chassis.errors import (
+    Code,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PrismaError,
+    ResourceExhausted,
+)
+
+
+class InvalidFile(InvalidArgument):
+    """The file is no table of labels."""
+
+    reason = "INVALID_FILE"
+
+
+class FileTooLarge(ResourceExhausted):
+    """The file is larger than this server accepts."""
+
+    reason = "TOO_LARGE"
 
 
 class RunNotFound(NotFound):
@@ -80,6 +102,12 @@ class DocumentNotEmbedded(FailedPrecondition):
     """The document has no vector."""
 
     reason = "DOCUMENT_NOT_EMBEDDED"
+
+
+class LabelsOfOtherLatents(FailedPrecondition):
+    """The labels of a file were made for other latents than the run has."""
+
+    reason = "LABELS_OF_OTHER_LATENTS"
 
 
 class UnusableAnswer(FailedPrecondition):

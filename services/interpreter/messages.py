@@ -20,6 +20,7 @@ from services.interpreter.familiarity import FALSE_ALARM_RATE, Familiarity
 from services.interpreter.families import Family
 from services.interpreter.features import Features, Membership
 from services.interpreter.label_editor import LabelBlock, RunLabel
+from services.interpreter.label_import import MAX_CHANGES, ImportReport
 from services.interpreter.labellers import LabelModel
 from services.interpreter.labels import Label, Options, Provenance, Source
 from services.interpreter.matrices import Kind, Matrix, Sample
@@ -153,6 +154,35 @@ def label_models(models: Sequence[LabelModel], unreachable: Mapping[str, str]) -
     for provider, error_message in unreachable.items():
         response.unreachable.add(provider=provider, message=error_message)
     return response
+
+
+def label_import(report: ImportReport) -> pb2.ImportLabelsResponse:
+    """What an import of labels did."""
+    return pb2.ImportLabelsResponse(
+        added_count=len(report.changes),
+        unchanged_count=report.unchanged_count,
+        skipped_count=report.skipped.total(),
+        rejected_count=report.rejected_count,
+        rejections=[
+            pb2.ImportLabelsResponse.Rejection(
+                item=rejection.item,
+                index=rejection.index,
+                reason=f"REASON_{rejection.reason}",
+                message=rejection.message,
+            )
+            for rejection in report.rejections
+        ],
+        changes=[
+            pb2.ImportLabelsResponse.Change(
+                index=change.draft.index,
+                text=change.draft.text,
+                previous_text=change.previous,
+                source=_SOURCES[change.draft.source],
+            )
+            for change in report.changes[:MAX_CHANGES]
+        ],
+        notes=report.notes,
+    )
 
 
 def family_page(features: Features, families: Sequence[Family], page: Page) -> pb2.ListFamiliesResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -23,6 +23,7 @@ from services.interpreter import families
 from services.interpreter.evidence import DECILES
 from services.interpreter.examples import MAX_EXAMPLES, ExampleKind
 from services.interpreter.features import DENSEST_FIRST, FILTERS, ORDERS, Order
+from services.interpreter.label_import import ImportRequest, OnDuplicate
 from services.interpreter.label_judge import (
     DOCUMENT_COUNT,
     MAX_DOCUMENT_COUNT,
@@ -55,6 +56,12 @@ _EXAMPLE_KINDS = {
     pb2.ListExamplesRequest.KIND_DECILE: ExampleKind.DECILE,
     pb2.ListExamplesRequest.KIND_NEAR_MISS: ExampleKind.NEAR_MISS,
     pb2.ListExamplesRequest.KIND_RANDOM: ExampleKind.RANDOM,
+}
+_ON_DUPLICATE = {
+    pb2.ImportLabelsRequest.ON_DUPLICATE_UNSPECIFIED: OnDuplicate.REPLACE,
+    pb2.ImportLabelsRequest.ON_DUPLICATE_REJECT: OnDuplicate.REJECT,
+    pb2.ImportLabelsRequest.ON_DUPLICATE_SKIP: OnDuplicate.SKIP,
+    pb2.ImportLabelsRequest.ON_DUPLICATE_REPLACE: OnDuplicate.REPLACE,
 }
 _KINDS = {
     resources_pb2.FeatureMatrix.KIND_UNSPECIFIED: Kind.CO_OCCURRENCE,
@@ -340,6 +347,34 @@ def written_label(request: pb2.CreateLabelRequest) -> tuple[str, Draft]:
         model=model or None,
         author=call_context.user.get() or None,
     )
+
+
+async def label_import(
+    stream: AsyncIterator[pb2.ImportLabelsRequest],
+) -> tuple[ImportRequest, AsyncIterator[bytes]]:
+    """What an import of labels is to do, from its first message, and the chunks of its file. Raises InvalidArgument."""
+    first = await anext(stream, None)
+    if first is None or first.WhichOneof("message") != "config":
+        raise InvalidArgument.field("config", "expected the first message of an import to be its config")
+    config = first.config
+    if config.on_duplicate not in _ON_DUPLICATE:
+        kinds = ", ".join(pb2.ImportLabelsRequest.OnDuplicate.keys()[1:])
+        raise InvalidArgument.field("config.on_duplicate", f"expected one of {kinds}, got {config.on_duplicate}")
+    request = ImportRequest(
+        run=run_name(config.run, "config.run"),
+        on_duplicate=_ON_DUPLICATE[config.on_duplicate],
+        validate_only=config.validate_only,
+        ignore_weights=config.ignore_weights,
+        user=call_context.user.get(),
+    )
+    return request, _chunks(stream)
+
+
+async def _chunks(stream: AsyncIterator[pb2.ImportLabelsRequest]) -> AsyncIterator[bytes]:
+    async for message in stream:
+        if message.WhichOneof("message") != "chunk":
+            raise InvalidArgument.field("chunk", "expected chunks of the file after the config")
+        yield message.chunk
 
 
 def min_cosine(request: pb2.CarryLabelsRequest) -> float:

@@ -18,6 +18,7 @@ from services.interpreter.examples import deciles, example_rows
 from services.interpreter.explorer import Explorer
 from services.interpreter.job_starter import RequestedJobs
 from services.interpreter.label_editor import LabelEditor
+from services.interpreter.label_import import LabelImports
 from services.interpreter.labellers import Labellers
 
 
@@ -29,6 +30,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         *,
         explorer: Explorer,
         editor: LabelEditor,
+        imports: LabelImports,
         labellers: Labellers,
         analyzer: Analyzer,
         analyses: Analyses,
@@ -36,6 +38,7 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     ) -> None:
         self._explorer = explorer
         self._editor = editor
+        self._imports = imports
         self._labellers = labellers
         self._analyzer = analyzer
         self._analyses = analyses
@@ -129,6 +132,12 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         run, since, history = requests.label_stream(request)
         async for block in self._editor.changes(run, since=since, history=history):
             yield messages.label_block(block)
+
+    async def ImportLabels(
+        self, request_iterator: AsyncIterator[pb2.ImportLabelsRequest], context: Context
+    ) -> pb2.ImportLabelsResponse:
+        request, chunks = await requests.label_import(request_iterator)
+        return messages.label_import(await self._imports.run(request, chunks))
 
     async def ListLabelModels(
         self, request: pb2.ListLabelModelsRequest, context: Context

@@ -6,7 +6,7 @@ All methods raise DatabaseUnavailable and StorageFull.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -169,6 +169,16 @@ class Store:
         """
         with self._database.write() as connection:
             return _add(connection, run, drafts, over_people=False)
+
+    def replace_labels(self, run: Run, select: Callable[[Mapping[int, Label]], Sequence[Draft]]) -> list[Label]:
+        """Adds the labels that `select` returns for the active ones by index, and makes them active, all or none.
+
+        At most one for each feature. Raises RunNotFound if the run was deleted meanwhile.
+        """
+        with self._database.write() as connection:
+            _ensure(connection, run)
+            drafts = select(_active_labels(connection, run.uid))
+            return _add(connection, run, drafts, over_people=True) if drafts else []
 
     def carry_labels(
         self, source: Run, run: Run, matches: Sequence[tuple[int, int]], call: Call | None = None

@@ -153,6 +153,14 @@ class Upstream:
         )
         return decoder.take(np.searchsorted(np.sort(indices), indices)) if indices else decoder
 
+    async def weights_digest(self, run: Run) -> str | None:
+        """What identifies the run's weights: runs with the same one have the same latents; None of an older trainer."""
+        request = trainer_pb2.ReadDecoderRequest(run=run.name, latent_ranges=[RowRange(start=0, end=1)])
+        async with errors_of("trainer"):
+            async for block in self._trainer.ReadDecoder(request):
+                return block.weights_digest or None
+        return None
+
     async def matches(self, first: Run, second: Run, min_cosine: float) -> list[tuple[int, int]]:
         """Latents of two runs that are the same by decoder cosine, one to one: (first's, second's)."""
         request = trainer_pb2.CompareRunsRequest(first=first.name, second=second.name, min_cosine=min_cosine)

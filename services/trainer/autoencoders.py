@@ -69,6 +69,8 @@ class DecoderPart:
     """(m,) cosine of the most similar decoder row, mean over siblings; (0,) without siblings."""
     agreements: NDArray[np.float32]
     """(m,) cosine with that row's activations, mean over siblings; (0,) without siblings."""
+    weights_digest: str
+    """That of the run's weights."""
 
 
 class Autoencoders:
@@ -175,6 +177,7 @@ class Autoencoders:
                 scales=weights.scale,
                 stabilities=stabilities[some.astype(np.intp)] if len(stabilities) else stabilities,
                 agreements=agreements[some.astype(np.intp)] if len(agreements) else agreements,
+                weights_digest=weights.digest,
             )
 
     def _stability(self, run: Run) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -148,6 +148,7 @@ def decoder(part: DecoderPart, run_uid: str) -> pb2.ReadDecoderResponse:
         stabilities=part.stabilities.tolist(),
         agreements=part.agreements.tolist(),
         scales=part.scales.tolist(),
+        weights_digest=part.weights_digest,
     )
 
 

@@ -36,7 +36,7 @@ def test_each_command_has_an_example_that_can_be_called(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("reviews.csv", "sae.safetensors"):
+    for name in ("reviews.csv", "labels.csv", "sae.safetensors"):
         (tmp_path / name).touch()
     example = COMMANDS[words].epilog.removeprefix("Example: ")
     called = [word for word in shlex.split(example) if not re.fullmatch(r"[A-Z_]+=\S+", word)]
@@ -44,7 +44,7 @@ def test_each_command_has_an_example_that_can_be_called(
     COMMANDS[words].make_context(words, called[1 + len(words.split()) :])  # raises a UsageError
 
 
-@pytest.mark.parametrize("words", [[], ["analyze"], ["keys"]])
+@pytest.mark.parametrize("words", [[], ["analyze"], ["labels"], ["keys"]])
 def test_lists_of_commands_have_whole_sentences(words: list[str]) -> None:
     listed = CliRunner().invoke(app, [*words, "--help"], terminal_width=80).stdout
     assert "try " in listed or words

@@ -103,6 +103,8 @@ def test_our_own_file_comes_back(weights: Weights, vectors: np.ndarray) -> None:
     imported, layout = exchange.read(weights.to_bytes({}))
     assert layout == "prisma"
     assert imported.encode_dense(vectors)[1].tobytes() == weights.encode_dense(vectors)[1].tobytes()
+    assert imported.digest == weights.digest
+    assert replace(weights, W_enc=np.nextafter(weights.W_enc, 1)).digest != weights.digest
 
 
 def safetensors_of(dtype: str, data: bytes, shape: list[int], metadata: dict[str, str] | None = None) -> bytes:

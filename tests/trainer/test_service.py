@@ -170,6 +170,7 @@ async def assert_the_decoder_is_in_the_space_of_the_vectors(suite: Suite) -> Non
     added = weights.W_dec * weights.scale
     np.testing.assert_allclose(directions, added / np.linalg.norm(added, axis=1, keepdims=True), atol=1e-6)
     assert all(list(block.scales) == weights.scale.tolist() for block in blocks)
+    assert {block.weights_digest for block in blocks} == {weights.digest}
 
 
 @pytest.mark.parametrize(

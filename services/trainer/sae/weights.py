@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,6 +54,14 @@ class Weights:
     def dimension(self) -> int:
         """d."""
         return self.W_enc.shape[1]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that codes depend on, in hexadecimal: weights with the same one have the same latents."""
+        digest = hashlib.sha256(f"{self.k} {self.threshold} {self.W_enc.shape}".encode())
+        for name in _TENSORS:
+            digest.update(np.ascontiguousarray(getattr(self, name), "<f4").data)
+        return digest.hexdigest()
 
     def encode_dense(self, vectors: F32) -> tuple[I32, F32]:
         """The active latents of (B, d) vectors: indices (B, w), rising, −1 where fewer are active, and values, 0 there.

@@ -279,6 +279,93 @@ class ReadLabelsResponse(_message.Message):
     history: str
     def __init__(self, features: _Optional[_Iterable[_Union[_resources_pb2.Feature, _Mapping]]] = ..., unlabelled_indices: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., run_uid: _Optional[str] = ..., history: _Optional[str] = ...) -> None: ...
 
+class ImportLabelsRequest(_message.Message):
+    __slots__ = ("config", "chunk")
+    class OnDuplicate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ON_DUPLICATE_UNSPECIFIED: _ClassVar[ImportLabelsRequest.OnDuplicate]
+        ON_DUPLICATE_REJECT: _ClassVar[ImportLabelsRequest.OnDuplicate]
+        ON_DUPLICATE_SKIP: _ClassVar[ImportLabelsRequest.OnDuplicate]
+        ON_DUPLICATE_REPLACE: _ClassVar[ImportLabelsRequest.OnDuplicate]
+    ON_DUPLICATE_UNSPECIFIED: ImportLabelsRequest.OnDuplicate
+    ON_DUPLICATE_REJECT: ImportLabelsRequest.OnDuplicate
+    ON_DUPLICATE_SKIP: ImportLabelsRequest.OnDuplicate
+    ON_DUPLICATE_REPLACE: ImportLabelsRequest.OnDuplicate
+    class Config(_message.Message):
+        __slots__ = ("run", "validate_only", "on_duplicate", "ignore_weights")
+        RUN_FIELD_NUMBER: _ClassVar[int]
+        VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+        ON_DUPLICATE_FIELD_NUMBER: _ClassVar[int]
+        IGNORE_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+        run: str
+        validate_only: bool
+        on_duplicate: ImportLabelsRequest.OnDuplicate
+        ignore_weights: bool
+        def __init__(self, run: _Optional[str] = ..., validate_only: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportLabelsRequest.OnDuplicate, str]] = ..., ignore_weights: _Optional[bool] = ...) -> None: ...
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    config: ImportLabelsRequest.Config
+    chunk: bytes
+    def __init__(self, config: _Optional[_Union[ImportLabelsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+
+class ImportLabelsResponse(_message.Message):
+    __slots__ = ("added_count", "unchanged_count", "skipped_count", "rejected_count", "rejections", "changes", "notes")
+    class Rejection(_message.Message):
+        __slots__ = ("item", "index", "reason", "message")
+        class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            REASON_UNSPECIFIED: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+            REASON_INVALID_ROW: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+            REASON_INVALID_INDEX: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+            REASON_INVALID_LABEL: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+            REASON_INVALID_DESCRIPTION: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+            REASON_INVALID_SOURCE: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+            REASON_DUPLICATE_IN_FILE: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+            REASON_DUPLICATE: _ClassVar[ImportLabelsResponse.Rejection.Reason]
+        REASON_UNSPECIFIED: ImportLabelsResponse.Rejection.Reason
+        REASON_INVALID_ROW: ImportLabelsResponse.Rejection.Reason
+        REASON_INVALID_INDEX: ImportLabelsResponse.Rejection.Reason
+        REASON_INVALID_LABEL: ImportLabelsResponse.Rejection.Reason
+        REASON_INVALID_DESCRIPTION: ImportLabelsResponse.Rejection.Reason
+        REASON_INVALID_SOURCE: ImportLabelsResponse.Rejection.Reason
+        REASON_DUPLICATE_IN_FILE: ImportLabelsResponse.Rejection.Reason
+        REASON_DUPLICATE: ImportLabelsResponse.Rejection.Reason
+        ITEM_FIELD_NUMBER: _ClassVar[int]
+        INDEX_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        item: int
+        index: str
+        reason: ImportLabelsResponse.Rejection.Reason
+        message: str
+        def __init__(self, item: _Optional[int] = ..., index: _Optional[str] = ..., reason: _Optional[_Union[ImportLabelsResponse.Rejection.Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    class Change(_message.Message):
+        __slots__ = ("index", "text", "previous_text", "source")
+        INDEX_FIELD_NUMBER: _ClassVar[int]
+        TEXT_FIELD_NUMBER: _ClassVar[int]
+        PREVIOUS_TEXT_FIELD_NUMBER: _ClassVar[int]
+        SOURCE_FIELD_NUMBER: _ClassVar[int]
+        index: int
+        text: str
+        previous_text: str
+        source: _resources_pb2.Label.Source
+        def __init__(self, index: _Optional[int] = ..., text: _Optional[str] = ..., previous_text: _Optional[str] = ..., source: _Optional[_Union[_resources_pb2.Label.Source, str]] = ...) -> None: ...
+    ADDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    added_count: int
+    unchanged_count: int
+    skipped_count: int
+    rejected_count: int
+    rejections: _containers.RepeatedCompositeFieldContainer[ImportLabelsResponse.Rejection]
+    changes: _containers.RepeatedCompositeFieldContainer[ImportLabelsResponse.Change]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, added_count: _Optional[int] = ..., unchanged_count: _Optional[int] = ..., skipped_count: _Optional[int] = ..., rejected_count: _Optional[int] = ..., rejections: _Optional[_Iterable[_Union[ImportLabelsResponse.Rejection, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[ImportLabelsResponse.Change, _Mapping]]] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ListLabelModelsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

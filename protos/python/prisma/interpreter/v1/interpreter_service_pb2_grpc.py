@@ -126,6 +126,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsResponse.FromString,
                 _registered_method=True)
+        self.ImportLabels = channel.stream_unary(
+                '/prisma.interpreter.v1.InterpreterService/ImportLabels',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ImportLabelsRequest.SerializeToString,
+                response_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ImportLabelsResponse.FromString,
+                _registered_method=True)
         self.ListLabelModels = channel.unary_unary(
                 '/prisma.interpreter.v1.InterpreterService/ListLabelModels',
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ListLabelModelsRequest.SerializeToString,
@@ -354,6 +359,19 @@ class InterpreterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportLabels(self, request_iterator, context):
+        """Takes over labels from a file: a table with a feature's `index` and `label` in each row, and where it has them
+        `description`, `source`, `model` and `author`, as ExportLabels, ExportFeatures or a person writes it. Other columns are
+        not read. The file is CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, or JSON lines, or a
+        JSON array of at most 8 MiB. All its labels are written at once; a row that cannot become a label is rejected alone.
+        The same file again changes nothing. Labels of people stay labels of people. None has a score before ScoreLabels
+        tests it, and so none is trusted before.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILE, TOO_LARGE, LABELS_OF_OTHER_LATENTS, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLabelModels(self, request, context):
         """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`.
         """
@@ -556,6 +574,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.ReadLabels,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsResponse.SerializeToString,
+            ),
+            'ImportLabels': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportLabels,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ImportLabelsRequest.FromString,
+                    response_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ImportLabelsResponse.SerializeToString,
             ),
             'ListLabelModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLabelModels,
@@ -1085,6 +1108,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/ReadLabels',
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportLabels(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/ImportLabels',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ImportLabelsRequest.SerializeToString,
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ImportLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

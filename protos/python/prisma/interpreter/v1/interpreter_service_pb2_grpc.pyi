@@ -127,6 +127,15 @@ class InterpreterServiceStub:
     """Streams the active labels that changed since a revision of the run's labels.
     Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
     """
+    ImportLabels: _grpc.StreamUnaryMultiCallable[_interpreter_service_pb2.ImportLabelsRequest, _interpreter_service_pb2.ImportLabelsResponse]
+    """Takes over labels from a file: a table with a feature's `index` and `label` in each row, and where it has them
+    `description`, `source`, `model` and `author`, as ExportLabels, ExportFeatures or a person writes it. Other columns are
+    not read. The file is CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, or JSON lines, or a
+    JSON array of at most 8 MiB. All its labels are written at once; a row that cannot become a label is rejected alone.
+    The same file again changes nothing. Labels of people stay labels of people. None has a score before ScoreLabels
+    tests it, and so none is trusted before.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILE, TOO_LARGE, LABELS_OF_OTHER_LATENTS, SERVICE_UNAVAILABLE.
+    """
     ListLabelModels: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
     BuildFamilies: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.BuildFamiliesRequest, _job_pb2.Job]
@@ -284,6 +293,15 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     ReadLabels: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ReadLabelsRequest, _interpreter_service_pb2.ReadLabelsResponse]  # type: ignore[assignment]
     """Streams the active labels that changed since a revision of the run's labels.
     Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+    """
+    ImportLabels: _aio.StreamUnaryMultiCallable[_interpreter_service_pb2.ImportLabelsRequest, _interpreter_service_pb2.ImportLabelsResponse]  # type: ignore[assignment]
+    """Takes over labels from a file: a table with a feature's `index` and `label` in each row, and where it has them
+    `description`, `source`, `model` and `author`, as ExportLabels, ExportFeatures or a person writes it. Other columns are
+    not read. The file is CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, or JSON lines, or a
+    JSON array of at most 8 MiB. All its labels are written at once; a row that cannot become a label is rejected alone.
+    The same file again changes nothing. Labels of people stay labels of people. None has a score before ScoreLabels
+    tests it, and so none is trusted before.
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILE, TOO_LARGE, LABELS_OF_OTHER_LATENTS, SERVICE_UNAVAILABLE.
     """
     ListLabelModels: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.ListLabelModelsRequest, _interpreter_service_pb2.ListLabelModelsResponse]  # type: ignore[assignment]
     """Lists the models that can write labels at this moment. A provider that can't be reached is in `unreachable`."""
@@ -541,6 +559,21 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_interpreter_service_pb2.ReadLabelsResponse], _abc.AsyncIterator[_interpreter_service_pb2.ReadLabelsResponse]]:
         """Streams the active labels that changed since a revision of the run's labels.
         Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportLabels(
+        self,
+        request_iterator: _MaybeAsyncIterator[_interpreter_service_pb2.ImportLabelsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_interpreter_service_pb2.ImportLabelsResponse, _abc.Awaitable[_interpreter_service_pb2.ImportLabelsResponse]]:
+        """Takes over labels from a file: a table with a feature's `index` and `label` in each row, and where it has them
+        `description`, `source`, `model` and `author`, as ExportLabels, ExportFeatures or a person writes it. Other columns are
+        not read. The file is CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, or JSON lines, or a
+        JSON array of at most 8 MiB. All its labels are written at once; a row that cannot become a label is rejected alone.
+        The same file again changes nothing. Labels of people stay labels of people. None has a score before ScoreLabels
+        tests it, and so none is trusted before.
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_FILE, TOO_LARGE, LABELS_OF_OTHER_LATENTS, SERVICE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -285,18 +285,20 @@ class ReadDecoderRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ..., latent_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ...) -> None: ...
 
 class ReadDecoderResponse(_message.Message):
-    __slots__ = ("directions", "run_uid", "stabilities", "agreements", "scales")
+    __slots__ = ("directions", "run_uid", "stabilities", "agreements", "scales", "weights_digest")
     DIRECTIONS_FIELD_NUMBER: _ClassVar[int]
     RUN_UID_FIELD_NUMBER: _ClassVar[int]
     STABILITIES_FIELD_NUMBER: _ClassVar[int]
     AGREEMENTS_FIELD_NUMBER: _ClassVar[int]
     SCALES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     directions: _block_pb2.VectorBlock
     run_uid: str
     stabilities: _containers.RepeatedScalarFieldContainer[float]
     agreements: _containers.RepeatedScalarFieldContainer[float]
     scales: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, directions: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., run_uid: _Optional[str] = ..., stabilities: _Optional[_Iterable[float]] = ..., agreements: _Optional[_Iterable[float]] = ..., scales: _Optional[_Iterable[float]] = ...) -> None: ...
+    weights_digest: str
+    def __init__(self, directions: _Optional[_Union[_block_pb2.VectorBlock, _Mapping]] = ..., run_uid: _Optional[str] = ..., stabilities: _Optional[_Iterable[float]] = ..., agreements: _Optional[_Iterable[float]] = ..., scales: _Optional[_Iterable[float]] = ..., weights_digest: _Optional[str] = ...) -> None: ...
 
 class ExportWeightsRequest(_message.Message):
     __slots__ = ("run", "layout")

@@ -1,0 +1,244 @@
+"""Labels of a file in a run: which of them are new, and which rows are left out and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from prisma_common import names
+from services.chassis.events import Events
+from services.chassis.threads import in_thread
+from services.interpreter.errors import FileTooLarge, LabelsOfOtherLatents
+from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.features import Features
+from services.interpreter.label_files import MAX_BYTES, LabelRow, Reason, RowRejected, label_rows
+from services.interpreter.labels import Draft, Label, Source
+from services.interpreter.store import Store
+from services.interpreter.upstream import Upstream
+
+IMPORTS_AT_ONCE = 1
+"""Imports that hold their file in memory; foreign wait."""
+DIGEST_CHARACTERS = 16
+"""Of the digest of a run's weights, in the column `weights`."""
+MAX_REJECTIONS = 1000
+MAX_CHANGES = 100
+
+
+class OnDuplicate(StrEnum):
+    """What to do with a label of a feature that has another one."""
+
+    REJECT = "REJECT"
+    SKIP = "SKIP"
+    REPLACE = "REPLACE"
+
+
+class Skipped(StrEnum):
+    """Why a row was left out, as a note says it."""
+
+    NO_LABEL = "without a label"
+    HISTORY = "of the history, whose labels are not active"
+    OTHER_LABEL = "of features that have another label"
+    OF_A_PERSON = "of features whose label a person wrote"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """What an import is to do."""
+
+    run: str
+    on_duplicate: OnDuplicate
+    validate_only: bool
+    ignore_weights: bool
+    user: str
+    """Who imports; empty where no keys are in use."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that cannot become a label. item: its place, from 1."""
+
+    item: int
+    index: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A label that is written. previous: the active label before."""
+
+    draft: Draft
+    previous: str
+
+
+@dataclass
+class ImportReport:
+    """What an import did, or would do."""
+
+    changes: list[Change] = field(default_factory=list[Change])
+    """By index."""
+    unchanged_count: int = 0
+    skipped: Counter[Skipped] = field(default_factory=Counter[Skipped])
+    rejected_count: int = 0
+    rejections: list[Rejection] = field(default_factory=list[Rejection])
+    """The first of them."""
+    has_weights: bool = False
+    """Whether the file says for which latents its labels were made."""
+
+    def reject(self, item: int, rejection: RowRejected) -> None:
+        """Counts a row that cannot become a label."""
+        self.rejected_count += 1
+        if len(self.rejections) < MAX_REJECTIONS:
+            self.rejections.append(Rejection(item, rejection.index, rejection.reason, rejection.message))
+
+    @property
+    def notes(self) -> list[str]:
+        """What else there is to know, in sentences."""
+        notes = [f"Left out: rows {reason} ({count:,})." for reason, count in sorted(self.skipped.items()) if count]
+        if self.changes and not self.has_weights:
+            notes.append(
+                "The file does not say for which latents its labels were made: its indices were taken as they are."
+            )
+        unknown = sum(change.draft.source is not Source.HUMAN for change in self.changes)
+        if unknown:
+            notes.append(
+                f"ScoreLabels does not test labels that models wrote ({unknown:,}), as nothing says which documents "
+                "they were made of."
+            )
+        return notes
+
+
+class LabelImports:
+    """Takes over labels of files."""
+
+    def __init__(self, *, store: Store, cache: FeatureCache, upstream: Upstream, events: Events) -> None:
+        self._store = store
+        self._cache = cache
+        self._upstream = upstream
+        self._events = events
+        self._places = asyncio.Semaphore(IMPORTS_AT_ONCE)
+
+    async def run(self, request: ImportRequest, chunks: AsyncIterator[bytes]) -> ImportReport:
+        """Imports the labels of a file, all at once.
+
+        Raises RUN_NOT_FOUND, RunNotTrained, StatisticsNotComputed, InvalidFile, FileTooLarge, LabelsOfOtherLatents,
+        SERVICE_UNAVAILABLE where the file names weights.
+        """
+        features = await self._cache.features(request.run)
+        async with self._places:
+            data = await _received(chunks)
+            report = ImportReport()
+            rows = await in_thread(lambda: accepted_rows(data, features, report))
+        await self._check_weights(rows, features, report, is_checked=not request.ignore_weights)
+
+        def new_drafts(active: Mapping[int, Label]) -> list[Draft]:
+            report.changes.extend(changes(rows, active, request, report))
+            return [change.draft for change in report.changes]
+
+        run = features.run
+        if request.validate_only:
+            new_drafts(await asyncio.to_thread(self._store.active_labels, run.uid))
+            return report
+        if await asyncio.to_thread(self._store.replace_labels, run, new_drafts):
+            await self._events.publish(names.LABELS_CHANGED, run.name)
+        return report
+
+    async def _check_weights(
+        self, rows: Mapping[int, tuple[int, LabelRow]], features: Features, report: ImportReport, *, is_checked: bool
+    ) -> None:
+        """Raises LabelsOfOtherLatents."""
+        weights = {row.weights for _item, row in rows.values() if row.weights}
+        report.has_weights = bool(weights)
+        if not weights or not is_checked:
+            return
+        digest = (await self._upstream.weights_digest(features.run) or "")[:DIGEST_CHARACTERS]
+        foreign = sorted(value for value in weights if digest and value != digest)
+        if foreign:
+            run = features.run.name
+            raise LabelsOfOtherLatents(
+                f"the labels were made for other latents than {run} has: the file has the weights {foreign[0][:20]}, "
+                f"the run has {digest}. CarryLabels (`prisma carry-labels`) copies labels of another run to latents "
+                "that are alike; `ignore_weights` takes the file over by index all the same",
+                metadata={"run": run},
+            )
+
+
+def accepted_rows(data: bytes, features: Features, report: ImportReport) -> dict[int, tuple[int, LabelRow]]:
+    """The rows that may become labels, each with its place, by index. Raises InvalidFile, FileTooLarge."""
+    rows: dict[int, tuple[int, LabelRow]] = {}
+    for item, row in label_rows(data):
+        if isinstance(row, RowRejected):
+            report.reject(item, row)
+        elif row.index >= features.count:
+            message = f"index: expected 0 to {features.count - 1}, as the run has {features.count:,} features"
+            report.reject(item, RowRejected(Reason.INVALID_INDEX, message, index=str(row.index)))
+        elif not row.is_active:
+            report.skipped[Skipped.HISTORY] += 1
+        elif not row.text:
+            report.skipped[Skipped.NO_LABEL] += 1
+        elif row.index in rows:
+            message = f"row {rows[row.index][0]:,} has a label for this feature already"
+            report.reject(item, RowRejected(Reason.DUPLICATE_IN_FILE, message, index=str(row.index)))
+        else:
+            rows[row.index] = item, row
+    return rows
+
+
+def changes(
+    rows: Mapping[int, tuple[int, LabelRow]], active: Mapping[int, Label], request: ImportRequest, report: ImportReport
+) -> Iterable[Change]:
+    """The labels to write, by index; counts in the report what is left out. active: the active labels by index."""
+    for index in sorted(rows):
+        item, row = rows[index]
+        existing = active.get(index)
+        draft = existing.draft if existing else None
+        if draft is None or not draft.text:
+            yield Change(_draft(row, request.user), "")
+        elif (draft.text, draft.description, draft.source, draft.model) == (
+            row.text,
+            row.description,
+            row.source,
+            row.model,
+        ):
+            report.unchanged_count += 1
+        elif request.on_duplicate is OnDuplicate.REJECT:
+            message = f"the feature has the label {draft.text!r}"
+            report.reject(item, RowRejected(Reason.DUPLICATE, message, index=str(index)))
+        elif request.on_duplicate is OnDuplicate.SKIP:
+            report.skipped[Skipped.OTHER_LABEL] += 1
+        elif draft.source is Source.HUMAN and row.source is not Source.HUMAN:
+            report.skipped[Skipped.OF_A_PERSON] += 1
+        else:
+            yield Change(_draft(row, request.user), draft.text)
+
+
+def _draft(row: LabelRow, user: str) -> Draft:
+    return Draft(
+        index=row.index,
+        text=row.text,
+        description=row.description,
+        source=row.source,
+        model=row.model,
+        author=_author(row.author, user),
+    )
+
+
+def _author(author: str | None, user: str) -> str | None:
+    """Who wrote a label by the file, behind the one who vouches for it where keys are in use."""
+    prefix = f"{user}, for "
+    if not user or not author:
+        return user or author
+    return author if author == user or author.startswith(prefix) else f"{prefix}{author}"
+
+
+async def _received(chunks: AsyncIterator[bytes]) -> bytes:
+    """Raises FileTooLarge."""
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise FileTooLarge(f"the file has more than {MAX_BYTES:,} bytes", metadata={"limit": str(MAX_BYTES)})
+    return bytes(data)
