@@ -187,6 +187,7 @@ class Document:
     shard, position: the vector is row `position` of the blob `shard`; None without a vector.
     text_truncated: whether `text` is only the beginning of the text.
     passage: of a passage, where it stands. passage_count, passages: of a document that has passages.
+    whole_metadata: of a passage that has a part of its document's metadata only, all of it, where it was requested.
     """
 
     id: str
@@ -206,6 +207,7 @@ class Document:
     passage: PassagePlace | None = None
     passage_count: int = 0
     passages: Sequence[PassagePlace] = ()
+    whole_metadata: Mapping[str, object] | None = None
 
 
 class MatchingDocuments(NamedTuple):

@@ -32,7 +32,7 @@ from services.embedder.files.formats import FileOptions, Format, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.import_records import ImportRecords
 from services.embedder.items import FieldOptions, Reason, Rejection
-from services.embedder.metadata import MAX_BYTES, MAX_PASSAGE_BYTES, is_shortened
+from services.embedder.metadata import MAX_BYTES, MAX_PASSAGE_BYTES, is_shortened, passage_problem
 from services.embedder.passages import Splitter
 from services.embedder.providers import EmbeddingModels
 from services.embedder.reports import ImportProgress, ImportState, Report, StoredImport
@@ -51,7 +51,7 @@ PREVIEWED = 20
 """Items of a preview."""
 _SHORTENED = (
     f"of documents with more than {MAX_PASSAGE_BYTES:,} bytes of metadata, the largest fields are stored with the "
-    "document alone: a search, which is one of passages, cannot filter by them"
+    "document alone: hits, which are passages, do not return them; filters compare all"
 )
 _NO_IDS = "vectors alone have no ids of their own, so none can be skipped or replaced: send documents with ids"
 Locate: TypeAlias = Callable[[Rejection], Rejection]
@@ -308,12 +308,15 @@ class Importer:
         report.notes = [*report.notes, *import_vectors.notes]
         if self._plan.metadata_types and not self._plan.validate_only:
             self._store.choose_types(self._dataset.id, self._dataset.uid, self._plan.metadata_types)
-        items = read_documents(
-            reader,
-            guess.fields,
-            self._plan.max_text_bytes,
-            vectors=import_vectors.source,
-            first_row=self._dataset.next_row,
+        items = map(
+            self._split,
+            read_documents(
+                reader,
+                guess.fields,
+                self._plan.max_text_bytes,
+                vectors=import_vectors.source,
+                first_row=self._dataset.next_row,
+            ),
         )
         locate = partial(located, reader=reader)
         batch: list[tuple[int, NewDocument]] = []
@@ -327,9 +330,9 @@ class Importer:
                 self._unstored.append(item)
             else:
                 place, document = item
-                batch.append((place, self._split(document)))
+                batch.append((place, document))
                 batch_bytes += 0 if document.vector is None else document.vector.nbytes
-                passage_count += len(batch[-1][1].spans)
+                passage_count += len(document.spans)
             is_full = len(batch) == BATCH or batch_bytes >= BATCH_VECTOR_BYTES or passage_count >= BATCH_ROWS
             if is_full or len(self._unstored) == REJECTED_BATCH:
                 report = self._commit(batch, report, locate, ImportState.RUNNING)
@@ -340,9 +343,16 @@ class Importer:
         report.rejections.sort(key=lambda rejection: rejection.item)
         return report
 
-    def _split(self, document: NewDocument) -> NewDocument:
-        """The document with its passages, in a dataset that has them."""
-        return replace(document, spans=self._splitter.spans(document.text)) if self._splitter else document
+    def _split(self, item: Rejection | tuple[int, NewDocument]) -> Rejection | tuple[int, NewDocument]:
+        """The document with its passages, in a dataset that has them; rejected where these would cost too much."""
+        if self._splitter is None or isinstance(item, Rejection):
+            return item
+        place, document = item
+        spans = self._splitter.spans(document.text)
+        problem = passage_problem(document.metadata, len(spans))
+        if problem is not None:
+            return Rejection(item=place, key=document.key, reason=Reason.INVALID_METADATA, message=problem)
+        return place, replace(document, spans=spans)
 
     def _commit(
         self, batch: list[tuple[int, NewDocument]], report: Report, locate: Locate, state: ImportState

@@ -217,6 +217,7 @@ async def document_blocks(
 ) -> AsyncIterator[service_pb2.ReadDocumentsResponse]:
     """Documents and tombstones in blocks of about 1 MiB; at least one block, which says what was reached."""
     block, size = _document_block(of), 0
+    whole_ids: set[str] = set()  # of the block
     async for page in pages:
         for value, deleted in page:
             if deleted:
@@ -224,10 +225,23 @@ async def document_blocks(
                 continue
             block.documents.append(document(value, of.id, mask))
             size += block.documents[-1].ByteSize()
+            place = value.passage
+            if place is not None and value.whole_metadata is not None and place.document_id not in whole_ids:
+                whole_ids.add(place.document_id)
+                block.whole_documents.append(_with_metadata(place.document_id, value.whole_metadata, of))
+                size += block.whole_documents[-1].ByteSize()
             if size >= wire.BLOCK_BYTES:
                 yield block
                 block, size = _document_block(of), 0
+                whole_ids.clear()
     yield block
+
+
+def _with_metadata(document_id: str, of_document: Mapping[str, object], of: Dataset) -> resources_pb2.Document:
+    """A document with its name and metadata only."""
+    message = resources_pb2.Document(name=f"datasets/{of.id}/documents/{document_id}")
+    message.metadata.update(cast(dict[str, Any], metadata.readable(of_document)))
+    return message
 
 
 def _document_block(of: Dataset) -> service_pb2.ReadDocumentsResponse:

@@ -11,12 +11,14 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 
-from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER
+from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER, terms_of
 
 MAX_BYTES = 64 << 10
 """Bytes of a document's metadata, as JSON in UTF-8."""
 MAX_PASSAGE_BYTES = 2 << 10
 """Bytes of the metadata that each passage has of its document's, as JSON in UTF-8."""
+MAX_PASSAGE_TERMS = 2_000_000
+"""Terms of a document's metadata that an index holds for all of its passages together, 8 s of work and 150 MiB."""
 MAX_DEPTH = 8
 """Levels of nesting; the metadata itself is the first."""
 
@@ -76,6 +78,20 @@ def passage_metadata(metadata: Mapping[str, object]) -> Mapping[str, object]:
             break
         shared.add(name)
     return {name: value for name, value in metadata.items() if name in shared}
+
+
+def passage_problem(metadata: Mapping[str, object], passage_count: int) -> str | None:
+    """Why a document with this metadata cannot have so many passages; None if it can."""
+    if not is_shortened(metadata):
+        return None
+    term_count = len(terms_of(metadata))
+    if term_count * passage_count <= MAX_PASSAGE_TERMS:
+        return None
+    return (
+        f"filters would compare {term_count:,} terms of the metadata in each of {passage_count:,} passages, "
+        f"{term_count * passage_count:,} in all, at most {MAX_PASSAGE_TERMS:,} are allowed: leave out fields of the "
+        "metadata, or make passages longer"
+    )
 
 
 def is_utf8(text: str) -> bool:

@@ -137,7 +137,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         if request.whole_documents and dataset.passages is not None:
             pages = self._streams.whole_documents(dataset, selection)
         else:
-            pages = self._streams.documents(dataset, selection)
+            pages = self._streams.documents(dataset, selection, with_metadata=mask is None or "metadata" in mask)
         async for block in messages.document_blocks(pages, dataset, mask):
             yield block
 

@@ -212,8 +212,16 @@ def counts(row: Row[Any]) -> Counts:
     )
 
 
-def document(row: Row[Any], characters: int | None = None, whole: Row[Any] | None = None) -> Document:
-    """The document of a row; of its text at most so many characters. whole: of a passage, its document's row."""
+def document(
+    row: Row[Any],
+    characters: int | None = None,
+    whole: Row[Any] | None = None,
+    whole_metadata: Mapping[str, object] | None = None,
+) -> Document:
+    """The document of a row; of its text at most so many characters. whole: of a passage, its document's row.
+
+    whole_metadata: of a passage that has a part of its document's metadata only, all of it.
+    """
     text_truncated = characters is not None and len(row.text) > characters
     return Document(
         id=row.id,
@@ -231,4 +239,5 @@ def document(row: Row[Any], characters: int | None = None, whole: Row[Any] | Non
         position=row.position,
         text_truncated=text_truncated,
         passage=None if whole is None else passage_place(row, whole),
+        whole_metadata=whole_metadata,
     )

@@ -472,15 +472,22 @@ class Store:
         rows.sort()
         return rows
 
-    def documents_after(self, dataset: Dataset, after_row: int, limit: int) -> list[tuple[Document, bool]]:
-        """Documents behind a row up to the dataset's revision, each with whether it is a tombstone."""
-        query = queries.page(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, after_row=after_row, limit=limit)
-        return self._documents_and_tombstones(dataset, query)
+    def documents_after(
+        self, dataset: Dataset, after_row: int, limit: int, *, with_metadata: bool = False
+    ) -> list[tuple[Document, bool]]:
+        """Documents behind a row up to the dataset's revision, each with whether it is a tombstone.
 
-    def documents_of(self, dataset: Dataset, rows: Sequence[int]) -> list[tuple[Document, bool]]:
+        with_metadata: passages with all metadata of their documents too.
+        """
+        query = queries.page(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, after_row=after_row, limit=limit)
+        return self._documents_and_tombstones(dataset, query, with_metadata=with_metadata)
+
+    def documents_of(
+        self, dataset: Dataset, rows: Sequence[int], *, with_metadata: bool = False
+    ) -> list[tuple[Document, bool]]:
         """As `documents_after`, for given rows."""
         query = queries.page_of_rows(list(DOCUMENTS.c), dataset.uid, until=dataset.revision, rows=rows)
-        return self._documents_and_tombstones(dataset, query)
+        return self._documents_and_tombstones(dataset, query, with_metadata=with_metadata)
 
     def wholes_after(self, dataset: Dataset, after_number: int, limit: int) -> list[Document]:
         """Documents with passages behind a number, as they are now."""
@@ -488,10 +495,12 @@ class Store:
             rows = connection.execute(queries.wholes_after(dataset.uid, after_number, limit)).all()
             return whole_documents.documents(connection, dataset.uid, rows)
 
-    def _documents_and_tombstones(self, dataset: Dataset, query: queries.Statement) -> list[tuple[Document, bool]]:
+    def _documents_and_tombstones(
+        self, dataset: Dataset, query: queries.Statement, *, with_metadata: bool
+    ) -> list[tuple[Document, bool]]:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            documents = _documents(connection, dataset.uid, rows)
+            documents = _documents(connection, dataset.uid, rows, with_metadata=with_metadata)
         return [(document, row.deleted) for document, row in zip(documents, rows, strict=True)]
 
     # Embedding
@@ -660,10 +669,16 @@ def _has_passages(dataset: Row[Any]) -> bool:
     return dataset.passage_tokens is not None
 
 
-def _documents(connection: Connection, uid: str, rows: Sequence[Row[Any]]) -> list[Document]:
-    """The documents, or passages, of rows."""
+def _documents(
+    connection: Connection, uid: str, rows: Sequence[Row[Any]], *, with_metadata: bool = False
+) -> list[Document]:
+    """The documents, or passages, of rows. with_metadata: passages with all metadata of their documents too."""
     wholes = whole_documents.of_passages(connection, uid, rows)
-    return [sql_rows.document(row, whole=wholes.get(row.whole_number)) for row in rows]
+    shortened = whole_documents.shortened_metadata(connection, uid, list(wholes)) if with_metadata and wholes else {}
+    return [
+        sql_rows.document(row, whole=wholes.get(row.whole_number), whole_metadata=shortened.get(row.whole_number))
+        for row in rows
+    ]
 
 
 def _remove_whole(connection: Connection, dataset: Row[Any], name_id: str) -> Document:

@@ -52,12 +52,19 @@ class Streams:
             since_revision=selection.since_revision,
         )
 
-    async def documents(self, dataset: Dataset, selection: Selection) -> AsyncIterator[list[tuple[Document, bool]]]:
-        """Documents by row, each with whether it is a tombstone."""
+    async def documents(
+        self, dataset: Dataset, selection: Selection, *, with_metadata: bool = False
+    ) -> AsyncIterator[list[tuple[Document, bool]]]:
+        """Documents by row, each with whether it is a tombstone.
+
+        with_metadata: passages with all metadata of their documents too.
+        """
         mean_bytes = dataset.counts.text_bytes // max(1, dataset.counts.rows)
         pages = _Pages(
-            after=lambda after_row, limit: self._store.documents_after(dataset, after_row, limit),
-            of_rows=lambda rows: self._store.documents_of(dataset, rows),
+            after=lambda after_row, limit: self._store.documents_after(
+                dataset, after_row, limit, with_metadata=with_metadata
+            ),
+            of_rows=lambda rows: self._store.documents_of(dataset, rows, with_metadata=with_metadata),
             last_row=lambda page: page[-1][0].row if page else None,
             size=max(1, min(_MAX_DOCUMENT_ROWS, _DOCUMENT_PAGE_BYTES // max(1, mean_bytes))),
         )

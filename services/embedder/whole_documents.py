@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from services.chassis.metadata_terms import Described
 from services.chassis.moments import utc_now
-from services.embedder import queries, sql_rows
+from services.embedder import metadata, queries, sql_rows
 from services.embedder.documents import Document, NewDocument, State
 from services.embedder.tables import DOCUMENTS, LIVING, WHOLE_DOCUMENTS
 
@@ -36,9 +36,9 @@ def add(
     """
     wholes: list[dict[str, Any]] = []
     passages: list[dict[str, Any]] = []
-    for document, metadata in zip(documents, described, strict=True):
+    for document, whole in zip(documents, described, strict=True):
         number = first_row + len(passages)
-        wholes.append(sql_rows.new_whole(document, metadata, uid=uid, number=number, revision=revision))
+        wholes.append(sql_rows.new_whole(document, whole, uid=uid, number=number, revision=revision))
         passages += sql_rows.new_passages(document, uid=uid, number=number, first_row=number, revision=revision)
     connection.execute(insert(WHOLE_DOCUMENTS), wholes)
     connection.execute(insert(DOCUMENTS), passages)
@@ -99,6 +99,14 @@ def of_passages(connection: Connection, uid: str, rows: Sequence[Row[Any]]) -> M
     query: queries.Statement = select(table.number, table.id, table.key, table.passage_count)
     stored = connection.execute(query.where(table.dataset_uid == uid, table.number.in_(numbers)))
     return {int(whole.number): whole for whole in stored}
+
+
+def shortened_metadata(connection: Connection, uid: str, numbers: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+    """The metadata of those of some documents whose passages have a part of it only, by their numbers."""
+    table = WHOLE_DOCUMENTS.c
+    query: queries.Statement = select(table.number, table.metadata)
+    stored = connection.execute(query.where(table.dataset_uid == uid, table.number.in_(numbers)))
+    return {int(number): whole for number, whole in stored if metadata.is_shortened(whole)}
 
 
 def find(connection: Connection, uid: str, ids: Sequence[str], *, with_passages: bool) -> list[Document]:

@@ -200,10 +200,12 @@ class Upstream:
             async for block in self._embedder.ReadDocuments(request):
                 if block.dataset_uid != dataset_uid:
                     continue
+                wholes = {whole.name: whole.metadata for whole in block.whole_documents}
                 for document in block.documents:
                     rows.append(document.row)
+                    of_document = wholes.get(document.passage.document, document.metadata)
                     for key, column in columns.items():
-                        column.append(metadata_value(document.metadata, key))
+                        column.append(metadata_value(of_document, key))
         return Metadata(np.array(rows, np.uint64), columns)
 
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -208,7 +209,7 @@ def _run(message: trainer_resources.Run) -> Run:
 def _block(message: _Message) -> Block:
     position = Position(message.history, message.revision)
     if isinstance(message, embedder_pb2.ReadDocumentsResponse):
-        return Block(message.dataset_uid, position, _rows(message.deleted_rows), _documents(message.documents))
+        return Block(message.dataset_uid, position, _rows(message.deleted_rows), _documents(message))
     if isinstance(message, embedder_pb2.ReadVectorsResponse):
         vectors = wire.unpack_vectors(message.vectors) if message.vectors.data else None
         return Block(message.dataset_uid, position, _rows(message.deleted_rows), vectors)
@@ -218,23 +219,50 @@ def _block(message: _Message) -> Block:
     return Block(message.run_uid, position, _rows(message.unlabelled_indices), _features(message.features))
 
 
-def _documents(messages: Sequence[embedder_resources.Document]) -> TextBlock:
-    fingerprints = [_fingerprint(*_document_parts(message)) for message in messages]
+def _documents(block: embedder_pb2.ReadDocumentsResponse) -> TextBlock:
+    messages, wholes = block.documents, {whole.name: _Whole(whole) for whole in block.whole_documents}
+    fingerprints = [
+        _fingerprint(*_document_parts(message, wholes.get(message.passage.document))) for message in messages
+    ]
     return TextBlock(
         rows=_rows([message.row for message in messages]),
         fingerprints=np.array(fingerprints, dtype=np.uint64),
-        item=lambda place: document_item(messages[place], fingerprints[place]),
+        item=lambda place: document_item(
+            messages[place], fingerprints[place], wholes.get(messages[place].passage.document)
+        ),
     )
 
 
-def _document_parts(message: embedder_resources.Document) -> list[str | bytes]:
+class _Whole:
+    """All metadata of a document whose passages have a part of it, converted once for all of them."""
+
+    def __init__(self, message: embedder_resources.Document) -> None:
+        self._metadata = message.metadata
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Identifies the metadata."""
+        return hashlib.blake2b(self._metadata.SerializeToString(deterministic=True), digest_size=16).digest()
+
+    @cached_property
+    def terms(self) -> list[str]:
+        """What filters compare."""
+        return terms_of(json_format.MessageToDict(self._metadata))
+
+
+def _document_parts(message: embedder_resources.Document, whole: _Whole | None) -> list[str | bytes]:
     """What makes a document another one."""
     parts = [message.name, message.key, message.text, message.metadata.SerializeToString(deterministic=True)]
-    return [*parts, message.passage.SerializeToString(deterministic=True)] if message.HasField("passage") else parts
+    if message.HasField("passage"):
+        parts.append(message.passage.SerializeToString(deterministic=True))
+    return parts if whole is None else [*parts, whole.digest]
 
 
-def document_item(message: embedder_resources.Document, fingerprint: int) -> TextItem:
-    """A document, to be found by its words and filtered by its metadata."""
+def document_item(message: embedder_resources.Document, fingerprint: int, whole: _Whole | None = None) -> TextItem:
+    """A document, to be found by its words and filtered by its metadata.
+
+    whole: of a passage that has a part of its document's metadata only, all of it.
+    """
     metadata: dict[str, Any] = json_format.MessageToDict(message.metadata)
     text = tokens.normalize(message.text)
     payload = {"name": message.name, "key": message.key, "text": text, "metadata": metadata}
@@ -246,7 +274,7 @@ def document_item(message: embedder_resources.Document, fingerprint: int) -> Tex
         payload=payload,
         fingerprint=fingerprint,
         name=message.name,
-        terms=terms_of(metadata),
+        terms=terms_of(metadata) if whole is None else whole.terms,
     )
 
 

@@ -267,6 +267,21 @@ async def created(stub: Any, **passages: int) -> resources_pb2.Dataset:
     return await stub.CreateDataset(pb2.CreateDatasetRequest(dataset_id="d", dataset=dataset))
 
 
+async def test_a_document_with_too_many_terms_for_its_passages_is_rejected(stub: Any) -> None:
+    await created(stub, max_tokens=16)
+    many_fields = {f"k{number}": number for number in range(3000)}
+    rows = [{"id": "long", "text": LONG, **many_fields}, {"id": "short", "text": "One sentence.", **many_fields}]
+    report = await imported(stub, rows)
+    assert report.imported_count == 1
+    [rejection] = report.rejections
+    assert (rejection.item, rejection.key, rejection.reason) == (
+        1,
+        "long",
+        pb2.ImportDocumentsResponse.Rejection.REASON_INVALID_METADATA,
+    )
+    assert "6,000 terms of the metadata" in rejection.message and "make passages longer" in rejection.message
+
+
 async def test_a_long_document_is_imported_embedded_and_read_back(stub: Any, jobs: Any) -> None:
     dataset = await created(stub, max_tokens=128, overlap_tokens=16)
     assert (dataset.passages.max_tokens, dataset.passages.overlap_tokens) == (128, 16)
@@ -286,6 +301,11 @@ async def test_a_long_document_is_imported_embedded_and_read_back(stub: Any, job
     streamed: list[resources_pb2.Document] = []
     async for block in stub.ReadDocuments(pb2.ReadDocumentsRequest(dataset="datasets/d")):
         streamed += block.documents
+        expected = [(name, long_field)] if any(passage.key == "long" for passage in block.documents) else []
+        assert [(whole.name, dict(whole.metadata)) for whole in block.whole_documents] == expected
+    mask = FieldMask(paths=["text"])
+    async for block in stub.ReadDocuments(pb2.ReadDocumentsRequest(dataset="datasets/d", read_mask=mask)):
+        assert block.documents and not block.whole_documents, "no metadata is requested"
     assert len(streamed) == report.passage_count
     for place, passage in zip(document.passages, streamed[:count], strict=True):
         assert passage.passage == place and passage.name == place.name and place.document == name

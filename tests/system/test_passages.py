@@ -20,6 +20,8 @@ from tests.stack import PRISMA, environment
 PLANTED = "The zebrafish larvae swam through the luminescent aquarium at midnight."
 QUERY = "zebrafish larvae swam luminescent aquarium"
 LENGTH = 200_000
+CHAPTERS = [f"chapter {number}" for number in range(800)]
+"""More than 10 KiB: passages do not return them."""
 SHORT_COUNT = 250
 MODES = ("full_text", "semantic", "sparse", "hybrid")
 
@@ -68,7 +70,7 @@ def prisma(url: str) -> Iterator[Prisma]:
 @pytest.fixture(scope="module")
 def books(prisma: Prisma) -> Dataset:
     documents = list(itertools.islice(sample.documents(), SHORT_COUNT))
-    long = {"id": "long-one", "text": long_text(), "notes": "x" * 60_000, "kind": "book"}
+    long = {"id": "long-one", "text": long_text(), "kind": "book", "chapters": CHAPTERS}
     return prisma.datasets.create("Books", [*documents, long], dataset_id="books", passages=200, overlap=20)
 
 
@@ -108,6 +110,39 @@ def test_a_sentence_deep_in_a_long_document_is_found(books: Dataset, run: Run, m
     assert row["passage.document"] == whole.name
     assert (row["passage.index"], row["passage.count"]) == (passage.index, passage.count)
     assert (row["passage.start"], row["passage.end"]) == (passage.start, passage.end)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_filters_compare_metadata_that_passages_do_not_return(books: Dataset, run: Run, mode: str) -> None:
+    def keys(filter: str) -> set[str]:
+        hits = books.search(QUERY, mode=mode, run=run, filter=filter, limit=10).hits
+        assert all(hit.key != "long-one" or "chapters" not in hit.metadata for hit in hits)
+        return {hit.key for hit in hits}
+
+    assert keys('metadata.chapters = "chapter 799"') == {"long-one"}
+    assert keys('metadata.chapters = "chapter 800"') == set()
+    assert keys('metadata.kind = "book" AND metadata.chapters = "chapter 8"') == {"long-one"}
+    assert "long-one" not in keys("NOT metadata.chapters:*")
+
+
+def test_analyses_compare_it_too(books: Dataset, run: Run) -> None:
+    whole = books.document("long-one")
+    comparison = run.analyses.compare_datasets('metadata.chapters = "chapter 700"', "NOT metadata.chapters:*")
+    assert comparison.first_document_count == whole.passage_count
+    assert comparison.second_document_count == books.message.embedded_count - whole.passage_count
+
+
+def test_filters_follow_a_change_of_metadata_alone(books: Dataset, run: Run) -> None:
+    text = long_text()
+    changed = {"id": "long-one", "text": text, "kind": "book", "chapters": [*CHAPTERS, "epilogue"]}
+    assert books.add([changed], on_duplicate="replace").updated_count == 1
+    hits = None
+    for _ in range(600):
+        hits = books.search(QUERY, mode="full_text", filter='metadata.chapters = "epilogue"', limit=10).hits
+        if books.index_status().current and hits:
+            break
+        time.sleep(0.1)
+    assert hits and {hit.key for hit in hits} == {"long-one"}
 
 
 def test_a_hit_is_attributed_and_compared_by_span(books: Dataset, run: Run) -> None:

@@ -453,18 +453,20 @@ class ReadDocumentsRequest(_message.Message):
     def __init__(self, dataset: _Optional[str] = ..., since_revision: _Optional[int] = ..., row_ranges: _Optional[_Iterable[_Union[_block_pb2.RowRange, _Mapping]]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., start_row: _Optional[int] = ..., history: _Optional[str] = ..., whole_documents: _Optional[bool] = ...) -> None: ...
 
 class ReadDocumentsResponse(_message.Message):
-    __slots__ = ("documents", "deleted_rows", "revision", "dataset_uid", "history")
+    __slots__ = ("documents", "deleted_rows", "revision", "dataset_uid", "history", "whole_documents")
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     DATASET_UID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
     deleted_rows: _containers.RepeatedScalarFieldContainer[int]
     revision: int
     dataset_uid: str
     history: str
-    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., history: _Optional[str] = ...) -> None: ...
+    whole_documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
+    def __init__(self, documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., deleted_rows: _Optional[_Iterable[int]] = ..., revision: _Optional[int] = ..., dataset_uid: _Optional[str] = ..., history: _Optional[str] = ..., whole_documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ...) -> None: ...
 
 class EmbedDatasetRequest(_message.Message):
     __slots__ = ("name", "request_id", "again")
