@@ -54,7 +54,7 @@ class RowSource(Protocol):
         ...
 
 
-def featurescsv_rows(features: Features, *, byte_order_mark: bool = False) -> Iterator[bytes]:
+def features_csv(features: Features, *, byte_order_mark: bool = False) -> Iterator[bytes]:
     """CSV (RFC 4180) in UTF-8 with a header line, in parts. Some spreadsheets need a byte order mark to read UTF-8."""
     yield (_BYTE_ORDER_MARK if byte_order_mark else "").encode() + csv_rows([COLUMNS])
     for start in range(0, features.count, _TABLE_ROWS):
