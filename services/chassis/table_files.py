@@ -139,15 +139,16 @@ def open_writer(columns: Sequence[Column], options: FileOptions) -> TableWriter:
 
 
 async def write_table(writer: TableWriter, batches: AsyncIterator[Batch]) -> AsyncIterator[bytes]:
-    """The file, in parts of at most PART_BYTES; the first comes before the first batch, and may be empty.
+    """The file, in parts of at most PART_BYTES, of which there is at least one.
 
     Raises what the batches raise, and ValueError as the writer does: the file must not look complete then.
     """
-    yield b""
+    is_empty = True
     async for batch in batches:
         for part in _parts(await in_thread(writer.write, batch)):
             yield part
-    for part in _parts(await in_thread(writer.finish)):
+            is_empty = False
+    for part in _parts(await in_thread(writer.finish)) or ([b""] if is_empty else []):
         yield part
 
 

@@ -15,7 +15,16 @@ from prisma_common import wire
 from services.chassis.array_filters import masks
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import UNFILTERED, Comparison, Filter, InvalidFilter, Leaf, evaluate, leaves
-from services.chassis.metadata_filters import METADATA, OPERATORS, TermTest, key_of, metadata_test, notices, passes
+from services.chassis.metadata_filters import (
+    METADATA,
+    OPERATORS,
+    TermTest,
+    is_metadata,
+    key_of,
+    metadata_test,
+    notices,
+    passes,
+)
 from services.chassis.metadata_schema import Types
 from services.chassis.metadata_terms import Type, terms_of
 from services.chassis.threads import in_thread
@@ -38,6 +47,8 @@ class Dataset:
     embedding_model: str
     types: Types = dataclasses.field(default_factory=dict[str, Type])
     """Of the fields that its documents' metadata have."""
+    has_passages: bool = False
+    """Whether its rows are passages of documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +173,36 @@ async def members(selected: SelectedFeatures, source: DocumentSource, documents:
     return Members(
         dataset=dataset.name, whole=whole, matches=matches, notices=filter_notices, missing_count=missing_count
     )
+
+
+def check_condition(run: Run, condition: Filter) -> None:
+    """Raises InvalidFilter, FeatureNotFound."""
+    for leaf in leaves(condition):
+        if isinstance(leaf, Comparison) and leaf.field.startswith(_LATENT):
+            _latent_of(run, leaf)
+
+
+def matching_rows(
+    condition: Filter, *, run: Run, types: Types, codes: wire.Codes, metadata: Sequence[Mapping[str, Any]]
+) -> NDArray[np.bool_]:
+    """(N,) which documents match a filter of FILTERS that was checked.
+
+    types: of the fields of metadata. codes: of the N documents. metadata: theirs.
+    """
+    logic = masks(len(codes))
+    terms = [set(terms_of(values)) for values in metadata] if any(map(is_metadata, leaves(condition))) else []
+
+    def matching(leaf: Leaf) -> NDArray[np.bool_]:
+        if isinstance(leaf, Comparison) and leaf.field.startswith(_LATENT):
+            activations = _activations(codes, _latent_of(run, leaf))
+            return np.asarray(COMPARISONS[leaf.op](activations, np.float32(leaf.number())), bool)
+
+        def test(test: TermTest) -> NDArray[np.bool_]:
+            return np.fromiter((passes(document, test) for document in terms), bool, len(terms))
+
+        return metadata_test(leaf, types, test, logic)
+
+    return evaluate(condition, matching, logic)
 
 
 class _LatentMatches:

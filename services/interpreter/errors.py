@@ -6,6 +6,7 @@ PrismaError
 ├── FileTooLarge
 ├── NotFound
 │   ├── RunNotFound
+│   ├── DatasetNotFound
 │   ├── FeatureNotFound
 │   ├── LabelNotFound
 │   ├── LabelModelNotFound
@@ -48,6 +49,12 @@ class RunNotFound(NotFound):
     """No run has this name, or it was deleted."""
 
     reason = "RUN_NOT_FOUND"
+
+
+class DatasetNotFound(NotFound):
+    """The dataset of a run was deleted."""
+
+    reason = "DATASET_NOT_FOUND"
 
 
 class FeatureNotFound(NotFound):

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from services.chassis.filters import Filter
-from services.interpreter import exports, families, matrices
+from services.interpreter import document_tables, exports, families, matrices
+from services.interpreter.document_tables import DocumentTable, TableRequest
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.examples import Example, ExampleRow
 from services.interpreter.families import Family
@@ -107,6 +108,10 @@ class Explorer:
         features = await self._cache.features(run_name)
         for part in exports.features_csv(features, byte_order_mark=byte_order_mark):
             yield part
+
+    async def table(self, request: TableRequest) -> DocumentTable:
+        """A run's documents as one table. Raises InvalidArgument, FeatureNotFound, SERVICE_UNAVAILABLE."""
+        return await document_tables.document_table(request, await self._cache.features(request.run), self._upstream)
 
     async def activations_jsonl(self, run_name: str) -> AsyncIterator[bytes]:
         """The active features of all documents as JSON lines, in parts. Raises RunNotTrained, SERVICE_UNAVAILABLE."""

@@ -11,7 +11,8 @@ from prisma.common.v1.job_pb2 import Job
 from prisma.interpreter.v1 import analyses_pb2, interpreter_service_pb2_grpc, resources_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.chassis.calls import Context
-from services.interpreter import analysis_messages, analysis_requests, messages, requests
+from services.chassis.downloads import table_bodies
+from services.interpreter import analysis_messages, analysis_requests, messages, requests, table_requests
 from services.interpreter.analyses import Analyses
 from services.interpreter.analyzer import Analyzer
 from services.interpreter.examples import deciles, example_rows
@@ -79,6 +80,11 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
     ) -> AsyncIterator[HttpBody]:
         async for part in self._explorer.activations_jsonl(requests.run_name(request.run)):
             yield HttpBody(content_type="application/jsonl", data=part)
+
+    async def ExportTable(self, request: pb2.ExportTableRequest, context: Context) -> AsyncIterator[HttpBody]:
+        table = await self._explorer.table(table_requests.document_table(request))
+        async for body in table_bodies(table.request.file.format, table.file(), table.notices):
+            yield body
 
     async def SampleActivations(
         self, request: pb2.SampleActivationsRequest, context: Context

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
+from google.protobuf.struct_pb2 import Struct, Value
 from numpy.typing import NDArray
 
 from prisma.common.v1.block_pb2 import RowRange
@@ -29,6 +28,7 @@ from services.chassis.query_models import NoQueryModel, text_model
 from services.interpreter.decoder import Decoder
 from services.interpreter.document_sets import Dataset
 from services.interpreter.documents import Document, Passage
+from services.interpreter.errors import DatasetNotFound
 from services.interpreter.metadata import Metadata
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run
@@ -208,6 +208,27 @@ class Upstream:
                         column.append(metadata_value(of_document, key))
         return Metadata(np.array(rows, np.uint64), columns)
 
+    async def document_blocks(
+        self, run: Run, fields: Sequence[str], ranges: Sequence[tuple[int, int]] = ()
+    ) -> AsyncIterator[Sequence[Document]]:
+        """Documents of the run's dataset, block by block, in the order of their rows; those of some ranges of rows.
+
+        fields: what to read of them: key, text, metadata. Raises DatasetNotFound.
+        """
+        request = embedder_pb2.ReadDocumentsRequest(
+            dataset=run.dataset,
+            row_ranges=[RowRange(start=start, end=end) for start, end in ranges],
+            read_mask=FieldMask(paths=fields),
+        )
+        async with errors_of("embedder"):
+            async for block in self._embedder.ReadDocuments(request):
+                if block.dataset_uid != run.dataset_uid:
+                    raise DatasetNotFound(
+                        f"{run.dataset}, whose documents {run.name} was trained on, was deleted",
+                        metadata={"dataset": run.dataset},
+                    )
+                yield [_document(message) for message in block.documents]
+
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
         """Texts by row, without those of deleted documents."""
         texts: dict[int, str] = {}
@@ -260,7 +281,13 @@ class Upstream:
             for field in message.metadata_fields
             if field.document_count
         }
-        return Dataset(message.name, message.uid, message.embedding_model, types)
+        return Dataset(
+            name=message.name,
+            uid=message.uid,
+            embedding_model=message.embedding_model,
+            types=types,
+            has_passages=message.HasField("passages"),
+        )
 
     async def codes_of_dataset(self, run: Run, dataset: Dataset) -> AsyncIterator[wire.Codes]:
         """The codes of a different dataset's vectors, block by block."""
@@ -415,7 +442,7 @@ def _document(message: embedder_resources_pb2.Document) -> Document:
         key=message.key,
         row=message.row,
         text=message.text,
-        metadata=_plain(MessageToDict(message.metadata)),
+        metadata=plain_struct(message.metadata),
         vector=wire.unpack_vectors(message.vector)[1][0] if message.HasField("vector") else None,
         embedding_truncated=message.embedding_truncated,
         passage=_passage(message.passage) if message.HasField("passage") else None,
@@ -435,15 +462,34 @@ def _passage(message: embedder_resources_pb2.Passage) -> Passage:
     )
 
 
+def plain_struct(struct: Struct) -> dict[str, Any]:
+    """A Struct as plain JSON values, its keys in order."""
+    return {key: plain_value(struct.fields[key]) for key in sorted(struct.fields)}
+
+
+def plain_value(value: Value) -> Any:
+    """A value as plain JSON, whole numbers as integers: a Struct holds doubles only."""
+    match value.WhichOneof("kind"):
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() and abs(number) < _EXACT else number
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return plain_struct(value.struct_value)
+        case "list_value":
+            return [plain_value(member) for member in value.list_value.values]
+        case _:
+            return None
+
+
 def metadata_value(metadata: Struct, key: str) -> Any:
     """The value of a key as plain JSON; None where there is none."""
-    if key not in metadata.fields:
-        return _nested_value(metadata, key)
-    value = metadata.fields[key]
-    kind = value.WhichOneof("kind")
-    if kind in ("list_value", "struct_value"):
-        return _plain(MessageToDict(value))
-    return None if kind in (None, "null_value") else _plain(getattr(value, kind))
+    if key in metadata.fields:
+        return plain_value(metadata.fields[key])
+    return _nested_value(metadata, key)
 
 
 def _nested_value(metadata: Struct, key: str) -> Any:
@@ -452,16 +498,7 @@ def _nested_value(metadata: Struct, key: str) -> Any:
         value
         for name in metadata.fields
         if key.startswith(f"{name}.")
-        for nested_key, value in values_of({name: _plain(MessageToDict(metadata.fields[name]))})
+        for nested_key, value in values_of({name: plain_value(metadata.fields[name])})
         if nested_key == key
     ]
     return values if len(values) > 1 else next(iter(values), None)
-
-
-def _plain(value: Any) -> Any:
-    """JSON values with whole numbers as integers: a Struct holds doubles only."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in sorted(value.items())}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value

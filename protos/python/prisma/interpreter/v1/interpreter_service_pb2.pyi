@@ -3,6 +3,7 @@ from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.api import httpbody_pb2 as _httpbody_pb2
 from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
+from prisma.common.v1 import table_pb2 as _table_pb2
 from prisma.interpreter.v1 import analyses_pb2 as _analyses_pb2
 from prisma.interpreter.v1 import resources_pb2 as _resources_pb2
 from google.protobuf.internal import containers as _containers
@@ -122,6 +123,36 @@ class ExportActivationsRequest(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     run: str
     def __init__(self, run: _Optional[str] = ...) -> None: ...
+
+class ExportTableRequest(_message.Message):
+    __slots__ = ("run", "format", "filter", "feature_filter", "indices", "include_tail", "feature_count", "strongest_count", "omit_text", "omit_metadata", "metadata_keys", "byte_order_mark", "keep_formulas")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_FILTER_FIELD_NUMBER: _ClassVar[int]
+    INDICES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_TAIL_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STRONGEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OMIT_TEXT_FIELD_NUMBER: _ClassVar[int]
+    OMIT_METADATA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_KEYS_FIELD_NUMBER: _ClassVar[int]
+    BYTE_ORDER_MARK_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FORMULAS_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    format: _table_pb2.TableFormat
+    filter: str
+    feature_filter: str
+    indices: _containers.RepeatedScalarFieldContainer[int]
+    include_tail: bool
+    feature_count: int
+    strongest_count: int
+    omit_text: bool
+    omit_metadata: bool
+    metadata_keys: _containers.RepeatedScalarFieldContainer[str]
+    byte_order_mark: bool
+    keep_formulas: bool
+    def __init__(self, run: _Optional[str] = ..., format: _Optional[_Union[_table_pb2.TableFormat, str]] = ..., filter: _Optional[str] = ..., feature_filter: _Optional[str] = ..., indices: _Optional[_Iterable[int]] = ..., include_tail: _Optional[bool] = ..., feature_count: _Optional[int] = ..., strongest_count: _Optional[int] = ..., omit_text: _Optional[bool] = ..., omit_metadata: _Optional[bool] = ..., metadata_keys: _Optional[_Iterable[str]] = ..., byte_order_mark: _Optional[bool] = ..., keep_formulas: _Optional[bool] = ...) -> None: ...
 
 class SampleActivationsRequest(_message.Message):
     __slots__ = ("run", "row_count", "feature_count", "include_tail")

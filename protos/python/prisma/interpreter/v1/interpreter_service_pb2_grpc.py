@@ -76,6 +76,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportActivationsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ExportTable = channel.unary_stream(
+                '/prisma.interpreter.v1.InterpreterService/ExportTable',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportTableRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.SampleActivations = channel.unary_unary(
                 '/prisma.interpreter.v1.InterpreterService/SampleActivations',
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.SampleActivationsRequest.SerializeToString,
@@ -261,6 +266,32 @@ class InterpreterServiceServicer:
         was imported with, `text` its first 200 characters, and `metadata` is as it was imported. Join other data by `key`.
         Documents that were deleted since the training are left out.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportTable(self, request, context):
+        """Downloads the run's documents as one table, a row for each document, in the order of rows. Its columns:
+
+        - `id`: the id that the document was imported with. Join other data by it.
+        - `passage`, `passage_count`, `passage_start`, `passage_end`: where the passage stands in its document, for a dataset
+        with passages, each of which is a row.
+        - `text`: the text.
+        - the metadata, a column for each key, nested keys joined by `.` (JSON lines: as they are). A key that is also the
+        name of another column is `metadata.<key>`. Columns have the types of their values: numbers, true and false, dates
+        and lists stay so in Parquet and Arrow files.
+        - `features`: the strongest of the features that count, as text: `label (activation); label (activation)`.
+        - `feature: <label>`: the activations of the most frequent features that count, 0 where the document does not
+        activate the feature. A label that several features have is followed by ` #<index>`, a feature without one is
+        `feature: <index>`.
+
+        Documents that have no code are left out. Deleted ones too. Where the run has no trusted features, others count, and
+        a notice says so: the first message has notices in its `extensions` (google.rpc.LocalizedMessage), a response
+        over HTTP has them in the header `x-prisma-notices`, as a JSON array.
+        An import of the table takes ids, texts and metadata, and leaves the features out.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER,
+        FEATURE_NOT_FOUND, FAMILY_NOT_FOUND, SERVICE_UNAVAILABLE, ABORTED (a document changed meanwhile).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -523,6 +554,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
             'ExportActivations': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportActivations,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportActivationsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ExportTable': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportTable,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportTableRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'SampleActivations': grpc.unary_unary_rpc_method_handler(
@@ -837,6 +873,33 @@ class InterpreterService:
             target,
             '/prisma.interpreter.v1.InterpreterService/ExportActivations',
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportActivationsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/ExportTable',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportTableRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

@@ -74,6 +74,28 @@ class InterpreterServiceStub:
     Documents that were deleted since the training are left out.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
     """
+    ExportTable: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportTableRequest, _httpbody_pb2.HttpBody]
+    """Downloads the run's documents as one table, a row for each document, in the order of rows. Its columns:
+
+    - `id`: the id that the document was imported with. Join other data by it.
+    - `passage`, `passage_count`, `passage_start`, `passage_end`: where the passage stands in its document, for a dataset
+      with passages, each of which is a row.
+    - `text`: the text.
+    - the metadata, a column for each key, nested keys joined by `.` (JSON lines: as they are). A key that is also the
+      name of another column is `metadata.<key>`. Columns have the types of their values: numbers, true and false, dates
+      and lists stay so in Parquet and Arrow files.
+    - `features`: the strongest of the features that count, as text: `label (activation); label (activation)`.
+    - `feature: <label>`: the activations of the most frequent features that count, 0 where the document does not
+      activate the feature. A label that several features have is followed by ` #<index>`, a feature without one is
+      `feature: <index>`.
+
+    Documents that have no code are left out. Deleted ones too. Where the run has no trusted features, others count, and
+    a notice says so: the first message has notices in its `extensions` (google.rpc.LocalizedMessage), a response
+    over HTTP has them in the header `x-prisma-notices`, as a JSON array.
+    An import of the table takes ids, texts and metadata, and leaves the features out.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER,
+    FEATURE_NOT_FOUND, FAMILY_NOT_FOUND, SERVICE_UNAVAILABLE, ABORTED (a document changed meanwhile).
+    """
     SampleActivations: _grpc.UnaryUnaryMultiCallable[_interpreter_service_pb2.SampleActivationsRequest, _resources_pb2.ActivationSample]
     """Returns the activations of the most frequent features in some of the run's rows, at equal steps: a heatmap.
     Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
@@ -240,6 +262,28 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     was imported with, `text` its first 200 characters, and `metadata` is as it was imported. Join other data by `key`.
     Documents that were deleted since the training are left out.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
+    """
+    ExportTable: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportTableRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads the run's documents as one table, a row for each document, in the order of rows. Its columns:
+
+    - `id`: the id that the document was imported with. Join other data by it.
+    - `passage`, `passage_count`, `passage_start`, `passage_end`: where the passage stands in its document, for a dataset
+      with passages, each of which is a row.
+    - `text`: the text.
+    - the metadata, a column for each key, nested keys joined by `.` (JSON lines: as they are). A key that is also the
+      name of another column is `metadata.<key>`. Columns have the types of their values: numbers, true and false, dates
+      and lists stay so in Parquet and Arrow files.
+    - `features`: the strongest of the features that count, as text: `label (activation); label (activation)`.
+    - `feature: <label>`: the activations of the most frequent features that count, 0 where the document does not
+      activate the feature. A label that several features have is followed by ` #<index>`, a feature without one is
+      `feature: <index>`.
+
+    Documents that have no code are left out. Deleted ones too. Where the run has no trusted features, others count, and
+    a notice says so: the first message has notices in its `extensions` (google.rpc.LocalizedMessage), a response
+    over HTTP has them in the header `x-prisma-notices`, as a JSON array.
+    An import of the table takes ids, texts and metadata, and leaves the features out.
+    Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER,
+    FEATURE_NOT_FOUND, FAMILY_NOT_FOUND, SERVICE_UNAVAILABLE, ABORTED (a document changed meanwhile).
     """
     SampleActivations: _aio.UnaryUnaryMultiCallable[_interpreter_service_pb2.SampleActivationsRequest, _resources_pb2.ActivationSample]  # type: ignore[assignment]
     """Returns the activations of the most frequent features in some of the run's rows, at equal steps: a heatmap.
@@ -446,6 +490,34 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         was imported with, `text` its first 200 characters, and `metadata` is as it was imported. Join other data by `key`.
         Documents that were deleted since the training are left out.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportTable(
+        self,
+        request: _interpreter_service_pb2.ExportTableRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads the run's documents as one table, a row for each document, in the order of rows. Its columns:
+
+        - `id`: the id that the document was imported with. Join other data by it.
+        - `passage`, `passage_count`, `passage_start`, `passage_end`: where the passage stands in its document, for a dataset
+          with passages, each of which is a row.
+        - `text`: the text.
+        - the metadata, a column for each key, nested keys joined by `.` (JSON lines: as they are). A key that is also the
+          name of another column is `metadata.<key>`. Columns have the types of their values: numbers, true and false, dates
+          and lists stay so in Parquet and Arrow files.
+        - `features`: the strongest of the features that count, as text: `label (activation); label (activation)`.
+        - `feature: <label>`: the activations of the most frequent features that count, 0 where the document does not
+          activate the feature. A label that several features have is followed by ` #<index>`, a feature without one is
+          `feature: <index>`.
+
+        Documents that have no code are left out. Deleted ones too. Where the run has no trusted features, others count, and
+        a notice says so: the first message has notices in its `extensions` (google.rpc.LocalizedMessage), a response
+        over HTTP has them in the header `x-prisma-notices`, as a JSON array.
+        An import of the table takes ids, texts and metadata, and leaves the features out.
+        Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER,
+        FEATURE_NOT_FOUND, FAMILY_NOT_FOUND, SERVICE_UNAVAILABLE, ABORTED (a document changed meanwhile).
         """
 
     @_abc_1.abstractmethod
