@@ -72,7 +72,7 @@ class BrokenOpenAI(ThreadingHTTPServer):
         self.stopped = threading.Event()
         self._request_seconds = request_seconds
         self._text_seconds = text_seconds
-        self._at_once = 0
+        self.at_once = 0
         self._free_time = 0.0
         self._patient_count = 0
         self._lock = threading.Lock()
@@ -81,13 +81,13 @@ class BrokenOpenAI(ThreadingHTTPServer):
     def counted(self) -> Generator[None]:
         """Counts a request that is being answered."""
         with self._lock:
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             yield
         finally:
             with self._lock:
-                self._at_once -= 1
+                self.at_once -= 1
 
     def embed(self, body: Mapping[str, Any]) -> Response:
         """What `/v1/embeddings` answers."""
@@ -263,6 +263,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _fails(self, body: Mapping[str, Any]) -> bool:
         """Whether the answer never comes, or ends in the middle."""
         model, texts = body["model"], body.get("input", [])
+        if model == "narrow" and self.server.at_once > 1:
+            self.server.hang_count += 1
+            self.server.stopped.wait(1)
+            return True
         if model in self.server.repaired or texts == PROBE:
             return False
         if model == "hangs" or (model == "sluggish" and len(texts) > 2):

@@ -6,7 +6,6 @@ the questions do anyway. Options that a model refuses are left out from then on.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from services.interpreter.labellers import LabelModel
 from services.providers.client import ProviderRefused
 from services.providers.endpoints import Endpoint
 from services.providers.openai import OpenAIServer
+from services.providers.places import Places
 
 _MAX_TOKENS = 400
 """Of an answer."""
@@ -77,7 +77,7 @@ class OpenAIChat:
         self.server = OpenAIServer(endpoint)
         self.name = endpoint.name
         self.concurrency = endpoint.concurrency
-        self._places = asyncio.Semaphore(endpoint.concurrency)
+        self._places = Places(endpoint.concurrency)
         self._dialects: dict[str, _Dialect] = {}
 
     async def close(self) -> None:
@@ -105,7 +105,7 @@ class OpenAIChat:
         first_refusal: ProviderRefused | None = None
         while True:
             try:
-                async with self._places:
+                async with self._places.take():
                     answer = await self.server.post(
                         "/chat/completions", dialect.body(model, messages, schema, temperature)
                     )

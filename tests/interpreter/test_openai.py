@@ -168,6 +168,20 @@ async def test_jobs_share_a_servers_limit(broken: BrokenOpenAI) -> None:
     assert len(broken.chats) == 12
 
 
+async def test_a_server_that_cannot_answer_so_many_in_time_gets_fewer(broken: BrokenOpenAI) -> None:
+    source = owners(latent_count=12, row_count=60)
+    async with chat(broken.url, key=SecretStr(KEY), concurrency=4, seconds=0.5) as lab:
+        for _ in range(10):  # a job tries again
+            try:
+                labels = await labels_of(source, lab, "narrow", range(12))
+                break
+            except ProviderUnavailable:
+                continue
+        else:
+            pytest.fail(f"{broken.hang_count} questions were not answered")
+    assert [text for _, text in labels] == ["Ferries"] * 12
+
+
 async def test_a_judges_questions_are_asked_at_a_time_and_rated_as_one_by_one(broken: BrokenOpenAI) -> None:
     animals = ("cat", "owl", "eel", "fox", "hen", "cat")
     texts = [f"{animal} number {number} sleeps" for number in range(5) for animal in animals]
