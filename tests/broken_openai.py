@@ -89,6 +89,17 @@ class BrokenOpenAI(ThreadingHTTPServer):
             with self._lock:
                 self.at_once -= 1
 
+    @contextmanager
+    def uncounted(self) -> Generator[None]:
+        """Within `counted`: a request that is no longer worked on."""
+        with self._lock:
+            self.at_once -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.at_once += 1
+
     def embed(self, body: Mapping[str, Any]) -> Response:
         """What `/v1/embeddings` answers."""
         model, texts = body["model"], body["input"]
@@ -101,6 +112,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
         refusal = None if texts == PROBE or model in self.repaired else self._refusal(model, body, number)
         if refusal is not None:
             return refusal
+        if model == "chats":
+            return _error(501, "This server does not support embeddings. Start it with `--embeddings`")
         if model == "mute":
             return _error(400, "This model does not support embeddings")
         if model == "plain" and set(body) != {"model", "input"}:
@@ -156,6 +169,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
                 return _OUTAGES[model]
             if model == "throttled" and (limit := self._limit()):
                 return limit
+        if model == "embeds":
+            return _error(500, "the current context does not support logits computation. skipping")
         if model == "filtered" and any("ODD" in message["content"] for message in body["messages"]):
             return _error(400, "The response was filtered due to the prompt triggering a content management policy")
         form = body.get("response_format", {}).get("type")
@@ -167,6 +182,8 @@ class BrokenOpenAI(ThreadingHTTPServer):
             return _error(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
         if model == "thinks" and "temperature" in body:
             return _error(400, "Unsupported value: 'temperature' does not support 0 with this model.")
+        if model == "narrow":
+            time.sleep(0.05)  # so that questions that are sent together are there together
         if model == "crowd":
             self.crowd.wait(30)
         message = {"role": "assistant", "content": _content(model, body["messages"][-1]["content"])}
@@ -265,7 +282,8 @@ class _Handler(BaseHTTPRequestHandler):
         model, texts = body["model"], body.get("input", [])
         if model == "narrow" and self.server.at_once > 1:
             self.server.hang_count += 1
-            self.server.stopped.wait(1)
+            with self.server.uncounted():
+                self.server.stopped.wait(10)
             return True
         if model in self.server.repaired or texts == PROBE:
             return False

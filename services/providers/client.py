@@ -2,9 +2,9 @@
 
 Kinds of failure are kept apart, because different things must follow from them:
 
-- ProviderUnavailable: the server is broken or overloaded (no connection, a redirect, 429, any 5xx, a response that is
-  not a JSON object, or one with an error in spite of its status). It says nothing about the request; the caller tries
-  again later.
+- ProviderUnavailable: the server is broken or overloaded (no connection, a redirect, 429, any 5xx but 501, a response
+  that is not a JSON object, or one with an error in spite of its status). It says nothing about the request; the
+  caller tries again later.
 - ProviderTimedOut: an unavailable server, or a request that is too much for it. A smaller one may work.
 - ProviderRefused: the server works and declines this request (any other status from 400, or an error whose text blames
   the input).
@@ -37,6 +37,7 @@ MAX_PAUSE_SECONDS = 60.0
 MAX_RESPONSE_BYTES = 256 << 20
 _MAX_DETAIL_CHARACTERS = 2000
 _TOO_MANY_REQUESTS = 429
+_NOT_IMPLEMENTED = 501
 _ERROR_FIELDS = ("error", "message", "detail")
 _MAX_JITTER_SECONDS = 0.2
 _RANDOM = random.SystemRandom()
@@ -166,7 +167,7 @@ class ProviderClient:
                     seconds=pause,
                     provider=self.name,
                 )
-            if status == _TOO_MANY_REQUESTS or status >= 500:
+            if status == _TOO_MANY_REQUESTS or (status >= 500 and status != _NOT_IMPLEMENTED):
                 raise self._error(status, detail, f"{status} {detail}")
             raise self.refused(status, detail)
         try:

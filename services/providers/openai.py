@@ -12,8 +12,9 @@ from services.providers.endpoints import Endpoint
 
 TOO_LONG = ("context length", "context size", "too large to process", "too long", "maximum input length")
 """Parts of the errors for an input that is longer than the model reads: of OpenAI and vLLM, llama.cpp, and others."""
-_INPUT_ERRORS = ("too large to process", "exceeds the available context size")
-"""Error texts that llama.cpp sends with status 500 although the input is the cause."""
+_INPUT_ERRORS = ("too large to process", "exceeds the available context size", "does not support logits")
+"""Error texts that llama.cpp sends with status 500 although the request is the cause; the last one to questions, by a
+server for embeddings alone."""
 _NOT_FOUND = 404
 _EMBEDS = re.compile(r"embed|minilm|mpnet|(^|[^a-z])(bge|gte|e5)[-_]", re.IGNORECASE)
 """Names of embedding models: lists of models do not say what they can do."""

@@ -171,8 +171,9 @@ async def test_a_server_that_declines_everything_is_not_asked_for_each_text(brok
         with pytest.raises(EmbeddingModelNotFound, match=r"lab has no embedding model 'gone'.*does not exist"):
             await lab.embed("gone", TEXTS)
         assert len(broken.embedded) <= 4
-        with pytest.raises(ProviderRefused, match="does not support embeddings"):
-            await lab.embed("mute", TEXTS)
+        for model in ("mute", "chats"):
+            with pytest.raises(ProviderRefused, match="does not support embeddings"):
+                await lab.embed(model, TEXTS)
         assert sum(body["model"] == "mute" for body in broken.embedded) <= 16
     with broken_openai(key="right") as closed:
         async with provider(closed.url, key=SecretStr("wrong-secret")) as lab:

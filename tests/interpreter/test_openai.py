@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from prisma.common.v1.job_pb2 import Job
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.interpreter import judge_prompts, prompts
-from services.interpreter.errors import LabelModelNotFound
+from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.labellers import Task
 from services.interpreter.labels import Options
@@ -101,6 +101,13 @@ async def test_an_outage_is_no_answer_and_ends(broken: BrokenOpenAI, model: str)
         assert prompts.read(content).label == "Ferries"
 
 
+async def test_a_server_for_embeddings_alone_is_not_waited_for(broken: BrokenOpenAI) -> None:
+    source = owners(latent_count=12, row_count=60)
+    async with chat(broken.url, key=SecretStr(KEY)) as lab:
+        with pytest.raises(UnusableAnswer, match="does not support logits"):
+            await labels_of(source, lab, "embeds", range(12))
+
+
 async def test_an_empty_answer_is_no_label(broken: BrokenOpenAI) -> None:
     async with chat(broken.url, key=SecretStr(KEY)) as lab:
         content = await lab.chat("silent", MESSAGES, schema=prompts.SCHEMA, temperature=0.0)
@@ -170,7 +177,7 @@ async def test_jobs_share_a_servers_limit(broken: BrokenOpenAI) -> None:
 
 async def test_a_server_that_cannot_answer_so_many_in_time_gets_fewer(broken: BrokenOpenAI) -> None:
     source = owners(latent_count=12, row_count=60)
-    async with chat(broken.url, key=SecretStr(KEY), concurrency=4, seconds=0.5) as lab:
+    async with chat(broken.url, key=SecretStr(KEY), concurrency=4, seconds=2.0) as lab:
         for _ in range(10):  # a job tries again
             try:
                 labels = await labels_of(source, lab, "narrow", range(12))
