@@ -201,8 +201,17 @@ class _JsonWriter:
 
 
 def without_formula(text: str) -> str:
-    """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """A text that no spreadsheet takes for a formula (OWASP, CSV injection). `with_formula` is its inverse."""
+    return f"'{text}" if _is_like_formula(text.lstrip("'")) else text
+
+
+def with_formula(cell: str) -> str:
+    """The text of a cell that `without_formula` has written."""
+    return cell[1:] if cell.startswith("'") and _is_like_formula(cell.lstrip("'")) else cell
+
+
+def _is_like_formula(text: str) -> bool:
+    return text.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 def csv_rows(rows: Iterable[Sequence[object]]) -> bytes:

@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from services.chassis.filters import Filter
+from services.chassis.table_files import open_writer, write_table
 from services.interpreter import document_tables, exports, families, matrices
 from services.interpreter.document_tables import DocumentTable, TableRequest
 from services.interpreter.errors import StatisticsDamaged
 from services.interpreter.examples import Example, ExampleRow
 from services.interpreter.families import Family
 from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.feature_tables import FEATURE_COLUMNS, feature_batches
 from services.interpreter.features import Features, Order
 from services.interpreter.matrices import Matrix, Sample
-from services.interpreter.requests import MatrixRequest
+from services.interpreter.requests import FeatureExport, MatrixRequest
 from services.interpreter.runs import Interpretation, require_families
 from services.interpreter.upstream import Upstream
 
@@ -103,10 +105,11 @@ class Explorer:
         require_families(features.interpretation)
         return features
 
-    async def features_csv(self, run_name: str, *, byte_order_mark: bool) -> AsyncIterator[bytes]:
-        """A CSV file of all features, in parts."""
-        features = await self._cache.features(run_name)
-        for part in exports.features_csv(features, byte_order_mark=byte_order_mark):
+    async def features_file(self, export: FeatureExport) -> AsyncIterator[bytes]:
+        """A table of features, in parts. Raises InvalidArgument, InvalidFilter, FamilyNotFound."""
+        features, indices = await self.select(export.run, export.condition, export.query, export.order)
+        writer = open_writer(FEATURE_COLUMNS, export.file)
+        async for part in write_table(writer, feature_batches(features, indices)):
             yield part
 
     async def table(self, request: TableRequest) -> DocumentTable:

@@ -10,8 +10,10 @@ from prisma_common import names
 from services.chassis.errors import InvalidArgument
 from services.chassis.events import Events
 from services.chassis.idempotency import Call
+from services.chassis.table_files import FileOptions, open_writer, write_table
 from services.interpreter.errors import RunNotFound, UnusableAnswer
 from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.feature_tables import DIGEST_CHARACTERS, LABEL_COLUMNS, label_batches
 from services.interpreter.features import Features
 from services.interpreter.labellers import Labellers, Task
 from services.interpreter.labels import Draft, Label, Options
@@ -125,6 +127,22 @@ class LabelEditor:
         for start in range(0, max(1, len(labels)), BLOCK):
             part = labels[start : start + BLOCK]
             yield LabelBlock(run, features, part, revision=changes.revision, history=changes.history)
+
+    async def file(self, run_name: str, options: FileOptions, *, include_history: bool) -> AsyncIterator[bytes]:
+        """A table of a run's labels, in parts: the active ones, or all.
+
+        Raises StatisticsNotComputed, InvalidArgument, SERVICE_UNAVAILABLE.
+        """
+        features = await self._cache.features(run_name)
+        uid, digest = features.run.uid, await self._upstream.weights_digest(features.run)
+        writer = open_writer(LABEL_COLUMNS, options)
+
+        def labels(first: int, end: int) -> list[Label]:
+            return self._store.labels_between(uid, first, end, active_only=not include_history)
+
+        weights = digest and digest[:DIGEST_CHARACTERS]
+        async for part in write_table(writer, label_batches(features, labels, weights)):
+            yield part
 
     async def _add(self, run: Run, draft: Draft, call: Call | None) -> RunLabel:
         label = await asyncio.to_thread(self._store.add_label, run, draft, call)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import cast
 
 from prisma_common.label_texts import MAX_DESCRIPTION, MAX_MODEL, MAX_TEXT, clean_line, clean_text
+from services.chassis.table_files import with_formula
 from services.interpreter.errors import FileTooLarge, InvalidFile
 from services.interpreter.labels import KEYWORDS, Source
 
@@ -30,6 +31,8 @@ _BINARY = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"PK": "a workbook or a zip a
 _DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r'"?sep=[,;|\t]"?\r?\n')
 """Excel's line above a table."""
+_RUN = re.compile(r"(runs/[\w.~-]{1,128})/features/")
+"""The beginning of the name of a feature or label."""
 _NAMES: Mapping[str, Sequence[str]] = {
     "index": ("index", "latent", "feature"),
     "label": ("label", "text"),
@@ -39,6 +42,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "author": ("author",),
     "active": ("active",),
     "weights": ("weights",),
+    "name": ("name",),
 }
 """What a column means, with the names that it may have, the likeliest first."""
 
@@ -81,6 +85,8 @@ class LabelRow:
     """False for a label of a history."""
     weights: str | None
     """The beginning of the digest of the weights that it was made for; None where the file does not say it."""
+    run: str | None
+    """The run that it was exported from, `runs/{run}`; None where the file does not say it."""
 
 
 def label_rows(data: bytes) -> Iterator[tuple[int, LabelRow | RowRejected]]:
@@ -169,7 +175,7 @@ def _table_rows(text: str) -> Iterator[Mapping[str, object] | RowRejected]:
         for row in rows:
             if len(row) == len(columns):
                 cells = zip(columns, row, strict=True)
-                yield _by_meaning({name: _without_guard(cell) for name, cell in cells if cell})
+                yield _by_meaning({name: with_formula(cell) for name, cell in cells if cell})
             elif row:
                 yield RowRejected(Reason.INVALID_ROW, f"expected {len(columns)} cells, got {len(row)}")
     except csv.Error as error:
@@ -187,11 +193,6 @@ def _has_columns(line: str, delimiter: str) -> bool:
 
 def _columns(names: Sequence[str]) -> list[str]:
     return [name.strip().lower() for name in names]
-
-
-def _without_guard(cell: str) -> str:
-    """A cell without the quote that keeps spreadsheets from taking it for a formula."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(("'", "=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _by_meaning(values: Mapping[str, object]) -> dict[str, object]:
@@ -240,6 +241,7 @@ def _checked_row(values: Mapping[str, object]) -> LabelRow:
         author=author or None,
         is_active=str(values.get("active", True)).strip().lower() not in ("false", "0", "no"),
         weights=str(values["weights"]).strip().lower() if values.get("weights") else None,
+        run=match[1] if (match := _RUN.match(str(values.get("name", "")))) else None,
     )
 
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from prisma_common import names
+from services.chassis.errors import FailedPrecondition, NotFound
 from services.chassis.events import Events
 from services.chassis.threads import in_thread
 from services.interpreter.errors import FileTooLarge, LabelsOfOtherLatents
 from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.feature_tables import DIGEST_CHARACTERS
 from services.interpreter.features import Features
 from services.interpreter.label_files import MAX_BYTES, LabelRow, Reason, RowRejected, label_rows
 from services.interpreter.labels import Draft, Label, Source
+from services.interpreter.runs import Run
 from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
 
 IMPORTS_AT_ONCE = 1
 """Imports that hold their file in memory; foreign wait."""
-DIGEST_CHARACTERS = 16
-"""Of the digest of a run's weights, in the column `weights`."""
 MAX_REJECTIONS = 1000
 MAX_CHANGES = 100
+_MAX_RUNS = 3
+"""Runs of a file that are looked up, and named in an error."""
 
 
 class OnDuplicate(StrEnum):
@@ -85,8 +88,8 @@ class ImportReport:
     rejected_count: int = 0
     rejections: list[Rejection] = field(default_factory=list[Rejection])
     """The first of them."""
-    has_weights: bool = False
-    """Whether the file says for which latents its labels were made."""
+    is_of_unknown_latents: bool = False
+    """Whether the file does not say for which latents its labels were made."""
 
     def reject(self, item: int, rejection: RowRejected) -> None:
         """Counts a row that cannot become a label."""
@@ -98,7 +101,7 @@ class ImportReport:
     def notes(self) -> list[str]:
         """What else there is to know, in sentences."""
         notes = [f"Left out: rows {reason} ({count:,})." for reason, count in sorted(self.skipped.items()) if count]
-        if self.changes and not self.has_weights:
+        if self.changes and self.is_of_unknown_latents:
             notes.append(
                 "The file does not say for which latents its labels were made: its indices were taken as they are."
             )
@@ -132,7 +135,8 @@ class LabelImports:
             data = await _received(chunks)
             report = ImportReport()
             rows = await in_thread(lambda: accepted_rows(data, features, report))
-        await self._check_weights(rows, features, report, is_checked=not request.ignore_weights)
+        if not request.ignore_weights:
+            await self._check_latents([row for _item, row in rows.values()], features.run, report)
 
         def new_drafts(active: Mapping[int, Label]) -> list[Draft]:
             report.changes.extend(changes(rows, active, request, report))
@@ -146,24 +150,32 @@ class LabelImports:
             await self._events.publish(names.LABELS_CHANGED, run.name)
         return report
 
-    async def _check_weights(
-        self, rows: Mapping[int, tuple[int, LabelRow]], features: Features, report: ImportReport, *, is_checked: bool
-    ) -> None:
-        """Raises LabelsOfOtherLatents."""
-        weights = {row.weights for _item, row in rows.values() if row.weights}
-        report.has_weights = bool(weights)
-        if not weights or not is_checked:
+    async def _check_latents(self, rows: Sequence[LabelRow], run: Run, report: ImportReport) -> None:
+        """Raises LabelsOfOtherLatents for labels of other weights, or of another run with such."""
+        weights = {row.weights for row in rows if row.weights}
+        runs = {row.run for row in rows if row.run} - {run.name}
+        report.is_of_unknown_latents = not any(row.weights or row.run for row in rows)
+        if not weights and not runs:
             return
-        digest = (await self._upstream.weights_digest(features.run) or "")[:DIGEST_CHARACTERS]
-        foreign = sorted(value for value in weights if digest and value != digest)
-        if foreign:
-            run = features.run.name
+        digest = (await self._upstream.weights_digest(run) or "")[:DIGEST_CHARACTERS]
+        if not weights:
+            weights = {await self._digest_of(name) for name in sorted(runs)[:_MAX_RUNS]}
+        if digest and weights != {digest}:
+            origin = f" ({', '.join(sorted(runs)[:_MAX_RUNS])})" if runs else ""
             raise LabelsOfOtherLatents(
-                f"the labels were made for other latents than {run} has: the file has the weights {foreign[0][:20]}, "
-                f"the run has {digest}. CarryLabels (`prisma carry-labels`) copies labels of another run to latents "
-                "that are alike; `ignore_weights` takes the file over by index all the same",
-                metadata={"run": run},
+                f"the labels of the file{origin} were made for other latents than {run.name} has. CarryLabels (`prisma "
+                "carry-labels`) copies labels of another run to latents that are alike; `ignore_weights` takes the "
+                "file over by index all the same",
+                metadata={"run": run.name},
             )
+
+    async def _digest_of(self, run_name: str) -> str | None:
+        """The beginning of the digest of a run's weights; None for one that is not here."""
+        try:
+            digest = await self._upstream.weights_digest(await self._upstream.run(run_name))
+        except (NotFound, FailedPrecondition):
+            return None
+        return digest and digest[:DIGEST_CHARACTERS]
 
 
 def accepted_rows(data: bytes, features: Features, report: ImportReport) -> dict[int, tuple[int, LabelRow]]:

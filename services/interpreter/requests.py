@@ -19,6 +19,8 @@ from services.chassis.filters import Filter, parse_filter
 from services.chassis.history import check_position
 from services.chassis.idempotency import Call
 from services.chassis.paging import Page
+from services.chassis.table_files import FileOptions
+from services.chassis.table_options import file_options
 from services.interpreter import families
 from services.interpreter.evidence import DECILES
 from services.interpreter.examples import MAX_EXAMPLES, ExampleKind
@@ -82,6 +84,17 @@ class FeatureListing:
     page: Page
     full: bool
     """Whether with their neighbours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureExport:
+    """Which features to write to a file."""
+
+    run: str
+    condition: Filter
+    query: str
+    order: Order
+    file: FileOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +178,17 @@ def feature_listing(request: pb2.ListFeaturesRequest) -> FeatureListing:
         order=_order(request.order_by),
         page=Page.offset(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000),
         full=request.view == resources_pb2.FEATURE_VIEW_FULL,
+    )
+
+
+def feature_export(request: pb2.ExportFeaturesRequest) -> FeatureExport:
+    """Which features to write to a file. Raises InvalidFilter."""
+    return FeatureExport(
+        run=run_name(request.run),
+        condition=parse_filter(request.filter, FILTERS),
+        query=request.query,
+        order=_order(request.order_by or "index"),
+        file=file_options(request),
     )
 
 

@@ -12,6 +12,7 @@ from prisma.interpreter.v1 import analyses_pb2, interpreter_service_pb2_grpc, re
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.chassis.calls import Context
 from services.chassis.downloads import table_bodies
+from services.chassis.table_options import file_options
 from services.interpreter import analysis_messages, analysis_requests, messages, requests, table_requests
 from services.interpreter.analyses import Analyses
 from services.interpreter.analyzer import Analyzer
@@ -71,9 +72,9 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         return messages.examples(page, deciles(features, listing.index), token)
 
     async def ExportFeatures(self, request: pb2.ExportFeaturesRequest, context: Context) -> AsyncIterator[HttpBody]:
-        run = requests.run_name(request.run)
-        async for part in self._explorer.features_csv(run, byte_order_mark=request.byte_order_mark):
-            yield HttpBody(content_type="text/csv; charset=utf-8", data=part)
+        export = requests.feature_export(request)
+        async for body in table_bodies(export.file.format, self._explorer.features_file(export)):
+            yield body
 
     async def ExportActivations(
         self, request: pb2.ExportActivationsRequest, context: Context
@@ -138,6 +139,12 @@ class InterpreterServicer(interpreter_service_pb2_grpc.InterpreterServiceService
         run, since, history = requests.label_stream(request)
         async for block in self._editor.changes(run, since=since, history=history):
             yield messages.label_block(block)
+
+    async def ExportLabels(self, request: pb2.ExportLabelsRequest, context: Context) -> AsyncIterator[HttpBody]:
+        run, file = requests.run_name(request.run), file_options(request)
+        parts = self._editor.file(run, file, include_history=request.include_history)
+        async for body in table_bodies(file.format, parts):
+            yield body
 
     async def ImportLabels(
         self, request_iterator: AsyncIterator[pb2.ImportLabelsRequest], context: Context

@@ -232,6 +232,19 @@ class Store:
         with self._database.read() as connection:
             return [sql_rows.label(row, active=bool(row.active)) for row in connection.execute(query)]
 
+    def labels_between(self, uid: str, first: int, end: int, *, active_only: bool) -> list[Label]:
+        """The labels of the features from `first` to before `end`, by feature, the newest last."""
+        active = ACTIVE.c.revision == LABELS.c.revision
+        query = (
+            select(*_BRIEF_COLUMNS, active.label("active"))
+            .join(ACTIVE, _SAME_FEATURE, isouter=True)
+            .where(LABELS.c.run_uid == uid, LABELS.c.feature >= first, LABELS.c.feature < end)
+            .order_by(LABELS.c.feature, LABELS.c.revision)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(active) if active_only else query)
+            return [sql_rows.label(row, active=bool(row.active)) for row in rows]
+
     def active_labels(self, uid: str, since: int = 0) -> dict[int, Label]:
         """The active labels that changed after a revision, by index."""
         with self._database.read() as connection:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from prisma.common.v1.table_pb2 import (
-    TABLE_FORMAT_ARROW,
-    TABLE_FORMAT_CSV,
-    TABLE_FORMAT_JSON_LINES,
-    TABLE_FORMAT_PARQUET,
-    TABLE_FORMAT_UNSPECIFIED,
-    TableFormat,
-)
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import parse_filter
 from services.chassis.metadata_filters import check_literals
-from services.chassis.table_files import FileOptions, Format
+from services.chassis.table_options import file_options
 from services.interpreter import document_sets
 from services.interpreter.document_tables import TableRequest
 from services.interpreter.features import FILTERS
@@ -27,13 +17,6 @@ MAX_FEATURES = 2000
 """Columns of features."""
 MAX_STRONGEST = 50
 MAX_KEYS = 1000
-_FORMATS: Mapping[TableFormat, Format] = {
-    TABLE_FORMAT_UNSPECIFIED: Format.CSV,
-    TABLE_FORMAT_CSV: Format.CSV,
-    TABLE_FORMAT_JSON_LINES: Format.JSON_LINES,
-    TABLE_FORMAT_PARQUET: Format.PARQUET,
-    TABLE_FORMAT_ARROW: Format.ARROW,
-}
 
 
 def document_table(request: pb2.ExportTableRequest) -> TableRequest:
@@ -48,7 +31,7 @@ def document_table(request: pb2.ExportTableRequest) -> TableRequest:
     check_literals(condition)
     return TableRequest(
         run=run_name(request.run),
-        file=_file(request),
+        file=file_options(request),
         condition=condition,
         features=_features(request),
         strongest_count=_count(request, "strongest_count", default=5, maximum=MAX_STRONGEST),
@@ -56,21 +39,6 @@ def document_table(request: pb2.ExportTableRequest) -> TableRequest:
         has_metadata=not request.omit_metadata,
         metadata_keys=list(dict.fromkeys(request.metadata_keys)),
     )
-
-
-def _file(request: pb2.ExportTableRequest) -> FileOptions:
-    format = table_format(request.format)
-    for field in ("byte_order_mark", "keep_formulas"):
-        if getattr(request, field) and format is not Format.CSV:
-            raise InvalidArgument.field(field, f"expected false: it is for CSV, and the format is {format}")
-    return FileOptions(format=format, byte_order_mark=request.byte_order_mark, keeps_formulas=request.keep_formulas)
-
-
-def table_format(value: TableFormat) -> Format:
-    """How a table is written; CSV by default."""
-    if value not in _FORMATS:
-        raise InvalidArgument.field("format", f"expected one of {', '.join(TableFormat.keys()[1:])}, got {value}")
-    return _FORMATS[value]
 
 
 def _features(request: pb2.ExportTableRequest) -> FeatureOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,13 @@ class Suite:
         """The job once it has ended, however often what answers for it dies meanwhile."""
         return await calls.ended(self.jobs, job)
 
-    async def train(self, run_id: str = "r", count: int = 600, siblings: int = 0) -> None:
+    async def train(
+        self, run_id: str = "r", count: int = 600, siblings: int = 0, config: Mapping[str, Any] | None = None
+    ) -> None:
         """A trained run of the sample's first texts, each of its latents being one of 256."""
         await calls.fill(self.embedder, self.jobs, count)
-        run = Run(dataset=DATASET, config=Config(expansion=1, k=8, epochs=5, siblings=siblings))
+        settings = {"expansion": 1, "k": 8, "epochs": 5, "siblings": siblings, **(config or {})}
+        run = Run(dataset=DATASET, config=Config(**settings))
         await self.trainer.CreateRun(trainer_pb2.CreateRunRequest(run_id=run_id, run=run))
         job = await self.ended(await self.trainer.TrainRun(trainer_pb2.TrainRunRequest(name=f"runs/{run_id}")))
         assert job.state == Job.STATE_SUCCEEDED, job

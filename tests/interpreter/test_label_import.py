@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,12 @@ import pandas as pd
 import pytest
 
 from prisma.common.v1.job_pb2 import Job
+from prisma.common.v1.table_pb2 import (
+    TABLE_FORMAT_ARROW,
+    TABLE_FORMAT_CSV,
+    TABLE_FORMAT_JSON_LINES,
+    TABLE_FORMAT_PARQUET,
+)
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
 from services.interpreter.errors import FileTooLarge, InvalidFile
@@ -278,3 +285,105 @@ async def test_labels_of_a_file_are_written_at_once_and_once(suite: Suite) -> No
     assert reason(caught.value) == "RUN_NOT_FOUND"
     await asyncio.gather(*(imported(data) for _ in range(8)))
     assert (await interpretation_of(suite)).label_revision == revision + 1
+
+
+async def downloaded(call: Any) -> bytes:
+    return b"".join([part.data async for part in call])
+
+
+async def test_what_is_exported_can_be_imported_where_the_latents_are_the_same(suite: Suite) -> None:
+    await with_statistics(suite)
+    assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
+    own = PROTO(text="=SUM(A1), 'quoted'; \"東京\"", description="two\nlines")
+    await suite.interpreter.CreateLabel(pb2.CreateLabelRequest(parent=f"{RUN}/features/3", label=own))
+    revision = (await interpretation_of(suite)).label_revision
+    await suite.train("twin")  # of equal weights
+    await suite.train("third", config={"seed": 5})
+    for run in ("twin", "third"):
+        request = pb2.ComputeStatisticsRequest(run=f"runs/{run}")
+        await suite.ended(await suite.interpreter.ComputeStatistics(request))
+
+    async def imported(data: bytes, run: str) -> pb2.ImportLabelsResponse:
+        return await suite.interpreter.ImportLabels(stream(data, run=run))
+
+    export = pb2.ExportLabelsRequest
+    files = [
+        await downloaded(suite.interpreter.ExportLabels(export(run=RUN))),
+        await downloaded(suite.interpreter.ExportLabels(export(run=RUN, byte_order_mark=True))),
+        await downloaded(suite.interpreter.ExportLabels(export(run=RUN, format=TABLE_FORMAT_JSON_LINES))),
+        await downloaded(suite.interpreter.ExportLabels(export(run=RUN, include_history=True))),
+        await downloaded(suite.interpreter.ExportFeatures(pb2.ExportFeaturesRequest(run=RUN))),
+    ]
+    for data in files:
+        report = await imported(data, RUN)
+        assert (report.added_count, report.rejected_count) == (0, 0), report
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await imported(data, "runs/third")
+        assert reason(caught.value) == "LABELS_OF_OTHER_LATENTS"
+        assert "carry-labels" in str(caught.value.details())
+    assert (await interpretation_of(suite)).label_revision == revision, "the labels are the same, so nothing changes"
+    for data in files:
+        report = await imported(data, "runs/twin")
+        assert report.rejected_count == 0
+    label = (await suite.interpreter.GetFeature(pb2.GetFeatureRequest(name="runs/twin/features/3"))).label
+    assert (label.text, label.description, label.source) == (own.text, own.description, PROTO.SOURCE_HUMAN)
+    labels = (await suite.interpreter.ListLabels(pb2.ListLabelsRequest(parent="runs/twin/features/3"))).labels
+    assert len(labels) == 1, "all five files say the same"
+
+    frame = pd.read_csv(io.BytesIO(files[3]))
+    history = frame[frame["index"] == 3]
+    assert history["active"].tolist() == [False, True]
+    assert history["label"].tolist()[-1] == f"'{own.text}"
+    parquet = await downloaded(suite.interpreter.ExportLabels(export(run=RUN, format=TABLE_FORMAT_PARQUET)))
+    table = pd.read_parquet(io.BytesIO(parquet))
+    assert table.set_index("index").loc[3, "label"] == own.text
+    assert str(table["create_time"].dtype).endswith("UTC]")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await downloaded(
+            suite.interpreter.ExportLabels(export(run=RUN, byte_order_mark=True, format=TABLE_FORMAT_PARQUET))
+        )
+    assert reason(caught.value) == "INVALID_ARGUMENT"
+
+
+async def test_features_are_exported_as_they_are_listed(suite: Suite) -> None:
+    await with_statistics(suite)
+    export = pb2.ExportFeaturesRequest
+    bare = pd.read_csv(io.BytesIO(await downloaded(suite.interpreter.ExportFeatures(export(run=RUN)))))
+    assert bare["index"].tolist() == list(range(256))
+    assert bare["label"].isna().all()
+    assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
+    request = pb2.ListFeaturesRequest(
+        parent=RUN, filter="trust = UNNAMED AND dead = false", order_by="density desc", page_size=1000
+    )
+    listed = (await suite.interpreter.ListFeatures(request)).features
+    assert 0 < len(listed) < 256
+    frames: dict[int, pd.DataFrame] = {}
+    for format, read in (
+        (TABLE_FORMAT_CSV, pd.read_csv),
+        (TABLE_FORMAT_JSON_LINES, lambda file: pd.DataFrame(map(json.loads, file))),
+        (TABLE_FORMAT_PARQUET, pd.read_parquet),
+        (TABLE_FORMAT_ARROW, pd.read_feather),
+    ):
+        call = suite.interpreter.ExportFeatures(
+            export(run=RUN, filter=request.filter, order_by=request.order_by, format=format)
+        )
+        frames[format] = read(io.BytesIO(await downloaded(call)))
+        frame = frames[format]
+        assert frame["index"].tolist() == [feature.index for feature in listed]
+        assert frame["density"].tolist() == pytest.approx([feature.density for feature in listed], rel=1e-12)
+        assert frame["dense"].tolist() == [feature.dense for feature in listed]
+        assert frame["unnamed_reason"].tolist() == [feature.label.description for feature in listed]
+        assert set(frame["trust"]) == {"unnamed"}
+    assert list(frames[TABLE_FORMAT_CSV]) == list(frames[TABLE_FORMAT_PARQUET]) == list(frames[TABLE_FORMAT_ARROW])
+    empty = await downloaded(suite.interpreter.ExportFeatures(export(run=RUN, query="nothing has this label")))
+    assert empty.decode().startswith("index,label,description,")
+    assert empty.count(b"\n") == 1
+    for broken, error in (
+        (export(run=RUN, filter="density >"), "INVALID_FILTER"),
+        (export(run=RUN, order_by="x"), "INVALID_ARGUMENT"),
+        (export(run="runs/none"), "RUN_NOT_FOUND"),
+        (export(run=RUN, format=TABLE_FORMAT_ARROW, keep_formulas=True), "INVALID_ARGUMENT"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await downloaded(suite.interpreter.ExportFeatures(broken))
+        assert reason(caught.value) == error

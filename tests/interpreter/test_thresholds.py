@@ -7,10 +7,11 @@ import pytest
 from scipy import sparse
 
 from services.chassis.filters import Comparison
-from services.interpreter import exports, matrices, messages
+from services.interpreter import matrices, messages
 from services.interpreter.analyzer import Analysis
 from services.interpreter.cooccurrence import Cooccurrence
 from services.interpreter.decoder import Decoder
+from services.interpreter.feature_tables import FEATURE_COLUMNS, feature_batches
 from services.interpreter.statistics import Accumulator
 from tests.interpreter.owners import codes_of
 from tests.interpreter.planted_run import PlantedRun
@@ -93,8 +94,8 @@ async def test_a_matrix_counts_activations_below_thresholds_only_on_request() ->
     np.testing.assert_allclose(both.values, [[1, 0.75], [0.75, 1]])
 
 
-def test_the_table_of_features_says_from_where_on_they_count() -> None:
-    table = b"".join(exports.features_csv(planted_run().features)).decode().splitlines()
-    ferry, tunnel = (dict(zip(table[0].split(","), line.split(","), strict=True)) for line in table[1:])
-    assert (ferry["threshold"], ferry["precise_count"], ferry["precise_density"]) == ("1.0", "1", ferry["density"])
-    assert (tunnel["threshold"], tunnel["precise_count"], float(tunnel["precise_density"])) == ("1.5", "0", 0)
+async def test_the_table_of_features_says_from_where_on_they_count() -> None:
+    [batch] = [batch async for batch in feature_batches(planted_run().features, [0, 1])]
+    table = {column.name: cells for column, cells in zip(FEATURE_COLUMNS, batch, strict=True)}
+    assert (list(table["threshold"]), list(table["precise_count"])) == ([1.0, 1.5], [1, 0])
+    assert list(table["precise_density"]) == [table["density"][0], 0]

@@ -111,12 +111,36 @@ class ListExamplesResponse(_message.Message):
     def __init__(self, examples: _Optional[_Iterable[_Union[_resources_pb2.Example, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., deciles: _Optional[_Iterable[_Union[ListExamplesResponse.Decile, _Mapping]]] = ...) -> None: ...
 
 class ExportFeaturesRequest(_message.Message):
-    __slots__ = ("run", "byte_order_mark")
+    __slots__ = ("run", "byte_order_mark", "format", "filter", "query", "order_by", "keep_formulas")
     RUN_FIELD_NUMBER: _ClassVar[int]
     BYTE_ORDER_MARK_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FORMULAS_FIELD_NUMBER: _ClassVar[int]
     run: str
     byte_order_mark: bool
-    def __init__(self, run: _Optional[str] = ..., byte_order_mark: _Optional[bool] = ...) -> None: ...
+    format: _table_pb2.TableFormat
+    filter: str
+    query: str
+    order_by: str
+    keep_formulas: bool
+    def __init__(self, run: _Optional[str] = ..., byte_order_mark: _Optional[bool] = ..., format: _Optional[_Union[_table_pb2.TableFormat, str]] = ..., filter: _Optional[str] = ..., query: _Optional[str] = ..., order_by: _Optional[str] = ..., keep_formulas: _Optional[bool] = ...) -> None: ...
+
+class ExportLabelsRequest(_message.Message):
+    __slots__ = ("run", "format", "include_history", "byte_order_mark", "keep_formulas")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_HISTORY_FIELD_NUMBER: _ClassVar[int]
+    BYTE_ORDER_MARK_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FORMULAS_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    format: _table_pb2.TableFormat
+    include_history: bool
+    byte_order_mark: bool
+    keep_formulas: bool
+    def __init__(self, run: _Optional[str] = ..., format: _Optional[_Union[_table_pb2.TableFormat, str]] = ..., include_history: _Optional[bool] = ..., byte_order_mark: _Optional[bool] = ..., keep_formulas: _Optional[bool] = ...) -> None: ...
 
 class ExportActivationsRequest(_message.Message):
     __slots__ = ("run",)

@@ -131,6 +131,11 @@ class InterpreterServiceStub:
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsRequest.SerializeToString,
                 response_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsResponse.FromString,
                 _registered_method=True)
+        self.ExportLabels = channel.unary_stream(
+                '/prisma.interpreter.v1.InterpreterService/ExportLabels',
+                request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportLabelsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ImportLabels = channel.stream_unary(
                 '/prisma.interpreter.v1.InterpreterService/ImportLabels',
                 request_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ImportLabelsRequest.SerializeToString,
@@ -253,8 +258,16 @@ class InterpreterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportFeatures(self, request, context):
-        """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+        """Downloads the features of a run as a table, a row for each. Its columns:
+
+        - `index`; `label` and `description` of the active label, `label_source` and `label_model`;
+        - `density`, `active_count`, `max_activation`, `mean_activation`, `variance`, `stability`, `dense`, `dead`, as in Feature;
+        - `trust` (`trusted`, `open`, `doubtful`, `unnamed`) and `missed_conditions`; `score`, `score_low`, `score_high`,
+        `threshold`, `precise_density`, `precise_count`;
+        - `unnamed_reason`: why a feature cannot be named; `families`: their names; `name`: `runs/{run}/features/{index}`.
+
+        Its labels can be imported again (ImportLabels).
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -385,6 +398,18 @@ class InterpreterServiceServicer:
     def ReadLabels(self, request, context):
         """Streams the active labels that changed since a revision of the run's labels.
         Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLabels(self, request, context):
+        """Downloads the labels of a run as a table, a row for each, by feature, the newest last. Its columns: `index`, `label`
+        (empty for a feature that cannot be named), `description`, `source` (`keywords`, `model`, `human`), `model`, `author`,
+        `active`, `trust` of the feature by its active label, `score`, `score_low`, `score_high`, `threshold`, `keywords`,
+        `carried_from`, `create_time`, `name`, and `weights`, which tells the run's latents from those of other runs: only
+        runs with the same weights import these labels (ImportLabels).
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -610,6 +635,11 @@ def add_InterpreterServiceServicer_to_server(servicer, server):
                     servicer.ReadLabels,
                     request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsRequest.FromString,
                     response_serializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsResponse.SerializeToString,
+            ),
+            'ExportLabels': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLabels,
+                    request_deserializer=prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportLabelsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ImportLabels': grpc.stream_unary_rpc_method_handler(
                     servicer.ImportLabels,
@@ -1171,6 +1201,33 @@ class InterpreterService:
             '/prisma.interpreter.v1.InterpreterService/ReadLabels',
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsRequest.SerializeToString,
             prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ReadLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/prisma.interpreter.v1.InterpreterService/ExportLabels',
+            prisma_dot_interpreter_dot_v1_dot_interpreter__service__pb2.ExportLabelsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

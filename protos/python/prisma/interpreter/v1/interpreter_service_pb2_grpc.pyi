@@ -64,8 +64,16 @@ class InterpreterServiceStub:
     texts), INVALID_ARGUMENT, INVALID_PAGE_TOKEN.
     """
     ExportFeatures: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]
-    """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+    """Downloads the features of a run as a table, a row for each. Its columns:
+
+    - `index`; `label` and `description` of the active label, `label_source` and `label_model`;
+    - `density`, `active_count`, `max_activation`, `mean_activation`, `variance`, `stability`, `dense`, `dead`, as in Feature;
+    - `trust` (`trusted`, `open`, `doubtful`, `unnamed`) and `missed_conditions`; `score`, `score_low`, `score_high`,
+      `threshold`, `precise_density`, `precise_count`;
+    - `unnamed_reason`: why a feature cannot be named; `families`: their names; `name`: `runs/{run}/features/{index}`.
+
+    Its labels can be imported again (ImportLabels).
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND.
     """
     ExportActivations: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]
     """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
@@ -148,6 +156,14 @@ class InterpreterServiceStub:
     ReadLabels: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ReadLabelsRequest, _interpreter_service_pb2.ReadLabelsResponse]
     """Streams the active labels that changed since a revision of the run's labels.
     Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+    """
+    ExportLabels: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportLabelsRequest, _httpbody_pb2.HttpBody]
+    """Downloads the labels of a run as a table, a row for each, by feature, the newest last. Its columns: `index`, `label`
+    (empty for a feature that cannot be named), `description`, `source` (`keywords`, `model`, `human`), `model`, `author`,
+    `active`, `trust` of the feature by its active label, `score`, `score_low`, `score_high`, `threshold`, `keywords`,
+    `carried_from`, `create_time`, `name`, and `weights`, which tells the run's latents from those of other runs: only
+    runs with the same weights import these labels (ImportLabels).
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
     """
     ImportLabels: _grpc.StreamUnaryMultiCallable[_interpreter_service_pb2.ImportLabelsRequest, _interpreter_service_pb2.ImportLabelsResponse]
     """Takes over labels from a file: a table with a feature's `index` and `label` in each row, and where it has them
@@ -253,8 +269,16 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     texts), INVALID_ARGUMENT, INVALID_PAGE_TOKEN.
     """
     ExportFeatures: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportFeaturesRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
-    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+    """Downloads the features of a run as a table, a row for each. Its columns:
+
+    - `index`; `label` and `description` of the active label, `label_source` and `label_model`;
+    - `density`, `active_count`, `max_activation`, `mean_activation`, `variance`, `stability`, `dense`, `dead`, as in Feature;
+    - `trust` (`trusted`, `open`, `doubtful`, `unnamed`) and `missed_conditions`; `score`, `score_low`, `score_high`,
+      `threshold`, `precise_density`, `precise_count`;
+    - `unnamed_reason`: why a feature cannot be named; `families`: their names; `name`: `runs/{run}/features/{index}`.
+
+    Its labels can be imported again (ImportLabels).
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND.
     """
     ExportActivations: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
@@ -337,6 +361,14 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     ReadLabels: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ReadLabelsRequest, _interpreter_service_pb2.ReadLabelsResponse]  # type: ignore[assignment]
     """Streams the active labels that changed since a revision of the run's labels.
     Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+    """
+    ExportLabels: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportLabelsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads the labels of a run as a table, a row for each, by feature, the newest last. Its columns: `index`, `label`
+    (empty for a feature that cannot be named), `description`, `source` (`keywords`, `model`, `human`), `model`, `author`,
+    `active`, `trust` of the feature by its active label, `score`, `score_low`, `score_high`, `threshold`, `keywords`,
+    `carried_from`, `create_time`, `name`, and `weights`, which tells the run's latents from those of other runs: only
+    runs with the same weights import these labels (ImportLabels).
+    Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
     """
     ImportLabels: _aio.StreamUnaryMultiCallable[_interpreter_service_pb2.ImportLabelsRequest, _interpreter_service_pb2.ImportLabelsResponse]  # type: ignore[assignment]
     """Takes over labels from a file: a table with a feature's `index` and `label` in each row, and where it has them
@@ -475,8 +507,16 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _interpreter_service_pb2.ExportFeaturesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
-        """Downloads statistics and labels of all features as a CSV file in UTF-8, with a header line.
-        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+        """Downloads the features of a run as a table, a row for each. Its columns:
+
+        - `index`; `label` and `description` of the active label, `label_source` and `label_model`;
+        - `density`, `active_count`, `max_activation`, `mean_activation`, `variance`, `stability`, `dense`, `dead`, as in Feature;
+        - `trust` (`trusted`, `open`, `doubtful`, `unnamed`) and `missed_conditions`; `score`, `score_low`, `score_high`,
+          `threshold`, `precise_density`, `precise_count`;
+        - `unnamed_reason`: why a feature cannot be named; `families`: their names; `name`: `runs/{run}/features/{index}`.
+
+        Its labels can be imported again (ImportLabels).
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, INVALID_FILTER, FAMILY_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -631,6 +671,20 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_interpreter_service_pb2.ReadLabelsResponse], _abc.AsyncIterator[_interpreter_service_pb2.ReadLabelsResponse]]:
         """Streams the active labels that changed since a revision of the run's labels.
         Errors: RUN_NOT_FOUND, HISTORY_CHANGED.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportLabels(
+        self,
+        request: _interpreter_service_pb2.ExportLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads the labels of a run as a table, a row for each, by feature, the newest last. Its columns: `index`, `label`
+        (empty for a feature that cannot be named), `description`, `source` (`keywords`, `model`, `human`), `model`, `author`,
+        `active`, `trust` of the feature by its active label, `score`, `score_low`, `score_high`, `threshold`, `keywords`,
+        `carried_from`, `create_time`, `name`, and `weights`, which tells the run's latents from those of other runs: only
+        runs with the same weights import these labels (ImportLabels).
+        Errors: RUN_NOT_FOUND, STATISTICS_NOT_COMPUTED, INVALID_ARGUMENT, SERVICE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
