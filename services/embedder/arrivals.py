@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Row, insert
 
@@ -25,6 +25,17 @@ from services.embedder.vector_store import Shard
 
 StoredVector: TypeAlias = tuple[str, str | None, int | None]
 """The key of a document, and the file and position of its vector."""
+
+
+class Written(NamedTuple):
+    """What the writing of documents changes of their dataset.
+
+    differences: of its counters, by column. schema: afterwards. digests: what is added to the sum of digests.
+    """
+
+    differences: Counter[str]
+    schema: Schema
+    digests: int
 
 
 @dataclass(frozen=True)
@@ -96,11 +107,12 @@ class Arrivals:
         first_row: int,
         revision: int,
         schema: Schema,
+        model: str,
         shard: Shard | None,
-    ) -> tuple[Counter[str], Schema]:
-        """Writes the documents; returns the differences of the dataset's counters by column, and its schema then.
+    ) -> Written:
+        """Writes the documents.
 
-        shard: the given vectors of all documents of the batch; None where a model makes them.
+        model: the dataset's. shard: the given vectors of all documents of the batch; None where a model makes them.
         """
         old_rows = [old for old, _document in self.replaced]
         documents = [*self.added, *(document for _old, document in self.replaced)]
@@ -138,9 +150,9 @@ class Arrivals:
             for old, _document in (*self.replaced, *self.changed_metadata)
         ]
         grown = metadata_schema.changed(schema, [*described, *changed], by=1)
-        return differences, metadata_schema.changed(grown, removed, by=-1)
+        return Written(differences, metadata_schema.changed(grown, removed, by=-1), self._digest_change(model))
 
-    def digest_change(self, model: str) -> int:
+    def _digest_change(self, model: str) -> int:
         """What the documents add to the sum of the dataset's digests, and take away. model: the dataset's."""
         documents = [*self.added, *(document for _old, document in self.replaced)]
         added = sum(new_digest(document) for document in documents)

@@ -70,10 +70,10 @@ class DeletionJob:
                 f"{request.parent} was deleted, and another dataset has its name now",
                 metadata={"dataset": request.parent},
             )
-        matching = await in_thread(partial(self._store.list_documents, dataset.id, condition, after_row=-1, limit=1))
+        total = await in_thread(self._store.matching_count, dataset, condition, start)
         done, after_row = 0, -1
         while True:
-            await context.progress(done, max(matching.total, done), "documents", "deleting")
+            await context.progress(done, max(total, done), "documents", "deleting")
             rows = await in_thread(
                 partial(self._store.matching_rows, dataset, condition, after_row=after_row, created_until=start)
             )

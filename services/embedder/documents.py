@@ -114,7 +114,7 @@ class Dataset:
     is_half: whether all vectors were given as float16.
     revision: of the last change; it says something only together with `history`.
     next_row: all rows of the dataset are less.
-    fingerprint: of the content, see `fingerprints`; empty for datasets with passages, which have none.
+    fingerprint: of the content, see `fingerprints`.
     schema: the fields of the documents' metadata.
     """
 

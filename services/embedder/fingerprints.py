@@ -3,7 +3,8 @@
 It is the sum, modulo 2^128, of a digest of each document: of its key, its text, and its vector, if it has one, by the
 model that made it or by the digest of a given one. So documents that come and go change it by their digests, in the
 transaction that changes them, and the same content has the same fingerprint. Metadata does not count: nothing is
-trained on it.
+trained on it. Where documents have passages, each passage with a vector adds a digest of its own to those of the
+documents, which then have no vectors.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def document_digest(key: str, text: str, vector: str | None) -> int:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return int.from_bytes(digest.digest(), "little")
+
+
+def passage_digest(key: str, text: str, model: str) -> int:
+    """The digest of a passage that has a vector. key: its document's."""
+    return document_digest(key, text, model)
 
 
 def new_digest(document: NewDocument) -> int:

@@ -125,10 +125,26 @@ def embedded_rows(uid: str) -> Statement:
 
 
 def still_pending(uid: str, rows: Sequence[int]) -> Statement:
-    """Row, key and text of those of these rows that are still pending."""
-    return select(DOCUMENTS.c.row, DOCUMENTS.c.key, DOCUMENTS.c.text).where(
+    """Row, key and text of those of these rows that are still pending, and the numbers of passages' documents."""
+    columns = (DOCUMENTS.c.row, DOCUMENTS.c.key, DOCUMENTS.c.text, DOCUMENTS.c.whole_number)
+    return select(*columns).where(
         DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), DOCUMENTS.c.state == State.PENDING, LIVING
     )
+
+
+def passages_after(uid: str, after_row: int, limit: int) -> Statement:
+    """Row, document's number and state of living passages behind a row."""
+    query = select(DOCUMENTS.c.row, DOCUMENTS.c.whole_number, DOCUMENTS.c.state)
+    return (
+        query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row > after_row, LIVING)
+        .order_by(DOCUMENTS.c.row)
+        .limit(limit)
+    )
+
+
+def wholes_of_rows(uid: str, rows: Sequence[int]) -> Statement:
+    """The numbers of these passages' documents; passages and documents may be deleted."""
+    return select(DOCUMENTS.c.whole_number).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows)).distinct()
 
 
 def states_of_keys_of(uid: str, rows: Sequence[int]) -> Statement:
@@ -202,10 +218,24 @@ def still_matching(
     return select(table).where(matching(uid, condition, types, of_wholes=of_wholes), _row(table).in_(rows))
 
 
-def matching_count(uid: str, condition: Filter, types: Types, *, of_wholes: bool = False) -> Statement:
-    """How many living documents match a filter. Where a counter of the dataset answers, it is not needed."""
+def matching_count(
+    uid: str,
+    condition: Filter,
+    types: Types,
+    *,
+    before_row: int | None = None,
+    created_until: datetime | None = None,
+    of_wholes: bool = False,
+) -> Statement:
+    """How many living documents match a filter. Where a counter of the dataset answers, it is not needed.
+
+    before_row, created_until: as for `matching_rows`; None for all.
+    """
     table = _table(of_wholes=of_wholes)
-    return select(func.count()).select_from(table).where(matching(uid, condition, types, of_wholes=of_wholes))
+    query = select(func.count()).select_from(table).where(matching(uid, condition, types, of_wholes=of_wholes))
+    if before_row is not None:
+        query = query.where(_row(table) < before_row)
+    return query if created_until is None else query.where(table.c.create_time <= created_until)
 
 
 def matching(uid: str, condition: Filter, types: Types, *, of_wholes: bool = False) -> ColumnElement[bool]:

@@ -176,7 +176,7 @@ def dataset(row: Row[Any], history: str) -> Dataset:
         revision=row.revision,
         history=history,
         next_row=row.next_row,
-        fingerprint="" if row.passage_tokens is not None else row.fingerprint,
+        fingerprint=row.fingerprint,
         counts=counts(row),
         schema=metadata_schema.from_json(row.metadata_fields),
         create_time=row.create_time,

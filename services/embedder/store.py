@@ -246,20 +246,18 @@ class Store:
                 else:
                     arrivals = Arrivals.of(connection, uid, documents, on_duplicate, same_vectors=same_vectors)
                 if arrivals.is_change:
-                    differences, schema = arrivals.write(
+                    differences, schema, digests = arrivals.write(
                         connection,
                         uid=uid,
                         first_row=dataset.next_row,
                         revision=dataset.revision + 1,
                         schema=_schema(dataset),
+                        model=dataset.embedding_model,
                         shard=shard,
                     )
                     is_in_use = shard is not None and arrivals.has_rows
                     if shard is not None and is_in_use:
                         differences["dimension"] = self._take_shard(connection, dataset, shard)
-                    digests = 0  # datasets with passages have no fingerprint
-                    if isinstance(arrivals, Arrivals):
-                        digests = arrivals.digest_change(dataset.embedding_model)
                     _change(connection, uid, schema=schema, digests=digests, **differences)
                 if record is not None:
                     record(connection, arrivals.fates)
@@ -427,6 +425,20 @@ class Store:
             )
             return list(connection.execute(query).scalars())
 
+    def matching_count(self, dataset: Dataset, condition: Filter, created_until: datetime) -> int:
+        """How many documents `matching_rows` gives in all. Raises DatasetNotFound."""
+        with self._database.read() as connection:
+            _need(connection, dataset.id, dataset.uid)
+            query = queries.matching_count(
+                dataset.uid,
+                condition,
+                types_of(dataset.schema),
+                before_row=dataset.next_row,
+                created_until=created_until,
+                of_wholes=dataset.passages is not None,
+            )
+            return int(connection.execute(query).scalar_one())
+
     def delete_matching(self, dataset: Dataset, condition: Filter, rows: Sequence[int]) -> int:
         """Deletes those of some documents that still match a filter, in one transaction; returns how many.
 
@@ -463,6 +475,17 @@ class Store:
         with self._database.read() as connection:
             states = connection.execute(queries.states_of_keys_of(dataset.uid, rows)).scalars()
             return [State(state) for state in states]
+
+    def passage_states(self, dataset: Dataset, after_row: int, limit: int) -> list[tuple[int, int, State]]:
+        """Row, document's number and state of passages behind a row."""
+        with self._database.read() as connection:
+            passages = connection.execute(queries.passages_after(dataset.uid, after_row, limit)).all()
+            return [(row, number, State(state)) for row, number, state in passages]
+
+    def numbers_of_rows(self, dataset: Dataset, rows: Sequence[int]) -> list[int]:
+        """The numbers of these passages' documents, each once; passages and documents may be deleted."""
+        with self._database.read() as connection:
+            return list(connection.execute(queries.wholes_of_rows(dataset.uid, rows)).scalars())
 
     def changed_rows(self, dataset: Dataset, since_revision: int) -> NDArray[np.uint64]:
         """Rows of documents and tombstones changed since a revision, up to the dataset's, ascending, (R,) uint64."""
@@ -539,10 +562,14 @@ class Store:
                 lost = list(connection.execute(batch).scalars())
                 if lost:
                     documents = connection.execute(queries.documents_by_row(dataset.uid, lost)).all()
+                    if dataset.passages is not None:
+                        digests = -whole_documents.digests_of_passages(connection, dataset.uid, documents, model)
+                    else:
+                        digests = sum(sql_rows.digest_of_losing_its_vector(document, model) for document in documents)
                     revision = _change(
                         connection,
                         dataset.uid,
-                        digests=sum(sql_rows.digest_of_losing_its_vector(document, model) for document in documents),
+                        digests=digests,
                         embedded_count=-len(lost),
                         pending_count=len(lost),
                     )
@@ -569,10 +596,14 @@ class Store:
                 return row.revision
             embedded = [pending[outcome.row] for outcome in applied if outcome.failure is None]
             failed = len(applied) - len(embedded)
+            if dataset.passages is not None:
+                digests = whole_documents.digests_of_passages(connection, dataset.uid, embedded, row.embedding_model)
+            else:
+                digests = sum(sql_rows.digest_of_embedding(document, row.embedding_model) for document in embedded)
             revision = _change(
                 connection,
                 dataset.uid,
-                digests=sum(sql_rows.digest_of_embedding(document, row.embedding_model) for document in embedded),
+                digests=digests,
                 pending_count=-len(applied),
                 embedded_count=len(applied) - failed,
                 failed_count=failed,
@@ -694,10 +725,12 @@ def _remove_whole(connection: Connection, dataset: Row[Any], name_id: str) -> Do
 
 def _remove_wholes(connection: Connection, dataset: Row[Any], wholes: Sequence[Row[Any]]) -> None:
     """Deletes documents with their passages."""
-    removed = whole_documents.remove(connection, dataset.uid, wholes, dataset.revision + 1)
+    model, revision = dataset.embedding_model, dataset.revision + 1
+    removed, digests = whole_documents.remove(connection, dataset.uid, wholes, model=model, revision=revision)
     described = [metadata_terms.described(metadata.readable(whole.metadata)) for whole in wholes]
     schema = metadata_schema.changed(_schema(dataset), described, by=-1)
-    _change(connection, dataset.uid, schema=schema, **{name: -count for name, count in removed.items()})
+    differences = {name: -count for name, count in removed.items()}
+    _change(connection, dataset.uid, schema=schema, digests=-digests, **differences)
 
 
 def _dataset(connection: Connection, row: Row[Any]) -> Dataset:

@@ -18,7 +18,9 @@ from services.chassis import metadata_schema, metadata_terms
 from services.chassis.metadata_schema import Schema
 from services.chassis.metadata_terms import Described
 from services.embedder import metadata, queries, sql_rows, whole_documents
+from services.embedder.arrivals import Written
 from services.embedder.documents import Fate, NewDocument, OnDuplicate, State
+from services.embedder.fingerprints import new_digest
 from services.embedder.tables import DOCUMENTS
 from services.embedder.vector_store import Shard
 
@@ -68,14 +70,19 @@ class WholeArrivals:
         return bool(self.added or self.replaced)
 
     def write(
-        self, connection: Connection, *, uid: str, first_row: int, revision: int, schema: Schema, shard: Shard | None
-    ) -> tuple[Counter[str], Schema]:
-        """Writes the documents; returns the differences of the dataset's counters by column, and its schema then.
-
-        shard: None, as passages have no given vectors.
-        """
+        self,
+        connection: Connection,
+        *,
+        uid: str,
+        first_row: int,
+        revision: int,
+        schema: Schema,
+        model: str,
+        shard: Shard | None,
+    ) -> Written:
+        """Writes the documents. model: the dataset's. shard: None, as passages have no given vectors."""
         assert shard is None, "given vectors have no passages"
-        differences = Counter[str]()
+        differences, digests = Counter[str](), sum(new_digest(document) for document in self.added)
         added = [metadata_terms.described(document.metadata) for document in self.added]
         if self.added:
             differences.update(
@@ -85,10 +92,12 @@ class WholeArrivals:
         for (old, document), described in zip(self.replaced, changed, strict=True):
             replacement = _Replacement(old, document, described)
             next_row = first_row + differences["next_row"]
-            differences.update(replacement.write(connection, uid, next_row=next_row, revision=revision))
+            replaced, removed_passages = replacement.write(connection, uid, next_row=next_row, revision=revision)
+            differences.update(replaced)
+            digests += new_digest(document) - whole_documents.digest(old, removed_passages, model)
         removed = [metadata_terms.described(metadata.readable(old.metadata)) for old, _document in self.replaced]
         grown = metadata_schema.changed(schema, [*added, *changed], by=1)
-        return differences, metadata_schema.changed(grown, removed, by=-1)
+        return Written(differences, metadata_schema.changed(grown, removed, by=-1), digests)
 
 
 @dataclass(frozen=True)
@@ -99,8 +108,10 @@ class _Replacement:
     document: NewDocument
     described: Described
 
-    def write(self, connection: Connection, uid: str, *, next_row: int, revision: int) -> Counter[str]:
-        """Replaces the document; returns the differences of the dataset's counters."""
+    def write(
+        self, connection: Connection, uid: str, *, next_row: int, revision: int
+    ) -> tuple[Counter[str], list[Row[Any]]]:
+        """Replaces the document; returns the differences of the dataset's counters, and the passages that went."""
         number = self.old.number
         passages = connection.execute(queries.passages_of(uid, number)).all()
         rows = sql_rows.new_passages(self.document, uid=uid, number=number, first_row=0, revision=revision)
@@ -120,7 +131,7 @@ class _Replacement:
         differences = Counter({sql_rows.COUNTERS[State.PENDING]: len(added), "next_row": len(added)})
         differences.subtract(sql_rows.COUNTERS[State(passage.state)] for passage in removed)
         differences["text_bytes"] = whole["text_bytes"] - self.old.text_bytes
-        return differences
+        return differences, removed
 
 
 def _matched(

@@ -15,6 +15,7 @@ from services.chassis.metadata_terms import Described
 from services.chassis.moments import utc_now
 from services.embedder import metadata, queries, sql_rows
 from services.embedder.documents import Document, NewDocument, State
+from services.embedder.fingerprints import document_digest, passage_digest
 from services.embedder.tables import DOCUMENTS, LIVING, WHOLE_DOCUMENTS
 
 _ROWS = 10_000
@@ -50,16 +51,36 @@ def add(
     )
 
 
-def remove(connection: Connection, uid: str, wholes: Sequence[Row[Any]], revision: int) -> Counter[str]:
-    """Deletes documents, and leaves tombstones of their passages; returns what is to be taken from the counters."""
+def remove(
+    connection: Connection, uid: str, wholes: Sequence[Row[Any]], *, model: str, revision: int
+) -> tuple[Counter[str], int]:
+    """Deletes documents, and leaves tombstones of their passages.
+
+    Returns what is to be taken from the dataset's counters, and from the sum of digests. model: the dataset's.
+    """
+    digests = 0
     removed = Counter(whole_count=len(wholes), text_bytes=sum(whole.text_bytes for whole in wholes))
     for whole in wholes:
         passages = connection.execute(queries.passages_of(uid, whole.number)).all()
         remove_passages(connection, uid, [passage.row for passage in passages], revision)
         removed.update(sql_rows.COUNTERS[State(passage.state)] for passage in passages)
+        digests += digest(whole, passages, model)
     numbers = [whole.number for whole in wholes]
     connection.execute(queries.delete_wholes(uid, numbers))
-    return removed
+    return removed, digests
+
+
+def digest(whole: Row[Any], passages: Sequence[Row[Any]], model: str) -> int:
+    """The digests of a document and of those of these passages that have vectors. model: the dataset's."""
+    embedded = (passage for passage in passages if State(passage.state) is State.EMBEDDED)
+    vectors = sum(passage_digest(whole.key, passage.text, model) for passage in embedded)
+    return document_digest(whole.key, whole.text, None) + vectors
+
+
+def digests_of_passages(connection: Connection, uid: str, passages: Sequence[Row[Any]], model: str) -> int:
+    """What passages add to the sum of digests by their vectors. model: the dataset's."""
+    wholes = of_passages(connection, uid, passages)
+    return sum(passage_digest(wholes[passage.whole_number].key, passage.text, model) for passage in passages)
 
 
 def remove_passages(connection: Connection, uid: str, rows: Sequence[int], revision: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeAlias
 
 from prisma.trainer.v1.trainer_service_pb2 import EncodeDatasetRequest
@@ -76,7 +77,9 @@ class DatasetFollower:
             )
 
     async def _note_changes(self, run: Run, dataset: Dataset, comparisons: Comparisons) -> None:
-        """Notes how the dataset has changed since the training, unless that is noted for its present content.
+        """Notes how the dataset has changed since the training, unless that is noted for its present revision.
+
+        Its fingerprint alone does not say it: a document that cannot be embedded was added before, and is not then.
 
         comparisons: those of other runs of the dataset; this run's is added.
         """
@@ -84,7 +87,7 @@ class DatasetFollower:
         if (
             run.selection is None
             or not dataset.fingerprint
-            or (noted is not None and noted.fingerprint == dataset.fingerprint)
+            or (noted is not None and (noted.revision, noted.history) == (dataset.revision, dataset.history))
         ):
             return
         if run.selection.fingerprint == dataset.fingerprint:
@@ -94,7 +97,8 @@ class DatasetFollower:
             if rows not in comparisons:
                 comparisons[rows] = await self._embedder.compare(run.source, run.selection)
             changes = comparisons[rows]
-        await asyncio.to_thread(self._store.note_changes, run, changes)
+        noted = replace(changes, revision=dataset.revision, history=dataset.history)
+        await asyncio.to_thread(self._store.note_changes, run, noted)
 
     async def _unchanged_until(self, run: Run) -> Coverage | None:
         """Until which state of the dataset the run's codes are complete; None if vectors have changed."""

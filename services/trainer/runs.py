@@ -67,6 +67,9 @@ class DatasetChanges:
     added: int = 0
     deleted: int = 0
     changed: int = 0
+    revision: int | None = None
+    """The dataset's when it was last looked at, in its `history`; None for what former versions noted."""
+    history: str | None = None
 
 
 @dataclass(frozen=True)

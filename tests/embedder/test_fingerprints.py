@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +15,15 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from sqlalchemy import update
 
 from services.chassis.filters import Comparison
 from services.embedder.comparing import Comparing, RowComparison
-from services.embedder.documents import NewDocument, OnDuplicate, State, document_id
+from services.embedder.documents import NewDataset, NewDocument, OnDuplicate, Passages, State, document_id
 from services.embedder.errors import DocumentNotFound
 from services.embedder.fingerprints import EMPTY
+from services.embedder.passages import Span
+from services.embedder.tables import DATASETS
 from tests.embedder.test_store import MODEL, Data, open_data
 
 
@@ -31,7 +36,7 @@ def data(database_url: str, tmp_path: Path) -> Iterator[Data]:
 
 _KEYS = st.sampled_from([f"key {n}" for n in range(6)])
 _CHANGES = st.lists(
-    st.tuples(st.just("import"), st.dictionaries(_KEYS, st.sampled_from(["a", "b", "c"]), max_size=4))
+    st.tuples(st.just("import"), st.dictionaries(_KEYS, st.sampled_from(["a", "b c", "c a c"]), max_size=4))
     | st.tuples(st.just("delete"), _KEYS)
     | st.tuples(st.just("delete matching"), st.sampled_from(["a", "b"]))
     | st.tuples(st.just("embed"), st.booleans())
@@ -41,12 +46,18 @@ _CHANGES = st.lists(
 )
 
 
+def words(text: str) -> list[Span]:
+    """Each word is a passage."""
+    return [Span(match.start(), match.end()) for match in re.finditer(r"\S+", text)]
+
+
 def change(data: Data, dataset_id: str, kind: str, argument: object) -> None:
     """Changes a dataset in one of the ways in which datasets change."""
     dataset = data.store.dataset(dataset_id)
     match kind, argument:
         case "import", dict(texts):
-            new = [NewDocument(key, text, {}) for key, text in texts.items()]
+            is_split = dataset.passages is not None
+            new = [NewDocument(key, text, {}, spans=words(text) if is_split else ()) for key, text in texts.items()]
             data.store.add_documents(dataset_id, dataset.uid, new, on_duplicate=OnDuplicate.REPLACE)
         case "delete", str(key):
             with contextlib.suppress(DocumentNotFound):
@@ -67,22 +78,42 @@ def change(data: Data, dataset_id: str, kind: str, argument: object) -> None:
             data.store.make_failed_pending(dataset_id)
 
 
-def content(data: Data, dataset_id: str) -> dict[str, tuple[str, bool]]:
-    """Text of each document, and whether it has a vector, by key."""
-    documents = data.store.documents_after(data.store.dataset(dataset_id), -1, 1000)
-    return {
-        document.key: (document.text, document.state is State.EMBEDDED)
-        for document, deleted in documents
-        if not deleted
-    }
+def content(data: Data, dataset_id: str) -> tuple[dict[str, str], Counter[tuple[str, str]]]:
+    """The text of each document by key, and the keys and texts of all rows that have vectors."""
+    dataset = data.store.dataset(dataset_id)
+    rows = [row for row, deleted in data.store.documents_after(dataset, -1, 1000) if not deleted]
+    documents = rows if dataset.passages is None else data.store.wholes_after(dataset, -1, 1000)
+    embedded = Counter((row.key, row.text) for row in rows if row.state is State.EMBEDDED)
+    return {document.key: document.text for document in documents}, embedded
 
 
+def copy(data: Data, texts: Iterable[tuple[str, str]], embedded: Counter[tuple[str, str]], dataset_id: str) -> None:
+    """Gives an empty dataset this content, in this order."""
+    for key, text in texts:
+        change(data, dataset_id, "import", {key: text})
+    remaining, rows = Counter(embedded), list[int]()
+    dataset = data.store.dataset(dataset_id)
+    for row, _deleted in data.store.documents_after(dataset, dataset.next_row - 1000, 1000):
+        if row.state is State.PENDING and remaining[(row.key, row.text)] > 0:
+            remaining[(row.key, row.text)] -= 1
+            rows.append(row.row)
+    if rows:
+        data.embed(dataset, rows)
+
+
+@pytest.mark.parametrize("passages", [None, Passages(max_tokens=16, overlap_tokens=0)], ids=["documents", "passages"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=_CHANGES, second=_CHANGES, order=st.randoms(use_true_random=False))
 def test_the_same_content_has_the_same_fingerprint_whatever_happened_before(
-    data: Data, first: list[tuple[str, object]], second: list[tuple[str, object]], order: random.Random
+    data: Data,
+    passages: Passages | None,
+    first: list[tuple[str, object]],
+    second: list[tuple[str, object]],
+    order: random.Random,
 ) -> None:
-    one, other = (data.create(uuid.uuid4().hex) for _ in range(2))
+    one, other = (
+        data.store.create_dataset(NewDataset(uuid.uuid4().hex, None, "", MODEL, passages=passages)) for _ in range(2)
+    )
     for changes, dataset in ((first, one), (second, other)):
         for kind, argument in changes:
             change(data, dataset.id, kind, argument)
@@ -91,15 +122,32 @@ def test_the_same_content_has_the_same_fingerprint_whatever_happened_before(
         content(data, other.id) == expected
     )
     change(data, other.id, "delete matching", "")
-    for has_vector in (True, False):  # what is embedded comes first, in any order
-        documents = [(key, text) for key, (text, embedded) in expected.items() if embedded == has_vector]
-        order.shuffle(documents)
-        for key, text in documents:
-            change(data, other.id, "import", {key: text})
-        if has_vector:
-            change(data, other.id, "embed", False)
+    assert data.store.dataset(other.id).fingerprint == EMPTY
+    texts, embedded = list(expected[0].items()), expected[1]
+    order.shuffle(texts)
+    copy(data, texts, embedded, other.id)
     assert content(data, other.id) == expected
     assert data.store.dataset(other.id).fingerprint == data.store.dataset(one.id).fingerprint
+
+
+async def test_documents_above_passages_are_compared(data: Data) -> None:
+    new = NewDataset("d", None, "", MODEL, passages=Passages(max_tokens=16, overlap_tokens=0))
+    dataset = data.store.create_dataset(new)
+    change(data, "d", "import", {f"key {n}": "a b c" for n in range(6)})
+    data.embed(dataset, range(15), failed=frozenset([13]))  # key 4 with two of its passages, key 5 with none
+    ranges = [(0, 13), (14, 15)]
+    comparing = Comparing(data.store, data.vectors)
+    assert await comparing.compare("d", ranges) == RowComparison(1, 0, 0, data.store.dataset("d").fingerprint)
+    change(data, "d", "import", {"key 0": "a b d", "key 1": "c b a", "new": "e"})
+    data.store.delete_document("d", document_id("key 2"))
+    before = data.store.dataset("d").fingerprint
+    assert await comparing.compare("d", ranges) == RowComparison(2, 1, 1, before)  # key 1 has the same passages
+    data.store.make_failed_pending("d")
+    assert await comparing.compare("d", ranges) == RowComparison(2, 1, 2, before)
+    data.embed(dataset, range(15, 20), failed=frozenset([15, 16, 17]))  # nothing of key 5 can be embedded
+    assert await comparing.compare("d", ranges) == RowComparison(1, 1, 2, data.store.dataset("d").fingerprint)
+    everything = await comparing.compare("d", [(0, 1 << 63)])
+    assert (everything.added, everything.deleted) == (0, 1)
 
 
 def test_ids_texts_and_models_are_told_apart(data: Data) -> None:
@@ -172,3 +220,19 @@ def test_given_vectors_count_by_their_values(data: Data) -> None:
     assert add("one", [1, 2], np.float32) == first == add("two", [1, 2], np.float16)
     data.store.delete_document("one", "a")
     assert data.store.dataset("one").fingerprint == EMPTY
+
+
+def test_the_migration_gives_datasets_with_passages_their_fingerprints(data: Data) -> None:
+    new = NewDataset("d", None, "", MODEL, passages=Passages(max_tokens=16, overlap_tokens=0))
+    dataset = data.store.create_dataset(new)
+    data.create("plain")
+    for name in ("d", "plain"):
+        change(data, name, "import", {"a": "first second", "b": "\x00 third", "c": "fourth"})
+        data.embed(data.store.dataset(name), [0, 2], failed=frozenset([1]))
+    change(data, "d", "delete", "c")
+    expected = [data.store.dataset(name).fingerprint for name in ("d", "plain")]
+    with data.database.write() as connection:
+        connection.execute(update(DATASETS).where(DATASETS.c.uid == dataset.uid).values(fingerprint=EMPTY))
+        connection.exec_driver_sql(f"UPDATE alembic_{data.database.service} SET version_num = '0009'")
+    data.database.migrate()
+    assert [data.store.dataset(name).fingerprint for name in ("d", "plain")] == expected

@@ -596,11 +596,15 @@ class Attempt:
         self.job = Job(create_time=stamp(submit_time))
         self.lines: list[str] = []
         self.log = self.lines.append
+        self.progresses: list[tuple[int, int]] = []
 
-    async def progress(self, *_state: object) -> None:
+    async def progress(self, done: int, total: int, *_unit: str) -> None:
+        self.progresses.append((done, total))
+
+    async def publish(self, *_event: object) -> None:
         pass
 
-    prove = checkpoint = publish = progress
+    prove = checkpoint = publish
 
 
 async def test_a_deletion_that_is_tried_again_leaves_later_documents_and_datasets_alone(data: Data) -> None:
@@ -612,6 +616,7 @@ async def test_a_deletion_that_is_tried_again_leaves_later_documents_and_dataset
     request = DeleteDocumentsRequest(parent="datasets/d", filter="*", force=True)
     await job.run(request, cast(Any, attempt))
     assert attempt.lines == ["3 documents were deleted"]
+    assert attempt.progresses == [(0, 3), (3, 3)]
     assert data.store.dataset("d").counts.rows == 2
     data.store.delete_dataset("d")
     data.add(data.create(), 1)

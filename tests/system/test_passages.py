@@ -173,7 +173,8 @@ def test_all_passages_of_a_document_go_with_it(url: str, books: Dataset, run: Ru
     hits = None
     for _ in range(600):
         hits = books.search(QUERY, mode="full_text", limit=10).hits
-        if books.index_status().current and not any(hit.key == "long-one" for hit in hits):
+        is_followed = books.index_status().current and run.refresh().dataset_changes == "-1"
+        if is_followed and not any(hit.key == "long-one" for hit in hits):
             return
         time.sleep(0.1)
     raise AssertionError(hits)

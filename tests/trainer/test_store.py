@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -109,20 +110,24 @@ def trained(
 
 
 class CountingEmbedder:
-    """Answers with a dataset that has two more documents than what is compared, and counts comparisons."""
+    """Answers with a dataset of which only the pending documents are not compared, and counts comparisons."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+        self.dataset_now = dataset
         self.compared: list[Selection] = []
 
     async def dataset(self, name: str) -> Dataset:
-        assert name == self._dataset.source.dataset
-        return self._dataset
+        assert name == self.dataset_now.source.dataset
+        return self.dataset_now
 
     async def compare(self, source: Source, selection: Selection) -> DatasetChanges:
-        assert source == self._dataset.source
+        assert source == self.dataset_now.source
         self.compared.append(selection)
-        return DatasetChanges(self._dataset.fingerprint, added=2)
+        return DatasetChanges(self.dataset_now.fingerprint, added=self.dataset_now.pending_count)
+
+    async def changes(self, source: Source, **_position: object) -> AsyncIterator[object]:
+        now = self.dataset_now
+        yield SimpleNamespace(rows=(), deleted_rows=(), revision=now.revision, history=now.history)
 
 
 def follow(run: Run, blobs: Blobs, *, rows: list[int], deleted: list[tuple[int, int]], name: str) -> NewCodes:
@@ -332,8 +337,8 @@ async def test_runs_of_the_same_rows_are_compared_with_their_dataset_once(store:
         source=SOURCE,
         revision=3,
         history="h",
-        embedded_count=12,
-        pending_count=0,
+        embedded_count=10,
+        pending_count=2,
         failed_count=0,
         fingerprint="now",
     )
@@ -343,7 +348,31 @@ async def test_runs_of_the_same_rows_are_compared_with_their_dataset_once(store:
     await follower.follow(None)
     assert len(embedder.compared) == 1
     for run in runs:
-        assert store.run(run.id).dataset_changes == DatasetChanges("now", added=2)
+        assert store.run(run.id).dataset_changes == DatasetChanges("now", added=2, revision=3, history="h")
+
+
+async def test_documents_that_cannot_be_embedded_are_no_added_ones_although_the_content_is_the_same(
+    store: Store, blobs: Blobs
+) -> None:
+    dataset = Dataset(
+        source=SOURCE,
+        revision=3,
+        history="h",
+        embedded_count=10,
+        pending_count=2,
+        failed_count=0,
+        fingerprint="now",
+    )
+    embedder = CountingEmbedder(dataset)
+    follower = DatasetFollower(store=store, blobs=blobs, embedder=cast(Embedder, embedder), jobs=cast(Jobs, None))
+    trained(store, blobs)
+    await follower.follow(None)
+    assert store.run("r").dataset_changes == DatasetChanges("now", added=2, revision=3, history="h")
+    embedder.dataset_now = replace(dataset, revision=4, pending_count=0, failed_count=2)
+    for _ in range(2):
+        await follower.follow(None)
+    assert store.run("r").dataset_changes == DatasetChanges("now", added=0, revision=4, history="h")
+    assert len(embedder.compared) == 2
 
 
 def test_metrics_of_a_step_that_is_trained_again_are_the_later_ones(store: Store) -> None:
