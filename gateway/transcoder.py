@@ -12,6 +12,7 @@ from typing import Any
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import LocalizedMessage
 from grpc import aio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
@@ -39,7 +40,12 @@ _SUFFIXES = {
     "application/jsonl": "jsonl",
     "application/zip": "zip",
     "application/octet-stream": "safetensors",
+    "application/vnd.apache.parquet": "parquet",
+    "application/vnd.apache.arrow.file": "arrow",
 }
+_NOTICES_HEADER = "x-prisma-notices"
+_MAX_NOTICES = 4096
+"""Bytes of the header: servers and proxies take 8 KiB of all headers."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,7 @@ class Transcoder:
         first = await answer_or_drop(call.request, rpc, rpc.read())
         if first is not aio.EOF and isinstance(first, HttpBody):
             name = _file_name(call.fields, call.route, first.content_type)
-            headers = {"content-disposition": f'attachment; filename="{name}"'}
+            headers = {"content-disposition": f'attachment; filename="{name}"', **_notices(first)}
             return StreamingResponse(_raw(rpc, first), media_type=first.content_type, headers=headers)
         headers = {"cache-control": "no-store"}
         if "text/event-stream" in call.request.headers.get("accept", ""):
@@ -291,6 +297,18 @@ def _seconds(request: Request) -> float | None:
     if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text) or not 0 < float(text) <= MAX_SECONDS:
         raise InvalidArgument.field("X-Prisma-Timeout", f"expected seconds, more than 0, at most {MAX_SECONDS:g}")
     return float(text)
+
+
+def _notices(first: HttpBody) -> dict[str, str]:
+    """The header with what people should know of a download: a JSON array in ASCII; no header for nothing."""
+    texts: list[str] = []
+    for extension in first.extensions:
+        notice = LocalizedMessage()
+        if extension.Unpack(notice):
+            texts.append(notice.message)
+    while len(header := json.dumps(texts)) > _MAX_NOTICES:
+        texts.pop()
+    return {_NOTICES_HEADER: header} if texts else {}
 
 
 def _file_name(fields: Mapping[str, str], route: Route, content_type: str) -> str:

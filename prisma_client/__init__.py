@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prisma_client.errors import (
         AlreadyExists,
         DocumentsRejected,
+        ExportNotice,
         FailedPrecondition,
         IncompleteExport,
         InvalidArgument,
@@ -35,6 +36,7 @@ __all__ = [
     "AlreadyExists",
     "AsyncPrisma",
     "DocumentsRejected",
+    "ExportNotice",
     "FailedPrecondition",
     "FileOptions",
     "IncompleteExport",

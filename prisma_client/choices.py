@@ -29,6 +29,15 @@ class ExampleKind(StrEnum):
     RANDOM = "random"
 
 
+class TableFormat(StrEnum):
+    """How a table is written to a file."""
+
+    CSV = "csv"
+    JSON_LINES = "json-lines"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+
+
 class Architecture(StrEnum):
     """Architectures of a sparse autoencoder."""
 

@@ -11,7 +11,8 @@ PrismaError                  message, code, reason, metadata, violations, reques
 UnknownFamily                a ValueError: the run has no family of this name
 SomeDocumentsRejected        a warning: an import took some documents and rejected others
 SomeLabelsRejected           a warning: an import of labels took some rows and rejected others
-IncompleteExport             a warning: documents are missing from an export, as they have no code yet
+ExportNotice                 a warning: what people should know of an export
+IncompleteExport             a warning, an ExportNotice: documents are missing from an export, as they have no code yet
 
 `reason` is a name of prisma.common.v1.ErrorReason; match on it, never on the message.
 """
@@ -88,7 +89,11 @@ class SomeLabelsRejected(UserWarning):
     """Some rows of a file of labels were rejected; `rejections` of the response has the reasons."""
 
 
-class IncompleteExport(UserWarning):
+class ExportNotice(UserWarning):
+    """What people should know of an export, such as that a filter names a key that no document has."""
+
+
+class IncompleteExport(ExportNotice):
     """Some documents are missing from an export: they were embedded after the training and have no code yet."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
@@ -18,6 +18,8 @@ from prisma_client.aio.analyses import Analyses
 from prisma_client.aio.jobs import Jobs
 from prisma_client.aio.listing import Listing
 from prisma_client.aio.transport import Transport
+from prisma_client.choices import TableFormat
+from prisma_client.document_table import DocumentTable, TableOptions, table_format, table_request
 from prisma_client.errors import IncompleteExport, SomeLabelsRejected
 from prisma_client.imports import OnDuplicate
 from prisma_client.progress import Progress
@@ -424,6 +426,46 @@ class Run:
         size = await self._transport.save("InterpreterService/ExportFeatures", request, path)
         await self._warn_of_missing_codes()
         return size
+
+    async def export_table(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        byte_order_mark: bool = False,
+        keep_formulas: bool = False,
+        **options: Unpack[TableOptions],
+    ) -> int:
+        """Writes the documents with their metadata and the activations of features as one table; returns its bytes.
+
+        Join it by `id`, which is that of the imported file. `options` are those of `table`.
+        format: `csv`, `json-lines`, `parquet` or `arrow`; by default as the path ends.
+        byte_order_mark: begins a CSV file with one, which Excel needs to read UTF-8. keep_formulas: leaves texts in it
+        as they are that a spreadsheet takes for formulas; by default they get an apostrophe in front.
+        Warns ExportNotice, IncompleteExport. Raises ValueError.
+        """
+        request = table_request(self.name, table_format(path, format), options)
+        request.byte_order_mark, request.keep_formulas = byte_order_mark, keep_formulas
+        size = await self._transport.save("InterpreterService/ExportTable", request, path)
+        await self._warn_of_missing_codes()
+        return size
+
+    async def table(self, **options: Unpack[TableOptions]) -> DocumentTable:
+        """Returns the documents with their metadata and the activations of features: `table().to_pandas()`.
+
+        The column `id` is that of the imported file, `features` has the strongest features, and
+        `feature: <label>` the activations of one; other columns are the metadata.
+        filter: only documents that match, such as `metadata.year > 2020`. feature_filter: only features that match, as
+        in `features.list`; by default trusted ones. indices: only these features. feature_count: columns of features
+        at most, 200 by default. strongest_count: features in the column `features`, 5 by default. include_tail: also
+        with activations below the features' thresholds. text: whether with the texts. metadata: whether with the
+        metadata; or its keys.
+        Warns ExportNotice, IncompleteExport.
+        """
+        request = table_request(self.name, TableFormat.ARROW, options)
+        parts = [part async for part in self._transport.download("InterpreterService/ExportTable", request)]
+        await self._warn_of_missing_codes()
+        return DocumentTable(b"".join(parts))
 
     async def export_activations(self, path: str | Path) -> int:
         """Writes the active features of each document as JSON lines; returns its size in bytes.

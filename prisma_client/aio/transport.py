@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,11 +16,12 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client import transcoding
-from prisma_client.errors import PrismaError, ResourceExhausted, Unavailable, from_json, from_response
+from prisma_client.errors import ExportNotice, PrismaError, ResourceExhausted, Unavailable, from_json, from_response
 
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.3
 CONNECT_SECONDS = 5.0
+_NOTICES_HEADER = "x-prisma-notices"
 _Response = TypeVar("_Response", bound=Message)
 
 
@@ -77,8 +79,13 @@ class Transport:
                 yield self._read(line, response)
 
     async def download(self, name: str, message: Message) -> AsyncIterator[bytes]:
-        """Yields the bytes of a file. Raises PrismaError; Unavailable where the file ends too early."""
+        """Yields the bytes of a file. Raises PrismaError; Unavailable where the file ends too early.
+
+        Warns ExportNotice.
+        """
         async with self._open(name, message, None) as stream:
+            for notice in json.loads(stream.headers.get(_NOTICES_HEADER, "[]")):
+                warnings.warn(notice, ExportNotice, stacklevel=2)
             async for chunk in stream.aiter_bytes():
                 yield chunk
 

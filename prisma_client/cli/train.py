@@ -14,11 +14,12 @@ import typer
 from prisma.common.v1.job_pb2 import Job
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import choices, dataset_changes
-from prisma_client.choices import Architecture, Goal
+from prisma_client.choices import Architecture, Goal, TableFormat
 from prisma_client.cli import output
 from prisma_client.cli.arguments import MAX_COUNT, DatasetId, Detach, OutputFile, RunId, dataset_id, run_id
 from prisma_client.cli.connection import connected, finish, following
-from prisma_client.errors import AlreadyExists, FailedPrecondition, IncompleteExport, Unavailable
+from prisma_client.document_table import SUFFIXES
+from prisma_client.errors import AlreadyExists, ExportNotice, FailedPrecondition, Unavailable
 from prisma_client.sync import Prisma
 from prisma_client.sync.runs import Run
 from prisma_common import names
@@ -32,6 +33,7 @@ app = typer.Typer(rich_markup_mode=None)
 class ExportKind(StrEnum):
     """What can be exported of a run."""
 
+    TABLE = "table"
     FEATURES = "features"
     ACTIVATIONS = "activations"
     WEIGHTS = "weights"
@@ -263,27 +265,76 @@ def encode(
     output.show_one(encoded.message, [f"{encoded.name} has codes of {encoded.message.code_count:,} documents"])
 
 
-@app.command(epilog="Example: prisma export first features features.csv")
+@app.command(epilog="Example: prisma export first table reviews.parquet --filter 'metadata.year > 2020'")
 def export(
     run: RunId,
     what: Annotated[ExportKind, typer.Argument(help="What to export.")],
     file: OutputFile,
+    format: Annotated[
+        TableFormat | None, typer.Option(help="How the table is written; by default as the name of the file ends.")
+    ] = None,
+    filter: Annotated[str | None, typer.Option(help="Only documents that match: 'metadata.year > 2020'.")] = None,
+    feature_filter: Annotated[
+        str | None, typer.Option(help="Only features that match: 'score > 0.8'; by default trusted ones.")
+    ] = None,
+    feature_count: Annotated[
+        int | None, typer.Option(min=0, help="Columns of features at most; 200 by default.")
+    ] = None,
+    strongest: Annotated[
+        int | None, typer.Option(min=0, help="Features that are named in the column `features`; 5 by default.")
+    ] = None,
+    include_tail: Annotated[
+        bool, typer.Option("--include-tail", help="Also with activations below the features' thresholds.")
+    ] = False,
+    no_text: Annotated[bool, typer.Option("--no-text", help="Without the texts.")] = False,
+    no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Without the metadata.")] = False,
+    metadata_key: Annotated[list[str] | None, typer.Option(help="Only this key of the metadata; repeatable.")] = None,
     byte_order_mark: Annotated[
-        bool, typer.Option("--byte-order-mark", help="Begin the CSV with one, which Excel needs to read UTF-8.")
+        bool, typer.Option("--byte-order-mark", help="Begin a CSV file with one, which Excel needs to read UTF-8.")
+    ] = False,
+    keep_formulas: Annotated[
+        bool,
+        typer.Option("--keep-formulas", help="Leave texts in a CSV file as they are that a spreadsheet would run."),
     ] = False,
 ) -> None:
-    """Write features, activations or weights to a file.
+    """Write documents with their features, the features, activations or weights to a file.
 
-    Features are written as CSV, activations as JSON lines, weights as safetensors, or as a zip for SAELens.
+    A table has a row for each document: id, text, metadata, its strongest features, and a column for the activations
+    of each trusted feature. It is written as CSV, JSON lines, Parquet or Arrow, by the name of the file. Features are
+    written as CSV, activations as JSON lines, weights as safetensors, or as a zip for SAELens.
     """
-    if byte_order_mark and what is not ExportKind.FEATURES:
-        raise typer.BadParameter("--byte-order-mark is for features, which are written as CSV")
+    options: dict[str, Any] = {
+        "format": format,
+        "filter": filter,
+        "feature_filter": feature_filter,
+        "feature_count": feature_count,
+        "strongest_count": strongest,
+        "include_tail": include_tail or None,
+        "text": False if no_text else None,
+        "metadata": False if no_metadata else metadata_key or None,
+        "keep_formulas": keep_formulas or None,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if what is not ExportKind.TABLE and options:
+        raise typer.BadParameter(f"{', '.join(map(_option_name, options))}: for a table only, not for {what}")
+    if byte_order_mark and what not in (ExportKind.FEATURES, ExportKind.TABLE):
+        raise typer.BadParameter("--byte-order-mark is for CSV: features and tables")
+    if what is ExportKind.TABLE and format is None and file.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(
+            f"the name of the file must end with one of {', '.join(SUFFIXES)}, or --format says how"
+        )
     with connected() as prisma, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", IncompleteExport)
-        size = _export(prisma.runs.get(run), what, file, byte_order_mark=byte_order_mark)
+        warnings.simplefilter("always", ExportNotice)
+        size = _export(prisma.runs.get(run), what, file, byte_order_mark=byte_order_mark, options=options)
         output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
     for warning in caught:
         output.warn(str(warning.message))
+
+
+def _option_name(name: str) -> str:
+    """The option that sets a keyword of `Run.table`."""
+    names = {"strongest_count": "strongest", "text": "no-text", "metadata": "no-metadata, --metadata-key"}
+    return f"--{names.get(name, name).replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -342,12 +393,16 @@ def _show_summary(run: Run) -> None:
         typer.echo(line)
 
 
-def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool) -> int:
-    if what is ExportKind.FEATURES:
-        return run.export_features(file, byte_order_mark=byte_order_mark)
-    if what is ExportKind.ACTIVATIONS:
-        return run.export_activations(file)
-    return run.export_weights(file, sae_lens=what is ExportKind.SAE_LENS)
+def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool, options: Mapping[str, Any]) -> int:
+    match what:
+        case ExportKind.TABLE:
+            return run.export_table(file, byte_order_mark=byte_order_mark, **options)
+        case ExportKind.FEATURES:
+            return run.export_features(file, byte_order_mark=byte_order_mark)
+        case ExportKind.ACTIVATIONS:
+            return run.export_activations(file)
+        case _:
+            return run.export_weights(file, sae_lens=what is ExportKind.SAE_LENS)
 
 
 def _after_embedding(prisma: Prisma, dataset: str, call: Callable[[], _T]) -> _T:

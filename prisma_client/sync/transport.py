@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import json
 import uuid
+import warnings
 from collections.abc import Generator, Iterator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,12 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client import transcoding
-from prisma_client.errors import PrismaError, ResourceExhausted, Unavailable, from_json, from_response
+from prisma_client.errors import ExportNotice, PrismaError, ResourceExhausted, Unavailable, from_json, from_response
 
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.3
 CONNECT_SECONDS = 5.0
+_NOTICES_HEADER = "x-prisma-notices"
 _Response = TypeVar("_Response", bound=Message)
 
 
@@ -78,8 +80,13 @@ class Transport:
                 yield self._read(line, response)
 
     def download(self, name: str, message: Message) -> Iterator[bytes]:
-        """Yields the bytes of a file. Raises PrismaError; Unavailable where the file ends too early."""
+        """Yields the bytes of a file. Raises PrismaError; Unavailable where the file ends too early.
+
+        Warns ExportNotice.
+        """
         with self._open(name, message, None) as stream:
+            for notice in json.loads(stream.headers.get(_NOTICES_HEADER, "[]")):
+                warnings.warn(notice, ExportNotice, stacklevel=2)
             for chunk in stream.iter_bytes():
                 yield chunk
 

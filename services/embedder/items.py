@@ -95,7 +95,8 @@ class Fields:
 
     id_field: None where no field holds ids. metadata_fields: None for all others. takes_exported: whether a Document as
     the API returns it is taken as such. vector_field: None where no field holds vectors, or several may. vector_fields:
-    all that seem to hold vectors; they are no metadata. id_source: FIELD where there is an id_field.
+    all that seem to hold vectors; they are no metadata. id_source: FIELD where there is an id_field. feature_fields:
+    those that an export of a run's documents added to them; they are no metadata either.
     """
 
     id_field: str | None
@@ -105,6 +106,7 @@ class Fields:
     vector_field: str | None = None
     vector_fields: tuple[str, ...] = ()
     id_source: IdSource = IdSource.FIELD
+    feature_fields: tuple[str, ...] = ()
 
     @staticmethod
     def of(
@@ -163,7 +165,7 @@ def document(item: object, fields: Fields, max_text_bytes: int, *, has_vectors: 
     key = "" if fields.id_field is None else _key(values, fields.id_field)
     text = _text(values, fields.text_fields, max_text_bytes, key) if fields.text_fields else ""
     if fields.metadata_fields is None:
-        used_fields = fields.texts.union(fields.vector_fields)
+        used_fields = fields.texts.union(fields.vector_fields, fields.feature_fields)
         extra_fields = {name: value for name, value in values.items() if name not in used_fields}
     else:
         extra_fields = {name: _as_list(values[name]) for name in fields.metadata_fields if name in values}

@@ -213,7 +213,8 @@ class Upstream:
     ) -> AsyncIterator[Sequence[Document]]:
         """Documents of the run's dataset, block by block, in the order of their rows; those of some ranges of rows.
 
-        fields: what to read of them: key, text, metadata. Raises DatasetNotFound.
+        fields: what to read of them: key, text, metadata; passages have all metadata of their documents. Raises
+        DatasetNotFound.
         """
         request = embedder_pb2.ReadDocumentsRequest(
             dataset=run.dataset,
@@ -227,7 +228,8 @@ class Upstream:
                         f"{run.dataset}, whose documents {run.name} was trained on, was deleted",
                         metadata={"dataset": run.dataset},
                     )
-                yield [_document(message) for message in block.documents]
+                wholes = {whole.name: plain_struct(whole.metadata) for whole in block.whole_documents}
+                yield [_with_metadata_of(wholes, _document(message)) for message in block.documents]
 
     async def texts(self, dataset: str, rows: Sequence[int]) -> Mapping[int, str]:
         """Texts by row, without those of deleted documents."""
@@ -448,6 +450,13 @@ def _document(message: embedder_resources_pb2.Document) -> Document:
         passage=_passage(message.passage) if message.HasField("passage") else None,
         passage_rows=[passage.row for passage in message.passages],
     )
+
+
+def _with_metadata_of(wholes: Mapping[str, Mapping[str, Any]], document: Document) -> Document:
+    """A passage with all metadata of its document, if that is among `wholes`; else the document as it is."""
+    if document.passage is None or document.passage.document not in wholes:
+        return document
+    return replace(document, metadata=wholes[document.passage.document])
 
 
 def _passage(message: embedder_resources_pb2.Passage) -> Passage:

@@ -20,7 +20,7 @@ def answers(uncoded: int) -> list[Answer]:
     return [reply(200, {"name": "runs/r"}), stream(LINE), reply(200, {"name": "runs/r", "uncodedCount": str(uncoded)})]
 
 
-@pytest.mark.parametrize("kind", ["features", "activations"])
+@pytest.mark.parametrize("kind", ["features", "activations", "table"])
 def test_the_command_says_how_many_documents_are_missing(tmp_path: Path, kind: str) -> None:
     for uncoded, message in (
         (0, ""),
@@ -29,12 +29,12 @@ def test_the_command_says_how_many_documents_are_missing(tmp_path: Path, kind: s
     ):
         with scripted(answers(uncoded)) as gateway:
             environment = {**os.environ, "PRISMA_URL": gateway.url}
-            command = [PRISMA, "export", "r", kind, str(tmp_path / "file")]
+            command = [PRISMA, "export", "r", kind, str(tmp_path / "file.csv")]
             ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert ended.returncode == 0, ended.stderr
         assert message in ended.stderr
         assert bool(ended.stderr) == bool(message)
-        assert (tmp_path / "file").read_text().strip()
+        assert (tmp_path / "file.csv").read_text().strip()
 
 
 def test_the_sdk_warns(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from prisma_common.table_columns import FEATURE_PREFIX, FEATURES
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import Format, Reader
 from services.embedder.files.names import ID_NAMES, TEXT_NAMES
@@ -98,7 +99,16 @@ def find_fields(reader: Reader, options: FieldOptions) -> Guess:
     if not options.text_fields and text_fields[0] != TEXT_NAMES[0]:
         notes.append(f"The texts are taken from {text_fields[0]!r}.")
     fields = Fields.of(options, id_field=id_field, text_field=text_fields[0], vector_fields=vector_fields)
+    if options.metadata_fields is None and (feature_fields := _feature_fields(names)):
+        fields = replace(fields, feature_fields=feature_fields)
+        notes.append(f"The {len(feature_fields)} columns of features, as the export of a run has them, are left out.")
     return Guess(fields, columns, notes)
+
+
+def _feature_fields(names: Sequence[str]) -> tuple[str, ...]:
+    """The fields that the export of a run's documents adds to them."""
+    columns = [name for name in names if name.startswith(FEATURE_PREFIX)]
+    return (*columns, *(name for name in names if name == FEATURES)) if columns else ()
 
 
 def _kind(values: Iterable[object]) -> Kind:

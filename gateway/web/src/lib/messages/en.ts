@@ -426,6 +426,8 @@ export const en = {
     activations: "Activations",
     number: "#",
     export: "Export CSV",
+    table: "Documents CSV",
+    tableHint: "A row for each document: its id, text and metadata, and how strongly it activates each trusted feature. Opens in a spreadsheet and in pandas.",
     labelAll: (n: number) => `Label ${many(n, "feature", "features")}`,
     build: "Build families",
     scatter: "Density and strength",
