@@ -297,7 +297,7 @@ def export(
         typer.Option("--keep-formulas", help="Leave texts in a CSV file as they are that a spreadsheet would run."),
     ] = False,
 ) -> None:
-    """Write documents with their features, the features, activations or weights to a file.
+    """Write documents, features or weights to a file.
 
     A table has a row for each document: id, text, metadata, its strongest features, and a column for the activations
     of each trusted feature. It is written as CSV, JSON lines, Parquet or Arrow, by the name of the file. Features are
