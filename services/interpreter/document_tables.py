@@ -15,13 +15,13 @@ from prisma_common.table_columns import FEATURE_PREFIX, FEATURES, ID, PASSAGE_CO
 from services.chassis import metadata_filters
 from services.chassis.errors import Aborted
 from services.chassis.filters import UNFILTERED, Filter, text_of
+from services.chassis.metadata_columns import MetadataColumn, MetadataColumns
 from services.chassis.metadata_schema import nearest_key
 from services.chassis.table_files import Batch, Column, FileOptions, ValueType, open_writer, write_table
 from services.chassis.threads import in_thread
 from services.interpreter.document_sets import Dataset, check_condition, matching_rows
 from services.interpreter.documents import Document
 from services.interpreter.features import Features
-from services.interpreter.metadata_columns import MetadataColumn, MetadataColumns
 from services.interpreter.runs import Run
 from services.interpreter.table_features import FeatureOptions, TableFeatures, column_name, table_features
 

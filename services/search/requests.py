@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.filters import Filter, parse_filter
 from services.chassis.metadata_filters import METADATA, OPERATORS, check_literals
 from services.chassis.paging import InvalidPageToken, Page
+from services.chassis.table_files import FileOptions
+from services.chassis.table_options import file_options
 from services.search import tokens
 from services.search.backend import LatentQuery, Vectors
 from services.search.fusion import Fusion
@@ -115,6 +117,15 @@ def document_search(request: pb2.SearchDocumentsRequest) -> PagedDocumentSearch:
     if run is None and (search.needs_codes or latents):
         raise InvalidArgument.field("run", "expected a run: latents are those of a run")
     return PagedDocumentSearch(search, page)
+
+
+def hit_export(request: pb2.ExportHitsRequest) -> tuple[DocumentSearch, FileOptions]:
+    """The search whose hits are written to a file, and how. Raises InvalidArgument, InvalidFilter."""
+    if request.limit > REACHABLE_HITS:
+        raise InvalidArgument.field("limit", f"expected at most {REACHABLE_HITS:,}, got {request.limit:,}")
+    request.search.page_size, request.search.page_token = 0, ""
+    search = document_search(request.search).search
+    return replace(search, limit=request.limit or REACHABLE_HITS), file_options(request)
 
 
 def feature_search(request: pb2.SearchFeaturesRequest) -> PagedFeatureSearch:

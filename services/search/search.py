@@ -17,6 +17,7 @@ import numpy as np
 
 from services.chassis import metadata_filters
 from services.chassis.errors import Code, InvalidArgument, PrismaError
+from services.chassis.metadata_schema import Types
 from services.chassis.query_models import NoQueryModel
 from services.chassis.threads import in_thread
 from services.search import notices, tokens
@@ -116,6 +117,12 @@ class Search:
         if not plan.datasets:
             return Answer(Page(), (), plan.notices)
         return await self._rank(search, plan, await self._embed(search, plan))
+
+    async def documents_with_types(self, search: DocumentSearch) -> tuple[Answer, Types]:
+        """As `documents`, with the types of the fields of the documents' metadata; none where datasets differ."""
+        answer = await self.documents(search)
+        datasets = await self._find_datasets(search.dataset)
+        return answer, datasets[0].types if len(datasets) == 1 else {}
 
     async def features(self, search: FeatureSearch) -> FeaturePage:
         """Searches the features of a run."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+
+from google.api.httpbody_pb2 import HttpBody
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.search.v1 import search_service_pb2 as pb2
 from prisma.search.v1 import search_service_pb2_grpc
 from services.chassis.calls import Context
-from services.search import messages, requests
+from services.chassis.downloads import table_bodies
+from services.search import hit_tables, messages, requests
 from services.search.backend import Index
 from services.search.search import Search
 from services.search.worker import SearchJobs
@@ -31,6 +35,13 @@ class SearchServicer(search_service_pb2_grpc.SearchServiceServicer):
         response = messages.document_page(paged.search, paged.page, answer)
         response.milliseconds = (time.perf_counter() - start) * 1000
         return response
+
+    async def ExportHits(self, request: pb2.ExportHitsRequest, context: Context) -> AsyncIterator[HttpBody]:
+        search, file = requests.hit_export(request)
+        answer, types = await self._search.documents_with_types(search)
+        parts = hit_tables.hits_file(answer, types, file)
+        async for body in table_bodies(file.format, parts, [*hit_tables.truncation(answer), *answer.notices]):
+            yield body
 
     async def SearchFeatures(self, request: pb2.SearchFeaturesRequest, context: Context) -> pb2.SearchFeaturesResponse:
         paged = requests.feature_search(request)

@@ -24,15 +24,17 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
+from prisma.common.v1 import table_pb2 as prisma_dot_common_dot_v1_dot_table__pb2
 from prisma.embedder.v1 import resources_pb2 as prisma_dot_embedder_dot_v1_dot_resources__pb2
 from prisma.interpreter.v1 import resources_pb2 as prisma_dot_interpreter_dot_v1_dot_resources__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%prisma/search/v1/search_service.proto\x12\x10prisma.search.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1aprisma/common/v1/job.proto\x1a\"prisma/embedder/v1/resources.proto\x1a%prisma/interpreter/v1/resources.proto\"9\n\x0cLatentWeight\x12\x13\n\x05index\x18\x01 \x01(\rB\x04\xe2\x41\x01\x02\x12\x14\n\x06weight\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x02\"8\n\tLatentSet\x12\x15\n\x07indices\x18\x01 \x03(\rB\x04\xe2\x41\x01\x02\x12\x14\n\x06weight\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x02\"\x97\x07\n\x16SearchDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x41\n\x04mode\x18\x03 \x01(\x0e\x32-.prisma.search.v1.SearchDocumentsRequest.ModeB\x04\xe2\x41\x01\x01\x12\x11\n\x03run\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x45\n\x06\x66usion\x18\x07 \x01(\x0e\x32/.prisma.search.v1.SearchDocumentsRequest.FusionB\x04\xe2\x41\x01\x01\x12\x1e\n\x0btext_weight\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1f\n\x0c\x64\x65nse_weight\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x35\n\x07latents\x18\n \x03(\x0b\x32\x1e.prisma.search.v1.LatentWeightB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cinclude_tail\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x36\n\x08steering\x18\r \x03(\x0b\x32\x1e.prisma.search.v1.LatentWeightB\x04\xe2\x41\x01\x01\x12 \n\rsparse_weight\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x38\n\rsteering_sets\x18\x0f \x03(\x0b\x32\x1b.prisma.search.v1.LatentSetB\x04\xe2\x41\x01\x01\x12(\n\x15passages_per_document\x18\x10 \x01(\rB\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12\x14\n\x06vector\x18\x11 \x03(\x02\x42\x04\xe2\x41\x01\x01\"e\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODE_FULL_TEXT\x10\x01\x12\x11\n\rMODE_SEMANTIC\x10\x02\x12\x0f\n\x0bMODE_SPARSE\x10\x03\x12\x0f\n\x0bMODE_HYBRID\x10\x04\"P\n\x06\x46usion\x12\x16\n\x12\x46USION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46USION_MIN_MAX\x10\x01\x12\x1a\n\x16\x46USION_RECIPROCAL_RANK\x10\x02\x42\x0e\n\x0c_text_weightB\x0f\n\r_dense_weightB\x10\n\x0e_sparse_weightB\x18\n\x16_passages_per_document\"\xd2\x01\n\x17SearchDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\x12\x36\n\x0equery_features\x18\x04 \x03(\x0b\x32\x1e.prisma.search.v1.QueryFeature\x12\x0f\n\x07notices\x18\x05 \x03(\t\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x01\"\x87\x01\n\x0cQueryFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nactivation\x18\x03 \x01(\x01\x12\x0c\n\x04tail\x18\x04 \x01(\x08\x12\x37\n\x0breliability\x18\x05 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\"\xb2\x07\n\x0b\x44ocumentHit\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0b\n\x03row\x18\x03 \x01(\x04\x12\x0c\n\x04rank\x18\x04 \x01(\r\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x36\n\x05parts\x18\x06 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.ScorePart\x12\x0f\n\x07snippet\x18\x07 \x01(\t\x12;\n\nhighlights\x18\x08 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.Highlight\x12\x44\n\x0fshared_features\x18\t \x03(\x0b\x32+.prisma.search.v1.DocumentHit.SharedFeature\x12)\n\x08metadata\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0eunsteered_rank\x18\x0b \x01(\r\x12?\n\x08steering\x18\x0c \x03(\x0b\x32-.prisma.search.v1.DocumentHit.SteeringFeature\x12,\n\x07passage\x18\r \x01(\x0b\x32\x1b.prisma.embedder.v1.Passage\x1aL\n\tScorePart\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\x1a\xa0\x01\n\x0fSteeringFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nactivation\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\x12\x0c\n\x04tail\x18\x05 \x01(\x08\x12\x37\n\x0breliability\x18\x06 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\x1a\xc1\x01\n\rSharedFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x18\n\x10query_activation\x18\x03 \x01(\x01\x12\x1b\n\x13\x64ocument_activation\x18\x04 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x05 \x01(\x01\x12\x0c\n\x04tail\x18\x06 \x01(\x08\x12\x37\n\x0breliability\x18\x07 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\x1a\'\n\tHighlight\x12\r\n\x05start\x18\x01 \x01(\r\x12\x0b\n\x03\x65nd\x18\x02 \x01(\r\"u\n\x15SearchFeaturesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"q\n\x16SearchFeaturesResponse\x12*\n\x04hits\x18\x01 \x03(\x0b\x32\x1c.prisma.search.v1.FeatureHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"\xc1\x01\n\nFeatureHit\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05label\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x0f\n\x07\x64\x65nsity\x18\x06 \x01(\x01\x12\x16\n\x0emax_activation\x18\x07 \x01(\x01\x12\x37\n\x0breliability\x18\x08 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\"}\n\x1b\x46indSimilarDocumentsRequest\x12\x16\n\x08\x64ocument\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cinclude_tail\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\\\n\x1c\x46indSimilarDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x0f\n\x07notices\x18\x02 \x03(\t\"H\n\x15ReindexDatasetRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"@\n\x11ReindexRunRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\".\n\x15GetIndexStatusRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xe5\x02\n\x0bIndexStatus\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x08\x12\x35\n\x07streams\x18\x04 \x03(\x0b\x32$.prisma.search.v1.IndexStatus.Stream\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x1a\xd7\x01\n\x06Stream\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x18\n\x10indexed_revision\x18\x03 \x01(\x04\x12\x1b\n\x0eowner_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nitem_count\x18\x05 \x01(\x04\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x08 \x01(\x08\x42\x11\n\x0f_owner_revision2\xaf\x07\n\rSearchService\x12\xcb\x01\n\x0fSearchDocuments\x12(.prisma.search.v1.SearchDocumentsRequest\x1a).prisma.search.v1.SearchDocumentsResponse\"c\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02Y\"(/v1/{parent=datasets/*}/documents:search:\x01*Z*\x12(/v1/{parent=datasets/*}/documents:search\x12\x94\x01\n\x0eSearchFeatures\x12\'.prisma.search.v1.SearchFeaturesRequest\x1a(.prisma.search.v1.SearchFeaturesResponse\"/\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=runs/*}/features:search\x12\xb4\x01\n\x14\x46indSimilarDocuments\x12-.prisma.search.v1.FindSimilarDocumentsRequest\x1a..prisma.search.v1.FindSimilarDocumentsResponse\"=\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{document=datasets/*/documents/*}:findSimilar\x12\x81\x01\n\x0eReindexDataset\x12\'.prisma.search.v1.ReindexDatasetRequest\x1a\x15.prisma.common.v1.Job\"/\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02%\" /v1/{dataset=datasets/*}:reindex:\x01*\x12q\n\nReindexRun\x12#.prisma.search.v1.ReindexRunRequest\x1a\x15.prisma.common.v1.Job\"\'\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{run=runs/*}:reindex:\x01*\x12\x8a\x01\n\x0eGetIndexStatus\x12\'.prisma.search.v1.GetIndexStatusRequest\x1a\x1d.prisma.search.v1.IndexStatus\"0\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{dataset=datasets/*}/indexStatusB\xaf\x01\n\x19org.prismasuite.search.v1B\x12SearchServiceProtoP\x01Z\x19prisma/search/v1;searchv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Search.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Search\\V1\xe2\x02\x19Prisma\\Search\\V1\\Metadata\xea\x02\x12Prisma::Search::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%prisma/search/v1/search_service.proto\x12\x10prisma.search.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dprisma/common/v1/access.proto\x1a\x1aprisma/common/v1/job.proto\x1a\x1cprisma/common/v1/table.proto\x1a\"prisma/embedder/v1/resources.proto\x1a%prisma/interpreter/v1/resources.proto\"9\n\x0cLatentWeight\x12\x13\n\x05index\x18\x01 \x01(\rB\x04\xe2\x41\x01\x02\x12\x14\n\x06weight\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x02\"8\n\tLatentSet\x12\x15\n\x07indices\x18\x01 \x03(\rB\x04\xe2\x41\x01\x02\x12\x14\n\x06weight\x18\x02 \x01(\x01\x42\x04\xe2\x41\x01\x02\"\x97\x07\n\x16SearchDocumentsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x41\n\x04mode\x18\x03 \x01(\x0e\x32-.prisma.search.v1.SearchDocumentsRequest.ModeB\x04\xe2\x41\x01\x01\x12\x11\n\x03run\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x06 \x01(\tB\x04\xe2\x41\x01\x01\x12\x45\n\x06\x66usion\x18\x07 \x01(\x0e\x32/.prisma.search.v1.SearchDocumentsRequest.FusionB\x04\xe2\x41\x01\x01\x12\x1e\n\x0btext_weight\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x01H\x00\x88\x01\x01\x12\x1f\n\x0c\x64\x65nse_weight\x18\t \x01(\x01\x42\x04\xe2\x41\x01\x01H\x01\x88\x01\x01\x12\x35\n\x07latents\x18\n \x03(\x0b\x32\x1e.prisma.search.v1.LatentWeightB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x0b \x01(\tB\x04\xe2\x41\x01\x01\x12\x1a\n\x0cinclude_tail\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x36\n\x08steering\x18\r \x03(\x0b\x32\x1e.prisma.search.v1.LatentWeightB\x04\xe2\x41\x01\x01\x12 \n\rsparse_weight\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x01H\x02\x88\x01\x01\x12\x38\n\rsteering_sets\x18\x0f \x03(\x0b\x32\x1b.prisma.search.v1.LatentSetB\x04\xe2\x41\x01\x01\x12(\n\x15passages_per_document\x18\x10 \x01(\rB\x04\xe2\x41\x01\x01H\x03\x88\x01\x01\x12\x14\n\x06vector\x18\x11 \x03(\x02\x42\x04\xe2\x41\x01\x01\"e\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODE_FULL_TEXT\x10\x01\x12\x11\n\rMODE_SEMANTIC\x10\x02\x12\x0f\n\x0bMODE_SPARSE\x10\x03\x12\x0f\n\x0bMODE_HYBRID\x10\x04\"P\n\x06\x46usion\x12\x16\n\x12\x46USION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46USION_MIN_MAX\x10\x01\x12\x1a\n\x16\x46USION_RECIPROCAL_RANK\x10\x02\x42\x0e\n\x0c_text_weightB\x0f\n\r_dense_weightB\x10\n\x0e_sparse_weightB\x18\n\x16_passages_per_document\"\xd9\x01\n\x11\x45xportHitsRequest\x12>\n\x06search\x18\x01 \x01(\x0b\x32(.prisma.search.v1.SearchDocumentsRequestB\x04\xe2\x41\x01\x02\x12\x33\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1d.prisma.common.v1.TableFormatB\x04\xe2\x41\x01\x01\x12\x13\n\x05limit\x18\x03 \x01(\rB\x04\xe2\x41\x01\x01\x12\x1d\n\x0f\x62yte_order_mark\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1b\n\rkeep_formulas\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xd2\x01\n\x17SearchDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\x12\x36\n\x0equery_features\x18\x04 \x03(\x0b\x32\x1e.prisma.search.v1.QueryFeature\x12\x0f\n\x07notices\x18\x05 \x03(\t\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x01\"\x87\x01\n\x0cQueryFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nactivation\x18\x03 \x01(\x01\x12\x0c\n\x04tail\x18\x04 \x01(\x08\x12\x37\n\x0breliability\x18\x05 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\"\xb2\x07\n\x0b\x44ocumentHit\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0b\n\x03row\x18\x03 \x01(\x04\x12\x0c\n\x04rank\x18\x04 \x01(\r\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x36\n\x05parts\x18\x06 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.ScorePart\x12\x0f\n\x07snippet\x18\x07 \x01(\t\x12;\n\nhighlights\x18\x08 \x03(\x0b\x32\'.prisma.search.v1.DocumentHit.Highlight\x12\x44\n\x0fshared_features\x18\t \x03(\x0b\x32+.prisma.search.v1.DocumentHit.SharedFeature\x12)\n\x08metadata\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0eunsteered_rank\x18\x0b \x01(\r\x12?\n\x08steering\x18\x0c \x03(\x0b\x32-.prisma.search.v1.DocumentHit.SteeringFeature\x12,\n\x07passage\x18\r \x01(\x0b\x32\x1b.prisma.embedder.v1.Passage\x1aL\n\tScorePart\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\x1a\xa0\x01\n\x0fSteeringFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nactivation\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\x12\x0c\n\x04tail\x18\x05 \x01(\x08\x12\x37\n\x0breliability\x18\x06 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\x1a\xc1\x01\n\rSharedFeature\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x18\n\x10query_activation\x18\x03 \x01(\x01\x12\x1b\n\x13\x64ocument_activation\x18\x04 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x05 \x01(\x01\x12\x0c\n\x04tail\x18\x06 \x01(\x08\x12\x37\n\x0breliability\x18\x07 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\x1a\'\n\tHighlight\x12\r\n\x05start\x18\x01 \x01(\r\x12\x0b\n\x03\x65nd\x18\x02 \x01(\r\"u\n\x15SearchFeaturesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05query\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"q\n\x16SearchFeaturesResponse\x12*\n\x04hits\x18\x01 \x03(\x0b\x32\x1c.prisma.search.v1.FeatureHit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x04\"\xc1\x01\n\nFeatureHit\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05label\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x0f\n\x07\x64\x65nsity\x18\x06 \x01(\x01\x12\x16\n\x0emax_activation\x18\x07 \x01(\x01\x12\x37\n\x0breliability\x18\x08 \x01(\x0b\x32\".prisma.interpreter.v1.Reliability\"}\n\x1b\x46indSimilarDocumentsRequest\x12\x16\n\x08\x64ocument\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x03run\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x1a\n\x0cinclude_tail\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\\\n\x1c\x46indSimilarDocumentsResponse\x12+\n\x04hits\x18\x01 \x03(\x0b\x32\x1d.prisma.search.v1.DocumentHit\x12\x0f\n\x07notices\x18\x02 \x03(\t\"H\n\x15ReindexDatasetRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\"@\n\x11ReindexRunRequest\x12\x11\n\x03run\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\".\n\x15GetIndexStatusRequest\x12\x15\n\x07\x64\x61taset\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xe5\x02\n\x0bIndexStatus\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\x02 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x03 \x01(\x08\x12\x35\n\x07streams\x18\x04 \x03(\x0b\x32$.prisma.search.v1.IndexStatus.Stream\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\x1a\xd7\x01\n\x06Stream\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x18\n\x10indexed_revision\x18\x03 \x01(\x04\x12\x1b\n\x0eowner_revision\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x12\n\nitem_count\x18\x05 \x01(\x04\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x08 \x01(\x08\x42\x11\n\x0f_owner_revision2\xe4\x08\n\rSearchService\x12\xcb\x01\n\x0fSearchDocuments\x12(.prisma.search.v1.SearchDocumentsRequest\x1a).prisma.search.v1.SearchDocumentsResponse\"c\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02Y\"(/v1/{parent=datasets/*}/documents:search:\x01*Z*\x12(/v1/{parent=datasets/*}/documents:search\x12\xb2\x01\n\nExportHits\x12#.prisma.search.v1.ExportHitsRequest\x1a\x14.google.api.HttpBody\"g\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02]\"*/v1/{search.parent=datasets/*}/hits:export:\x01*Z,\x12*/v1/{search.parent=datasets/*}/hits:export0\x01\x12\x94\x01\n\x0eSearchFeatures\x12\'.prisma.search.v1.SearchFeaturesRequest\x1a(.prisma.search.v1.SearchFeaturesResponse\"/\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02%\x12#/v1/{parent=runs/*}/features:search\x12\xb4\x01\n\x14\x46indSimilarDocuments\x12-.prisma.search.v1.FindSimilarDocumentsRequest\x1a..prisma.search.v1.FindSimilarDocumentsResponse\"=\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x33\x12\x31/v1/{document=datasets/*/documents/*}:findSimilar\x12\x81\x01\n\x0eReindexDataset\x12\'.prisma.search.v1.ReindexDatasetRequest\x1a\x15.prisma.common.v1.Job\"/\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02%\" /v1/{dataset=datasets/*}:reindex:\x01*\x12q\n\nReindexRun\x12#.prisma.search.v1.ReindexRunRequest\x1a\x15.prisma.common.v1.Job\"\'\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{run=runs/*}:reindex:\x01*\x12\x8a\x01\n\x0eGetIndexStatus\x12\'.prisma.search.v1.GetIndexStatusRequest\x1a\x1d.prisma.search.v1.IndexStatus\"0\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{dataset=datasets/*}/indexStatusB\xaf\x01\n\x19org.prismasuite.search.v1B\x12SearchServiceProtoP\x01Z\x19prisma/search/v1;searchv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Search.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Search\\V1\xe2\x02\x19Prisma\\Search\\V1\\Metadata\xea\x02\x12Prisma::Search::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,6 +84,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['passages_per_document']._serialized_options = b'\342A\001\001'
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['vector']._loaded_options = None
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['vector']._serialized_options = b'\342A\001\001'
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['search']._loaded_options = None
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['search']._serialized_options = b'\342A\001\002'
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['format']._loaded_options = None
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['format']._serialized_options = b'\342A\001\001'
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['limit']._serialized_options = b'\342A\001\001'
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['byte_order_mark']._loaded_options = None
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['byte_order_mark']._serialized_options = b'\342A\001\001'
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['keep_formulas']._loaded_options = None
+  _globals['_EXPORTHITSREQUEST'].fields_by_name['keep_formulas']._serialized_options = b'\342A\001\001'
   _globals['_SEARCHFEATURESREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_SEARCHFEATURESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_SEARCHFEATURESREQUEST'].fields_by_name['query']._loaded_options = None
@@ -110,6 +122,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETINDEXSTATUSREQUEST'].fields_by_name['dataset']._serialized_options = b'\342A\001\002'
   _globals['_SEARCHSERVICE'].methods_by_name['SearchDocuments']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['SearchDocuments']._serialized_options = b'\210\347\030\001\202\323\344\223\002Y\"(/v1/{parent=datasets/*}/documents:search:\001*Z*\022(/v1/{parent=datasets/*}/documents:search'
+  _globals['_SEARCHSERVICE'].methods_by_name['ExportHits']._loaded_options = None
+  _globals['_SEARCHSERVICE'].methods_by_name['ExportHits']._serialized_options = b'\210\347\030\001\202\323\344\223\002]\"*/v1/{search.parent=datasets/*}/hits:export:\001*Z,\022*/v1/{search.parent=datasets/*}/hits:export'
   _globals['_SEARCHSERVICE'].methods_by_name['SearchFeatures']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['SearchFeatures']._serialized_options = b'\210\347\030\001\202\323\344\223\002%\022#/v1/{parent=runs/*}/features:search'
   _globals['_SEARCHSERVICE'].methods_by_name['FindSimilarDocuments']._loaded_options = None
@@ -120,50 +134,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHSERVICE'].methods_by_name['ReindexRun']._serialized_options = b'\210\347\030\002\202\323\344\223\002\035\"\030/v1/{run=runs/*}:reindex:\001*'
   _globals['_SEARCHSERVICE'].methods_by_name['GetIndexStatus']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['GetIndexStatus']._serialized_options = b'\210\347\030\001\202\323\344\223\002&\022$/v1/{dataset=datasets/*}/indexStatus'
-  _globals['_LATENTWEIGHT']._serialized_start=319
-  _globals['_LATENTWEIGHT']._serialized_end=376
-  _globals['_LATENTSET']._serialized_start=378
-  _globals['_LATENTSET']._serialized_end=434
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=437
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=1356
-  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_start=1096
-  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_end=1197
-  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_start=1199
-  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_end=1279
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=1359
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=1569
-  _globals['_QUERYFEATURE']._serialized_start=1572
-  _globals['_QUERYFEATURE']._serialized_end=1707
-  _globals['_DOCUMENTHIT']._serialized_start=1710
-  _globals['_DOCUMENTHIT']._serialized_end=2656
-  _globals['_DOCUMENTHIT_SCOREPART']._serialized_start=2180
-  _globals['_DOCUMENTHIT_SCOREPART']._serialized_end=2256
-  _globals['_DOCUMENTHIT_STEERINGFEATURE']._serialized_start=2259
-  _globals['_DOCUMENTHIT_STEERINGFEATURE']._serialized_end=2419
-  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_start=2422
-  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_end=2615
-  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_start=2617
-  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_end=2656
-  _globals['_SEARCHFEATURESREQUEST']._serialized_start=2658
-  _globals['_SEARCHFEATURESREQUEST']._serialized_end=2775
-  _globals['_SEARCHFEATURESRESPONSE']._serialized_start=2777
-  _globals['_SEARCHFEATURESRESPONSE']._serialized_end=2890
-  _globals['_FEATUREHIT']._serialized_start=2893
-  _globals['_FEATUREHIT']._serialized_end=3086
-  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_start=3088
-  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_end=3213
-  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_start=3215
-  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_end=3307
-  _globals['_REINDEXDATASETREQUEST']._serialized_start=3309
-  _globals['_REINDEXDATASETREQUEST']._serialized_end=3381
-  _globals['_REINDEXRUNREQUEST']._serialized_start=3383
-  _globals['_REINDEXRUNREQUEST']._serialized_end=3447
-  _globals['_GETINDEXSTATUSREQUEST']._serialized_start=3449
-  _globals['_GETINDEXSTATUSREQUEST']._serialized_end=3495
-  _globals['_INDEXSTATUS']._serialized_start=3498
-  _globals['_INDEXSTATUS']._serialized_end=3855
-  _globals['_INDEXSTATUS_STREAM']._serialized_start=3640
-  _globals['_INDEXSTATUS_STREAM']._serialized_end=3855
-  _globals['_SEARCHSERVICE']._serialized_start=3858
-  _globals['_SEARCHSERVICE']._serialized_end=4801
+  _globals['_LATENTWEIGHT']._serialized_start=376
+  _globals['_LATENTWEIGHT']._serialized_end=433
+  _globals['_LATENTSET']._serialized_start=435
+  _globals['_LATENTSET']._serialized_end=491
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=494
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=1413
+  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_start=1153
+  _globals['_SEARCHDOCUMENTSREQUEST_MODE']._serialized_end=1254
+  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_start=1256
+  _globals['_SEARCHDOCUMENTSREQUEST_FUSION']._serialized_end=1336
+  _globals['_EXPORTHITSREQUEST']._serialized_start=1416
+  _globals['_EXPORTHITSREQUEST']._serialized_end=1633
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=1636
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=1846
+  _globals['_QUERYFEATURE']._serialized_start=1849
+  _globals['_QUERYFEATURE']._serialized_end=1984
+  _globals['_DOCUMENTHIT']._serialized_start=1987
+  _globals['_DOCUMENTHIT']._serialized_end=2933
+  _globals['_DOCUMENTHIT_SCOREPART']._serialized_start=2457
+  _globals['_DOCUMENTHIT_SCOREPART']._serialized_end=2533
+  _globals['_DOCUMENTHIT_STEERINGFEATURE']._serialized_start=2536
+  _globals['_DOCUMENTHIT_STEERINGFEATURE']._serialized_end=2696
+  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_start=2699
+  _globals['_DOCUMENTHIT_SHAREDFEATURE']._serialized_end=2892
+  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_start=2894
+  _globals['_DOCUMENTHIT_HIGHLIGHT']._serialized_end=2933
+  _globals['_SEARCHFEATURESREQUEST']._serialized_start=2935
+  _globals['_SEARCHFEATURESREQUEST']._serialized_end=3052
+  _globals['_SEARCHFEATURESRESPONSE']._serialized_start=3054
+  _globals['_SEARCHFEATURESRESPONSE']._serialized_end=3167
+  _globals['_FEATUREHIT']._serialized_start=3170
+  _globals['_FEATUREHIT']._serialized_end=3363
+  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_start=3365
+  _globals['_FINDSIMILARDOCUMENTSREQUEST']._serialized_end=3490
+  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_start=3492
+  _globals['_FINDSIMILARDOCUMENTSRESPONSE']._serialized_end=3584
+  _globals['_REINDEXDATASETREQUEST']._serialized_start=3586
+  _globals['_REINDEXDATASETREQUEST']._serialized_end=3658
+  _globals['_REINDEXRUNREQUEST']._serialized_start=3660
+  _globals['_REINDEXRUNREQUEST']._serialized_end=3724
+  _globals['_GETINDEXSTATUSREQUEST']._serialized_start=3726
+  _globals['_GETINDEXSTATUSREQUEST']._serialized_end=3772
+  _globals['_INDEXSTATUS']._serialized_start=3775
+  _globals['_INDEXSTATUS']._serialized_end=4132
+  _globals['_INDEXSTATUS_STREAM']._serialized_start=3917
+  _globals['_INDEXSTATUS_STREAM']._serialized_end=4132
+  _globals['_SEARCHSERVICE']._serialized_start=4135
+  _globals['_SEARCHSERVICE']._serialized_end=5259
 # @@protoc_insertion_point(module_scope)

@@ -2,10 +2,12 @@ import datetime
 
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
+from prisma.common.v1 import table_pb2 as _table_pb2
 from prisma.embedder.v1 import resources_pb2 as _resources_pb2
 from prisma.interpreter.v1 import resources_pb2 as _resources_pb2_1
 from google.protobuf.internal import containers as _containers
@@ -90,6 +92,20 @@ class SearchDocumentsRequest(_message.Message):
     passages_per_document: int
     vector: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., mode: _Optional[_Union[SearchDocumentsRequest.Mode, str]] = ..., run: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., fusion: _Optional[_Union[SearchDocumentsRequest.Fusion, str]] = ..., text_weight: _Optional[float] = ..., dense_weight: _Optional[float] = ..., latents: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., filter: _Optional[str] = ..., include_tail: _Optional[bool] = ..., steering: _Optional[_Iterable[_Union[LatentWeight, _Mapping]]] = ..., sparse_weight: _Optional[float] = ..., steering_sets: _Optional[_Iterable[_Union[LatentSet, _Mapping]]] = ..., passages_per_document: _Optional[int] = ..., vector: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ExportHitsRequest(_message.Message):
+    __slots__ = ("search", "format", "limit", "byte_order_mark", "keep_formulas")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    BYTE_ORDER_MARK_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FORMULAS_FIELD_NUMBER: _ClassVar[int]
+    search: SearchDocumentsRequest
+    format: _table_pb2.TableFormat
+    limit: int
+    byte_order_mark: bool
+    keep_formulas: bool
+    def __init__(self, search: _Optional[_Union[SearchDocumentsRequest, _Mapping]] = ..., format: _Optional[_Union[_table_pb2.TableFormat, str]] = ..., limit: _Optional[int] = ..., byte_order_mark: _Optional[bool] = ..., keep_formulas: _Optional[bool] = ...) -> None: ...
 
 class SearchDocumentsResponse(_message.Message):
     __slots__ = ("hits", "next_page_token", "total_size", "query_features", "notices", "milliseconds")

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.search.v1 import search_service_pb2 as prisma_dot_search_dot_v1_dot_search__service__pb2
 
@@ -41,6 +42,11 @@ class SearchServiceStub:
                 request_serializer=prisma_dot_search_dot_v1_dot_search__service__pb2.SearchDocumentsRequest.SerializeToString,
                 response_deserializer=prisma_dot_search_dot_v1_dot_search__service__pb2.SearchDocumentsResponse.FromString,
                 _registered_method=True)
+        self.ExportHits = channel.unary_stream(
+                '/prisma.search.v1.SearchService/ExportHits',
+                request_serializer=prisma_dot_search_dot_v1_dot_search__service__pb2.ExportHitsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.SearchFeatures = channel.unary_unary(
                 '/prisma.search.v1.SearchService/SearchFeatures',
                 request_serializer=prisma_dot_search_dot_v1_dot_search__service__pb2.SearchFeaturesRequest.SerializeToString,
@@ -78,6 +84,25 @@ class SearchServiceServicer:
         SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
         NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
         INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportHits(self, request, context):
+        """Downloads the hits of a search as a table, a row for each, best first: all that a search reaches, not a page. Its
+        columns:
+
+        - `rank`, `score`, and what each part adds to the score: `score.text`, `score.dense`, `score.sparse`, `score.steering`;
+        `unsteered_rank` of a steered search. Parts that the search does not have are no columns.
+        - `id`: the id that the document was imported with. Join other data by it. `document`: its name. `row`: its row.
+        - `snippet`; `features`: labels of features that the query and the document share, a list.
+        - `passage`, `passage_count`, `passage_start`, `passage_end`: of a dataset with passages, where the hit stands.
+        - the metadata, a column for each key, as in ExportTable.
+
+        Where more documents match, the first message has a notice in its `extensions` (google.rpc.LocalizedMessage), a
+        response over HTTP in the header `x-prisma-notices`; as have the notices of the search.
+        Errors: those of SearchDocuments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +155,11 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.SearchDocuments,
                     request_deserializer=prisma_dot_search_dot_v1_dot_search__service__pb2.SearchDocumentsRequest.FromString,
                     response_serializer=prisma_dot_search_dot_v1_dot_search__service__pb2.SearchDocumentsResponse.SerializeToString,
+            ),
+            'ExportHits': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportHits,
+                    request_deserializer=prisma_dot_search_dot_v1_dot_search__service__pb2.ExportHitsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'SearchFeatures': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchFeatures,
@@ -185,6 +215,33 @@ class SearchService:
             '/prisma.search.v1.SearchService/SearchDocuments',
             prisma_dot_search_dot_v1_dot_search__service__pb2.SearchDocumentsRequest.SerializeToString,
             prisma_dot_search_dot_v1_dot_search__service__pb2.SearchDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportHits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/prisma.search.v1.SearchService/ExportHits',
+            prisma_dot_search_dot_v1_dot_search__service__pb2.ExportHitsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.search.v1 import search_service_pb2 as _search_service_pb2
@@ -41,6 +42,21 @@ class SearchServiceStub:
     NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
     INVALID_PAGE_TOKEN.
     """
+    ExportHits: _grpc.UnaryStreamMultiCallable[_search_service_pb2.ExportHitsRequest, _httpbody_pb2.HttpBody]
+    """Downloads the hits of a search as a table, a row for each, best first: all that a search reaches, not a page. Its
+    columns:
+
+    - `rank`, `score`, and what each part adds to the score: `score.text`, `score.dense`, `score.sparse`, `score.steering`;
+      `unsteered_rank` of a steered search. Parts that the search does not have are no columns.
+    - `id`: the id that the document was imported with. Join other data by it. `document`: its name. `row`: its row.
+    - `snippet`; `features`: labels of features that the query and the document share, a list.
+    - `passage`, `passage_count`, `passage_start`, `passage_end`: of a dataset with passages, where the hit stands.
+    - the metadata, a column for each key, as in ExportTable.
+
+    Where more documents match, the first message has a notice in its `extensions` (google.rpc.LocalizedMessage), a
+    response over HTTP in the header `x-prisma-notices`; as have the notices of the search.
+    Errors: those of SearchDocuments.
+    """
     SearchFeatures: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]
     """Searches the features of a run by their labels, keywords and descriptions.
     Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
@@ -73,6 +89,21 @@ class SearchServiceAsyncStub(SearchServiceStub):
     SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
     NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
     INVALID_PAGE_TOKEN.
+    """
+    ExportHits: _aio.UnaryStreamMultiCallable[_search_service_pb2.ExportHitsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Downloads the hits of a search as a table, a row for each, best first: all that a search reaches, not a page. Its
+    columns:
+
+    - `rank`, `score`, and what each part adds to the score: `score.text`, `score.dense`, `score.sparse`, `score.steering`;
+      `unsteered_rank` of a steered search. Parts that the search does not have are no columns.
+    - `id`: the id that the document was imported with. Join other data by it. `document`: its name. `row`: its row.
+    - `snippet`; `features`: labels of features that the query and the document share, a list.
+    - `passage`, `passage_count`, `passage_start`, `passage_end`: of a dataset with passages, where the hit stands.
+    - the metadata, a column for each key, as in ExportTable.
+
+    Where more documents match, the first message has a notice in its `extensions` (google.rpc.LocalizedMessage), a
+    response over HTTP in the header `x-prisma-notices`; as have the notices of the search.
+    Errors: those of SearchDocuments.
     """
     SearchFeatures: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]  # type: ignore[assignment]
     """Searches the features of a run by their labels, keywords and descriptions.
@@ -109,6 +140,27 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         SEARCH_BACKEND_UNAVAILABLE, SERVICE_UNAVAILABLE (the service that embeds or encodes the query does not answer),
         NO_QUERY_MODEL (vectors are given, and nothing embeds the query for them; hybrid search ranks by words alone then),
         INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportHits(
+        self,
+        request: _search_service_pb2.ExportHitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Downloads the hits of a search as a table, a row for each, best first: all that a search reaches, not a page. Its
+        columns:
+
+        - `rank`, `score`, and what each part adds to the score: `score.text`, `score.dense`, `score.sparse`, `score.steering`;
+          `unsteered_rank` of a steered search. Parts that the search does not have are no columns.
+        - `id`: the id that the document was imported with. Join other data by it. `document`: its name. `row`: its row.
+        - `snippet`; `features`: labels of features that the query and the document share, a list.
+        - `passage`, `passage_count`, `passage_start`, `passage_end`: of a dataset with passages, where the hit stands.
+        - the metadata, a column for each key, as in ExportTable.
+
+        Where more documents match, the first message has a notice in its `extensions` (google.rpc.LocalizedMessage), a
+        response over HTTP in the header `x-prisma-notices`; as have the notices of the search.
+        Errors: those of SearchDocuments.
         """
 
     @_abc_1.abstractmethod
