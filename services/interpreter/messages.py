@@ -249,6 +249,7 @@ def analysis(value: Analysis, *, name_tail: bool = False) -> resources_pb2.Analy
         document=value.document or "",
         text=value.text,
         familiarity=None if value.familiarity is None else _familiarity(value.familiarity),
+        passage=passage(value.passage),
     )
 
 

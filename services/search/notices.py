@@ -47,7 +47,8 @@ class Notices:
         whole = _item_count(documents, states)
         has, they, have = ("has", "it is", "has") if missing == 1 else ("have", "they are", "have")
         return [
-            f"{_of(missing, whole)} of {dataset.name} {has} no vector yet: {they} not embedded, or {have} failed to be"
+            f"{_of(missing, whole, dataset)} of {dataset.name} {has} no vector yet: "
+            f"{they} not embedded, or {have} failed to be"
         ]
 
     def without_features(self, run: Run, dataset: Dataset, states: States) -> list[str]:
@@ -59,7 +60,8 @@ class Notices:
         whole = _item_count(Stream(Kind.DOCUMENTS, dataset.uid), states)
         has, they_were = ("has", "it was") if missing == 1 else ("have", "they were")
         return [
-            f"{_of(missing, whole)} {has} no features of {run.name} yet: {they_were} added after the run was trained"
+            f"{_of(missing, whole, dataset)} {has} no features of {run.name} yet: "
+            f"{they_were} added after the run was trained"
         ]
 
     def _count_missing(self, whole: Stream, part: Stream, states: States) -> int:
@@ -89,8 +91,9 @@ def hidden_passages(count: int, per_document: int | None) -> list[str]:
     ]
 
 
-def _of(count: int, whole: int) -> str:
-    return f"{count:,} of {whole:,} document{'s' if whole != 1 else ''}"
+def _of(count: int, whole: int, dataset: Dataset) -> str:
+    unit = "passage" if dataset.has_passages else "document"
+    return f"{count:,} of {whole:,} {unit}{'s' if whole != 1 else ''}"
 
 
 def _item_count(stream: Stream, states: States) -> int:

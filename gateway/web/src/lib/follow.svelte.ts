@@ -9,7 +9,7 @@ export class Followed {
   constructor(belongs: (job: Job) => boolean, private readonly ended: () => void) {
     $effect(() => {
       const job = app.running.find(belongs);
-      if (job && job.name !== this.job?.name && !this.busy) void this.#follow(job);
+      if (job && job.name !== this.job?.name && !this.busy) void this.follow(job);
     });
   }
 
@@ -27,10 +27,11 @@ export class Followed {
       failed(error);
       return;
     }
-    await this.#follow(job);
+    await this.follow(job);
   }
 
-  async #follow(started: Job): Promise<void> {
+  /** Follows a job that was started otherwise. */
+  async follow(started: Job): Promise<void> {
     this.job = started;
     try {
       await app.follow(started, (job) => (this.job = job));

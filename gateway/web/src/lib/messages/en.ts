@@ -1,6 +1,9 @@
 // English.
 const many = (n: number, one: string, other: string): string => `${new Intl.NumberFormat("en").format(n)} ${n === 1 ? one : other}`;
 
+type Unit = "document" | "passage";
+const UNITS = { document: ["Document", "Documents"], passage: ["Passage", "Passages"] } as const;
+
 const KINDS: Record<string, string> = {
   "embed-dataset": "Embedding",
   "delete-documents": "Deleting documents",
@@ -62,6 +65,8 @@ export const en = {
     unlabelled: "no label",
     dead: "dead",
     of: (count: string, total: string) => `${count} of ${total}`,
+    rows: (n: number, unit: Unit) => many(n, unit, `${unit}s`),
+    units: (unit: Unit) => UNITS[unit][1],
     notFound: "This page does not exist",
     notFoundHint: "The address may be wrong, or what it named was deleted.",
     toHome: "Go home",
@@ -152,7 +157,9 @@ export const en = {
     waiting: "Pending",
     failed: "Failed",
     text: "Text",
-    embed: (n: number) => `Embed ${new Intl.NumberFormat("en").format(n)}`,
+    embed: (n: number, unit: Unit) => `Embed ${unit === "passage" ? many(n, "passage", "passages") : new Intl.NumberFormat("en").format(n)}`,
+    ofPassages: "passages",
+    inPassages: (n: number) => `in ${many(n, "passage", "passages")}`,
     retry: "Retry failed",
     add: "Add documents",
     train: "Train a run",
@@ -166,6 +173,7 @@ export const en = {
     delete: "Delete dataset",
     deleteMatching: "Delete these documents",
     goesMatching: (n: number) => `This deletes ${many(n, "document that matches", "documents that match")}, with vectors and codes. It cannot be undone.`,
+    among: (n: number, sample: string[]) => `${sample.join(", ")}${n > sample.length ? ", …" : ""}`,
     goes: (name: string) => `This also deletes the documents and vectors of ${name}, its runs with their weights and labels, and its search index.`,
     typeName: (id: string) => `Type ${id} to delete it`,
     deleted: (id: string) => `${id} was deleted`,
@@ -184,8 +192,14 @@ export const en = {
     copyAll: "Copy all numbers",
     truncated: "The model read only the beginning of this text.",
     analyze: "Open in analyzer",
+    analyzePassage: "Analyze this passage",
+    open: "Open document",
     noVector: "No vector yet.",
-    passages: (n: number) => `Embedded in ${many(n, "passage", "passages")}.`,
+    passages: "Passages",
+    passagesHint: "Each passage has an embedding of its own. Choose one to see it.",
+    earlier: "Earlier passages",
+    characters: (start: string, end: string) => `characters ${start} to ${end}`,
+    wholeText: "Whole text",
     passage: (number: string, all: string) => `passage ${number} of ${all}`,
     similar: "Similar documents",
     error: "Why it has no vector",
@@ -332,8 +346,12 @@ export const en = {
     rows: "Rows",
     theDataset: "Dataset",
     sameData: "as it was trained on",
-    dataChanges: (added: number, deleted: number, changed: number) => `since the training ${added} added, ${deleted} deleted, ${changed} changed`,
-    uncoded: "Documents without a code",
+    dataChanges: (added: number, deleted: number, changed: number) =>
+      [[added, "added"], [deleted, "deleted"], [changed, "changed"]]
+        .filter(([n]) => n).map(([n, what]) => `${new Intl.NumberFormat("en").format(n as number)} ${what}`).join(", "),
+    changed: (changes: string) => `Documents since the training: ${changes}.`,
+    allCoded: "The present ones have codes of this run; a new training would learn from them.",
+    uncoded: (unit: Unit) => `${UNITS[unit][1]} without a code`,
     architecture: "Architecture",
   },
   compare: {
@@ -480,7 +498,6 @@ export const en = {
     withTail: (density: string) => `(${density} with its tail)`,
     activations: "Activations",
     activationsUnit: "texts per bin, square-root scale",
-    examples: "Documents",
     kinds: { strongest: "Strongest", decile: "By decile", near: "Near misses", random: "Random" } as Record<string, string>,
     silent: {
       near: "They do not activate the feature, though their vectors point most in its direction.",
@@ -503,8 +520,8 @@ export const en = {
     keywords: "keywords",
     model: "Model",
     temperature: "Temperature",
-    positives: "Documents that activate it",
-    negatives: "Documents that do not",
+    positives: (unit: Unit) => `${UNITS[unit][1]} that activate it`,
+    negatives: (unit: Unit) => `${UNITS[unit][1]} that do not`,
     prompt: "System prompt (empty for the built-in one)",
     labelling: "Labelling",
     description: "Description",
@@ -518,17 +535,17 @@ export const en = {
     title: "Search",
     find: "What are you looking for?",
     modes: { text: "Text", vector: "Vector", features: "Features", hybrid: "Hybrid" },
-    found: (n: string) => `${n} documents`,
     parts: { text: "text", dense: "vector", sparse: "features", steering: "steering" } as Record<string, string>,
     shares: "Shares",
     features: "Features found",
     tail: "Show features below their threshold",
+    allPassages: "Show all passages of a document",
     try: "Ask in your own words",
     tryHint: "Each hit shows the parts of its score and the features that it shares with your query.",
     trySteered: "Your query finds documents; the steering then moves them up or down.",
     ofFeatures: (n: number) => `by ${many(n, "feature", "features")}`,
     ofFamily: (family: string) => `of ${family}`,
-    none: "No document matches",
+    none: (unit: Unit) => `No ${unit} matches`,
     noneHint: "Remove the filter, or search by vector to find texts with a similar meaning.",
     queryFeatures: "In your query",
     steer: "Steering",
@@ -575,8 +592,8 @@ export const en = {
     noRun: "Train a run first",
     barcode: (n: number) => `Sparse code with ${n} active latents; the list beside it holds the same`,
     filter: "Filter by label",
-    percentile: (part: string, documents: string, from: string, to: string) =>
-      `${part} of ${documents} documents of similar length (${from} to ${to} characters) have a smaller unexplained part`,
+    percentile: (part: string, documents: number, from: string, to: string, unit: Unit) =>
+      `${part} of ${many(documents, unit, `${unit}s`)} of similar length (${from} to ${to} characters) have a smaller unexplained part`,
     unfamiliar: (lessSimilar: string, unknown: string, unknownThan: string, rate: string) =>
       `This text is unlike the documents of the dataset, so its features may mean nothing. ${lessSimilar} of documents of `
       + `similar length are at least as similar to the others as it is, and ${unknown} of its letter sequences are in no `
@@ -613,16 +630,15 @@ export const en = {
   },
   heatmap: {
     title: "Activations",
-    lead: "One row per document, one column per frequent feature.",
-    how: "Point at a cell, or use the arrow keys. Enter opens the document.",
-    rows: "Documents",
+    lead: (unit: Unit) => `One row per ${unit}, one column per frequent feature.`,
+    how: (unit: Unit) => `Point at a cell, or use the arrow keys. Enter opens the ${unit}.`,
     row: (n: string) => `Row ${n}`,
-    read: "Open document",
-    gone: "That document was deleted",
+    read: (unit: Unit) => `Open ${unit}`,
+    gone: (unit: Unit) => `That ${unit} was deleted`,
     export: "JSON lines",
     none: "No feature is active",
     sampled: (n: string, all: string) => `${n} of ${all} rows, at equal steps.`,
-    picture: (rows: string, features: string) => `Activations of ${features} features in ${rows} documents`,
+    picture: (rows: number, features: string, unit: Unit) => `Activations of ${features} features in ${many(rows, unit, `${unit}s`)}`,
   },
   matrix: {
     title: "Matrix",

@@ -598,7 +598,7 @@ class FeatureMatrix(_message.Message):
     def __init__(self, kind: _Optional[_Union[FeatureMatrix.Kind, str]] = ..., indices: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[float]] = ..., row_count: _Optional[int] = ..., reliabilities: _Optional[_Iterable[_Union[Reliability, _Mapping]]] = ...) -> None: ...
 
 class Analysis(_message.Message):
-    __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text", "familiarity")
+    __slots__ = ("features", "latent_count", "unexplained_fraction", "embedding_norm", "dimension", "embedding_truncated", "document", "text", "familiarity", "passage")
     class ActiveFeature(_message.Message):
         __slots__ = ("index", "activation", "label", "description", "max_activation", "density", "families", "trust", "score", "tail", "score_low", "score_high")
         INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -662,6 +662,7 @@ class Analysis(_message.Message):
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     FAMILIARITY_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedCompositeFieldContainer[Analysis.ActiveFeature]
     latent_count: int
     unexplained_fraction: float
@@ -671,4 +672,5 @@ class Analysis(_message.Message):
     document: str
     text: str
     familiarity: Analysis.Familiarity
-    def __init__(self, features: _Optional[_Iterable[_Union[Analysis.ActiveFeature, _Mapping]]] = ..., latent_count: _Optional[int] = ..., unexplained_fraction: _Optional[float] = ..., embedding_norm: _Optional[float] = ..., dimension: _Optional[int] = ..., embedding_truncated: _Optional[bool] = ..., document: _Optional[str] = ..., text: _Optional[str] = ..., familiarity: _Optional[_Union[Analysis.Familiarity, _Mapping]] = ...) -> None: ...
+    passage: _resources_pb2.Passage
+    def __init__(self, features: _Optional[_Iterable[_Union[Analysis.ActiveFeature, _Mapping]]] = ..., latent_count: _Optional[int] = ..., unexplained_fraction: _Optional[float] = ..., embedding_norm: _Optional[float] = ..., dimension: _Optional[int] = ..., embedding_truncated: _Optional[bool] = ..., document: _Optional[str] = ..., text: _Optional[str] = ..., familiarity: _Optional[_Union[Analysis.Familiarity, _Mapping]] = ..., passage: _Optional[_Union[_resources_pb2.Passage, _Mapping]] = ...) -> None: ...
