@@ -183,9 +183,14 @@ def text_id(text: str) -> str:
 
 
 def is_exported(values: Mapping[str, object]) -> bool:
-    """Whether an object is a Document as the API returns it, whose other fields the server sets."""
-    name = values.get("name")
+    """Whether an object is a Document or a line of an export, as the API returns them; the server sets other fields."""
+    name = values.get("name", values.get("document"))
     return isinstance(name, str) and "key" in values and "id" not in values and bool(_DOCUMENT_NAME.fullmatch(name))
+
+
+def is_excerpt(values: Mapping[str, object]) -> bool:
+    """Whether an exported object has an excerpt in place of its document's text, as the hits of a search have."""
+    return "text" not in values and "snippet" in values
 
 
 def _exported_document(
@@ -200,7 +205,7 @@ def _exported_document(
         message = "this is a passage of a document; export the documents with documents:read and wholeDocuments"
         raise ItemRejected(Reason.INVALID_TEXT, message, key=key)
     if values.get("textTruncated") or values.get("text_truncated"):
-        message = "a list cut this text short; export the documents with documents:read, which returns whole texts"
+        message = "this text was cut short; export the documents with documents:read, which returns whole texts"
         raise ItemRejected(Reason.INVALID_TEXT, message, key=key)
     is_vector_alone = has_vectors and values.get("text") in (None, "")
     text = "" if is_vector_alone else _text(values, ("text",), max_text_bytes, key)

@@ -55,6 +55,8 @@ def activation_lines(codes: wire.Codes, documents: Mapping[int, Document]) -> by
                 "indices": indices.tolist(),
                 "activations": shortest_decimals(values),
             }
+            if len(document.text) > SNIPPET_CHARACTERS:
+                line["textTruncated"] = True
             if document.passage is not None:
                 line["passage"] = asdict(document.passage)
             lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -113,6 +114,27 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert len(lines(stack, "documents", "own", "--limit", "5")) == 5
     finally:
         assert lines(stack, "delete", "datasets/own", "--yes")[0]["deleted"] == "datasets/own"
+
+
+def test_what_the_api_returns_can_be_imported_again(stack: Stack, tmp_path: Path) -> None:
+    page, hits = tmp_path / "page.json", tmp_path / "hits.json"
+    page.write_text(httpx.get(f"{stack.url}/v1/datasets/{DATASET}/documents?page_size=10").text)
+    hits.write_text(stack.command("search", DATASET, "file", "--limit", "3").stdout)
+    before = json.loads(page.read_text())
+    try:
+        report = lines(stack, "ingest", "again", str(page))[0]
+        whole = [document for document in before["documents"] if not document["textTruncated"]]
+        assert len(whole) > 1
+        assert (int(report["importedCount"]), int(report["rejectedCount"])) == (len(whole), 10 - len(whole))
+        assert "one page of a list" in report["notes"][1]
+        after = {document["key"]: document for document in lines(stack, "documents", "again")}
+        for document in whole:
+            again = after[document["key"]]
+            assert (again["text"], again["metadata"]) == (document["text"], document["metadata"])
+        refused = stack.command("ingest", "again", str(hits))
+        assert (refused.returncode, "hits of a search" in refused.stderr) == (2, True), refused.stderr
+    finally:
+        assert stack.command("delete", "again", "--yes").returncode == 0
 
 
 def test_rejected_documents_are_counted_and_a_file_without_any_is_an_error(stack: Stack, tmp_path: Path) -> None:

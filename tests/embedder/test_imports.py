@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
@@ -28,6 +29,8 @@ from services.embedder.reports import Report
 
 LIMIT = 1000
 FUZZ_FILES = 3000
+LIMITS = Limits(item_bytes=1 << 20, file_bytes=1 << 30)
+HIT = {"document": "datasets/d/documents/~abc", "key": "doc/1", "row": "0", "metadata": {"year": 2020}}
 
 keys = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=60).map(lambda text: f"word {text}")
@@ -40,7 +43,7 @@ rows = st.lists(st.tuples(keys, texts, values), max_size=8, min_size=1, unique_b
 
 
 def items_of(data: bytes, max_text_bytes: int = LIMIT) -> Iterator[tuple[int, NewDocument] | Rejection]:
-    limits = Limits(item_bytes=2 * max_text_bytes + metadata.MAX_BYTES, file_bytes=1 << 30)
+    limits = replace(LIMITS, item_bytes=2 * max_text_bytes + metadata.MAX_BYTES)
     reader = open_file(io.BytesIO(data), FileOptions(), limits)
     return read_documents(reader, find_fields(reader, FieldOptions()).fields, max_text_bytes)
 
@@ -213,6 +216,49 @@ def test_a_document_as_the_api_returns_it_can_be_imported_again() -> None:
     assert "documents:read" in rejections[0].message
 
 
+def test_a_line_of_an_export_can_be_imported_again() -> None:
+    line = {**HIT, "text": "the text", "indices": [3], "activations": [0.5]}
+    assert split(json.dumps(line).encode())[0] == [NewDocument("doc/1", "the text", {"year": 2020})]
+    _documents, rejections = split(json.dumps({**line, "textTruncated": True}).encode())
+    assert "cut short" in rejections[0].message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"documents": [{"id": "a", "text": "t"}, {"id": "b", "text": "u"}], "nextPageToken": "xyz", "totalSize": 3}',
+        b'\xef\xbb\xbf {\n "documents": [\n  {"id": "a", "text": "t"},\n  {"id": "b", "text": "u"}\n ]\n}\n',
+        b'{"reviews":[{"id":"a","text":"t"},{"id":"b","text":"u"}],"info":{"a":[{}]}}',
+        b'{"data":[{"id":"a","text":"t"},' + b" " * (3 * CHUNK_BYTES) + b'{"id":"b","text":"u"}]}',
+    ],
+)
+def test_documents_may_be_the_first_member_of_one_object(data: bytes) -> None:
+    assert read(data) == (["a", "b"], [])
+
+
+def test_a_page_of_a_list_says_that_more_pages_follow() -> None:
+    data = b'{"documents": [{"id": "a", "text": "t"}], "nextPageToken": "xyz", "totalSize": "3"}'
+    notes = open_file(io.BytesIO(data), FileOptions(), LIMITS).layout.notes
+    assert (
+        notes[0]
+        == "The documents are the objects under 'documents'; left out beside them: 'nextPageToken', 'totalSize'."
+    )
+    assert "one page of a list" in notes[1]
+    whole = data.replace(b"xyz", b"")
+    assert len(open_file(io.BytesIO(whole), FileOptions(), LIMITS).layout.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        (b'{"turns": [{"a": 1}], "id": "1", "text": "t"}\n{"turns": [{"a": 1}], "id": "2", "text": "t"}\n', ["1", "2"]),
+        (b'{"turns": [{"a": 1}], "id": "1", "text": "t"}\n', ["1"]),
+    ],
+)
+def test_lines_that_begin_with_an_array_are_lines(data: bytes, keys: list[str]) -> None:
+    assert read(data)[0] == keys
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -229,9 +275,14 @@ def test_a_document_as_the_api_returns_it_can_be_imported_again() -> None:
         (b"One text.\nAnother text, with a comma.\n", "plain text"),
         (b"7\n", "plain text"),
         (b'{\n  "id": 1,\n  "text": "one"\n}\n', "several lines"),
-        (b'{"data": [\n{"id": "a", "text": "t"},\n{"id": "b", "text": "t"}\n]}\n', "several lines"),
-        (b'{"data": [\n{"id": "a", "text": "t"}\n]}\n', "several lines"),
-        (b'{"data": [{"id": "a", "text": "t"}]}\n', "the objects under 'data' may be the documents"),
+        (b'{"count": 1, "data": [{"id": "a", "text": "t"}]}\n', "the objects under 'data' may be the documents"),
+        (b'{"data": [{"id": "a", "text": "t"}', "to its end"),
+        (b'{"data": [{"id": "a", "text": "t"}]', "to its end"),
+        (b'{"data": [{"id": "a", "text": "t"}], "count": }', "to its end"),
+        (b'{"data": [{"id": "a", "text": "t"}]]', "to its end"),
+        (b'{"data": [{"id": "a", "text": "t"}], "more": "' + b"x" * (1 << 21) + b'"}', "follow its closing bracket"),
+        (json.dumps({"hits": [{**HIT, "snippet": "an excerpt"}]}).encode(), "hits of a search"),
+        (json.dumps({**HIT, "snippet": "an excerpt"}).encode() + b"\n", "hits of a search"),
         (b"[]", "the array is empty"),
         (b" [ \n ] ", "the array is empty"),
         (b"BZh91AY&SY", "bzip2"),

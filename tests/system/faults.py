@@ -195,6 +195,14 @@ class Work:
         if job.state != Job.STATE_SUCCEEDED:
             raise Loud(f"{job.kind} is {Job.State.Name(job.state)}: {job.error.message}")
 
+    def jobs_end(self) -> None:
+        """Waits until no job runs, such as statistics that follow a change once more."""
+        deadline = time.monotonic() + STEP_SECONDS
+        while running := [job.name for job in self.call(lambda: list(self.prisma.jobs.list())) if job.state not in END]:
+            if time.monotonic() > deadline:
+                raise Stuck(f"jobs still run: {running}")
+            time.sleep(0.2)
+
     def snapshot(self) -> dict[str, Any]:
         """Everything that a user can read, without names, times and revisions."""
         data, run = self.call(lambda: self.prisma.datasets.get("d")), self.call(lambda: self.prisma.runs.get("r"))
@@ -502,8 +510,7 @@ def _work(
     work.index()
     difference = differences(expected, work.snapshot())
     assert not difference, f"differs from the undisturbed installation: {difference}"
-    running = [job.name for job in work.call(lambda: list(work.prisma.jobs.list())) if job.state not in END]
-    assert not running, f"jobs still run: {running}"
+    work.jobs_end()
     work.delete()
     extra = extra_processes(work.installation)
     assert not extra, f"processes are left: {extra}"

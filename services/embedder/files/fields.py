@@ -15,7 +15,7 @@ from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import Format, Reader
 from services.embedder.files.names import ID_NAMES, TEXT_NAMES
 from services.embedder.files.npy import VECTOR_FIELD
-from services.embedder.items import FieldOptions, Fields, IdSource, is_exported, wrapper
+from services.embedder.items import FieldOptions, Fields, IdSource, is_excerpt, is_exported, wrapper
 
 _SAMPLE_ITEMS = 200
 _Object = Mapping[str, object]
@@ -71,6 +71,10 @@ def find_fields(reader: Reader, options: FieldOptions) -> Guess:
     names = list(reader.layout.columns or dict.fromkeys(name for fields in objects for name in fields))
     columns = {name: _kind(fields.get(name) for fields in objects) for name in names}
     is_of_api = not options.has_no_id_field and any(is_exported(fields) for fields in objects)
+    if is_of_api and any(is_exported(fields) and is_excerpt(fields) for fields in objects):
+        raise InvalidFile(
+            "these are hits of a search, which have excerpts of texts; documents:read returns the documents"
+        )
     if not names or is_of_api:
         # documents of the API, or nothing to judge by
         return Guess(Fields.of(options, vector_fields=[VECTOR_FIELD]), columns, [])

@@ -1,4 +1,4 @@
-"""JSON: an array of objects, or one object per line.
+"""JSON: an array of objects, also as the first member of one object, or one object per line.
 
 Memory is bounded: items are separated by a byte scan, and only an item within the limits of size and depth is parsed.
 An array without an end is refused as a whole before anything is taken from it.
@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import IO
 
 from services.chassis import logs
 from services.embedder.errors import InvalidFile
+from services.embedder.files import wrapped_array
 from services.embedder.files.formats import Format, Item, Layout, Limits
-from services.embedder.files.kinds import UTF8_MARK, start_of_text
+from services.embedder.files.kinds import HEAD_BYTES, UTF8_MARK, start_of_text
 from services.embedder.files.lines import read_lines
 from services.embedder.files.structure import ArrayBroken, array_elements, check_array, nesting
 from services.embedder.items import ItemRejected, Reason
@@ -48,12 +50,23 @@ class JsonReader:
         self._start = start_of_text(file)
         if format is Format.JSON:
             try:
-                file.seek(self._start)
-                if not limits.is_partial:
-                    check_array(file)
+                self._find_array()
                 _check_elements(self._texts())
             except ArrayBroken as error:
                 raise InvalidFile(f"the JSON array cannot be read to its end: {error}") from error
+
+    def _find_array(self) -> None:
+        """Sets where the array begins, and checks that it ends. Raises ArrayBroken."""
+        self._file.seek(self._start)
+        array = wrapped_array.find(self._file.read(HEAD_BYTES))
+        self._start += array.start if array is not None else 0
+        self._file.seek(self._start)
+        if self._limits.is_partial:
+            return
+        if array is None:
+            check_array(self._file)
+        else:
+            self._layout = replace(self._layout, notes=array.notes(self._file))
 
     @property
     def layout(self) -> Layout:

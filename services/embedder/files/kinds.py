@@ -6,7 +6,7 @@ import re
 from typing import IO
 
 from services.embedder.errors import InvalidFile
-from services.embedder.files import npy
+from services.embedder.files import npy, wrapped_array
 from services.embedder.files.csv import find_delimiter, has_usual_names
 from services.embedder.files.formats import Format
 from services.embedder.files.lines import split_lines
@@ -64,7 +64,7 @@ def binary_format(file: IO[bytes]) -> Format | None:
 def text_format(file: IO[bytes]) -> Format:
     """The format of a file in UTF-8. Raises InvalidFile, in one sentence about the file as a whole."""
     head = _head(file, start_of_text(file))
-    if _ARRAY_START.match(head):
+    if _ARRAY_START.match(head) or wrapped_array.find(head) is not None:
         return Format.JSON
     sample = [line for line in split_lines(head)[: 4 * _SAMPLE_LINES] if line.strip()][:_SAMPLE_LINES]
     objects = [line.lstrip().removeprefix(UTF8_MARK).startswith(b"{") for line in sample]

@@ -93,6 +93,23 @@ class ArrayBroken(Exception):
 
 def check_array(file: IO[bytes]) -> None:
     """Reads the JSON array at the file's position to its end. Raises ArrayBroken."""
+    _expect_blank(_after_array(file), file)
+
+
+def members_after_array(file: IO[bytes], max_bytes: int) -> bytes:
+    """What follows the JSON array at the file's position: the rest of an object that has it as a member.
+
+    Raises ArrayBroken where the array has no end, or the rest is longer.
+    """
+    rest = _after_array(file)
+    rest += file.read(max_bytes + 1 - len(rest)) if len(rest) <= max_bytes else b""
+    if len(rest) > max_bytes:
+        raise ArrayBroken(f"more than {max_bytes:,} bytes follow its closing bracket")
+    return rest
+
+
+def _after_array(file: IO[bytes]) -> bytes:
+    """The bytes behind the array at the file's position, up to the file's new one. Raises ArrayBroken."""
     scanner = StructureScanner()
     while chunk := file.read(CHUNK_BYTES):
         structure = scanner.scan(chunk)
@@ -101,8 +118,7 @@ def check_array(file: IO[bytes]) -> None:
             end = int(ends[0])
             if chunk[end] != _ARRAY_END:
                 raise ArrayBroken("it ends with a brace")
-            _expect_blank(chunk[end + 1 :], file)
-            return
+            return chunk[end + 1 :]
     raise ArrayBroken("a string is not closed" if scanner.in_string else "its closing bracket is missing")
 
 
