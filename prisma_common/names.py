@@ -10,6 +10,7 @@ SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 EMBED_DATASET = "embed-dataset"
 RETRY_FAILED_DOCUMENTS = "retry-failed-documents"
 DELETE_DOCUMENTS = "delete-documents"
+COMPUTE_DATASET_STATISTICS = "compute-dataset-statistics"
 TRAIN_RUN = "train-run"
 SWEEP_RUNS = "sweep-runs"
 EVALUATE_RUN = "evaluate-run"

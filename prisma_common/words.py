@@ -45,6 +45,19 @@ def segments(text: str) -> Iterator[Segment]:
         yield Segment(match.start(), match.end(), _KINDS[match.lastgroup])
 
 
+def word_count(text: str) -> int:
+    """How many words a text has. Of scripts without spaces between words, each character counts; symbols do not."""
+    if text.isascii():
+        return len(ASCII_WORD.findall(text))
+    count = 0
+    for start, end, kind in segments(text):
+        if kind is Kind.WORD:
+            count += 1
+        elif kind is Kind.UNSPACED:
+            count += len(clusters(text, start, end))
+    return count
+
+
 def clusters(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """The half-open ranges of what a reader sees as one character of an unspaced run: a base with its marks.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
-from prisma.embedder.v1 import resources_pb2
+from prisma.embedder.v1 import resources_pb2, statistics_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
@@ -20,6 +20,7 @@ from prisma_client.aio.runs import Run, Runs
 from prisma_client.aio.transport import Transport
 from prisma_client.errors import (
     DocumentsRejected,
+    FailedPrecondition,
     PrismaError,
     SomeDocumentsRejected,
     UnknownFamily,
@@ -27,6 +28,7 @@ from prisma_client.errors import (
 )
 from prisma_client.imports import FileOptions, OnDuplicate
 from prisma_client.progress import Progress, upload_progress
+from prisma_client.statistics import Statistics
 from prisma_client.tables import Answer, Rows, html_facts
 from prisma_common.names import GIVEN_MODEL
 
@@ -346,6 +348,34 @@ class Dataset:
         if not validate_only:
             response.job.CopyFrom(await self._finish(response.job, wait, progress))
         return response
+
+    async def statistics(self, *, progress: Progress = None) -> Statistics:
+        """Returns the statistics of its texts and vectors, of the present ones: where they are missing or stale, they
+        are computed first. Raises JobFailed.
+        """
+        try:
+            statistics = await self.stored_statistics()
+            if not statistics.stale:
+                return statistics
+        except FailedPrecondition as error:
+            if error.reason != "STATISTICS_NOT_COMPUTED":
+                raise
+        await self._finish(await self.compute_statistics(), True, progress)
+        return await self.stored_statistics()
+
+    async def stored_statistics(self) -> Statistics:
+        """Returns the statistics that were computed last; `stale` says whether it has changed since.
+
+        Raises FailedPrecondition (STATISTICS_NOT_COMPUTED).
+        """
+        request = pb2.GetDatasetStatisticsRequest(name=f"{self.name}/statistics")
+        message = statistics_pb2.DatasetStatistics
+        return Statistics(await self._transport.call("EmbedderService/GetDatasetStatistics", request, message))
+
+    async def compute_statistics(self) -> Job:
+        """Starts the job that computes its statistics, or returns the one that runs."""
+        request = pb2.ComputeDatasetStatisticsRequest(dataset=self.name)
+        return await self._transport.call("EmbedderService/ComputeDatasetStatistics", request, Job)
 
     async def embed(self, *, again: bool = False, wait: bool = True, progress: Progress = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.

@@ -54,13 +54,14 @@ def reported() -> Generator[None]:
 
 
 @contextmanager
-def following(title: str, job: Job | None = None) -> Generator[Callable[[Job], None]]:
+def following(title: str, job: Job | None = None, *, transient: bool = False) -> Generator[Callable[[Job], None]]:
     """Yields a callback for a job's changes: a progress bar on a terminal, JSON lines when piped.
 
     A job that waits for an unreachable service is reported on standard error, with the reason. Ctrl-C ends the
     command, not the job; the message says how to follow or cancel it. job: as far as it is known already.
+    transient: as for `Follower`.
     """
-    follower = Follower(title, job)
+    follower = Follower(title, job, transient=transient)
     try:
         with follower.display():
             yield follower.update

@@ -17,10 +17,11 @@ from prisma_client import imports, sources
 from prisma_client import sample as samples
 from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, NewModel
-from prisma_client.cli.connection import connected, finish
+from prisma_client.cli.connection import connected, finish, following
 from prisma_client.cli.input_file import InputFile, reads_a_file
 from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
 from prisma_client.imports import OnDuplicate
+from prisma_client.statistics import text_lines
 from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
@@ -166,6 +167,19 @@ def documents(
     with connected() as prisma:
         empty = f"no document of {dataset} matches {filter}" if filter else f"{dataset} has no documents"
         output.show(prisma.datasets.get(dataset).documents(filter, limit), columns, empty=empty)
+
+
+@app.command(epilog="Example: prisma statistics reviews")
+def statistics(dataset: DatasetId) -> None:
+    """Show lengths, languages, duplicates and vectors of a dataset.
+
+    They are computed if they are missing, or if the dataset has changed since.
+    """
+    with connected() as prisma:
+        data = prisma.datasets.get(dataset)
+        with following("computing statistics", transient=True) as progress:
+            computed = data.statistics(progress=progress)
+        output.show_one(computed.message, text_lines(computed.message))
 
 
 @app.command(epilog="Example: prisma delete-documents reviews --filter 'state = FAILED'")

@@ -25,6 +25,8 @@ from services.embedder.providers.prompts import PromptTable
 from services.embedder.providers.recipes import PromptedModels
 from services.embedder.servicer import EmbedderServicer
 from services.embedder.settings import EmbedderSettings
+from services.embedder.statistics_job import Statistics, StatisticsJob
+from services.embedder.statistics_records import StatisticsRecords
 from services.embedder.store import Store
 from services.embedder.streams import Streams
 from services.embedder.sweeping import Sweeper
@@ -56,8 +58,8 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     models = EmbeddingModels(
         {"builtin": BuiltinProvider(), "onnx": onnx, **servers}, unconfigured=settings.unconfigured_providers
     )
-    records = ImportRecords(database)
-    sweeper = Sweeper(store, records, vectors)
+    records, statistics = ImportRecords(database), StatisticsRecords(database)
+    sweeper = Sweeper(store, records, statistics, vectors)
     datasets = Datasets(
         store=store, vectors=vectors, models=models, jobs=chassis.jobs, events=chassis.events, sweep=sweeper.wake
     )
@@ -75,6 +77,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
         comparing=Comparing(store, vectors),
         embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
         deletion=Deletion(store=store, jobs=chassis.jobs),
+        statistics=Statistics(store=store, records=statistics, jobs=chassis.jobs),
         models=models,
         settings=settings,
     )
@@ -99,7 +102,11 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
         providers.append(onnx.dependency())
     return Parts(
         servicers=[Servicer(add_EmbedderServiceServicer_to_server, servicer, "prisma.embedder.v1.EmbedderService")],
-        kinds=[*jobs.kinds(), DeletionJob(store, chassis.events).kind(settings.ack_wait_seconds)],
+        kinds=[
+            *jobs.kinds(),
+            DeletionJob(store, chassis.events).kind(settings.ack_wait_seconds),
+            StatisticsJob(store=store, vectors=vectors, records=statistics).kind(settings.ack_wait_seconds),
+        ],
         tasks=[
             sweeper.run,
             onnx.load,

@@ -12,7 +12,8 @@ AlreadyExists
 FailedPrecondition
 ├── EmbeddingModelFixed      EMBEDDING_MODEL_FIXED      the dataset has vectors of another model
 ├── GivenVectors             GIVEN_VECTORS              a model is needed and vectors are given, or the other way round
-└── NothingEmbedded          PROVIDER_REFUSED           the model gave no document of a job a usable vector
+├── NothingEmbedded          PROVIDER_REFUSED           the model gave no document of a job a usable vector
+└── StatisticsNotComputed    STATISTICS_NOT_COMPUTED
 Aborted
 ├── EmbeddingModelChanged    CONFLICT                   the model was changed while texts were embedded
 └── DimensionChanged         CONFLICT                   vectors of another length were given meanwhile
@@ -84,6 +85,12 @@ class NothingEmbedded(FailedPrecondition):
     """The model gave none of a job's documents a usable vector."""
 
     reason = "PROVIDER_REFUSED"
+
+
+class StatisticsNotComputed(FailedPrecondition):
+    """No job has computed the dataset's statistics yet."""
+
+    reason = "STATISTICS_NOT_COMPUTED"
 
 
 class EmbeddingModelChanged(Aborted):

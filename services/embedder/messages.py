@@ -93,7 +93,7 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
             for key, field in sorted(value.schema.items())
         ],
         query_model=value.query_model.id if value.query_model else "",
-        vector_encoding=_encoding(value),
+        vector_encoding=encoding(value),
         passages=None
         if value.passages is None
         else resources_pb2.Passages(
@@ -104,7 +104,7 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
     )
 
 
-def _encoding(value: Dataset) -> VectorEncoding:
+def encoding(value: Dataset) -> VectorEncoding:
     """The smallest encoding that returns all vectors bit for bit."""
     if not value.dimension:
         return VECTOR_ENCODING_UNSPECIFIED

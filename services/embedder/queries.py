@@ -32,6 +32,10 @@ from services.embedder.tables import DATASETS, DOCUMENTS, LIVING, WHOLE_DOCUMENT
 
 VECTOR_COLUMNS = (DOCUMENTS.c.row, DOCUMENTS.c.state, DOCUMENTS.c.shard, DOCUMENTS.c.position, DOCUMENTS.c.deleted)
 """What ReadVectors needs of a document."""
+TEXT_COLUMNS = (DOCUMENTS.c.row, DOCUMENTS.c.text, DOCUMENTS.c.embedding_truncated, DOCUMENTS.c.deleted)
+"""What statistics need of a document."""
+EXCERPT_CHARACTERS = 200
+"""Characters of a text that stand for its document."""
 _PLACE_COLUMNS = (DOCUMENTS.c.passage_index, DOCUMENTS.c.passage_start, DOCUMENTS.c.passage_end)
 _REVISION = literal_column("+documents.revision", BigInteger)
 """The plus keeps SQLite from choosing the index of revisions, of which nearly all match."""
@@ -76,6 +80,21 @@ def wholes_after(uid: str, after_number: int, limit: int) -> Statement:
     """Documents with passages behind a number."""
     query = select(WHOLE_DOCUMENTS).where(WHOLE_DOCUMENTS.c.dataset_uid == uid, WHOLE_DOCUMENTS.c.number > after_number)
     return query.order_by(WHOLE_DOCUMENTS.c.number).limit(limit)
+
+
+def whole_texts_after(uid: str, after_number: int, limit: int) -> Statement:
+    """The texts of documents with passages behind a number."""
+    whole = WHOLE_DOCUMENTS.c
+    query = select(whole.number, whole.text, whole.embedding_truncated)
+    return query.where(whole.dataset_uid == uid, whole.number > after_number).order_by(whole.number).limit(limit)
+
+
+def excerpts(uid: str, rows: Sequence[int], *, of_wholes: bool) -> Statement:
+    """Row, id and the start of the text of living documents; with `of_wholes`, of documents with passages by number."""
+    table = _table(of_wholes=of_wholes)
+    living = [] if of_wholes else [LIVING]
+    excerpt = func.substr(table.c.text, 1, EXCERPT_CHARACTERS, type_=table.c.text.type)
+    return select(_row(table), table.c.id, excerpt).where(table.c.dataset_uid == uid, _row(table).in_(rows), *living)
 
 
 def passages_of(uid: str, number: int) -> Statement:

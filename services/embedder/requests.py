@@ -58,6 +58,11 @@ def document_ids(name: str, field: str = "name") -> tuple[str, str]:
     return dataset, document
 
 
+def statistics_dataset_id(name: str) -> str:
+    """The id in `datasets/{dataset}/statistics`. Raises InvalidArgument."""
+    return names.parse("datasets/{dataset}/statistics", name, "name")[0]
+
+
 def import_ids(name: str, field: str = "name") -> tuple[str, str]:
     """The ids in `datasets/{dataset}/imports/{import}`. Raises InvalidArgument."""
     dataset, uid = names.parse("datasets/{dataset}/imports/{import}", name, field)

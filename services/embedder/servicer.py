@@ -8,11 +8,11 @@ from google.api.httpbody_pb2 import HttpBody
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
-from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
+from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2, statistics_pb2
 from prisma_common.names import EMBED_DATASET, RETRY_FAILED_DOCUMENTS
 from services.chassis.calls import Context
 from services.chassis.idempotency import Call
-from services.embedder import messages, requests
+from services.embedder import messages, requests, statistics_messages
 from services.embedder.comparing import Comparing
 from services.embedder.datasets import Datasets
 from services.embedder.deleting import Deletion
@@ -20,6 +20,7 @@ from services.embedder.embedding import Embedding
 from services.embedder.imports import Imports
 from services.embedder.providers import EmbeddingModels
 from services.embedder.settings import EmbedderSettings
+from services.embedder.statistics_job import Statistics
 from services.embedder.streams import Streams
 
 
@@ -35,6 +36,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         comparing: Comparing,
         embedding: Embedding,
         deletion: Deletion,
+        statistics: Statistics,
         models: EmbeddingModels,
         settings: EmbedderSettings,
     ) -> None:
@@ -44,6 +46,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         self._comparing = comparing
         self._embedding = embedding
         self._deletion = deletion
+        self._statistics = statistics
         self._models = models
         self._max_text_bytes = settings.max_text_bytes
 
@@ -169,6 +172,14 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         texts, encoding = requests.texts(request, self._max_text_bytes), requests.encoding(request.encoding)
         batch = await self._embedding.embed(request.embedding_model, texts, requests.purpose(request))
         return messages.embedded_texts(batch, encoding)
+
+    async def ComputeDatasetStatistics(self, request: pb2.ComputeDatasetStatisticsRequest, context: Context) -> Job:
+        return await self._statistics.compute(request)
+
+    async def GetDatasetStatistics(
+        self, request: pb2.GetDatasetStatisticsRequest, context: Context
+    ) -> statistics_pb2.DatasetStatistics:
+        return statistics_messages.statistics(*await self._statistics.get(requests.statistics_dataset_id(request.name)))
 
     async def ListEmbeddingModels(
         self, request: pb2.ListEmbeddingModelsRequest, context: Context

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.chassis import logs
 from services.chassis.errors import PrismaError
 from services.embedder.import_records import ImportRecords
+from services.embedder.statistics_records import StatisticsRecords
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 
@@ -20,9 +21,12 @@ _log = logs.get(__name__)
 class Sweeper:
     """Sweeps at start, soon after each `wake`, and every hour."""
 
-    def __init__(self, store: Store, records: ImportRecords, vectors: VectorStore) -> None:
+    def __init__(
+        self, store: Store, records: ImportRecords, statistics: StatisticsRecords, vectors: VectorStore
+    ) -> None:
         self._store = store
         self._records = records
+        self._statistics = statistics
         self._vectors = vectors
         self._wake = asyncio.Event()
 
@@ -46,6 +50,7 @@ class Sweeper:
     def _sweep(self) -> None:
         self._store.sweep_deleted()
         self._records.sweep()
+        self._statistics.sweep()
         self._store.sweep_answers()
         for path in self._vectors.sweep_orphans():
             _log.info("orphan deleted", path=path)

@@ -242,6 +242,22 @@ WHOLE_DOCUMENTS = Table(
 )
 """Documents whose rows are passages. They are numbered like rows, each with the first row of its import."""
 
+STATISTICS = Table(
+    "dataset_statistics",
+    METADATA,
+    *(
+        Column("dataset_uid", String(32), primary_key=True),
+        # The dataset's when they were computed.
+        Column("revision", BigInteger, nullable=False),
+        Column("fingerprint", String(32), nullable=False),
+        # What they were computed with.
+        Column("method", Text, nullable=False),
+        Column("compute_time", DateTime, nullable=False),
+        # A serialised DatasetStatistics.
+        Column("content", LargeBinary, nullable=False),
+    ),
+)
+
 LIVING: ColumnElement[Any] = literal_column("NOT documents.deleted")
 """Spelled as in the partial indices: SQLite does not use them for `deleted = 0`, which `~` compiles to."""
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from services.interpreter import near_duplicates, tokens
-from services.interpreter.near_duplicates import Signatures
+from services.chassis import near_duplicates
+from services.chassis.near_duplicates import Signatures
+from services.interpreter import tokens
 from services.interpreter.terms import TermCounts, WordTable
 from services.interpreter.tokens import Language
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.interpreter.near_duplicates import Signatures, groups, mixed, signatures
+from services.chassis.near_duplicates import Signatures, groups, mixed, signatures
 
 WRITING, CHOOSING, SCORING = range(3)
 _ACTIVE_PARTS = np.array([0, 2, 0, 1, 0, 2, 0, 1, 0, 2])

@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.chassis import near_duplicates
 from services.chassis.errors import PrismaError
 from services.chassis.threads import in_thread
-from services.interpreter import near_duplicates
 from services.interpreter.coherence import Background
 from services.interpreter.corpus import Corpus, Documents
 from services.interpreter.evidence import NOTHING_SEEN, Evidence, SeenDocuments, Sources, divide

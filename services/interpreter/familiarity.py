@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.interpreter.near_duplicates import mixed
+from services.chassis.near_duplicates import mixed
 from services.interpreter.near_misses import Vectors
 
 FALSE_ALARM_RATE = 0.05

@@ -11,7 +11,8 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.interpreter import near_duplicates, scoring
+from services.chassis import near_duplicates
+from services.interpreter import scoring
 from services.interpreter.decoder import Decoder
 from services.interpreter.evidence import Evidence, SeenDocuments, Sources, divide
 from services.interpreter.evidence_reader import EvidenceReader

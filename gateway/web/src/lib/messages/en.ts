@@ -7,6 +7,7 @@ const UNITS = { document: ["Document", "Documents"], passage: ["Passage", "Passa
 const KINDS: Record<string, string> = {
   "embed-dataset": "Embedding",
   "delete-documents": "Deleting documents",
+  "compute-dataset-statistics": "Computing statistics",
   "train-run": "Training",
   "sweep-runs": "Sweep",
   "evaluate-run": "Evaluation",

@@ -12,18 +12,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 SIMILAR = 0.7
 """Estimated Jaccard index from which two texts are near-duplicates."""
 MAX_CHARACTERS = 4000
 """Only the start of a text is compared."""
+PLACES = 32
+"""Hashes of a signature."""
 _LETTERS = 8
 """In a run."""
-_PLACES = 32
 _TEXTS = 256
 """Whose runs are hashed at once."""
 _BAND = 4
+_PAIRS = 1 << 16
+"""Pairs of texts that are compared at once."""
 _EMPTY = np.uint32(2**32 - 1)
 _NO_LETTER = re.compile(r"[\W\d_]+")
 
@@ -33,30 +35,53 @@ Signatures = NDArray[np.uint32]
 
 def signatures(texts: Sequence[str]) -> Signatures:
     """The signatures of texts; of blank ones, 32 times the largest number."""
-    result = np.full(len(texts) * _PLACES, _EMPTY)
+    result = np.full(len(texts) * PLACES, _EMPTY)
     for start in range(0, len(texts), _TEXTS):
         letters = [_NO_LETTER.sub("", text[:MAX_CHARACTERS].casefold()) for text in texts[start : start + _TEXTS]]
         hashes, numbers = _hashes(letters)
-        places = (start + numbers) * _PLACES + (hashes >> np.uint64(59)).astype(np.int64)
+        places = (start + numbers) * PLACES + (hashes >> np.uint64(59)).astype(np.int64)
         np.minimum.at(result, places, (hashes & np.uint64(0xFFFFFFFF)).astype(np.uint32))
-    return result.reshape(-1, _PLACES)
+    return result.reshape(-1, PLACES)
 
 
 def groups(of: Signatures) -> NDArray[np.int64]:
-    """For each text the number of its group; near-duplicates of near-duplicates are in one group."""
-    count = len(of)
-    texts, partners = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for start in range(0, _PLACES, _BAND):
-        band = np.ascontiguousarray(of[:, start : start + _BAND])
-        filled = np.flatnonzero((band != _EMPTY).any(axis=1))
-        _, first, bucket = np.unique(band[filled].view("V16").ravel(), return_index=True, return_inverse=True)
-        partner = filled[first][bucket]
-        similar = _similarity(of[filled], of[partner]) >= SIMILAR
-        texts.append(filled[similar])
-        partners.append(partner[similar])
-    edges = (np.concatenate(texts), np.concatenate(partners))
-    graph = sparse.coo_array((np.ones(len(edges[0]), np.int8), edges), shape=(count, count))
-    return sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
+    """For each text the number of its group; near-duplicates of near-duplicates are in one group.
+
+    Beside the signatures it takes about 60 bytes a text.
+    """
+    labels = np.arange(len(of))
+    for start in range(0, PLACES, _BAND):
+        texts, partners = _candidates(of[:, start : start + _BAND])
+        for first in range(0, len(texts), _PAIRS):
+            part = slice(first, first + _PAIRS)
+            similar = _similarity(of[texts[part]], of[partners[part]]) >= SIMILAR
+            join(labels, texts[part][similar], partners[part][similar])
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def join(labels: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
+    """Joins the groups of pairs, in place: the label of a group is its smallest member (connected components).
+
+    labels: (n,) the label of each; at the start, each is its own. first, second: (m,) the pairs.
+    """
+    while True:
+        own, other = labels[first], labels[second]
+        if np.array_equal(own, other):
+            return
+        np.minimum.at(labels, np.maximum(own, other), np.minimum(own, other))
+        while not np.array_equal(shorter := labels[labels], labels):
+            labels[:] = shorter
+
+
+def _candidates(band: Signatures) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of texts to compare: each text with the first one that has the same hashes in a band."""
+    filled = np.flatnonzero((band != _EMPTY).any(axis=1))
+    places = np.ascontiguousarray(band[filled]).view(np.uint64)  # two of four bytes each
+    keys = mixed(mixed(places[:, 0]) + places[:, 1])
+    _, first, bucket = np.unique(keys, return_index=True, return_inverse=True)
+    partners = filled[first][bucket]
+    is_pair = partners != filled
+    return filled[is_pair], partners[is_pair]
 
 
 def _similarity(first: Signatures, second: Signatures) -> NDArray[np.float64]:

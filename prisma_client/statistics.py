@@ -1,0 +1,192 @@
+"""Statistics of a dataset, as notebooks, tables and terminals show them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prisma.embedder.v1.statistics_pb2 import DatasetStatistics, Distribution, DuplicateStatistics
+from prisma_client.tables import html_facts, to_pandas, to_polars
+
+SHOWN_LANGUAGES = 10
+"""Languages that a summary names."""
+_BAR = "▏▎▍▌▋▊▉█"
+_BAR_CHARACTERS = 32
+
+
+class Statistics:
+    """Statistics of a dataset, with the message's attributes: `document_count`, `texts`, `languages`, `vectors` …
+
+    message: the answer itself. A notebook shows a summary.
+    """
+
+    def __init__(self, message: DatasetStatistics) -> None:
+        self.message = message
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "message":  # a copy has no message before it has its attributes
+            raise AttributeError(name)
+        return getattr(self.message, name)
+
+    def __repr__(self) -> str:
+        return f"<{self.message.name}: {self.message.document_count} documents{', stale' * self.message.stale}>"
+
+    def __str__(self) -> str:
+        return "\n".join(text_lines(self.message))
+
+    def _repr_html_(self) -> str:
+        message = self.message
+        charts = [("characters of a text", message.texts.characters), ("words of a text", message.texts.words)]
+        if message.HasField("vectors"):
+            charts.append(("norms of vectors", message.vectors.norms))
+        drawn = "".join(_html_histogram(title, distribution) for title, distribution in charts if distribution.counts)
+        return html_facts(message.name.removeprefix("datasets/"), dict(facts(message))) + drawn
+
+    def to_pandas(self) -> Any:
+        """Returns a pandas.DataFrame with a row for each bin of each histogram, and for each language.
+
+        Columns: `statistic` (`characters`, `words`, `norm`, `language`), `value` (the code of a language), `from`, `to`
+        (of a bin), `count`. Raises MissingLibrary.
+        """
+        return to_pandas(_table(self.message))
+
+    def to_polars(self) -> Any:
+        """Returns the same as `to_pandas`, as a polars.DataFrame. Raises MissingLibrary."""
+        return to_polars(_table(self.message))
+
+
+def facts(message: DatasetStatistics) -> Iterator[tuple[str, str]]:
+    """What statistics say, as names and sentences."""
+    yield "documents", f"{message.document_count:,}{' (the dataset has changed since)' * message.stale}"
+    if message.texts.empty_count:
+        yield "without a text", f"{message.texts.empty_count:,}"
+    if message.texts.truncated_count:
+        yield "read in part by the model", f"{message.texts.truncated_count:,}"
+    yield "characters", _quantiles(message.texts.characters)
+    yield "words", _quantiles(message.texts.words)
+    yield "languages", _languages(message)
+    yield "exact duplicates", _duplicates(message.exact_duplicates, "documents")
+    yield "near-duplicates", _duplicates(message.near_duplicates, "documents")
+    if message.HasField("vectors"):
+        yield from _vector_facts(message)
+
+
+def text_lines(message: DatasetStatistics) -> list[str]:
+    """A summary with histograms, as lines of text."""
+    lines = [f"{name}: {sentence}" for name, sentence in facts(message)]
+    for title, distribution in (("characters", message.texts.characters), ("norms", message.vectors.norms)):
+        if len(distribution.counts) > 1:
+            lines += ["", f"{title}:", *_text_histogram(distribution)]
+    if message.languages.languages:
+        lines += ["", "languages:"]
+        most = message.languages.languages[0].document_count
+        for language in message.languages.languages[:SHOWN_LANGUAGES]:
+            count = language.document_count
+            lines.append(f"  {language.code:>12} {_bar(count / most)} {count:,}")
+    for title, duplicates in (("exact", message.exact_duplicates), ("near", message.near_duplicates)):
+        for number, group in enumerate(duplicates.largest_groups[:3]):
+            lines += ["", f"largest groups of {title} duplicates:"] if not number else []
+            named = ", ".join(name.rpartition("/")[2] for name in group.documents[:3])
+            lines.append(f"  {group.document_count:,} times ({named} …): {' '.join(group.text.split())[:80]}")
+    return lines
+
+
+def rank_sentence(message: DatasetStatistics) -> str:
+    """What the effective rank says, in a sentence."""
+    vectors = message.vectors
+    of = "" if vectors.spectrum_count == vectors.vector_count else f", of a sample of {vectors.spectrum_count:,}"
+    sentence = f"{vectors.dimension:,} numbers, effective rank {vectors.effective_rank:,.0f}{of}"
+    needed = sum(share < 0.9 for share in vectors.cumulative_variance) + 1
+    if needed <= len(vectors.cumulative_variance):
+        sentence += f"; {needed:,} directions hold 90 % of the variance"
+    return sentence
+
+
+def _vector_facts(message: DatasetStatistics) -> Iterator[tuple[str, str]]:
+    vectors = message.vectors
+    norms = vectors.norms
+    yield "vectors", f"{vectors.vector_count:,}; {rank_sentence(message)}"
+    spread = "all 1" if vectors.normalized else f"{norms.min:.3g} to {norms.max:.3g}, median {norms.median:.3g}"
+    yield "norms", spread
+    yield "mean cosine of two vectors", f"{vectors.mean_cosine:.3f}"
+    yield "equal vectors", _duplicates(vectors.duplicates, "vectors")
+
+
+def _quantiles(distribution: Distribution) -> str:
+    return (
+        f"{distribution.min:,.0f} to {distribution.max:,.0f}, median {distribution.median:,.0f}, "
+        f"90 % up to {distribution.p90:,.0f}, 99 % up to {distribution.p99:,.0f}"
+    )
+
+
+def _languages(message: DatasetStatistics) -> str:
+    languages = message.languages
+    if languages.unavailable_reason:
+        return languages.unavailable_reason
+    named = [
+        f"{language.code} {_percent(language.document_count, languages.sampled_count)}"
+        for language in languages.languages[:SHOWN_LANGUAGES]
+    ]
+    further = len(languages.languages) - len(named)
+    named += [f"{further} more"] if further else []
+    if languages.undetermined_count:
+        named.append(f"undetermined {_percent(languages.undetermined_count, languages.sampled_count)}")
+    sample = languages.sampled_count < message.document_count
+    return ", ".join(named) + (f" (of a sample of {languages.sampled_count:,})" if sample else "")
+
+
+def _duplicates(duplicates: DuplicateStatistics, noun: str) -> str:
+    count = f"{duplicates.excess_count:,} {noun} in excess, in {duplicates.group_count:,} groups"
+    return count if duplicates.group_count else f"none among {duplicates.compared_count:,} {noun}"
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %" if total else "0 %"
+
+
+def _text_histogram(distribution: Distribution) -> list[str]:
+    most = max(distribution.counts)
+    precise = distribution.edges[-1] - distribution.edges[0] < 10
+    labels = [f"{edge:.3f}" if precise else f"{edge:,.0f}" for edge in distribution.edges[:-1]]
+    return [
+        f"  {label:>12} {_bar(count / most)} {count:,}"
+        for label, count in zip(labels, distribution.counts, strict=True)
+    ]
+
+
+def _bar(share: float) -> str:
+    """A bar of a share of its full length, in eighths of a character."""
+    eighths = round(share * _BAR_CHARACTERS * 8)
+    if share and not eighths:
+        eighths = 1
+    bar = "█" * (eighths // 8) + (_BAR[eighths % 8 - 1] if eighths % 8 else "")
+    return bar.ljust(_BAR_CHARACTERS)
+
+
+def _html_histogram(title: str, distribution: Distribution) -> str:
+    """A histogram as an SVG image in the colour of the notebook's text."""
+    most, width = max(distribution.counts), 360 / len(distribution.counts)
+    bars = "".join(
+        f"<rect x='{place * width:.1f}' y='{60 - 60 * count / most:.1f}' width='{max(1, width - 1):.1f}' "
+        f"height='{60 * count / most:.1f}' fill='currentColor' fill-opacity='.6'><title>"
+        f"{distribution.edges[place]:,.4g} – {distribution.edges[place + 1]:,.4g}: {count:,}</title></rect>"
+        for place, count in enumerate(distribution.counts)
+    )
+    label = f"{html.escape(title)}: {distribution.min:,.4g} to {distribution.max:,.4g}"
+    return (
+        f"<figure style='display:inline-block;margin:.5em 1em .5em 0'><svg width='360' height='60' role='img' "
+        f"aria-label='{label}'>{bars}</svg><figcaption>{label}</figcaption></figure>"
+    )
+
+
+def _table(message: DatasetStatistics) -> Mapping[str, list[Any]]:
+    rows: list[tuple[str, str | None, float | None, float | None, int]] = []
+    named = {"characters": message.texts.characters, "words": message.texts.words, "norm": message.vectors.norms}
+    for name, distribution in named.items():
+        for place, count in enumerate(distribution.counts):
+            rows.append((name, None, distribution.edges[place], distribution.edges[place + 1], count))
+    for language in message.languages.languages:
+        rows.append(("language", language.code, None, None, language.document_count))
+    columns = ("statistic", "value", "from", "to", "count")
+    return {name: [row[place] for row in rows] for place, name in enumerate(columns)}
