@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prisma.embedder.v1.statistics_pb2 import DatasetStatistics, Distribution, DuplicateStatistics
+from prisma.embedder.v1.statistics_pb2 import DatasetMap, DatasetStatistics, Distribution, DuplicateStatistics
 from prisma_client.tables import html_facts, to_pandas, to_polars
 
 SHOWN_LANGUAGES = 10
 """Languages that a summary names."""
+_MAP_PIXELS, _SHOWN_POINTS = 400, 3000
+"""Of a map in a notebook: its longer side, and its dots at most."""
 _BAR = "▏▎▍▌▋▊▉█"
 _BAR_CHARACTERS = 32
 
@@ -56,6 +59,38 @@ class Statistics:
         return to_polars(_table(self.message))
 
 
+class VectorMap:
+    """A map of a dataset, with the message's attributes: `rows`, `x`, `y`, `stale` …
+
+    message: the answer itself. A notebook shows the map.
+    """
+
+    def __init__(self, message: DatasetMap) -> None:
+        self.message = message
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "message":  # a copy has no message before it has its attributes
+            raise AttributeError(name)
+        return getattr(self.message, name)
+
+    def __len__(self) -> int:
+        return len(self.message.rows)
+
+    def __repr__(self) -> str:
+        return f"<{self.message.name}: {len(self):,} of {self.message.vector_count:,} vectors>"
+
+    def _repr_html_(self) -> str:
+        return _html_points(self.message) + f"<p>{html.escape(repr(self))}</p>"
+
+    def to_pandas(self) -> Any:
+        """Returns a pandas.DataFrame of `row`, `x`, `y` and the field of `color`. Raises MissingLibrary."""
+        return to_pandas(_points(self.message))
+
+    def to_polars(self) -> Any:
+        """Returns the same as `to_pandas`, as a polars.DataFrame. Raises MissingLibrary."""
+        return to_polars(_points(self.message))
+
+
 def facts(message: DatasetStatistics) -> Iterator[tuple[str, str]]:
     """What statistics say, as names and sentences."""
     yield "documents", f"{message.document_count:,}{' (the dataset has changed since)' * message.stale}"
@@ -97,9 +132,9 @@ def rank_sentence(message: DatasetStatistics) -> str:
     vectors = message.vectors
     of = "" if vectors.spectrum_count == vectors.vector_count else f", of a sample of {vectors.spectrum_count:,}"
     sentence = f"{vectors.dimension:,} numbers, effective rank {vectors.effective_rank:,.0f}{of}"
-    needed = sum(share < 0.9 for share in vectors.cumulative_variance) + 1
-    if needed <= len(vectors.cumulative_variance):
-        sentence += f"; {needed:,} directions hold 90 % of the variance"
+    direction_count = sum(share < 0.9 for share in vectors.cumulative_variance) + 1
+    if direction_count <= len(vectors.cumulative_variance):
+        sentence += f"; {direction_count:,} directions hold 90 % of the variance"
     return sentence
 
 
@@ -177,6 +212,33 @@ def _html_histogram(title: str, distribution: Distribution) -> str:
     return (
         f"<figure style='display:inline-block;margin:.5em 1em .5em 0'><svg width='360' height='60' role='img' "
         f"aria-label='{label}'>{bars}</svg><figcaption>{label}</figcaption></figure>"
+    )
+
+
+def _points(message: DatasetMap) -> Mapping[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"row": list(message.rows), "x": list(message.x), "y": list(message.y)}
+    colors = message.colors
+    if colors.numbers:
+        columns[colors.field] = [None if math.isnan(number) else number for number in colors.numbers]
+    elif colors.category:
+        columns[colors.field] = [colors.categories[place - 1] if place else None for place in colors.category]
+    return columns
+
+
+def _html_points(message: DatasetMap) -> str:
+    """The first points as an SVG image in the colour of the notebook's text."""
+    if not message.rows:
+        return ""
+    left, right, bottom, top = min(message.x), max(message.x), min(message.y), max(message.y)
+    scale = _MAP_PIXELS / (max(right - left, top - bottom) or 1)
+    dots = "".join(
+        f"<circle cx='{(x - left) * scale:.1f}' cy='{(top - y) * scale:.1f}' r='1.5'/>"
+        for x, y in zip(message.x[:_SHOWN_POINTS], message.y[:_SHOWN_POINTS], strict=True)
+    )
+    width, height = (right - left) * scale + 4, (top - bottom) * scale + 4
+    return (
+        f"<svg width='{width:.0f}' height='{height:.0f}' viewBox='-2 -2 {width:.0f} {height:.0f}' fill='currentColor' "
+        f"fill-opacity='.5' role='img' aria-label='map of {len(message.rows):,} vectors'>{dots}</svg>"
     )
 
 

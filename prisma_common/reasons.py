@@ -80,6 +80,7 @@ _REASONS_BY_CODE: Mapping[Code, tuple[str, ...]] = {
         "NO_QUERY_MODEL",
         "GIVEN_VECTORS",
         "LABELS_OF_OTHER_LATENTS",
+        "NOT_INSTALLED",
     ),
     Code.RESOURCE_EXHAUSTED: ("TOO_LARGE", "STORAGE_FULL", "TOO_MANY_REQUESTS"),
     Code.UNAVAILABLE: (

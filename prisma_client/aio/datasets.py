@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
@@ -28,7 +28,7 @@ from prisma_client.errors import (
 )
 from prisma_client.imports import FileOptions, OnDuplicate
 from prisma_client.progress import Progress, upload_progress
-from prisma_client.statistics import Statistics
+from prisma_client.statistics import Statistics, VectorMap
 from prisma_client.tables import Answer, Rows, html_facts
 from prisma_common.names import GIVEN_MODEL
 
@@ -376,6 +376,33 @@ class Dataset:
         """Starts the job that computes its statistics, or returns the one that runs."""
         request = pb2.ComputeDatasetStatisticsRequest(dataset=self.name)
         return await self._transport.call("EmbedderService/ComputeDatasetStatistics", request, Job)
+
+    async def map(
+        self, method: Literal["pca", "umap"] = "pca", *, color: str | None = None, progress: Progress = None
+    ) -> VectorMap:
+        """Returns a map of its vectors, at most 20,000 points: by principal components at once, by UMAP from a job.
+
+        A map by UMAP that is missing or stale is drawn first. color: a field of metadata whose values come with the
+        points. Raises FailedPrecondition (DATASET_NOT_EMBEDDED, NOT_INSTALLED), InvalidArgument, JobFailed.
+        """
+        if method not in ("pca", "umap"):
+            raise ValueError(f"expected the method pca or umap, got {method!r}")
+        request = pb2.GetDatasetMapRequest(
+            name=f"{self.name}/map", method=f"METHOD_{method.upper()}", color_field=color
+        )
+        try:
+            drawn = await self._transport.call("EmbedderService/GetDatasetMap", request, statistics_pb2.DatasetMap)
+            if not drawn.stale:
+                return VectorMap(drawn)
+        except FailedPrecondition as error:
+            if error.reason != "STATISTICS_NOT_COMPUTED":
+                raise
+        compute = pb2.ComputeDatasetMapRequest(dataset=self.name)
+        job = await self._transport.call("EmbedderService/ComputeDatasetMap", compute, Job)
+        await self._finish(job, True, progress)
+        return VectorMap(
+            await self._transport.call("EmbedderService/GetDatasetMap", request, statistics_pb2.DatasetMap)
+        )
 
     async def embed(self, *, again: bool = False, wait: bool = True, progress: Progress = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.

@@ -171,9 +171,10 @@ def documents(
 
 @app.command(epilog="Example: prisma statistics reviews")
 def statistics(dataset: DatasetId) -> None:
-    """Show lengths, languages, duplicates and vectors of a dataset.
+    """Show what a dataset consists of.
 
-    They are computed if they are missing, or if the dataset has changed since.
+    Lengths, languages and duplicates of its texts, norms and effective rank of its vectors. They are computed if they
+    are missing, or if the dataset has changed since.
     """
     with connected() as prisma:
         data = prisma.datasets.get(dataset)

@@ -6,11 +6,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
-from prisma.embedder.v1 import resources_pb2
+from prisma.embedder.v1 import resources_pb2, statistics_pb2
 from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
@@ -21,6 +21,7 @@ from prisma_client.sync.runs import Run, Runs
 from prisma_client.sync.transport import Transport
 from prisma_client.errors import (
     DocumentsRejected,
+    FailedPrecondition,
     PrismaError,
     SomeDocumentsRejected,
     UnknownFamily,
@@ -28,6 +29,7 @@ from prisma_client.errors import (
 )
 from prisma_client.imports import FileOptions, OnDuplicate
 from prisma_client.progress import Progress, upload_progress
+from prisma_client.statistics import Statistics, VectorMap
 from prisma_client.tables import Answer, Rows, html_facts
 from prisma_common.names import GIVEN_MODEL
 
@@ -347,6 +349,61 @@ class Dataset:
         if not validate_only:
             response.job.CopyFrom(self._finish(response.job, wait, progress))
         return response
+
+    def statistics(self, *, progress: Progress = None) -> Statistics:
+        """Returns the statistics of its texts and vectors, of the present ones: where they are missing or stale, they
+        are computed first. Raises JobFailed.
+        """
+        try:
+            statistics = self.stored_statistics()
+            if not statistics.stale:
+                return statistics
+        except FailedPrecondition as error:
+            if error.reason != "STATISTICS_NOT_COMPUTED":
+                raise
+        self._finish(self.compute_statistics(), True, progress)
+        return self.stored_statistics()
+
+    def stored_statistics(self) -> Statistics:
+        """Returns the statistics that were computed last; `stale` says whether it has changed since.
+
+        Raises FailedPrecondition (STATISTICS_NOT_COMPUTED).
+        """
+        request = pb2.GetDatasetStatisticsRequest(name=f"{self.name}/statistics")
+        message = statistics_pb2.DatasetStatistics
+        return Statistics(self._transport.call("EmbedderService/GetDatasetStatistics", request, message))
+
+    def compute_statistics(self) -> Job:
+        """Starts the job that computes its statistics, or returns the one that runs."""
+        request = pb2.ComputeDatasetStatisticsRequest(dataset=self.name)
+        return self._transport.call("EmbedderService/ComputeDatasetStatistics", request, Job)
+
+    def map(
+        self, method: Literal["pca", "umap"] = "pca", *, color: str | None = None, progress: Progress = None
+    ) -> VectorMap:
+        """Returns a map of its vectors, at most 20,000 points: by principal components at once, by UMAP from a job.
+
+        A map by UMAP that is missing or stale is drawn first. color: a field of metadata whose values come with the
+        points. Raises FailedPrecondition (DATASET_NOT_EMBEDDED, NOT_INSTALLED), InvalidArgument, JobFailed.
+        """
+        if method not in ("pca", "umap"):
+            raise ValueError(f"expected the method pca or umap, got {method!r}")
+        request = pb2.GetDatasetMapRequest(
+            name=f"{self.name}/map", method=f"METHOD_{method.upper()}", color_field=color
+        )
+        try:
+            drawn = self._transport.call("EmbedderService/GetDatasetMap", request, statistics_pb2.DatasetMap)
+            if not drawn.stale:
+                return VectorMap(drawn)
+        except FailedPrecondition as error:
+            if error.reason != "STATISTICS_NOT_COMPUTED":
+                raise
+        compute = pb2.ComputeDatasetMapRequest(dataset=self.name)
+        job = self._transport.call("EmbedderService/ComputeDatasetMap", compute, Job)
+        self._finish(job, True, progress)
+        return VectorMap(
+            self._transport.call("EmbedderService/GetDatasetMap", request, statistics_pb2.DatasetMap)
+        )
 
     def embed(self, *, again: bool = False, wait: bool = True, progress: Progress = None) -> Job:
         """Embeds all pending documents. Raises JobFailed; documents that fail do not fail the job.

@@ -16,6 +16,7 @@ from services.embedder.deleting import Deletion, DeletionJob
 from services.embedder.embedding import Embedding
 from services.embedder.import_records import ImportRecords
 from services.embedder.imports import Imports
+from services.embedder.map_job import MapJob, Maps
 from services.embedder.providers import EmbeddingModels
 from services.embedder.providers.builtin import BuiltinProvider
 from services.embedder.providers.ollama import OllamaProvider
@@ -78,6 +79,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
         embedding=Embedding(store=store, models=models, jobs=chassis.jobs),
         deletion=Deletion(store=store, jobs=chassis.jobs),
         statistics=Statistics(store=store, records=statistics, jobs=chassis.jobs),
+        maps=Maps(store=store, vectors=vectors, records=statistics, jobs=chassis.jobs),
         models=models,
         settings=settings,
     )
@@ -106,6 +108,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
             *jobs.kinds(),
             DeletionJob(store, chassis.events).kind(settings.ack_wait_seconds),
             StatisticsJob(store=store, vectors=vectors, records=statistics).kind(settings.ack_wait_seconds),
+            MapJob(store=store, vectors=vectors, records=statistics).kind(settings.ack_wait_seconds),
         ],
         tasks=[
             sweeper.run,

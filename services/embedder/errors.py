@@ -13,7 +13,9 @@ FailedPrecondition
 ├── EmbeddingModelFixed      EMBEDDING_MODEL_FIXED      the dataset has vectors of another model
 ├── GivenVectors             GIVEN_VECTORS              a model is needed and vectors are given, or the other way round
 ├── NothingEmbedded          PROVIDER_REFUSED           the model gave no document of a job a usable vector
-└── StatisticsNotComputed    STATISTICS_NOT_COMPUTED
+├── StatisticsNotComputed    STATISTICS_NOT_COMPUTED
+├── DatasetNotEmbedded       DATASET_NOT_EMBEDDED
+└── NotInstalled             NOT_INSTALLED              a library is missing that an extra brings
 Aborted
 ├── EmbeddingModelChanged    CONFLICT                   the model was changed while texts were embedded
 └── DimensionChanged         CONFLICT                   vectors of another length were given meanwhile
@@ -88,9 +90,21 @@ class NothingEmbedded(FailedPrecondition):
 
 
 class StatisticsNotComputed(FailedPrecondition):
-    """No job has computed the dataset's statistics yet."""
+    """No job has computed the dataset's statistics, or its map, yet."""
 
     reason = "STATISTICS_NOT_COMPUTED"
+
+
+class DatasetNotEmbedded(FailedPrecondition):
+    """The dataset has too few vectors."""
+
+    reason = "DATASET_NOT_EMBEDDED"
+
+
+class NotInstalled(FailedPrecondition):
+    """This server lacks a library."""
+
+    reason = "NOT_INSTALLED"
 
 
 class EmbeddingModelChanged(Aborted):

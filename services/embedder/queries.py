@@ -90,11 +90,20 @@ def whole_texts_after(uid: str, after_number: int, limit: int) -> Statement:
 
 
 def excerpts(uid: str, rows: Sequence[int], *, of_wholes: bool) -> Statement:
-    """Row, id and the start of the text of living documents; with `of_wholes`, of documents with passages by number."""
+    """Row, id and the start of the text of living documents; with `of_wholes`, of documents with passages by number.
+
+    Of a text with U+0000, SQLite gives what is before it.
+    """
     table = _table(of_wholes=of_wholes)
     living = [] if of_wholes else [LIVING]
     excerpt = func.substr(table.c.text, 1, EXCERPT_CHARACTERS, type_=table.c.text.type)
     return select(_row(table), table.c.id, excerpt).where(table.c.dataset_uid == uid, _row(table).in_(rows), *living)
+
+
+def metadata_of_rows(uid: str, rows: Sequence[int]) -> Statement:
+    """Row and metadata of living documents; of passages, what they have of their document's."""
+    query = select(DOCUMENTS.c.row, DOCUMENTS.c.metadata)
+    return query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), LIVING)
 
 
 def passages_of(uid: str, number: int) -> Statement:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from prisma.common.v1.block_pb2 import VectorEncoding
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
-from prisma.embedder.v1 import resources_pb2
+from prisma.embedder.v1 import resources_pb2, statistics_pb2
 from prisma_common.names import GIVEN_MODEL, is_given
 from prisma_common.words import is_blank
 from services.chassis import names
@@ -27,6 +27,7 @@ from services.embedder.items import FieldOptions, IdSource
 from services.embedder.messages import DOCUMENT_FIELDS
 from services.embedder.passages import MAX_TOKENS, MIN_TOKENS
 from services.embedder.providers import EmbeddingModels, Purpose
+from services.embedder.statistics_records import MapMethod
 from services.embedder.streams import Selection
 
 MAX_TEXTS = 256
@@ -61,6 +62,19 @@ def document_ids(name: str, field: str = "name") -> tuple[str, str]:
 def statistics_dataset_id(name: str) -> str:
     """The id in `datasets/{dataset}/statistics`. Raises InvalidArgument."""
     return names.parse("datasets/{dataset}/statistics", name, "name")[0]
+
+
+def map_dataset_id(name: str) -> str:
+    """The id in `datasets/{dataset}/map`. Raises InvalidArgument."""
+    return names.parse("datasets/{dataset}/map", name, "name")[0]
+
+
+def map_method(method: statistics_pb2.DatasetMap.Method) -> MapMethod:
+    """How to draw a map. Raises InvalidArgument."""
+    methods = statistics_pb2.DatasetMap.Method
+    if method not in methods.values():
+        raise InvalidArgument.field("method", f"expected one of {', '.join(methods.keys())}; got {method}")
+    return MapMethod(methods.Name(method).removeprefix("METHOD_")) if method else MapMethod.PCA
 
 
 def import_ids(name: str, field: str = "name") -> tuple[str, str]:

@@ -18,6 +18,7 @@ from services.embedder.datasets import Datasets
 from services.embedder.deleting import Deletion
 from services.embedder.embedding import Embedding
 from services.embedder.imports import Imports
+from services.embedder.map_job import Maps
 from services.embedder.providers import EmbeddingModels
 from services.embedder.settings import EmbedderSettings
 from services.embedder.statistics_job import Statistics
@@ -37,6 +38,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         embedding: Embedding,
         deletion: Deletion,
         statistics: Statistics,
+        maps: Maps,
         models: EmbeddingModels,
         settings: EmbedderSettings,
     ) -> None:
@@ -47,6 +49,7 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         self._embedding = embedding
         self._deletion = deletion
         self._statistics = statistics
+        self._maps = maps
         self._models = models
         self._max_text_bytes = settings.max_text_bytes
 
@@ -180,6 +183,13 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
         self, request: pb2.GetDatasetStatisticsRequest, context: Context
     ) -> statistics_pb2.DatasetStatistics:
         return statistics_messages.statistics(*await self._statistics.get(requests.statistics_dataset_id(request.name)))
+
+    async def ComputeDatasetMap(self, request: pb2.ComputeDatasetMapRequest, context: Context) -> Job:
+        return await self._maps.compute(request)
+
+    async def GetDatasetMap(self, request: pb2.GetDatasetMapRequest, context: Context) -> statistics_pb2.DatasetMap:
+        dataset_id, method = requests.map_dataset_id(request.name), requests.map_method(request.method)
+        return await self._maps.get(dataset_id, method, request.color_field)
 
     async def ListEmbeddingModels(
         self, request: pb2.ListEmbeddingModelsRequest, context: Context

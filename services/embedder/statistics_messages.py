@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prisma.embedder.v1 import statistics_pb2 as pb2
 from services.chassis.moments import stamp
 from services.embedder import messages
@@ -9,9 +11,15 @@ from services.embedder.documents import Dataset
 from services.embedder.statistics.distributions import Distribution
 from services.embedder.statistics.duplicates import DuplicateStatistics
 from services.embedder.statistics.languages import NOT_INSTALLED, LanguageStatistics
+from services.embedder.statistics.maps import Map
 from services.embedder.statistics.texts import TextStatistics
 from services.embedder.statistics.vectors import VectorStatistics
-from services.embedder.statistics_records import ComputedStatistics, Excerpts, StoredStatistics
+from services.embedder.statistics_records import ComputedStatistics, Excerpts, MapMethod, StoredStatistics
+
+_METHODS: Mapping[MapMethod, pb2.DatasetMap.Method] = {
+    MapMethod.PCA: pb2.DatasetMap.METHOD_PCA,
+    MapMethod.UMAP: pb2.DatasetMap.METHOD_UMAP,
+}
 
 
 def statistics(dataset: Dataset, stored: StoredStatistics) -> pb2.DatasetStatistics:
@@ -38,6 +46,29 @@ def content(computed: ComputedStatistics, dataset: Dataset) -> bytes:
     if computed.vectors is not None:
         message.vectors.CopyFrom(_vectors(computed.vectors, dataset, computed.vector_excerpts))
     return message.SerializeToString()
+
+
+def dataset_map(dataset: Dataset, stored: StoredStatistics) -> pb2.DatasetMap:
+    """A map of a dataset, and whether it has changed since."""
+    message = pb2.DatasetMap.FromString(stored.content)
+    message.name = f"{dataset.name}/map"
+    message.method = _METHODS[MapMethod(stored.method)]
+    message.compute_time.CopyFrom(stamp(stored.compute_time))
+    message.revision = stored.revision
+    message.fingerprint = stored.fingerprint
+    message.stale = not stored.cover(dataset)
+    return message
+
+
+def map_content(value: Map) -> bytes:
+    """A map as it is stored."""
+    return pb2.DatasetMap(
+        rows=value.rows.tolist(),
+        x=value.points[:, 0].tolist(),
+        y=value.points[:, 1].tolist(),
+        vector_count=value.vector_count,
+        explained_variance=value.explained,
+    ).SerializeToString()
 
 
 def _texts(value: TextStatistics) -> pb2.TextStatistics:

@@ -258,6 +258,21 @@ STATISTICS = Table(
     ),
 )
 
+MAPS = Table(
+    "dataset_maps",
+    METADATA,
+    *(
+        Column("dataset_uid", String(32), primary_key=True),
+        Column("method", String(16), primary_key=True),
+        # The dataset's when it was computed.
+        Column("revision", BigInteger, nullable=False),
+        Column("fingerprint", String(32), nullable=False),
+        Column("compute_time", DateTime, nullable=False),
+        # A serialised DatasetMap without colours.
+        Column("content", LargeBinary, nullable=False),
+    ),
+)
+
 LIVING: ColumnElement[Any] = literal_column("NOT documents.deleted")
 """Spelled as in the partial indices: SQLite does not use them for `deleted = 0`, which `~` compiles to."""
 

@@ -37,6 +37,22 @@ def lines(stack: Stack, *words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
+def test_statistics_and_maps_of_a_dataset(stack: Stack) -> None:
+    [statistics] = lines(stack, "statistics", DATASET)
+    terminal_text = stack.on_terminal("statistics", DATASET)
+    assert "effective rank" in terminal_text and "languages" in terminal_text
+    assert stack.command("statistics", "none").returncode == 3
+    with Prisma(stack.url) as prisma:
+        data = prisma.datasets.get(DATASET)
+        assert statistics["documentCount"] == str(data.message.document_count) and not statistics["stale"]
+        assert data.statistics().compute_time == data.stored_statistics().compute_time, "they are computed once"
+        drawn = data.map()
+        assert len(drawn) == drawn.vector_count == data.message.embedded_count
+        assert drawn.fingerprint == data.message.fingerprint
+        with pytest.raises(ValueError, match="expected the method pca or umap"):
+            data.map("tsne")  # pyright: ignore[reportArgumentType]
+
+
 def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "own.jsonl"
     file.write_text(

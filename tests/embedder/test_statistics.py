@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
+import grpc.aio
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -176,8 +177,8 @@ def test_of_many_groups_the_largest_are_named_with_their_first_documents() -> No
 def test_only_so_many_documents_are_compared_and_the_count_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "MAX_COMPARED", 10)
     statistics = scanned(["the same text each time"] * 25)
-    for found in (statistics.equal, statistics.near):
-        assert (found.compared, found.groups, found.excess) == (10, 1, 9)
+    for groups in (statistics.equal, statistics.near):
+        assert (groups.compared, groups.groups, groups.excess) == (10, 1, 9)
     assert statistics.count == 25
 
 
@@ -331,12 +332,12 @@ async def test_statistics_cover_a_state_of_the_dataset_and_are_stale_behind_it(d
 
 async def test_duplicates_are_named_by_their_documents(data: Data) -> None:
     dataset = data.create()
-    repeated = ["the same \x00 text"] * 12 + ["a text of its own", "another text, alone"]
+    repeated = ["the same text"] * 12 + ["a text of its own", "another text, alone"]
     documents = [NewDocument(f"key-{row}", text, {}) for row, text in enumerate(repeated)]
     data.store.add_documents("d", dataset.uid, documents)
     message = await computed(data)
     names = [f"datasets/d/documents/key-{row}" for row in range(10)]
-    assert groups_of(message.exact_duplicates) == [(12, names, "the same \x00 text")]
+    assert groups_of(message.exact_duplicates) == [(12, names, "the same text")]
     assert message.exact_duplicates.excess_count == 11
 
 
@@ -348,7 +349,7 @@ async def test_texts_of_passages_are_those_of_the_documents_above_them(data: Dat
     data.store.add_documents("d", dataset.uid, documents)
     data.embed(data.store.dataset("d"), range(6))
     message = await computed(data)
-    assert (message.document_count, message.vectors.vector_count, message.fingerprint) == (3, 6, "")
+    assert (message.document_count, message.vectors.vector_count) == (3, 6)
     assert message.texts.characters.min == message.texts.characters.max == len(text)
     names = [f"datasets/d/documents/{key}" for key in "abc"]
     assert groups_of(message.exact_duplicates) == [(3, names, text)]
@@ -396,14 +397,15 @@ async def test_a_cancelled_computation_leaves_what_was_stored(data: Data, monkey
 
 async def test_statistics_of_an_embedded_dataset(stub: Any, jobs: Any) -> None:
     await created(stub)
-    assert await reason(stub.GetDatasetStatistics(pb2.GetDatasetStatisticsRequest(name="datasets/d/statistics"))) == (
-        "STATISTICS_NOT_COMPUTED"
-    )
-    missing = pb2.GetDatasetStatisticsRequest(name="datasets/none/statistics")
-    assert await reason(stub.GetDatasetStatistics(missing)) == "DATASET_NOT_FOUND"
-    assert await reason(stub.GetDatasetStatistics(pb2.GetDatasetStatisticsRequest(name="d"))) == "INVALID_ARGUMENT"
-    absent = pb2.ComputeDatasetStatisticsRequest(dataset="datasets/none")
-    assert await reason(stub.ComputeDatasetStatistics(absent)) == "DATASET_NOT_FOUND"
+    for call, request, expected in (
+        ("Get", pb2.GetDatasetStatisticsRequest(name="datasets/d/statistics"), "STATISTICS_NOT_COMPUTED"),
+        ("Get", pb2.GetDatasetStatisticsRequest(name="datasets/none/statistics"), "DATASET_NOT_FOUND"),
+        ("Get", pb2.GetDatasetStatisticsRequest(name="datasets/d"), "INVALID_ARGUMENT"),
+        ("Compute", pb2.ComputeDatasetStatisticsRequest(dataset="datasets/none"), "DATASET_NOT_FOUND"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await getattr(stub, f"{call}DatasetStatistics")(request)
+        assert reason(caught.value) == expected
     await imported(stub, [{"id": str(n), "text": sentence} for n, sentence in enumerate([*SENTENCES.values()] * 3)])
     await embedded(stub, jobs)
     job = await stub.ComputeDatasetStatistics(pb2.ComputeDatasetStatisticsRequest(dataset="datasets/d"))

@@ -8,6 +8,7 @@ const KINDS: Record<string, string> = {
   "embed-dataset": "Embedding",
   "delete-documents": "Deleting documents",
   "compute-dataset-statistics": "Computing statistics",
+  "compute-dataset-map": "Drawing a map",
   "train-run": "Training",
   "sweep-runs": "Sweep",
   "evaluate-run": "Evaluation",
@@ -153,6 +154,8 @@ export const en = {
     unreachable: (name: string, why: string) => `${name}: ${why}`,
   },
   dataset: {
+    view: "What is shown",
+    statistics: "Statistics",
     total: "Documents",
     embedded: "Embedded",
     waiting: "Pending",

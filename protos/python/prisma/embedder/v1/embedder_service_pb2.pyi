@@ -11,6 +11,7 @@ from prisma.common.v1 import access_pb2 as _access_pb2
 from prisma.common.v1 import block_pb2 as _block_pb2
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.embedder.v1 import resources_pb2 as _resources_pb2
+from prisma.embedder.v1 import statistics_pb2 as _statistics_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -569,6 +570,38 @@ class CompareRowsResponse(_message.Message):
     changed_count: int
     fingerprint: str
     def __init__(self, added_count: _Optional[int] = ..., deleted_count: _Optional[int] = ..., changed_count: _Optional[int] = ..., fingerprint: _Optional[str] = ...) -> None: ...
+
+class ComputeDatasetStatisticsRequest(_message.Message):
+    __slots__ = ("dataset", "request_id")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    request_id: str
+    def __init__(self, dataset: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GetDatasetStatisticsRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ComputeDatasetMapRequest(_message.Message):
+    __slots__ = ("dataset", "request_id")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    dataset: str
+    request_id: str
+    def __init__(self, dataset: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class GetDatasetMapRequest(_message.Message):
+    __slots__ = ("name", "method", "color_field")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    COLOR_FIELD_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    method: _statistics_pb2.DatasetMap.Method
+    color_field: str
+    def __init__(self, name: _Optional[str] = ..., method: _Optional[_Union[_statistics_pb2.DatasetMap.Method, str]] = ..., color_field: _Optional[str] = ...) -> None: ...
 
 class ListEmbeddingModelsRequest(_message.Message):
     __slots__ = ()

@@ -7,6 +7,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from prisma.common.v1 import job_pb2 as prisma_dot_common_dot_v1_dot_job__pb2
 from prisma.embedder.v1 import embedder_service_pb2 as prisma_dot_embedder_dot_v1_dot_embedder__service__pb2
 from prisma.embedder.v1 import resources_pb2 as prisma_dot_embedder_dot_v1_dot_resources__pb2
+from prisma.embedder.v1 import statistics_pb2 as prisma_dot_embedder_dot_v1_dot_statistics__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -142,6 +143,26 @@ class EmbedderServiceStub:
                 '/prisma.embedder.v1.EmbedderService/CompareRows',
                 request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsRequest.SerializeToString,
                 response_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsResponse.FromString,
+                _registered_method=True)
+        self.ComputeDatasetStatistics = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/ComputeDatasetStatistics',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ComputeDatasetStatisticsRequest.SerializeToString,
+                response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.GetDatasetStatistics = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/GetDatasetStatistics',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetDatasetStatisticsRequest.SerializeToString,
+                response_deserializer=prisma_dot_embedder_dot_v1_dot_statistics__pb2.DatasetStatistics.FromString,
+                _registered_method=True)
+        self.ComputeDatasetMap = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/ComputeDatasetMap',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ComputeDatasetMapRequest.SerializeToString,
+                response_deserializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+                _registered_method=True)
+        self.GetDatasetMap = channel.unary_unary(
+                '/prisma.embedder.v1.EmbedderService/GetDatasetMap',
+                request_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetDatasetMapRequest.SerializeToString,
+                response_deserializer=prisma_dot_embedder_dot_v1_dot_statistics__pb2.DatasetMap.FromString,
                 _registered_method=True)
         self.ListEmbeddingModels = channel.unary_unary(
                 '/prisma.embedder.v1.EmbedderService/ListEmbeddingModels',
@@ -355,6 +376,42 @@ class EmbedderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ComputeDatasetStatistics(self, request, context):
+        """Computes the statistics of a dataset, as a job that reads all texts and vectors once. Returns the job that is doing so
+        already, if there is one. A job that finds statistics of the present documents and vectors ends at once.
+        Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDatasetStatistics(self, request, context):
+        """Returns the statistics that were computed last: what they cover, and whether the dataset has changed since.
+        Errors: DATASET_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ComputeDatasetMap(self, request, context):
+        """Computes a map of a dataset's vectors by UMAP, as a job. Returns the job that is doing so already, if there is one. A job
+        that finds a map of the present documents and vectors ends at once.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (fewer than 4 vectors), NOT_INSTALLED (this server has no umap-learn),
+        NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDatasetMap(self, request, context):
+        """Returns a map of a dataset's vectors: by PCA the present one, computed at once; by UMAP the one that was computed last.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (no vector), STATISTICS_NOT_COMPUTED (no map by UMAP yet), INVALID_ARGUMENT
+        (no such field of metadata), BLOB_DAMAGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEmbeddingModels(self, request, context):
         """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
         that does not work has an `error`; the others are returned.
@@ -470,6 +527,26 @@ def add_EmbedderServiceServicer_to_server(servicer, server):
                     servicer.CompareRows,
                     request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsRequest.FromString,
                     response_serializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsResponse.SerializeToString,
+            ),
+            'ComputeDatasetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComputeDatasetStatistics,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ComputeDatasetStatisticsRequest.FromString,
+                    response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'GetDatasetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDatasetStatistics,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetDatasetStatisticsRequest.FromString,
+                    response_serializer=prisma_dot_embedder_dot_v1_dot_statistics__pb2.DatasetStatistics.SerializeToString,
+            ),
+            'ComputeDatasetMap': grpc.unary_unary_rpc_method_handler(
+                    servicer.ComputeDatasetMap,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ComputeDatasetMapRequest.FromString,
+                    response_serializer=prisma_dot_common_dot_v1_dot_job__pb2.Job.SerializeToString,
+            ),
+            'GetDatasetMap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDatasetMap,
+                    request_deserializer=prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetDatasetMapRequest.FromString,
+                    response_serializer=prisma_dot_embedder_dot_v1_dot_statistics__pb2.DatasetMap.SerializeToString,
             ),
             'ListEmbeddingModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEmbeddingModels,
@@ -1045,6 +1122,114 @@ class EmbedderService:
             '/prisma.embedder.v1.EmbedderService/CompareRows',
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsRequest.SerializeToString,
             prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.CompareRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComputeDatasetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/ComputeDatasetStatistics',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ComputeDatasetStatisticsRequest.SerializeToString,
+            prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDatasetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/GetDatasetStatistics',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetDatasetStatisticsRequest.SerializeToString,
+            prisma_dot_embedder_dot_v1_dot_statistics__pb2.DatasetStatistics.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ComputeDatasetMap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/ComputeDatasetMap',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.ComputeDatasetMapRequest.SerializeToString,
+            prisma_dot_common_dot_v1_dot_job__pb2.Job.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDatasetMap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prisma.embedder.v1.EmbedderService/GetDatasetMap',
+            prisma_dot_embedder_dot_v1_dot_embedder__service__pb2.GetDatasetMapRequest.SerializeToString,
+            prisma_dot_embedder_dot_v1_dot_statistics__pb2.DatasetMap.FromString,
             options,
             channel_credentials,
             insecure,

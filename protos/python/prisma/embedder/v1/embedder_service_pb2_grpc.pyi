@@ -9,6 +9,7 @@ from grpc import aio as _aio
 from prisma.common.v1 import job_pb2 as _job_pb2
 from prisma.embedder.v1 import embedder_service_pb2 as _embedder_service_pb2
 from prisma.embedder.v1 import resources_pb2 as _resources_pb2
+from prisma.embedder.v1 import statistics_pb2 as _statistics_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -153,6 +154,26 @@ class EmbedderServiceStub:
     """Compares the documents that have vectors now with rows that had one earlier, as those that a run was trained on.
     Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
     """
+    ComputeDatasetStatistics: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ComputeDatasetStatisticsRequest, _job_pb2.Job]
+    """Computes the statistics of a dataset, as a job that reads all texts and vectors once. Returns the job that is doing so
+    already, if there is one. A job that finds statistics of the present documents and vectors ends at once.
+    Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
+    GetDatasetStatistics: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetStatisticsRequest, _statistics_pb2.DatasetStatistics]
+    """Returns the statistics that were computed last: what they cover, and whether the dataset has changed since.
+    Errors: DATASET_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+    """
+    ComputeDatasetMap: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ComputeDatasetMapRequest, _job_pb2.Job]
+    """Computes a map of a dataset's vectors by UMAP, as a job. Returns the job that is doing so already, if there is one. A job
+    that finds a map of the present documents and vectors ends at once.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (fewer than 4 vectors), NOT_INSTALLED (this server has no umap-learn),
+    NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
+    GetDatasetMap: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetMapRequest, _statistics_pb2.DatasetMap]
+    """Returns a map of a dataset's vectors: by PCA the present one, computed at once; by UMAP the one that was computed last.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (no vector), STATISTICS_NOT_COMPUTED (no map by UMAP yet), INVALID_ARGUMENT
+    (no such field of metadata), BLOB_DAMAGED.
+    """
     ListEmbeddingModels: _grpc.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
     that does not work has an `error`; the others are returned.
@@ -279,6 +300,26 @@ class EmbedderServiceAsyncStub(EmbedderServiceStub):
     CompareRows: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.CompareRowsRequest, _embedder_service_pb2.CompareRowsResponse]  # type: ignore[assignment]
     """Compares the documents that have vectors now with rows that had one earlier, as those that a run was trained on.
     Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+    """
+    ComputeDatasetStatistics: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ComputeDatasetStatisticsRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Computes the statistics of a dataset, as a job that reads all texts and vectors once. Returns the job that is doing so
+    already, if there is one. A job that finds statistics of the present documents and vectors ends at once.
+    Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
+    GetDatasetStatistics: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetStatisticsRequest, _statistics_pb2.DatasetStatistics]  # type: ignore[assignment]
+    """Returns the statistics that were computed last: what they cover, and whether the dataset has changed since.
+    Errors: DATASET_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+    """
+    ComputeDatasetMap: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ComputeDatasetMapRequest, _job_pb2.Job]  # type: ignore[assignment]
+    """Computes a map of a dataset's vectors by UMAP, as a job. Returns the job that is doing so already, if there is one. A job
+    that finds a map of the present documents and vectors ends at once.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (fewer than 4 vectors), NOT_INSTALLED (this server has no umap-learn),
+    NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+    """
+    GetDatasetMap: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.GetDatasetMapRequest, _statistics_pb2.DatasetMap]  # type: ignore[assignment]
+    """Returns a map of a dataset's vectors: by PCA the present one, computed at once; by UMAP the one that was computed last.
+    Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (no vector), STATISTICS_NOT_COMPUTED (no map by UMAP yet), INVALID_ARGUMENT
+    (no such field of metadata), BLOB_DAMAGED.
     """
     ListEmbeddingModels: _aio.UnaryUnaryMultiCallable[_embedder_service_pb2.ListEmbeddingModelsRequest, _embedder_service_pb2.ListEmbeddingModelsResponse]  # type: ignore[assignment]
     """Lists the models that the providers offer now. A provider that cannot be reached is listed in `unreachable`, a model
@@ -529,6 +570,50 @@ class EmbedderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_embedder_service_pb2.CompareRowsResponse, _abc.Awaitable[_embedder_service_pb2.CompareRowsResponse]]:
         """Compares the documents that have vectors now with rows that had one earlier, as those that a run was trained on.
         Errors: DATASET_NOT_FOUND, INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
+    def ComputeDatasetStatistics(
+        self,
+        request: _embedder_service_pb2.ComputeDatasetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Computes the statistics of a dataset, as a job that reads all texts and vectors once. Returns the job that is doing so
+        already, if there is one. A job that finds statistics of the present documents and vectors ends at once.
+        Errors: DATASET_NOT_FOUND, NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDatasetStatistics(
+        self,
+        request: _embedder_service_pb2.GetDatasetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_statistics_pb2.DatasetStatistics, _abc.Awaitable[_statistics_pb2.DatasetStatistics]]:
+        """Returns the statistics that were computed last: what they cover, and whether the dataset has changed since.
+        Errors: DATASET_NOT_FOUND, STATISTICS_NOT_COMPUTED.
+        """
+
+    @_abc_1.abstractmethod
+    def ComputeDatasetMap(
+        self,
+        request: _embedder_service_pb2.ComputeDatasetMapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.Job, _abc.Awaitable[_job_pb2.Job]]:
+        """Computes a map of a dataset's vectors by UMAP, as a job. Returns the job that is doing so already, if there is one. A job
+        that finds a map of the present documents and vectors ends at once.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (fewer than 4 vectors), NOT_INSTALLED (this server has no umap-learn),
+        NATS_UNAVAILABLE, REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDatasetMap(
+        self,
+        request: _embedder_service_pb2.GetDatasetMapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_statistics_pb2.DatasetMap, _abc.Awaitable[_statistics_pb2.DatasetMap]]:
+        """Returns a map of a dataset's vectors: by PCA the present one, computed at once; by UMAP the one that was computed last.
+        Errors: DATASET_NOT_FOUND, DATASET_NOT_EMBEDDED (no vector), STATISTICS_NOT_COMPUTED (no map by UMAP yet), INVALID_ARGUMENT
+        (no such field of metadata), BLOB_DAMAGED.
         """
 
     @_abc_1.abstractmethod

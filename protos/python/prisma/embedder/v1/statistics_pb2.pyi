@@ -5,6 +5,7 @@ from google.api import resource_pb2 as _resource_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from prisma.common.v1 import block_pb2 as _block_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -137,3 +138,51 @@ class VectorStatistics(_message.Message):
     cumulative_variance: _containers.RepeatedScalarFieldContainer[float]
     duplicates: DuplicateStatistics
     def __init__(self, vector_count: _Optional[int] = ..., dimension: _Optional[int] = ..., encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., norms: _Optional[_Union[Distribution, _Mapping]] = ..., normalized: _Optional[bool] = ..., mean_vector_norm: _Optional[float] = ..., mean_cosine: _Optional[float] = ..., effective_rank: _Optional[float] = ..., spectrum_count: _Optional[int] = ..., cumulative_variance: _Optional[_Iterable[float]] = ..., duplicates: _Optional[_Union[DuplicateStatistics, _Mapping]] = ...) -> None: ...
+
+class DatasetMap(_message.Message):
+    __slots__ = ("name", "method", "rows", "x", "y", "vector_count", "explained_variance", "compute_time", "revision", "fingerprint", "stale", "colors")
+    class Method(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        METHOD_UNSPECIFIED: _ClassVar[DatasetMap.Method]
+        METHOD_PCA: _ClassVar[DatasetMap.Method]
+        METHOD_UMAP: _ClassVar[DatasetMap.Method]
+    METHOD_UNSPECIFIED: DatasetMap.Method
+    METHOD_PCA: DatasetMap.Method
+    METHOD_UMAP: DatasetMap.Method
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_TIME_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    COLORS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    method: DatasetMap.Method
+    rows: _containers.RepeatedScalarFieldContainer[int]
+    x: _containers.RepeatedScalarFieldContainer[float]
+    y: _containers.RepeatedScalarFieldContainer[float]
+    vector_count: int
+    explained_variance: _containers.RepeatedScalarFieldContainer[float]
+    compute_time: _timestamp_pb2.Timestamp
+    revision: int
+    fingerprint: str
+    stale: bool
+    colors: MapColors
+    def __init__(self, name: _Optional[str] = ..., method: _Optional[_Union[DatasetMap.Method, str]] = ..., rows: _Optional[_Iterable[int]] = ..., x: _Optional[_Iterable[float]] = ..., y: _Optional[_Iterable[float]] = ..., vector_count: _Optional[int] = ..., explained_variance: _Optional[_Iterable[float]] = ..., compute_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., fingerprint: _Optional[str] = ..., stale: _Optional[bool] = ..., colors: _Optional[_Union[MapColors, _Mapping]] = ...) -> None: ...
+
+class MapColors(_message.Message):
+    __slots__ = ("field", "categories", "category", "numbers")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    categories: _containers.RepeatedScalarFieldContainer[str]
+    category: _containers.RepeatedScalarFieldContainer[int]
+    numbers: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, field: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., category: _Optional[_Iterable[int]] = ..., numbers: _Optional[_Iterable[float]] = ...) -> None: ...
