@@ -10,6 +10,7 @@ from typing import Any
 
 from services.chassis.filters import TRUTH, Leaf, Presence, evaluate, parse_filter
 from services.chassis.metadata_filters import METADATA, OPERATORS
+from services.chassis.metadata_terms import MAX_TEXT_BYTES
 
 METADATA_FIELDS = {METADATA: OPERATORS}
 TYPES = {
@@ -45,6 +46,8 @@ DOCUMENTS: list[dict[str, Any]] = [
     {"title": "a\x00b\x01c", "publication year": 2005, "a=b": "c", "zip": 1234, "größe": 1.75},
     {"title": "long " * 300 + "end", "zip": "01234", "größe": 2, "nested": {}},
     {"title": "long " * 300 + "END", "large": str(2**60), "flag": True, "sizes": []},
+    {"title": "İSTANBUL, ÄÖÜ, Straße, ΣΊΣΥΦΟΣ, ﬁn K", "code": "ŉ", "tags": ["ẞ", "ΐ", "ǰ"]},
+    {"title": "ß" * 400 + "Ä" * 150, "code": "ı", "tags": ["ss", "ς"]},
     {"title": "😀 \\ back", "code": "true", "score": 1e-7, "year": 10**15},
     {},
 ]
@@ -109,6 +112,15 @@ FILTERS = [
     'metadata.title : "a\x00b\x01"',
     'metadata.title = "a\x00b\x01c"',
     'metadata.title : "😀"',
+    *(
+        f'metadata.title : "{text}"'
+        for text in ("i̇stanbul", "İ", "äöü", "STRASSE", "aß", "strasse, σίσυφοσ", "ς", "FIN k")
+    ),
+    'metadata.title : "ä"',
+    f'metadata.title : "{"SS" * 240}"',
+    *(f'metadata.title : "{digit}"' for digit in "0123456789abcdef"),
+    *(f"metadata.tags : {text}" for text in ("SS", "s", "Σ", "Ϊ́", "ΐ", "J", "ǰ")),
+    *(f"metadata.code : {text}" for text in ("N", "ʼ", "I", "ı")),
     "metadata.title >= say",
     f'metadata.title = "{"long " * 300}end"',
     f'metadata.title > "{"a" * 100}" AND metadata.title < "{"z" * 100}"',
@@ -165,7 +177,7 @@ def _matches(leaf: Leaf, metadata: Mapping[str, Any]) -> bool:
         return bool(values)
     type_ = TYPES.get(key, "STRING")
     if leaf.op == ":" and type_ == "STRING":
-        return any(leaf.value.lower() in _text(value).lower() for value in values)
+        return any(leaf.value.casefold() in _beginning(_text(value)).casefold() for value in values)
     literal = _typed(leaf.value, type_)
     if leaf.op == "!=":
         return bool(values) and (literal is None or literal not in [_typed(value, type_) for value in values])
@@ -190,6 +202,11 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _beginning(text: str) -> str:
+    """What counts of a text that is looked into."""
+    return text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
 
 
 def _typed(value: Any, type_: str) -> Any:

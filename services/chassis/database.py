@@ -39,6 +39,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 
 from services.chassis import logs
+from services.chassis.case_folding import CONTAINS_FUNCTION, contains
 from services.chassis.data_folder import files_in
 from services.chassis.dependency import Dependency
 from services.chassis.errors import PrismaError, StorageFull, Unavailable
@@ -334,6 +335,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    connection.create_function(CONTAINS_FUNCTION, 2, contains, deterministic=True)
 
 
 @tenacity.retry(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeVar
 
+from services.chassis.case_folding import folded
 from services.chassis.filters import PRESENCE, Comparison, Filter, Leaf, Logic, Presence, leaves
 from services.chassis.metadata_schema import MAX_FIELDS, MAX_KEY_BYTES, Types, nearest_key
-from services.chassis.metadata_terms import Form, Type, escaped, prefix_of, term_of
+from services.chassis.metadata_terms import Form, Type, escaped, prefix_of, searchable_text, term_of
 
 METADATA = "metadata."
 OPERATORS = f"= != < <= > >= : {PRESENCE}"
@@ -47,24 +46,25 @@ class HasTermBetween:
 
 @dataclass(frozen=True)
 class HasTermContaining:
-    """A document has a term that begins with `prefix` and contains the text behind it, case ignored."""
+    """A document has a value as text that contains a text, case ignored."""
 
     prefix: str
+    """Of the field."""
     text: str
+    """Folded."""
 
     @property
-    def characters(self) -> Iterator[str]:
-        """The characters that each character of the text may be."""
-        return map(variants, self.text)
+    def text_prefix(self) -> str:
+        """Of the field's terms that are texts as they are."""
+        return self.prefix + Form.TEXT
+
+    @property
+    def folded_prefix(self) -> str:
+        """Of the field's terms that are folded texts."""
+        return self.prefix + Form.FOLDED
 
 
 TermTest = HasTerm | HasTermBetween | HasTermContaining
-
-
-def variants(character: str) -> str:
-    """A character in all its cases, itself first."""
-    forms = (character, character.lower(), character.upper())
-    return "".join(dict.fromkeys(form for form in forms if len(form) == 1))
 
 
 def is_metadata(leaf: Leaf) -> bool:
@@ -106,7 +106,7 @@ def _single_test(key: str, comparison: Comparison, type_: Type) -> TermTest | No
     """The test of a comparison; None where its literal is not of the field's type, so that nothing matches."""
     form = type_.form
     if comparison.op == ":" and type_ is Type.STRING:
-        return HasTermContaining(prefix_of(key, Form.TEXT), escaped(comparison.value))
+        return HasTermContaining(prefix_of(key), folded(escaped(comparison.value)))
     term = term_of(key, form, comparison.value)
     if term is None:
         return None
@@ -119,11 +119,6 @@ def _single_test(key: str, comparison: Comparison, type_: Type) -> TermTest | No
             return HasTerm(term)
 
 
-@lru_cache(maxsize=128)
-def _pattern(test: HasTermContaining) -> re.Pattern[str]:
-    return re.compile("".join(f"[{re.escape(characters)}]" for characters in test.characters))
-
-
 def passes(terms: Collection[str], test: TermTest) -> bool:
     """Whether a document with these terms passes a test."""
     match test:
@@ -132,9 +127,10 @@ def passes(terms: Collection[str], test: TermTest) -> bool:
         case HasTermBetween():
             return any(term in test for term in terms)
         case HasTermContaining():
-            pattern = _pattern(test)
-            beginning = len(test.prefix)
-            return any(term.startswith(test.prefix) and pattern.search(term, beginning) for term in terms)
+            beginning = test.text_prefix
+            return any(
+                term.startswith(beginning) and test.text in searchable_text(term[len(beginning) :]) for term in terms
+            )
 
 
 def notices(condition: Filter, types: Sequence[Types]) -> list[str]:

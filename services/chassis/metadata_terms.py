@@ -9,18 +9,23 @@ Numbers are compared as decimals, exactly: 4, 4.0 and "4" are one number, 64-bit
 those of RFC 3339 and are compared as instants; without an offset they are in UTC. Texts are compared by code points, by
 their first MAX_TEXT_BYTES; longer ones are equal if all of them is. Null is no value. Nested keys are joined by `.`,
 and each element of a list is a value of its own.
+
+What contains a text, case ignored, is asked of values as text, and of the beginnings of long ones. An index that cannot
+fold the case of its terms has the folded values as terms too, where they are different: see `index_terms_of`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, cast
+
+from services.chassis.case_folding import folded
 
 MAX_TEXT_BYTES = 1000
 MAX_NUMBER_CHARACTERS = 400
@@ -43,12 +48,18 @@ _NINES_COMPLEMENT = str.maketrans("0123456789", "9876543210")
 _AFTER_DIGITS = "~"
 """Above all digits, so that of two negative numbers the one with more digits comes first."""
 _EXPONENT_ZERO = 5000
+CUT_MARK = "\x01\x03"
+"""Stands behind the beginning of a long text, before the digest."""
+DIGEST_CHARACTERS = 64
+PLACE_DIGITS = 18
+"""Of the place of a number or a date: what 63 bits hold."""
 
 
 class Form(StrEnum):
     """As what a term has a value: the letter that it is marked by."""
 
     DATE = "d"
+    FOLDED = "f"
     NUMBER = "n"
     TEXT = "t"
 
@@ -100,6 +111,56 @@ def terms_of(metadata: Mapping[str, object]) -> list[str]:
     return described(metadata).terms
 
 
+class TermParts(NamedTuple):
+    """A term, taken apart."""
+
+    prefix: str
+    """Of its field: what `prefix_of` says of the key."""
+    form: str
+    """The letter of a Form."""
+    value: str
+
+
+def parts_of(term: str) -> TermParts:
+    """The parts of a term."""
+    colon = term.index(":")
+    end = colon + 1 + int(term[:colon]) + 1
+    return TermParts(term[:end], term[end : end + 1], term[end + 1 :])
+
+
+def index_terms_of(metadata: Mapping[str, object]) -> list[str]:
+    """All terms of a document, ascending, with the folded texts that differ from those of the terms."""
+    terms = terms_of(metadata)
+    return sorted({*terms, *_folded_terms(terms)})
+
+
+def is_cut(value: str) -> bool:
+    """Whether the value of a term as text is the beginning of a long one, with a digest."""
+    return len(value) > DIGEST_CHARACTERS and value.startswith(CUT_MARK, len(value) - DIGEST_CHARACTERS - len(CUT_MARK))
+
+
+def searchable_text(value: str) -> str:
+    """The value of a term as text, without case and digest: what may contain a folded text."""
+    return folded(value[: -DIGEST_CHARACTERS - len(CUT_MARK)] if is_cut(value) else value)
+
+
+def place_of(value: str) -> int:
+    """Of the value of a term as number or date: a number of 63 bits that never descends where terms ascend.
+
+    Different terms have the same place where only their digits behind the first few differ.
+    """
+    digits = "".join(character for character in value if character.isdecimal())
+    filler = "9" if value[-1] == _AFTER_DIGITS else "0"
+    return int(digits[:PLACE_DIGITS].ljust(PLACE_DIGITS, filler))
+
+
+def _folded_terms(terms: Iterable[str]) -> Iterator[str]:
+    for term in terms:
+        prefix, form, value = parts_of(term)
+        if form == Form.TEXT and (text := searchable_text(value)) != value:
+            yield f"{prefix}{Form.FOLDED}{text}"
+
+
 def values_of(metadata: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """Keys and plain values."""
     for key, value in metadata.items():
@@ -126,6 +187,8 @@ def term_of(key: str, form: Form, literal: str) -> str | None:
             value = date_form(f"{literal}-01-01" if re.fullmatch(r"\d{4}", literal, re.ASCII) else literal)
         case Form.TEXT:
             value = _cut(escaped(literal))
+        case Form.FOLDED:
+            value = folded(escaped(literal))
     return None if value is None else prefix_of(key, form) + value
 
 
@@ -224,7 +287,7 @@ def _cut(text: str) -> str:
     if len(data) <= MAX_TEXT_BYTES:
         return text
     beginning = data[:MAX_TEXT_BYTES].decode(errors="ignore")
-    return f"{beginning}\x01\x03{sha256(data).hexdigest()}"
+    return f"{beginning}{CUT_MARK}{sha256(data).hexdigest()}"
 
 
 def _ordered(digits: str, exponent: int, *, is_negative: bool) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -10,8 +10,10 @@ from sqlalchemy import (
     ColumnElement,
     String,
     and_,
+    case,
     exists,
     false,
+    func,
     literal,
     not_,
     or_,
@@ -21,9 +23,13 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from services.chassis.case_folding import CONTAINS_FUNCTION, folded, replacements_for
 from services.chassis.filters import Logic
 from services.chassis.metadata_filters import HasTerm, HasTermBetween, HasTermContaining, TermTest
-from services.chassis.metadata_terms import end_of_prefix
+from services.chassis.metadata_terms import CUT_MARK, DIGEST_CHARACTERS, end_of_prefix
+
+_CUT_CHARACTERS = len(CUT_MARK) + DIGEST_CHARACTERS
+"""Behind the beginning of a long text."""
 
 SQL: Logic[ColumnElement[bool]] = Logic(
     all_of=lambda parts: and_(true(), *parts),
@@ -53,27 +59,34 @@ def _passes(value: ColumnElement[Any], test: TermTest) -> ColumnElement[bool]:
                 return and_(begins, by_bytes <= test.high if test.is_inclusive else by_bytes < test.high)
             return begins
         case HasTermContaining():
-            pattern = _matches(value, literal(_glob(test), String), literal(_expression(test), String))
-            return and_(by_bytes >= test.prefix, by_bytes < end_of_prefix(test.prefix), pattern)
+            prefix = test.text_prefix
+            text = func.substr(value, len(prefix) + 1)
+            mark = func.substr(text, func.length(text) - _CUT_CHARACTERS + 1, len(CUT_MARK))
+            beginning = func.substr(text, 1, func.length(text) - _CUT_CHARACTERS)
+            uncut = case((mark == CUT_MARK, beginning), else_=text)
+            return and_(by_bytes >= prefix, by_bytes < end_of_prefix(prefix), contains_folded(uncut, test.text))
 
 
-def _glob(test: HasTermContaining) -> str:
-    """SQLite's pattern. Of its special characters, only `]` has no meaning of its own, and none in brackets."""
-    beginning = "".join(f"[{character}]" if character in "*?[" else character for character in test.prefix)
-    return f"{beginning}*{''.join(_class(characters, escape='') for characters in test.characters)}*"
+def contains(text: ColumnElement[Any], part: str) -> ColumnElement[bool]:
+    """Whether a text contains another one, case ignored."""
+    return contains_folded(text, folded(part))
 
 
-def _expression(test: HasTermContaining) -> str:
-    """PostgreSQL's regular expression."""
-    characters = "".join(_class(variants, escape="\\") for variants in test.characters)
-    return f"^{re.escape(test.prefix)}.*{characters}"
-
-
-def _class(characters: str, *, escape: str) -> str:
-    """One of some characters. A single `^` or `]` is no class in SQLite."""
-    if len(characters) == 1 and characters in "^]":
-        return f"{escape}{characters}"
-    return f"[{''.join(escape + character if character in '^]-[' + escape else character for character in characters)}]"
+def contains_folded(text: ColumnElement[Any], folded_part: str) -> ColumnElement[bool]:
+    """Whether a text contains a folded one, case ignored."""
+    replacements = replacements_for(folded_part)
+    return _contains(
+        text,
+        *(
+            literal(value, String)
+            for value in (
+                folded_part,
+                replacements.originals,
+                replacements.replacements,
+                *chain.from_iterable(replacements.expansions),
+            )
+        ),
+    )
 
 
 class _elements(FunctionElement[str]):  # noqa: N801 - as functions of SQL are called
@@ -91,12 +104,12 @@ class _by_bytes(FunctionElement[str]):  # noqa: N801
     name = "by_bytes"
 
 
-class _matches(FunctionElement[bool]):  # noqa: N801
-    """Whether a text matches a pattern: of SQLite the first one, of PostgreSQL the second."""
+class _contains(FunctionElement[bool]):  # noqa: N801
+    """Whether a text contains a folded one: the text, the folded one, and how the text is folded for it."""
 
     inherit_cache = True
     type = Boolean()
-    name = "matches"
+    name = "contains"
 
 
 @compiles(_elements, "sqlite")
@@ -119,13 +132,18 @@ def _by_bytes_of_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     return f'{compiler.process(element.clauses, **options)} COLLATE "C"'
 
 
-@compiles(_matches, "sqlite")
-def _matches_of_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    value, glob, _expression = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{value} GLOB {glob}"
+@compiles(_contains, "sqlite")
+def _contains_of_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    text, part, *_replacements = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{CONTAINS_FUNCTION}({text}, {part})"
 
 
-@compiles(_matches, "postgresql")
-def _matches_of_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    value, _glob, expression = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"{value} ~ {expression}"
+@compiles(_contains, "postgresql")
+def _contains_of_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    text, part, originals, replacements, *expansions = (
+        compiler.process(clause, **options) for clause in element.clauses
+    )
+    text = f"translate({text}, {originals}, {replacements})"
+    for original, expansion in zip(expansions[::2], expansions[1::2], strict=True):
+        text = f"replace({text}, {original}, {expansion})"
+    return f"strpos({text}, {part}) > 0"

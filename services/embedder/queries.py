@@ -26,7 +26,7 @@ from services.chassis.filters import Comparison, Filter, Leaf, evaluate
 from services.chassis.metadata_filters import is_metadata, metadata_test
 from services.chassis.metadata_schema import Types
 from services.chassis.moments import utc_now
-from services.chassis.sql_filters import SQL, has_term
+from services.chassis.sql_filters import SQL, contains, has_term
 from services.embedder.documents import State
 from services.embedder.tables import DATASETS, DOCUMENTS, LIVING, WHOLE_DOCUMENTS
 
@@ -368,5 +368,5 @@ def _leaf(leaf: Leaf, types: Types, table: Table) -> ColumnElement[bool]:
     assert isinstance(leaf, Comparison), "these columns are never absent"
     column = table.c[leaf.field]
     if leaf.op == ":":
-        return column.icontains(leaf.value, autoescape=True)
+        return contains(column, leaf.value)
     return column == leaf.value if leaf.op == "=" else column != leaf.value

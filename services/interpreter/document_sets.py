@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -218,8 +219,8 @@ class _LatentMatches:
         """The blocks, unchanged."""
         async for block in blocks:
             for comparison, latent in zip(self._comparisons, self._latents, strict=True):
-                bound = np.float32(comparison.number())
-                matches = COMPARISONS[comparison.op](_activations(block, latent), bound)
+                exact = _activations(block, latent).astype(np.float64)  # numpy would round the bound to float32
+                matches = COMPARISONS[comparison.op](exact, comparison.number())
                 self._masks[comparison].append(np.asarray(matches, bool))
             yield block
 
@@ -231,9 +232,10 @@ class _LatentMatches:
 def _latent_of(run: Run, comparison: Comparison) -> int:
     """The latent that is compared with a number. Raises InvalidFilter, FeatureNotFound."""
     text = comparison.field.removeprefix(_LATENT)
-    comparison.number()
-    if not text.isdecimal() or not text.isascii() or len(text) > 9:
-        raise InvalidFilter(f"filter: expected latent.<index>, got {comparison.field[:100]!r}")
+    if not (text.isdecimal() and text.isascii() and len(text) < 10 and math.isfinite(comparison.number())):
+        raise InvalidFilter(
+            f"filter: expected latent.<index> and a number, got {comparison.field} {comparison.op} {comparison.value}"
+        )
     check_indices(run, [int(text)])
     return int(text)
 

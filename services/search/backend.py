@@ -98,6 +98,10 @@ class TextProfiles:
     lengths: Scores
     """(C,) float64: tokens in each text."""
 
+    def take(self, places: NDArray[np.intp]) -> TextProfiles:
+        """Those of some texts, in this order."""
+        return TextProfiles(self.rows[places], self.frequencies[places], self.lengths[places])
+
 
 @dataclass(frozen=True)
 class TextStatistics:

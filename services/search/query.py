@@ -48,6 +48,11 @@ class LatentCondition:
     inclusive: bool
     """Whether the minimum itself is enough."""
 
+    @property
+    def is_true_of_inactive(self) -> bool:
+        """Whether an activation of 0, that of a latent that is not active, is enough."""
+        return self.minimum < 0 or (self.inclusive and self.minimum == 0)
+
     @staticmethod
     def of(leaf: Leaf) -> LatentCondition | None:
         """The condition of a comparison; None of one that is of metadata. Raises InvalidFilter."""
@@ -162,6 +167,8 @@ class FeatureSearch:
     terms: Sequence[str]
     offset: int
     limit: int
+    condition: Filter = UNFILTERED
+    """Of `feature_filters.FIELDS`."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +311,8 @@ class FeaturePage:
 
     hits: Sequence[FeatureHit]
     total: int
+    notices: Sequence[str] = ()
+    """What people should know of the filter."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class Retrieval:
         return {dataset: condition_of(query.types.get(dataset, {})) for dataset in query.datasets}
 
     def _rows_with(self, query: DocumentQuery, condition: LatentCondition) -> Rows:
+        if condition.is_true_of_inactive:
+            return self._index.rows(codes_of(query))
         return self._index.rows_with_latent(
             codes_of(query), condition.latent, condition.minimum, inclusive=condition.inclusive
         )

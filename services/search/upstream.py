@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma_common import wire
 from prisma_common.wire import Codes
 from services.chassis.channels import ask, errors_of, open_channel, pages
-from services.chassis.metadata_terms import Type, terms_of
+from services.chassis.metadata_terms import Type, index_terms_of
 from services.search import tokens
 from services.search.backend import Fingerprints, Kind, LatentQuery, Position, Rows, TextItem, Vectors
 from services.search.owners import Dataset, Run
@@ -247,7 +248,7 @@ class _Whole:
     @cached_property
     def terms(self) -> list[str]:
         """What filters compare."""
-        return terms_of(json_format.MessageToDict(self._metadata))
+        return index_terms_of(json_format.MessageToDict(self._metadata))
 
 
 def _document_parts(message: embedder_resources.Document, whole: _Whole | None) -> list[str | bytes]:
@@ -274,7 +275,7 @@ def document_item(message: embedder_resources.Document, fingerprint: int, whole:
         payload=payload,
         fingerprint=fingerprint,
         name=message.name,
-        terms=terms_of(metadata) if whole is None else whole.terms,
+        terms=index_terms_of(metadata) if whole is None else whole.terms,
     )
 
 
@@ -302,7 +303,35 @@ def feature_item(message: interpreter_resources.Feature, fingerprint: int) -> Te
         text=tokens.normalize("\n".join([*texts, str(message.index)])),
         payload=_feature_payload(message),
         fingerprint=fingerprint,
+        terms=index_terms_of(_feature_fields(message)),
     )
+
+
+def _feature_fields(message: interpreter_resources.Feature) -> dict[str, Any]:
+    """What a feature is filtered by, as `feature_filters.FIELDS` names it; what it lacks is left out."""
+    label = message.label
+    fields: dict[str, Any] = {
+        "density": message.density,
+        "precise_density": message.precise_density,
+        "max_activation": message.max_activation,
+        "mean_activation": message.mean_activation,
+        "variance": message.variance,
+        "index": message.index,
+        "score": label.score if label.HasField("score") else math.nan,
+        "stability": message.stability if message.HasField("stability") else math.nan,
+    }
+    return {
+        **{name: number for name, number in fields.items() if math.isfinite(number)},
+        "labelled": bool(label.text),
+        "dead": message.dead,
+        "trust": interpreter_resources.Trust.Name(message.trust).removeprefix("TRUST_"),
+        "family": [membership.family.rpartition("/")[2] for membership in message.families],
+        **({"source": _source(label)} if message.HasField("label") else {}),
+    }
+
+
+def _source(label: interpreter_resources.Label) -> str:
+    return interpreter_resources.Label.Source.Name(label.source).removeprefix("SOURCE_")
 
 
 def _feature_payload(message: interpreter_resources.Feature) -> dict[str, Any]:

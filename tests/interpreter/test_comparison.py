@@ -145,6 +145,11 @@ async def test_filters_select_by_activations_and_metadata() -> None:
     assert (selected.occurrences.rows.tolist(), selected.missing_count) == ([1, 2, 3, 5], 2)
     with pytest.raises(InvalidFilter):
         await part("latent.x > 0")
+    with pytest.raises(InvalidFilter):
+        await part(f"latent.{FERRY} > nan")
+    activation = float((await part()).occurrences.activations[:, [FERRY]].max())
+    for bound, count in ((activation, 1), (np.nextafter(activation, 0), 1), (np.nextafter(activation, np.inf), 0)):
+        assert (len((await part(f"latent.{FERRY} >= {float(bound)!r}")).occurrences) > 0) == count
     with pytest.raises(FeatureNotFound):
         await part(f"latent.{len(GROUPS)} > 0")
 

@@ -18,7 +18,7 @@ import pytest
 from prisma_common.wire import Codes
 from services.chassis.filters import evaluate, parse_filter
 from services.chassis.metadata_filters import HasTerm, metadata_test
-from services.chassis.metadata_terms import Type, terms_of
+from services.chassis.metadata_terms import Type, index_terms_of, terms_of
 from services.search import scoring, tokens
 from services.search.backend import (
     Index,
@@ -61,7 +61,7 @@ def item(row: int, text: str, **metadata: object) -> TextItem:
         payload={"name": name, "key": str(row), "text": text, "metadata": metadata},
         fingerprint=zlib.crc32(f"{text}{metadata}".encode()) | 1 << 63,
         name=name,
-        terms=terms_of(metadata),
+        terms=index_terms_of(metadata),
     )
 
 
@@ -360,10 +360,11 @@ class Contract:
         writer.commit()
         row_of_code = np.repeat(rows, 4)
         bound = float(codes.values[codes.indices == 9][3])
-        for minimum, inclusive in ((0.0, False), (bound, True), (bound, False), (1e9, False)):
+        beside = [(np.nextafter(bound, end), inclusive) for end in (0, np.inf) for inclusive in (True, False)]
+        for minimum, inclusive in ((0.0, False), (bound, True), (bound, False), (1e9, False), *beside):
             compare = np.greater_equal if inclusive else np.greater
             expected = row_of_code[(codes.indices == 9) & compare(codes.values.astype(np.float64), minimum)]
-            assert index.rows_with_latent(stream, 9, minimum, inclusive=inclusive).tolist() == expected.tolist()
+            assert index.rows_with_latent(stream, 9, float(minimum), inclusive=inclusive).tolist() == expected.tolist()
         assert index.rows_with_latent(stream, 15_000, 0, inclusive=False).tolist() == []
 
     def test_the_largest_activations_of_latents(self, index: Index, reopened: Reopen) -> None:

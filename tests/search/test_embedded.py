@@ -55,7 +55,7 @@ class TestEmbedded(Contract):
 
 
 def test_ranges_of_many_terms_match_as_well(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(term_queries, "MAX_LISTED_TERMS", 0)
+    monkeypatch.setattr(term_queries, "MAX_LISTED", 0)
     stream = Stream(Kind.DOCUMENTS, "u")
     write_texts(index, stream, [], 1)
     TestEmbedded().test_all_filters_match_what_python_does(index, stream)

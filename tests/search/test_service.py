@@ -262,8 +262,14 @@ async def test_filters_by_metadata_and_latent(stub: Any, data: Data) -> None:
         assert {hit.metadata["module"] for hit in (await stub.SearchDocuments(request)).hits} == {"net"}
         request.filter = f"latent.{latent} >= {bound!r} AND metadata.module = io AND metadata.number = 0"
         assert [hit.row for hit in (await stub.SearchDocuments(request)).hits] == [0]
-        request.filter = f"latent.{latent} > {bound!r} AND metadata.number = 0"
-        assert not (await stub.SearchDocuments(request)).hits
+        above = float(np.nextafter(bound, np.inf))
+        for comparison in (f"> {bound!r}", f">= {above!r}"):
+            request.filter = f"latent.{latent} {comparison} AND metadata.number = 0"
+            assert not (await stub.SearchDocuments(request)).hits
+        request.filter = f"latent.{latent} >= 0"
+        of_all = await stub.SearchDocuments(request)
+        request.filter = f"latent.{latent} > 0"
+        assert of_all.total_size > (await stub.SearchDocuments(request)).total_size > 0
 
 
 async def test_pages_neither_lose_nor_repeat(stub: Any, owners: Owners, data: Data, hint: Hint) -> None:

@@ -43,7 +43,8 @@ class CodeStore(SegmentStore):
         matching: list[Rows] = []
         for part in self.segments.parts:
             places, values = _column(part, latent)
-            active = (values >= minimum if inclusive else values > minimum) & part.live[places]
+            exact = values.astype(np.float64)  # numpy would round the minimum to float32
+            active = (exact >= minimum if inclusive else exact > minimum) & part.live[places]
             matching.append(part.rows[places[active]])
         return np.sort(concatenated(matching, np.uint64))
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from services.chassis.files import whole
 from services.search.backend import Position
 
-FORMAT = 4
+FORMAT = 5
 _NAME = "manifest.json"
 
 

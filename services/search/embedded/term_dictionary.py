@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.metadata_filters import HasTerm, HasTermBetween, HasTermContaining, TermTest
-from services.chassis.metadata_terms import end_of_prefix
+from services.chassis.metadata_terms import DIGEST_CHARACTERS, end_of_prefix, is_cut
 from services.search.embedded.segments import Arrays, Segment
 
 
@@ -48,6 +47,11 @@ class TermDictionary(Sequence[bytes]):
         """The terms that pass a test."""
         return [self[place] for first, last in self._ranges(test) for place in range(first, last)]
 
+    def terms_beside(self, test: HasTermBetween) -> Iterator[bytes]:
+        """The terms that pass a test, those beside its bound first."""
+        for first, last in self._ranges(test):
+            yield from (self[place] for place in (range(first, last) if test.low else reversed(range(first, last))))
+
     def _ranges(self, test: TermTest) -> Iterator[tuple[int, int]]:
         """Places of the terms that pass a test, each from the first to before the last."""
         match test:
@@ -68,21 +72,35 @@ class TermDictionary(Sequence[bytes]):
                 yield from ((place, place + 1) for place in self._containing(test))
 
     def _containing(self, test: HasTermContaining) -> list[int]:
-        """Places of the terms that contain a text behind a prefix. All are searched at once."""
-        prefix = test.prefix.encode()
-        first, last = bisect_left(self, prefix), bisect_left(self, _end_of(test.prefix))
-        if first == last or not test.text:
+        """Places of the terms whose texts contain one, as they are or folded. All are searched at once."""
+        as_they_are = self._containing_behind(test.text_prefix, test.text)
+        uncut = [place for place in as_they_are if not self._is_cut(place, test.text_prefix)]
+        return uncut + self._containing_behind(test.folded_prefix, test.text)
+
+    def _is_cut(self, place: int, prefix: str) -> bool:
+        size = int(self._offsets[place + 1]) - int(self._offsets[place])
+        return size > DIGEST_CHARACTERS + len(prefix) and is_cut(self[place].decode())
+
+    def _containing_behind(self, prefix: str, text: str) -> list[int]:
+        """Places of the terms that begin with a prefix and contain a text behind it."""
+        beginning, part = prefix.encode(), text.encode()
+        first, last = bisect_left(self, beginning), bisect_left(self, _end_of(prefix))
+        if first == last or not text:
             return list(range(first, last))
         offsets = self._offsets[first : last + 1].astype(np.int64)
-        variants = (b"|".join(re.escape(variant.encode()) for variant in characters) for characters in test.characters)
-        pattern = re.compile(b"(?=(" + b"".join(b"(?:" + variant + b")" for variant in variants) + b"))")
         start = int(offsets[0])
-        matches = pattern.finditer(self._bytes[start : int(offsets[-1])])
-        ends = (place for match in matches for place in match.span(1))
-        spans = np.fromiter(ends, dtype=np.int64).reshape(-1, 2) + start
-        terms = np.searchsorted(offsets, spans[:, 0], side="right") - 1
-        is_within = (spans[:, 0] >= offsets[terms] + len(prefix)) & (spans[:, 1] <= offsets[terms + 1])
+        starts = np.fromiter(_occurrences(part, bytes(self._bytes[start : int(offsets[-1])])), dtype=np.int64) + start
+        terms = np.searchsorted(offsets, starts, side="right") - 1
+        is_within = (starts >= offsets[terms] + len(beginning)) & (starts + len(part) <= offsets[terms + 1])
         return (np.unique(terms[is_within]) + first).tolist()
+
+
+def _occurrences(part: bytes, content: bytes) -> Iterator[int]:
+    """Where bytes begin within others, ascending; they may overlap."""
+    place = content.find(part)
+    while place >= 0:
+        yield place
+        place = content.find(part, place + 1)
 
 
 def _end_of(prefix: str) -> bytes:

@@ -1,29 +1,35 @@
-"""Conditions as queries of tantivy, which knows terms, and regular expressions over its dictionary of them."""
+"""Conditions as queries of tantivy: terms of metadata, and columns of numbers and dates for ranges.
+
+A column has the place of each value (`place_of`): a range of places is a range of values, except at its bound, where
+several values may have one place. Those of them that pass are listed. Conditions of many terms or rows are no queries:
+tantivy opens a list of texts for each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import takewhile
+from typing import Any
 
-from tantivy import Occur, Query, Schema
+from tantivy import Index, Occur, Query, Schema
 
 from services.chassis.filters import Logic
 from services.chassis.metadata_filters import HasTerm, HasTermBetween, HasTermContaining, TermTest
+from services.chassis.metadata_terms import Form, parts_of, place_of
 from services.search.embedded.segments import Segment
 from services.search.embedded.term_dictionary import TermDictionary
 from services.search.where import IsAmong, IsMatching, Where, evaluate
 
-FIELD = "terms"
-"""Of tantivy's documents."""
-MAX_EXPRESSED_CHARACTERS = 64
-"""Of a bound behind its field's prefix; the terms between longer ones are listed instead."""
+TERMS = "terms"
+"""The field of tantivy's documents that has their terms, and the prefix of each field that has a value."""
+COLUMNS = "columns"
+"""The field that has the places of numbers and dates."""
+MAX_LISTED = 1000
+"""Terms, or rows, of one comparison."""
 
-MAX_LISTED_TERMS = 1000
-"""Of a range: fewer cost less than an expression."""
-
-_ANY = "(?s:.)*"
-_LAST_CHARACTER = 0x10FFFF
-_SPECIAL = frozenset("\\.+*?()|[]{}^$")
-
+_ORDERED_FORMS = (Form.NUMBER, Form.DATE)
 
 _LOGIC: Logic[Query] = Logic(
     all_of=lambda parts: Query.boolean_query([(Occur.Must, part) for part in parts]) if parts else Query.all_query(),
@@ -34,81 +40,84 @@ _LOGIC: Logic[Query] = Logic(
 )
 
 
-def query_of(where: Where, schema: Schema, parts: Sequence[Segment]) -> Query:
-    """The query of a condition. parts: the segments of the texts that are searched."""
-
-    def leaf(leaf: IsMatching | IsAmong) -> Query:
-        if isinstance(leaf, IsAmong):
-            return Query.term_set_query(schema, "row", leaf.rows.tolist())
-        return _query_of_test(leaf.test, schema, parts)
-
-    return evaluate(where, leaf, _LOGIC)
+class TooManyTerms(Exception):
+    """A condition has too many terms or rows for a query of tantivy."""
 
 
-def _query_of_test(test: TermTest, schema: Schema, parts: Sequence[Segment]) -> Query:
-    try:
-        return _short_query(test, schema, parts)
-    except ValueError:  # tantivy refuses expressions of more than 1,000 states
-        return _listing(test, schema, [TermDictionary(part) for part in parts])
+def indexed_terms(terms: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The values of TERMS and COLUMNS of a document with these terms."""
+    prefixes: set[str] = set()
+    columns: dict[str, list[int]] = {}
+    for term in terms:
+        prefix, form, value = parts_of(term)
+        prefixes.add(prefix)
+        if form in _ORDERED_FORMS:
+            columns.setdefault(_column(prefix + form), []).append(place_of(value))
+    return [*prefixes, *terms], columns
 
 
-def _listing(test: TermTest, schema: Schema, dictionaries: Sequence[TermDictionary]) -> Query:
-    terms = {term.decode() for dictionary in dictionaries for term in dictionary.terms_with(test)}
-    return Query.term_set_query(schema, FIELD, sorted(terms))
+class ConditionQueries:
+    """Makes the queries of conditions for one full-text index."""
+
+    def __init__(self, index: Index, schema: Schema, parts: Sequence[Segment]) -> None:
+        """parts: the segments of its texts."""
+        self._index = index
+        self._schema = schema
+        self._dictionaries = [TermDictionary(part) for part in parts]
+
+    def query_of(self, where: Where) -> Query:
+        """The query of a condition. Raises TooManyTerms."""
+        return evaluate(where, self._leaf, _LOGIC)
+
+    def _leaf(self, leaf: IsMatching | IsAmong) -> Query:
+        if isinstance(leaf, IsMatching):
+            return self._test(leaf.test)
+        if len(leaf.rows) > MAX_LISTED:
+            raise TooManyTerms
+        return Query.term_set_query(self._schema, "row", leaf.rows.tolist())
+
+    def _test(self, test: TermTest) -> Query:
+        match test:
+            case HasTerm(term):
+                return self._has(term)
+            case HasTermBetween(prefix, low=None, high=None):
+                return self._has(prefix)
+            case HasTermBetween(prefix) if prefix[-1] in _ORDERED_FORMS:
+                return self._range(test)
+            case _:
+                return self._listing(test)
+
+    def _has(self, term: str) -> Query:
+        return Query.term_query(self._schema, TERMS, term, index_option="basic")
+
+    def _range(self, test: HasTermBetween) -> Query:
+        bound = place_of((test.low or test.high or "")[len(test.prefix) :])
+        places = f"{{{bound} TO *}}" if test.low else f"{{* TO {bound}}}"
+        beyond = self._index.parse_query(f"{COLUMNS}.{_column(test.prefix)}:{places}")
+        beside = self._terms_at(bound, test)
+        return _LOGIC.any_of([beyond, self._listed(beside)]) if beside else beyond
+
+    def _terms_at(self, bound: int, test: HasTermBetween) -> set[bytes]:
+        """The terms that pass and whose place is that of the bound."""
+        terms: set[bytes] = set()
+        for dictionary in self._dictionaries:
+            beside = dictionary.terms_beside(test)
+            for term in takewhile(lambda term: place_of(term.decode()[len(test.prefix) :]) == bound, beside):
+                terms.add(term)
+                if len(terms) > MAX_LISTED:
+                    raise TooManyTerms
+        return terms
+
+    def _listing(self, test: HasTermBetween | HasTermContaining) -> Query:
+        if sum(dictionary.count(test) for dictionary in self._dictionaries) > MAX_LISTED:
+            raise TooManyTerms
+        return self._listed({term for dictionary in self._dictionaries for term in dictionary.terms_with(test)})
+
+    def _listed(self, terms: set[bytes]) -> Query:
+        return Query.term_set_query(self._schema, TERMS, sorted(term.decode() for term in terms))
 
 
-def _short_query(test: TermTest, schema: Schema, parts: Sequence[Segment]) -> Query:
-    match test:
-        case HasTerm(term):
-            return Query.term_query(schema, FIELD, term, index_option="basic")
-        case HasTermContaining(prefix):
-            text = "".join(_one_of(characters) for characters in test.characters)
-            return Query.regex_query(schema, FIELD, f"{_literal(prefix)}{_ANY}{text}{_ANY}")
-        case HasTermBetween(prefix, low, high):
-            dictionaries = [TermDictionary(part) for part in parts]
-            is_long = len(low or high or "") - len(prefix) > MAX_EXPRESSED_CHARACTERS
-            if is_long or sum(dictionary.count(test) for dictionary in dictionaries) <= MAX_LISTED_TERMS:
-                return _listing(test, schema, dictionaries)
-            return Query.regex_query(schema, FIELD, f"{_literal(prefix)}(?:{'|'.join(_alternatives(test))})")
-
-
-def _alternatives(test: HasTermBetween) -> Iterator[str]:
-    """Expressions of what may come behind the prefix."""
-    bound = test.low or test.high
-    if bound is None:
-        yield _ANY
-        return
-    rest = bound[len(test.prefix) :]
-    for place, character in enumerate(rest):
-        different = _above(ord(character)) if test.low else _below(ord(character))
-        if different:
-            yield f"{_literal(rest[:place])}{different}{_ANY}"
-        if not test.low:
-            yield _literal(rest[:place])
-    if test.low:
-        yield f"{_literal(rest)}(?s:.){'*' if test.is_inclusive else '+'}"
-    elif test.is_inclusive:
-        yield _literal(rest)
-
-
-def _above(code: int) -> str:
-    return "" if code == _LAST_CHARACTER else f"[{_character(code + 1)}-{_character(_LAST_CHARACTER)}]"
-
-
-def _below(code: int) -> str:
-    return f"[{_character(0)}-{_character(code - 1)}]" if code else ""
-
-
-def _character(code: int) -> str:
-    """A character of a class, by its number. Surrogates are no characters: neither bound of a class is one."""
-    if 0xD800 <= code <= 0xDFFF:
-        code = 0xE000 if code == 0xD800 else 0xD7FF
-    return f"\\x{{{code:X}}}"
-
-
-def _one_of(characters: str) -> str:
-    return f"(?:{'|'.join(map(_literal, characters))})"
-
-
-def _literal(text: str) -> str:
-    return "".join(f"\\{character}" if character in _SPECIAL else character for character in text)
+@lru_cache(maxsize=1 << 12)
+def _column(prefix: str) -> str:
+    """The name of a column: keys may have any characters."""
+    return f"{prefix[-1]}{blake2b(prefix.encode(), digest_size=16).hexdigest()}"

@@ -24,7 +24,7 @@ from tantivy import Document, Index, IndexWriter, Occur, Query, Schema, SchemaBu
 
 from services.chassis.array_filters import masks
 from services.chassis.files import reporting_full_disk, sync_folder
-from services.search import tokens
+from services.search import scoring, tokens
 from services.search.ascending import places_of
 from services.search.backend import (
     Fingerprints,
@@ -47,6 +47,7 @@ from services.search.embedded.segments import (
     last_of_each,
 )
 from services.search.embedded.term_dictionary import TermDictionary, dictionary_arrays, terms_of
+from services.search.embedded.term_queries import ConditionQueries, TooManyTerms
 from services.search.where import EVERYWHERE, IsAmong, IsMatching, Where, evaluate
 
 Hashes = NDArray[np.uint64]
@@ -84,7 +85,10 @@ class TextStore(SegmentStore):
         snapshot, parts = self._current(), self.segments.parts
         query = Query.boolean_query([(Occur.Should, self._term("body", term)) for term in terms])
         if where != EVERYWHERE:
-            condition = term_queries.query_of(where, self.schema, parts)
+            try:
+                condition = ConditionQueries(snapshot.index, self.schema, parts).query_of(where)
+            except TooManyTerms:
+                return _search_postings(parts, terms, depth, where, self._statistics(snapshot, terms))
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(condition, 0.0))])
         result = cast(Any, snapshot.searcher.search(query, limit=max(depth, 1), count=True))
         hits = result.hits  # copies them all
@@ -93,8 +97,9 @@ class TextStore(SegmentStore):
         scores = np.array([score for score, _ in hits], dtype=np.float64)
         profiles = _profile(parts, terms, np.sort(rows))
         places, is_profiled = places_of(rows, profiles.rows)
-        ranked = TextProfiles(profiles.rows[places], profiles.frequencies[places], profiles.lengths[places])
-        return TextCandidates(ranked, scores[is_profiled], self._statistics(snapshot, terms), int(result.count))
+        return TextCandidates(
+            profiles.take(places), scores[is_profiled], self._statistics(snapshot, terms), int(result.count)
+        )
 
     def profile(self, terms: Sequence[str], rows: Rows) -> TextProfiles:
         """Profiles of those of the ascending rows that are stored."""
@@ -373,8 +378,11 @@ def _document(item: TextItem, words: Sequence[str]) -> Document:
     document.add_bytes("payload", json.dumps(item.payload, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     if item.name is not None:
         document.add_text("name", item.name)
-    for term in item.terms:
-        document.add_text(term_queries.FIELD, term)
+    indexed_terms, columns = term_queries.indexed_terms(item.terms)
+    for term in indexed_terms:
+        document.add_text(term_queries.TERMS, term)
+    if columns:
+        document.add_json(term_queries.COLUMNS, columns)
     return document
 
 
@@ -386,12 +394,16 @@ def _profile(parts: Sequence[Segment], terms: Sequence[str], rows: Rows) -> Text
     """Profiles of those of the ascending rows that are stored, ascending."""
     hashes = hashes_of(terms)
     profiles = [_profile_in(part, hashes, places) for part in parts if len(places := part.find(rows))]
-    stored = concatenated([profile.rows for profile in profiles], np.uint64)
-    ascending = np.argsort(stored)
+    stored = _joined_profiles(profiles, len(terms))
+    return stored.take(np.argsort(stored.rows))
+
+
+def _joined_profiles(profiles: Sequence[TextProfiles], term_count: int) -> TextProfiles:
+    """Profiles of several segments, one after the other."""
     return TextProfiles(
-        stored[ascending],
-        np.concatenate([np.empty((0, len(terms))), *(profile.frequencies for profile in profiles)])[ascending],
-        concatenated([profile.lengths for profile in profiles], np.float64)[ascending],
+        concatenated([profile.rows for profile in profiles], np.uint64),
+        np.concatenate([np.empty((0, term_count)), *(profile.frequencies for profile in profiles)]),
+        concatenated([profile.lengths for profile in profiles], np.float64),
     )
 
 
@@ -484,12 +496,36 @@ def _column(part: Segment, name: str, keys: Hashes) -> list[slice | None]:
 
 def _rows_where(part: Segment, where: Where) -> Rows:
     """Live rows of a segment for which a condition is true."""
+    return part.rows[_mask(part, where)]
+
+
+def _mask(part: Segment, where: Where) -> NDArray[np.bool_]:
+    """(R,) which texts of a segment are live, and the condition is true of them."""
     dictionary = TermDictionary(part)
 
     def leaf(leaf: IsMatching | IsAmong) -> NDArray[np.bool_]:
         return dictionary.texts_with(leaf.test) if isinstance(leaf, IsMatching) else part.allowed(leaf.rows)
 
-    return part.rows[evaluate(where, leaf, masks(len(part.rows))) & part.live]
+    return evaluate(where, leaf, masks(len(part.rows))) & part.live
+
+
+def _search_postings(
+    parts: Sequence[Segment], terms: Sequence[str], depth: int, where: Where, statistics: TextStatistics
+) -> TextCandidates:
+    """The best texts that contain one of the terms, and for which a condition is true, by the segments alone."""
+    hashes = hashes_of(terms)
+    profiles: list[TextProfiles] = []
+    for part in parts:
+        columns = [column for column in _column(part, _WORDS, hashes) if column is not None]
+        mask = np.zeros(len(part.rows), dtype=bool)
+        for column in columns:
+            mask[part.arrays["word_places"][column]] = True
+        if columns:
+            profiles.append(_profile_in(part, hashes, np.flatnonzero(mask & _mask(part, where))))
+    matching = _joined_profiles(profiles, len(terms))
+    scores = scoring.bm25(matching, statistics)
+    best = scoring.best(matching.rows, scores, max(depth, 1))
+    return TextCandidates(matching.take(best), scores[best], statistics, len(matching.rows))
 
 
 def _count(searcher: Searcher, query: Query) -> int:
@@ -525,5 +561,6 @@ def _schema() -> Schema:
     builder.add_text_field("body", tokenizer_name="whitespace", index_option="freq")
     builder.add_bytes_field("payload", stored=True)
     builder.add_text_field("name", tokenizer_name="raw", index_option="basic")
-    builder.add_text_field(term_queries.FIELD, tokenizer_name="raw", index_option="basic")
+    builder.add_text_field(term_queries.TERMS, tokenizer_name="raw", index_option="basic")
+    builder.add_json_field(term_queries.COLUMNS, tokenizer_name="raw", index_option="basic", fast=True)
     return builder.build()

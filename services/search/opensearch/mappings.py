@@ -7,7 +7,7 @@ from typing import Any
 from services.search.backend import Kind
 from services.search.scoring import BM25_B, BM25_K1
 
-VERSION = 3
+VERSION = 4
 
 _ROW = {"type": "long"}
 

@@ -13,6 +13,8 @@ from services.search.where import IsAmong, IsMatching, Where, evaluate
 _Query = dict[str, Any]
 _SPECIAL = frozenset('.?+*|{}[]()"\\#@&<>~^$-')
 _MAX_STATES = 100_000
+_UNCUT = "([^\x01]|\x01[\x01\x02])*"
+"""Characters and escaped ones, but not the mark of a cut text."""
 
 _LOGIC: Logic[_Query] = Logic(
     all_of=lambda parts: {"bool": {"filter": list(parts)}} if parts else {"match_all": {}},
@@ -39,10 +41,15 @@ def _query_of_test(test: TermTest) -> _Query:
             above = {"gte": prefix} if low is None else {"gte" if is_inclusive else "gt": low}
             below = {"lt": end} if high is None else {"lte" if is_inclusive else "lt": high}
             return {"range": {"terms": {**above, **below}}}
-        case HasTermContaining(prefix):
-            text = "".join(f"({'|'.join(map(_literal, characters))})" for characters in test.characters)
-            expression = {"value": f"{_literal(prefix)}.*{text}.*", "flags": "NONE"}
+        case HasTermContaining():
+            expression = {"value": _expression(test), "flags": "NONE"}
             return {"regexp": {"terms": {**expression, "max_determinized_states": _MAX_STATES}}}
+
+
+def _expression(test: HasTermContaining) -> str:
+    """A regular expression of terms; of those that are texts as they are, only the ones that are not cut."""
+    text = _literal(test.text)
+    return f"{_literal(test.text_prefix)}{_UNCUT}{text}{_UNCUT}|{_literal(test.folded_prefix)}.*{text}.*"
 
 
 def _literal(text: str) -> str:
