@@ -13,6 +13,7 @@ SomeDocumentsRejected        a warning: an import took some documents and reject
 SomeLabelsRejected           a warning: an import of labels took some rows and rejected others
 ExportNotice                 a warning: what people should know of an export
 IncompleteExport             a warning, an ExportNotice: documents are missing from an export, as they have no code yet
+FilterNotice                 a warning: what to know of a filter, such as a key that no document has
 
 `reason` is a name of prisma.common.v1.ErrorReason; match on it, never on the message.
 """
@@ -95,6 +96,10 @@ class ExportNotice(UserWarning):
 
 class IncompleteExport(ExportNotice):
     """Some documents are missing from an export: they were embedded after the training and have no code yet."""
+
+
+class FilterNotice(UserWarning):
+    """What to know of a filter: a key that no document has, with the nearest one, or a value of another type."""
 
 
 class NotFound(PrismaError):

@@ -92,8 +92,10 @@ def html_facts(title: str, facts: Mapping[str, object]) -> str:
 class Rows(list[T], Generic[T]):
     """A list that is also a table: `to_pandas()`, `to_polars()`, and HTML in a notebook."""
 
-    def __init__(self, items: Iterable[T], kind: type[Message]) -> None:
+    def __init__(self, items: Iterable[T], kind: type[Message], notices: Iterable[str] = ()) -> None:
         super().__init__(items)
+        self.notices = list(notices)
+        """What the server says of the filter."""
         self._kind = kind
 
     def to_pandas(self) -> Any:
@@ -105,7 +107,7 @@ class Rows(list[T], Generic[T]):
         return to_polars(table_of(self, self._kind))
 
     def _repr_html_(self) -> str:
-        return html_table(table_of(self, self._kind))
+        return html_table(table_of(self, self._kind)) + "".join(map(_html_note, self.notices))
 
 
 class Answer(Generic[M]):

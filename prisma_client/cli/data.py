@@ -19,7 +19,7 @@ from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, NewModel
 from prisma_client.cli.connection import connected, finish, following
 from prisma_client.cli.input_file import InputFile, reads_a_file
-from prisma_client.errors import AlreadyExists, NotFound, PrismaError, SomeDocumentsRejected
+from prisma_client.errors import AlreadyExists, FilterNotice, NotFound, PrismaError, SomeDocumentsRejected
 from prisma_client.imports import OnDuplicate
 from prisma_client.statistics import text_lines
 from prisma_client.sync import Prisma
@@ -166,7 +166,12 @@ def documents(
     }
     with connected() as prisma:
         empty = f"no document of {dataset} matches {filter}" if filter else f"{dataset} has no documents"
-        output.show(prisma.datasets.get(dataset).documents(filter, limit), columns, empty=empty)
+        documents = prisma.datasets.get(dataset).documents(filter, limit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FilterNotice)
+            output.show(documents, columns, empty=empty)
+        for notice in documents.notices:
+            output.warn(notice)
 
 
 @app.command(epilog="Example: prisma statistics reviews")

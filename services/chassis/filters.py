@@ -16,6 +16,7 @@ true where there is no `a`, `metadata.a != 1` is not.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,11 +68,14 @@ class Comparison:
     """The character of the filter that it begins at, from 1; 0 where it was not read from one."""
 
     def number(self) -> float:
-        """The value as a number. Raises InvalidFilter."""
+        """The value as a finite number. Raises InvalidFilter."""
         try:
-            return float(self.value)
+            number = float(self.value)
         except ValueError:
-            raise self.error("a number") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.error("a number")
+        return number
 
     def flag(self) -> bool:
         """The value as true or false. Raises InvalidFilter."""

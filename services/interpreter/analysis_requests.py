@@ -10,10 +10,10 @@ from google.protobuf.message import Message
 from prisma.interpreter.v1 import analyses_pb2 as pb2
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
+from services.chassis.feature_filters import FIELDS
 from services.chassis.filters import parse_filter
 from services.interpreter import document_sets
 from services.interpreter.document_sets import DocumentSet
-from services.interpreter.features import FILTERS
 from services.interpreter.metadata import Kind
 from services.interpreter.requests import analyzed_text, document_name, run_name
 from services.interpreter.selection import TRUSTED_ONLY, Selection
@@ -260,7 +260,7 @@ def text_source(message: pb2.TextSource, field: str) -> TextSource:
 def selection(message: pb2.FeatureSelection) -> Selection:
     """Which features count. Raises InvalidFilter."""
     return Selection(
-        condition=parse_filter(message.filter.strip() or TRUSTED_ONLY, FILTERS), include_tail=message.include_tail
+        condition=parse_filter(message.filter.strip() or TRUSTED_ONLY, FIELDS), include_tail=message.include_tail
     )
 
 

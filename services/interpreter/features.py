@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.array_filters import masks
+from services.chassis.feature_filters import NUMBERS
 from services.chassis.filters import UNFILTERED, Comparison, Filter, Leaf, Presence, evaluate
 from services.interpreter.errors import FamilyNotFound, FeatureDead, FeatureNotFound
 from services.interpreter.evidence import Sources
@@ -23,13 +24,6 @@ from services.interpreter.scoring import Score
 from services.interpreter.statistics import NO_ROW, Statistics
 from services.interpreter.trust import UNSTABLE, MissedCondition, Trust, missed_conditions, trust_of
 
-NUMBERS = ("density", "precise_density", "max_activation", "mean_activation", "variance", "index", "score", "stability")
-FILTERS = {
-    **dict.fromkeys(NUMBERS, "= != < <= > >= :*"),
-    **dict.fromkeys(("labelled", "dead"), "= !="),
-    **dict.fromkeys(("source", "family"), "= != :*"),
-    "trust": "= !=",
-}
 _TITLE_FEATURES = 3
 """Features that an unnamed family is called by."""
 ORDERS = (*NUMBERS, "label", "trust")
@@ -306,7 +300,8 @@ class Features:
         if isinstance(leaf, Presence):
             return self._has(leaf.field)
         if leaf.field in self._numbers:
-            return COMPARISONS[leaf.op](self._numbers[leaf.field], leaf.number()) & self._has(leaf.field)
+            exact = self._numbers[leaf.field].astype(np.float64)  # numpy would round the number to float32
+            return COMPARISONS[leaf.op](exact, leaf.number()) & self._has(leaf.field)
         members = self._equal(leaf)
         return members if leaf.op == "=" else ~members & self._has(leaf.field)
 

@@ -15,6 +15,7 @@ from prisma_common.words import is_blank
 from services.chassis import context as call_context
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
+from services.chassis.feature_filters import FIELDS
 from services.chassis.filters import Filter, parse_filter
 from services.chassis.history import check_position
 from services.chassis.idempotency import Call
@@ -24,7 +25,7 @@ from services.chassis.table_options import file_options
 from services.interpreter import families
 from services.interpreter.evidence import DECILES
 from services.interpreter.examples import MAX_EXAMPLES, ExampleKind
-from services.interpreter.features import DENSEST_FIRST, FILTERS, ORDERS, Order
+from services.interpreter.features import DENSEST_FIRST, ORDERS, Order
 from services.interpreter.label_import import ImportRequest, OnDuplicate
 from services.interpreter.label_judge import (
     DOCUMENT_COUNT,
@@ -173,7 +174,7 @@ def feature_listing(request: pb2.ListFeaturesRequest) -> FeatureListing:
     binding = (request.parent, request.query, request.filter, request.order_by)
     return FeatureListing(
         run=run_name(request.parent, "parent"),
-        condition=parse_filter(request.filter, FILTERS),
+        condition=parse_filter(request.filter, FIELDS),
         query=request.query,
         order=_order(request.order_by),
         page=Page.offset(request.page_size, request.page_token, bound_to=binding, default=50, maximum=1000),
@@ -246,7 +247,7 @@ def matrix(request: pb2.GetFeatureMatrixRequest) -> MatrixRequest:
     return MatrixRequest(
         run=run_name(request.run),
         kind=_KINDS[request.kind],
-        condition=parse_filter(request.filter, FILTERS),
+        condition=parse_filter(request.filter, FIELDS),
         feature_count=_count(request, "feature_count", default=100, maximum=300),
         include_tail=request.include_tail,
     )

@@ -118,12 +118,16 @@ class Store:
             _change(connection, run.uid, {"statistics_history": run.history})
 
     def commit_families(self, run: Run, families: Sequence[Family]) -> None:
-        """Replaces the families of a run. Raises RunNotFound if the run was deleted meanwhile."""
+        """Replaces the families of a run; labels count as changed, as they are read with their features' families.
+
+        Raises RunNotFound if the run was deleted meanwhile.
+        """
         values = [asdict(family) for family in families]
         with self._database.write() as connection:
-            _ensure(connection, run)
+            revision = _ensure(connection, run).label_revision + 1
+            connection.execute(update(ACTIVE).where(ACTIVE.c.run_uid == run.uid).values(changed_at=revision))
             changes = {"families": values, "families_time": utc_now(), "family_count": len(values)}
-            _change(connection, run.uid, changes)
+            _change(connection, run.uid, {**changes, "label_revision": revision})
 
     def families(self, uid: str) -> list[Family]:
         """The families of a run; none before they are built."""

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from prisma_common import wire
 from prisma_common.table_columns import FEATURE_PREFIX
+from services.chassis.feature_filters import FIELDS
 from services.chassis.filters import Filter, parse_filter
-from services.interpreter.features import FILTERS, Features
+from services.interpreter.features import Features
 from services.interpreter.selection import TRUSTED_ONLY, SelectedFeatures, Selection, of_indices, select
 
 _NAMED = "trust = TRUSTED OR trust = OPEN"
@@ -126,7 +127,7 @@ def _selected(features: Features, options: FeatureOptions, notices: list[str]) -
     if not has_labels:
         choices = [(_LIVE, f"{run} has no labels: all features count, and are called by their indices")]
     for text, notice in choices:
-        selection = Selection(condition=parse_filter(text, FILTERS), include_tail=options.include_tail)
+        selection = Selection(condition=parse_filter(text, FIELDS), include_tail=options.include_tail)
         selected = select(features, selection)
         if len(selected):
             notices.extend([notice] if notice else [])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from services.chassis.errors import InvalidArgument
+from services.chassis.feature_filters import FIELDS
 from services.chassis.filters import parse_filter
 from services.chassis.metadata_filters import check_literals
 from services.chassis.table_options import file_options
 from services.interpreter import document_sets
 from services.interpreter.document_tables import TableRequest
-from services.interpreter.features import FILTERS
 from services.interpreter.requests import run_name
 from services.interpreter.table_features import FeatureOptions
 
@@ -50,7 +50,7 @@ def _features(request: pb2.ExportTableRequest) -> FeatureOptions:
         if indices and is_set:
             raise InvalidArgument.field(field, "expected none, as `indices` names the features")
     return FeatureOptions(
-        condition=parse_filter(request.feature_filter, FILTERS) if request.feature_filter.strip() else None,
+        condition=parse_filter(request.feature_filter, FIELDS) if request.feature_filter.strip() else None,
         indices=indices,
         include_tail=request.include_tail,
         column_count=_count(request, "feature_count", default=200, maximum=MAX_FEATURES),

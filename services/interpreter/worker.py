@@ -168,6 +168,7 @@ class InterpreterJobs:
             f"{len(members):,} of {features.live_count:,} features"
         )
         await self._events.publish(names.FAMILIES_CHANGED, features.run.name)
+        await self._events.publish(names.LABELS_CHANGED, features.run.name)
 
     async def _built(
         self, features: Features, thresholds: NDArray[np.float64], options: families.Options, context: JobContext

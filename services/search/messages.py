@@ -47,6 +47,7 @@ def feature_page(search: FeatureSearch, page: Page, features: FeaturePage) -> pb
         hits=[_feature_hit(search.run, hit) for hit in features.hits],
         total_size=features.total,
         next_page_token=page.next_token(end) if end < features.total else None,
+        notices=features.notices,
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from services.chassis.feature_filters import FAMILY, family_ids, feature_test
+from services.chassis.filters import Comparison, evaluate
 from services.search import grouping, ranked, scoring, shared_features, snippets, steering
 from services.search.backend import MAX_DEPTH, Index, Kind, LatentQuery, Rows, Stream, TextProfiles, Vectors
 from services.search.fused import FusedRanker, is_fused
@@ -32,7 +34,7 @@ from services.search.query import (
 from services.search.ranked import Documents, Ranking, SteeredDocuments
 from services.search.retrieval import Retrieval
 from services.search.tokens import TermMatcher
-from services.search.where import EVERYWHERE
+from services.search.where import WHERE, IsMatching, Where
 
 SHARED_FEATURES = 10
 _LEAST_PASSAGES = 400
@@ -104,7 +106,8 @@ class Ranker:
         The best score first; of equal scores the most trusted, then the lower index.
         """
         stream = Stream(Kind.LABELS, run)
-        candidates = self._retrieval.search_text(stream, search.terms, search.offset + search.limit, EVERYWHERE)
+        where = evaluate(search.condition, lambda leaf: feature_test(leaf, IsMatching, WHERE), WHERE)
+        candidates = self._retrieval.search_text(stream, search.terms, search.offset + search.limit, where)
         rows = candidates.profiles.rows
         scores = scoring.bm25(candidates.profiles, candidates.statistics)
         end = search.offset + search.limit
@@ -117,7 +120,15 @@ class Ranker:
             if int(rows[place]) in payloads
         ]
         hits.sort(key=lambda hit: (-hit.score, trust_rank(hit.payload), hit.index))
-        return FeaturePage(hits[search.offset : end], candidates.total)
+        return FeaturePage(hits[search.offset : end], candidates.total, self._unknown_families(stream, search))
+
+    def _unknown_families(self, stream: Stream, search: FeatureSearch) -> list[str]:
+        """Notices of families that the filter names and no feature is in."""
+        return [
+            f"no labelled feature is in the family {family_id[:100]!r}; families may have been rebuilt"
+            for family_id in dict.fromkeys(family_ids(search.condition))
+            if not len(self._index.rows_where(stream, _in_family(family_id)))
+        ]
 
     def query_features(self, query: DocumentQuery) -> list[QueryFeature]:
         """The active features of a query, the strongest first; those of the tail without their label by default."""
@@ -219,6 +230,10 @@ class Ranker:
         if not query.include_tail:
             common, tail = common.take(~tail), tail[~tail]
         return shared_features.by_row(common, labels, tail, limit=SHARED_FEATURES)
+
+
+def _in_family(family_id: str) -> Where:
+    return feature_test(Comparison(FAMILY, "=", family_id), IsMatching, WHERE)
 
 
 def _score_parts(ranking: Ranking, place: int) -> list[ScorePart]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from prisma.search.v1 import search_service_pb2 as pb2
 from prisma_common.words import is_blank
-from services.chassis import names
+from services.chassis import feature_filters, names
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import Filter, parse_filter
 from services.chassis.metadata_filters import METADATA, OPERATORS, check_literals
@@ -129,12 +129,16 @@ def hit_export(request: pb2.ExportHitsRequest) -> tuple[DocumentSearch, FileOpti
 
 
 def feature_search(request: pb2.SearchFeaturesRequest) -> PagedFeatureSearch:
-    """Raises InvalidArgument, InvalidPageToken."""
+    """Raises InvalidArgument, InvalidFilter, InvalidPageToken."""
     run = run_name(request.parent, "parent")
     terms = tokens.terms(_query(request.query, required=True))
-    bound_to = (request.parent, request.query)
+    condition = parse_filter(request.filter, feature_filters.FIELDS)
+    feature_filters.check_values(condition)
+    bound_to = (request.parent, request.query, *([request.filter] if request.filter else []))
     page = Page.of(request.page_size, request.page_token, bound_to=bound_to, default=50, maximum=1000)
-    return PagedFeatureSearch(FeatureSearch(run, terms, _offset(page, MAX_FEATURES_OFFSET), page.size), page)
+    offset = _offset(page, MAX_FEATURES_OFFSET)
+    search = FeatureSearch(run=run, terms=terms, offset=offset, limit=page.size, condition=condition)
+    return PagedFeatureSearch(search, page)
 
 
 def similar_search(request: pb2.FindSimilarDocumentsRequest) -> SimilarSearch:

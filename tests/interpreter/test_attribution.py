@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prisma_common import sentences
+from services.chassis.feature_filters import FIELDS
 from services.chassis.filters import parse_filter
 from services.interpreter.attribution import MAX_SENTENCES, SentenceAttribution, attribute
 from services.interpreter.errors import FeatureNotFound
-from services.interpreter.features import FILTERS
 from services.interpreter.selection import TRUSTED_ONLY, Selection, of_indices, select
 from tests.interpreter.planted_run import PlantedRun
 
@@ -29,7 +29,7 @@ def planted() -> PlantedRun:
 
 
 def selection(filter: str = TRUSTED_ONLY, *, include_tail: bool = False) -> Selection:
-    return Selection(condition=parse_filter(filter, FILTERS), include_tail=include_tail)
+    return Selection(condition=parse_filter(filter, FIELDS), include_tail=include_tail)
 
 
 async def attributed(text: str, filter: str = TRUSTED_ONLY) -> SentenceAttribution:

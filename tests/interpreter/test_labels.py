@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,18 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.chassis import near_duplicates
-from services.interpreter import scoring
+from services.chassis.feature_filters import FIELDS, SOURCES, TRUST, check_values, feature_test
+from services.chassis.filters import TRUTH, InvalidFilter, evaluate, parse_filter
+from services.chassis.metadata_filters import passes
+from services.interpreter import messages, scoring
 from services.interpreter.decoder import Decoder
 from services.interpreter.evidence import Evidence, SeenDocuments, Sources, divide
 from services.interpreter.evidence_reader import EvidenceReader
-from services.interpreter.features import Features
+from services.interpreter.families import Family, Member
+from services.interpreter.features import COMPARISONS, Features, Order
 from services.interpreter.keyword_labeller import KeywordLabeller
 from services.interpreter.labellers import Task
-from services.interpreter.labels import Draft, Label, Options
+from services.interpreter.labels import Draft, Label, Options, Source
 from services.interpreter.near_misses import HARD_COUNT, Vectors, near_misses
 from services.interpreter.runs import Run
 from services.interpreter.scoring import Method, Score, Scores, Share
 from services.interpreter.trust import Condition, Trust, missed_conditions, trust_of
+from services.search.upstream import feature_item
 from tests.interpreter.owners import Owners, embedded
 from tests.interpreter.planted_topics import FILLER, TOPICS, features_of, planted
 
@@ -526,21 +533,74 @@ def test_many_phrases_are_embedded_and_encoded_by_few_calls(labelling: Labelling
 
 
 def test_trust_is_listed_filtered_and_sorted(features: Features, labelling: Labelling) -> None:
-    moment: object = None
-    labels = {
-        index: Label(draft=draft, revision=1, active=True, create_time=moment)  # type: ignore[arg-type]
-        for index, draft in labelling.drafts.items()
-    }
-    labelled = Features(features.interpretation, features.statistics, labels, [])
+    labelled = labelled_features(features, labelling)
     kinds = [labelled.trust(index) for index in range(labelled.count)]
     assert kinds.count(Trust.TRUSTED) >= TOPICS * 3 // 4
-    from services.chassis.filters import parse_filter
-    from services.interpreter.features import FILTERS, Order
-
-    trusted = labelled.select(parse_filter("trust = TRUSTED", FILTERS)).tolist()
+    trusted = labelled.select(parse_filter("trust = TRUSTED", FIELDS)).tolist()
     assert sorted(trusted) == [index for index, kind in enumerate(kinds) if kind is Trust.TRUSTED]
     ordered = labelled.select(order=Order("trust", descending=False)).tolist()
     assert [kinds[index] for index in ordered] == sorted(kinds, key=list(Trust).index)
-    best = labelled.select(parse_filter("score > 0.8", FILTERS), order=Order("score", descending=True)).tolist()
+    best = labelled.select(parse_filter("score > 0.8", FIELDS), order=Order("score", descending=True)).tolist()
     assert best
     assert all((score := labelled.score(index)) is not None and score.auc > 0.8 for index in best)
+
+
+def labelled_features(features: Features, labelling: Labelling, families: Sequence[Family] = ()) -> Features:
+    labels = {
+        index: Label(draft=draft, revision=1, active=True, create_time=datetime(2026, 1, 1, tzinfo=UTC))
+        for index, draft in labelling.drafts.items()
+    }
+    return Features(features.interpretation, features.statistics, labels, families)
+
+
+def test_features_are_filtered_alike_in_their_list_and_in_the_search_index(
+    features: Features, labelling: Labelling
+) -> None:
+    family = Family(id="1-0", round=1, color=1, members=[Member(0, None, 0.0), Member(3, 0, 0.5)])
+    labelled = labelled_features(features, labelling, [family])
+    terms = [feature_item(messages.feature(labelled, index), 0).terms for index in range(labelled.count)]
+    statistics, score = labelled.statistics, labelled.score(0)
+    assert score is not None
+    values = {
+        "density": statistics.density[1],
+        "precise_density": labelled.precise_density(2),
+        "max_activation": statistics.maximum[3],
+        "mean_activation": statistics.mean[4],
+        "variance": statistics.variance[5],
+        "index": 7,
+        "score": score.auc,
+        "stability": 0.5,
+    }
+    texts = [f"{name} {op} {float(value)!r}" for name, value in values.items() for op in COMPARISONS]
+    texts += [
+        f"max_activation >= {float(np.nextafter(statistics.maximum[3], end))!r}" for end in (np.float64(0), np.inf)
+    ]
+    texts += [f"{name}:*" for name in (*values, "source", "family")]
+    texts += [f"trust {op} {trust}" for op in ("=", "!=") for trust in TRUST]
+    texts += [f"source {op} {source}" for op in ("=", "!=") for source in SOURCES]
+    texts += [
+        "labelled = true",
+        "labelled != true",
+        "dead = false",
+        "family = 1-0",
+        "family != 1-0",
+        "NOT family:*",
+        "",
+    ]
+    texts += ["(trust = TRUSTED OR score > .9) AND NOT index < 5", "index = 3.0", "index = 1e0", "density > 1e-30"]
+    for text in texts:
+        condition = parse_filter(text, FIELDS)
+        check_values(condition)
+        matching = [
+            index
+            for index, has in enumerate(terms)
+            if evaluate(condition, lambda leaf, has=has: feature_test(leaf, partial(passes, has), TRUTH), TRUTH)
+        ]
+        assert sorted(labelled.select(condition).tolist()) == matching, text
+    for text in ("trust = GOOD", "source = X", "labelled = yes", "density > much", "density > inf"):
+        with pytest.raises(InvalidFilter):
+            check_values(parse_filter(text, FIELDS))
+
+
+def test_the_values_of_trust_and_source_are_those_of_filters() -> None:
+    assert (tuple(Trust), tuple(Source)) == (TRUST, SOURCES)

@@ -346,6 +346,30 @@ async def test_of_equally_well_matching_features_the_trusted_come_first(stub: An
     assert paged == [hit.index for hit in whole]
 
 
+async def test_features_are_searched_with_the_filter_of_their_list(stub: Any, data: Data, hint: Hint) -> None:
+    for index, trust in ((5, Trust.TRUST_DOUBTFUL), (6, Trust.TRUST_TRUSTED), (7, Trust.TRUST_TRUSTED)):
+        data.label(index, f"harbour {index}", trust=trust)
+    await hint()
+    await until_current(stub)
+    request = pb2.SearchFeaturesRequest(parent="runs/a", query="harbour", page_size=1)
+
+    async def answer(filter: str) -> tuple[list[int], int, list[str]]:
+        request.filter, request.page_token = filter, ""
+        first = await stub.SearchFeatures(request)
+        request.page_token = first.next_page_token
+        rest = (await stub.SearchFeatures(request)).hits if first.next_page_token else []
+        return [hit.index for hit in (*first.hits, *rest)], first.total_size, list(first.notices)
+
+    assert await answer("trust = TRUSTED") == ([6, 7], 2, [])
+    assert await answer("index > 6 OR NOT trust = TRUSTED") == ([7, 5], 2, [])
+    assert await answer("density < 0.1") == ([], 0, [])
+    unknown = "no labelled feature is in the family 'f9'; families may have been rebuilt"
+    assert await answer("NOT family = f9 AND labelled = true AND index < 7") == ([6, 5], 2, [unknown])
+    for filter in ("trust = GOOD", "colour = red", "density > much"):
+        request.filter, request.page_token = filter, ""
+        assert (await error_of(stub.SearchFeatures(request)))[1] == "INVALID_FILTER"
+
+
 async def test_features_are_found_by_their_words(stub: Any, data: Data, hint: Hint) -> None:
     data.label(5, "randomised trials")
     data.label(6, "court trial")

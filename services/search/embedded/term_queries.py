@@ -18,7 +18,6 @@ from tantivy import Index, Occur, Query, Schema
 from services.chassis.filters import Logic
 from services.chassis.metadata_filters import HasTerm, HasTermBetween, HasTermContaining, TermTest
 from services.chassis.metadata_terms import Form, parts_of, place_of
-from services.search.embedded.segments import Segment
 from services.search.embedded.term_dictionary import TermDictionary
 from services.search.where import IsAmong, IsMatching, Where, evaluate
 
@@ -59,11 +58,11 @@ def indexed_terms(terms: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 class ConditionQueries:
     """Makes the queries of conditions for one full-text index."""
 
-    def __init__(self, index: Index, schema: Schema, parts: Sequence[Segment]) -> None:
-        """parts: the segments of its texts."""
+    def __init__(self, index: Index, schema: Schema, dictionaries: Sequence[TermDictionary]) -> None:
+        """dictionaries: of the segments of its texts."""
         self._index = index
         self._schema = schema
-        self._dictionaries = [TermDictionary(part) for part in parts]
+        self._dictionaries = dictionaries
 
     def query_of(self, where: Where) -> Query:
         """The query of a condition. Raises TooManyTerms."""
@@ -92,10 +91,12 @@ class ConditionQueries:
 
     def _range(self, test: HasTermBetween) -> Query:
         bound = place_of((test.low or test.high or "")[len(test.prefix) :])
-        places = f"{{{bound} TO *}}" if test.low else f"{{* TO {bound}}}"
-        beyond = self._index.parse_query(f"{COLUMNS}.{_column(test.prefix)}:{places}")
         beside = self._terms_at(bound, test)
-        return _LOGIC.any_of([beyond, self._listed(beside)]) if beside else beyond
+        are_all = bool(beside) and not self._terms_at(bound, _opposite(test))
+        first, last = "[]" if are_all else "{}"
+        places = f"{first}{bound} TO *{last}" if test.low else f"{first}* TO {bound}{last}"
+        beyond = self._index.parse_query(f"{COLUMNS}.{_column(test.prefix)}:{places}")
+        return _LOGIC.any_of([beyond, self._listed(beside)]) if beside and not are_all else beyond
 
     def _terms_at(self, bound: int, test: HasTermBetween) -> set[bytes]:
         """The terms that pass and whose place is that of the bound."""
@@ -115,6 +116,11 @@ class ConditionQueries:
 
     def _listed(self, terms: set[bytes]) -> Query:
         return Query.term_set_query(self._schema, TERMS, sorted(term.decode() for term in terms))
+
+
+def _opposite(test: HasTermBetween) -> HasTermBetween:
+    """What the other terms of the field pass."""
+    return HasTermBetween(test.prefix, low=test.high, high=test.low, is_inclusive=not test.is_inclusive)
 
 
 @lru_cache(maxsize=1 << 12)

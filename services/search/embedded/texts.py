@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,10 +85,17 @@ class TextStore(SegmentStore):
         snapshot, parts = self._current(), self.segments.parts
         query = Query.boolean_query([(Occur.Should, self._term("body", term)) for term in terms])
         if where != EVERYWHERE:
+            dictionaries = [TermDictionary(part) for part in parts]
             try:
-                condition = ConditionQueries(snapshot.index, self.schema, parts).query_of(where)
+                condition = ConditionQueries(snapshot.index, self.schema, dictionaries).query_of(where)
             except TooManyTerms:
-                return _search_postings(parts, terms, depth, where, self._statistics(snapshot, terms))
+                return _search_postings(
+                    zip(parts, dictionaries, strict=True),
+                    terms,
+                    depth=depth,
+                    where=where,
+                    statistics=self._statistics(snapshot, terms),
+                )
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(condition, 0.0))])
         result = cast(Any, snapshot.searcher.search(query, limit=max(depth, 1), count=True))
         hits = result.hits  # copies them all
@@ -126,7 +133,7 @@ class TextStore(SegmentStore):
     def rows_where(self, where: Where) -> Rows:
         """Ascending rows of the texts for which a condition is true."""
         matching = [_rows_where(part, where) for part in self.segments.parts]
-        return np.sort(concatenated(matching, np.uint64))
+        return np.sort(concatenated(matching, np.uint64), kind="stable")  # merges what ascends already
 
     def unchanged(self, rows: Rows, fingerprints: Fingerprints) -> NDArray[np.bool_]:
         """(R,) whether each text is stored already with this fingerprint."""
@@ -496,12 +503,11 @@ def _column(part: Segment, name: str, keys: Hashes) -> list[slice | None]:
 
 def _rows_where(part: Segment, where: Where) -> Rows:
     """Live rows of a segment for which a condition is true."""
-    return part.rows[_mask(part, where)]
+    return part.rows[_mask(part, TermDictionary(part), where)]
 
 
-def _mask(part: Segment, where: Where) -> NDArray[np.bool_]:
+def _mask(part: Segment, dictionary: TermDictionary, where: Where) -> NDArray[np.bool_]:
     """(R,) which texts of a segment are live, and the condition is true of them."""
-    dictionary = TermDictionary(part)
 
     def leaf(leaf: IsMatching | IsAmong) -> NDArray[np.bool_]:
         return dictionary.texts_with(leaf.test) if isinstance(leaf, IsMatching) else part.allowed(leaf.rows)
@@ -510,18 +516,22 @@ def _mask(part: Segment, where: Where) -> NDArray[np.bool_]:
 
 
 def _search_postings(
-    parts: Sequence[Segment], terms: Sequence[str], depth: int, where: Where, statistics: TextStatistics
+    parts: Iterable[tuple[Segment, TermDictionary]],
+    terms: Sequence[str],
+    depth: int,
+    where: Where,
+    statistics: TextStatistics,
 ) -> TextCandidates:
     """The best texts that contain one of the terms, and for which a condition is true, by the segments alone."""
     hashes = hashes_of(terms)
     profiles: list[TextProfiles] = []
-    for part in parts:
+    for part, dictionary in parts:
         columns = [column for column in _column(part, _WORDS, hashes) if column is not None]
         mask = np.zeros(len(part.rows), dtype=bool)
         for column in columns:
             mask[part.arrays["word_places"][column]] = True
         if columns:
-            profiles.append(_profile_in(part, hashes, np.flatnonzero(mask & _mask(part, where))))
+            profiles.append(_profile_in(part, hashes, np.flatnonzero(mask & _mask(part, dictionary, where))))
     matching = _joined_profiles(profiles, len(terms))
     scores = scoring.bm25(matching, statistics)
     best = scoring.best(matching.rows, scores, max(depth, 1))
