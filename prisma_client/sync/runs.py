@@ -540,9 +540,11 @@ class Features:
 
     __call__ = list
 
-    def search(self, query: str, *, limit: int = 20) -> Answer[search_pb2.SearchFeaturesResponse]:
-        """Returns features whose label or description matches, the best first."""
-        request = search_pb2.SearchFeaturesRequest(parent=self._run, query=query, page_size=limit)
+    def search(
+        self, query: str, *, filter: str | None = None, limit: int = 20
+    ) -> Answer[search_pb2.SearchFeaturesResponse]:
+        """Returns features whose label or description matches, the best first. filter: as of `list`."""
+        request = search_pb2.SearchFeaturesRequest(parent=self._run, query=query, filter=filter, page_size=limit)
         response = self._transport.call(
             "SearchService/SearchFeatures", request, search_pb2.SearchFeaturesResponse
         )

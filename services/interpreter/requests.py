@@ -186,7 +186,7 @@ def feature_export(request: pb2.ExportFeaturesRequest) -> FeatureExport:
     """Which features to write to a file. Raises InvalidFilter."""
     return FeatureExport(
         run=run_name(request.run),
-        condition=parse_filter(request.filter, FILTERS),
+        condition=parse_filter(request.filter, FIELDS),
         query=request.query,
         order=_order(request.order_by or "index"),
         file=file_options(request),

@@ -218,26 +218,30 @@ class DocumentHit(_message.Message):
     def __init__(self, document: _Optional[str] = ..., key: _Optional[str] = ..., row: _Optional[int] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[DocumentHit.ScorePart, _Mapping]]] = ..., snippet: _Optional[str] = ..., highlights: _Optional[_Iterable[_Union[DocumentHit.Highlight, _Mapping]]] = ..., shared_features: _Optional[_Iterable[_Union[DocumentHit.SharedFeature, _Mapping]]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., unsteered_rank: _Optional[int] = ..., steering: _Optional[_Iterable[_Union[DocumentHit.SteeringFeature, _Mapping]]] = ..., passage: _Optional[_Union[_resources_pb2.Passage, _Mapping]] = ...) -> None: ...
 
 class SearchFeaturesRequest(_message.Message):
-    __slots__ = ("parent", "query", "page_size", "page_token")
+    __slots__ = ("parent", "query", "page_size", "page_token", "filter")
     PARENT_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     parent: str
     query: str
     page_size: int
     page_token: str
-    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    filter: str
+    def __init__(self, parent: _Optional[str] = ..., query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class SearchFeaturesResponse(_message.Message):
-    __slots__ = ("hits", "next_page_token", "total_size")
+    __slots__ = ("hits", "next_page_token", "total_size", "notices")
     HITS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
     hits: _containers.RepeatedCompositeFieldContainer[FeatureHit]
     next_page_token: str
     total_size: int
-    def __init__(self, hits: _Optional[_Iterable[_Union[FeatureHit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, hits: _Optional[_Iterable[_Union[FeatureHit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., notices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FeatureHit(_message.Message):
     __slots__ = ("feature", "index", "label", "description", "score", "density", "max_activation", "reliability")

@@ -110,7 +110,7 @@ class SearchServiceServicer:
 
     def SearchFeatures(self, request, context):
         """Searches the features of a run by their labels, keywords and descriptions.
-        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
+        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,7 @@ class SearchServiceStub:
     """
     SearchFeatures: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]
     """Searches the features of a run by their labels, keywords and descriptions.
-    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
+    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_FILTER, INVALID_PAGE_TOKEN.
     """
     FindSimilarDocuments: _grpc.UnaryUnaryMultiCallable[_search_service_pb2.FindSimilarDocumentsRequest, _search_service_pb2.FindSimilarDocumentsResponse]
     """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
@@ -107,7 +107,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """
     SearchFeatures: _aio.UnaryUnaryMultiCallable[_search_service_pb2.SearchFeaturesRequest, _search_service_pb2.SearchFeaturesResponse]  # type: ignore[assignment]
     """Searches the features of a run by their labels, keywords and descriptions.
-    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
+    Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_FILTER, INVALID_PAGE_TOKEN.
     """
     FindSimilarDocuments: _aio.UnaryUnaryMultiCallable[_search_service_pb2.FindSimilarDocumentsRequest, _search_service_pb2.FindSimilarDocumentsResponse]  # type: ignore[assignment]
     """Finds the documents closest to a document by cosine, without the document itself, and which features they share.
@@ -170,7 +170,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_search_service_pb2.SearchFeaturesResponse, _abc.Awaitable[_search_service_pb2.SearchFeaturesResponse]]:
         """Searches the features of a run by their labels, keywords and descriptions.
-        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_PAGE_TOKEN.
+        Errors: RUN_NOT_FOUND, INDEX_NOT_READY, SEARCH_BACKEND_UNAVAILABLE, INVALID_FILTER, INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
