@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -142,7 +143,13 @@ class Imports:
         Raises DatasetNotFound, GivenVectors, FileTooLarge, InvalidFile, RequestIdReused, StorageFull, DimensionChanged.
         """
         dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id)
-        async with self._received(chunks) as upload:
+        create_time = utc_now()
+
+        def abandon(file_bytes: int, error: BaseException) -> None:
+            if not plan.validate_only:
+                self._records.end(_abandoned(plan, dataset, create_time, file_bytes=file_bytes, error=error))
+
+        async with self._received(chunks, abandon) as upload:
             dataset = await asyncio.to_thread(self._store.dataset, plan.dataset_id, dataset.uid)
             call = None
             if not plan.validate_only:
@@ -216,20 +223,30 @@ class Imports:
         return Preview(report, guess.columns, documents)
 
     @asynccontextmanager
-    async def _received(self, chunks: AsyncIterator[Chunk]) -> AsyncGenerator[Upload]:
-        """The files, as long as they are needed; they have no names, so a crash leaves nothing. Raises FileTooLarge."""
+    async def _received(
+        self, chunks: AsyncIterator[Chunk], abandon: Callable[[int, BaseException], None] | None = None
+    ) -> AsyncGenerator[Upload]:
+        """The files, as long as they are needed; they have no names, so a crash leaves nothing. Raises FileTooLarge.
+
+        abandon: is called where they do not arrive whole, with the bytes that did and why.
+        """
         with tempfile.TemporaryFile(dir=self._folder) as documents, tempfile.TemporaryFile(dir=self._folder) as vectors:
             files, sizes, digests = (documents, vectors), [0, 0], (hashlib.sha256(), hashlib.sha256())
-            async for chunk in chunks:
-                number = int(chunk.is_of_vectors)
-                sizes[number] += len(chunk.data)
-                if sizes[number] > self._max_bytes:
-                    raise FileTooLarge(
-                        f"the file has more than {self._max_bytes:,} bytes; split it into several",
-                        metadata={"limit": str(self._max_bytes)},
-                    )
-                digests[number].update(chunk.data)
-                await asyncio.to_thread(files[number].write, chunk.data)
+            try:
+                async for chunk in chunks:
+                    number = int(chunk.is_of_vectors)
+                    sizes[number] += len(chunk.data)
+                    if sizes[number] > self._max_bytes:
+                        raise FileTooLarge(
+                            f"the file has more than {self._max_bytes:,} bytes; split it into several",
+                            metadata={"limit": str(self._max_bytes)},
+                        )
+                    digests[number].update(chunk.data)
+                    await asyncio.to_thread(files[number].write, chunk.data)
+            except BaseException as error:
+                if abandon is not None:
+                    await asyncio.to_thread(abandon, sum(sizes), error)
+                raise
             await asyncio.to_thread(lambda: [file.flush() for file in files])
             digest = b"".join(digest.digest() for digest, size in zip(digests, sizes, strict=True) if size)
             if sizes[1] and not sizes[0]:
@@ -435,7 +452,26 @@ def _report_batch(
     return rejections
 
 
-def _failure(error: Exception) -> Failure:
+def _abandoned(
+    plan: ImportPlan, dataset: Dataset, create_time: datetime, *, file_bytes: int, error: BaseException
+) -> ImportProgress:
+    """The report of an import whose file did not arrive whole. create_time: when it began to."""
+    message = f"the file did not arrive whole: the caller went away after {file_bytes:,} bytes; nothing was imported"
+    is_cancelled = isinstance(error, asyncio.CancelledError)
+    return ImportProgress(
+        dataset_uid=dataset.uid,
+        uid=names.new_uid(),
+        create_time=create_time,
+        file_name=plan.file_name,
+        file_bytes=file_bytes,
+        on_duplicate=plan.on_duplicate,
+        state=ImportState.CANCELLED if is_cancelled else ImportState.FAILED,
+        report=None,
+        failure=_failure(Cancelled(message) if is_cancelled else error),
+    )
+
+
+def _failure(error: BaseException) -> Failure:
     """Why an import failed, as its report says it."""
     if isinstance(error, PrismaError):
         return Failure(code=error.code, reason=error.reason, message=error.message)

@@ -75,7 +75,8 @@ class Report:
 class ImportProgress:
     """How far an import is, as it is stored.
 
-    uid: the import's. create_time: when the file had arrived. file_name: empty if nobody named it.
+    uid: the import's. create_time: when the file had arrived, or when one began to that did not.
+    file_name: empty if nobody named it.
     report: with all that is committed; None where the file could not be read.
     rejections: those that are not stored yet, in the order of the file.
     failure: why it failed; None if it did not.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
@@ -19,12 +20,14 @@ from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
 from services.chassis.moments import utc_now
 from services.embedder import import_records
+from services.embedder import imports as data_plane
 from services.embedder.documents import Dataset, Fate, NewDataset
-from services.embedder.errors import DatasetNotFound, ImportNotFound, InvalidFile
+from services.embedder.errors import DatasetNotFound, FileTooLarge, ImportNotFound, InvalidFile
 from services.embedder.files.formats import FileOptions
 from services.embedder.import_records import ImportRecords
-from services.embedder.imports import BATCH, Importer, ImportPlan, Upload
+from services.embedder.imports import BATCH, Chunk, Importer, ImportPlan, Upload
 from services.embedder.items import FieldOptions, Reason
+from services.embedder.providers import EmbeddingModels
 from services.embedder.reports import ImportState, StoredImport
 from services.embedder.store import Store
 from services.embedder.tables import BLOBS, IMPORTS, REJECTIONS
@@ -45,8 +48,8 @@ class Imports:
     dataset: Dataset
     folder: Path
 
-    def importer(self, *, validate_only: bool = False) -> Importer:
-        plan = ImportPlan(
+    def plan(self, *, validate_only: bool) -> ImportPlan:
+        return ImportPlan(
             dataset_id="d",
             file_name="reviews.jsonl",
             file=FileOptions(),
@@ -56,12 +59,24 @@ class Imports:
             request_id="",
             request=b"",
         )
+
+    def service(self, *, max_bytes: int = 1 << 30) -> data_plane.Imports:
+        return data_plane.Imports(
+            store=self.store,
+            records=self.records,
+            vectors=VectorStore(self.database, self.blobs),
+            models=cast(EmbeddingModels, None),
+            folder=self.folder,
+            max_bytes=max_bytes,
+        )
+
+    def importer(self, *, validate_only: bool = False) -> Importer:
         return Importer(
             store=self.store,
             records=self.records,
             vectors=VectorStore(self.database, self.blobs),
             dataset=self.dataset,
-            plan=plan,
+            plan=self.plan(validate_only=validate_only),
             folder=self.folder,
             max_bytes=1 << 30,
         )
@@ -152,6 +167,48 @@ def test_a_check_alone_leaves_no_report(imports: Imports) -> None:
     assert importer.run(lines(texts(3))).imported == 3
     assert importer.uid is None
     assert imports.records.list("d", None, 10) == []
+
+
+@pytest.mark.parametrize("count", [0, 3])
+async def test_an_import_whose_file_did_not_arrive_says_so(imports: Imports, count: int) -> None:
+    is_waiting = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[Chunk]:
+        for _ in range(count):
+            yield Chunk(b"x" * 1000)
+        is_waiting.set()
+        await asyncio.Event().wait()
+
+    plan = imports.plan(validate_only=False)
+    work = asyncio.create_task(imports.service().run(plan, chunks(), lambda *_report: b""))
+    await is_waiting.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    [stored] = imports.records.list("d", None, 10)
+    assert (stored.state, stored.file_name, stored.report) == (ImportState.CANCELLED, "reviews.jsonl", None)
+    assert stored.file_bytes == 1000 * count
+    assert stored.end_time is not None
+    assert stored.failure is not None
+    assert stored.failure.message == (
+        f"the file did not arrive whole: the caller went away after {1000 * count:,} bytes; nothing was imported"
+    )
+
+
+async def test_a_file_that_is_too_large_leaves_a_report_and_a_check_none(imports: Imports) -> None:
+    async def chunks() -> AsyncIterator[Chunk]:
+        for _ in range(3):
+            yield Chunk(b"x" * 1000)
+
+    for validate_only in (True, False):
+        assert imports.records.list("d", None, 10) == []
+        with pytest.raises(FileTooLarge) as refused:
+            plan = imports.plan(validate_only=validate_only)
+            await imports.service(max_bytes=2000).run(plan, chunks(), lambda *_report: b"")
+    [stored] = imports.records.list("d", None, 10)
+    assert stored.state == ImportState.FAILED
+    assert stored.failure is not None
+    assert stored.failure.message == refused.value.message
 
 
 def test_a_file_that_cannot_be_read_leaves_a_report_with_the_reason(imports: Imports) -> None:

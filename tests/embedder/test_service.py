@@ -349,6 +349,20 @@ async def test_one_hostile_line_is_rejected_alone_and_the_service_goes_on(stub: 
     assert "Traceback" not in embedder.log.read_text()
 
 
+async def test_a_file_that_is_refused_before_it_is_read_leaves_a_report(stub: Any) -> None:
+    await created(stub)
+
+    async def messages() -> AsyncIterator[pb2.ImportDocumentsRequest]:
+        for _ in range(2):
+            yield pb2.ImportDocumentsRequest(config=pb2.ImportDocumentsRequest.Config(dataset="datasets/d"))
+
+    with pytest.raises(grpc.aio.AioRpcError, match="expected chunks of the file after the config"):
+        await stub.ImportDocuments(messages())
+    [stored] = (await stub.ListImports(pb2.ListImportsRequest(parent="datasets/d"))).imports
+    assert (stored.state, stored.file_bytes) == (pb2.Import.STATE_FAILED, 0)
+    assert "expected chunks" in stored.error.message
+
+
 async def test_no_field_need_hold_ids_and_none_need_become_metadata(stub: Any) -> None:
     await created(stub)
     layouts = resources_pb2.FileLayout
