@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,12 +51,14 @@ def reply(status: int, body: Any) -> Answer:
     return send
 
 
-def stream(*messages: Any, cut: bool = False) -> Answer:
+def stream(*messages: Any, cut: bool = False, headers: Mapping[str, str] | None = None) -> Answer:
     """A stream of JSON lines; `cut` breaks the connection within a chunk."""
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Transfer-Encoding", "chunked")
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
         handler.end_headers()
         for message in messages:
             line = json.dumps(message).encode() + b"\n"

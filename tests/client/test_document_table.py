@@ -40,7 +40,7 @@ def run(prisma: Prisma, reviews: pd.DataFrame) -> Iterator[Run]:
     data = prisma.datasets.create("table-reviews")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SomeDocumentsRejected)
-        data.add(reviews, id_field="review", text_fields=["body"])
+        data.add(reviews, id_field="review", text_field="body")
     data.embed()
     run = prisma.runs.create(
         data.id, run_id="table-reviews", config={"expansion": 0.5, "k": 8, "epochs": 3, "siblings": 0}

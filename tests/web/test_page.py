@@ -226,6 +226,10 @@ def test_features_are_sorted_filtered_and_kept_in_the_address(page: Page, stack:
     with page.expect_download() as download:
         page.get_by_role("link", name="Export CSV").click()
     assert download.value.suggested_filename == f"{RUN}-features.csv"
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Documents CSV").click()
+    assert download.value.suggested_filename == f"{RUN}-table.csv"
+    assert download.value.path().read_bytes().startswith(b"\xef\xbb\xbfid,text,")
 
 
 def test_the_words_of_trust_are_explained_and_the_most_trusted_features_come_first(page: Page, stack: Stack) -> None:
