@@ -12,7 +12,7 @@ from pyarrow import ipc
 
 from services.chassis.table_files import Batch, Cells, Column, FileOptions, Format, ValueType, json_text
 
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 16 << 20
 """Of the rows of a Parquet row group or an Arrow record batch in memory, about."""
 GROUP_ROWS = 1 << 16
 _TYPES: Mapping[ValueType, pa.DataType] = {
@@ -61,6 +61,7 @@ class ColumnarWriter:
             self._write_group()
         self._writer.close()
         self._file.flush()
+        pa.default_memory_pool().release_unused()  # the pool would keep what the largest group needed
         return self._sink.take()
 
     def _write_group(self) -> None:

@@ -43,7 +43,7 @@ def run(prisma: Prisma, reviews: pd.DataFrame) -> Iterator[Run]:
         data.add(reviews, id_field="review", text_field="body")
     data.embed()
     run = prisma.runs.create(
-        data.id, run_id="table-reviews", config={"expansion": 0.5, "k": 8, "epochs": 3, "siblings": 0}
+        data.id, run_id="table-reviews", config={"expansion": 1, "k": 8, "epochs": 3, "siblings": 0}
     )
     run.train()
     run.label()
@@ -89,7 +89,7 @@ def test_the_table_of_messy_reviews_joins_them(run: Run, reviews: pd.DataFrame, 
     assert dict(dtypes[["helpful", "rating", "verified"]]) == {
         "helpful": "Int64", "rating": "Int64", "verified": "boolean",
     }  # fmt: skip
-    assert dtypes["date"].startswith("datetime64") and dtypes[-1] == "float32"
+    assert dtypes["date"].startswith("datetime64") and dtypes.iloc[-1] == "float32"
     matrices = [table.filter(like="feature: ").to_numpy(np.float32) for table in frames.values()]
     assert all(np.array_equal(matrix, matrices[0]) for matrix in matrices[1:])
     assert run.table(metadata=["helpful"], strongest_count=0).to_polars().schema["helpful"] == pl.Int64
