@@ -574,6 +574,15 @@ export const en = {
     score: "Score",
     noDataset: "No documents to search yet",
   },
+  filter: {
+    label: "Filter",
+    help: "What can be filtered",
+    rule: "Join comparisons by AND, OR and NOT; OR binds tighter than AND. A key followed by :* asks whether there is a value.",
+    types: { STRING: "text", INTEGER: "whole number", NUMBER: "number", BOOLEAN: "true or false", DATE: "date" } as Record<string, string>,
+    documents: (n: number) => many(n, "document", "documents"),
+    noFields: "These documents have no metadata.",
+    more: (n: number) => `and ${many(n, "more key", "more keys")}`,
+  },
   analyzer: {
     title: "Analyzer",
     lead: "Which features are active in a text?",
