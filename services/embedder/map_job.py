@@ -32,6 +32,8 @@ from services.embedder.worker import SERVICE
 
 _MIN_VECTORS = 4
 """Of which UMAP can draw a map."""
+_LARGEST = 1e308
+"""Numbers that are drawn are smaller: what a double holds."""
 _CACHED_MAPS = 8
 """Maps by principal components that are kept, each of at most 320 KB: a page asks for one again with other colours."""
 
@@ -175,7 +177,9 @@ def _not_embedded(dataset: Dataset, at_least: int) -> DatasetNotEmbedded:
 def _colors(dataset: Dataset, field: str, values: Mapping[int, object], rows: Sequence[int]) -> pb2.MapColors:
     """The values of a field as colours of points."""
     if dataset.schema[field].type in (Type.INTEGER, Type.NUMBER):
-        numbers = {row: float(value) for row, value in values.items() if isinstance(value, int | float)}
+        numbers = {
+            row: value for row, value in values.items() if isinstance(value, int | float) and abs(value) < _LARGEST
+        }
         return pb2.MapColors(field=field, numbers=[numbers.get(row, float("nan")) for row in rows])
     texts = {row: _text(value) for row, value in values.items()}
     categories = maps.categories(texts, rows)

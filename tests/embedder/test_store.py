@@ -672,6 +672,14 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
         lambda uid: queries.page(queries.VECTOR_COLUMNS, uid, until=10**9, after_row=100, limit=1000),
         "(dataset_uid=? AND row>?)",
     ),
+    "page of texts": (
+        lambda uid: queries.page(queries.TEXT_COLUMNS, uid, until=10**9, after_row=100, limit=1000),
+        "(dataset_uid=? AND row>?)",
+    ),
+    "page of whole texts": (lambda uid: queries.whole_texts_after(uid, 100, 50), "(dataset_uid=? AND number>?)"),
+    "excerpts": (lambda uid: queries.excerpts(uid, [1, 2], of_wholes=False), "(dataset_uid=? AND row=?)"),
+    "excerpts of wholes": (lambda uid: queries.excerpts(uid, [1, 2], of_wholes=True), "(dataset_uid=? AND number=?)"),
+    "metadata of rows": (lambda uid: queries.metadata_of_rows(uid, [1, 2]), "(dataset_uid=? AND row=?)"),
     "page of rows": (
         lambda uid: queries.page_of_rows(queries.VECTOR_COLUMNS, uid, until=10**9, rows=[1, 2, 3]),
         "(dataset_uid=? AND row=?)",

@@ -24,6 +24,7 @@ PLACES = [
     "/",
     "/datasets?new=1",
     f"/datasets/{DATASET}",
+    f"/datasets/{DATASET}?view=statistics",
     f"/datasets/{DATASET}/documents/abc.ABC",
     "/runs",
     "/runs/new",

@@ -7,6 +7,10 @@ type Full<T> = T extends (infer U)[] ? Full<U>[] : T extends object ? { [K in ke
 
 export type Dataset = Full<Schemas["prisma.embedder.v1.Dataset"]>;
 export type Doc = Full<Schemas["prisma.embedder.v1.Document"]>;
+export type DatasetStatistics = Full<Schemas["prisma.embedder.v1.DatasetStatistics"]>;
+export type Distribution = Full<Schemas["prisma.embedder.v1.Distribution"]>;
+export type Duplicates = Full<Schemas["prisma.embedder.v1.DuplicateStatistics"]>;
+export type DatasetMap = Full<Schemas["prisma.embedder.v1.DatasetMap"]>;
 export type ImportPreview = Full<Schemas["prisma.embedder.v1.PreviewDocumentsResponse"]>;
 export type ImportReport = Full<Schemas["prisma.embedder.v1.ImportDocumentsResponse"]>;
 export type Import = Full<Schemas["prisma.embedder.v1.Import"]>;
