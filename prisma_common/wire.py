@@ -77,9 +77,10 @@ class Codes:
 
     def take(self, positions: NDArray[np.intp]) -> Codes:
         """The codes at these positions, in this order."""
-        counts = np.diff(self.indptr)[positions].astype(np.int64)
+        starts = self.indptr[positions].astype(np.int64)
+        counts = self.indptr[positions + 1].astype(np.int64) - starts
         indptr = np.concatenate([[0], np.cumsum(counts)])
-        source = np.repeat(self.indptr[:-1][positions].astype(np.int64) - indptr[:-1], counts) + np.arange(indptr[-1])
+        source = np.repeat(starts - indptr[:-1], counts) + np.arange(indptr[-1])
         return Codes(
             rows=self.rows[positions],
             indptr=indptr.astype(np.uint32),

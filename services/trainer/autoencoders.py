@@ -128,9 +128,9 @@ class Autoencoders:
         return comparing.match(one, other, same=min_cosine)
 
     def codes(self, run: Run, index: CodeIndex, selection: CodeSelection) -> Iterator[CodesPart]:
-        """The selected codes in parts of about 1 MiB, at least one part. Opens only files that may hold some.
+        """The selected codes in parts of about 1 MiB, at least one part.
 
-        Raises BlobDamaged.
+        Reads nothing of the other codes but some row numbers, to find the selected ones. Raises BlobDamaged.
         """
 
         def part(codes: Codes | None, deleted_rows: Sequence[int] = ()) -> CodesPart:
@@ -139,11 +139,11 @@ class Autoencoders:
         is_empty = True
         trained_rows = training_rows(run) if selection.held_out else None
         for file in index.files_of(selection):
-            codes = index.living(self.load(file), file)
-            selected = _within(codes.rows, selection.ranges) & (codes.rows >= np.uint64(selection.start_row))
+            stored = self.load(file)
+            codes = index.living(stored.take(selection.places(stored.rows)), file)
             if selection.held_out:
-                selected &= trained_rows is not None and np.isin(codes.rows, trained_rows, invert=True)
-            codes = codes.take(np.flatnonzero(selected))
+                is_held_out = trained_rows is not None and np.isin(codes.rows, trained_rows, invert=True)
+                codes = codes.take(np.flatnonzero(np.broadcast_to(is_held_out, len(codes))))
             for piece in wire.blocks_of(len(codes), 8 * int(np.diff(codes.indptr).max(initial=0)) + 12):
                 is_empty = False
                 yield part(codes.slice(piece.start, piece.stop))
@@ -155,7 +155,7 @@ class Autoencoders:
             yield part(None)
 
     def load(self, file: CodeFile) -> Codes:
-        """All codes of a file, deleted ones included. Raises BlobDamaged."""
+        """All codes of a file, deleted ones included, mapped from it. Raises BlobDamaged."""
         path = self._blobs.local(file.path)
         try:
             return load_codes(path)
@@ -261,12 +261,3 @@ def training_rows(run: Run) -> wire.Rows | None:
     rows = np.concatenate([np.empty(0, np.uint64), *(np.arange(start, end, dtype=np.uint64) for start, end in ranges)])
     _held_out, places = divided(len(rows), run.config.held_out_fraction, run.config.seed)
     return rows[places]
-
-
-def _within(rows: wire.Rows, ranges: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    if not ranges:
-        return np.ones(len(rows), dtype=np.bool_)
-    selected = np.zeros(len(rows), dtype=np.bool_)
-    for start, end in ranges:
-        selected |= (rows >= np.uint64(start)) & (rows < np.uint64(end))
-    return selected

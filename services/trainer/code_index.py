@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from prisma_common.wire import Codes
 from services.trainer.sae.codes import CodeShard
 
 Rows = NDArray[np.uint64]
+_MAX_ROW = (1 << 63) - 1
+_LOOKS = 64
+"""Of a file with fewer rows than this for each interval, all row numbers are read at once."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,28 @@ class CodeSelection:
     held_out: bool = False
     """Whether to read only rows that the training has not seen."""
 
+    @property
+    def intervals(self) -> list[tuple[int, int]]:
+        """The selected rows as ascending half-open intervals that do not overlap."""
+        position, intervals = self.start_row, list[tuple[int, int]]()
+        for start, end in sorted(self.ranges or [(0, _MAX_ROW)]):
+            if max(start, position) < end:
+                intervals.append((max(start, position), end))
+                position = end
+        return intervals
+
+    def places(self, rows: Rows) -> NDArray[np.intp]:
+        """Where the selected ones stand among ascending rows; of these, only some are looked at."""
+        bounds = self.intervals
+        if len(bounds) * _LOOKS < len(rows):
+            spans = [(bisect_left(rows, start), bisect_left(rows, end)) for start, end in bounds]
+        else:
+            spans = np.searchsorted(rows, np.array(bounds, np.uint64).reshape(-1, 2)).tolist()
+        return np.concatenate([np.empty(0, np.intp), *(np.arange(first, end) for first, end in spans)])
+
+
+ALL_CODES = CodeSelection()
+
 
 @dataclass(frozen=True)
 class CodeIndex:
@@ -66,13 +92,12 @@ class CodeIndex:
 
     def files_of(self, selection: CodeSelection) -> list[CodeFile]:
         """The files that may hold selected rows."""
-        bounds = selection.ranges or [(0, 1 << 63)]
-        start_row, since_revision = selection.start_row, selection.follower.revision
+        bounds = selection.intervals
         return [
             file
             for file in self.files
-            if file.revision > since_revision
-            and any(file.shard.may_hold(max(start, start_row), end) for start, end in bounds)
+            if file.revision > selection.follower.revision
+            and any(file.shard.may_hold(start, end) for start, end in bounds)
         ]
 
     def living(self, codes: Codes, file: CodeFile) -> Codes:

@@ -116,7 +116,7 @@ class TrainerServicer(trainer_service_pb2_grpc.TrainerServiceServicer):
     async def ReadCodes(self, request: pb2.ReadCodesRequest, context: Context) -> AsyncIterator[pb2.ReadCodesResponse]:
         run = await self._runs.trained(requests.run_id(request.run, "run"))
         selection = requests.code_selection(request)
-        run, index = await asyncio.to_thread(self._store.code_index, run, selection.follower)
+        run, index = await asyncio.to_thread(self._store.code_index, run, selection)
         async for part in _in_threads(self._autoencoders.codes(run, index, selection)):
             yield messages.codes(part)
 

@@ -17,7 +17,7 @@ from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
 from services.chassis.sql_filters import SQL
 from services.trainer import sql_rows
-from services.trainer.code_index import NEW_FOLLOWER, CodeFile, CodeIndex, Deletion, Follower
+from services.trainer.code_index import ALL_CODES, CodeFile, CodeIndex, CodeSelection, Deletion
 from services.trainer.errors import RunExists, RunNotFound
 from services.trainer.runs import Coverage, DatasetChanges, NewRun, Run, Selection, weights_path
 from services.trainer.sae.codes import CodeShard
@@ -222,8 +222,12 @@ class Store:
             _update(connection, run.uid, changes)
             return _by_uid(connection, run.uid), True
 
-    def code_index(self, run: Run, follower: Follower = NEW_FOLLOWER) -> tuple[Run, CodeIndex]:
-        """The run and its files of codes, in one view. Raises HistoryChanged, RunNotFound."""
+    def code_index(self, run: Run, selection: CodeSelection = ALL_CODES) -> tuple[Run, CodeIndex]:
+        """The run and its files of codes, in one view: as far as a selection needs them.
+
+        Raises HistoryChanged, RunNotFound.
+        """
+        follower, intervals = selection.follower, selection.intervals
         with self._database.read() as connection:
             row = _need(connection, run.id, run.uid)
             _HISTORY.check(connection, run.uid, history=follower.history, revision=follower.revision)
@@ -231,9 +235,11 @@ class Store:
                 select(CODE_SHARDS).where(CODE_SHARDS.c.run_uid == run.uid).order_by(CODE_SHARDS.c.first_row)
             )
             files = [CodeFile(path=row.path, revision=row.revision, shard=sql_rows.code_shard(row)) for row in shards]
-            deletions = connection.execute(
-                select(CODE_DELETIONS).where(CODE_DELETIONS.c.run_uid == run.uid).order_by(CODE_DELETIONS.c.revision)
-            )
+            query = select(CODE_DELETIONS).where(CODE_DELETIONS.c.run_uid == run.uid)
+            if not follower.revision and intervals:  # a follower is told of all deletions
+                first, end = intervals[0][0], intervals[-1][1]
+                query = query.where(CODE_DELETIONS.c.last_row >= first, CODE_DELETIONS.c.first_row < end)
+            deletions = connection.execute(query.order_by(CODE_DELETIONS.c.revision))
             return _run(connection, row), CodeIndex(
                 files=sorted(files, key=lambda file: (file.shard.first_row or 0, file.path)),
                 deletions=[Deletion(row.revision, row.first_row, row.last_row) for row in deletions],

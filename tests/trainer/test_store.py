@@ -146,7 +146,7 @@ def follow(run: Run, blobs: Blobs, *, rows: list[int], deleted: list[tuple[int, 
 
 def read(store: Store, blobs: Blobs, run: Run, selection: CodeSelection) -> tuple[list[int], list[int]]:
     """Rows with codes, and deleted rows."""
-    run, index = store.code_index(run, selection.follower)
+    run, index = store.code_index(run, selection)
     parts = list(Autoencoders(blobs).codes(run, index, selection))
     rows = [row for part in parts if part.codes is not None for row in part.codes.rows.tolist()]
     return rows, [row for part in parts for row in part.deleted_rows]
@@ -237,14 +237,31 @@ def test_only_files_that_may_hold_the_rows_are_opened(store: Store, blobs: Blobs
         read(store, blobs, grown, CodeSelection(ranges=[(10, 11)]))
 
 
+def test_only_deletions_among_the_rows_are_looked_up_but_a_follower_is_told_of_all(store: Store, blobs: Blobs) -> None:
+    run = trained(store, blobs)
+    deleted = [(1, 1), (3, 4), (8, 8)]
+    grown, _added = store.commit_codes(run, follow(run, blobs, rows=[], deleted=deleted, name="more"))
+    for selection, first_rows in (
+        (CodeSelection(), [1, 3, 8]),
+        (CodeSelection(ranges=[(2, 4)]), [3]),
+        (CodeSelection(ranges=[(5, 8)]), []),
+        (CodeSelection(ranges=[(8, 9), (4, 5)]), [3, 8]),
+        (CodeSelection(start_row=5), [8]),
+        (CodeSelection(ranges=[(2, 4)], follower=Follower(history=run.history, revision=run.revision)), [1, 3, 8]),
+    ):
+        _run, index = store.code_index(grown, selection)
+        assert [deletion.first_row for deletion in index.deletions] == first_rows
+    assert read(store, blobs, grown, CodeSelection(ranges=[(0, 5)]))[0] == [0, 2]
+
+
 def test_a_reader_of_another_history_reads_everything_again(store: Store, blobs: Blobs) -> None:
     run = trained(store, blobs)
     with pytest.raises(HistoryChanged):
-        store.code_index(run, Follower(history="unknown", revision=1))
+        store.code_index(run, CodeSelection(follower=Follower(history="unknown", revision=1)))
     store.begin_histories()
     renewed = store.run("r")
     assert renewed.history != run.history
-    store.code_index(renewed, Follower(history=run.history, revision=run.revision))
+    store.code_index(renewed, CodeSelection(follower=Follower(history=run.history, revision=run.revision)))
 
 
 def test_what_a_training_wrote_is_in_the_object_store_and_read_from_there(database: Database, tmp_path: Path) -> None:
