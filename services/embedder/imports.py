@@ -289,6 +289,7 @@ class Importer:
         self._file_bytes = 0
         self._report: Report | None = None
         self._unstored: list[Rejection] = []
+        self._keys_are_rows = False
 
     def stop(self) -> None:
         """Ends the import before its next item, or while the file is unpacked and checked; what is committed stays."""
@@ -314,12 +315,13 @@ class Importer:
 
     def _import(self, upload: Upload) -> Report:
         reader = open_file(upload.documents, self._plan.file, self._limits, self._folder, stopped=self._stopped)
-        guess = find_fields(reader, self._plan.fields)
+        guess = find_fields(reader, self._plan.fields, needs_texts=not self._dataset.has_given_vectors)
         report = self._report = Report.of(reader.layout, guess)
         import_vectors = find_vectors(
             self._dataset, reader, guess.fields, upload.vectors, named_field=self._plan.fields.vector_field
         )
-        if reader.layout.format is Format.NPY and self._plan.on_duplicate is not OnDuplicate.REJECT:
+        self._keys_are_rows = reader.layout.format is Format.NPY
+        if self._keys_are_rows and self._plan.on_duplicate is not OnDuplicate.REJECT:
             raise InvalidArgument.field("config.on_duplicate", _NO_IDS)
         report.fields = replace(guess.fields, vector_field=import_vectors.field)
         report.notes = [*report.notes, *import_vectors.notes]
@@ -332,7 +334,6 @@ class Importer:
                 guess.fields,
                 self._plan.max_text_bytes,
                 vectors=import_vectors.source,
-                first_row=self._dataset.next_row,
             ),
         )
         locate = partial(located, reader=reader)
@@ -386,7 +387,8 @@ class Importer:
             return self._progress(state, after, rejections)
 
         if self.uid is None:
-            fates = self._store.fates(self._dataset.uid, documents, self._plan.on_duplicate)
+            keyed = [] if self._keys_are_rows else documents
+            fates = self._store.fates(self._dataset.uid, keyed, self._plan.on_duplicate)
             _report_batch(after, batch, fates, locate)
         else:
             record = self._records.recorder(progress)
@@ -397,6 +399,7 @@ class Importer:
                 record,
                 on_duplicate=self._plan.on_duplicate,
                 shard=self._shard(documents),
+                keys_are_rows=self._keys_are_rows,
             )
         self._report, self._unstored = after, []
         return after

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -224,13 +225,15 @@ class Store:
         *,
         on_duplicate: OnDuplicate = OnDuplicate.REJECT,
         shard: Shard | None = None,
+        keys_are_rows: bool = False,
     ) -> Mapping[str, Fate]:
         """Adds documents in one transaction; returns what became of those whose keys the dataset had already, by key.
 
         A document that is replaced by one of another text, or of another given vector, has another row, and is pending
         unless its vector is given. shard: the given vectors of the documents, in their order; deleted where none is
-        used. Raises DatasetNotFound, also when the dataset was deleted and another has its name now; DimensionChanged;
-        GivenVectors where the documents have vectors and the dataset's are made by a model, or the other way round.
+        used. keys_are_rows: whether the documents have no keys of their own, and get their rows as keys. Raises
+        DatasetNotFound, also when the dataset was deleted and another has its name now; DimensionChanged; GivenVectors
+        where the documents have vectors and the dataset's are made by a model, or the other way round.
         """
         same_vectors = self._same_vectors(uid, documents, on_duplicate)
         is_in_use = False
@@ -241,6 +244,8 @@ class Store:
                     raise GivenVectors(
                         f"datasets/{dataset_id} has another embedding model since this import began: import again"
                     )
+                if keys_are_rows:
+                    documents = _numbered(connection, uid, documents, first_row=dataset.next_row)
                 if _has_passages(dataset):
                     arrivals = WholeArrivals.of(connection, uid, documents, on_duplicate)
                 else:
@@ -694,6 +699,18 @@ def _counted_total(connection: Connection, dataset: Row[Any], condition: Filter,
         return count if condition.op == "=" else counts.rows - count
     count = queries.matching_count(dataset.uid, condition, types, of_wholes=of_wholes)
     return int(connection.execute(count).scalar_one())
+
+
+def _numbered(
+    connection: Connection, uid: str, documents: Sequence[NewDocument], *, first_row: int
+) -> list[NewDocument]:
+    """The documents with their rows as keys; a document of the dataset may have such a key: then with `-2` behind."""
+    keys = [str(first_row + place) for place in range(len(documents))]
+    copy = 2
+    while used_keys := {row.key for row in connection.execute(queries.known_keys(uid, keys))}:
+        keys = [f"{first_row + place}-{copy}" if key in used_keys else key for place, key in enumerate(keys)]
+        copy += 1
+    return [replace(document, key=key) for document, key in zip(documents, keys, strict=True)]
 
 
 def _has_passages(dataset: Row[Any]) -> bool:

@@ -47,6 +47,11 @@ def find_vectors(
                 f"the vectors of {dataset.name} are made by {dataset.embedding_model}: a dataset takes vectors if it "
                 "is created with the embedding model `given`, or `given/` and the name of the model that made them"
             )
+        if not fields.text_fields:
+            raise InvalidFile(
+                f"no field holds texts, and {dataset.embedding_model} makes the vectors of {dataset.name} of texts: "
+                "name a field (text_fields, --text-field)"
+            )
         return ImportVectors(None, None, checks, left_out)
     if file is not None and named_field is not None:
         raise InvalidFile(f"expected the vectors in the field {named_field[:60]!r} or in a NumPy array, got both")

@@ -225,6 +225,54 @@ async def test_rows_are_counted_once_the_vectors_alone_have_arrived(stub: Any) -
     assert report.dataset.document_count == 20 + report.imported_count
 
 
+async def test_imports_of_vectors_alone_at_the_same_time_all_get_rows_of_their_own(stub: Any) -> None:
+    await created(stub)
+    arrays = [npy(random_vectors(3000, 8) * sign) for sign in (1, -1, 0.5)]
+    reports = await asyncio.gather(*(imported(stub, array) for array in arrays))
+    assert [(report.imported_count, report.rejected_count) for report in reports] == [(3000, 0)] * 3
+    request = pb2.ReadDocumentsRequest(dataset="datasets/d")
+    documents = [document async for block in stub.ReadDocuments(request) for document in block.documents]
+    assert [document.key for document in documents] == [str(row) for row in range(9000)]
+
+
+async def test_vectors_alone_are_all_added_where_documents_have_rows_as_ids_already(stub: Any) -> None:
+    await created(stub)
+    vectors = random_vectors(9, 16)
+    items = [{"id": key, "text": "a text"} for key in ("4", "5", "5-2")]
+    assert (await imported(stub, lines(items), npy(vectors[:3]))).imported_count == 3
+    report = await imported(stub, npy(vectors[3:]), validate_only=True)
+    assert (report.imported_count, report.rejected_count) == (6, 0)
+    report = await imported(stub, npy(vectors[3:]))
+    assert (report.imported_count, report.rejected_count) == (6, 0)
+    listed = await stub.ListDocuments(pb2.ListDocumentsRequest(parent="datasets/d"))
+    keys = [document.key for document in listed.documents]
+    assert keys == ["4", "5", "5-2", "3", "4-2", "5-3", "6", "7", "8"]
+    assert await stored(stub, VECTOR_ENCODING_FLOAT32) == vectors.tobytes()
+
+
+async def test_ids_and_vectors_are_enough(stub: Any) -> None:
+    vectors = random_vectors(40, 16)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 16)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"id": [f"d{n}" for n in range(40)], "vector": column}), buffer)
+    ids = b"id,stars\n" + b"".join(b"d%d,%d\n" % (n, n % 5) for n in range(40))
+    for number, (data, array) in enumerate(((buffer.getvalue(), b""), (ids, npy(vectors)))):
+        await created(stub, dataset_id=f"d{number}")
+        report = await imported(stub, data, array, dataset=f"datasets/d{number}")
+        assert (report.imported_count, report.rejected_count) == (40, 0)
+        assert "No field holds texts: the documents have none." in report.notes
+        listed = await stub.ListDocuments(pb2.ListDocumentsRequest(parent=f"datasets/d{number}"))
+        assert [(document.key, document.text) for document in listed.documents] == [(f"d{n}", "") for n in range(40)]
+        assert await stored(stub, VECTOR_ENCODING_FLOAT32, f"datasets/d{number}") == vectors.tobytes()
+    await created(stub, model="builtin")
+    for data, message in (
+        (buffer.getvalue(), "no field holds texts, and builtin/wordllama-256 makes the vectors of datasets/d of texts"),
+        (ids, "no field holds texts; the fields are 'id', 'stars'"),
+    ):
+        code, sentence = await refused(stub, data)
+        assert (code, message in sentence) == ("INVALID_FILE", True), sentence
+
+
 async def test_documents_without_texts_come_back_unchanged(stub: Any) -> None:
     await created(stub)
     vectors = random_vectors(20, 8)

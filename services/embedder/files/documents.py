@@ -19,21 +19,23 @@ _log = logs.get(__name__)
 
 
 def read_documents(
-    reader: Reader, fields: Fields, max_text_bytes: int, *, vectors: VectorSource | None = None, first_row: int = 0
+    reader: Reader, fields: Fields, max_text_bytes: int, *, vectors: VectorSource | None = None
 ) -> Iterator[tuple[int, NewDocument] | Rejection]:
     """The items of a file: each a document with its place from 1, or the reason why it is rejected.
 
     A document without an id of its own gets a digest of its text; the second with the same text gets `-2` behind it.
-    With ids by row it gets its place; in a file of vectors alone, its row, counted from `first_row`. vectors: of the
-    items; None where a model makes them. Raises InvalidFile where the rest of the file cannot be read.
+    With ids by row it gets its place; in a file of vectors alone, the row that it would have in an empty dataset, and
+    `Store.add_documents` knows the real one. vectors: of the items; None where a model makes them. Raises InvalidFile
+    where the rest of the file cannot be read.
     """
     keys: set[str] = set()
     copies: Counter[str] = Counter()
+    is_vectors_alone = reader.layout.format is Format.NPY
     for number, (place, value) in enumerate(reader.items(texts=fields.texts)):
         try:
             new = _document(value, fields, max_text_bytes, has_vectors=vectors is not None)
-            if reader.layout.format is Format.NPY:
-                new = replace(new, key=str(first_row + len(keys)))
+            if is_vectors_alone:
+                new = replace(new, key=str(len(keys)))
             elif fields.id_source is IdSource.ROW:
                 new = replace(new, key=str(place))
             elif fields.id_source is IdSource.TEXT:
@@ -44,7 +46,7 @@ def read_documents(
                 message = "an earlier item of the file has the same id"
                 raise ItemRejected(Reason.DUPLICATE_IN_FILE, message, key=new.key)
             if vectors is not None:
-                new = replace(new, vector=vectors.vector(number, value, new.key))
+                new = replace(new, vector=vectors.vector(number, value, "" if is_vectors_alone else new.key))
         except ItemRejected as rejected:
             yield located(rejected.rejection(place), reader)
             continue

@@ -59,10 +59,11 @@ class Guess:
     notes: Sequence[str]
 
 
-def find_fields(reader: Reader, options: FieldOptions) -> Guess:
+def find_fields(reader: Reader, options: FieldOptions, *, needs_texts: bool = True) -> Guess:
     """The fields of a file, guessed from names and contents where the options leave them open.
 
-    Raises InvalidFile where a field that the options name is in none of the first items, or no field holds texts.
+    needs_texts: False where ids are enough, as vectors stand in another file. Raises InvalidFile where a field that
+    the options name is in none of the first items, or no field holds texts: they may be missing beside ids and vectors.
     """
     sample = [value for _place, value in islice(reader.items(), _SAMPLE_ITEMS)]
     if not sample:
@@ -99,10 +100,15 @@ def find_fields(reader: Reader, options: FieldOptions) -> Guess:
         notes.append("No field holds ids: each document gets a digest of its text as id.")
     elif id_field is not None and options.id_field is None and id_field != ID_NAMES[0]:
         notes.append(f"The ids are taken from {id_field!r}.")
-    text_fields = options.text_fields or (_text_field(names, objects, id_field),)
-    if not options.text_fields and text_fields[0] != TEXT_NAMES[0]:
-        notes.append(f"The texts are taken from {text_fields[0]!r}.")
-    fields = Fields.of(options, id_field=id_field, text_field=text_fields[0], vector_fields=vector_fields)
+    text_field = next(iter(options.text_fields), None) or _text_field(names, objects, id_field)
+    fields = Fields.of(options, id_field=id_field, vector_fields=vector_fields)
+    if text_field is None:
+        if fields.id_source is IdSource.TEXT or (needs_texts and not fields.vector_fields):
+            raise _no_texts(names, objects)
+        notes.append("No field holds texts: the documents have none.")
+    elif not options.text_fields and text_field != TEXT_NAMES[0]:
+        notes.append(f"The texts are taken from {text_field!r}.")
+    fields = replace(fields, text_fields=options.text_fields or tuple([text_field] if text_field else []))
     if options.metadata_fields is None and (feature_fields := _feature_fields(names)):
         fields = replace(fields, feature_fields=feature_fields)
         notes.append(f"The {len(feature_fields)} columns of features, as the export of a run has them, are left out.")
@@ -149,8 +155,8 @@ def _id_field(names: Sequence[str], objects: Sequence[_Object]) -> str | None:
     return None
 
 
-def _text_field(names: Sequence[str], objects: Sequence[_Object], id_field: str | None) -> str:
-    """The field with a usual name, or else the one with the longest texts. Raises InvalidFile."""
+def _text_field(names: Sequence[str], objects: Sequence[_Object], id_field: str | None) -> str | None:
+    """The field with a usual name, or else the one with the longest texts; None where no field holds texts."""
     if TEXT_NAMES[0] in names:
         return TEXT_NAMES[0]
     lengths = {name: _mean_length(name, objects) for name in names if name != id_field}
@@ -158,14 +164,17 @@ def _text_field(names: Sequence[str], objects: Sequence[_Object], id_field: str 
         if lengths.get(name):
             return name
     longest = max(lengths, key=lambda name: lengths[name], default=None)
-    if longest is not None and lengths[longest]:
-        return longest
+    return longest if longest is not None and lengths[longest] else None
+
+
+def _no_texts(names: Sequence[str], objects: Sequence[_Object]) -> InvalidFile:
+    """What to say of a file in which no field holds texts."""
     inner = next((name for fields in objects if (name := wrapper(fields)) is not None), None)
     if inner is not None:
-        raise InvalidFile(
+        return InvalidFile(
             f"no field holds texts; the objects under {inner!r} may be the documents: import that array alone"
         )
-    raise InvalidFile(f"no field holds texts; the fields are {_listed(names)}. Name one (text_fields, --text-field)")
+    return InvalidFile(f"no field holds texts; the fields are {_listed(names)}. Name one (text_fields, --text-field)")
 
 
 def _mean_length(name: str, objects: Sequence[_Object]) -> float:
