@@ -24,6 +24,11 @@ def npy_chunks(vectors: Any) -> Iterator[bytes]:
     """
     if isinstance(vectors, str | Path):
         return sources.chunks(Path(vectors))
+    return _array_chunks(matrix_of(vectors))
+
+
+def matrix_of(vectors: Any) -> NDArray[Any]:
+    """(R, d) numbers: float16, float32 and float64 as they are, others as float32. Raises TypeError for other data."""
     try:
         array = np.asarray(vectors)
         if np.iscomplexobj(array):
@@ -33,7 +38,16 @@ def npy_chunks(vectors: Any) -> Iterator[bytes]:
         raise TypeError(f"vectors: expected rows of numbers, all of one length; {error}") from None
     if array.ndim != 2:
         raise TypeError(f"vectors: expected two dimensions, a row for each document; got the shape {array.shape}")
-    return _array_chunks(array)
+    return array
+
+
+def texts_of(data: Any) -> list[str] | None:
+    """The texts in a text or in a sequence of texts; None for other data."""
+    if isinstance(data, str):
+        return [data]
+    if getattr(data, "ndim", 1) != 1 or not len(data) or not all(isinstance(text, str) for text in data):
+        return None
+    return list(data)
 
 
 def _array_chunks(array: NDArray[Any]) -> Iterator[bytes]:

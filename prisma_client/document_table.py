@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from prisma.interpreter.v1.interpreter_service_pb2 import ExportTableRequest
 from prisma_client.choices import TableFormat, choose
-from prisma_client.tables import MissingLibrary, html_table
+from prisma_client.libraries import library
+from prisma_client.tables import html_table
 
 SUFFIXES = {
     ".csv": TableFormat.CSV,
@@ -90,15 +90,15 @@ class DocumentTable:
 
     def to_arrow(self) -> Any:
         """Returns a pyarrow.Table. Raises MissingLibrary."""
-        return _library("pyarrow.ipc", "to_arrow()").open_file(io.BytesIO(self._data)).read_all()
+        return library("pyarrow.ipc", "to_arrow()").open_file(io.BytesIO(self._data)).read_all()
 
     def to_pandas(self) -> Any:
         """Returns a pandas.DataFrame. Raises MissingLibrary.
 
         Whole numbers, true and false can be missing in a column: they are of pandas' types Int64, UInt64 and boolean.
         """
-        pandas = _library("pandas", "to_pandas()")
-        arrow = _library("pyarrow", "to_pandas()")
+        pandas = library("pandas", "to_pandas()")
+        arrow = library("pyarrow", "to_pandas()")
         types = {
             arrow.int64(): pandas.Int64Dtype(),
             arrow.uint64(): pandas.UInt64Dtype(),
@@ -108,7 +108,7 @@ class DocumentTable:
 
     def to_polars(self) -> Any:
         """Returns a polars.DataFrame. Raises MissingLibrary."""
-        return _library("polars", "to_polars()").read_ipc(io.BytesIO(self._data), memory_map=False)
+        return library("polars", "to_polars()").read_ipc(io.BytesIO(self._data), memory_map=False)
 
     @property
     def features(self) -> list[dict[str, Any]]:
@@ -127,13 +127,5 @@ class DocumentTable:
 
     @property
     def _about(self) -> dict[str, Any]:
-        schema = _library("pyarrow.ipc", "the table").open_file(io.BytesIO(self._data)).schema
+        schema = library("pyarrow.ipc", "the table").open_file(io.BytesIO(self._data)).schema
         return json.loads(schema.metadata[b"prisma"])
-
-
-def _library(module: str, needed_for: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0]
-        raise MissingLibrary(f"{needed_for} needs {name}, which is not installed: pip install {name}") from error

@@ -11,12 +11,13 @@ import datetime
 import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
+from prisma_client.libraries import library
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -28,10 +29,6 @@ _INT64 = 1 << 63
 _TIME, _STRUCT = "google.protobuf.Timestamp", "google.protobuf.Struct"
 _CELL = "padding:.15em .7em .15em 0;border-bottom:1px solid rgba(128,128,128,.35);text-align:left;vertical-align:top"
 """No colours of text or background: those of the notebook are readable in its light and in its dark theme."""
-
-
-class MissingLibrary(ImportError):
-    """A library is needed that is not installed; the message says how to install it."""
 
 
 def table_of(items: Iterable[Any], kind: type[Message]) -> dict[str, list[Any]]:
@@ -52,12 +49,12 @@ def row_of(message: Message) -> Row:
 
 def to_pandas(columns: Mapping[str, Sequence[Any]]) -> Any:
     """A pandas.DataFrame. Raises MissingLibrary."""
-    return _library("pandas").DataFrame(columns)
+    return library("pandas", "to_pandas()").DataFrame(columns)
 
 
 def to_polars(columns: Mapping[str, Sequence[Any]]) -> Any:
     """A polars.DataFrame; a column of values of several types becomes one of text. Raises MissingLibrary."""
-    polars = _library("polars")
+    polars = library("polars", "to_polars()")
     return polars.DataFrame({name: _of_one_type(values) for name, values in columns.items()}, strict=False)
 
 
@@ -303,13 +300,6 @@ _COLUMNS: Mapping[str, Mapping[str, str | Callable[[Any], Any]]] = {
     },
 }
 """Columns of messages that have too many fields for a table, or whose repeated messages belong to it."""
-
-
-def _library(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingLibrary(f"to_{name}() needs {name}, which is not installed: pip install {name}") from error
 
 
 def _of_one_type(values: Sequence[Any]) -> Sequence[Any]:

@@ -15,6 +15,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 GROUPS = {
     "tests/web/": "page",
     "tests/client/test_client.py": "stack",
+    "tests/client/test_array_files.py": "stack",
     "tests/client/test_commands.py": "stack",
     "tests/client/test_import_v2.py": "stack",
     "tests/gpu/test_import_v2.py": "stack",

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client import transcoding
+from prisma_client.complete_files import replacing
 from prisma_client.errors import ExportNotice, PrismaError, ResourceExhausted, Unavailable, from_json, from_response
 
 ATTEMPTS = 4
@@ -94,16 +95,10 @@ class Transport:
 
         It is written under a temporary name and renamed, so that the file is complete or absent.
         """
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.part")
         size = 0
-        try:
-            with partial.open("wb") as file:
-                async for chunk in self.download(name, message):
-                    size += file.write(chunk)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as file:
+            async for chunk in self.download(name, message):
+                size += file.write(chunk)
         return size
 
     async def upload(

@@ -18,6 +18,7 @@ from prisma_client.cli import (
     demonstration,
     doctor,
     explore,
+    exports,
     imported,
     keys,
     labels,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for commands in (data.app, imported.app, migrate.app, train.app, explore.app, operate.app):
+for commands in (data.app, imported.app, migrate.app, train.app, exports.app, explore.app, operate.app):
     app.add_typer(commands)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(labels.app, name="labels")

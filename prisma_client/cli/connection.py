@@ -16,6 +16,7 @@ from prisma_client.cli import output
 from prisma_client.cli.processes import StackError
 from prisma_client.cli.stack import configured_addresses
 from prisma_client.errors import PrismaError
+from prisma_client.libraries import MissingLibrary
 from prisma_client.sync import Prisma
 
 
@@ -41,6 +42,9 @@ def reported() -> Generator[None]:
         raise typer.Exit(1) from None
     except PrismaError as error:
         raise output.fail(error) from None
+    except MissingLibrary as error:
+        output.warn(str(error))
+        raise typer.Exit(1) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         output.warn(f"{error.filename}: {reason}" if error.filename else reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,11 +14,11 @@ from prisma.common.v1.job_pb2 import Job
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import choices, dataset_changes
 from prisma_client.choices import Architecture, Goal, TableFormat
-from prisma_client.cli import output
+from prisma_client.cli import exports, output
 from prisma_client.cli.arguments import MAX_COUNT, DatasetId, Detach, OutputFile, RunId, dataset_id, run_id
 from prisma_client.cli.connection import connected, finish, following
 from prisma_client.document_table import SUFFIXES
-from prisma_client.errors import AlreadyExists, ExportNotice, FailedPrecondition, Unavailable
+from prisma_client.errors import AlreadyExists, FailedPrecondition, Unavailable
 from prisma_client.sync import Prisma
 from prisma_client.sync.runs import Run
 from prisma_common import names
@@ -36,6 +35,8 @@ class ExportKind(StrEnum):
     TABLE = "table"
     FEATURES = "features"
     ACTIVATIONS = "activations"
+    CODES = "codes"
+    DECODER = "decoder"
     WEIGHTS = "weights"
     SAE_LENS = "sae-lens"
 
@@ -297,11 +298,13 @@ def export(
         typer.Option("--keep-formulas", help="Leave texts in a CSV file as they are that a spreadsheet would run."),
     ] = False,
 ) -> None:
-    """Write documents, features or weights to a file.
+    """Write documents, features, codes or weights to a file.
 
     A table has a row for each document: id, text, metadata, its strongest features, and a column for the activations
     of each trusted feature. It is written as CSV, JSON lines, Parquet or Arrow, by the name of the file. Features are
-    written as CSV, activations as JSON lines, weights as safetensors, or as a zip for SAELens.
+    written as CSV, activations as JSON lines, weights as safetensors, or as a zip for SAELens. Codes and decoder are
+    arrays, for NumPy and SciPy (.npz, the decoder also .npy) or as Parquet (.parquet). `prisma export-vectors` writes
+    the vectors of a dataset.
     """
     options: dict[str, Any] = {
         "format": format,
@@ -323,12 +326,11 @@ def export(
         raise typer.BadParameter(
             f"the name of the file must end with one of {', '.join(SUFFIXES)}, or --format says how"
         )
-    with connected() as prisma, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ExportNotice)
-        size = _export(prisma.runs.get(run), what, file, byte_order_mark=byte_order_mark, options=options)
-        output.show_one({"file": str(file), "bytes": size}, [f"{file}: {size:,} bytes"])
-    for warning in caught:
-        output.warn(str(warning.message))
+    with connected() as prisma:
+        exports.show(
+            file,
+            lambda: _export(prisma.runs.get(run), what, file, byte_order_mark=byte_order_mark, options=options),
+        )
 
 
 def _option_name(name: str) -> str:
@@ -401,6 +403,10 @@ def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool, op
             return run.export_features(file, byte_order_mark=byte_order_mark)
         case ExportKind.ACTIVATIONS:
             return run.export_activations(file)
+        case ExportKind.CODES:
+            return run.export_codes(file)
+        case ExportKind.DECODER:
+            return run.export_decoder(file)
         case _:
             return run.export_weights(file, sae_lens=what is ExportKind.SAE_LENS)
 

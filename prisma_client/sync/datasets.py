@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterator, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from prisma.common.v1.block_pb2 import VECTOR_ENCODING_FLOAT16
 from prisma.common.v1.job_pb2 import Job
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2, statistics_pb2
@@ -15,19 +18,24 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as interpreter_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
 from prisma_client import arrays, choices, imports, sources
+from prisma_client.sync.blocks import BlockReader
 from prisma_client.sync.jobs import Jobs
 from prisma_client.sync.listing import Listing
 from prisma_client.sync.runs import Run, Runs
 from prisma_client.sync.transport import Transport
+from prisma_client.array_files import vector_file
+from prisma_client.complete_files import replacing
 from prisma_client.errors import (
     DocumentsRejected,
     FailedPrecondition,
+    IncompleteExport,
     PrismaError,
     SomeDocumentsRejected,
     UnknownFamily,
     rejection_summary,
 )
 from prisma_client.imports import FileOptions, OnDuplicate
+from prisma_client.matrices import Keys, Vectors
 from prisma_client.progress import Progress, upload_progress
 from prisma_client.statistics import Statistics, VectorMap
 from prisma_client.tables import Answer, Rows, html_facts
@@ -335,6 +343,49 @@ class Dataset:
         view = resources_pb2.DOCUMENT_VIEW_FULL if with_vector else resources_pb2.DOCUMENT_VIEW_BASIC
         request = pb2.GetDocumentRequest(name=self._document_name(document), view=view)
         return self._transport.call("EmbedderService/GetDocument", request, resources_pb2.Document)
+
+    def vectors(self, rows: Any = None) -> Vectors:
+        """Returns the vectors of its documents that have one, in the order of `documents`, with their ids.
+
+        rows: only those of these rows, such as `range(1000)` or the `row` of documents; the result ascends by row.
+        `.values`: (R, d) float32, or float16 where all are; bit for bit as they are stored. `.ids`, `.rows`: of the
+        documents. All are in memory: `vector_blocks` yields parts of about 1 MiB, `export_vectors` writes a file.
+        """
+        parts = [part for part in self.vector_blocks(rows)]
+        dtype = np.float16 if self.message.vector_encoding == VECTOR_ENCODING_FLOAT16 else np.float32
+        values = np.concatenate([np.empty((0, self.message.dimension), dtype), *(part.values for part in parts)])
+        return Vectors(Keys.joined([part.keys for part in parts]), values)
+
+    def vector_blocks(self, rows: Any = None) -> Iterator[Vectors]:
+        """Yields what `vectors` returns, in parts of about 1 MiB."""
+        self.refresh()
+        for part in BlockReader(self._transport, self.name).vectors(self.message, rows):
+            yield part
+
+    def export_vectors(self, path: str | Path, *, rows: Any = None) -> int:
+        """Writes vectors to a file, by its name's end; returns its size in bytes.
+
+        `.npy`: (R, d) numbers in the order of `documents`; `.npz`: `values`, `ids` and `rows`; `.parquet`: `id` and
+        `vector`. `.npy` and Parquet can be imported again, bit for bit. rows: as in `vectors`. Warns IncompleteExport
+        where documents have no vector. Raises ValueError for another name, FailedPrecondition where there are no
+        vectors, MissingLibrary.
+        """
+        message = (self.refresh()).message
+        if not message.dimension:
+            raise FailedPrecondition(
+                f"{self.name} has no vectors yet", code="FAILED_PRECONDITION", reason="DATASET_NOT_EMBEDDED"
+            )
+        dtype = np.float16 if message.vector_encoding == VECTOR_ENCODING_FLOAT16 else np.float32
+        with replacing(path) as file:
+            vectors = vector_file(path, file, message.dimension, dtype)
+            for part in BlockReader(self._transport, self.name).vectors(message, rows):
+                vectors.add(part)
+            vectors.finish()
+            size = file.tell()
+        if missing := message.pending_count + message.failed_count:
+            documents, are = ("1 document has", "is") if missing == 1 else (f"{missing:,} documents have", "are")
+            warnings.warn(f"{self.name}: {documents} no vector and {are} left out", IncompleteExport, stacklevel=2)
+        return size
 
     def delete_documents(
         self, filter: str, *, validate_only: bool = False, wait: bool = True, progress: Progress = None

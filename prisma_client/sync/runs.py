@@ -6,7 +6,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Unpack
+
+import numpy as np
 
 from prisma.common.v1.job_pb2 import Job
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
@@ -14,17 +17,25 @@ from prisma.interpreter.v1 import resources_pb2
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
-from prisma_client import choices, dataset_changes, label_files, sources
+from prisma_client import arrays, choices, dataset_changes, label_files, sources
 from prisma_client.sync.analyses import Analyses
+from prisma_client.sync.blocks import BlockReader
 from prisma_client.sync.jobs import Jobs
 from prisma_client.sync.listing import Listing
+from prisma_client.sync.texts import embed
 from prisma_client.sync.transport import Transport
+from prisma_client.array_files import code_file, decoder_writer
 from prisma_client.choices import TableFormat
+from prisma_client.complete_files import replacing
 from prisma_client.document_table import DocumentTable, TableOptions, table_format, table_request
 from prisma_client.errors import IncompleteExport, SomeLabelsRejected
 from prisma_client.imports import OnDuplicate
+from prisma_client.libraries import library
+from prisma_client.matrices import Codes, Decoder, csr_array
 from prisma_client.progress import Progress
 from prisma_client.tables import Answer, Rows, html_facts
+from prisma_client.weights import read_decoder
+from prisma_common import wire
 
 
 class Runs:
@@ -484,6 +495,77 @@ class Run:
         layout = layouts.LAYOUT_SAE_LENS if sae_lens else layouts.LAYOUT_PRISMA
         request = trainer_pb2.ExportWeightsRequest(run=self.name, layout=layout)
         return self._transport.save("TrainerService/ExportWeights", request, path)
+
+    def codes(self, rows: Any = None) -> Codes:
+        """Returns the codes of its dataset's documents, ascending by row, with their ids.
+
+        rows: only those of these rows, such as `range(1000)` or the `row` of documents. `.values`:
+        scipy.sparse.csr_array (R, n_latents) float32. `.ids`, `.rows`: of the documents. `code_blocks` yields parts of
+        about 1 MiB, `export_codes` writes a file. Raises MissingLibrary where scipy is not installed.
+        """
+        library("scipy.sparse", "run.codes()")
+        parts = [part for part in self.code_blocks(rows)]
+        return Codes.joined(parts, self.message.latent_count)
+
+    def code_blocks(self, rows: Any = None) -> Iterator[Codes]:
+        """Yields what `codes` returns, in parts of about 1 MiB, in any order."""
+        self.refresh()
+        for part in BlockReader(self._transport, self.message.dataset).codes(self.name, rows):
+            yield part
+
+    def export_codes(self, path: str | Path, *, rows: Any = None) -> int:
+        """Writes codes to a file, by its name's end; returns its size in bytes.
+
+        `.npz`: for `scipy.sparse.load_npz`, with `ids` and `rows` beside; `.parquet`: `id`, and lists `indices` and
+        `values`. rows: as in `codes`. Warns IncompleteExport. Raises ValueError for another name, MissingLibrary.
+        """
+        message = (self.refresh()).message
+        with replacing(path) as file:
+            codes = code_file(path, file, message.latent_count)
+            for part in BlockReader(self._transport, message.dataset).codes(self.name, rows):
+                codes.add(part)
+            codes.finish()
+            size = file.tell()
+        self._warn_of_missing_codes()
+        return size
+
+    def decoder(self) -> Decoder:
+        """Returns what its latents add to vectors: X ≈ codes.values @ decoder.components + decoder.intercept."""
+        with TemporaryDirectory() as folder:
+            weights = Path(folder) / "weights.safetensors"
+            self.export_weights(weights)
+            return read_decoder(weights)
+
+    def export_decoder(self, path: str | Path) -> int:
+        """Writes what its latents add to vectors to a file, by its name's end; returns its size in bytes.
+
+        `.npy`: (n_latents, d) components; `.npz`: `components` and `intercept`; `.parquet`: `latent` and `component`.
+        Raises ValueError for another name, MissingLibrary.
+        """
+        with replacing(path) as file:
+            write = decoder_writer(path)
+            write(file, self.decoder())
+            return file.tell()
+
+    def encode(self, data: Any) -> Any:
+        """Encodes texts or vectors that need not be in the dataset: scipy.sparse.csr_array (R, n_latents) float32.
+
+        data: texts, which the dataset's model embeds (its `query_model` where vectors are given), or (R, d) numbers.
+        The same vector gives the same bits as in `codes`. Raises MissingLibrary; TypeError for other data;
+        FailedPrecondition where no model embeds texts; InvalidArgument for vectors of another length.
+        """
+        library("scipy.sparse", "run.encode()")
+        texts = arrays.texts_of(data)
+        if texts is None:
+            vectors = arrays.matrix_of(data).astype(np.float32, copy=False)
+        else:
+            vectors = embed(self._transport, self.message.dataset, texts)
+        parts: list[wire.Codes] = []
+        for block in wire.blocks_of(len(vectors), 4 * vectors.shape[1]):
+            request = trainer_pb2.EncodeRequest(run=self.name, vectors=wire.pack_vectors(vectors[block]))
+            response = self._transport.call("TrainerService/Encode", request, trainer_pb2.EncodeResponse)
+            parts.append(wire.unpack_codes(response.codes))
+        return csr_array(wire.concatenate(parts, parts[0].latent_count if parts else self.message.latent_count))
 
     def feature(self, index: int) -> resources_pb2.Feature:
         """Returns a feature with its histogram, neighbours and families. Raises NotFound."""

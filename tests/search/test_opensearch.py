@@ -153,6 +153,37 @@ def steering_sets(latents: list[int], random: np.random.Generator) -> tuple[Stee
     return tuple(SteeringSet(tuple(part), float(random.uniform(-3, 3))) for part in members)
 
 
+def test_a_vector_alone_ranks_alike_on_both_back_ends(
+    index: OpenSearchIndex, corpus: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    uid, run = uuid4().hex, uuid4().hex
+    embedded = EmbeddedIndex(tmp_path / "index")
+    for backend in (index, embedded):
+        fill(backend, corpus, uid, run)
+    stored = random_codes(np.arange(len(corpus), dtype=np.uint64), 192, 16)
+    rows = list(range(0, len(corpus) - 5, 100))
+    for row, mode, condition in itertools.product(rows, (Mode.SEMANTIC, Mode.SPARSE), ("", "metadata.kind = function")):
+        vector = Ranker(embedded).vector_of(uid, row)
+        assert vector is not None
+        query = DocumentQuery(
+            datasets=[uid],
+            mode=mode,
+            terms=[],
+            vector=vector,
+            dense_datasets=frozenset([uid]),
+            run=run,
+            code=LatentQuery(*stored.row(row)),
+            condition=parse_filter(condition, {METADATA: OPERATORS, LATENT: "> >="}),
+            limit=100,
+        )
+        page, other_page = Ranker(embedded).documents(query), Ranker(index).documents(query)
+        assert page == other_page, (row, mode, condition)
+        assert page.hits
+        if mode is Mode.SEMANTIC and not condition:
+            assert page.hits[0].row == row
+    embedded.close()
+
+
 def test_both_back_ends_rank_alike(index: OpenSearchIndex, corpus: list[dict[str, Any]], tmp_path: Path) -> None:
     uid, run = uuid4().hex, uuid4().hex
     embedded = EmbeddedIndex(tmp_path / "index")

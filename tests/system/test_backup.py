@@ -7,12 +7,15 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prisma_client import Prisma
 from prisma_client.sync.datasets import Dataset
 from tests import stack as stacks
 from tests.children import tied
+
+DTYPES = ("float16", "float32")
 
 
 def start(environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
@@ -49,6 +52,10 @@ def test_a_backup_under_load_restores_to_an_empty_folder(stack: stacks.Stack, tm
                 data.delete()
                 number += 1
 
+    vectors = {f"own-{dtype}": np.random.default_rng(0).standard_normal((700, 96)).astype(dtype) for dtype in DTYPES}
+    with Prisma(stack.url) as prisma:
+        for dataset_id, array in vectors.items():
+            prisma.datasets.create(dataset_id, dataset_id=dataset_id, vectors=array)
     loading = threading.Thread(target=load)
     loading.start()
     try:
@@ -56,6 +63,9 @@ def test_a_backup_under_load_restores_to_an_empty_folder(stack: stacks.Stack, tm
     finally:
         stop.set()
         loading.join()
+        with Prisma(stack.url) as prisma:
+            for dataset_id in vectors:
+                prisma.datasets.get(dataset_id).delete()
     assert written.returncode == 0, written.stderr
     with Prisma(stack.url) as prisma:
         before = prisma.runs.get(stacks.RUN)
@@ -75,6 +85,11 @@ def test_a_backup_under_load_restores_to_an_empty_folder(stack: stacks.Stack, tm
             assert data.message.document_count == stacks.COUNT
             wait_until_indexed(data)
             assert data.search("file").hits
+            for dataset_id, array in vectors.items():
+                own = prisma.datasets.get(dataset_id)
+                stored = own.vectors()
+                assert (stored.values.dtype, stored.values.tobytes()) == (array.dtype, array.tobytes())
+                assert stored.ids == [str(row) for row in range(700)]
         scrubbed = subprocess.run([stacks.PRISMA, "doctor", "--scrub"], env=environment, capture_output=True, text=True)
         assert scrubbed.returncode == 0, scrubbed.stderr
     finally:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from prisma.common.v1.block_pb2 import VECTOR_ENCODING_FLOAT16
@@ -14,7 +15,7 @@ from prisma_client import FailedPrecondition, InvalidArgument, Prisma, sample
 from tests import stack as stacks
 from tests.system.test_backup import start
 
-COUNT, DIMENSION, GROUPS = 2000, 96, 24
+COUNT, DIMENSION = 5000, 384
 
 
 def vectors_of(documents: list[dict[str, str]]) -> np.ndarray:
@@ -35,8 +36,12 @@ def test_given_vectors_are_trained_labelled_searched_and_explained_without_a_pro
         with Prisma(environment["PRISMA_URL"]) as prisma:
             documents = list(itertools.islice(sample.documents(), COUNT))
             vectors = vectors_of(documents)
-            data = prisma.datasets.create("Own", documents, dataset_id="own", vectors=vectors)
+            frame = pd.DataFrame(documents)
+            data = prisma.datasets.create("Own", documents=frame, dataset_id="own", vectors=vectors)
             assert (data.message.embedding_model, data.message.embedded_count) == ("given", COUNT)
+            stored = data.vectors()
+            assert (stored.values.dtype, stored.values.tobytes()) == (vectors.dtype, vectors.tobytes())
+            assert stored.ids == frame["id"].to_list()
             run = data.train(run_id="r", latent_count=64, k=4, epochs=3)
             run.label()
             prisma.jobs.wait_for_index(run.compute_statistics())
@@ -49,6 +54,10 @@ def test_given_vectors_are_trained_labelled_searched_and_explained_without_a_pro
                 return [hit.key for hit in data.search(limit=3, **search).hits]  # pyright: ignore[reportArgumentType]
 
             assert keys(vector=vectors[7])[0] == documents[7]["id"]
+            assert (run.encode(vectors[:100]) != run.codes(range(100)).values).nnz == 0
+            with pytest.raises(FailedPrecondition) as caught:
+                run.encode(["a text"])
+            assert caught.value.reason == "NO_QUERY_MODEL"
             response = data.search(vector=vectors[7], mode="sparse", run=run, limit=3)
             assert response.query_features
             assert response.hits[0].shared_features
@@ -66,16 +75,21 @@ def test_given_vectors_are_trained_labelled_searched_and_explained_without_a_pro
             with pytest.raises(FailedPrecondition) as caught:
                 run.explain("a text")
             assert caught.value.reason == "NO_QUERY_MODEL"
-            with pytest.raises(InvalidArgument, match="expected 96 numbers, as in the vectors of datasets/own; got 95"):
-                data.search(vector=vectors[7, :95])
+            with pytest.raises(
+                InvalidArgument, match="expected 384 numbers, as in the vectors of datasets/own; got 383"
+            ):
+                data.search(vector=vectors[7, :383])
 
-            half = prisma.datasets.create("Half", dataset_id="half", vectors=vectors.astype(np.float16))
+            half_vectors = vectors.astype(np.float16)
+            half = prisma.datasets.create("Half", documents=frame, dataset_id="half", vectors=half_vectors)
             assert half.message.vector_encoding == VECTOR_ENCODING_FLOAT16
+            stored = half.vectors()
+            assert (stored.values.dtype, stored.values.tobytes()) == (half_vectors.dtype, half_vectors.tobytes())
             for _ in range(600):
                 if half.index_status().current:
                     break
                 time.sleep(0.1)
-            assert half.search(vector=vectors[7]).hits[0].key == "7"
+            assert half.search(vector=vectors[7]).hits[0].key == documents[7]["id"]
     finally:
         process.terminate()
         process.wait(30)
