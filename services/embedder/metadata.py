@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER, terms_of
 
@@ -22,12 +23,16 @@ MAX_PASSAGE_TERMS = 2_000_000
 MAX_DEPTH = 8
 """Levels of nesting; the metadata itself is the first."""
 
+_PLAIN_BYTES = 40
+"""A number, and the quotes, colon and comma of an entry."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _Path = tuple[str, ...]
 
 
 def problem(metadata: Mapping[str, object]) -> str | None:
     """What the metadata holds that it may not, with the place; None if nothing."""
+    if _is_small_and_plain(metadata):
+        return None
     for path, value in _walk(metadata):
         reason = _value_problem(value, depth=len(path))
         if reason is not None:
@@ -41,6 +46,30 @@ def problem(metadata: Mapping[str, object]) -> str | None:
             part = f"in the names and values of {len(metadata):,} fields"
         return f"the metadata has {size:,} bytes, {part}; a document may have {MAX_BYTES:,}"
     return None
+
+
+def _is_small_and_plain(metadata: Mapping[str, object]) -> bool:
+    """Whether metadata have no problem, as nearly all: texts, numbers and truth values, far from the limits."""
+    size = 0  # an upper bound: a character has at most 6 bytes in JSON, a number fewer than _PLAIN_BYTES
+    for name, value in metadata.items():
+        kind = type(value)
+        if kind is str:
+            text = cast("str", value)
+            size += 6 * len(text)
+            if not (text.isascii() or is_utf8(text)):
+                return False
+        elif kind is int:
+            if not MIN_INTEGER <= cast("int", value) <= MAX_INTEGER:
+                return False
+        elif kind is float:
+            if not math.isfinite(cast("float", value)):
+                return False
+        elif kind is not bool and value is not None:
+            return False
+        size += 6 * len(name) + _PLAIN_BYTES
+        if not (name.isascii() or is_utf8(name)):
+            return False
+    return size <= MAX_BYTES
 
 
 def readable(metadata: Mapping[str, object]) -> dict[str, object]:

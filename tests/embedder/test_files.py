@@ -23,6 +23,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xlsxwriter
 from backports import zstd
 from hypothesis import given, settings
 from pyarrow import ipc
@@ -34,6 +35,7 @@ from services.embedder.files.fields import find_fields
 from services.embedder.files.formats import FileOptions, Format, Layout, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.items import FieldOptions, Fields, IdSource, Reason, Rejection
+from tests.embedder import libreoffice
 from tests.embedder.hostile_files import tarred, zipped
 
 LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
@@ -138,6 +140,31 @@ def test_a_file_of_another_tool_comes_in_row_by_row(kind: str, tmp_path: Path) -
         assert document.metadata == {"stars": row["stars"], "price": row["price"], "new": row["new"]}
         assert isinstance(document.metadata["stars"], int)
         assert isinstance(document.metadata["new"], bool)
+
+
+@pytest.mark.parametrize("suffix", libreoffice.FORMATS)
+def test_a_workbook_of_libreoffice_comes_in_row_by_row(suffix: str) -> None:
+    data = (libreoffice.FOLDER / f"reviews.{suffix}").read_bytes()
+    read = Read(data)
+    rows = libreoffice.rows()
+    assert (read.fields.id_field, read.fields.text_fields, read.layout.sheet) == ("key", ("body",), "reviews")
+    empty = [place for place, row in enumerate(rows, start=1) if row["body"] is None]
+    assert [(rejection.item, rejection.table) for rejection in read.rejections] == [
+        (place, "reviews") for place in empty
+    ]
+    valid = [row for row in rows if row["body"] is not None]
+    for document, row in zip(read.documents, valid, strict=True):
+        text = row["body"].replace("\r\n", "\n")  # as LibreOffice has lines
+        assert document.key == row["key"]
+        assert document.text == (text if suffix == "xlsx" else text.replace("\t", ""))  # it writes no tab into .ods
+        expected = {name: value for name, value in row.items() if name not in ("key", "body") and value is not None}
+        assert document.metadata == expected
+        assert [type(document.metadata[name]) for name in ("helpful", "verified", "date", "code")] == [
+            int,
+            bool,
+            str,
+            str,
+        ]
 
 
 def test_a_hugging_face_dataset_comes_in_as_it_lies_on_disk(tmp_path: Path) -> None:
@@ -355,6 +382,88 @@ def test_a_first_row_that_is_taken_as_names_is_shown(tmp_path: Path) -> None:
 def test_the_separator_that_excel_writes_is_no_row() -> None:
     read = Read(b"sep=;\nid;text\n1;one, two\n")
     assert [(document.key, document.text) for document in read.documents] == [("1", "one, two")]
+
+
+TITLES: dict[str, bytes] = {
+    "title": b"Report of 2026\n\nid,text,n\n1,one text,2\n2,two text,3\n",
+    "remarks": b"# exported by a tool\n# yesterday, at noon\nid,text,n\n1,one text,2\n2,two text,3\n",
+    "empty cells": b",,\n,,\nid,text,n\n1,one text,2\n,,\n2,two text,3\n,,\n",
+    "blank lines": b"\r\n\r\nid,text,n\r\n1,one text,2\r\n2,two text,3\r\n",
+    "two byte order marks": b"\xef\xbb\xbf\xef\xbb\xbfid,text,n\n1,one text,2\n2,two text,3\n",
+    "returns alone": b"id,text,n\r1,one text,2\r2,two text,3\r",
+    "semicolons of Excel": b'\xef\xbb\xbfsep=;\r\nid;text;n\r\n1;"one text";2\r\n2;"two text";3\r\n',
+}
+
+
+@pytest.mark.parametrize("kind", TITLES)
+def test_what_stands_around_a_table_is_no_row_of_it(kind: str) -> None:
+    read = Read(TITLES[kind])
+    assert read.rejections == []
+    assert [(document.key, document.text, document.metadata) for document in read.documents] == [
+        ("1", "one text", {"n": 2}),
+        ("2", "two text", {"n": 3}),
+    ]
+    assert ("left out" in " ".join(read.notes)) == (kind in ("title", "remarks"))
+
+
+def test_a_title_above_the_header_of_a_sheet_is_no_row_of_the_table(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        with xlsxwriter.Workbook(path) as workbook:
+            workbook.add_worksheet("Empty")
+            sheet = workbook.add_worksheet("Data")
+            sheet.merge_range("B2:D2", "Feedback")
+            for row, cells in enumerate([("id", "text", "n"), (1, "one", 2), (2, "two", 3)], start=4):
+                sheet.write_row(row, 1, cells)
+            sheet.write_formula("D6", "=1+1", value=2)
+            sheet.set_row(6, None, None, {"hidden": True})
+
+    read = Read(written(write, "a.xlsx", tmp_path))
+    assert [(document.key, document.text, document.metadata) for document in read.documents] == [
+        ("1", "one", {"n": 2}),
+        ("2", "two", {"n": 3}),
+    ]
+    assert read.notes[0] == "Above the names of the columns, 1 row is left out."
+
+
+def test_a_table_that_begins_with_a_narrow_row_of_data_loses_nothing() -> None:
+    read = Read(b"a,\nb,text\nc,another\n", FileOptions(format=Format.CSV, has_header=False))
+    assert len(read.documents) + len(read.rejections) == 3
+
+
+def test_numbers_that_json_lacks_are_absent_and_take_no_document_with_them() -> None:
+    lines = b'{"id": 1, "text": "one", "x": NaN, "l": [1.5, -Infinity]}\n{"id": 2, "text": "two", "x": 1.5}\n'
+    for data in (lines, b"[" + lines.strip().replace(b"\n", b",") + b"]"):
+        documents = Read(data).documents
+        assert [document.metadata for document in documents] == [{"x": None, "l": [1.5, None]}, {"x": 1.5}]
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split"])
+def test_a_frame_that_pandas_wrote_by_columns_is_refused_with_what_to_do(orient: Any) -> None:
+    frame = pd.DataFrame([{"id": 1, "text": "one"}, {"id": 2, "text": "two"}])
+    with pytest.raises(InvalidFile, match="orient='records'"):
+        Read(frame.to_json(orient=orient).encode())
+
+
+def test_views_and_runs_of_arrow_are_texts() -> None:
+    table = pa.table(
+        {
+            "id": [1, 2],
+            "text": pa.array(["one", "two"], pa.string_view()),
+            "bytes": pa.array([b"a", "é".encode()], pa.binary_view()),
+            "run": pa.RunEndEncodedArray.from_arrays([2], ["x"]),
+            "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"\1" * 16, None], pa.binary(16))),
+        }
+    )
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    read = Read(sink.getvalue())
+    assert [document.text for document in read.documents] == ["one", "two"]
+    uuid = "01010101-0101-0101-0101-010101010101"
+    assert [document.metadata for document in read.documents] == [
+        {"bytes": "a", "run": "x", "uuid": uuid},
+        {"bytes": "é", "run": "x"},
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["hex", "rot13", "zlib", "bz2", "unicode_escape", "idna", "no such", "undefined"])

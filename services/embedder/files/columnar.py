@@ -142,7 +142,8 @@ def _dictionary(column: pa.Array[Any]) -> pa.Array[Any]:
 def _is_binary(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.DictionaryType):
         kind = cast("pa.DataType", kind.value_type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    is_sized = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return is_sized or pa.types.is_fixed_size_binary(kind)
 
 
 def _is_utf8(column: pa.Array[Any]) -> bool:

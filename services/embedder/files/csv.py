@@ -14,7 +14,7 @@ from typing import IO, Self
 from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
-from services.embedder.files.names import TEXT_NAMES, find_header, is_header
+from services.embedder.files.names import TEXT_NAMES, find_header, is_header, preamble_length, preamble_notes
 from services.embedder.items import ItemRejected, Reason
 
 DELIMITERS = ",\t;|"
@@ -40,7 +40,8 @@ def find_delimiter(sample: str) -> str | None:
     best: tuple[float, int] = (_CONSISTENT_SHARE, 1)
     delimiter = None
     for candidate in DELIMITERS:
-        widths = [len(row) for row in _sample_rows(sample, candidate)]
+        rows = list(_sample_rows(sample, candidate))
+        widths = [len(row) for row in rows[preamble_length(rows, has_header=None) :] if any(row)]
         if not widths:
             continue
         width, count = Counter(widths).most_common(1)[0]
@@ -76,10 +77,11 @@ class CsvReader:
             or (separator.group(1) if separator else find_delimiter(sample))
             or _header_delimiter(sample.split("\n", 1)[0])
         )
-        first_row = next(_sample_rows(sample, self._delimiter), None)
-        if first_row is None:
+        first_rows = list(_sample_rows(sample, self._delimiter))
+        if not first_rows:
             raise InvalidFile("expected a table; the file is empty")
-        header = find_header(first_row, has_header=options.has_header)
+        self._preamble_rows = preamble_length(first_rows, has_header=options.has_header)
+        header = find_header(first_rows[self._preamble_rows], has_header=options.has_header)
         self._columns = header.columns
         self._types = self._find_types(header.is_in_file)
         self._layout = Layout(
@@ -87,7 +89,7 @@ class CsvReader:
             delimiter=self._delimiter,
             has_header=header.is_in_file,
             columns=header.columns,
-            notes=header.notes,
+            notes=[*preamble_notes(first_rows[: self._preamble_rows]), *header.notes],
         )
 
     @property
@@ -122,7 +124,7 @@ class CsvReader:
         return types
 
     def _rows(self, has_header: bool | None) -> Iterator[tuple[int, list[str] | ItemRejected]]:
-        """The rows behind the header, each with its place; empty lines are no rows."""
+        """The rows behind the header, each with its place. Empty lines and rows of empty cells are left out."""
         csv.field_size_limit(_MAX_ROW)
         self._file.seek(0)
         text = io.TextIOWrapper(self._file, "utf-8-sig", errors="surrogateescape", newline="")
@@ -131,10 +133,10 @@ class CsvReader:
             for _ in range(self._skipped_lines):
                 next(lines)
             rows = csv.reader(lines, delimiter=self._delimiter, strict=True)
-            place = 0 if has_header else 1
+            place = (0 if has_header else 1) - self._preamble_rows
             while (row := self._next_row(rows, lines)) is not None:
                 if row != []:
-                    if place:
+                    if place > 0 and (isinstance(row, ItemRejected) or any(row)):
                         yield place, row
                     place += 1
         finally:

@@ -111,7 +111,8 @@ def _parsed(text: bytes) -> object:
             reason, f"the item is nested more than {MAX_NESTING} levels deep, metadata at most {MAX_DEPTH}"
         )
     try:
-        return json.loads(text.strip().removeprefix(UTF8_MARK).decode("utf-8"), object_pairs_hook=_object)
+        content = text.strip().removeprefix(UTF8_MARK).decode("utf-8")
+        return json.loads(content, object_pairs_hook=_object, parse_constant=_absent)
     except UnicodeDecodeError as error:
         raise ItemRejected(Reason.INVALID_UTF8, f"expected UTF-8; byte {error.start} of the item is not") from None
     except json.JSONDecodeError as error:
@@ -128,6 +129,10 @@ def _parsed(text: bytes) -> object:
 def _description(error: json.JSONDecodeError) -> str:
     """What is wrong with an item's JSON, and where."""
     return f"{_DESCRIPTIONS.get(error.msg.removesuffix(': '), error.msg)} (character {error.pos})"
+
+
+def _absent(_constant: str) -> None:
+    """What NaN, Infinity and -Infinity count as, which Python writes although JSON has none: as in tables, nothing."""
 
 
 def _object(fields: list[tuple[str, object]]) -> dict[str, object]:

@@ -44,6 +44,7 @@ _MARKUP = {
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _ARRAY_START = re.compile(rb'\[\s*(?:[\]\[{"0-9tfn-]|$)')
 _TEXT_START = re.compile(rb"\s*[\[{][^\x00]")
+_FRAME = re.compile(rb'\{\s*"(?:columns"\s*:\s*\[|0"\s*:\s*\{|(?:[^"\\]|\\.)*"\s*:\s*\{\s*"0"\s*:)')
 _PLAIN_TEXT = (
     "plain text: choose the format TEXT_LINES if each line is a document, or pack files of one document each into a zip"
 )
@@ -71,6 +72,8 @@ def text_format(file: IO[bytes]) -> Format:
     if objects[0] or 2 * sum(objects) >= len(objects):
         if _is_one_object_over_lines(sample):
             raise _unexpected("JSON over several lines: put the objects into an array, or each on a line of its own")
+        if len(sample) == 1 and _FRAME.match(sample[0].lstrip()):
+            raise _unexpected("a data frame of pandas by columns: write it with `to_json(…, orient='records')`")
         return Format.JSON_LINES
     for pattern, description in _MARKUP.items():
         if re.match(pattern, sample[0].lstrip(), re.IGNORECASE):

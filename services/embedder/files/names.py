@@ -31,6 +31,8 @@ TEXT_NAMES = (
 _USUAL_NAMES = frozenset((*ID_NAMES, *TEXT_NAMES))
 MAX_COLUMNS = 10_000
 _MAX_NAME = 200
+MAX_PREAMBLE = 20
+"""Rows that may stand above a table."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,35 @@ def find_header(first_row: Sequence[object], *, has_header: bool | None) -> Head
     return Header(columns, is_in_file, notes)
 
 
+def preamble_length(rows: Sequence[Sequence[object]], *, has_header: bool | None) -> int:
+    """How many of a table's first rows are none of it.
+
+    They are blank, or titles and remarks above the header: a row with a usual name for texts and with more cells than
+    each of them. has_header: False where there is none to be above of.
+    """
+    rows = rows[: MAX_PREAMBLE + 1]
+    widths = [sum(cell is not None and bool(str(cell).strip()) for cell in row) for row in rows]
+    if has_header is not False:
+        for place, row in enumerate(rows):
+            if widths[place] > 1 and is_header(row) and _has_text_name(row):
+                if all(width < widths[place] for width in widths[:place]):
+                    return place
+                break
+    return next((place for place, width in enumerate(widths) if width), 0)
+
+
+def preamble_notes(rows: Sequence[Sequence[object]]) -> list[str]:
+    """What is said of the rows that `preamble_length` counts: blank ones are not mentioned."""
+    count = sum(any(cell is not None and str(cell).strip() for cell in row) for row in rows)
+    return (
+        [f"Above the names of the columns, {count} {'row is' if count == 1 else 'rows are'} left out."] if count else []
+    )
+
+
+def _has_text_name(row: Sequence[object]) -> bool:
+    return any(isinstance(cell, str) and cell.strip().lower() in TEXT_NAMES for cell in row)
+
+
 def is_header(row: Sequence[object]) -> bool:
     """Whether a table's first row names its columns: short texts, all different or one a usual name, and no numbers."""
     names = [cell.strip() for cell in row if isinstance(cell, str) and cell.strip()]
@@ -71,7 +102,7 @@ def is_header(row: Sequence[object]) -> bool:
 
 def _column_names(row: Sequence[object]) -> tuple[list[str], list[str]]:
     """The columns' names, each different, and notes. A cell without a name, or with another's, gets a number."""
-    cells = [str(cell).strip() if cell is not None else "" for cell in row]
+    cells = [str(cell).lstrip("\ufeff").strip() if cell is not None else "" for cell in row]
     free = Counter(cells)
     names: list[str] = []
     used: set[str] = set()

@@ -12,14 +12,14 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import IO, cast
 
 from services.embedder.errors import FileTooLarge, InvalidFile
 from services.embedder.files.archives import Unpacking
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
 from services.embedder.files.lines import read_lines
-from services.embedder.files.names import find_header
+from services.embedder.files.names import MAX_PREAMBLE, find_header, preamble_length, preamble_notes
 from services.embedder.items import ItemRejected, Reason
 
 _MAX_UNPACKED_BYTES = 512 << 20
@@ -52,10 +52,12 @@ class SpreadsheetReader:
             raise InvalidFile("expected a table; the workbook has no rows")
         self._start = self._rows.tell()
         width = max((len(row) for row in self._cells() if row is not None), default=0)
-        first = next(self._cells(), None) or []
+        first_rows = [row or [] for row in islice(self._cells(), MAX_PREAMBLE + 1)]
+        self._preamble_rows = preamble_length(first_rows, has_header=options.has_header)
+        first = first_rows[self._preamble_rows] if first_rows else []
         first += [None] * (width - len(first))
         header = find_header(first, has_header=options.has_header)
-        notes = [*header.notes]
+        notes = [*preamble_notes(first_rows[: self._preamble_rows]), *header.notes]
         if options.sheet is None and len(names) > 1:
             notes.append(f"Only the sheet {sheet[:60]!r} is read; the workbook has {_listed(names)}.")
         self._layout = Layout(
@@ -70,7 +72,7 @@ class SpreadsheetReader:
     def items(self, texts: Collection[str] = ()) -> Iterator[Item]:
         """The rows, as objects without the cells that are empty; rows without a cell are left out."""
         columns = self._layout.columns or ()
-        rows = self._cells()
+        rows = islice(self._cells(), self._preamble_rows, None)
         if self._layout.has_header:
             next(rows)
         for place, row in enumerate(rows, start=1):

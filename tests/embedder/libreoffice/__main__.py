@@ -1,0 +1,5 @@
+"""Writes the workbooks again."""
+
+from tests.embedder.libreoffice import write
+
+write()
