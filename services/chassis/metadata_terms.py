@@ -48,6 +48,7 @@ _NINES_COMPLEMENT = str.maketrans("0123456789", "9876543210")
 _AFTER_DIGITS = "~"
 """Above all digits, so that of two negative numbers the one with more digits comes first."""
 _EXPONENT_ZERO = 5000
+_WITHOUT_SEPARATORS = str.maketrans("", "", f"-T:.{_AFTER_DIGITS}")
 CUT_MARK = "\x01\x03"
 """Stands behind the beginning of a long text, before the digest."""
 DIGEST_CHARACTERS = 64
@@ -111,21 +112,15 @@ def terms_of(metadata: Mapping[str, object]) -> list[str]:
     return described(metadata).terms
 
 
-class TermParts(NamedTuple):
-    """A term, taken apart."""
-
-    prefix: str
-    """Of its field: what `prefix_of` says of the key."""
-    form: str
-    """The letter of a Form."""
-    value: str
-
-
-def parts_of(term: str) -> TermParts:
-    """The parts of a term."""
-    colon = term.index(":")
-    end = colon + 1 + int(term[:colon]) + 1
-    return TermParts(term[:end], term[end : end + 1], term[end + 1 :])
+def parts_of(terms: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Of each term the prefix of its field, the letter of its form, and its value."""
+    prefix, size = "", 0
+    for term in terms:
+        if not size or not term.startswith(prefix):  # terms of a field are often beside each other
+            colon = term.index(":")
+            size = colon + 2 + int(term[:colon])
+            prefix = term[:size]
+        yield prefix, term[size], term[size + 1 :]
 
 
 def index_terms_of(metadata: Mapping[str, object]) -> list[str]:
@@ -149,14 +144,13 @@ def place_of(value: str) -> int:
 
     Different terms have the same place where only their digits behind the first few differ.
     """
-    digits = "".join(character for character in value if character.isdecimal())
+    digits = value.translate(_WITHOUT_SEPARATORS)
     filler = "9" if value[-1] == _AFTER_DIGITS else "0"
     return int(digits[:PLACE_DIGITS].ljust(PLACE_DIGITS, filler))
 
 
 def _folded_terms(terms: Iterable[str]) -> Iterator[str]:
-    for term in terms:
-        prefix, form, value = parts_of(term)
+    for prefix, form, value in parts_of(terms):
         if form == Form.TEXT and (text := searchable_text(value)) != value:
             yield f"{prefix}{Form.FOLDED}{text}"
 

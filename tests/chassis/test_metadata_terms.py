@@ -13,7 +13,18 @@ from services.chassis import metadata_schema
 from services.chassis.filters import parse_filter
 from services.chassis.metadata_filters import METADATA, OPERATORS, notices
 from services.chassis.metadata_schema import nearest_key
-from services.chassis.metadata_terms import Form, date_form, described, number_form, term_of, terms_of
+from services.chassis.metadata_terms import (
+    Form,
+    date_form,
+    described,
+    index_terms_of,
+    number_form,
+    parts_of,
+    place_of,
+    prefix_of,
+    term_of,
+    terms_of,
+)
 
 decimals = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30, places=10)
 numbers = st.integers(-(2**63), 2**64) | st.floats(allow_nan=False, allow_infinity=False, width=64)
@@ -30,6 +41,18 @@ def test_numbers_ascend_as_their_terms_do(one: float | str, other: float | str) 
     if first is not None and second is not None:  # 1e-300 has no term
         assert (first < second) == (Decimal(str(one)) < Decimal(str(other)))
         assert (first == second) == (Decimal(str(one)) == Decimal(str(other)))
+
+
+@given(numbers | decimals.map(str), numbers | decimals.map(str))
+def test_places_never_descend_where_numbers_ascend(one: float | str, other: float | str) -> None:
+    first, second = sorted(form for form in (number_form(one), number_form(other), number_form(0)) if form)[:2]
+    assert 0 <= place_of(first) <= place_of(second) < 2**63
+
+
+@given(moments, moments)
+def test_places_never_descend_where_instants_ascend(one: datetime, other: datetime) -> None:
+    first, second = sorted((date_form(one.isoformat()) or "", date_form(other.isoformat()) or ""))
+    assert 0 <= place_of(first) <= place_of(second) < 2**63
 
 
 @given(moments, moments)
@@ -99,3 +122,10 @@ def test_fields_of_long_keys_are_not_counted() -> None:
     assert notices(condition, [metadata_schema.types_of(schema)]) == [
         f"metadata.{long[:200]} is not among the fields with types: it is compared as text"
     ]
+
+
+@given(st.dictionaries(st.text(max_size=30), st.text(max_size=20) | st.integers(-99, 99) | st.dates().map(str)))
+def test_terms_can_be_taken_apart(metadata: dict[str, object]) -> None:
+    terms = index_terms_of(metadata)
+    assert ["".join(parts) for parts in parts_of(terms)] == terms
+    assert {prefix for prefix, _form, _value in parts_of(terms)} == {prefix_of(key) for key in metadata}

@@ -47,8 +47,7 @@ def indexed_terms(terms: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """The values of TERMS and COLUMNS of a document with these terms."""
     prefixes: set[str] = set()
     columns: dict[str, list[int]] = {}
-    for term in terms:
-        prefix, form, value = parts_of(term)
+    for prefix, form, value in parts_of(terms):
         prefixes.add(prefix)
         if form in _ORDERED_FORMS:
             columns.setdefault(_column(prefix + form), []).append(place_of(value))
