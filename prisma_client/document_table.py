@@ -108,7 +108,7 @@ class DocumentTable:
 
     def to_polars(self) -> Any:
         """Returns a polars.DataFrame. Raises MissingLibrary."""
-        return library("polars", "to_polars()").read_ipc(io.BytesIO(self._data), memory_map=False)
+        return library("polars", "to_polars()").read_ipc(io.BytesIO(self._data))
 
     @property
     def features(self) -> list[dict[str, Any]]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import copy
 import datetime
+import io
+import json
 import subprocess
 import sys
 from typing import Any
 
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import feather
 
 from prisma.embedder.v1.resources_pb2 import Document
 from prisma.interpreter.v1.analyses_pb2 import AnalyzedFeature, DatasetComparison
 from prisma.interpreter.v1.resources_pb2 import TRUST_TRUSTED, Feature
 from prisma.search.v1.search_service_pb2 import DocumentHit, SearchDocumentsResponse
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
+from prisma_client.document_table import DocumentTable
 from prisma_client.sync.runs import Run
 from prisma_client.tables import Answer, Rows
 
@@ -181,3 +187,25 @@ Rows([], Document).to_{library}()
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"to_{library}() needs {library}, which is not installed: pip install {library}" in ended.stderr
+
+
+def test_a_table_of_documents_is_a_frame_of_pandas_and_of_polars() -> None:
+    large = [2**53 + 1, None]
+    columns = {"id": ["a", "b"], "large": large, "flag": [True, None], "day": [datetime.date(2026, 1, 2), None]}
+    about = {"features": [{"column": "feature: x", "index": 3, "label": "x", "trust": "TRUSTED"}], "notices": ["n"]}
+    arrow = pa.table({**columns, "feature: x": pa.array([0, 0.1], pa.float32())})
+    buffer = io.BytesIO()
+    feather.write_feather(arrow.replace_schema_metadata({"prisma": json.dumps(about)}), buffer)
+    table = DocumentTable(buffer.getvalue())
+    frame = table.to_pandas()
+    assert dict(frame.dtypes.astype(str)) == {
+        "id": str(pd.Series(["a"]).dtype) if pd.__version__ >= "3" else "object",
+        "large": "Int64",
+        "flag": "boolean",
+        "day": "datetime64[ms]",
+        "feature: x": "float32",
+    }
+    assert frame["large"][0] == large[0] and pd.isna(frame["large"][1])
+    assert table.to_polars().schema["large"] == pl.Int64 and table.to_polars()["large"].to_list() == large
+    assert table.to_arrow().equals(arrow) and "2 rows, 5 columns" in table._repr_html_()
+    assert (table.features, table.notices) == (about["features"], ["n"])
