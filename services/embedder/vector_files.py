@@ -50,7 +50,8 @@ def find_vectors(
         if not fields.text_fields:
             raise InvalidFile(
                 f"no field holds texts, and {dataset.embedding_model} makes the vectors of {dataset.name} of texts: "
-                "name a field (text_fields, --text-field)"
+                "name a field (text_fields, --text-field), or import your own vectors into a dataset that is created "
+                "with the embedding model `given` (vector_field, --vector-field)"
             )
         return ImportVectors(None, None, checks, left_out)
     if file is not None and named_field is not None:

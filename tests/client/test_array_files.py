@@ -243,6 +243,13 @@ def test_the_commands_write_the_same_files(stack: Stack, tmp_path: Path) -> None
     with Prisma(stack.url) as prisma:
         assert same_bits(np.load(tmp_path / "v.npy"), prisma.datasets.get(DATASET).vectors().values)
         assert (sparse.load_npz(tmp_path / "c.npz") != prisma.runs.get(RUN).codes().values).nnz == 0
+        assert stack.command("export-vectors", DATASET, str(tmp_path / "v.parquet")).returncode == 0
+        ended = stack.command("ingest", "again", str(tmp_path / "v.parquet"), "--vector-field", "vector")
+        again = prisma.datasets.get("again")
+        assert (ended.returncode, again.message.embedding_model) == (0, "given"), ended.stderr
+        assert same_bits(again.vectors().values, np.load(tmp_path / "v.npy"))
+        assert again.vectors().ids == [document.key for document in prisma.datasets.get(DATASET).documents()]
+        again.delete()
     ended = stack.command("export", RUN, "codes", str(tmp_path / "c.csv"))
     assert (ended.returncode, ended.stderr) == (
         2,
