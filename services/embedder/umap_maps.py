@@ -47,7 +47,7 @@ async def umap_points(vectors: NDArray[np.float32], report: Report) -> Points:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=_environment(Path(folder)),
             start_new_session=True,
         )
         errors = asyncio.create_task(_read(process.stderr))
@@ -59,6 +59,18 @@ async def umap_points(vectors: NDArray[np.float32], report: Report) -> Points:
         finally:
             await to_the_end(_end(process))
             errors.cancel()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Of the process. Where the library's folder cannot be written, its compiled code is kept in `folder`: without a
+    place for it, it does not start.
+    """
+    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    spec = importlib.util.find_spec("umap")
+    assert spec is not None and spec.origin is not None, "it is installed"
+    if not os.access(Path(spec.origin).parent, os.W_OK):
+        environment.setdefault("NUMBA_CACHE_DIR", str(folder / "compiled"))
+    return environment
 
 
 async def _follow(process: asyncio.subprocess.Process, report: Report) -> None:

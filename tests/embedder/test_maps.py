@@ -172,6 +172,19 @@ async def test_umap_is_stored_by_a_job_until_the_dataset_changes(tmp_path: Path)
     data.database.close()
 
 
+def test_compiled_code_has_a_place_where_the_library_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(umap_maps.os, "access", lambda _path, _mode: False)
+    assert umap_maps._environment(tmp_path)["NUMBA_CACHE_DIR"] == str(tmp_path / "compiled")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/own")
+    assert umap_maps._environment(tmp_path)["NUMBA_CACHE_DIR"] == "/own"
+    monkeypatch.undo()
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert "NUMBA_CACHE_DIR" not in umap_maps._environment(tmp_path)
+
+
 async def test_who_cancels_umap_leaves_no_process(tmp_path: Path) -> None:
     reported = asyncio.Event()
 

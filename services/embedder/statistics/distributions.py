@@ -101,8 +101,8 @@ def _length_edges(low: int, p99: int, high: int) -> list[float]:
     width = _round_width((p99 + 1 - low) / (BINS - 1))
     start = low // width * width
     edges = [float(edge) for edge in range(start, p99 + width + 1, width)]
-    if edges[-1] <= high:
-        edges.append(float(high + 1))
+    if edges[-1] < high:
+        edges.append(float(high))
     return edges
 
 

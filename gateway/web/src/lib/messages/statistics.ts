@@ -20,6 +20,7 @@ export const statistics = {
   undetermined: "undetermined",
   moreLanguages: (n: number) => `${many(n, "more language", "more languages")}`,
   sampled: (n: string) => `Of a sample of ${n} documents.`,
+  duplicates: "Duplicates",
   exact: "Exact duplicates",
   near: "Near-duplicates",
   equalVectors: "Equal vectors",
@@ -54,6 +55,5 @@ export const statistics = {
     hint: "Point at a dot to see its document, or use the arrow keys; Enter opens it.",
     noValue: "no value",
     gone: "This document was deleted.",
-    range: (low: string, high: string) => `${low} (light) to ${high} (dark)`,
   },
 };
