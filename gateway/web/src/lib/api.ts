@@ -113,12 +113,12 @@ export async function send<T>(verb: string, path: string, body: unknown = {}, qu
 
 export const post = <T>(path: string, body: unknown = {}, query?: Query): Promise<T> => send("POST", path, body, query);
 
-/** Sends a file; `progress` is told the share that is sent. */
-export function upload<T>(path: string, file: File, query: Query, progress: (part: number) => void): Promise<T> {
+/** Sends a file, and that of its vectors, if there is one; `progress` is told the share that is sent. */
+export function upload<T>(path: string, file: File, query: Query, progress: (part: number) => void, vectors?: File): Promise<T> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", address(path, query));
-    request.setRequestHeader("Content-Type", "application/octet-stream");
+    if (!vectors) request.setRequestHeader("Content-Type", "application/octet-stream");
     request.upload.onprogress = (event) => progress(event.total ? event.loaded / event.total : 0);
     request.onerror = () => reject(new ApiError("The upload was interrupted. Send the file again: documents that arrived are not imported twice.", 0, "OFFLINE"));
     request.onload = () => {
@@ -130,8 +130,15 @@ export function upload<T>(path: string, file: File, query: Query, progress: (par
         reject(new ApiError(`HTTP ${request.status}`, request.status, ""));
       }
     };
-    request.send(file);
+    request.send(vectors ? form(file, vectors) : file);
   });
+}
+
+function form(file: File, vectors: File): FormData {
+  const files = new FormData();
+  files.append("file", file);
+  files.append("vectors", vectors);
+  return files;
 }
 
 /** The messages of a stream, one JSON value a line. */

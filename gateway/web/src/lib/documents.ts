@@ -10,13 +10,68 @@ const WHOLE_MARKS = [
 ];
 const TAR_MARK_START = 257;
 
+/** Choices of ids that are no column. */
+export const NO_COLUMN = { text: "=ID_SOURCE_TEXT", row: "=ID_SOURCE_ROW" };
+/** The choice of vectors that are in a file of their own. */
+export const VECTOR_FILE = "=file";
+
 /** How a person wants a file to be read; what is empty is found by the embedder. */
-export const UNCHOSEN = { idField: "", textField: "", furtherTextField: "", format: "", encoding: "", delimiter: "", hasHeader: "", sheet: "" };
-export type Choices = typeof UNCHOSEN;
+export interface Choices {
+  /** A column, or one of NO_COLUMN. */
+  id: string;
+  textFields: string[];
+  /** Columns; undefined for all others. */
+  metadata: string[] | undefined;
+  /** A column, or VECTOR_FILE; empty where a model makes the vectors. */
+  vectorField: string;
+  format: string;
+  encoding: string;
+  delimiter: string;
+  hasHeader: string;
+  sheet: string;
+}
+export const noChoices = (): Choices => ({
+  id: "", textFields: [], metadata: undefined, vectorField: "", format: "", encoding: "", delimiter: "", hasHeader: "", sheet: "",
+});
+
+/** What a dataset is created with. Numbers are empty where they follow from the model. */
+export interface DatasetChoices {
+  name: string;
+  description: string;
+  model: string;
+  givenName: string;
+  queryModel: string;
+  passages: boolean;
+  maxTokens: number | null | undefined;
+  overlap: number | null | undefined;
+}
+export const newDataset = (): DatasetChoices => ({
+  name: "", description: "", model: "", givenName: "", queryModel: "", passages: false, maxTokens: undefined, overlap: undefined,
+});
 
 /** The choices as an import takes them. */
-export function importQuery({ textField, furtherTextField, ...rest }: Choices): Query {
-  return { ...rest, textFields: textField ? [textField, furtherTextField] : [] };
+export function importQuery({ id, metadata, vectorField, ...rest }: Choices): Query {
+  return {
+    ...rest,
+    ...(id.startsWith("=") ? { idSource: id.slice(1) } : { idField: id }),
+    metadataFields: metadata ?? [],
+    noMetadata: metadata?.length === 0 || undefined,
+    vectorField: vectorField === VECTOR_FILE ? "" : vectorField,
+  };
+}
+
+/** The choices as a dataset is created with them. `given`: whether its vectors come with the documents. */
+export function datasetBody(choices: DatasetChoices, given: boolean): Record<string, unknown> {
+  const { name: displayName, description, model, givenName, queryModel } = choices;
+  if (given) return { displayName, description, embeddingModel: givenName ? `given/${givenName}` : "given", ...(queryModel ? { queryModel } : {}) };
+  const passages = choices.passages ? { passages: { maxTokens: choices.maxTokens ?? 0, overlapTokens: choices.overlap ?? 0 } } : {};
+  return { displayName, description, embeddingModel: model, ...passages };
+}
+
+/** Whether a file is a NumPy array, as vectors are. */
+export async function isArray(file: File): Promise<boolean> {
+  const [first, ...rest] = new Uint8Array(await file.slice(0, 6).arrayBuffer());
+  return first === 0x93 && String.fromCharCode(...rest) === "NUMPY";
 }
 
 /** What an import would make of a file. Raises ApiError. */

@@ -110,7 +110,7 @@ export const en = {
     modelHint: "The models that are available now. The model is fixed once a vector exists.",
     file: "File of documents",
     drop: "Drop a file here, or choose one",
-    formats: "CSV, Excel, Parquet, Arrow, JSON, JSON Lines, or a zip or tar of these or of text files. Other columns become metadata.",
+    formats: "CSV, Excel, Parquet, Arrow, JSON, JSON Lines, or a zip or tar of these or of text files; your own vectors as .npy, alone or together with a file. Other columns become metadata.",
     idField: "Ids from",
     textField: "Texts from",
     furtherTextField: "Joined with",
@@ -122,7 +122,6 @@ export const en = {
     firstRow: "First row",
     firstRows: { true: "names of the columns", false: "data" } as Record<string, string>,
     asFound: (value: string) => `${value} (found)`,
-    digest: "a digest of each text (no column of ids found)",
     encoding: "Encoding",
     delimiter: "Between cells",
     delimiters: { ",": "comma", "\t": "tab", ";": "semicolon", "|": "bar" } as Record<string, string>,
@@ -132,7 +131,7 @@ export const en = {
     text: "Text",
     kinds: {
       FORMAT_JSON: "JSON", FORMAT_JSON_LINES: "JSON Lines", FORMAT_CSV: "CSV", FORMAT_PARQUET: "Parquet", FORMAT_ARROW: "Arrow",
-      FORMAT_SPREADSHEET: "Workbook", FORMAT_TEXT_FILES: "Text files", FORMAT_TEXT_LINES: "Lines of text",
+      FORMAT_SPREADSHEET: "Workbook", FORMAT_TEXT_FILES: "Text files", FORMAT_TEXT_LINES: "Lines of text", FORMAT_NPY: "Vectors alone",
     } as Record<string, string>,
     wouldBeRejected: (n: number) => `${n} of the first 20 would be rejected`,
     make: "Import",
@@ -151,7 +150,6 @@ export const en = {
     embedded: "embedded",
     pending: "pending",
     failed: "failed",
-    unreachable: (name: string, why: string) => `${name}: ${why}`,
   },
   dataset: {
     view: "What is shown",
