@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from backports import zstd
 from prisma_client import FileOptions, Prisma, SomeDocumentsRejected
 from prisma_client.sync.datasets import Dataset
 from tests import messy
+from tests.archives import zipped
 from tests.messy import Reviews
 from tests.stack import Stack
 
@@ -55,13 +55,6 @@ def workbook(reviews: Reviews, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def zipped(name: str, data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, data)
-    return buffer.getvalue()
-
-
 FILES: dict[str, Callable[[Reviews, Path], bytes]] = {
     "csv": lambda reviews, _folder: csv_file(reviews),
     "tsv": lambda reviews, _folder: csv_file(reviews, sep="\t"),
@@ -78,7 +71,7 @@ FILES: dict[str, Callable[[Reviews, Path], bytes]] = {
     ),
     "feather": lambda reviews, folder: saved(pd.DataFrame(reviews.rows).to_feather, folder / "a"),
     "xlsx": lambda reviews, folder: workbook(reviews, folder / "a.xlsx"),
-    "zip": lambda reviews, _folder: zipped("reviews.csv", csv_file(reviews)),
+    "zip": lambda reviews, _folder: zipped({"reviews.csv": csv_file(reviews)}),
 }
 
 

@@ -28,6 +28,7 @@ from pyarrow import ipc
 
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import embedder_service_pb2_grpc, resources_pb2
+from tests.archives import zipped
 from tests.nats_server import NatsServer
 from tests.process import ServiceProcess
 
@@ -56,15 +57,6 @@ class HostileFile:
     make: Callable[[], bytes]
     words: str
     options: Options = Options()
-
-
-def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip of files."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
 
 
 def tarred(files: dict[str, bytes], *links: str, format: int = tarfile.GNU_FORMAT) -> bytes:
@@ -97,7 +89,7 @@ def workbook(cells: str, more: dict[str, bytes] | None = None) -> bytes:
         f' Type="{relations}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>'.encode(),
         "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>'.encode(),
     }
-    return zipped(files | (more or {}), zipfile.ZIP_DEFLATED)
+    return zipped(files | (more or {}), compression=zipfile.ZIP_DEFLATED)
 
 
 def cell(place: str, text: str) -> str:
@@ -197,7 +189,7 @@ FILES: dict[str, HostileFile] = {
     "bzip2 bomb": HostileFile(lambda: bz2.compress(_ZEROS), "unpacked"),
     "xz bomb": HostileFile(lambda: lzma.compress(_ZEROS), "unpacked"),
     "Zstandard bomb": HostileFile(lambda: zstd.compress(_ZEROS), "unpacked"),
-    "zip bomb": HostileFile(lambda: zipped({"a.csv": _ZEROS}, zipfile.ZIP_DEFLATED), "unpacked"),
+    "zip bomb": HostileFile(lambda: zipped({"a.csv": _ZEROS}, compression=zipfile.ZIP_DEFLATED), "unpacked"),
     "gzip in gzip in gzip": HostileFile(lambda: gzip.compress(gzip.compress(gzip.compress(CSV))), "archive inside"),
     "Parquet bomb": HostileFile(
         lambda: parquet(pa.table({"id": ["a"], "text": [" " * (MAX_IMPORT_BYTES + 1)]}), compression="zstd"),

@@ -42,7 +42,8 @@ from services.embedder.items import FieldOptions, Fields, Rejection
 from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
-from tests.embedder.hostile_files import cell, tarred, workbook, zipped
+from tests.archives import zipped
+from tests.embedder.hostile_files import cell, tarred, workbook
 
 LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
 
@@ -130,7 +131,7 @@ def test_a_name_of_many_bytes_is_not_read_into_memory() -> None:
 
 
 def test_text_files_together_have_as_many_bytes_as_a_file() -> None:
-    data = zipped({f"{number}.txt": b"a" * (1 << 20) for number in range(65)}, zipfile.ZIP_DEFLATED)
+    data = zipped({f"{number}.txt": b"a" * (1 << 20) for number in range(65)}, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(FileTooLarge):
         values(data)
 

@@ -35,8 +35,9 @@ from services.embedder.files.fields import find_fields
 from services.embedder.files.formats import FileOptions, Format, Layout, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.items import FieldOptions, Fields, IdSource, Reason, Rejection
+from tests.archives import zipped
 from tests.embedder import libreoffice
-from tests.embedder.hostile_files import tarred, zipped
+from tests.embedder.hostile_files import tarred
 
 LIMITS = Limits(item_bytes=1 << 22, file_bytes=1 << 26)
 TEXTS = [

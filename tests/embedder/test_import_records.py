@@ -32,7 +32,7 @@ from services.embedder.reports import ImportState, StoredImport
 from services.embedder.store import Store
 from services.embedder.tables import BLOBS, IMPORTS, REJECTIONS
 from services.embedder.vector_store import VectorStore
-from tests.embedder.hostile_files import zipped
+from tests.archives import zipped
 
 MIGRATIONS = Path(__file__).parents[2] / "services/embedder/migrations"
 

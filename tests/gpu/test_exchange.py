@@ -16,7 +16,8 @@ from safetensors.torch import save
 from services.trainer.sae import exchange
 from services.trainer.sae.tensor_files import Safetensors
 from services.trainer.sae.weights import Weights
-from tests.trainer.examples import clusters, dense, mutated, trained, zipped
+from tests.archives import zipped
+from tests.trainer.examples import clusters, dense, mutated, trained
 
 
 @pytest.fixture(scope="module")

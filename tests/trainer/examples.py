@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,15 +81,6 @@ def dense(weights: Weights, vectors: np.ndarray) -> np.ndarray:
     row, slot = np.nonzero(indices >= 0)
     codes[row, indices[row, slot]] = values[row, slot]
     return codes
-
-
-def zipped(files: dict[str, bytes], folder: str = "", compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A zip archive of files."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in files.items():
-            archive.writestr(folder + name, data)
-    return buffer.getvalue()
 
 
 def mutated(files: list[bytes], seed: int, count: int) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import random
 import zipfile
@@ -18,6 +17,7 @@ from services.trainer.errors import FileTooLarge, InvalidWeights
 from services.trainer.sae import exchange
 from services.trainer.sae.weights import Weights
 from services.trainer.weight_import import IMPORTS_AT_ONCE, WeightImports, read_weights
+from tests.archives import zipped
 
 LIMIT = 1 << 20
 D, N = 4, 8
@@ -31,14 +31,6 @@ def weights() -> Weights:
     return Weights(
         W_enc=decoder, b_enc=np.zeros(N, np.float32), W_dec=decoder, b_dec=zeros, mean=zeros, scale=ones, k=2
     )
-
-
-def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
 
 
 def sae_lens(**changes: object) -> bytes:
@@ -61,7 +53,9 @@ HOSTILE = {
     "header longer than the file": (1 << 40).to_bytes(8, "little") + b"{}",
     "shapes do not fit": save({"W_enc": np.ones((3, 4, 5), np.float32)}),
     "metadata is no JSON": save({name: np.ones(2, np.float32) for name in ("W_enc", "b_enc")}, {"prisma": "{"}),
-    "zip bomb": zipped({"cfg.json": b"{}", "sae_weights.safetensors": b"\0" * (LIMIT + 1)}, zipfile.ZIP_DEFLATED),
+    "zip bomb": zipped(
+        {"cfg.json": b"{}", "sae_weights.safetensors": b"\0" * (LIMIT + 1)}, compression=zipfile.ZIP_DEFLATED
+    ),
 }
 
 

@@ -35,7 +35,8 @@ from services.trainer.sae.evaluating import evaluate
 from services.trainer.sae.devices import device_of
 from services.trainer.sae.tensor_files import TorchMissing
 from services.trainer.sae.weights import Weights
-from tests.trainer.examples import begun, clusters, zipped
+from tests.archives import zipped
+from tests.trainer.examples import begun, clusters
 
 vectors = clusters(1000, 16)
 for architecture in ("top_k", "batch_top_k", "matryoshka"):
