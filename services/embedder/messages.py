@@ -88,7 +88,7 @@ def dataset(value: Dataset) -> resources_pb2.Dataset:
                 key=key,
                 type=f"TYPE_{field.type}",
                 document_count=field.document_count,
-                chosen=field.override is not None,
+                is_override=field.override is not None,
             )
             for key, field in sorted(value.schema.items())
         ],

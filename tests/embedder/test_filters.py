@@ -116,7 +116,7 @@ async def test_types_can_be_chosen_at_an_import_and_integers_keep_64_bits(stub: 
         key: resources_pb2.MetadataField.Type.Name(field.type).removeprefix("TYPE_") for key, field in fields.items()
     }
     assert names == TYPES
-    assert [key for key, field in fields.items() if field.chosen] == list(CHOSEN_TYPES)
+    assert [key for key, field in fields.items() if field.is_override] == list(CHOSEN_TYPES)
     assert fields["tags"].document_count == 5
 
     async def listed(text: str) -> pb2.ListDocumentsResponse:

@@ -73,7 +73,7 @@ class Dataset(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., display_name: _Optional[str] = ..., description: _Optional[str] = ..., embedding_model: _Optional[str] = ..., dimension: _Optional[int] = ..., revision: _Optional[int] = ..., document_count: _Optional[int] = ..., pending_count: _Optional[int] = ..., embedded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., text_bytes: _Optional[int] = ..., next_row: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., history: _Optional[str] = ..., fingerprint: _Optional[str] = ..., metadata_fields: _Optional[_Iterable[_Union[MetadataField, _Mapping]]] = ..., query_model: _Optional[str] = ..., vector_encoding: _Optional[_Union[_block_pb2.VectorEncoding, str]] = ..., passages: _Optional[_Union[Passages, _Mapping]] = ...) -> None: ...
 
 class MetadataField(_message.Message):
-    __slots__ = ("key", "type", "document_count", "chosen")
+    __slots__ = ("key", "type", "document_count", "is_override")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TYPE_UNSPECIFIED: _ClassVar[MetadataField.Type]
@@ -91,12 +91,12 @@ class MetadataField(_message.Message):
     KEY_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
-    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    IS_OVERRIDE_FIELD_NUMBER: _ClassVar[int]
     key: str
     type: MetadataField.Type
     document_count: int
-    chosen: bool
-    def __init__(self, key: _Optional[str] = ..., type: _Optional[_Union[MetadataField.Type, str]] = ..., document_count: _Optional[int] = ..., chosen: _Optional[bool] = ...) -> None: ...
+    is_override: bool
+    def __init__(self, key: _Optional[str] = ..., type: _Optional[_Union[MetadataField.Type, str]] = ..., document_count: _Optional[int] = ..., is_override: _Optional[bool] = ...) -> None: ...
 
 class Passages(_message.Message):
     __slots__ = ("max_tokens", "overlap_tokens", "passage_count")
