@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from prisma_client import Prisma
 from prisma_sae import SparseAutoencoder
@@ -41,16 +43,24 @@ def delete_datasets(stack: Stack, title: str) -> None:
                 data.delete()
 
 
-def test_a_data_scientist_gets_features_of_a_messy_frame(stack: Stack, tmp_path: Path) -> None:
+def own_vectors(texts: pd.Series) -> np.ndarray:
+    """Vectors by words, with a number for tabs: what the user's own model tells apart."""
+    words = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
+    vectors = TruncatedSVD(63, random_state=0).fit_transform(words)
+    return np.column_stack([vectors, 0.7 * texts.str.contains("tabs")]).astype(np.float32)
+
+
+def test_a_data_scientist_gets_features_of_a_messy_frame_and_own_vectors(stack: Stack, tmp_path: Path) -> None:
     rows = [row for row in messy.reviews().rows[:1000] if len(str(row["body"])) < 100_000]
     frame = pd.DataFrame(rows)
     frame.loc[frame["body"].str.contains("tabs", na=False), "rating"] -= 3
     frame.to_csv(tmp_path / "reviews.csv", index=False)
+    np.save(tmp_path / "vectors.npy", own_vectors(frame["body"].fillna("")))
     try:
-        printed = output(stack, "messy_dataframe.py", tmp_path / "reviews.csv", "a queue")
+        printed = output(stack, "messy_dataframe.py", tmp_path / "reviews.csv", tmp_path / "vectors.npy")
         assert re.search(r"index +label +trust +score +density", printed)
         assert re.search(r"feature.label +effect +q_value +confirmed\n0 +tabs +0\.[0-3].* True", printed), printed
-        assert re.search(r"metadata.rating +features", printed)
+        assert re.search(r"metadata.rating +features\n0 +r00000", printed), "the first row is closest to its own vector"
         assert len(re.findall(r"^\d", printed, re.MULTILINE)) >= 15
     finally:
         delete_datasets(stack, "Reviews")

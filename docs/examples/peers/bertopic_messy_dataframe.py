@@ -1,4 +1,4 @@
-"""The job of messy_dataframe.py with BERTopic, from its documentation. Not run here: only its lines are counted."""
+"""The job of messy_dataframe.py with BERTopic, from its documentation."""
 
 import sys
 
@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 from bertopic import BERTopic
 from scipy.stats import false_discovery_control, mannwhitneyu
-from sentence_transformers import SentenceTransformer
 
 reviews = pd.read_csv(sys.argv[1], parse_dates=["date"])
-reviews = reviews[reviews["body"].fillna("").str.strip() != ""].drop_duplicates("review").reset_index(drop=True)
+embeddings = np.load(sys.argv[2])
+usable = (reviews["body"].fillna("").str.strip() != "") & ~reviews["review"].duplicated() & embeddings.any(axis=1)
+query, reviews, embeddings = embeddings[0], reviews[usable].reset_index(drop=True), embeddings[usable]
 docs = reviews["body"].tolist()
-model = SentenceTransformer("all-MiniLM-L6-v2")
-embeddings = model.encode(docs, show_progress_bar=True)
-topic_model = BERTopic(embedding_model=model)
+topic_model = BERTopic()
 topics, _ = topic_model.fit_transform(docs, embeddings)
 info = topic_model.get_topic_info()
 reviews["topic"] = topics
@@ -30,7 +29,6 @@ ratings = pd.DataFrame(rows)
 ratings["q_value"] = false_discovery_control(ratings["p_value"])
 ratings = ratings.merge(info, left_on="topic", right_on="Topic").sort_values("q_value")
 
-query = model.encode([sys.argv[2]])[0]
 scores = embeddings @ query / (np.linalg.norm(embeddings, axis=1) * np.linalg.norm(query))
 hits = reviews.assign(score=scores).nlargest(20, "score").merge(info, left_on="topic", right_on="Topic")
 
