@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def test_codes_are_sparse_and_few_latents_explain_the_vectors(fitted: SparseAuto
     rebuilt = fitted.inverse_transform(codes)
     np.testing.assert_allclose(rebuilt, codes @ fitted.components_ + fitted.intercept_, atol=1e-5)
     assert np.square(X - rebuilt).sum() / np.square(X - X.mean(axis=0)).sum() == pytest.approx(1 - fitted.score(X))
+
+
+def test_a_score_takes_little_memory_beside_the_vectors(fitted: SparseAutoencoder) -> None:
+    X = vectors(60_000)
+    fitted.score(X[:100])
+    tracemalloc.start()
+    score = fitted.score(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < X.nbytes
+    rebuilt = fitted.inverse_transform(fitted.transform(X))
+    assert score == pytest.approx(1 - np.square(X - rebuilt).sum() / np.square(X - X.mean(axis=0)).sum())
 
 
 def test_density_and_dead_latents_are_those_of_the_codes(fitted: SparseAutoencoder) -> None:

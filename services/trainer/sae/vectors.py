@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from services.trainer.sae.kernels.dtypes import F32, I64
 
 CHUNK = 4096
-"""Rows that are read together."""
+"""Rows that are read or measured together."""
 MIN_VARIANCE = 1e-12
 """Smallest Σ|x − mean|² / Σ|x|² of which a fraction can be measured in float32."""
 
@@ -88,8 +89,15 @@ def variation(vectors: F32, mean: F32) -> float | None:
     """Σ|x − mean|² of (N, d) vectors; None for fewer than two, and where rounding errors are all that there is."""
     if len(vectors) < 2:
         return None
-    around = float(np.square(vectors - mean, dtype=np.float64).sum())
-    return around if around > MIN_VARIANCE * float(np.square(vectors, dtype=np.float64).sum()) else None
+    around = sum(float(np.square(part - mean, dtype=np.float64).sum()) for part in blocks(vectors))
+    total = sum(float(np.square(part, dtype=np.float64).sum()) for part in blocks(vectors))
+    return around if around > MIN_VARIANCE * total else None
+
+
+def blocks(vectors: F32) -> Iterator[F32]:
+    """(N, d) vectors in parts of CHUNK: what is computed of a part takes little memory beside all of them."""
+    for start in range(0, len(vectors), CHUNK):
+        yield vectors[start : start + CHUNK]
 
 
 def _read_into(vectors: F32, file: Path, offset: int) -> None:

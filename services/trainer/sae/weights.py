@@ -19,7 +19,7 @@ from services.trainer.sae.kernels import encoding
 from services.trainer.sae.kernels.dtypes import F32, I32
 from services.trainer.sae.kernels.forward import Sae
 from services.trainer.sae.kernels.screening import Screen
-from services.trainer.sae.vectors import check, mean_of, variation
+from services.trainer.sae.vectors import blocks, check, mean_of, variation
 
 _TENSORS = ("W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale")
 
@@ -119,13 +119,14 @@ class Weights:
         """Fraction of variance unexplained: Σ|x − x̂|² / Σ|x − mean|² over these (B, d) vectors, in their own space.
 
         mean: (d,), that of the training rows; by default that of these vectors. None for fewer than two vectors, or
-        without variance.
+        without variance. Raises InvalidVectors.
         """
+        check(vectors, self.dimension)
         total = variation(vectors, mean_of(vectors) if mean is None else mean)
         if total is None:
             return None
-        residual = vectors - self.decode_dense(*self.encode_dense(vectors))
-        return float(np.square(residual, dtype=np.float64).sum()) / total
+        residuals = (part - self.decode_dense(*self.encode_dense(part)) for part in blocks(vectors))
+        return sum(float(np.square(residual, dtype=np.float64).sum()) for residual in residuals) / total
 
     def to_bytes(self, card: dict[str, Any]) -> bytes:
         """As a safetensors file, with `card` in its metadata."""

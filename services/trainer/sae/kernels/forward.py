@@ -18,7 +18,7 @@ from numba.np.ufunc import get_thread_id
 from services.trainer.sae.kernels import screening
 from services.trainer.sae.kernels.compiling import inner, kernel, prange
 from services.trainer.sae.kernels.dtypes import F32, F64, I32, I64, Real
-from services.trainer.sae.kernels.products import FAST, add_rows, dots, squared_norm
+from services.trainer.sae.kernels.products import FAST, add_rows, copy_numbers, dots, squared_norm
 from services.trainer.sae.kernels.screening import Scratch, Screen
 from services.trainer.sae.kernels.selecting import Space, select_row, space_for
 from services.trainer.sae.kernels.vnni import TILE_ROWS
@@ -91,7 +91,7 @@ def _reconstruct(row: int, centered: F32, sae: Sae, slots: Slots, count: int, lo
         add_rows(left, sae.W_dec, slots.indices, slots.values, first, slot)
         loss += losses.weights[prefix] * squared_norm(left)
         if prefix < prefixes - 1:
-            residuals[prefix, row] = left
+            copy_numbers(residuals[prefix, row], left, len(left))
     return loss
 
 
@@ -113,7 +113,7 @@ def _reconstruct_from_dead(
         slots.indices[slot] = losses.dead[slots.indices[slot]] if slot < count else -1
         slots.sources[slot] = prefixes * batch + row
     left = residuals[prefixes, row]
-    left[:] = residuals[prefixes - 1, row]
+    copy_numbers(left, residuals[prefixes - 1, row], d)
     add_rows(left, sae.W_dec, slots.indices, slots.values, np.int64(0), count)
     square = squared_norm(left)
     scale = np.float32(2.0 * losses.aux / (losses.rows * d))

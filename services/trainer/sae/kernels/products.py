@@ -13,6 +13,13 @@ from services.trainer.sae.kernels.dtypes import F32, I32, Integer, Real
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
+@inner()
+def copy_numbers(target: F32, source: F32, count: Integer) -> None:
+    """target[:count] = source[:count], without the text of numpy's error message, whose compilation takes seconds."""
+    for place in range(count):
+        target[place] = source[place]
+
+
 @inner(fastmath=FAST)
 def add_rows(target: F32, matrix: F32, rows: I32, weights: F32, first: Integer, last: Integer) -> None:
     """target (d,) += Σ weights · matrix[rows], over places first to last; eight rows at a time."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from services.trainer.sae.kernels.compiling import inner, kernel
 from services.trainer.sae.kernels.dtypes import F32, I8, I32, Integer, Real
-from services.trainer.sae.kernels.products import FAST, dots
+from services.trainer.sae.kernels.products import FAST, copy_numbers, dots
 from services.trainer.sae.kernels.selecting import (
     TINY,
     Space,
@@ -259,7 +259,7 @@ def select_screened(
         _multiply(W_enc, bias, vector, high, np.int64(first), high_values)
         lowest = TINY
         if first >= k:
-            space.scratch[:first] = high_values[:first]
+            copy_numbers(space.scratch, high_values, np.int64(first))
             lowest = max(kth_largest(space.scratch, np.int64(first), k), TINY)
         if lowest >= floor or floor <= TINY:
             break
