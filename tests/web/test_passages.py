@@ -110,3 +110,22 @@ def test_a_long_document_fits(page: Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("ol a").nth(2).press("Enter")
     expect(page.locator("mark")).to_be_in_viewport()
+
+
+def test_a_run_encodes_another_dataset_by_keys(page: Page, stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        notes = [{"id": f"n{row}", "text": f"A note about subject {row % 5}, number {row}."} for row in range(30)]
+        dataset = prisma.datasets.create("Notes", notes, dataset_id="encoded-notes")
+        dataset.embed()
+        try:
+            page.goto(f"/runs/{RUN}")
+            press_enter(page.get_by_role("button", name="Choose a dataset"))
+            dialog = page.get_by_role("dialog")
+            dialog.get_by_label("Dataset").select_option("Notes")
+            expect(dialog).to_contain_text("This encodes 30 documents of Notes with the weights of letters-run")
+            press_enter(dialog.get_by_role("button", name="Encode", exact=True))
+            expect(page.get_by_text("Done, with 0 labels")).to_be_visible(timeout=60_000)
+            press_enter(page.get_by_role("link", name=re.compile("^Open .*notes")))
+            expect(page.get_by_text("One row per document")).to_be_visible(timeout=30_000)
+        finally:
+            dataset.delete()

@@ -18,6 +18,7 @@ export const imports = {
   idOfRow: "no column: the place in the file",
   vectors: "Vectors",
   vectorsByModel: "made by the embedding model",
+  vectorsFound: "automatic: the only column that holds vectors",
   vectorColumn: (column: string) => `your own, in the column ${column}`,
   vectorFile: "your own, in a NumPy file (.npy)",
   vectorFileChoose: "Choose a NumPy file",
