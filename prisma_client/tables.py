@@ -27,6 +27,8 @@ _SHOWN_ROWS, _SHOWN_COLUMNS, _SHOWN_CHARACTERS = 20, 10, 160
 _INT64 = 1 << 63
 """Whole numbers of a column of polars are below."""
 _TIME, _STRUCT = "google.protobuf.Timestamp", "google.protobuf.Struct"
+_DOCUMENTS = {"prisma.embedder.v1.Document", "prisma.interpreter.v1.Example"}
+"""Messages whose key is the id of a document: the column `id`, as in exports, by which tables are joined."""
 _CELL = "padding:.15em .7em .15em 0;border-bottom:1px solid rgba(128,128,128,.35);text-align:left;vertical-align:top"
 """No colours of text or background: those of the notebook are readable in its light and in its dark theme."""
 
@@ -42,7 +44,8 @@ def row_of(message: Message) -> Row:
     """A message as cells by column; columns of what is absent may be left out."""
     columns = _COLUMNS.get(message.DESCRIPTOR.full_name)
     if columns is None:
-        return dict(_cells(message))
+        cells = dict(_cells(message))
+        return {"id": cells["key"], **cells} if message.DESCRIPTOR.full_name in _DOCUMENTS else cells
     row = {name: column(message) if callable(column) else _at(message, column) for name, column in columns.items()}
     return {**row, **_metadata(message)}
 
@@ -176,6 +179,8 @@ def _static_names(kind: Any, depth: int = 0) -> Iterator[str]:
     if depth == 0 and kind.full_name in _COLUMNS:
         yield from _COLUMNS[kind.full_name]
         return
+    if depth == 0 and kind.full_name in _DOCUMENTS:
+        yield "id"
     for field in kind.fields:
         inner = field.message_type
         if _is_left_out(field) or (inner is not None and inner.full_name == _STRUCT):
@@ -248,6 +253,11 @@ def _metadata(message: Message) -> Row:
     return {f"metadata.{key}": value for key, value in _keys(metadata)}
 
 
+def _is_unnamed(feature: Any) -> bool:
+    """Whether the answer is that a feature cannot be named."""
+    return feature.HasField("label") and not feature.label.text
+
+
 def _part(name: str) -> Callable[[Any], float | None]:
     """The column of what a part adds to a hit's score."""
     return lambda hit: next((part.contribution for part in hit.parts if part.part == name), None)
@@ -256,7 +266,7 @@ def _part(name: str) -> Callable[[Any], float | None]:
 _COLUMNS: Mapping[str, Mapping[str, str | Callable[[Any], Any]]] = {
     "prisma.interpreter.v1.Feature": {
         "index": "index",
-        "label": "label.text",
+        "label": lambda feature: feature.label.text or None,
         "trust": "trust",
         "score": "label.score",
         "density": "density",
@@ -272,15 +282,17 @@ _COLUMNS: Mapping[str, Mapping[str, str | Callable[[Any], Any]]] = {
         "variance": "variance",
         "dense": "dense",
         "dead": "dead",
-        "description": "label.description",
+        "description": lambda feature: feature.label.description or None,
         "label_source": "label.source",
-        "label_model": "label.model",
+        "label_model": lambda feature: feature.label.model or None,
+        "unnamed_reason": lambda feature: (feature.label.description or None) if _is_unnamed(feature) else None,
         "families": lambda feature: [family.display_name for family in feature.families],
         "missed_conditions": lambda feature: [missed.explanation for missed in feature.missed_conditions],
         "name": "name",
     },
     "prisma.search.v1.DocumentHit": {
         "rank": "rank",
+        "id": "key",
         "score": "score",
         "key": "key",
         "snippet": "snippet",

@@ -19,6 +19,7 @@ GROUPS = {
     "tests/client/test_commands.py": "stack",
     "tests/client/test_import_v2.py": "stack",
     "tests/gpu/test_import_v2.py": "stack",
+    "tests/client/test_exports.py": "stack",
     "tests/client/test_messy_data.py": "stack",
     "tests/client/test_document_table.py": "stack",
     "tests/client/test_examples.py": "stack",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from prisma_client.aio.runs import Run, Runs
 from prisma_client.aio.transport import Transport
 from prisma_client.array_files import vector_file
 from prisma_client.complete_files import replacing
+from prisma_client.document_table import table_format
 from prisma_client.errors import (
     DocumentsRejected,
     FailedPrecondition,
@@ -39,6 +40,20 @@ from prisma_client.progress import Progress, upload_progress
 from prisma_client.statistics import Statistics, VectorMap
 from prisma_client.tables import Answer, Rows, html_facts
 from prisma_common.names import GIVEN_MODEL
+
+
+class SearchOptions(TypedDict, total=False):
+    """How documents are searched; `Dataset.search` says what each means."""
+
+    vector: Any
+    mode: str | None
+    run: Run | str | None
+    filter: str | None
+    latents: Mapping[int, float] | None
+    include_tail: bool
+    boost: Mapping[int | str | tuple[int, ...], float] | None
+    sparse_weight: float | None
+    passages_per_document: int | None
 
 
 class Datasets:
@@ -552,21 +567,73 @@ class Dataset:
         Raises ValueError for another mode or a feature of another run, UnknownFamily for a family that the run lacks,
         InvalidArgument, Unavailable.
         """
+        request = await self._search_request(
+            query,
+            {
+                "vector": vector,
+                "mode": mode,
+                "run": run,
+                "filter": filter,
+                "latents": latents,
+                "include_tail": include_tail,
+                "boost": boost,
+                "sparse_weight": sparse_weight,
+                "passages_per_document": passages_per_document,
+            },
+        )
+        request.page_size = limit
+        response = await self._transport.call(
+            "SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse
+        )
+        return Answer(response, "hits")
+
+    async def export_hits(
+        self,
+        path: str | Path,
+        query: str | None = None,
+        *,
+        format: str | None = None,
+        limit: int = 1000,
+        byte_order_mark: bool = False,
+        keep_formulas: bool = False,
+        **options: Unpack[SearchOptions],
+    ) -> int:
+        """Writes the hits of a search as a table with their metadata; returns its size in bytes. Join it by `id`.
+
+        `options` are those of `search`. limit: hits at most; 1,000 is all that a search reaches.
+        format: `csv`, `json-lines`, `parquet` or `arrow`; by default as the path ends. byte_order_mark, keep_formulas:
+        as for `Run.export_features`. Warns ExportNotice where more documents match. Raises ValueError, as `search`.
+        """
+        unknown = options.keys() - SearchOptions.__annotations__.keys()
+        if unknown:
+            raise ValueError(f"unknown option {', '.join(sorted(unknown))}: `search` says which there are")
+        request = search_pb2.ExportHitsRequest(
+            search=await self._search_request(query, options),
+            format=f"TABLE_FORMAT_{table_format(path, format).name}",
+            limit=limit,
+            byte_order_mark=byte_order_mark,
+            keep_formulas=keep_formulas,
+        )
+        return await self._transport.save("SearchService/ExportHits", request, path)
+
+    async def _search_request(self, query: str | None, options: SearchOptions) -> search_pb2.SearchDocumentsRequest:
+        """A search as `search` describes it. Raises ValueError, UnknownFamily."""
+        vector, mode, run = options.get("vector"), options.get("mode"), options.get("run")
         run_id = run.id if isinstance(run, Run) else run and run.removeprefix("runs/")
-        boosts = boost or {}
+        boosts = options.get("boost") or {}
         members = await self._members(
             {name for name in boosts if isinstance(name, str) and _is_family(name, run_id)}, run_id
         )
-        request = search_pb2.SearchDocumentsRequest(
+        latents = options.get("latents") or {}
+        return search_pb2.SearchDocumentsRequest(
             parent=self.name,
             query=query,
             mode=choices.search_mode(mode or ("hybrid" if query or vector is None else "semantic")),
             vector=() if vector is None else [float(number) for number in vector],
             run=f"runs/{run_id}" if run_id else None,
-            page_size=limit,
-            filter=filter,
-            include_tail=include_tail,
-            latents=[search_pb2.LatentWeight(index=index, weight=weight) for index, weight in (latents or {}).items()],
+            filter=options.get("filter"),
+            include_tail=options.get("include_tail", False),
+            latents=[search_pb2.LatentWeight(index=index, weight=weight) for index, weight in latents.items()],
             steering=[
                 search_pb2.LatentWeight(index=_feature_index(feature, run_id), weight=weight)
                 for feature, weight in boosts.items()
@@ -577,13 +644,9 @@ class Dataset:
                 for feature, weight in boosts.items()
                 if isinstance(feature, tuple) or feature in members
             ],
-            sparse_weight=sparse_weight,
-            passages_per_document=passages_per_document,
+            sparse_weight=options.get("sparse_weight"),
+            passages_per_document=options.get("passages_per_document"),
         )
-        response = await self._transport.call(
-            "SearchService/SearchDocuments", request, search_pb2.SearchDocumentsResponse
-        )
-        return Answer(response, "hits")
 
     async def similar(self, document: str, *, limit: int = 5) -> Answer[search_pb2.FindSimilarDocumentsResponse]:
         """Returns the documents whose vectors are closest to a document's."""

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prisma_client.choices import TableFormat
+from prisma_client.document_table import SUFFIXES
 from prisma_common import names
 
 
@@ -39,4 +41,14 @@ Detach = Annotated[bool, typer.Option("--detach", help="Start the job and return
 RequestId = Annotated[
     str | None, typer.Option(help="Repeated with the same id, the command does its work once.", show_default=False)
 ]
+
+
+def check_suffix(file: Path, format: TableFormat | None) -> None:
+    """Raises BadParameter where neither a format nor a file's name says how a table is written."""
+    if format is None and file.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(
+            f"the name of the file must end with one of {', '.join(SUFFIXES)}, or --format says how"
+        )
+
+
 OutputFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write.", dir_okay=False, writable=True)]

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,10 +17,11 @@ from prisma.interpreter.v1.interpreter_service_pb2 import ListExamplesResponse
 from prisma.interpreter.v1.resources_pb2 import Analysis, Example, Family, Feature, Label, LabelTest, Reliability, Trust
 from prisma.search.v1.search_service_pb2 import DocumentHit
 from prisma_client.choices import ExampleKind, SearchMode
-from prisma_client.cli import output
-from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId, run_id
+from prisma_client.cli import exports, output
+from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId, check_suffix, run_id
 from prisma_client.cli.connection import connected, finish, following
 from prisma_client.errors import UnknownFamily
+from prisma_client.sync.datasets import SearchOptions
 from prisma_client.sync.runs import Run
 
 app = typer.Typer(rich_markup_mode=None)
@@ -320,7 +322,19 @@ def search(
     include_tail: Annotated[
         bool, typer.Option("--include-tail", help="Also show features below their threshold, and let them boost.")
     ] = False,
-    limit: Limit = 10,
+    limit: Annotated[
+        int | None, typer.Option(help="Maximum number of rows. Default: 10, or 1000 with --output.", min=1, max=1000)
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Write the hits with their metadata to a file: .csv, .jsonl, .parquet or .arrow.",
+            dir_okay=False,
+            writable=True,
+        ),
+    ] = None,
 ) -> None:
     """Search documents.
 
@@ -329,6 +343,15 @@ def search(
     boosts = _boosts(boost or [], run)
     if boosts and run is None:
         raise typer.BadParameter("--boost needs --run")
+    if file is not None:
+        check_suffix(file, None)
+    options: SearchOptions = {
+        "mode": mode.value,
+        "run": run,
+        "filter": filter,
+        "boost": boosts,
+        "include_tail": include_tail,
+    }
     columns: dict[str, Callable[[Any], object]] = {
         "score": lambda hit: f"{hit.score:.3f}",
         **(_STEERING_COLUMNS if boosts else {}),
@@ -337,10 +360,12 @@ def search(
         "shares": lambda hit: "; ".join(_reliable(shared) for shared in hit.shared_features[:2]),
     }
     with connected() as prisma:
+        data = prisma.datasets.get(dataset)
         try:
-            response = prisma.datasets.get(dataset).search(
-                query, mode=mode.value, run=run, filter=filter, boost=boosts, include_tail=include_tail, limit=limit
-            )
+            if file is not None:
+                exports.show(file, lambda: data.export_hits(file, query, limit=limit or 1000, **options))
+                return
+            response = data.search(query, limit=limit or 10, **options)
         except UnknownFamily as error:
             raise typer.BadParameter(_unknown_family(error.family)) from None
         for notice in response.notices:

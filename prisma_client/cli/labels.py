@@ -9,15 +9,51 @@ from typing import Annotated
 import typer
 
 from prisma.interpreter.v1.interpreter_service_pb2 import ImportLabelsResponse
-from prisma_client.cli import output
-from prisma_client.cli.arguments import RunId
+from prisma_client.choices import TableFormat
+from prisma_client.cli import exports, output
+from prisma_client.cli.arguments import OutputFile, RunId, check_suffix
 from prisma_client.cli.connection import connected
 from prisma_client.errors import SomeLabelsRejected
 from prisma_client.imports import OnDuplicate
 
-app = typer.Typer(help="Import the labels of a run.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Export and import the labels of a run.", no_args_is_help=True, rich_markup_mode=None)
 _MAX_ROWS = 20
 """Changes and rejections on a terminal."""
+
+
+@app.command("export", epilog="Example: prisma labels export first labels.csv")
+def export_labels(
+    run: RunId,
+    file: OutputFile,
+    format: Annotated[
+        TableFormat | None, typer.Option(help="How the table is written; by default as the name of the file ends.")
+    ] = None,
+    history: Annotated[bool, typer.Option("--history", help="Also labels that are not active any more.")] = False,
+    byte_order_mark: Annotated[
+        bool, typer.Option("--byte-order-mark", help="Begin a CSV file with one, which Excel needs to read UTF-8.")
+    ] = False,
+    keep_formulas: Annotated[
+        bool,
+        typer.Option("--keep-formulas", help="Leave texts in a CSV file as they are that a spreadsheet would run."),
+    ] = False,
+) -> None:
+    """Write the labels of a run to a file.
+
+    It has a row for each label: index, label, description, who wrote it, trust, score, and which weights it is for. It
+    is CSV, JSON lines, Parquet or Arrow, by its name. `prisma labels import` takes CSV and JSON lines.
+    """
+    check_suffix(file, format)
+    with connected() as prisma:
+        exports.show(
+            file,
+            lambda: prisma.runs.get(run).export_labels(
+                file,
+                format=format,
+                include_history=history,
+                byte_order_mark=byte_order_mark,
+                keep_formulas=keep_formulas,
+            ),
+        )
 
 
 @app.command("import", epilog="Example: prisma labels import first labels.csv --dry-run")

@@ -15,9 +15,17 @@ from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_client import choices, dataset_changes
 from prisma_client.choices import Architecture, Goal, TableFormat
 from prisma_client.cli import exports, output
-from prisma_client.cli.arguments import MAX_COUNT, DatasetId, Detach, OutputFile, RunId, dataset_id, run_id
+from prisma_client.cli.arguments import (
+    MAX_COUNT,
+    DatasetId,
+    Detach,
+    OutputFile,
+    RunId,
+    check_suffix,
+    dataset_id,
+    run_id,
+)
 from prisma_client.cli.connection import connected, finish, following
-from prisma_client.document_table import SUFFIXES
 from prisma_client.errors import AlreadyExists, FailedPrecondition, Unavailable
 from prisma_client.sync import Prisma
 from prisma_client.sync.runs import Run
@@ -39,6 +47,9 @@ class ExportKind(StrEnum):
     DECODER = "decoder"
     WEIGHTS = "weights"
     SAE_LENS = "sae-lens"
+
+
+_TABLES = (ExportKind.TABLE, ExportKind.FEATURES)
 
 
 @app.command(epilog="Example: prisma train reviews --run first")
@@ -276,7 +287,7 @@ def export(
     ] = None,
     filter: Annotated[str | None, typer.Option(help="Only documents that match: 'metadata.year > 2020'.")] = None,
     feature_filter: Annotated[
-        str | None, typer.Option(help="Only features that match: 'score > 0.8'; by default trusted ones.")
+        str | None, typer.Option(help="Only features that match: 'score > 0.8'; in a table by default trusted ones.")
     ] = None,
     feature_count: Annotated[
         int | None, typer.Option(min=0, help="Columns of features at most; 200 by default.")
@@ -301,10 +312,10 @@ def export(
     """Write documents, features, codes or weights to a file.
 
     A table has a row for each document: id, text, metadata, its strongest features, and a column for the activations
-    of each trusted feature. It is written as CSV, JSON lines, Parquet or Arrow, by the name of the file. Features are
-    written as CSV, activations as JSON lines, weights as safetensors, or as a zip for SAELens. Codes and decoder are
-    arrays, for NumPy and SciPy (.npz, the decoder also .npy) or as Parquet (.parquet). `prisma export-vectors` writes
-    the vectors of a dataset.
+    of each trusted feature. Features have a row for each: label, trust, score, statistics. Both are written as CSV,
+    JSON lines, Parquet or Arrow, by the name of the file; activations as JSON lines, weights as safetensors, or as a
+    zip for SAELens. Codes and decoder are arrays, for NumPy and SciPy (.npz, the decoder also .npy) or as Parquet
+    (.parquet). `prisma export-vectors` writes the vectors of a dataset.
     """
     options: dict[str, Any] = {
         "format": format,
@@ -318,19 +329,24 @@ def export(
         "keep_formulas": keep_formulas or None,
     }
     options = {name: value for name, value in options.items() if value is not None}
-    if what is not ExportKind.TABLE and options:
-        raise typer.BadParameter(f"{', '.join(map(_option_name, options))}: for a table only, not for {what}")
-    if byte_order_mark and what not in (ExportKind.FEATURES, ExportKind.TABLE):
+    if unusable := [name for name in options if not _takes(what, name)]:
+        raise typer.BadParameter(f"{', '.join(map(_option_name, unusable))}: for a table only, not for {what}")
+    if byte_order_mark and what not in _TABLES:
         raise typer.BadParameter("--byte-order-mark is for CSV: features and tables")
-    if what is ExportKind.TABLE and format is None and file.suffix.lower() not in SUFFIXES:
-        raise typer.BadParameter(
-            f"the name of the file must end with one of {', '.join(SUFFIXES)}, or --format says how"
-        )
+    if what in _TABLES:
+        check_suffix(file, format)
     with connected() as prisma:
         exports.show(
             file,
             lambda: _export(prisma.runs.get(run), what, file, byte_order_mark=byte_order_mark, options=options),
         )
+
+
+def _takes(what: ExportKind, option: str) -> bool:
+    """Whether an option is for what is exported."""
+    return what is ExportKind.TABLE or (
+        what is ExportKind.FEATURES and option in ("format", "feature_filter", "keep_formulas")
+    )
 
 
 def _option_name(name: str) -> str:
@@ -395,12 +411,13 @@ def _show_summary(run: Run) -> None:
         typer.echo(line)
 
 
-def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool, options: Mapping[str, Any]) -> int:
+def _export(run: Run, what: ExportKind, file: Path, *, byte_order_mark: bool, options: dict[str, Any]) -> int:
     match what:
         case ExportKind.TABLE:
             return run.export_table(file, byte_order_mark=byte_order_mark, **options)
         case ExportKind.FEATURES:
-            return run.export_features(file, byte_order_mark=byte_order_mark)
+            filter = options.pop("feature_filter", None)
+            return run.export_features(file, filter=filter, byte_order_mark=byte_order_mark, **options)
         case ExportKind.ACTIVATIONS:
             return run.export_activations(file)
         case ExportKind.CODES:

@@ -429,15 +429,59 @@ class Run:
             self._transport.call(f"InterpreterService/{method}", request, resources_pb2.Analysis), "features"
         )
 
-    def export_features(self, path: str | Path, *, byte_order_mark: bool = False) -> int:
-        """Writes statistics and labels of all features as a CSV file; returns its size in bytes.
+    def export_features(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        query: str | None = None,
+        filter: str | None = None,
+        order_by: str | None = None,
+        byte_order_mark: bool = False,
+        keep_formulas: bool = False,
+    ) -> int:
+        """Writes the features with their labels, trust and statistics as a table; returns its size in bytes.
 
-        byte_order_mark: begins the file with one, which Excel needs to read UTF-8. Warns IncompleteExport.
+        Its columns are those of `features.to_pandas()`. query, filter, order_by: as for `features.list`, but by index.
+        format: `csv`, `json-lines`, `parquet` or `arrow`; by default as the path ends.
+        byte_order_mark: begins a CSV file with one, which Excel needs to read UTF-8. keep_formulas: leaves texts in it
+        as they are that a spreadsheet takes for formulas; by default they get an apostrophe in front.
+        Warns IncompleteExport. Raises ValueError.
         """
-        request = pb2.ExportFeaturesRequest(run=self.name, byte_order_mark=byte_order_mark)
+        request = pb2.ExportFeaturesRequest(
+            run=self.name,
+            format=f"TABLE_FORMAT_{table_format(path, format).name}",
+            query=query,
+            filter=filter,
+            order_by=order_by,
+            byte_order_mark=byte_order_mark,
+            keep_formulas=keep_formulas,
+        )
         size = self._transport.save("InterpreterService/ExportFeatures", request, path)
         self._warn_of_missing_codes()
         return size
+
+    def export_labels(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        include_history: bool = False,
+        byte_order_mark: bool = False,
+        keep_formulas: bool = False,
+    ) -> int:
+        """Writes the labels as a table, which `import_labels` takes; returns its size in bytes.
+
+        include_history: also those that are not active. The others as for `export_features`. Raises ValueError.
+        """
+        request = pb2.ExportLabelsRequest(
+            run=self.name,
+            format=f"TABLE_FORMAT_{table_format(path, format).name}",
+            include_history=include_history,
+            byte_order_mark=byte_order_mark,
+            keep_formulas=keep_formulas,
+        )
+        return self._transport.save("InterpreterService/ExportLabels", request, path)
 
     def export_table(
         self,
@@ -621,6 +665,14 @@ class Features:
         return Listing(pages, "features", resources_pb2.Feature, limit)
 
     __call__ = list
+
+    def to_pandas(self, *, query: str | None = None, filter: str | None = None, order_by: str = "index") -> Any:
+        """Returns features as a pandas.DataFrame, as `Run.export_features` writes them. Raises MissingLibrary."""
+        return self.list(query=query, filter=filter, order_by=order_by).to_pandas()
+
+    def to_polars(self, *, query: str | None = None, filter: str | None = None, order_by: str = "index") -> Any:
+        """Returns features as a polars.DataFrame, as `Run.export_features` writes them. Raises MissingLibrary."""
+        return self.list(query=query, filter=filter, order_by=order_by).to_polars()
 
     def search(
         self, query: str, *, filter: str | None = None, limit: int = 20

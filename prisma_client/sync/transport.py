@@ -153,7 +153,12 @@ class Transport:
         timeout = httpx.Timeout(None, connect=CONNECT_SECONDS, read=silence)
         try:
             with self._client.stream(
-                request.verb, request.path, params=request.query, timeout=timeout
+                request.verb,
+                request.path,
+                params=request.query,
+                content=request.body,
+                headers={"content-type": "application/json"} if request.body is not None else None,
+                timeout=timeout,
             ) as response:
                 if response.status_code >= 400:
                     raise from_response(response.status_code, response.read())

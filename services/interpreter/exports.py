@@ -48,6 +48,7 @@ def activation_lines(codes: wire.Codes, documents: Mapping[int, Document]) -> by
             indices, values = codes.row(position)
             line = {
                 "document": document.name,
+                "id": document.key,
                 "key": document.key,
                 "row": row,
                 "text": document.text[:SNIPPET_CHARACTERS],

@@ -20,29 +20,30 @@ _TEXT, _INTEGER, _NUMBER, _BOOLEAN = ValueType.TEXT, ValueType.INTEGER, ValueTyp
 FEATURE_COLUMNS = (
     Column(name="index", type=_INTEGER),
     Column(name="label", type=_TEXT),
-    Column(name="description", type=_TEXT),
-    Column(name="density", type=_NUMBER),
-    Column(name="max_activation", type=_NUMBER),
-    Column(name="mean_activation", type=_NUMBER),
-    Column(name="variance", type=_NUMBER),
-    Column(name="active_count", type=_INTEGER),
-    Column(name="label_source", type=_TEXT),
-    Column(name="label_model", type=_TEXT),
     Column(name="trust", type=_TEXT),
     Column(name="score", type=_NUMBER),
+    Column(name="density", type=_NUMBER),
+    Column(name="active_count", type=_INTEGER),
+    Column(name="max_activation", type=_NUMBER),
+    Column(name="mean_activation", type=_NUMBER),
+    Column(name="stability", type=_NUMBER),
+    Column(name="threshold", type=_NUMBER),
     Column(name="score_low", type=_NUMBER),
     Column(name="score_high", type=_NUMBER),
-    Column(name="stability", type=_NUMBER),
-    Column(name="precise_density", type=_NUMBER),
     Column(name="precise_count", type=_INTEGER),
-    Column(name="threshold", type=_NUMBER),
+    Column(name="precise_density", type=_NUMBER),
+    Column(name="variance", type=_NUMBER),
     Column(name="dense", type=_BOOLEAN),
     Column(name="dead", type=_BOOLEAN),
+    Column(name="description", type=_TEXT),
+    Column(name="label_source", type=_TEXT),
+    Column(name="label_model", type=_TEXT),
     Column(name="unnamed_reason", type=_TEXT),
-    Column(name="missed_conditions", type=_TEXT, is_list=True),
     Column(name="families", type=_TEXT, is_list=True),
+    Column(name="missed_conditions", type=_TEXT, is_list=True),
     Column(name="name", type=_TEXT),
 )
+"""Those of the client's tables of features (prisma_client/tables.py)."""
 LABEL_COLUMNS = (
     Column(name="index", type=_INTEGER),
     Column(name="label", type=_TEXT),
@@ -98,25 +99,27 @@ def _feature_row(features: Features, index: int) -> Sequence[Any]:
     return (
         index,
         features.label_text(index) or None,
-        draft and (draft.description or None),
+        features.trust(index).lower(),
+        score.auc if score else None,
         float(statistics.density[index]),
+        int(statistics.active_count[index]),
         float(statistics.maximum[index]),
         float(statistics.mean[index]),
-        float(statistics.variance[index]),
-        int(statistics.active_count[index]),
-        draft and draft.source.lower(),
-        draft and draft.model,
-        features.trust(index).lower(),
-        *_interval(score),
         features.stability(index),
-        features.precise_density(index),
-        int(features.precise_counts[index]),
         features.threshold(index),
+        score.low if score else None,
+        score.high if score else None,
+        int(features.precise_counts[index]),
+        features.precise_density(index),
+        float(statistics.variance[index]),
         bool(statistics.density[index] > DENSE),
         not statistics.active_count[index],
+        draft and (draft.description or None),
+        draft and draft.source.lower(),
+        draft and draft.model,
         draft.description if draft and not draft.text else None,
-        [missed.explanation for missed in features.missed_conditions(index)],
         [features.family_title(place.family) for place in features.memberships.get(index, ())],
+        [missed.explanation for missed in features.missed_conditions(index)],
         f"{features.run.name}/features/{index}",
     )
 
@@ -124,6 +127,7 @@ def _feature_row(features: Features, index: int) -> Sequence[Any]:
 def _label_row(features: Features, label: Label, weights: str | None) -> Sequence[Any]:
     draft = label.draft
     scores = draft.scores
+    score = scores.score if scores else None
     return (
         draft.index,
         draft.text or None,
@@ -133,7 +137,9 @@ def _label_row(features: Features, label: Label, weights: str | None) -> Sequenc
         draft.author,
         label.active,
         features.trust(draft.index).lower() if label.active else None,
-        *_interval(scores.score if scores else None),
+        score.auc if score else None,
+        score.low if score else None,
+        score.high if score else None,
         scores.threshold if scores else None,
         draft.keywords,
         draft.carried_from,
@@ -141,8 +147,3 @@ def _label_row(features: Features, label: Label, weights: str | None) -> Sequenc
         f"{features.run.name}/features/{draft.index}/labels/{label.revision}",
         weights,
     )
-
-
-def _interval(score: Any) -> tuple[float | None, float | None, float | None]:
-    """A score with the ends of its interval."""
-    return (score.auc, score.low, score.high) if score else (None, None, None)

@@ -10,7 +10,7 @@ from services.chassis.metadata_columns import MetadataColumns
 from services.chassis.metadata_schema import Types
 from services.chassis.table_files import Batch, Column, FileOptions, ValueType, open_writer, write_table
 from services.chassis.threads import in_thread
-from services.search.query import Answer, Hit
+from services.search.query import REACHABLE_HITS, Answer, Hit
 
 _TEXT, _INTEGER, _NUMBER = ValueType.TEXT, ValueType.INTEGER, ValueType.NUMBER
 _PARTS = ("text", "dense", "sparse", "steering")
@@ -45,11 +45,11 @@ async def hits_file(answer: Answer, types: Types, options: FileOptions) -> Async
 
 
 def truncation(answer: Answer) -> list[str]:
-    """That the table has not all documents that match; nothing where it has."""
-    count = len(answer.page.hits)
-    if not answer.page.has_more:
+    """That more matches than the table has hits; nothing where it has all."""
+    count, total = len(answer.page.hits), answer.page.total
+    if not answer.page.has_more and not (count == REACHABLE_HITS and total > count):
         return []
-    return [f"these are the first {count:,} hits of a search in which {answer.page.total:,} documents match"]
+    return [f"these are the first {count:,} hits of a search with {total:,} matches"]
 
 
 def _table(hits: Sequence[Hit], types: Types, options: FileOptions) -> tuple[list[Column], Batch]:

@@ -171,6 +171,19 @@ def test_a_file_has_a_bounded_number_of_rows() -> None:
         rows_of("index,label\n" + "1,a\n" * 200_001)
 
 
+def test_ten_thousand_labels_are_read_and_planned() -> None:
+    count = 10_000
+    frame = pd.DataFrame({"index": range(count), "label": "label of ten words " * 9, "description": "x" * 500})
+    features: Any = SimpleNamespace(count=count)
+    report = ImportReport()
+    rows = accepted_rows(frame.to_csv(index=False).encode(), features, report)
+    request = ImportRequest(
+        run=RUN, on_duplicate=OnDuplicate.REPLACE, validate_only=True, ignore_weights=False, user=""
+    )
+    assert len(list(changes(rows, {}, request, report))) == count
+    assert not report.rejections
+
+
 def active(*drafts: Draft) -> dict[int, Label]:
     moment = datetime.now(UTC)
     return {draft.index: Label(draft=draft, revision=1, active=True, create_time=moment) for draft in drafts}
@@ -376,7 +389,7 @@ async def test_features_are_exported_as_they_are_listed(suite: Suite) -> None:
         assert set(frame["trust"]) == {"unnamed"}
     assert list(frames[TABLE_FORMAT_CSV]) == list(frames[TABLE_FORMAT_PARQUET]) == list(frames[TABLE_FORMAT_ARROW])
     empty = await downloaded(suite.interpreter.ExportFeatures(export(run=RUN, query="nothing has this label")))
-    assert empty.decode().startswith("index,label,description,")
+    assert empty.decode().startswith("index,label,trust,")
     assert empty.count(b"\n") == 1
     for broken, error in (
         (export(run=RUN, filter="density >"), "INVALID_FILTER"),

@@ -254,7 +254,7 @@ async def test_a_run_is_drawn_and_exported_as_a_whole(suite: Suite) -> None:
         assert line["document"].startswith("datasets/d/documents/")
         document = imported[line["row"]]
         metadata = {name: value for name, value in document.items() if name not in ("id", "text")}
-        assert (line["key"], line["metadata"]) == (document["id"], metadata)
+        assert (line["id"], line["key"], line["metadata"]) == (document["id"], document["id"], metadata)
         assert 0 < len(line["text"]) <= 200
 
 

@@ -108,7 +108,7 @@ async def test_a_table_without_hits_has_its_columns(stub: Any, data: Data) -> No
 async def test_what_is_left_out_is_said(stub: Any, data: Data) -> None:
     content, notices = await exported(stub, search=SEARCH, limit=2)
     assert len(pd.read_csv(io.BytesIO(content))) == 2
-    assert notices[0] == "these are the first 2 hits of a search in which 7 documents match"
+    assert notices[0] == "these are the first 2 hits of a search with 7 matches"
     paged = {**SEARCH, "page_size": 1, "page_token": "x"}
     assert (await exported(stub, search=paged, limit=2))[0] == content, "pages are not those of the request"
 

@@ -275,9 +275,9 @@ class InterpreterServiceServicer:
 
     def ExportActivations(self, request, context):
         """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-        `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
-        was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and `metadata` is
-        as it was imported. Join other data by `key`.
+        `{"document", "id", "key", "row", "text", "metadata", "indices", "activations"}`, where `id`, and `key`, is the id that
+        the document was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and
+        `metadata` is as it was imported. Join other data by `id`.
         Documents that were deleted since the training are left out.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
         """

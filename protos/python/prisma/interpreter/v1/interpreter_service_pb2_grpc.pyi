@@ -77,9 +77,9 @@ class InterpreterServiceStub:
     """
     ExportActivations: _grpc.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]
     """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-    `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
-    was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and `metadata` is
-    as it was imported. Join other data by `key`.
+    `{"document", "id", "key", "row", "text", "metadata", "indices", "activations"}`, where `id`, and `key`, is the id that
+    the document was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and
+    `metadata` is as it was imported. Join other data by `id`.
     Documents that were deleted since the training are left out.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
     """
@@ -283,9 +283,9 @@ class InterpreterServiceAsyncStub(InterpreterServiceStub):
     """
     ExportActivations: _aio.UnaryStreamMultiCallable[_interpreter_service_pb2.ExportActivationsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-    `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
-    was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and `metadata` is
-    as it was imported. Join other data by `key`.
+    `{"document", "id", "key", "row", "text", "metadata", "indices", "activations"}`, where `id`, and `key`, is the id that
+    the document was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and
+    `metadata` is as it was imported. Join other data by `id`.
     Documents that were deleted since the training are left out.
     Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
     """
@@ -528,9 +528,9 @@ class InterpreterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Downloads the active features of all documents of the run, as JSON lines in the order of rows:
-        `{"document", "key", "row", "text", "metadata", "indices", "activations"}`, where `key` is the id that the document
-        was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and `metadata` is
-        as it was imported. Join other data by `key`.
+        `{"document", "id", "key", "row", "text", "metadata", "indices", "activations"}`, where `id`, and `key`, is the id that
+        the document was imported with, `text` its first 200 characters (with `"textTruncated": true` where it has more), and
+        `metadata` is as it was imported. Join other data by `id`.
         Documents that were deleted since the training are left out.
         Errors: RUN_NOT_FOUND, RUN_NOT_TRAINED, SERVICE_UNAVAILABLE.
         """
