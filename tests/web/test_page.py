@@ -225,8 +225,33 @@ def test_features_are_sorted_filtered_and_kept_in_the_address(page: Page, stack:
     expect(page.get_by_label("Label, description or number")).to_have_value(strongest)
     expect(rows.filter(has_text=strongest).first).to_be_visible()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Export CSV").click()
+        page.locator("summary", has_text="Features").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
     assert download.value.suggested_filename == f"{RUN}-features.csv"
+    lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("index,label,trust,")
+    assert all(strongest in line for line in lines[1:]), "only what the list shows"
+
+
+def test_labels_of_a_file_are_shown_before_they_are_written(page: Page, stack: Stack, tmp_path: Path) -> None:
+    page.goto(f"/runs/{RUN}/features")
+    with Prisma(stack.url) as prisma:
+        (feature,) = prisma.runs.get(RUN).features.list(order_by="trust", limit=1)
+        before = prisma.runs.get(RUN).features.get(feature.index).label
+        file = tmp_path / "labels.csv"
+        file.write_text(f"index;label\n{feature.index};Fähren\n99999;none\n", encoding="windows-1252")
+        page.get_by_role("button", name="Import labels").press("Enter")
+        page.set_input_files("input[type=file]", file)
+        expect(page.get_by_role("status").filter(has_text="1 labels would be written")).to_be_visible()
+        expect(page.get_by_role("dialog")).to_contain_text("Row 2: index: expected 0 to")
+        assert prisma.runs.get(RUN).features.get(feature.index).label.text == before.text
+        page.get_by_role("button", name="Write 1 labels").press("Enter")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert prisma.runs.get(RUN).features.get(feature.index).label.text == "Fähren"
+        prisma.runs.get(RUN).features.activate(before.name)
     with page.expect_download() as download:
         page.get_by_role("link", name="Documents CSV").click()
     assert download.value.suggested_filename == f"{RUN}-table.csv"

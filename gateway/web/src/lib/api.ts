@@ -25,6 +25,7 @@ export type Neighbor = Full<Schemas["prisma.interpreter.v1.Feature.Neighbor"]>;
 export type Membership = Full<Schemas["prisma.interpreter.v1.FamilyMembership"]>;
 export type Label = Full<Schemas["prisma.interpreter.v1.Label"]>;
 export type LabelModels = Full<Schemas["prisma.interpreter.v1.ListLabelModelsResponse"]>;
+export type LabelImport = Full<Schemas["prisma.interpreter.v1.ImportLabelsResponse"]>;
 export type Example = Full<Schemas["prisma.interpreter.v1.Example"]>;
 export type Family = Full<Schemas["prisma.interpreter.v1.Family"]>;
 export type ActivationSample = Full<Schemas["prisma.interpreter.v1.ActivationSample"]>;
@@ -109,6 +110,17 @@ export async function get<T>(path: string, query?: Query, signal?: AbortSignal):
 export async function send<T>(verb: string, path: string, body: unknown = {}, query?: Query): Promise<T> {
   const init = { method: verb, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
   return (await answered(address(path, query), verb === "DELETE" ? { method: verb } : init)).json();
+}
+
+/** Downloads the file that a POST answers with. */
+export async function save(path: string, body: unknown): Promise<void> {
+  const init = { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  const response = await answered(address(path), init);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "")?.[1] ?? "download";
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 export const post = <T>(path: string, body: unknown = {}, query?: Query): Promise<T> => send("POST", path, body, query);
