@@ -33,6 +33,7 @@ from services.embedder.files.formats import FileOptions, Format, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.import_records import ImportRecords
 from services.embedder.items import FieldOptions, Reason, Rejection
+from services.embedder.kept_files import KeptFiles
 from services.embedder.metadata import MAX_BYTES, MAX_PASSAGE_BYTES, is_shortened, passage_problem
 from services.embedder.passages import Splitter
 from services.embedder.providers import EmbeddingModels
@@ -89,12 +90,13 @@ class Preview:
     """What an import would make of a file.
 
     report: the layout, and what is rejected among the first items. columns: the fields with the kinds of their values.
-    documents: the first ones.
+    documents: the first ones. file_token: by which the file can be previewed again; None for the beginning of a file.
     """
 
     report: Report
     columns: Mapping[str, Kind]
     documents: Sequence[NewDocument]
+    file_token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class Imports:
         self._models = models
         self._folder = folder
         self._max_bytes = max_bytes
+        self._kept_files = KeptFiles(max_bytes)
 
     async def run(
         self, plan: ImportPlan, chunks: AsyncIterator[Chunk], answer: Callable[[Report, Dataset, str | None], bytes]
@@ -200,14 +203,24 @@ class Imports:
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             yield part
 
-    async def preview(self, plan: ImportPlan, chunks: AsyncIterator[Chunk], *, is_partial: bool) -> Preview:
-        """What an import would make of a file. is_partial: whether the file is the beginning of a longer one.
+    async def preview(
+        self, plan: ImportPlan, chunks: AsyncIterator[Chunk], *, is_partial: bool, file_token: str | None
+    ) -> Preview:
+        """What an import would make of a file.
 
-        Raises FileTooLarge, InvalidFile.
+        is_partial: whether the file is the beginning of a longer one. file_token: of an earlier preview of the same
+        file, in place of chunks. Raises FileTooLarge, InvalidFile, InvalidArgument.
         """
+        if file_token is not None:
+            async with self._kept_files.use(file_token) as file:
+                return replace(await self._preview_of(plan, file, is_partial=False), file_token=file_token)
         async with self._received(chunks) as upload:
-            stopped = threading.Event()
-            return await _stoppable(lambda: self._preview(plan, upload.documents, is_partial, stopped), stopped.set)
+            token = None if is_partial else self._kept_files.keep(upload.documents)
+            return replace(await self._preview_of(plan, upload.documents, is_partial=is_partial), file_token=token)
+
+    async def _preview_of(self, plan: ImportPlan, file: IO[bytes], *, is_partial: bool) -> Preview:
+        stopped = threading.Event()
+        return await _stoppable(lambda: self._preview(plan, file, is_partial, stopped), stopped.set)
 
     def _preview(self, plan: ImportPlan, file: IO[bytes], is_partial: bool, stopped: threading.Event) -> Preview:
         limits = replace(plan.limits(self._max_bytes), is_partial=is_partial)

@@ -415,6 +415,7 @@ def preview(value: Preview) -> service_pb2.PreviewDocumentsResponse:
             for document in value.documents
         ],
         rejections=_rejections(value.report),
+        file_token=value.file_token,
     )
 
 

@@ -213,15 +213,21 @@ async def import_plan(
 ) -> tuple[ImportPlan, AsyncIterator[Chunk]]:
     """What an import is to do, from its first message, and the chunks of its files. Raises InvalidArgument."""
     config = await _config(messages)
+    if config.file_token:
+        raise InvalidArgument.field("config.file_token", "expected none: an import gets the file itself")
     return _plan(config, dataset_id(config.dataset, "config.dataset"), max_text_bytes), _chunks(messages)
 
 
 async def preview_plan(
     messages: AsyncIterator[pb2.PreviewDocumentsRequest], max_text_bytes: int
-) -> tuple[ImportPlan, bool, AsyncIterator[Chunk]]:
-    """What an import would do, whether the file is only a beginning, and its chunks. Raises InvalidArgument."""
+) -> tuple[ImportPlan, bool, str | None, AsyncIterator[Chunk]]:
+    """What an import would do, whether the file is only a beginning, its token if it was sent before, and its chunks.
+
+    Raises InvalidArgument.
+    """
     config = await _config(messages)
-    return _plan(config, "", max_text_bytes), config.is_partial, _chunks(messages)
+    plan = _plan(config, "", max_text_bytes)
+    return plan, config.is_partial, config.file_token or None, _chunks(messages)
 
 
 async def _config(

@@ -6,8 +6,9 @@ import asyncio
 import io
 import json
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from sqlalchemy import func, select, update
 
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
+from services.chassis.errors import InvalidArgument
 from services.chassis.moments import utc_now
 from services.embedder import import_records
 from services.embedder import imports as data_plane
@@ -27,6 +29,7 @@ from services.embedder.files.formats import FileOptions
 from services.embedder.import_records import ImportRecords
 from services.embedder.imports import BATCH, Chunk, Importer, ImportPlan, Upload
 from services.embedder.items import FieldOptions, Reason
+from services.embedder.kept_files import KeptFiles
 from services.embedder.providers import EmbeddingModels
 from services.embedder.reports import ImportState, StoredImport
 from services.embedder.store import Store
@@ -362,3 +365,46 @@ def test_a_dataset_that_is_deleted_during_an_import_gets_no_report(imports: Impo
         importer.run(lines(texts(3)))
     with imports.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(IMPORTS)).scalar_one() == 0
+
+
+async def test_a_file_is_previewed_again_without_being_sent(imports: Imports) -> None:
+    async def chunks(data: bytes) -> AsyncIterator[Chunk]:
+        yield Chunk(data)
+
+    data = b"key,text,other\nk,a text,another\n"
+    larger = data + b"".join(b"%d,text,t\n" % row for row in range(90))
+    service, plan = imports.service(max_bytes=len(larger)), imports.plan(validate_only=False)
+    first = await service.preview(plan, chunks(data), is_partial=False, file_token=None)
+    assert [document.text for document in first.documents] == ["a text"]
+    by_other = replace(plan, fields=FieldOptions(text_fields=("other",)))
+    previews = await asyncio.gather(
+        *(service.preview(by_other, chunks(b""), is_partial=False, file_token=first.file_token) for _ in range(8))
+    )
+    assert {document.text for preview in previews for document in preview.documents} == {"another"}
+    beginning = await service.preview(plan, chunks(data), is_partial=True, file_token=None)
+    assert beginning.file_token is None
+    second = await service.preview(plan, chunks(larger), is_partial=False, file_token=None)
+    for token in (first.file_token, "unknown"):  # there is no room for both files
+        with pytest.raises(InvalidArgument, match=r"config\.file_token.*send it again"):
+            await service.preview(plan, chunks(b""), is_partial=False, file_token=token)
+    again = await service.preview(plan, chunks(b""), is_partial=False, file_token=second.file_token)
+    assert again == second
+
+
+async def test_a_previewed_file_is_closed_when_its_time_is_over() -> None:
+    spool = KeptFiles(max_bytes=1000, seconds=0.01)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"content")
+        file.flush()
+        token = spool.keep(file)
+    async with spool.use(token) as content:
+        assert content.read() == b"content"
+        for _ in range(1000):
+            if token not in spool._files:
+                break
+            await asyncio.sleep(0.01)
+        assert not content.closed
+    assert content.closed
+    with pytest.raises(InvalidArgument):
+        async with spool.use(token):
+            pass

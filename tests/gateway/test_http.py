@@ -97,6 +97,14 @@ async def test_a_file_is_imported_as_a_body_or_as_a_form_and_rejected_items_are_
     assert again.json()["importedCount"] == "0"
     assert again.json()["rejectedCount"] == "4"
 
+    preview = (await suite.http.post("/v1/documents:preview", params={"idField": "key"}, content=lines)).json()
+    params = {"textFields": "key", "fileToken": preview["fileToken"]}
+    other = (await suite.http.post("/v1/documents:preview", params=params)).json()
+    assert [document["text"] for document in other["documents"]] == ["a", "b", "c"]
+    refused = await suite.http.post("/v1/documents:preview", params={"fileToken": "gone"})
+    assert refused.status_code == 400
+    assert "config.file_token" in refused.text
+
     # Larger than a chunk, and sent in pieces of an odd size.
     rows = "".join(json.dumps({"id": f"r{row}", "text": "word " * 50}) + "\n" for row in range(12_000)).encode()
 

@@ -1,5 +1,5 @@
 // What a file of documents holds, as the embedder reads it: asked before anything is created.
-import { upload, type ImportPreview, type Query } from "./api";
+import { ApiError, upload, type ImportPreview, type Query } from "./api";
 
 /** Of a larger file of text, the beginning is enough. */
 const WHOLE_BYTES = 4 << 20;
@@ -74,11 +74,30 @@ export async function isArray(file: File): Promise<boolean> {
   return first === 0x93 && String.fromCharCode(...rest) === "NUMPY";
 }
 
+/** Of files that the server keeps for a while after their preview: another one sends no byte of them. */
+const fileTokens = new WeakMap<File, string>();
+
 /** What an import would make of a file. Raises ApiError. */
 export async function preview(file: File, choices: Choices, progress: (part: number) => void): Promise<ImportPreview> {
+  const fileToken = fileTokens.get(file);
+  if (fileToken) {
+    try {
+      return await upload<ImportPreview>("documents:preview", new File([], file.name), { ...importQuery(choices), fileToken }, () => undefined);
+    } catch (error) {
+      if (!isOfToken(error)) throw error;
+      fileTokens.delete(file);
+    }
+  }
   const isPartial = file.size > WHOLE_BYTES && !(await isWhole(file));
   const part = isPartial ? new File([file.slice(0, BEGINNING_BYTES)], file.name) : file;
-  return upload<ImportPreview>("documents:preview", part, { ...importQuery(choices), isPartial: isPartial || undefined }, progress);
+  const response = await upload<ImportPreview>("documents:preview", part, { ...importQuery(choices), isPartial: isPartial || undefined }, progress);
+  if (response.fileToken) fileTokens.set(file, response.fileToken);
+  return response;
+}
+
+/** Whether the server keeps a file no longer. */
+function isOfToken(error: unknown): boolean {
+  return error instanceof ApiError && error.violations.some((violation) => /file_?token/i.test(violation.field));
 }
 
 async function isWhole(file: File): Promise<boolean> {

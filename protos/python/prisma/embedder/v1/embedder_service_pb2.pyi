@@ -82,7 +82,7 @@ class ImportDocumentsRequest(_message.Message):
     ON_DUPLICATE_SKIP: ImportDocumentsRequest.OnDuplicate
     ON_DUPLICATE_REPLACE: ImportDocumentsRequest.OnDuplicate
     class Config(_message.Message):
-        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name", "metadata_types", "vector_field", "id_source", "no_metadata")
+        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name", "metadata_types", "vector_field", "id_source", "no_metadata", "file_token")
         DATASET_FIELD_NUMBER: _ClassVar[int]
         ID_FIELD_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class ImportDocumentsRequest(_message.Message):
         VECTOR_FIELD_FIELD_NUMBER: _ClassVar[int]
         ID_SOURCE_FIELD_NUMBER: _ClassVar[int]
         NO_METADATA_FIELD_NUMBER: _ClassVar[int]
+        FILE_TOKEN_FIELD_NUMBER: _ClassVar[int]
         dataset: str
         id_field: str
         text_fields: _containers.RepeatedScalarFieldContainer[str]
@@ -119,7 +120,8 @@ class ImportDocumentsRequest(_message.Message):
         vector_field: str
         id_source: _resources_pb2.FileLayout.IdSource
         no_metadata: bool
-        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ..., metadata_types: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ..., id_source: _Optional[_Union[_resources_pb2.FileLayout.IdSource, str]] = ..., no_metadata: _Optional[bool] = ...) -> None: ...
+        file_token: str
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ..., metadata_types: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ..., id_source: _Optional[_Union[_resources_pb2.FileLayout.IdSource, str]] = ..., no_metadata: _Optional[bool] = ..., file_token: _Optional[str] = ...) -> None: ...
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
@@ -273,7 +275,7 @@ class PreviewDocumentsRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ImportDocumentsRequest.Config, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class PreviewDocumentsResponse(_message.Message):
-    __slots__ = ("layout", "notes", "columns", "documents", "rejections")
+    __slots__ = ("layout", "notes", "columns", "documents", "rejections", "file_token")
     class Column(_message.Message):
         __slots__ = ("name", "kind")
         class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -306,12 +308,14 @@ class PreviewDocumentsResponse(_message.Message):
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     REJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    FILE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     layout: _resources_pb2.FileLayout
     notes: _containers.RepeatedScalarFieldContainer[str]
     columns: _containers.RepeatedCompositeFieldContainer[PreviewDocumentsResponse.Column]
     documents: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Document]
     rejections: _containers.RepeatedCompositeFieldContainer[ImportDocumentsResponse.Rejection]
-    def __init__(self, layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[_Union[PreviewDocumentsResponse.Column, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ...) -> None: ...
+    file_token: str
+    def __init__(self, layout: _Optional[_Union[_resources_pb2.FileLayout, _Mapping]] = ..., notes: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[_Union[PreviewDocumentsResponse.Column, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[_resources_pb2.Document, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[ImportDocumentsResponse.Rejection, _Mapping]]] = ..., file_token: _Optional[str] = ...) -> None: ...
 
 class ListImportsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token")
