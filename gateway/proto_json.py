@@ -7,6 +7,7 @@ Fields without presence are always there, so that 0 and empty lists are seen. Ty
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ def _convert_value(value: Value) -> Any:
 
 def _convert_number(number: float) -> float:
     """A whole number without a fraction: 7 and not 7.0, as it was imported."""
-    return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT and number else number
+    is_negative_zero = number == 0 and math.copysign(1, number) < 0
+    return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT and not is_negative_zero else number
 
 
 @cache

@@ -113,7 +113,7 @@ def whole_numbers(value: Any) -> Any:
         return {key: whole_numbers(member) for key, member in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
         return [whole_numbers(member) for member in cast("list[Any]", value)]
-    if isinstance(value, float) and value.is_integer() and 0 < abs(value) <= MAX_EXACT:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
         return int(value)
     return value
 

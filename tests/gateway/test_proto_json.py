@@ -42,9 +42,9 @@ def test_metadata_of_every_kind_of_value() -> None:
 
 def test_whole_numbers_of_metadata_have_no_fraction() -> None:
     hit = search_pb2.DocumentHit(metadata=Struct())
-    hit.metadata.update({"a": 7, "b": -3, "c": [0.5, 2], "d": 1e300, "e": 2**53, "f": -0.0})
+    hit.metadata.update({"a": 7, "b": -3, "c": [0.5, 2], "d": 1e300, "e": 2**53, "f": -0.0, "g": 0})
     written = json.loads(proto_json.dump(hit))["metadata"]
-    assert [repr(written[key]) for key in "abcdef"] == ["7", "-3", "[0.5, 2]", "1e+300", str(2**53), "-0.0"]
+    assert [repr(written[key]) for key in "abcdefg"] == ["7", "-3", "[0.5, 2]", "1e+300", str(2**53), "-0.0", "0"]
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 3.4e38, 1e-45, float("nan"), float("inf"), float("-inf")])
