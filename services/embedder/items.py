@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -166,14 +167,17 @@ def document(item: object, fields: Fields, max_text_bytes: int, *, has_vectors: 
     text = _text(values, fields.text_fields, max_text_bytes, key) if fields.text_fields else ""
     if fields.metadata_fields is None:
         used_fields = fields.texts.union(fields.vector_fields, fields.feature_fields)
-        extra_fields = {name: value for name, value in values.items() if name not in used_fields}
+        extra_fields = {name: _as_metadata(value) for name, value in values.items() if name not in used_fields}
     else:
-        extra_fields = {name: _as_list(values[name]) for name in fields.metadata_fields if name in values}
+        extra_fields = {name: _as_metadata(values[name]) for name in fields.metadata_fields if name in values}
     return NewDocument(key or text_id(text), text, _checked_metadata(extra_fields, key))
 
 
-def _as_list(value: object) -> object:
-    """The value; of a vector, the list of its numbers."""
+def _as_metadata(value: object) -> object:
+    """The value of a field; of a vector, the list of its numbers. Lists of JSON may hold NaN, which is absent."""
+    if isinstance(value, list):
+        numbers = cast("list[object]", value)
+        return [None if isinstance(number, float) and not math.isfinite(number) else number for number in numbers]
     return cast("list[float]", value.tolist()) if isinstance(value, np.ndarray) else value
 
 

@@ -123,6 +123,17 @@ def passage_problem(metadata: Mapping[str, object], passage_count: int) -> str |
     )
 
 
+def absent_if_not_finite(value: object) -> object:
+    """A JSON value with null in place of NaN and infinities."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [absent_if_not_finite(member) for member in cast("list[object]", value)]
+    if isinstance(value, dict):
+        return {name: absent_if_not_finite(member) for name, member in cast("dict[str, object]", value).items()}
+    return value
+
+
 def is_utf8(text: str) -> bool:
     """Whether a string can be encoded: False for one with half of a surrogate pair."""
     try:

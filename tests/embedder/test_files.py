@@ -426,6 +426,26 @@ def test_a_title_above_the_header_of_a_sheet_is_no_row_of_the_table(tmp_path: Pa
     assert read.notes[0] == "Above the names of the columns, 1 row is left out."
 
 
+@pytest.mark.parametrize(
+    ("data", "has_header", "columns", "count"),
+    [
+        (b",category,kind\nr1,title,x thing\nr2,body,y thing\n", None, ["column_1", "category", "kind"], 2),
+        (b",category,kind\nr1,title,x thing\nr2,body,y thing\n", True, ["column_1", "category", "kind"], 2),
+        (b"name,kind,\nAnna,comment,good film\nBen,review,bad film\n", None, ["name", "kind", "column_3"], 2),
+        (b"great film,,\nfine,positive,review\nbad film,,\n", None, ["great film", "column_2", "column_3"], 2),
+        (b"great film,,\nfine,positive,review\nbad film,,\n", False, ["column_1", "column_2", "column_3"], 3),
+        (b"notes,,\nid,text,n\n1,one text,2\n", True, ["notes", "column_2", "column_3"], 2),
+        (b"Report of 2026,,\n,,\nid,text,n\n1,one text,2\n", None, ["id", "text", "n"], 1),
+    ],
+)
+def test_a_row_of_the_table_is_never_taken_for_a_title(
+    data: bytes, has_header: bool | None, columns: list[str], count: int
+) -> None:
+    read = Read(data, FileOptions(format=Format.CSV, delimiter=",", has_header=has_header))
+    assert read.layout.columns == columns
+    assert len(read.documents) + len(read.rejections) == count
+
+
 def test_a_table_that_begins_with_a_narrow_row_of_data_loses_nothing() -> None:
     read = Read(b"a,\nb,text\nc,another\n", FileOptions(format=Format.CSV, has_header=False))
     assert len(read.documents) + len(read.rejections) == 3

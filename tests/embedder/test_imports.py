@@ -6,7 +6,7 @@ import io
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import hypothesis.strategies as st
@@ -24,6 +24,7 @@ from services.embedder.files.json import MAX_NESTING
 from services.embedder.files.lines import read_lines
 from services.embedder.files.opening import open_file
 from services.embedder.files.structure import CHUNK_BYTES, StructureScanner, array_elements, check_array
+from services.embedder.given import FieldVectors, VectorChecks
 from services.embedder.items import FieldOptions, Fields, Reason, Rejection
 from services.embedder.reports import Report
 
@@ -245,6 +246,78 @@ def test_a_page_of_a_list_says_that_more_pages_follow() -> None:
     assert "one page of a list" in notes[1]
     whole = data.replace(b"xyz", b"")
     assert len(open_file(io.BytesIO(whole), FileOptions(), LIMITS).layout.notes) == 1
+
+
+def block(numbers: Iterable[int]) -> bytes:
+    """A line of documents:read, as HTTP has it."""
+    documents = [
+        {"name": f"datasets/d/documents/~{number}", "key": f"k{number}", "row": str(number), "text": f"text {number}"}
+        for number in numbers
+    ]
+    return json.dumps({"documents": documents, "deletedRows": [], "revision": "7", "history": "h"}).encode()
+
+
+@pytest.mark.parametrize("counts", [(2, 3), (12_000, 5, 0)])
+def test_what_documents_read_streams_can_be_imported(counts: tuple[int, ...]) -> None:
+    starts = [sum(counts[:place]) for place in range(len(counts))]
+    blocks = [block(range(start, start + count)) for start, count in zip(starts, counts, strict=True)]
+    data = b"\n".join(blocks) + b'\n\n{"error": {"code": 14}}\n' + block([0]) + b'\n{"documents": [\n'
+    count = sum(counts)
+    keys, rejections = read(data)
+    assert keys == [f"k{number}" for number in range(count)]
+    assert [reason for _item, reason in rejections] == [
+        Reason.MISSING_ID,
+        Reason.DUPLICATE_IN_FILE,
+        Reason.INVALID_JSON,
+    ]
+    assert "on each line" in open_file(io.BytesIO(data), FileOptions(), LIMITS).layout.notes[0]
+    assert len(read(blocks[0])[0]) == counts[0]
+
+
+def test_a_document_in_a_block_is_rejected_alone_if_it_is_too_long() -> None:
+    long = block([1]).replace(b"text 1", b"x" * 100_000)
+    keys, rejections = read(block([0]) + b"\n" + long + b"\n" + block([2]) + b"\n")
+    assert (keys, rejections) == (["k0", "k2"], [(2, Reason.TEXT_TOO_LONG)])
+
+
+LONG = "a long text of a document " * 20
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ({"tags": [{"name": "horror"}, {"name": "old"}], "title": "T", "body": "A long body"}, "A long body"),
+        ({"tags": [{"name": "horror"}], "message": LONG}, LONG),
+        ({"tags": [{"name": "horror"}], "novel": LONG}, LONG),
+        ({"items": [{"name": "a"}], "title": "T"}, "T"),
+        ({"items": [{"name": "a", "text": "t"}], "title": "The list"}, "t"),
+        ({"reviews": [{"name": "a", "text": "t"}], "message": "ok"}, "t"),
+    ],
+)
+def test_a_document_may_begin_with_an_array_of_objects(document: dict[str, object], text: str) -> None:
+    [item] = split(json.dumps(document).encode())[0]
+    assert item.text == text
+
+
+def test_nan_in_a_vector_rejects_its_row_and_hides_no_column() -> None:
+    numbers = [place + 0.5 for place in range(16)]
+    vectors = [[float("nan"), *numbers[1:]], numbers, [*numbers[1:], float("-inf")], numbers]
+    rows = [{"id": str(place), "text": "t", "v": vector} for place, vector in enumerate(vectors)]
+    for data in (json.dumps(rows), "\n".join(map(json.dumps, rows))):
+        reader = open_file(io.BytesIO(data.encode()), FileOptions(), LIMITS)
+        guess = find_fields(reader, FieldOptions())
+        assert guess.fields.vector_field == "v"
+        items = list(read_documents(reader, guess.fields, LIMIT, vectors=FieldVectors("v", VectorChecks(0))))
+        rejections = [item for item in items if isinstance(item, Rejection)]
+        assert [(rejection.item, rejection.reason) for rejection in rejections] == [
+            (1, Reason.INVALID_VECTOR),
+            (3, Reason.INVALID_VECTOR),
+        ]
+        assert "number 1 of the vector is nan" in rejections[0].message
+        named = find_fields(reader, FieldOptions(metadata_fields=("v",)))
+        [first, *_] = read_documents(reader, named.fields, LIMIT)
+        assert not isinstance(first, Rejection)
+        assert first[1].metadata == {"v": [None, *numbers[1:]]}
 
 
 @pytest.mark.parametrize(

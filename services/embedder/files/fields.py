@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -132,15 +134,14 @@ def _kind(values: Iterable[object]) -> Kind:
 
 
 def _are_vectors(lists: Sequence[list[object]]) -> bool:
-    """Whether most of the lists are as long as the first, which holds numbers that are not all whole."""
-    first = lists[0]
-    if (
-        len(first) < MIN_VECTOR
-        or not {type(number) for number in first} <= {int, float}
-        or float not in map(type, first)
-    ):
+    """Whether most of the lists are of one length and hold numbers alone, which are not all whole."""
+    numeric = [numbers for numbers in lists if {type(number) for number in numbers} <= {int, float}]
+    if not numeric:
         return False
-    return 2 * sum(len(members) == len(first) for members in lists) > len(lists)
+    length, count = Counter(map(len, numeric)).most_common(1)[0]
+    numbers = (number for members in numeric if len(members) == length for number in members)
+    has_fractions = any(isinstance(number, float) and math.isfinite(number) for number in numbers)
+    return length >= MIN_VECTOR and 2 * count > len(lists) and has_fractions
 
 
 def _id_field(names: Sequence[str], objects: Sequence[_Object]) -> str | None:

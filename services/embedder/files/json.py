@@ -1,4 +1,4 @@
-"""JSON: an array of objects, also as the first member of one object, or one object per line.
+"""JSON: an array of objects, also as the first member of one object, or one object or such an array per line.
 
 Memory is bounded: items are separated by a byte scan, and only an item within the limits of size and depth is parsed.
 An array without an end is refused as a whole before anything is taken from it.
@@ -11,21 +11,22 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import IO
+from typing import IO, cast
 
 from services.chassis import logs
 from services.embedder.errors import InvalidFile
 from services.embedder.files import wrapped_array
 from services.embedder.files.formats import Format, Item, Layout, Limits
-from services.embedder.files.kinds import HEAD_BYTES, UTF8_MARK, start_of_text
+from services.embedder.files.kinds import UTF8_MARK, start_of_text
 from services.embedder.files.lines import read_lines
 from services.embedder.files.structure import ArrayBroken, array_elements, check_array, nesting
 from services.embedder.items import ItemRejected, Reason
-from services.embedder.metadata import MAX_DEPTH
+from services.embedder.metadata import MAX_DEPTH, absent_if_not_finite
 
 MAX_NESTING = 64
 """Levels up to which an item is parsed; metadata may have fewer, and is then rejected with its id."""
 _SAMPLE_ITEMS = 20
+_BLOCKS = "The documents are the objects under 'documents' on each line; what is beside them is left out."
 
 _DESCRIPTIONS = {
     "Extra data": "something follows it: each object needs a line of its own, without a comma behind it",
@@ -48,6 +49,9 @@ class JsonReader:
         self._limits = limits
         self._layout = Layout(format)
         self._start = start_of_text(file)
+        self._has_blocks = format is Format.JSON_LINES and wrapped_array.are_blocks(file, self._start)
+        if self._has_blocks:
+            self._layout = replace(self._layout, notes=[_BLOCKS])
         if format is Format.JSON:
             try:
                 self._find_array()
@@ -57,8 +61,7 @@ class JsonReader:
 
     def _find_array(self) -> None:
         """Sets where the array begins, and checks that it ends. Raises ArrayBroken."""
-        self._file.seek(self._start)
-        array = wrapped_array.find(self._file.read(HEAD_BYTES))
+        array = wrapped_array.find(self._file, self._start)
         self._start += array.start if array is not None else 0
         self._file.seek(self._start)
         if self._limits.is_partial:
@@ -82,8 +85,20 @@ class JsonReader:
     def _texts(self) -> Iterator[bytes | None]:
         """Each item's JSON text; None for one beyond the limit."""
         self._file.seek(self._start)
+        if self._has_blocks:
+            return self._texts_of_blocks()
         separated = array_elements if self._layout.format is Format.JSON else read_lines
         return separated(self._file, self._limits.item_bytes)
+
+    def _texts_of_blocks(self) -> Iterator[bytes | None]:
+        """The JSON texts of the documents in all lines; a line without an array of documents is one item."""
+        limit = self._limits.item_bytes
+        for line in read_lines(self._file, limit + wrapped_array.MAX_BLOCK_BYTES):
+            elements = None if line is None else wrapped_array.block_elements(line, limit)
+            if elements is not None:
+                yield from elements
+            else:
+                yield None if line is None or len(line) > limit else line
 
     def _value(self, text: bytes | None) -> object:
         """The value of an item, or why it cannot be read."""
@@ -112,7 +127,9 @@ def _parsed(text: bytes) -> object:
         )
     try:
         content = text.strip().removeprefix(UTF8_MARK).decode("utf-8")
-        return json.loads(content, object_pairs_hook=_object, parse_constant=_absent)
+        constants: list[str] = []
+        value = json.loads(content, object_pairs_hook=_object, parse_constant=lambda name: _constant(name, constants))
+        return _without_constants(value) if constants else value
     except UnicodeDecodeError as error:
         raise ItemRejected(Reason.INVALID_UTF8, f"expected UTF-8; byte {error.start} of the item is not") from None
     except json.JSONDecodeError as error:
@@ -131,8 +148,23 @@ def _description(error: json.JSONDecodeError) -> str:
     return f"{_DESCRIPTIONS.get(error.msg.removesuffix(': '), error.msg)} (character {error.pos})"
 
 
-def _absent(_constant: str) -> None:
-    """What NaN, Infinity and -Infinity count as, which Python writes although JSON has none: as in tables, nothing."""
+def _constant(name: str, constants: list[str]) -> float:
+    """NaN, Infinity or -Infinity, which Python writes although JSON has none."""
+    constants.append(name)
+    return float(name)
+
+
+def _without_constants(item: object) -> object:
+    """An item in which NaN and infinities are absent, as in tables; not those in lists of numbers, as vectors are."""
+    if not isinstance(item, dict):
+        return absent_if_not_finite(item)
+    fields = cast("dict[str, object]", item)
+    return {name: value if _has_numbers(value) else absent_if_not_finite(value) for name, value in fields.items()}
+
+
+def _has_numbers(value: object) -> bool:
+    """Whether a value is a list of numbers and nothing else."""
+    return isinstance(value, list) and {type(number) for number in cast("list[object]", value)} <= {int, float}
 
 
 def _object(fields: list[tuple[str, object]]) -> dict[str, object]:

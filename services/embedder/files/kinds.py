@@ -64,8 +64,9 @@ def binary_format(file: IO[bytes]) -> Format | None:
 
 def text_format(file: IO[bytes]) -> Format:
     """The format of a file in UTF-8. Raises InvalidFile, in one sentence about the file as a whole."""
-    head = _head(file, start_of_text(file))
-    if _ARRAY_START.match(head) or wrapped_array.find(head) is not None:
+    start = start_of_text(file)
+    head = _head(file, start)
+    if _ARRAY_START.match(head) or wrapped_array.find(file, start) is not None:
         return Format.JSON
     sample = [line for line in split_lines(head)[: 4 * _SAMPLE_LINES] if line.strip()][:_SAMPLE_LINES]
     objects = [line.lstrip().removeprefix(UTF8_MARK).startswith(b"{") for line in sample]

@@ -64,30 +64,49 @@ def find_header(first_row: Sequence[object], *, has_header: bool | None) -> Head
 def preamble_length(rows: Sequence[Sequence[object]], *, has_header: bool | None) -> int:
     """How many of a table's first rows are none of it.
 
-    They are blank, or titles and remarks above the header: a row with a usual name for texts and with more cells than
-    each of them. has_header: False where there is none to be above of.
+    They are blank, or titles and remarks above a header with a usual name for texts. has_header: None where the header
+    is to be guessed; else the first row that is not blank belongs to the table.
     """
     rows = rows[: MAX_PREAMBLE + 1]
-    widths = [sum(cell is not None and bool(str(cell).strip()) for cell in row) for row in rows]
-    if has_header is not False:
-        for place, row in enumerate(rows):
-            if widths[place] > 1 and is_header(row) and _has_text_name(row):
-                if all(width < widths[place] for width in widths[:place]):
-                    return place
-                break
-    return next((place for place, width in enumerate(widths) if width), 0)
+    start = next((place for place, row in enumerate(rows) if _filled(row)), 0)
+    if has_header is not None:
+        return start
+    header = next((place for place, row in enumerate(rows) if _names_texts(row)), start)
+    return header if all(_is_remark(row, rows[header]) for row in rows[start:header]) else start
+
+
+def _filled(row: Sequence[object]) -> list[object]:
+    """The cells of a row that are not blank."""
+    return [cell for cell in row if cell is not None and str(cell).strip()]
+
+
+def _names_texts(row: Sequence[object]) -> bool:
+    """Whether a row is a header of several columns, of which one has a usual name for texts."""
+    return len(_filled(row)) > 1 and is_header(row) and not _usual_names(row).isdisjoint(TEXT_NAMES)
+
+
+def _usual_names(row: Sequence[object]) -> set[str]:
+    return {cell.strip().lower() for cell in row if isinstance(cell, str)} & _USUAL_NAMES
+
+
+def _is_remark(row: Sequence[object], header: Sequence[object]) -> bool:
+    """Whether a row above a header is blank, a title or a remark, rather than the real header or the first row of data.
+
+    A title is a single cell. Where its row is as long as the header, as Excel pads rows, one usual name in the header
+    may be a value that only looks like it.
+    """
+    cells = _filled(row)
+    if len(cells) > 1:
+        return str(cells[0]).lstrip().startswith("#") and len(row) < len(header)
+    return not cells or len(row) < len(header) or len(_usual_names(header)) > 1
 
 
 def preamble_notes(rows: Sequence[Sequence[object]]) -> list[str]:
     """What is said of the rows that `preamble_length` counts: blank ones are not mentioned."""
-    count = sum(any(cell is not None and str(cell).strip() for cell in row) for row in rows)
+    count = sum(bool(_filled(row)) for row in rows)
     return (
         [f"Above the names of the columns, {count} {'row is' if count == 1 else 'rows are'} left out."] if count else []
     )
-
-
-def _has_text_name(row: Sequence[object]) -> bool:
-    return any(isinstance(cell, str) and cell.strip().lower() in TEXT_NAMES for cell in row)
 
 
 def is_header(row: Sequence[object]) -> bool:

@@ -1,24 +1,43 @@
-"""JSON whose documents are the first member of one object, as lists respond: `{"documents": [{…}, …], …}`."""
+"""JSON whose documents are the first member of an object, as lists respond: `{"documents": [{…}, …], …}`.
+
+A file may be one such object, or have one on each line, as `documents:read` streams them.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, cast
 
-from services.embedder.files.structure import ArrayBroken, StructureScanner, members_after_array, nesting
+from services.embedder.files.names import ID_NAMES, TEXT_NAMES
+from services.embedder.files.structure import (
+    ArrayBroken,
+    StructureScanner,
+    array_elements,
+    members_after_array,
+    nesting,
+)
+from services.embedder.items import is_exported
 
 MAX_MEMBERS_BYTES = 64 << 10
 """Of the members behind the array."""
+MAX_BLOCK_BYTES = 8 << 20
+"""Of a line with an array, beside its longest document: `documents:read` sends blocks of about 1 MiB before escapes."""
 _MAX_NESTING = 8
+_HEAD_BYTES = 1 << 20
 _START = re.compile(rb'\{\s*"([^"\\]{1,200})"\s*:\s*\[\s*\{')
 _LIST_NAMES = ("documents", "docs", "data", "results", "items", "records", "rows", "entries", "hits")
 """What the array is called where its end is not in sight, so that lines of objects cannot be excluded."""
 _DOCUMENT_NAMES = ("id", "text")
 """Members that an object has which is a document itself."""
+_STATUS_NAME = "message"
+"""A usual name for texts that a response has for its status."""
+_LONG_TEXT = 200
+"""Characters from which on a text is a document's rather than a remark on a list."""
+_BLOCK_START = re.compile(rb'\{\s*"documents"\s*:\s*\[')
 _PAGE_NAMES = ("nextPageToken", "next_page_token")
 
 
@@ -45,27 +64,80 @@ class WrappedArray:
         return notes
 
 
-def find(head: bytes) -> WrappedArray | None:
+def find(file: IO[bytes], start: int) -> WrappedArray | None:
     """The array of objects that is the first member of a file's one object; None in all other files.
 
-    head: the file's first bytes, from its first object on. Where more objects follow the first, they are JSON lines.
+    start: the offset of the file's first object. Where more objects follow the first, they are JSON lines.
     """
-    start = _START.match(head)
-    if start is None:
+    file.seek(start)
+    head = file.read(_HEAD_BYTES)
+    match = _START.match(head)
+    if match is None:
         return None
-    name = start[1].decode(errors="replace")
-    array = WrappedArray(name, start[0].rindex(b"["))
+    name = match[1].decode(errors="replace")
+    array = WrappedArray(name, match[0].rindex(b"["))
     structure = StructureScanner().scan(head)
     ends = structure.positions[structure.depths == 0]
     if not len(ends):
-        return array if name in _LIST_NAMES else None
+        return array if name in _LIST_NAMES and not are_blocks(file, start) else None
     if head[int(ends[0]) + 1 :].strip():
         return None
     try:
         members = _members(members_after_array(io.BytesIO(head[array.start :]), MAX_MEMBERS_BYTES))
     except ArrayBroken:
         return array
-    return None if members.keys() & set(_DOCUMENT_NAMES) else array
+    return None if _is_document(members, array, head) else array
+
+
+def are_blocks(file: IO[bytes], start: int) -> bool:
+    """Whether each line of a file is an object with an array of documents, as `documents:read` streams them.
+
+    start: the offset of the file's first object. A single line is none of several.
+    """
+    file.seek(start)
+    line = file.readline(MAX_BLOCK_BYTES)
+    elements = block_elements(line, MAX_BLOCK_BYTES) if line.endswith(b"\n") else None
+    return (
+        elements is not None
+        and is_exported(_object(next(elements, None)))
+        and any(chunk.strip() for chunk in iter(lambda: file.read(_HEAD_BYTES), b""))
+    )
+
+
+def block_elements(line: bytes, max_bytes: int) -> Iterator[bytes | None] | None:
+    """The documents in a line of `documents:read`, None for one longer than `max_bytes`; None for another line."""
+    match = _BLOCK_START.match(line)
+    if match is None:
+        return None
+    structure = StructureScanner().scan(line)
+    ends = structure.positions[structure.depths == 0]
+    if len(ends) != 1 or line[int(ends[0]) + 1 :].strip():
+        return None
+    return array_elements(io.BytesIO(line[match.end() - 1 :]), max_bytes)
+
+
+def _is_document(members: Mapping[str, object], array: WrappedArray, head: bytes) -> bool:
+    """Whether an object is a document that begins with an array, by the members behind it."""
+    if members.keys() & set(_DOCUMENT_NAMES):
+        return True
+    texts = {name.lower(): value for name, value in members.items() if isinstance(value, str)}
+    if len(texts.get(_STATUS_NAME, "")) < _LONG_TEXT:
+        texts.pop(_STATUS_NAME, None)
+    has_usual_name = not texts.keys().isdisjoint((*ID_NAMES, *TEXT_NAMES))
+    if array.name not in _LIST_NAMES:
+        return has_usual_name or any(len(text) >= _LONG_TEXT for text in texts.values())
+    element = _object(next(array_elements(io.BytesIO(head[array.start :]), MAX_MEMBERS_BYTES), None))
+    return has_usual_name and element.keys().isdisjoint(TEXT_NAMES)
+
+
+def _object(text: bytes | None) -> Mapping[str, object]:
+    """An object in JSON; empty where it is none, or is nested too deeply to be looked at."""
+    if text is None or not text.startswith(b"{") or nesting(text, _MAX_NESTING):
+        return {}
+    try:
+        return cast("Mapping[str, object]", json.loads(text))
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _members(rest: bytes) -> Mapping[str, object]:
