@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -19,7 +20,8 @@ from typing import IO, TypeAlias, TypeVar
 import numpy as np
 
 from services.chassis import names
-from services.chassis.errors import Cancelled, Code, InvalidArgument, PrismaError
+from services.chassis.errors import Cancelled, Code, InvalidArgument, PrismaError, StorageFull
+from services.chassis.files import is_full_disk
 from services.chassis.idempotency import Call
 from services.chassis.metadata_schema import Types
 from services.chassis.metadata_terms import Type
@@ -33,9 +35,9 @@ from services.embedder.files.formats import FileOptions, Format, Limits
 from services.embedder.files.opening import open_file
 from services.embedder.import_records import ImportRecords
 from services.embedder.items import FieldOptions, Reason, Rejection
-from services.embedder.kept_files import KeptFiles
 from services.embedder.metadata import MAX_BYTES, MAX_PASSAGE_BYTES, is_shortened, passage_problem
 from services.embedder.passages import Splitter
+from services.embedder.preview_files import PreviewFiles
 from services.embedder.providers import EmbeddingModels
 from services.embedder.reports import ImportProgress, ImportState, Report, StoredImport
 from services.embedder.splitting import make_splitter
@@ -51,6 +53,8 @@ BATCH_VECTOR_BYTES = 8 << 20
 """Bytes of given vectors from which on a transaction has fewer."""
 PREVIEWED = 20
 """Items of a preview."""
+_FREE_BYTES = 1 << 30
+"""Of the disk, below which files of previews go when another file comes."""
 _SHORTENED = (
     f"of documents with more than {MAX_PASSAGE_BYTES:,} bytes of metadata, the largest fields are stored with the "
     "document alone: hits, which are passages, do not return them; filters compare all"
@@ -90,13 +94,24 @@ class Preview:
     """What an import would make of a file.
 
     report: the layout, and what is rejected among the first items. columns: the fields with the kinds of their values.
-    documents: the first ones. file_token: by which the file can be previewed again; None for the beginning of a file.
+    documents: the first ones. file_token: by which the file can be previewed again; None where the server has it not.
     """
 
     report: Report
     columns: Mapping[str, Kind]
     documents: Sequence[NewDocument]
     file_token: str | None = None
+
+
+@dataclass(frozen=True)
+class FileReuse:
+    """How previews share a file.
+
+    token: of an earlier preview of the same file, in place of chunks. keep: whether the file stays for another preview.
+    """
+
+    token: str | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +150,7 @@ class Imports:
         self._models = models
         self._folder = folder
         self._max_bytes = max_bytes
-        self._kept_files = KeptFiles(max_bytes)
+        self._preview_files = PreviewFiles(max_bytes)
 
     async def run(
         self, plan: ImportPlan, chunks: AsyncIterator[Chunk], answer: Callable[[Report, Dataset, str | None], bytes]
@@ -204,19 +219,21 @@ class Imports:
             yield part
 
     async def preview(
-        self, plan: ImportPlan, chunks: AsyncIterator[Chunk], *, is_partial: bool, file_token: str | None
+        self, plan: ImportPlan, chunks: AsyncIterator[Chunk], *, is_partial: bool, reuse: FileReuse
     ) -> Preview:
         """What an import would make of a file.
 
-        is_partial: whether the file is the beginning of a longer one. file_token: of an earlier preview of the same
-        file, in place of chunks. Raises FileTooLarge, InvalidFile, InvalidArgument.
+        is_partial: whether the file is the beginning of a longer one.
+        Raises FileTooLarge, InvalidFile, InvalidArgument, StorageFull.
         """
-        if file_token is not None:
-            async with self._kept_files.use(file_token) as file:
-                return replace(await self._preview_of(plan, file, is_partial=False), file_token=file_token)
+        if reuse.token is not None:
+            async with self._preview_files.use(reuse.token) as file:
+                return replace(await self._preview_of(plan, file, is_partial=False), file_token=reuse.token)
         async with self._received(chunks) as upload:
-            token = None if is_partial else self._kept_files.keep(upload.documents)
-            return replace(await self._preview_of(plan, upload.documents, is_partial=is_partial), file_token=token)
+            preview = await self._preview_of(plan, upload.documents, is_partial=is_partial)
+            if not reuse.keep or is_partial:
+                return preview
+            return replace(preview, file_token=self._preview_files.add(upload.documents))
 
     async def _preview_of(self, plan: ImportPlan, file: IO[bytes], *, is_partial: bool) -> Preview:
         stopped = threading.Event()
@@ -243,6 +260,8 @@ class Imports:
 
         abandon: is called where they do not arrive whole, with the bytes that did and why.
         """
+        if await asyncio.to_thread(lambda: shutil.disk_usage(self._folder).free) < _FREE_BYTES:
+            self._preview_files.clear()
         with tempfile.TemporaryFile(dir=self._folder) as documents, tempfile.TemporaryFile(dir=self._folder) as vectors:
             files, sizes, digests = (documents, vectors), [0, 0], (hashlib.sha256(), hashlib.sha256())
             try:
@@ -256,11 +275,13 @@ class Imports:
                         )
                     digests[number].update(chunk.data)
                     await asyncio.to_thread(files[number].write, chunk.data)
+                await asyncio.to_thread(lambda: [file.flush() for file in files])
             except BaseException as error:
+                if is_full_disk(error):
+                    self._preview_files.clear()
                 if abandon is not None:
                     await asyncio.to_thread(abandon, sum(sizes), error)
                 raise
-            await asyncio.to_thread(lambda: [file.flush() for file in files])
             digest = b"".join(digest.digest() for digest, size in zip(digests, sizes, strict=True) if size)
             if sizes[1] and not sizes[0]:
                 yield Upload(vectors, None, digest)
@@ -472,7 +493,10 @@ def _abandoned(
     plan: ImportPlan, dataset: Dataset, create_time: datetime, *, file_bytes: int, error: BaseException
 ) -> ImportProgress:
     """The report of an import whose file did not arrive whole. create_time: when it began to."""
-    message = f"the file did not arrive whole: the caller went away after {file_bytes:,} bytes; nothing was imported"
+    message = (
+        f"the file did not arrive whole: after {file_bytes:,} bytes the caller went away, its time was over, or the "
+        "server stopped; this call imported nothing"
+    )
     is_cancelled = isinstance(error, asyncio.CancelledError)
     return ImportProgress(
         dataset_uid=dataset.uid,
@@ -491,6 +515,9 @@ def _failure(error: BaseException) -> Failure:
     """Why an import failed, as its report says it."""
     if isinstance(error, PrismaError):
         return Failure(code=error.code, reason=error.reason, message=error.message)
+    if is_full_disk(error):
+        message = "no space left where this service stores its data: free some, then import the file again"
+        return Failure(code=StorageFull.code, reason=StorageFull.reason, message=message)
     message = f"an error that was not foreseen ({type(error).__name__}); the log has the details"
     return Failure(code=Code.INTERNAL, reason="INTERNAL", message=message)
 

@@ -22,7 +22,7 @@ from services.chassis.paging import InvalidPageToken, Page
 from services.embedder.documents import NewDataset, OnDuplicate, Passages, State
 from services.embedder.files.csv import DELIMITERS
 from services.embedder.files.formats import FileOptions, Format
-from services.embedder.imports import Chunk, ImportPlan
+from services.embedder.imports import Chunk, FileReuse, ImportPlan
 from services.embedder.items import FieldOptions, IdSource
 from services.embedder.messages import DOCUMENT_FIELDS
 from services.embedder.passages import MAX_TOKENS, MIN_TOKENS
@@ -220,14 +220,14 @@ async def import_plan(
 
 async def preview_plan(
     messages: AsyncIterator[pb2.PreviewDocumentsRequest], max_text_bytes: int
-) -> tuple[ImportPlan, bool, str | None, AsyncIterator[Chunk]]:
-    """What an import would do, whether the file is only a beginning, its token if it was sent before, and its chunks.
+) -> tuple[ImportPlan, bool, FileReuse, AsyncIterator[Chunk]]:
+    """What an import would do, whether the file is only a beginning, how previews share it, and its chunks.
 
     Raises InvalidArgument.
     """
     config = await _config(messages)
     plan = _plan(config, "", max_text_bytes)
-    return plan, config.is_partial, config.file_token or None, _chunks(messages)
+    return plan, config.is_partial, FileReuse(config.file_token or None, config.keep_file), _chunks(messages)
 
 
 async def _config(

@@ -82,8 +82,8 @@ class EmbedderServicer(embedder_service_pb2_grpc.EmbedderServiceServicer):
     async def PreviewDocuments(
         self, request_iterator: AsyncIterator[pb2.PreviewDocumentsRequest], context: Context
     ) -> pb2.PreviewDocumentsResponse:
-        plan, is_partial, token, chunks = await requests.preview_plan(request_iterator, self._max_text_bytes)
-        return messages.preview(await self._imports.preview(plan, chunks, is_partial=is_partial, file_token=token))
+        plan, is_partial, reuse, chunks = await requests.preview_plan(request_iterator, self._max_text_bytes)
+        return messages.preview(await self._imports.preview(plan, chunks, is_partial=is_partial, reuse=reuse))
 
     async def ListImports(self, request: pb2.ListImportsRequest, context: Context) -> pb2.ListImportsResponse:
         dataset_id, page = requests.dataset_id(request.parent, "parent"), requests.imports_page(request)

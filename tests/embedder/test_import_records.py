@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from sqlalchemy import func, select, update
 
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import Code, InvalidArgument
 from services.chassis.moments import utc_now
 from services.embedder import import_records
 from services.embedder import imports as data_plane
@@ -27,9 +28,9 @@ from services.embedder.documents import Dataset, Fate, NewDataset
 from services.embedder.errors import DatasetNotFound, FileTooLarge, ImportNotFound, InvalidFile
 from services.embedder.files.formats import FileOptions
 from services.embedder.import_records import ImportRecords
-from services.embedder.imports import BATCH, Chunk, Importer, ImportPlan, Upload
+from services.embedder.imports import BATCH, Chunk, FileReuse, Importer, ImportPlan, Upload
 from services.embedder.items import FieldOptions, Reason
-from services.embedder.kept_files import KeptFiles
+from services.embedder.preview_files import PreviewFiles
 from services.embedder.providers import EmbeddingModels
 from services.embedder.reports import ImportState, StoredImport
 from services.embedder.store import Store
@@ -194,7 +195,8 @@ async def test_an_import_whose_file_did_not_arrive_says_so(imports: Imports, cou
     assert stored.end_time is not None
     assert stored.failure is not None
     assert stored.failure.message == (
-        f"the file did not arrive whole: the caller went away after {1000 * count:,} bytes; nothing was imported"
+        f"the file did not arrive whole: after {1000 * count:,} bytes the caller went away, its time was over, or the "
+        "server stopped; this call imported nothing"
     )
 
 
@@ -367,44 +369,95 @@ def test_a_dataset_that_is_deleted_during_an_import_gets_no_report(imports: Impo
         assert connection.execute(select(func.count()).select_from(IMPORTS)).scalar_one() == 0
 
 
-async def test_a_file_is_previewed_again_without_being_sent(imports: Imports) -> None:
-    async def chunks(data: bytes) -> AsyncIterator[Chunk]:
-        yield Chunk(data)
+@pytest.mark.parametrize("is_at_the_end", [False, True])
+async def test_a_full_disk_is_reported_as_such_and_frees_the_files_of_previews(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch, is_at_the_end: bool
+) -> None:
+    class FullFile(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(data) if is_at_the_end else self.fail()
 
+        def flush(self) -> None:
+            if is_at_the_end and self.tell():
+                self.fail()
+
+        def fail(self) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    service = imports.service()
+    plan = imports.plan(validate_only=False)
+    data = b'{"id": "1", "text": "one"}\n'
+    token = (await preview(service, plan, data, FileReuse(keep=True))).file_token
+    monkeypatch.setattr(data_plane.tempfile, "TemporaryFile", lambda **_options: FullFile())
+    with pytest.raises(OSError, match="No space"):
+        await service.run(plan, chunks_of(data), lambda *_report: b"")
+    [stored] = imports.records.list("d", None, 10)
+    assert stored.state == ImportState.FAILED
+    assert stored.failure is not None
+    assert (stored.failure.reason, stored.failure.code) == ("STORAGE_FULL", Code.RESOURCE_EXHAUSTED)
+    with pytest.raises(InvalidArgument, match=r"config\.file_token"):
+        await preview(service, plan, b"", FileReuse(token))
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[Chunk]:
+    yield Chunk(data)
+
+
+async def preview(
+    service: data_plane.Imports, plan: ImportPlan, data: bytes, reuse: FileReuse, *, is_partial: bool = False
+) -> data_plane.Preview:
+    return await service.preview(plan, chunks_of(data), is_partial=is_partial, reuse=reuse)
+
+
+async def test_a_file_is_previewed_again_without_being_sent(imports: Imports) -> None:
     data = b"key,text,other\nk,a text,another\n"
     larger = data + b"".join(b"%d,text,t\n" % row for row in range(90))
     service, plan = imports.service(max_bytes=len(larger)), imports.plan(validate_only=False)
-    first = await service.preview(plan, chunks(data), is_partial=False, file_token=None)
+    first = await preview(service, plan, data, FileReuse(keep=True))
     assert [document.text for document in first.documents] == ["a text"]
     by_other = replace(plan, fields=FieldOptions(text_fields=("other",)))
-    previews = await asyncio.gather(
-        *(service.preview(by_other, chunks(b""), is_partial=False, file_token=first.file_token) for _ in range(8))
-    )
-    assert {document.text for preview in previews for document in preview.documents} == {"another"}
-    beginning = await service.preview(plan, chunks(data), is_partial=True, file_token=None)
+    again = FileReuse(first.file_token)
+    previews = await asyncio.gather(*(preview(service, by_other, b"", again) for _ in range(8)))
+    assert {document.text for result in previews for document in result.documents} == {"another"}
+    beginning = await preview(service, plan, data, FileReuse(keep=True), is_partial=True)
     assert beginning.file_token is None
-    second = await service.preview(plan, chunks(larger), is_partial=False, file_token=None)
+    second = await preview(service, plan, larger, FileReuse(keep=True))
     for token in (first.file_token, "unknown"):  # there is no room for both files
         with pytest.raises(InvalidArgument, match=r"config\.file_token.*send it again"):
-            await service.preview(plan, chunks(b""), is_partial=False, file_token=token)
-    again = await service.preview(plan, chunks(b""), is_partial=False, file_token=second.file_token)
-    assert again == second
+            await preview(service, plan, b"", FileReuse(token))
+    assert await preview(service, plan, b"", FileReuse(second.file_token)) == second
 
 
-async def test_a_previewed_file_is_closed_when_its_time_is_over() -> None:
-    spool = KeptFiles(max_bytes=1000, seconds=0.01)
+async def test_previews_that_fail_or_do_not_ask_for_it_leave_no_file(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, plan = imports.service(), imports.plan(validate_only=False)
+    with pytest.raises(InvalidFile):
+        await preview(service, plan, b"%PDF-1.7 \x00\x01", FileReuse(keep=True))
+    data = b'{"id": "1", "text": "one"}\n'
+    assert (await preview(service, plan, data, FileReuse())).file_token is None
+    assert service._preview_files._files == {}
+    token = (await preview(service, plan, data, FileReuse(keep=True))).file_token
+    assert [*service._preview_files._files] == [token]
+    monkeypatch.setattr(data_plane, "_FREE_BYTES", 1 << 62)
+    await preview(service, plan, data, FileReuse())
+    assert service._preview_files._files == {}
+
+
+async def test_a_file_of_a_preview_is_closed_when_its_time_is_over() -> None:
+    files = PreviewFiles(max_bytes=1000, seconds=0.01)
     with tempfile.TemporaryFile() as file:
         file.write(b"content")
         file.flush()
-        token = spool.keep(file)
-    async with spool.use(token) as content:
+        token = files.add(file)
+    async with files.use(token) as content:
         assert content.read() == b"content"
         for _ in range(1000):
-            if token not in spool._files:
+            if token not in files._files:
                 break
             await asyncio.sleep(0.01)
         assert not content.closed
     assert content.closed
     with pytest.raises(InvalidArgument):
-        async with spool.use(token):
+        async with files.use(token):
             pass

@@ -97,7 +97,9 @@ async def test_a_file_is_imported_as_a_body_or_as_a_form_and_rejected_items_are_
     assert again.json()["importedCount"] == "0"
     assert again.json()["rejectedCount"] == "4"
 
-    preview = (await suite.http.post("/v1/documents:preview", params={"idField": "key"}, content=lines)).json()
+    preview = (
+        await suite.http.post("/v1/documents:preview", params={"idField": "key", "keepFile": True}, content=lines)
+    ).json()
     params = {"textFields": "key", "fileToken": preview["fileToken"]}
     other = (await suite.http.post("/v1/documents:preview", params=params)).json()
     assert [document["text"] for document in other["documents"]] == ["a", "b", "c"]

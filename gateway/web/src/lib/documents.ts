@@ -90,7 +90,8 @@ export async function preview(file: File, choices: Choices, progress: (part: num
   }
   const isPartial = file.size > WHOLE_BYTES && !(await isWhole(file));
   const part = isPartial ? new File([file.slice(0, BEGINNING_BYTES)], file.name) : file;
-  const response = await upload<ImportPreview>("documents:preview", part, { ...importQuery(choices), isPartial: isPartial || undefined }, progress);
+  const query = { ...importQuery(choices), isPartial: isPartial || undefined, keepFile: !isPartial || undefined };
+  const response = await upload<ImportPreview>("documents:preview", part, query, progress);
   if (response.fileToken) fileTokens.set(file, response.fileToken);
   return response;
 }

@@ -82,7 +82,7 @@ class ImportDocumentsRequest(_message.Message):
     ON_DUPLICATE_SKIP: ImportDocumentsRequest.OnDuplicate
     ON_DUPLICATE_REPLACE: ImportDocumentsRequest.OnDuplicate
     class Config(_message.Message):
-        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name", "metadata_types", "vector_field", "id_source", "no_metadata", "file_token")
+        __slots__ = ("dataset", "id_field", "text_fields", "request_id", "validate_only", "metadata_fields", "format", "encoding", "delimiter", "has_header", "sheet", "is_partial", "on_duplicate", "file_name", "metadata_types", "vector_field", "id_source", "no_metadata", "file_token", "keep_file")
         DATASET_FIELD_NUMBER: _ClassVar[int]
         ID_FIELD_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELDS_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,7 @@ class ImportDocumentsRequest(_message.Message):
         ID_SOURCE_FIELD_NUMBER: _ClassVar[int]
         NO_METADATA_FIELD_NUMBER: _ClassVar[int]
         FILE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+        KEEP_FILE_FIELD_NUMBER: _ClassVar[int]
         dataset: str
         id_field: str
         text_fields: _containers.RepeatedScalarFieldContainer[str]
@@ -121,7 +122,8 @@ class ImportDocumentsRequest(_message.Message):
         id_source: _resources_pb2.FileLayout.IdSource
         no_metadata: bool
         file_token: str
-        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ..., metadata_types: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ..., id_source: _Optional[_Union[_resources_pb2.FileLayout.IdSource, str]] = ..., no_metadata: _Optional[bool] = ..., file_token: _Optional[str] = ...) -> None: ...
+        keep_file: bool
+        def __init__(self, dataset: _Optional[str] = ..., id_field: _Optional[str] = ..., text_fields: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., validate_only: _Optional[bool] = ..., metadata_fields: _Optional[_Iterable[str]] = ..., format: _Optional[_Union[_resources_pb2.FileLayout.Format, str]] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., has_header: _Optional[bool] = ..., sheet: _Optional[str] = ..., is_partial: _Optional[bool] = ..., on_duplicate: _Optional[_Union[ImportDocumentsRequest.OnDuplicate, str]] = ..., file_name: _Optional[str] = ..., metadata_types: _Optional[_Iterable[str]] = ..., vector_field: _Optional[str] = ..., id_source: _Optional[_Union[_resources_pb2.FileLayout.IdSource, str]] = ..., no_metadata: _Optional[bool] = ..., file_token: _Optional[str] = ..., keep_file: _Optional[bool] = ...) -> None: ...
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
