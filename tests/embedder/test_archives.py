@@ -37,7 +37,7 @@ from services.embedder.files.formats import FileOptions, Limits, Reader
 from services.embedder.files.opening import open_file
 from services.embedder.files.spreadsheet import SpreadsheetReader
 from services.embedder.import_records import ImportRecords
-from services.embedder.imports import Chunk, ImportPlan, Imports
+from services.embedder.imports import Chunk, FileReuse, ImportPlan, Imports
 from services.embedder.items import FieldOptions, Fields, Rejection
 from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
@@ -331,7 +331,7 @@ async def test_a_cancelled_preview_ends_before_its_file_is_closed(
         folder=tmp_path,
         max_bytes=1 << 20,
     )
-    preview = asyncio.create_task(imports.preview(plan, chunks(), is_partial=False))
+    preview = asyncio.create_task(imports.preview(plan, chunks(), is_partial=False, reuse=FileReuse()))
     assert await asyncio.to_thread(opening.wait, 30)
     preview.cancel()
     with pytest.raises(asyncio.CancelledError):
