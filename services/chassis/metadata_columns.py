@@ -5,35 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Any, cast
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.metadata_schema import Types
-from services.chassis.metadata_terms import MAX_INTEGER, MIN_INTEGER, Type, date_form, number_form, text_form
+from services.chassis.metadata_terms import (
+    MAX_INTEGER,
+    MIN_INTEGER,
+    Type,
+    date_form,
+    is_large_integer,
+    number_form,
+    text_form,
+)
 from services.chassis.table_files import Column, Format, ValueType, json_text
 
 MAX_COLUMNS = 1000
-"""Of metadata in a table."""
+"""Of metadata in a table with a column for each key."""
 _MAX_SIGNED = (1 << 63) - 1
 _PLAIN_DATE_CHARACTERS = 10
 _MICROSECOND_DIGITS = 6
+_PREFIX = "metadata."
+"""Before a key that is also the name of another column."""
 _Values = Mapping[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetadataColumn:
-    """A column that holds the values of one key."""
+    """A column that holds values of metadata."""
 
-    key: str
-    """Nested keys are joined by `.`."""
     column: Column
-    value_of: Callable[[object], object]
-    """What the column holds of a value that is not None. Raises ValueError."""
+    value_of: Callable[[_Values], object]
+    """What the column holds of a row, as `row_of` returns it. Raises ValueError."""
 
     def cells(self, rows: Sequence[_Values]) -> list[object]:
         """The column's cells. rows: as `row_of` returns them."""
-        values = [row.get(self.key) for row in rows]
-        return [None if value is None else self.value_of(value) for value in values]
+        return [self.value_of(row) for row in rows]
 
 
 class MetadataColumns:
@@ -42,73 +50,100 @@ class MetadataColumns:
     JSON lines have the metadata as they are; the other formats a column for each nested key.
     """
 
-    def __init__(self, format: Format, types: Types, keys: Sequence[str] = ()) -> None:
-        """types: of the fields. keys: if there are any, only these, with all that is nested in them."""
+    def __init__(self, format: Format, types: Types, keys: Sequence[str] = (), *, advice: str = "") -> None:
+        """types: of the fields. keys: if there are any, only these, with all that is nested in them.
+
+        advice: what to do about too many keys, besides another format.
+        """
         self._format = format
         self._types = types
         self._keys = frozenset(keys)
+        self._missing_keys = set(keys)
+        self._advice = advice
         self._observations: dict[str, _Observation] = {}
+        self._is_empty = True
 
     @property
     def missing_keys(self) -> list[str]:
         """Of the keys that were named, those that no document had."""
-        return [key for key in sorted(self._keys) if not any(map(_is_part_of(key), self._observations))]
+        return sorted(self._missing_keys)
 
     def observe(self, metadata: _Values) -> None:
-        """Takes a document's metadata into account. Raises InvalidArgument for more than MAX_COLUMNS keys."""
-        for key, value in self.row_of(metadata).items():
-            observation = self._observations.get(key)
-            if observation is None:
-                if len(self._observations) == MAX_COLUMNS:
-                    raise InvalidArgument.field(
-                        "metadata_keys",
-                        f"the documents' metadata have more than {MAX_COLUMNS:,} keys; name those that you need, or "
-                        "leave the metadata out (omit_metadata)",
-                    )
-                observation = self._observations[key] = _Observation(self._types.get(key))
-            observation.take(value)
+        """Takes a document's metadata into account. Raises InvalidArgument for more than MAX_COLUMNS columns."""
+        row = self._selected(metadata) if self._format is Format.JSON_LINES else self.row_of(metadata)
+        self._is_empty = self._is_empty and not row
+        if self._missing_keys:
+            for key, _value in _flattened(row):
+                self._missing_keys.difference_update(_beginnings(key))
+        if self._format is not Format.JSON_LINES:
+            for key, value in row.items():
+                self._observation(key).take(value)
 
     def row_of(self, metadata: _Values) -> _Values:
         """The values that columns hold, by key."""
-        selected = {key: value for key, value in metadata.items() if self._is_selected(key)} if self._keys else metadata
+        selected = self._selected(metadata)
         if self._format is Format.JSON_LINES:
             return {key: restored(key, value, self._types) for key, value in selected.items() if value is not None}
         row: dict[str, object] = {}
         for key, value in _flattened(selected):
-            if not self._keys or self._is_selected_part(key):
-                row[key] = [*_members(row[key]), *_members(value)] if key in row else value
+            row[key] = [*_members(row[key]), *_members(value)] if key in row else value
         return row
 
-    def columns(self, name_of: Callable[[str], str]) -> list[MetadataColumn]:
-        """The columns in the order of their keys. name_of: the name of a key's column."""
-        return [self._column(key, name_of(key)) for key in sorted(self._observations)]
+    def columns(self, is_taken: Callable[[str], bool]) -> list[MetadataColumn]:
+        """The columns in the order of their keys, each with a name of its own, whatever the case.
+
+        JSON lines have one for all keys. is_taken: whether a folded key is the name of a column beside these.
+        """
+        if self._format is Format.JSON_LINES:
+            return [] if self._is_empty else [_members_column(is_taken)]
+        names = _column_names(sorted(self._observations), is_taken)
+        return [self._column(key, name) for key, name in names.items()]
+
+    def _observation(self, key: str) -> _Observation:
+        """Raises InvalidArgument for one too many."""
+        observation = self._observations.get(key)
+        if observation is None:
+            if len(self._observations) == MAX_COLUMNS:
+                raise InvalidArgument.field(
+                    "format",
+                    f"the documents' metadata have more than {MAX_COLUMNS:,} keys, and this format needs a column for "
+                    f"each: {self._advice}export JSON lines, which have no such limit",
+                )
+            observation = self._observations[key] = _Observation(self._types.get(key))
+        return observation
 
     def _column(self, key: str, name: str) -> MetadataColumn:
-        if self._format is Format.JSON_LINES:
-            return MetadataColumn(key=key, column=Column(name=name, type=ValueType.JSON), value_of=lambda value: value)
         observation = self._observations[key]
         type_ = observation.type
         if type_ in _MOMENTS and self._format is Format.CSV:
             type_ = ValueType.TEXT  # as they were imported
-        if type_ is ValueType.JSON:
-            return MetadataColumn(key=key, column=Column(name=name, type=type_), value_of=lambda value: value)
-        convert = _CONVERSIONS[type_]
-        column = Column(name=name, type=type_, is_list=observation.is_list)
-        if not observation.is_list:
-            return MetadataColumn(key=key, column=column, value_of=convert)
+        if type_ is ValueType.TEXT and observation.are_numbers and self._format is Format.CSV:
+            type_ = ValueType.JSON  # whose digits no guard against formulas changes
+        is_list = observation.is_list and type_ is not ValueType.JSON
+        convert = partial(restored, key, types=self._types) if type_ is ValueType.JSON else _CONVERSIONS[type_]
 
-        def converted(value: object) -> object:
+        def value_of(row: _Values) -> object:
+            value = row.get(key)
+            if value is None:
+                return None
+            if not is_list:
+                return convert(value)
             return [None if member is None else convert(member) for member in _members(value)]
 
-        return MetadataColumn(key=key, column=column, value_of=converted)
+        return MetadataColumn(column=Column(name=name, type=type_, is_list=is_list), value_of=value_of)
 
-    def _is_selected(self, key: str) -> bool:
-        """Whether a key of the metadata itself is among the keys, or has one within."""
-        return any(_is_part_of(selected)(key) or selected.startswith(f"{key}.") for selected in self._keys)
-
-    def _is_selected_part(self, key: str) -> bool:
-        """Whether a key, of nested ones joined, is among the keys or within one."""
-        return any(_is_part_of(selected)(key) for selected in self._keys)
+    def _selected(self, values: _Values, prefix: str = "") -> _Values:
+        """Of nested values those whose keys, joined, are selected or within a selected one."""
+        if not self._keys:
+            return values
+        result: dict[str, object] = {}
+        for name, value in values.items():
+            key = f"{prefix}{name}"
+            if not self._keys.isdisjoint(_beginnings(key)):
+                result[name] = value
+            elif isinstance(value, dict) and (members := self._selected(cast("_Values", value), f"{key}.")):
+                result[name] = members
+        return result
 
 
 @dataclass
@@ -122,6 +157,8 @@ class _Observation:
     _types: set[ValueType] = field(default_factory=set[ValueType])
     _smallest: int = 0
     _largest: int = 0
+    _has_inexact: bool = False
+    """Whether a whole number is none that a double represents."""
 
     def take(self, value: object) -> None:
         """Takes a further value into account."""
@@ -144,11 +181,16 @@ class _Observation:
             return ValueType.UNSIGNED if self._smallest >= 0 else ValueType.DECIMAL
         if len(self._types) == 1:
             return next(iter(self._types))
-        if self._types == {ValueType.INTEGER, ValueType.NUMBER}:
-            return ValueType.NUMBER
+        if self.are_numbers:
+            return ValueType.TEXT if self._has_inexact else ValueType.NUMBER
         if self._types and self._types <= _MOMENTS:
             return ValueType.INSTANT if ValueType.INSTANT in self._types else ValueType.TIME
         return ValueType.TEXT
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the values are whole numbers and others."""
+        return self._types == {ValueType.INTEGER, ValueType.NUMBER}
 
     def _type_of(self, value: object) -> ValueType:
         """The type of a plain value."""
@@ -158,6 +200,7 @@ class _Observation:
             return ValueType.BOOLEAN
         if (number := _integer(value, self.declared)) is not None:
             self._smallest, self._largest = min(self._smallest, number), max(self._largest, number)
+            self._has_inexact |= int(float(number)) != number
             return ValueType.INTEGER
         if isinstance(value, float) or (self.declared is Type.NUMBER and number_form(value) is not None):
             return ValueType.NUMBER
@@ -178,9 +221,42 @@ def restored(key: str, value: object, types: Types) -> object:
     return value if number is None else number
 
 
-def _is_part_of(key: str) -> Callable[[str], bool]:
-    """Whether another key is this one, or nested within it."""
-    return lambda other: other == key or other.startswith(f"{key}.")
+def _members_column(is_taken: Callable[[str], bool]) -> MetadataColumn:
+    """The column of JSON lines with all keys as they are; with a prefix where another column has that name."""
+
+    def value_of(row: _Values) -> object:
+        return {f"{_PREFIX}{key}" if is_taken(key.casefold()) else key: row[key] for key in sorted(row)}
+
+    return MetadataColumn(column=Column(name="metadata", type=ValueType.MEMBERS), value_of=value_of)
+
+
+def _column_names(keys: Sequence[str], is_taken: Callable[[str], bool]) -> dict[str, str]:
+    """The names of keys' columns by key: the key, with a prefix and a number where another column is called so."""
+    names: dict[str, str] = {}
+    folded_names: set[str] = set()
+    for key in keys:
+        name = f"{_PREFIX}{key}" if is_taken(key.casefold()) or key.casefold() in folded_names else key
+        base, number = name, 1
+        while name.casefold() in folded_names:
+            number += 1
+            name = f"{base} #{number}"
+        folded_names.add(name.casefold())
+        names[key] = name
+    return names
+
+
+def is_reserved(folded_key: str) -> bool:
+    """Whether a key could be mistaken for one with the prefix of keys that are also the names of other columns."""
+    return folded_key.startswith(_PREFIX)
+
+
+def _beginnings(key: str) -> Iterator[str]:
+    """A key and those that it is nested in: a.b.c, a, a.b."""
+    yield key
+    place = key.find(".")
+    while place >= 0:
+        yield key[:place]
+        place = key.find(".", place + 1)
 
 
 def _flattened(metadata: _Values, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -200,6 +276,8 @@ def _integer(value: object, declared: Type | None) -> int | None:
     """A whole number of 64 bits, also one that travels as text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    if declared is Type.NUMBER and isinstance(value, str) and is_large_integer(value):
+        return int(value)
     if declared is not Type.INTEGER or not isinstance(value, str):
         return None
     digits = value.removeprefix("-")

@@ -258,7 +258,7 @@ def _described(key: str, value: object) -> tuple[tuple[str, ...], Type]:
     elif date is not None:
         type_ = Type.DATE
     else:
-        type_ = Type.INTEGER if number is not None and _is_large_integer(text) else Type.STRING
+        type_ = Type.INTEGER if number is not None and is_large_integer(text) else Type.STRING
     return tuple(terms), type_
 
 
@@ -296,7 +296,7 @@ def _ordered(digits: str, exponent: int, *, is_negative: bool) -> str | None:
     return f"0{magnitude.translate(_NINES_COMPLEMENT)}{_AFTER_DIGITS}" if is_negative else f"2{magnitude}"
 
 
-def _is_large_integer(text: str) -> bool:
+def is_large_integer(text: str) -> bool:
     """Whether a text is an integer of 64 bits that no double represents for sure, written as JSON has it."""
     if not 16 <= len(text) <= 20 or not text.isascii():
         return False

@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,8 @@ class ValueType(StrEnum):
     """datetime.datetime in UTC."""
     JSON = "JSON"
     """What JSON can hold: text where a format has no such values."""
+    MEMBERS = "MEMBERS"
+    """dict whose members stand beside the other cells of the row: in JSON lines only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,14 +187,18 @@ class _CsvWriter:
 
 class _JsonWriter:
     def __init__(self, columns: Sequence[Column]) -> None:
-        self._names = [column.name for column in columns]
         self._columns = columns
 
     def write(self, batch: Batch) -> bytes:
         cells = [_json_cells(column, values) for column, values in zip(self._columns, batch, strict=True)]
         lines: list[str] = []
         for row in zip(*cells, strict=True):
-            line = {name: value for name, value in zip(self._names, row, strict=True) if value is not None}
+            line: dict[str, object] = {}
+            for column, value in zip(self._columns, row, strict=True):
+                if column.type is ValueType.MEMBERS:
+                    line.update(cast("dict[str, object]", value))
+                elif value is not None:
+                    line[column.name] = value
             lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n")
         return "".join(lines).encode()
 
@@ -202,15 +208,16 @@ class _JsonWriter:
 
 def without_formula(text: str) -> str:
     """A text that no spreadsheet takes for a formula (OWASP, CSV injection). `with_formula` is its inverse."""
-    return f"'{text}" if _is_like_formula(text.lstrip("'")) else text
+    return f"'{text}" if is_like_formula(text.lstrip("'")) else text
 
 
 def with_formula(cell: str) -> str:
     """The text of a cell that `without_formula` has written."""
-    return cell[1:] if cell.startswith("'") and _is_like_formula(cell.lstrip("'")) else cell
+    return cell[1:] if cell.startswith("'") and is_like_formula(cell.lstrip("'")) else cell
 
 
-def _is_like_formula(text: str) -> bool:
+def is_like_formula(text: str) -> bool:
+    """Whether a spreadsheet takes a text for a formula."""
     return text.startswith(("=", "+", "-", "@", "\t", "\r"))
 
 

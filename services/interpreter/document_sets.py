@@ -195,8 +195,7 @@ def matching_rows(
 
     def matching(leaf: Leaf) -> NDArray[np.bool_]:
         if isinstance(leaf, Comparison) and leaf.field.startswith(_LATENT):
-            activations = _activations(codes, _latent_of(run, leaf))
-            return np.asarray(COMPARISONS[leaf.op](activations, np.float32(leaf.number())), bool)
+            return _compared(codes, _latent_of(run, leaf), leaf)
 
         def test(test: TermTest) -> NDArray[np.bool_]:
             return np.fromiter((passes(document, test) for document in terms), bool, len(terms))
@@ -219,9 +218,7 @@ class _LatentMatches:
         """The blocks, unchanged."""
         async for block in blocks:
             for comparison, latent in zip(self._comparisons, self._latents, strict=True):
-                exact = _activations(block, latent).astype(np.float64)  # numpy would round the bound to float32
-                matches = COMPARISONS[comparison.op](exact, comparison.number())
-                self._masks[comparison].append(np.asarray(matches, bool))
+                self._masks[comparison].append(_compared(block, latent, comparison))
             yield block
 
     def of(self, comparison: Comparison) -> NDArray[np.bool_]:
@@ -238,6 +235,12 @@ def _latent_of(run: Run, comparison: Comparison) -> int:
         )
     check_indices(run, [int(text)])
     return int(text)
+
+
+def _compared(codes: wire.Codes, latent: int, comparison: Comparison) -> NDArray[np.bool_]:
+    """(N,) in which rows of a block the activation of a latent compares so, exactly, as in searches."""
+    exact = _activations(codes, latent).astype(np.float64)  # numpy would round the bound to float32
+    return np.asarray(COMPARISONS[comparison.op](exact, comparison.number()), bool)
 
 
 def _activations(codes: wire.Codes, latent: int) -> NDArray[np.float32]:

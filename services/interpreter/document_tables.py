@@ -15,7 +15,7 @@ from prisma_common.table_columns import FEATURE_PREFIX, FEATURES, ID, PASSAGE_CO
 from services.chassis import metadata_filters
 from services.chassis.errors import Aborted
 from services.chassis.filters import UNFILTERED, Filter, text_of
-from services.chassis.metadata_columns import MetadataColumn, MetadataColumns
+from services.chassis.metadata_columns import MetadataColumn, MetadataColumns, is_reserved
 from services.chassis.metadata_schema import nearest_key
 from services.chassis.table_files import Batch, Column, FileOptions, ValueType, open_writer, write_table
 from services.chassis.threads import in_thread
@@ -209,7 +209,12 @@ async def document_table(request: TableRequest, features: Features, source: Tabl
     check_condition(run, request.condition)
     counted = table_features(features, request.features)
     dataset = await source.dataset(run.dataset)
-    metadata = MetadataColumns(request.file.format, dataset.types, request.metadata_keys)
+    metadata = MetadataColumns(
+        request.file.format,
+        dataset.types,
+        request.metadata_keys,
+        advice="name those that you need (metadata_keys), leave the metadata out (omit_metadata), or ",
+    )
     if request.has_metadata:
         async for documents in source.document_blocks(run, ["metadata"]):
             await in_thread(partial(_observe, metadata, documents))
@@ -218,15 +223,15 @@ async def document_table(request: TableRequest, features: Features, source: Tabl
         dataset=dataset,
         features=counted,
         metadata=metadata,
-        metadata_columns=metadata.columns(metadata_name),
+        metadata_columns=metadata.columns(_is_taken),
         source=source,
     )
 
 
-def metadata_name(key: str) -> str:
-    """The name of the column of a key of metadata, which is no other column's."""
-    is_taken = key in (ID, TEXT, FEATURES, *PASSAGE_COLUMNS) or key.startswith((FEATURE_PREFIX, "metadata."))
-    return f"metadata.{key}" if is_taken else key
+def _is_taken(folded_key: str) -> bool:
+    """Whether another column is, or may be, called like a key of metadata."""
+    is_name = folded_key in (ID, TEXT, FEATURES, *PASSAGE_COLUMNS)
+    return is_name or folded_key.startswith(FEATURE_PREFIX) or is_reserved(folded_key)
 
 
 def _observe(metadata: MetadataColumns, documents: Sequence[Document]) -> None:

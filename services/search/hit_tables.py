@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from prisma_common.table_columns import FEATURES, ID, PASSAGE_COLUMNS
-from services.chassis.metadata_columns import MetadataColumns
+from services.chassis.metadata_columns import MetadataColumns, is_reserved
 from services.chassis.metadata_schema import Types
 from services.chassis.table_files import Batch, Column, FileOptions, ValueType, open_writer, write_table
 from services.chassis.threads import in_thread
@@ -57,7 +57,7 @@ def _table(hits: Sequence[Hit], types: Types, options: FileOptions) -> tuple[lis
     metadata = MetadataColumns(options.format, types)
     for hit in hits:
         metadata.observe(hit.payload["metadata"])
-    metadata_columns = metadata.columns(_metadata_name)
+    metadata_columns = metadata.columns(_is_taken)
     rows = [metadata.row_of(hit.payload["metadata"]) for hit in hits]
     cells: list[Sequence[Any]] = list(zip(*map(_cells, hits), strict=True)) or [()] * len(_COLUMNS)
     table = [
@@ -72,9 +72,9 @@ def _table(hits: Sequence[Hit], types: Types, options: FileOptions) -> tuple[lis
 _OPTIONAL = frozenset([*(f"score.{part}" for part in _PARTS), "unsteered_rank", *PASSAGE_COLUMNS])
 
 
-def _metadata_name(key: str) -> str:
-    """The name of the column of a key of metadata, which is no other column's."""
-    return f"metadata.{key}" if key in _NAMES or key.startswith("metadata.") else key
+def _is_taken(folded_key: str) -> bool:
+    """Whether another column is, or may be, called like a key of metadata."""
+    return folded_key in _NAMES or is_reserved(folded_key)
 
 
 def _cells(hit: Hit) -> tuple[Any, ...]:

@@ -407,6 +407,28 @@ def test_what_stands_around_a_table_is_no_row_of_it(kind: str) -> None:
     assert ("left out" in " ".join(read.notes)) == (kind in ("title", "remarks"))
 
 
+@pytest.mark.parametrize(
+    ("values", "is_of_export"),
+    [
+        (["late delivery (0.82); a (b); c (0.31)", "", "x (1e+03)"], True),
+        (["", "", ""], False),
+        (["a (0.3); b (0.8)", "", ""], False),
+        (["leather seats", "x (1)", ""], False),
+    ],
+)
+def test_the_column_of_the_strongest_features_is_left_out(values: list[str], is_of_export: bool) -> None:
+    rows = [{"id": f"d{place}", "text": "a text", "n": 1, "features": value} for place, value in enumerate(values)]
+    own = [{"n": 1}] * 3 if is_of_export else [{"n": 1, "features": value} for value in values]
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    read = Read(lines)
+    assert [dict(document.metadata) for document in read.documents] == own
+    assert any("columns of features" in note or "of features" in note for note in read.notes) == is_of_export
+    swapped = [{"text": row["text"], **row} for row in rows]
+    assert all(
+        "features" in document.metadata for document in Read("\n".join(map(json.dumps, swapped)).encode()).documents
+    )
+
+
 def test_a_title_above_the_header_of_a_sheet_is_no_row_of_the_table(tmp_path: Path) -> None:
     def write(path: Path) -> None:
         with xlsxwriter.Workbook(path) as workbook:

@@ -23,12 +23,12 @@ from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma_common import wire
 from services.chassis import columnar_files
 from services.chassis.errors import Aborted, InvalidArgument
-from services.chassis.filters import InvalidFilter
+from services.chassis.filters import InvalidFilter, parse_filter
 from services.chassis.metadata_schema import changed, types_of
 from services.chassis.metadata_terms import Type, described
 from services.chassis.table_files import Format
 from services.embedder.metadata import readable
-from services.interpreter import document_tables, table_requests
+from services.interpreter import document_sets, document_tables, table_requests
 from services.interpreter.document_sets import Dataset
 from services.interpreter.document_tables import DocumentTable, document_table
 from services.interpreter.documents import Document, Passage
@@ -240,6 +240,73 @@ async def test_filters_compare_activations_of_the_run() -> None:
             await table_of(source, filter=text)
     notices = (await table_of(source, filter="metadata.rwo > 1")).notices
     assert notices == ["no document has the metadata key 'rwo'; did you mean 'row'?"]
+
+
+def test_bounds_of_activations_are_exact() -> None:
+    codes = wire.Codes(
+        rows=np.arange(2, dtype=np.uint64),
+        indptr=np.array([0, 1, 2], np.uint32),
+        indices=np.zeros(2, np.uint32),
+        values=np.array([0.3, 0.2], np.float32),
+        latent_count=4,
+    )
+    run = Source([]).planted.features.run
+    for text, expected in {
+        "latent.0 > 0.3": [True, False],  # float32(0.3) is 0.30000001
+        "latent.0 <= 0.3": [False, True],
+        "latent.0 = 0.3": [False, False],
+    }.items():
+        condition = parse_filter(text, document_sets.FILTERS)
+        matches = document_sets.matching_rows(condition, run=run, types={}, codes=codes, metadata=[])
+        assert matches.tolist() == expected, text
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**64 - 1])
+async def test_large_integers_beside_fractions_keep_their_digits(number: int) -> None:
+    metadata = [{"n": number}, {"n": 0.5}, {"n": -1.5}, {"n": 3}]
+    source = Source(metadata)
+    values = [str(number), "0.5", "-1.5", "3"]
+    assert [row["n"] for row in csv_of(await file_of(source, feature_count=0))][:4] == values
+    for format in (Format.PARQUET, Format.ARROW):
+        table = await arrow_of(source, format, feature_count=0)
+        assert table["n"].type == pa.string() and table["n"].to_pylist()[:4] == values
+    lines = [json.loads(line) for line in (await file_of(source, Format.JSON_LINES)).splitlines()]
+    assert [line["n"] for line in lines[:4]] == [number, 0.5, -1.5, 3]
+
+
+async def test_integers_that_doubles_represent_stay_numbers_beside_fractions() -> None:
+    table = await arrow_of(Source([{"n": 2**53 + 2}, {"n": 0.5}]), feature_count=0)
+    assert table["n"].to_pylist()[:2] == [2**53 + 2, 0.5]
+
+
+async def test_json_lines_have_only_the_keys_that_are_named() -> None:
+    source = Source([{"author": {"name": "x", "mail": {"home": "y"}}, "a.b": 1, "z": [2]}, {"author": {"mail": {}}}])
+    table = await table_of(source, Format.JSON_LINES, metadata_keys=["author.name", "a", "q"], feature_count=0)
+    assert table.notices == ["no document has the metadata key 'q'"]
+    first, second = [json.loads(line) for line in b"".join([part async for part in table.file()]).splitlines()][:2]
+    assert first == {"id": "k0", "text": "harbour", "author": {"name": "x"}, "a.b": 1, "features": features(0)}
+    assert "author" not in second
+
+
+async def test_json_lines_have_any_number_of_keys() -> None:
+    source = Source([{f"key {row} {place}": place for place in range(100)} for row in range(11)])
+    lines = [json.loads(line) for line in (await file_of(source, Format.JSON_LINES, feature_count=0)).splitlines()]
+    for line, metadata in zip(lines, source.rows.values(), strict=False):
+        assert metadata.items() <= line.items() and len(line) == 103
+
+
+async def test_names_of_keys_differ_from_all_others_whatever_the_case() -> None:
+    source = Source([{"ID": 1, "Year": 2, "year": 3, "YEAR": 4, "Feature: x": 5, "Metadata.z": 6}])
+    options: dict[str, Any] = {"feature_count": 0, "strongest_count": 0}
+    names = names_of(await table_of(source, **options))
+    assert names == [
+        "id", "text", "metadata.Feature: x", "metadata.ID", "metadata.Metadata.z",
+        "YEAR", "metadata.Year", "metadata.year #2",
+    ]  # fmt: skip
+    (row, *_) = csv_of(await file_of(source, **options))
+    assert (row["YEAR"], row["metadata.Year"], row["metadata.year #2"], row["metadata.ID"]) == ("4", "2", "3", "1")
+    line = json.loads((await file_of(source, Format.JSON_LINES, **options)).splitlines()[0])
+    assert (line["year"], line["Year"], line["id"], line["metadata.ID"]) == (3, 2, "k0", 1)
 
 
 async def test_each_trusted_feature_is_a_column_of_activations() -> None:

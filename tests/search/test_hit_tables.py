@@ -22,6 +22,7 @@ from prisma.common.v1.table_pb2 import (
 from prisma.search.v1 import search_service_pb2 as pb2
 from tests.calls import reason
 from tests.process import ServiceProcess
+from tests.search.conftest import Hint
 from tests.search.owners import Data, Owners
 from tests.search.test_service import Request, fill, until_current
 
@@ -103,6 +104,23 @@ async def test_a_table_without_hits_has_its_columns(stub: Any, data: Data) -> No
         frame = read(io.BytesIO(content))
         assert len(frame) == 0
         assert format == TABLE_FORMAT_JSON_LINES or list(frame)[:3] == ["rank", "id", "score"]
+
+
+async def test_metadata_of_many_keys_are_exported_as_json_lines(stub: Any, data: Data, hint: Hint) -> None:
+    keys = {f"key {place}": place for place in range(1001)}
+    data.add("wide", "open a socket of many keys", **keys, RANK="first")
+    data.embed_all()
+    await hint()
+    await until_current(stub)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await exported(stub, search=SEARCH)
+    assert reason(caught.value) == "INVALID_ARGUMENT"
+    message = str(caught.value.details())
+    assert "more than 1,000 keys" in message and "JSON lines" in message and "metadata_keys" not in message
+    content, _ = await exported(stub, search=SEARCH, format=TABLE_FORMAT_JSON_LINES)
+    hit = next(hit for hit in map(json.loads, content.splitlines()) if hit["id"] == "wide")
+    assert keys.items() <= hit.items()
+    assert hit["metadata.RANK"] == "first" and isinstance(hit["rank"], int)
 
 
 async def test_what_is_left_out_is_said(stub: Any, data: Data) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from prisma_common.table_columns import FEATURE_PREFIX, FEATURES
+from prisma_common.table_columns import FEATURE_PREFIX, FEATURES, ID
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import Format, Reader
 from services.embedder.files.names import ID_NAMES, TEXT_NAMES
@@ -20,6 +21,8 @@ from services.embedder.files.npy import VECTOR_FIELD
 from services.embedder.items import FieldOptions, Fields, IdSource, is_excerpt, is_exported, wrapper
 
 _SAMPLE_ITEMS = 200
+_STRONGEST = re.compile(r" \((\d[\d.]*(?:e[+-]\d+)?)\)(?:; |$)")
+"""The activations in what the export says of a document: `late delivery (0.82); refund (0.31)`."""
 _Object = Mapping[str, object]
 
 
@@ -111,16 +114,31 @@ def find_fields(reader: Reader, options: FieldOptions, *, needs_texts: bool = Tr
     elif not options.text_fields and text_field != TEXT_NAMES[0]:
         notes.append(f"The texts are taken from {text_field!r}.")
     fields = replace(fields, text_fields=options.text_fields or tuple([text_field] if text_field else []))
-    if options.metadata_fields is None and (feature_fields := _feature_fields(names)):
+    if options.metadata_fields is None and (feature_fields := _feature_fields(names, objects)):
         fields = replace(fields, feature_fields=feature_fields)
         notes.append(f"The {len(feature_fields)} columns of features, as the export of a run has them, are left out.")
     return Guess(fields, columns, notes)
 
 
-def _feature_fields(names: Sequence[str]) -> tuple[str, ...]:
+def _feature_fields(names: Sequence[str], objects: Sequence[_Object]) -> tuple[str, ...]:
     """The fields that the export of a run's documents adds to them."""
     columns = [name for name in names if name.startswith(FEATURE_PREFIX)]
-    return (*columns, *(name for name in names if name == FEATURES)) if columns else ()
+    if FEATURES not in names:
+        return tuple(columns)
+    values = [value for fields in objects if (value := fields.get(FEATURES)) not in (None, "")]
+    has_strongest = bool(columns) or (names[0] == ID and bool(values) and all(map(_are_strongest, values)))
+    return (*columns, FEATURES) if has_strongest else ()
+
+
+def _are_strongest(value: object) -> bool:
+    """Whether a value lists the strongest features of a document, in their order, as the export does."""
+    if not isinstance(value, str) or not value.endswith(")"):
+        return False
+    try:
+        activations = [float(number) for number in _STRONGEST.findall(value)]
+    except ValueError:
+        return False
+    return bool(activations) and activations == sorted(activations, reverse=True)
 
 
 def _kind(values: Iterable[object]) -> Kind:
