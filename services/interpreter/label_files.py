@@ -8,7 +8,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -45,6 +45,8 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "name": ("name",),
 }
 """What a column means, with the names that it may have, the likeliest first."""
+_CSV = "csv"
+"""Beside these: that a row is of a CSV table."""
 
 
 class Reason(StrEnum):
@@ -87,6 +89,8 @@ class LabelRow:
     """The beginning of the digest of the weights that it was made for; None where the file does not say it."""
     run: str | None
     """The run that it was exported from, `runs/{run}`; None where the file does not say it."""
+    is_of_csv: bool
+    """Whether its texts may have the apostrophes that an export as CSV puts before what is like a formula."""
 
 
 def label_rows(data: bytes) -> Iterator[tuple[int, LabelRow | RowRejected]]:
@@ -170,12 +174,12 @@ def _table_rows(text: str) -> Iterator[Mapping[str, object] | RowRejected]:
             f"{head.strip()[:_MAX_NAMES]!r}"
         )
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns = _columns(next(rows))
     try:
+        columns = _columns(next(rows))
+        places = {meaning: columns.index(name) for meaning, name in _field_names(columns).items()}
         for row in rows:
             if len(row) == len(columns):
-                cells = zip(columns, row, strict=True)
-                yield _by_meaning({name: with_formula(cell) for name, cell in cells if cell})
+                yield {_CSV: True, **{meaning: row[place] for meaning, place in places.items() if row[place]}}
             elif row:
                 yield RowRejected(Reason.INVALID_ROW, f"expected {len(columns)} cells, got {len(row)}")
     except csv.Error as error:
@@ -197,11 +201,17 @@ def _columns(names: Sequence[str]) -> list[str]:
 
 def _by_meaning(values: Mapping[str, object]) -> dict[str, object]:
     """The values that say something of a label, by what they mean; without missing ones."""
-    present = {name.strip().lower(): value for name, value in values.items() if not _is_missing(value)}
+    fields = {name.strip().lower(): value for name, value in values.items()}
+    names = _field_names(fields)
+    return {meaning: fields[name] for meaning, name in names.items() if not _is_missing(fields[name])}
+
+
+def _field_names(fields: Collection[str]) -> dict[str, str]:
+    """Of each meaning the field that holds it, in all rows the same, also where its value is missing."""
     return {
-        meaning: next(present[name] for name in names if name in present)
+        meaning: next(name for name in names if name in fields)
         for meaning, names in _NAMES.items()
-        if not present.keys().isdisjoint(names)
+        if not set(names).isdisjoint(fields)
     }
 
 
@@ -229,7 +239,7 @@ def _checked_row(values: Mapping[str, object]) -> LabelRow:
         ("model", model, MAX_MODEL, Reason.INVALID_SOURCE),
         ("author", author, MAX_MODEL, Reason.INVALID_SOURCE),
     ):
-        if len(value) > limit:
+        if len(with_formula(value)) > limit:
             message = f"{name}: expected at most {limit:,} characters, got {len(value):,}"
             raise RowRejected(reason, message, index=str(index))
     return LabelRow(
@@ -242,6 +252,7 @@ def _checked_row(values: Mapping[str, object]) -> LabelRow:
         is_active=str(values.get("active", True)).strip().lower() not in ("false", "0", "no"),
         weights=str(values["weights"]).strip().lower() if values.get("weights") else None,
         run=match[1] if (match := _RUN.match(str(values.get("name", "")))) else None,
+        is_of_csv=_CSV in values,
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import IO
 
 from prisma_common import names
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.chassis.events import Events
+from services.chassis.table_files import is_like_formula, with_formula
 from services.chassis.threads import in_thread
 from services.interpreter.errors import FileTooLarge, LabelsOfOtherLatents
 from services.interpreter.feature_cache import FeatureCache
@@ -23,9 +26,11 @@ from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
 
 IMPORTS_AT_ONCE = 1
-"""Imports that hold their file in memory; foreign wait."""
+"""Imports that hold their file in memory; further ones wait, with their file on disk."""
 MAX_REJECTIONS = 1000
 MAX_CHANGES = 100
+_SPOOLED_BYTES = 1 << 20
+"""Of a file that is received, in memory."""
 _MAX_RUNS = 3
 """Runs of a file that are looked up, and named in an error."""
 
@@ -131,10 +136,11 @@ class LabelImports:
         SERVICE_UNAVAILABLE where the file names weights.
         """
         features = await self._cache.features(request.run)
-        async with self._places:
-            data = await _received(chunks)
-            report = ImportReport()
-            rows = await in_thread(lambda: accepted_rows(data, features, report))
+        report = ImportReport()
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES) as file:
+            await _receive(chunks, file)
+            async with self._places:
+                rows = await in_thread(lambda: accepted_rows(file.read(), features, report))
         if not request.ignore_weights:
             await self._check_latents([row for _item, row in rows.values()], features.run, report)
 
@@ -203,18 +209,17 @@ def changes(
     rows: Mapping[int, tuple[int, LabelRow]], active: Mapping[int, Label], request: ImportRequest, report: ImportReport
 ) -> Iterable[Change]:
     """The labels to write, by index; counts in the report what is left out. active: the active labels by index."""
+    is_guarded = _is_guarded([row for _item, row in rows.values()])
     for index in sorted(rows):
         item, row = rows[index]
         existing = active.get(index)
         draft = existing.draft if existing else None
+        row = _with_formulas(row, draft, is_guarded=is_guarded and row.run is not None)
+        if draft is not None and row.run in (None, request.run):
+            row = _as_edited(row, draft)
         if draft is None or not draft.text:
             yield Change(_draft(row, request.user), "")
-        elif (draft.text, draft.description, draft.source, draft.model) == (
-            row.text,
-            row.description,
-            row.source,
-            row.model,
-        ):
+        elif _says_the_same(row, draft):
             report.unchanged_count += 1
         elif request.on_duplicate is OnDuplicate.REJECT:
             message = f"the feature has the label {draft.text!r}"
@@ -225,6 +230,51 @@ def changes(
             report.skipped[Skipped.OF_A_PERSON] += 1
         else:
             yield Change(_draft(row, request.user), draft.text)
+
+
+def _is_guarded(rows: Sequence[LabelRow]) -> bool:
+    """Whether a file is an export as CSV in which no text begins like a formula: then apostrophes may guard some."""
+    cells = (cell for row in rows for cell in (row.text, row.description, row.model, row.author))
+    return any(row.is_of_csv and row.run for row in rows) and not any(cell and is_like_formula(cell) for cell in cells)
+
+
+def _with_formulas(row: LabelRow, draft: Draft | None, *, is_guarded: bool) -> LabelRow:
+    """A row without the apostrophes that an export put before what is like a formula.
+
+    A cell is read without its apostrophe where this is what the active label has, whatever programs the file went
+    through; else only in a guarded file, where the active label does not have the apostrophe too.
+    """
+
+    def text_of(cell: str, active: str | None) -> str:
+        text = with_formula(cell)
+        return text if text == active or (is_guarded and cell != active) else cell
+
+    return replace(
+        row,
+        text=text_of(row.text, draft and draft.text),
+        description=text_of(row.description, draft and draft.description),
+        model=text_of(row.model or "", draft and draft.model) or None,
+        author=text_of(row.author or "", draft and draft.author) or None,
+    )
+
+
+def _as_edited(row: LabelRow, draft: Draft) -> LabelRow:
+    """A row; a person's label where it says something else than the active one under that one's model.
+
+    No model wrote that: somebody has edited an export and left the columns of source and model alone.
+    """
+    is_of_model = row.source is not Source.HUMAN and (row.source, row.model) == (draft.source, draft.model)
+    if not is_of_model or (row.text, row.description) == (draft.text, draft.description):
+        return row
+    says_why_unnamed = not draft.text and row.description == draft.description
+    return replace(row, source=Source.HUMAN, model=None, description="" if says_why_unnamed else row.description)
+
+
+def _says_the_same(row: LabelRow, draft: Draft) -> bool:
+    """Whether a row has the active label; a person's stays one, whatever source the row still names."""
+    if (row.text, row.description) != (draft.text, draft.description):
+        return False
+    return draft.source is Source.HUMAN or (row.source, row.model) == (draft.source, draft.model)
 
 
 def _draft(row: LabelRow, user: str) -> Draft:
@@ -246,11 +296,12 @@ def _author(author: str | None, user: str) -> str | None:
     return author if author == user or author.startswith(prefix) else f"{prefix}{author}"
 
 
-async def _received(chunks: AsyncIterator[bytes]) -> bytes:
-    """Raises FileTooLarge."""
-    data = bytearray()
+async def _receive(chunks: AsyncIterator[bytes], file: IO[bytes]) -> None:
+    """Writes a file, which is at its beginning then. Raises FileTooLarge."""
+    size = 0
     async for chunk in chunks:
-        data += chunk
-        if len(data) > MAX_BYTES:
+        size += len(chunk)
+        if size > MAX_BYTES:
             raise FileTooLarge(f"the file has more than {MAX_BYTES:,} bytes", metadata={"limit": str(MAX_BYTES)})
-    return bytes(data)
+        await asyncio.to_thread(file.write, chunk)
+    file.seek(0)

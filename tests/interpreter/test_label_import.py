@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import grpc.aio
 import pandas as pd
@@ -23,11 +24,13 @@ from prisma.common.v1.table_pb2 import (
 )
 from prisma.interpreter.v1 import interpreter_service_pb2 as pb2
 from prisma.interpreter.v1 import resources_pb2
+from services.chassis.table_files import without_formula
 from services.interpreter.errors import FileTooLarge, InvalidFile
 from services.interpreter.label_files import MAX_BYTES, LabelRow, Reason, RowRejected, label_rows
 from services.interpreter.label_import import (
     ImportReport,
     ImportRequest,
+    LabelImports,
     OnDuplicate,
     accepted_rows,
     changes,
@@ -89,9 +92,8 @@ def test_labels_keep_their_characters() -> None:
     text = 'smørrebrød, "東京"; 👩‍🔬'
     assert only_row(pd.DataFrame({"index": [0], "label": [text]}).to_csv(index=False)).text == text
     assert only_row("index;label\n0;Müller".encode("windows-1252")).text == "Müller"
-    assert only_row("index,label\n0,'=SUM(A1)").text == "=SUM(A1)", "the guard against formulas is taken off"
-    assert only_row("index,label\n0,'tis").text == "'tis"
-    assert only_row(json.dumps({"index": 0, "label": "'=SUM(A1)"})).text == "'=SUM(A1)", "JSON has no guard"
+    assert only_row("index,label\n0,'-ing' verbs").text == "'-ing' verbs"
+    assert only_row(json.dumps({"index": 0, "label": "'=SUM(A1)"})).text == "'=SUM(A1)"
     assert only_row('{"index": 0, "label": 1984}').text == "1984"
 
 
@@ -155,6 +157,7 @@ def test_a_row_of_csv_with_another_number_of_cells_is_rejected_alone() -> None:
         (b"index\n1", "columns index and label"),
         (b"3,late delivery", "columns index and label"),
         (b'index,label\n1,"never closed\n2,b', "is no CSV"),
+        (b'index,label,"notes\n1,foo,x\n', "is no CSV"),
         (b"[1, 2", "the JSON array is damaged"),
         (b"[" + b" " * (9 << 20), "use JSON lines"),
         (b"<html><body>index label</body></html>", "columns index and label"),
@@ -164,6 +167,14 @@ def test_a_file_that_is_no_table_of_labels_is_refused_in_one_sentence(data: byte
     with pytest.raises(InvalidFile, match=message) as caught:
         rows_of(data)
     assert "\n" not in caught.value.message
+
+
+def test_a_label_is_in_one_column_in_all_rows() -> None:
+    for file in (
+        "index,label,text\n1,late,My parcel\n2,,Great product",
+        '{"index": 1, "label": "late", "text": "My parcel"}\n{"index": 2, "label": null, "text": "Great product"}',
+    ):
+        assert [row.text for row in rows_of(file) if isinstance(row, LabelRow)] == ["late", ""]
 
 
 def test_a_file_has_a_bounded_number_of_rows() -> None:
@@ -210,11 +221,17 @@ FILE = """index,label,model
 """
 
 
-def planned(file: str, on_duplicate: OnDuplicate, user: str = "") -> tuple[dict[int, Draft], ImportReport]:
+def planned(
+    file: str,
+    on_duplicate: OnDuplicate = OnDuplicate.REPLACE,
+    user: str = "",
+    *,
+    labels: Mapping[int, Label] = ACTIVE,
+) -> tuple[dict[int, Draft], ImportReport]:
     request = ImportRequest(run=RUN, on_duplicate=on_duplicate, validate_only=True, ignore_weights=False, user=user)
     report = ImportReport()
     rows = accepted_rows(file.encode(), EIGHT, report)
-    return {change.draft.index: change.draft for change in changes(rows, ACTIVE, request, report)}, report
+    return {change.draft.index: change.draft for change in changes(rows, labels, request, report)}, report
 
 
 @pytest.mark.parametrize(
@@ -238,6 +255,90 @@ def test_a_models_label_does_not_replace_a_persons() -> None:
     drafts, report = planned("index,label,model\n1,of a model,llama", OnDuplicate.REPLACE)
     assert not drafts
     assert report.notes == ["Left out: rows of features whose label a person wrote (1)."]
+
+
+def test_an_edited_label_is_a_persons_whatever_source_its_row_still_names() -> None:
+    drafts, report = planned("index,label,source,model\n0,corrected,keywords,keywords", user="ada")
+    assert (drafts[0].text, drafts[0].source, drafts[0].model) == ("corrected", Source.HUMAN, None)
+    assert drafts[0].author == "ada"
+    assert not any("ScoreLabels" in note for note in report.notes)
+    drafts, _ = planned("index,label,description,source,model\n0,keywords of it,new,keywords,keywords")
+    assert (drafts[0].source, drafts[0].description) == (Source.HUMAN, "new")
+    unnamed = active(Draft(index=2, text="", description="why", source=Source.KEYWORDS, model="keywords"))
+    drafts, _ = planned("index,label,description,source,model\n2,named,why,keywords,keywords", labels=unnamed)
+    assert (drafts[2].source, drafts[2].description) == (Source.HUMAN, ""), "it has a name now"
+    _, report = planned("index,label,source,model\n1,of a person,keywords,keywords")
+    assert report.unchanged_count == 1, "the same file again"
+
+
+def test_a_label_of_the_same_model_from_another_run_stays_that_models() -> None:
+    row = "0,corrected,keywords,keywords,runs/twin/features/0/labels/1"
+    drafts, _ = planned(f"index,label,source,model,name\n{row}")
+    assert (drafts[0].source, drafts[0].model) == (Source.KEYWORDS, "keywords")
+
+
+VERBS, QUOTED = "-ing verbs", "'-ing' verbs"
+OWN, TWIN = f"{RUN}/features/0", "runs/twin/features/0"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("0,'-ing verbs,", {VERBS: VERBS, "": "'-ing verbs"}),
+        ("0,'-ing' verbs,", {QUOTED: QUOTED, "": QUOTED}),
+        ("0,''-ing' verbs,", {QUOTED: QUOTED}),
+        (f"0,'-ing verbs,{OWN}", {VERBS: VERBS}),
+        (f"0,'-ing' verbs,{OWN}", {QUOTED: QUOTED}),
+        (f"0,''-ing' verbs,{OWN}", {QUOTED: QUOTED}),
+        (f"0,'-ing words,{OWN}", {VERBS: "-ing words"}),
+        (f"0,'-ing verbs,{TWIN}", {"": VERBS}),
+        (f"0,''-ing' verbs,{TWIN}", {"": QUOTED}),
+        (f"0,'-ing' verbs,{TWIN}\n1,=x,{TWIN}", {"": QUOTED}),
+        (f"0,-ing verbs,{TWIN}", {"": VERBS}),
+        (f"0,'tis,{TWIN}", {"": "'tis"}),
+    ],
+)
+def test_the_guard_against_formulas_is_taken_off_where_an_export_put_it(row: str, expected: dict[str, str]) -> None:
+    file = f"index,label,name\n{row}"
+    for text, result in expected.items():
+        labels = active(existing(0, text, Source.HUMAN)) if text else {}
+        drafts, report = planned(file, labels=labels)
+        assert (drafts[0].text if 0 in drafts else text) == result
+        assert report.unchanged_count == (text == result)
+
+
+@pytest.mark.parametrize("text", [VERBS, QUOTED, "=1+1", "'tis"])
+def test_a_data_frame_of_an_export_changes_nothing(text: str) -> None:
+    guarded = without_formula(text)
+    _, report = planned(json.dumps({"index": 0, "label": guarded}), labels=active(existing(0, text, Source.HUMAN)))
+    assert report.unchanged_count == 1
+    drafts, _ = planned(json.dumps({"index": 0, "label": text, "name": TWIN}), labels={})
+    assert drafts[0].text == text, "JSON lines have no guard"
+
+
+async def test_an_upload_that_stalls_stops_no_other() -> None:
+    features: Any = SimpleNamespace(count=8, run=SimpleNamespace(name=RUN, uid="r"))
+    cache: Any = SimpleNamespace(features=AsyncMock(return_value=features))
+    store: Any = SimpleNamespace(active_labels=lambda _uid: ACTIVE)
+    imports = LabelImports(store=store, cache=cache, upstream=Mock(), events=Mock())
+    request = ImportRequest(run=RUN, on_duplicate=OnDuplicate.REPLACE, validate_only=True, ignore_weights=True, user="")
+    has_begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"index,label\n"
+        has_begun.set()
+        await goes_on.wait()
+        yield b"3,late"
+
+    async def complete() -> AsyncIterator[bytes]:
+        yield b"index,label\n3,new"
+
+    waiting = asyncio.create_task(imports.run(request, stalled()))
+    await has_begun.wait()
+    async with asyncio.timeout(60):
+        assert [change.draft.text for change in (await imports.run(request, complete())).changes] == ["new"]
+    goes_on.set()
+    assert [change.draft.text for change in (await waiting).changes] == ["late"]
 
 
 @pytest.mark.parametrize(
@@ -356,6 +457,23 @@ async def test_what_is_exported_can_be_imported_where_the_latents_are_the_same(s
             suite.interpreter.ExportLabels(export(run=RUN, byte_order_mark=True, format=TABLE_FORMAT_PARQUET))
         )
     assert reason(caught.value) == "INVALID_ARGUMENT"
+
+
+async def test_a_label_that_is_corrected_in_an_export_is_scored(suite: Suite) -> None:
+    await with_statistics(suite)
+    assert (await labelled(suite)).state == Job.STATE_SUCCEEDED
+    data = await downloaded(suite.interpreter.ExportLabels(pb2.ExportLabelsRequest(run=RUN)))
+    frame = pd.read_csv(io.BytesIO(data))
+    place = frame.index[frame["label"].notna() & (frame["score"] > 0)][0]
+    index = int(frame.loc[place, "index"])
+    frame.loc[place, "label"] = "corrected by hand"
+    report = await suite.interpreter.ImportLabels(stream(frame.to_csv(index=False).encode()))
+    assert (len(report.changes), report.rejected_count) == (1, 0), report
+    job = await suite.ended(await suite.interpreter.ScoreLabels(pb2.ScoreLabelsRequest(run=RUN, indices=[index])))
+    assert job.state == Job.STATE_SUCCEEDED
+    label = (await suite.interpreter.GetFeature(pb2.GetFeatureRequest(name=f"{RUN}/features/{index}"))).label
+    assert (label.text, label.source, label.model) == ("corrected by hand", PROTO.SOURCE_HUMAN, "")
+    assert label.HasField("score")
 
 
 async def test_features_are_exported_as_they_are_listed(suite: Suite) -> None:
