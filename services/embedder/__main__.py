@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prisma.embedder.v1.embedder_service_pb2_grpc import add_EmbedderServiceServicer_to_server
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
+from services.chassis.data_folder import SCRATCH
 from services.chassis.database import Database, database_dependency, reclaim_space_hourly
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.embedder.comparing import Comparing
@@ -108,7 +109,9 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
             *jobs.kinds(),
             DeletionJob(store, chassis.events).kind(settings.ack_wait_seconds),
             StatisticsJob(store=store, vectors=vectors, records=statistics).kind(settings.ack_wait_seconds),
-            MapJob(store=store, vectors=vectors, records=statistics).kind(settings.ack_wait_seconds),
+            MapJob(store=store, vectors=vectors, records=statistics, folder=folder / SCRATCH).kind(
+                settings.ack_wait_seconds
+            ),
         ],
         tasks=[
             sweeper.run,

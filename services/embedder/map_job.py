@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +21,7 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
 from services.chassis.jobs import Jobs
-from services.chassis.metadata_terms import Type
+from services.chassis.metadata_terms import Type, number_form, text_form
 from services.chassis.moments import utc_now
 from services.chassis.threads import in_thread
 from services.embedder import requests, statistics_messages, umap_maps
@@ -25,17 +29,23 @@ from services.embedder.documents import Dataset
 from services.embedder.errors import DatasetNotEmbedded, StatisticsNotComputed
 from services.embedder.statistics import maps
 from services.embedder.statistics.maps import Map
-from services.embedder.statistics_records import MapMethod, StatisticsRecords, StoredStatistics
+from services.embedder.statistics.methods import MapMethod, versioned
+from services.embedder.statistics_records import StatisticsRecords, StoredStatistics
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 from services.embedder.worker import SERVICE
 
 _MIN_VECTORS = 4
 """Of which UMAP can draw a map."""
-_LARGEST = 1e308
-"""Numbers that are drawn are smaller: what a double holds."""
+_CATEGORY_CHARACTERS = 100
+"""Of a value that is a colour."""
 _CACHED_MAPS = 8
 """Maps by principal components that are kept, each of at most 320 KB: a page asks for one again with other colours."""
+_DRAWN_AT_ONCE = 1
+"""Maps by principal components that are computed at the same time: one takes up to 320 MiB."""
+
+_Key: TypeAlias = tuple[str, str, int]
+"""A dataset's uid, history and revision."""
 
 
 class Maps:
@@ -46,7 +56,9 @@ class Maps:
         self._vectors = vectors
         self._records = records
         self._jobs = jobs
-        self._cache: OrderedDict[tuple[str, str, int], StoredStatistics] = OrderedDict()
+        self._cache: OrderedDict[_Key, StoredStatistics] = OrderedDict()
+        self._drawing: dict[_Key, asyncio.Task[StoredStatistics]] = {}
+        self._turns = asyncio.Semaphore(_DRAWN_AT_ONCE)
 
     async def compute(self, request: ComputeDatasetMapRequest) -> Job:
         """Starts the job that draws a map by UMAP, or returns the one that runs.
@@ -92,25 +104,37 @@ class Maps:
         if (cached := self._cache.get(key)) is not None:
             self._cache.move_to_end(key)
             return cached
-        stored = await asyncio.to_thread(self._draw_components, dataset)
+        task = self._drawing.get(key)
+        if task is None:
+            task = self._drawing[key] = asyncio.create_task(self._draw_in_turn(key, dataset))
+        return await asyncio.shield(task)  # who stops waiting leaves the map to those who still wait
+
+    async def _draw_in_turn(self, key: _Key, dataset: Dataset) -> StoredStatistics:
+        try:
+            async with self._turns:
+                stored = await in_thread(self._draw_components, dataset)
+        finally:
+            del self._drawing[key]
         self._cache[key] = stored
         while len(self._cache) > _CACHED_MAPS:
             self._cache.popitem(last=False)
         return stored
 
     def _draw_components(self, dataset: Dataset) -> StoredStatistics:
-        rows, vectors, count = sampled_vectors(self._vectors, dataset)
-        points, explained = maps.principal_components(vectors)
-        return _stored(dataset, MapMethod.PCA, Map(rows, points, explained, count))
+        sample = sampled_vectors(self._vectors, dataset)
+        points, explained = maps.principal_components(sample.vectors)
+        return _stored(dataset, MapMethod.PCA, sample, Map(sample.rows, points, explained, sample.total))
 
 
 class MapJob:
     """The job that draws a map by UMAP."""
 
-    def __init__(self, *, store: Store, vectors: VectorStore, records: StatisticsRecords) -> None:
+    def __init__(self, *, store: Store, vectors: VectorStore, records: StatisticsRecords, folder: Path) -> None:
+        """folder: of files that mean nothing after the service has ended."""
         self._store = store
         self._vectors = vectors
         self._records = records
+        self._folder = folder
 
     def kind(self, ack_wait_seconds: float) -> JobKind:
         """The kind of job, for the worker."""
@@ -123,41 +147,63 @@ class MapJob:
         """
         dataset = await in_thread(self._store.dataset, requests.dataset_id(request.dataset, "dataset"))
         stored = await in_thread(self._records.find_map, dataset, MapMethod.UMAP)
-        if stored is not None and stored.cover(dataset):
+        if stored is not None and stored.cover(dataset, versioned(MapMethod.UMAP)):
             context.log("there is a map of the present documents and vectors already")
             return
         _check_embedded(dataset, at_least=_MIN_VECTORS)
         await context.progress(0, 0, "epochs", "reading vectors")
-        rows, vectors, count = await in_thread(sampled_vectors, self._vectors, dataset)
+        sample = await in_thread(sampled_vectors, self._vectors, dataset)
 
         async def report(done: int, total: int) -> None:
             await context.progress(done, total, "epochs", "drawing" if total else "looking for neighbours")
 
-        points = await umap_maps.umap_points(vectors, report)
+        points = await umap_maps.umap_points(sample.vectors, report, self._folder)
         await context.prove()
-        drawn = Map(rows, points, [], count)
-        await in_thread(self._records.store_map, dataset, _stored(dataset, MapMethod.UMAP, drawn))
-        context.log(f"{len(rows):,} of {count:,} vectors were drawn")
+        drawn = Map(sample.rows, points, [], sample.total)
+        await in_thread(self._records.store_map, dataset, _stored(dataset, MapMethod.UMAP, sample, drawn))
+        context.log(f"{len(sample.rows):,} of {sample.total:,} vectors were drawn")
+        if not sample.is_complete:
+            context.log("the dataset changed meanwhile: this map is stale")
 
 
-def sampled_vectors(vectors: VectorStore, dataset: Dataset) -> tuple[NDArray[np.uint64], NDArray[np.float32], int]:
-    """Rows and vectors (n, d) of a map, and of how many they are taken. Raises DatasetNotEmbedded, BlobDamaged."""
-    embedded = vectors.embedded_rows(dataset)
+@dataclass(frozen=True)
+class SampledVectors:
+    """Vectors of a map.
+
+    rows: (n,) uint64, ascending. vectors: (n, d) float32. total: of how many they are taken.
+    is_complete: whether they are those of the dataset, which did not change meanwhile.
+    """
+
+    rows: NDArray[np.uint64]
+    vectors: NDArray[np.float32]
+    total: int
+    is_complete: bool
+
+
+def sampled_vectors(vectors: VectorStore, dataset: Dataset) -> SampledVectors:
+    """The vectors of a map, as they are now. Raises DatasetNotEmbedded, BlobDamaged."""
+    embedded = vectors.embedded_rows(dataset, present=True)
     rows = maps.sample(embedded, dataset.dimension)
     size = vectors.page_rows(dataset)
-    pages = [vectors.vectors_of(dataset, rows[start : start + size].tolist()) for start in range(0, len(rows), size)]
-    if not pages:
+    parts = [rows[start : start + size].tolist() for start in range(0, len(rows), size)]
+    pages = [vectors.vectors_of(dataset, part, present=True) for part in parts]
+    read_rows = np.concatenate([page.rows for page in pages]) if pages else rows
+    if not len(read_rows):
         raise _not_embedded(dataset, 1)
-    read_rows = np.concatenate([page.rows for page in pages])
-    return read_rows, np.concatenate([page.vectors for page in pages]), len(embedded)
+    return SampledVectors(
+        rows=read_rows,
+        vectors=np.concatenate([page.vectors for page in pages]),
+        total=len(embedded),
+        is_complete=len(embedded) == dataset.counts.embedded and len(read_rows) == len(rows),
+    )
 
 
-def _stored(dataset: Dataset, method: MapMethod, drawn: Map) -> StoredStatistics:
+def _stored(dataset: Dataset, method: MapMethod, sample: SampledVectors, drawn: Map) -> StoredStatistics:
     return StoredStatistics(
         content=statistics_messages.map_content(drawn),
-        method=method,
+        method=versioned(method),
         revision=dataset.revision,
-        fingerprint=dataset.fingerprint,
+        fingerprint=dataset.fingerprint if sample.is_complete else "",
         compute_time=utc_now(),
     )
 
@@ -175,21 +221,29 @@ def _not_embedded(dataset: Dataset, at_least: int) -> DatasetNotEmbedded:
 
 
 def _colors(dataset: Dataset, field: str, values: Mapping[int, object], rows: Sequence[int]) -> pb2.MapColors:
-    """The values of a field as colours of points."""
-    if dataset.schema[field].type in (Type.INTEGER, Type.NUMBER):
-        numbers = {
-            row: value for row, value in values.items() if isinstance(value, int | float) and abs(value) < _LARGEST
-        }
-        return pb2.MapColors(field=field, numbers=[numbers.get(row, float("nan")) for row in rows])
-    texts = {row: _text(value) for row, value in values.items()}
+    """The values of a field as colours of points: numbers, unless a document has a list of them."""
+    has_lists = any(isinstance(value, list) for value in values.values())
+    if dataset.schema[field].type in (Type.INTEGER, Type.NUMBER) and not has_lists:
+        return pb2.MapColors(field=field, numbers=[_number(values.get(row)) for row in rows])
+    texts = {row: _category(value) for row, value in values.items()}
     categories = maps.categories(texts, rows)
     return pb2.MapColors(field=field, categories=categories.names, category=categories.numbers)
 
 
-def _text(value: object) -> str:
-    """A value as people read it, cut short."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+def _number(value: object) -> float:
+    """A number, or a text that reads as one, as filters read it; NaN for anything else, or what no double holds."""
+    if not isinstance(value, int | float | str) or number_form(value) is None:
+        return float("nan")
+    try:
+        number = float(Decimal(str(value)))
+    except (InvalidOperation, OverflowError):
+        return float("nan")
+    return number if np.isfinite(number) else float("nan")
+
+
+def _category(value: object) -> str:
+    """A value as people read it, cut short; a list as its items."""
     if isinstance(value, list):
-        return ", ".join(_text(item) for item in value)[:100]
-    return str(value)[:100]
+        items: list[object] = value  # pyright: ignore[reportUnknownVariableType]
+        return ", ".join(text_form(item) for item in items)[:_CATEGORY_CHARACTERS]
+    return text_form(value)[:_CATEGORY_CHARACTERS]

@@ -32,8 +32,6 @@ from services.embedder.tables import DATASETS, DOCUMENTS, LIVING, WHOLE_DOCUMENT
 
 VECTOR_COLUMNS = (DOCUMENTS.c.row, DOCUMENTS.c.state, DOCUMENTS.c.shard, DOCUMENTS.c.position, DOCUMENTS.c.deleted)
 """What ReadVectors needs of a document."""
-TEXT_COLUMNS = (DOCUMENTS.c.row, DOCUMENTS.c.text, DOCUMENTS.c.embedding_truncated, DOCUMENTS.c.deleted)
-"""What statistics need of a document."""
 EXCERPT_CHARACTERS = 200
 """Characters of a text that stand for its document."""
 _PLACE_COLUMNS = (DOCUMENTS.c.passage_index, DOCUMENTS.c.passage_start, DOCUMENTS.c.passage_end)
@@ -82,22 +80,33 @@ def wholes_after(uid: str, after_number: int, limit: int) -> Statement:
     return query.order_by(WHOLE_DOCUMENTS.c.number).limit(limit)
 
 
-def whole_texts_after(uid: str, after_number: int, limit: int) -> Statement:
-    """The texts of documents with passages behind a number."""
-    whole = WHOLE_DOCUMENTS.c
-    query = select(whole.number, whole.text, whole.embedding_truncated)
-    return query.where(whole.dataset_uid == uid, whole.number > after_number).order_by(whole.number).limit(limit)
+def text_sizes(uid: str, *, after_row: int, before_row: int, limit: int, of_wholes: bool) -> Statement:
+    """Row and bytes of the text of documents and tombstones between two rows; of documents with passages, by number."""
+    table = _table(of_wholes=of_wholes)
+    row = _row(table)
+    query = select(row.label("row"), table.c.text_bytes).where(table.c.dataset_uid == uid, row > after_row)
+    return query.where(row < before_row).order_by(row).limit(limit)
+
+
+def texts(uid: str, *, after_row: int, last_row: int, of_wholes: bool) -> Statement:
+    """The texts of living documents behind a row up to a last one; of documents with passages, by number."""
+    table = _table(of_wholes=of_wholes)
+    row = _row(table)
+    living = [] if of_wholes else [LIVING]
+    query = select(row.label("row"), table.c.text, table.c.embedding_truncated)
+    return query.where(table.c.dataset_uid == uid, row > after_row, row <= last_row, *living).order_by(row)
 
 
 def excerpts(uid: str, rows: Sequence[int], *, of_wholes: bool) -> Statement:
-    """Row, id and the start of the text of living documents; with `of_wholes`, of documents with passages by number.
+    """Row, id, key and the start of the text of living documents; with `of_wholes`, of those with passages by number.
 
     Of a text with U+0000, SQLite gives what is before it.
     """
     table = _table(of_wholes=of_wholes)
     living = [] if of_wholes else [LIVING]
     excerpt = func.substr(table.c.text, 1, EXCERPT_CHARACTERS, type_=table.c.text.type)
-    return select(_row(table), table.c.id, excerpt).where(table.c.dataset_uid == uid, _row(table).in_(rows), *living)
+    query = select(_row(table), table.c.id, table.c.key, excerpt)
+    return query.where(table.c.dataset_uid == uid, _row(table).in_(rows), *living)
 
 
 def metadata_of_rows(uid: str, rows: Sequence[int]) -> Statement:
@@ -199,13 +208,21 @@ def page(columns: Sequence[ColumnElement[Any]], uid: str, *, until: int, after_r
     )
 
 
-def page_of_rows(columns: Sequence[ColumnElement[Any]], uid: str, *, until: int, rows: Sequence[int]) -> Statement:
-    """The documents and tombstones of these rows that have not changed after a revision."""
-    return (
-        select(*columns)
-        .where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), until >= _REVISION)
-        .order_by(DOCUMENTS.c.row)
-    )
+def present_page(
+    columns: Sequence[ColumnElement[Any]], uid: str, *, before_row: int, after_row: int, limit: int
+) -> Statement:
+    """The documents and tombstones between two rows as they are now, also those that changed after a revision."""
+    rows = (DOCUMENTS.c.row > after_row, DOCUMENTS.c.row < before_row)
+    return select(*columns).where(DOCUMENTS.c.dataset_uid == uid, *rows).order_by(DOCUMENTS.c.row).limit(limit)
+
+
+def page_of_rows(
+    columns: Sequence[ColumnElement[Any]], uid: str, *, until: int | None, rows: Sequence[int]
+) -> Statement:
+    """The documents and tombstones of these rows that have not changed after a revision; None: as they are now."""
+    query = select(*columns).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows))
+    query = query if until is None else query.where(until >= _REVISION)
+    return query.order_by(DOCUMENTS.c.row)
 
 
 def matching_page(

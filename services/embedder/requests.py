@@ -27,7 +27,7 @@ from services.embedder.items import FieldOptions, IdSource
 from services.embedder.messages import DOCUMENT_FIELDS
 from services.embedder.passages import MAX_TOKENS, MIN_TOKENS
 from services.embedder.providers import EmbeddingModels, Purpose
-from services.embedder.statistics_records import MapMethod
+from services.embedder.statistics.methods import MapMethod
 from services.embedder.streams import Selection
 
 MAX_TEXTS = 256

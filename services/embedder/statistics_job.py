@@ -18,19 +18,14 @@ from services.chassis.threads import in_thread
 from services.embedder import requests, statistics_messages
 from services.embedder.documents import Dataset
 from services.embedder.errors import StatisticsNotComputed
-from services.embedder.statistics import languages
 from services.embedder.statistics.duplicates import DuplicateStatistics
+from services.embedder.statistics.methods import statistics_method
 from services.embedder.statistics.texts import TextScan
 from services.embedder.statistics.vectors import VectorScan
 from services.embedder.statistics_records import ComputedStatistics, StatisticsRecords, StoredStatistics
 from services.embedder.store import Store
 from services.embedder.vector_store import VectorStore
 from services.embedder.worker import SERVICE
-
-VERSION = 1
-"""Of the computation: statistics of another one are computed again."""
-_PAGE_BYTES = 16 << 20
-_MAX_PAGE_ROWS = 1000
 
 
 class Statistics:
@@ -90,11 +85,14 @@ class StatisticsJob:
         """
         dataset = await in_thread(self._store.dataset, requests.dataset_id(request.dataset, "dataset"))
         stored = await in_thread(self._records.find, dataset)
-        if stored is not None and stored.method == _method() and stored.cover(dataset):
+        method = statistics_method()
+        if stored is not None and stored.cover(dataset, method):
             context.log("the statistics of the present documents and vectors are computed already")
             return
         texts = await self._read_texts(dataset, context)
         vectors = await self._read_vectors(dataset, context)
+        vector_count = 0 if vectors is None else vectors.count
+        is_complete = (texts.count, vector_count) == (dataset.document_count, dataset.counts.embedded)
         computed = await in_thread(self._finish, dataset, texts, vectors)
         await context.prove()
         await in_thread(
@@ -102,22 +100,23 @@ class StatisticsJob:
             dataset,
             StoredStatistics(
                 content=statistics_messages.content(computed, dataset),
-                method=_method(),
+                method=method,
                 revision=dataset.revision,
-                fingerprint=dataset.fingerprint,
+                fingerprint=dataset.fingerprint if is_complete else "",
                 compute_time=utc_now(),
             ),
         )
-        context.log(f"{computed.texts.count:,} documents, {0 if vectors is None else vectors.count:,} vectors")
+        context.log(f"{texts.count:,} documents, {vector_count:,} vectors")
+        if not is_complete:
+            context.log("the dataset changed meanwhile: these statistics are stale")
 
     async def _read_texts(self, dataset: Dataset, context: JobContext) -> TextScan:
         total = dataset.document_count
         scan = await in_thread(TextScan, total)
-        limit = max(1, min(_MAX_PAGE_ROWS, _PAGE_BYTES // max(1, dataset.counts.text_bytes // max(1, total))))
         row: int | None = -1
         while row is not None:
             await context.progress(scan.count, max(total, scan.count), "documents", "reading texts")
-            texts, row = await in_thread(self._records.texts_after, dataset, row, limit)
+            texts, row = await in_thread(self._records.texts_after, dataset, row)
             await in_thread(scan.add, texts)
         return scan
 
@@ -130,7 +129,7 @@ class StatisticsJob:
         row: int | None = -1
         while row is not None:
             await context.progress(scan.count, max(total, scan.count), "vectors", "reading vectors")
-            page = await in_thread(self._vectors.vectors_after, dataset, row, limit)
+            page = await in_thread(self._vectors.present_vectors_after, dataset, row, limit)
             row = page.last_row
             await in_thread(scan.add, page.rows, page.vectors)
         await context.progress(scan.count, max(total, scan.count), "vectors", "comparing")
@@ -152,8 +151,3 @@ class StatisticsJob:
 
 def _rows(duplicates: DuplicateStatistics) -> list[int]:
     return [row for group in duplicates.largest for row in group.rows]
-
-
-def _method() -> str:
-    """What statistics are computed with."""
-    return f"{VERSION} {languages.method()}".strip()

@@ -12,9 +12,10 @@ from services.embedder.statistics.distributions import Distribution
 from services.embedder.statistics.duplicates import DuplicateStatistics
 from services.embedder.statistics.languages import NOT_INSTALLED, LanguageStatistics
 from services.embedder.statistics.maps import Map
+from services.embedder.statistics.methods import MapMethod, map_method_of, statistics_method, versioned
 from services.embedder.statistics.texts import TextStatistics
 from services.embedder.statistics.vectors import VectorStatistics
-from services.embedder.statistics_records import ComputedStatistics, Excerpts, MapMethod, StoredStatistics
+from services.embedder.statistics_records import ComputedStatistics, Excerpts, StoredStatistics
 
 _METHODS: Mapping[MapMethod, pb2.DatasetMap.Method] = {
     MapMethod.PCA: pb2.DatasetMap.METHOD_PCA,
@@ -23,13 +24,13 @@ _METHODS: Mapping[MapMethod, pb2.DatasetMap.Method] = {
 
 
 def statistics(dataset: Dataset, stored: StoredStatistics) -> pb2.DatasetStatistics:
-    """Stored statistics of a dataset, and whether it has changed since."""
+    """Stored statistics of a dataset, and whether they are stale."""
     message = pb2.DatasetStatistics.FromString(stored.content)
     message.name = f"{dataset.name}/statistics"
     message.compute_time.CopyFrom(stamp(stored.compute_time))
     message.revision = stored.revision
     message.fingerprint = stored.fingerprint
-    message.stale = not stored.cover(dataset)
+    message.stale = not stored.cover(dataset, statistics_method())
     return message
 
 
@@ -49,14 +50,15 @@ def content(computed: ComputedStatistics, dataset: Dataset) -> bytes:
 
 
 def dataset_map(dataset: Dataset, stored: StoredStatistics) -> pb2.DatasetMap:
-    """A map of a dataset, and whether it has changed since."""
+    """A map of a dataset, and whether it is stale."""
+    method = map_method_of(stored.method)
     message = pb2.DatasetMap.FromString(stored.content)
     message.name = f"{dataset.name}/map"
-    message.method = _METHODS[MapMethod(stored.method)]
+    message.method = _METHODS[method]
     message.compute_time.CopyFrom(stamp(stored.compute_time))
     message.revision = stored.revision
     message.fingerprint = stored.fingerprint
-    message.stale = not stored.cover(dataset)
+    message.stale = not stored.cover(dataset, versioned(method))
     return message
 
 
@@ -111,8 +113,9 @@ def _duplicates(value: DuplicateStatistics, dataset: Dataset, excerpts: Excerpts
         groups.append(
             pb2.DuplicateStatistics.Group(
                 document_count=group.size,
-                documents=[f"{dataset.name}/documents/{name_id}" for name_id, _text in named],
-                text=named[0][1] if named else "",
+                documents=[f"{dataset.name}/documents/{excerpt.name_id}" for excerpt in named],
+                keys=[excerpt.key for excerpt in named],
+                text=named[0].text if named else "",
             )
         )
     return pb2.DuplicateStatistics(

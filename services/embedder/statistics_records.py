@@ -5,29 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, TypeAlias, cast
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, insert, select
 
 from services.chassis.database import Database
 from services.embedder import queries
 from services.embedder.documents import Dataset
+from services.embedder.statistics.methods import MapMethod, map_method_of
 from services.embedder.statistics.texts import StoredText, TextStatistics
 from services.embedder.statistics.vectors import VectorStatistics
 from services.embedder.tables import DATASETS, MAPS, STATISTICS
 
 _ROWS = 10_000
 """The parameters of one statement at most: SQLite takes 32,766."""
-Excerpts: TypeAlias = Mapping[int, tuple[str, str]]
-"""The last segment of a document's name and the start of its text, by row."""
+_PAGE_BYTES = 16 << 20
+"""Of texts that are read at once, in UTF-8; of one text where it has more."""
+_PAGE_ROWS = 1000
 
 
-class MapMethod(StrEnum):
-    """How vectors become points."""
+class Excerpt(NamedTuple):
+    """What stands for a document. name_id: the last segment of its name. text: its start."""
 
-    PCA = "PCA"
-    UMAP = "UMAP"
+    name_id: str
+    key: str
+    text: str
+
+
+Excerpts: TypeAlias = Mapping[int, Excerpt]
+"""By row."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,15 @@ class StoredStatistics:
 
     content: bytes
     method: str
-    """What they were computed with: where it differs, they are computed again. Of a map, its method."""
+    """What they were computed with, see `methods`."""
     revision: int
     fingerprint: str
+    """Empty where they are of no state of the dataset, as it changed while they were computed."""
     compute_time: datetime
 
-    def cover(self, dataset: Dataset) -> bool:
-        """Whether the dataset still has the same documents and vectors."""
-        return self.fingerprint == dataset.fingerprint
+    def cover(self, dataset: Dataset, method: str) -> bool:
+        """Whether they are of the dataset's present documents and vectors, and of the present method."""
+        return self.fingerprint == dataset.fingerprint and self.method == method
 
 
 @dataclass(frozen=True)
@@ -72,25 +80,22 @@ class StatisticsRecords:
             return _stored(connection.execute(query).first())
 
     def store(self, dataset: Dataset, statistics: StoredStatistics) -> None:
-        """Stores statistics in place of earlier ones; those of a deleted dataset are dropped."""
+        """Stores statistics in place of earlier ones; those of a deleted dataset are dropped, and older ones too."""
         with self._database.write(dataset.uid) as connection:
-            if connection.execute(_living(dataset.uid)).first() is not None:
-                connection.execute(delete(STATISTICS).where(STATISTICS.c.dataset_uid == dataset.uid))
-                connection.execute(insert(STATISTICS).values(_values(dataset.uid, statistics)))
+            earlier = [STATISTICS.c.dataset_uid == dataset.uid]
+            _replace(connection, STATISTICS, earlier=earlier, uid=dataset.uid, stored=statistics)
 
     def find_map(self, dataset: Dataset, method: MapMethod) -> StoredStatistics | None:
-        """The map of a dataset that was stored last."""
-        query = select(MAPS).where(MAPS.c.dataset_uid == dataset.uid, MAPS.c.method == method)
+        """The map of a dataset that was stored last, of any version of its method."""
+        query = select(MAPS).where(MAPS.c.dataset_uid == dataset.uid, MAPS.c.method.startswith(method))
         with self._database.read() as connection:
             return _stored(connection.execute(query).first())
 
     def store_map(self, dataset: Dataset, stored: StoredStatistics) -> None:
-        """Stores a map in place of an earlier one; that of a deleted dataset is dropped."""
+        """Stores a map in place of an earlier one; that of a deleted dataset is dropped, and an older one too."""
+        earlier = [MAPS.c.dataset_uid == dataset.uid, MAPS.c.method.startswith(map_method_of(stored.method))]
         with self._database.write(dataset.uid) as connection:
-            if connection.execute(_living(dataset.uid)).first() is not None:
-                earlier = delete(MAPS).where(MAPS.c.dataset_uid == dataset.uid, MAPS.c.method == stored.method)
-                connection.execute(earlier)
-                connection.execute(insert(MAPS).values(_values(dataset.uid, stored)))
+            _replace(connection, MAPS, earlier=earlier, uid=dataset.uid, stored=stored)
 
     def values_of(self, dataset: Dataset, field: str, rows: Sequence[int]) -> dict[int, object]:
         """The values of a field of metadata of the rows that have one. A nested field is `outer.inner`."""
@@ -110,29 +115,49 @@ class StatisticsRecords:
             connection.execute(delete(STATISTICS).where(STATISTICS.c.dataset_uid.not_in(living)))
             connection.execute(delete(MAPS).where(MAPS.c.dataset_uid.not_in(living)))
 
-    def texts_after(self, dataset: Dataset, after_row: int, limit: int) -> tuple[Sequence[StoredText], int | None]:
-        """The texts of at most `limit` documents behind a row, of those that have not changed since, and the last row
-        that was looked at; None at the end. Of documents with passages, their numbers instead of rows.
+    def texts_after(self, dataset: Dataset, after_row: int) -> tuple[Sequence[StoredText], int | None]:
+        """The texts of the next documents behind a row, as they are now, and the last row that was looked at; None at
+        the end. Of documents with passages, their numbers instead of rows.
+
+        Later documents than the dataset's are left out. A row never has another text, as one whose text changes is
+        deleted; a document with passages keeps its number, and its dataset has another fingerprint then.
         """
-        if dataset.passages is not None:
-            query = queries.whole_texts_after(dataset.uid, after_row, limit)
-            with self._database.read() as connection:
-                wholes = connection.execute(query).all()
-            texts = [StoredText(whole.number, whole.text, whole.embedding_truncated) for whole in wholes]
-            return texts, texts[-1].row if texts else None
-        query = queries.page(
-            queries.TEXT_COLUMNS, dataset.uid, until=dataset.revision, after_row=after_row, limit=limit
-        )
+        of_wholes = dataset.passages is not None
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        texts = [StoredText(row.row, row.text, row.embedding_truncated) for row in rows if not row.deleted]
-        return texts, rows[-1].row if rows else None
+            sizes = connection.execute(
+                queries.text_sizes(
+                    dataset.uid,
+                    after_row=after_row,
+                    before_row=dataset.next_row,
+                    limit=_PAGE_ROWS,
+                    of_wholes=of_wholes,
+                )
+            ).all()
+            if not sizes:
+                return [], None
+            ends = accumulate(size.text_bytes for size in sizes)
+            count = max(1, sum(end <= _PAGE_BYTES for end in ends))
+            last_row = int(sizes[count - 1].row)
+            query = queries.texts(dataset.uid, after_row=after_row, last_row=last_row, of_wholes=of_wholes)
+            texts = [StoredText(row, text, is_truncated) for row, text, is_truncated in connection.execute(query)]
+        return texts, last_row
 
     def excerpts(self, dataset: Dataset, rows: Sequence[int], *, of_wholes: bool) -> Excerpts:
         """Those of documents, by row, or by number with `of_wholes`. Those that do not exist any more are left out."""
         query = queries.excerpts(dataset.uid, rows, of_wholes=of_wholes)
         with self._database.read() as connection:
-            return {row: (name_id, text) for row, name_id, text in connection.execute(query)}
+            return {row: Excerpt(name_id, key, text) for row, name_id, key, text in connection.execute(query)}
+
+
+def _replace(
+    connection: Connection, table: Table, *, earlier: Sequence[ColumnElement[bool]], uid: str, stored: StoredStatistics
+) -> None:
+    """Stores statistics in place of earlier ones, unless these are of a later revision, or the dataset was deleted."""
+    later = select(table.c.revision).where(*earlier, table.c.revision > stored.revision)
+    if connection.execute(_living(uid)).first() is None or connection.execute(later).first() is not None:
+        return
+    connection.execute(delete(table).where(*earlier))
+    connection.execute(insert(table).values(_values(uid, stored)))
 
 
 def _living(uid: str) -> queries.Statement:

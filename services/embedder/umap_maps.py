@@ -7,8 +7,10 @@ import importlib.util
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -24,6 +26,8 @@ from services.embedder.statistics.maps import Points
 Report: TypeAlias = Callable[[int, int], Awaitable[None]]
 """Is told how many of how many epochs are done; 0 of 0 until there are some."""
 _REPORT_SECONDS = 0.5
+_SILENT_SECONDS = 1800.0
+"""Without a word the process is taken for hung: looking for the neighbours of 20,000 vectors takes a minute or two."""
 _STDERR_CHARACTERS = 300
 
 
@@ -35,10 +39,14 @@ def check_installed() -> None:
         )
 
 
-async def umap_points(vectors: NDArray[np.float32], report: Report) -> Points:
-    """The points of vectors (n, d) by UMAP. A cancellation ends the process at once. Raises NotInstalled, Internal."""
+async def umap_points(vectors: NDArray[np.float32], report: Report, parent: Path) -> Points:
+    """The points of vectors (n, d) by UMAP. A cancellation ends the process at once. Raises NotInstalled, Internal.
+
+    parent: a folder whose files are deleted when the service starts. The vectors have a folder in it meanwhile.
+    """
     check_installed()
-    with TemporaryDirectory(prefix="prisma-map-", ignore_cleanup_errors=True) as folder:
+    await in_thread(partial(parent.mkdir, parents=True, exist_ok=True))
+    with TemporaryDirectory(prefix="map-", dir=parent, ignore_cleanup_errors=True) as folder:
         source, target = Path(folder) / "vectors.npy", Path(folder) / "points.npy"
         await in_thread(np.save, source, vectors)
         process = await asyncio.create_subprocess_exec(
@@ -74,16 +82,21 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 async def _follow(process: asyncio.subprocess.Process, report: Report) -> None:
-    """Reports the process's progress, also while it says nothing, until it closes its output."""
+    """Reports the process's progress, also while it says nothing, until it closes its output. Raises Internal."""
     assert process.stdout is not None
-    done, total = 0, 0
+    done, total, last_word = 0, 0, time.monotonic()
     line = asyncio.create_task(process.stdout.readline())
     try:
         while True:
             await report(done, total)
             await asyncio.wait([line], timeout=_REPORT_SECONDS)
             if not line.done():
+                if time.monotonic() - last_word > _SILENT_SECONDS:
+                    raise Internal(
+                        f"the process of UMAP reported nothing for {_SILENT_SECONDS:,.0f} seconds, and was ended"
+                    )
                 continue
+            last_word = time.monotonic()
             numbers = line.result().split()
             if not line.result():
                 return

@@ -93,18 +93,36 @@ class VectorStore:
             stored = connection.execute(query).all()
         return self._page(dataset, stored)
 
-    def vectors_of(self, dataset: Dataset, rows: Sequence[int]) -> VectorPage:
-        """The vectors of given rows. Raises BlobDamaged."""
-        query = queries.page_of_rows(queries.VECTOR_COLUMNS, dataset.uid, until=dataset.revision, rows=rows)
+    def present_vectors_after(self, dataset: Dataset, after_row: int, limit: int) -> VectorPage:
+        """As `vectors_after`, also of documents that have changed since: with other metadata, or embedded again.
+
+        A row whose text or given vector changes is deleted. So these are the dataset's vectors, as far as they exist.
+        """
+        query = queries.present_page(
+            queries.VECTOR_COLUMNS, dataset.uid, before_row=dataset.next_row, after_row=after_row, limit=limit
+        )
         with self._database.read() as connection:
             stored = connection.execute(query).all()
         return self._page(dataset, stored)
 
-    def embedded_rows(self, dataset: Dataset) -> NDArray[np.uint64]:
-        """Rows of the documents that had vectors at the dataset's revision, ascending, (R,) uint64."""
+    def vectors_of(self, dataset: Dataset, rows: Sequence[int], *, present: bool = False) -> VectorPage:
+        """The vectors of given rows. present: also of documents that have changed since. Raises BlobDamaged."""
+        until = None if present else dataset.revision
+        query = queries.page_of_rows(queries.VECTOR_COLUMNS, dataset.uid, until=until, rows=rows)
+        with self._database.read() as connection:
+            stored = connection.execute(query).all()
+        return self._page(dataset, stored)
+
+    def embedded_rows(self, dataset: Dataset, *, present: bool = False) -> NDArray[np.uint64]:
+        """Rows of the documents that had vectors at the dataset's revision, ascending, (R,) uint64.
+
+        present: those that have vectors now, of the dataset's rows.
+        """
         with self._database.read() as connection:
             stored = connection.execute(queries.embedded_rows(dataset.uid))
-            rows = (row for row, revision in stored if revision <= dataset.revision)
+            rows = (
+                row for row, revision in stored if (row < dataset.next_row if present else revision <= dataset.revision)
+            )
             return np.fromiter(rows, dtype=np.uint64)
 
     def lost_shards(self, uid: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,16 +14,19 @@ import pytest
 from numpy.typing import NDArray
 
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
-from prisma.embedder.v1.statistics_pb2 import DatasetMap
-from services.chassis.errors import InvalidArgument
+from prisma.embedder.v1.statistics_pb2 import DatasetMap, MapColors
+from services.chassis.errors import Internal, InvalidArgument
+from services.chassis.metadata_terms import Type
 from services.chassis.moments import utc_now
-from services.embedder import requests, umap_maps
-from services.embedder.documents import Dataset, NewDocument
+from services.embedder import requests, statistics_messages, umap_maps
+from services.embedder.documents import Dataset, NewDocument, OnDuplicate
 from services.embedder.errors import DatasetNotEmbedded, NotInstalled, StatisticsNotComputed
-from services.embedder.map_job import MapJob, Maps
+from services.embedder.map_job import MapJob, Maps, SampledVectors, sampled_vectors
 from services.embedder.statistics import maps
-from services.embedder.statistics_records import MapMethod, StatisticsRecords
+from services.embedder.statistics.methods import MapMethod, versioned
+from services.embedder.statistics_records import StatisticsRecords, StoredStatistics
 from services.embedder.umap_maps import umap_points
+from services.embedder.vector_store import VectorStore
 from tests.embedder.test_store import Attempt, Data, open_data
 
 DEFAULT = DatasetMap.METHOD_UNSPECIFIED
@@ -121,6 +125,75 @@ async def test_a_map_is_drawn_at_once_with_colours_and_says_what_it_covers(data:
         await drawing.get("d", MapMethod.PCA, "none")
 
 
+async def test_lists_are_colours_and_texts_that_read_as_numbers_are_numbers(data: Data) -> None:
+    tags: list[object] = [["a", 1.0], "a", ["a", 1.0], None, ["b"], "a"]
+    scores: list[object] = [[1, 2], 3, 4, 5, 6, 7]
+    ratings: list[object] = ["4.5", "4", 3, "1e400", "none", True]
+    given_dataset(data, cluster_vectors(6), tags=tags, score=scores, rating=ratings)
+    data.store.choose_types("d", data.store.dataset("d").uid, {"rating": Type.NUMBER})
+    drawing = maps_of(data)
+
+    async def colors(field: str) -> MapColors:
+        return (await drawing.get("d", MapMethod.PCA, field)).colors
+
+    by_tags, by_score, by_rating = await colors("tags"), await colors("score"), await colors("rating")
+    assert (list(by_tags.categories), list(by_tags.category)) == (["a", "a, 1", "b"], [2, 1, 2, 0, 3, 1])
+    assert by_score.categories[0] == "1, 2" and not by_score.numbers
+    assert np.array_equal(list(by_rating.numbers), [4.5, 4, 3, np.nan, np.nan, np.nan], equal_nan=True)
+
+
+async def test_a_map_is_computed_once_for_all_who_wait_for_it(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_dataset(data, cluster_vectors(6))
+    drawing = maps_of(data)
+    loop, began, drawn = asyncio.get_running_loop(), asyncio.Event(), list[Dataset]()
+
+    def noted(vectors: VectorStore, dataset: Dataset) -> SampledVectors:
+        drawn.append(dataset)
+        loop.call_soon_threadsafe(began.set)
+        return sampled_vectors(vectors, dataset)
+
+    monkeypatch.setattr("services.embedder.map_job.sampled_vectors", noted)
+    waiting = [asyncio.create_task(drawing.get("d", MapMethod.PCA, "")) for _ in range(5)]
+    await began.wait()
+    waiting[0].cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert len(drawn) == 1
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert all(isinstance(result, DatasetMap) and len(result.rows) == 6 for result in results[1:])
+
+
+def test_documents_whose_metadata_changes_while_a_map_is_drawn_are_part_of_it(data: Data) -> None:
+    vectors = cluster_vectors(6)
+    dataset = given_dataset(data, vectors)
+    changed = [NewDocument("2", "", {"new": 1}, vectors[2])]
+    shard = data.vectors.write_shard(dataset.uid, vectors[2:3])
+    data.store.add_documents("d", dataset.uid, changed, shard=shard, on_duplicate=OnDuplicate.REPLACE)
+    assert data.store.dataset("d").revision > dataset.revision
+    sample = sampled_vectors(data.vectors, dataset)
+    assert (sample.rows.tolist(), sample.total, sample.is_complete) == (list(range(6)), 6, True)
+    data.store.delete_document("d", "2")
+    data.store.add_documents("d", dataset.uid, changed, shard=data.vectors.write_shard(dataset.uid, vectors[2:3]))
+    sample = sampled_vectors(data.vectors, dataset)
+    assert (sample.rows.tolist(), sample.is_complete) == ([0, 1, 3, 4, 5], False)
+
+
+def test_a_map_of_an_older_version_is_stale_and_is_replaced(data: Data) -> None:
+    dataset = given_dataset(data, cluster_vectors(6))
+    records = StatisticsRecords(data.database)
+    older = StoredStatistics(
+        content=b"", method="UMAP", revision=dataset.revision, fingerprint=dataset.fingerprint, compute_time=utc_now()
+    )
+    records.store_map(dataset, older)
+    assert records.find_map(dataset, MapMethod.UMAP) == older
+    assert statistics_messages.dataset_map(dataset, older).stale
+    newer = replace(older, method=versioned(MapMethod.UMAP))
+    records.store_map(dataset, newer)
+    assert records.find_map(dataset, MapMethod.UMAP) == newer
+    assert not statistics_messages.dataset_map(dataset, newer).stale
+    records.store_map(dataset, replace(newer, revision=newer.revision - 1))
+    assert records.find_map(dataset, MapMethod.UMAP) == newer, "it is of a later revision"
+
+
 async def test_what_has_no_vectors_has_no_map(data: Data) -> None:
     data.add(data.create(), 3)
     with pytest.raises(DatasetNotEmbedded, match="has 0 vectors"):
@@ -148,11 +221,13 @@ async def test_umap_is_stored_by_a_job_until_the_dataset_changes(tmp_path: Path)
     dataset = given_dataset(data, cluster_vectors(60))
     with pytest.raises(StatisticsNotComputed, match="no map by UMAP yet"):
         await maps_of(data).get("d", MapMethod.UMAP, "")
-    job = MapJob(store=data.store, vectors=data.vectors, records=StatisticsRecords(data.database))
+    folder = tmp_path / "scratch"
+    job = MapJob(store=data.store, vectors=data.vectors, records=StatisticsRecords(data.database), folder=folder)
     attempt = Reporting()
     request = pb2.ComputeDatasetMapRequest(dataset="datasets/d")
     await job.run(request, cast(Any, attempt))
     assert attempt.last == (attempt.last[1], attempt.last[1]) and attempt.last[1] > 0, "all epochs were reported"
+    assert list(folder.iterdir()) == [], "its files are deleted"
     drawn = await maps_of(data).get("d", MapMethod.UMAP, "")
     points = np.column_stack([drawn.x, drawn.y])
     distances = np.linalg.norm(points[:, None] - points, axis=2)
@@ -192,7 +267,7 @@ async def test_who_cancels_umap_leaves_no_process(tmp_path: Path) -> None:
         reported.set()
 
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    task = asyncio.create_task(umap_points(cluster_vectors(2000), report))
+    task = asyncio.create_task(umap_points(cluster_vectors(2000), report, tmp_path))
     await reported.wait()
     started = {child.pid for child in psutil.Process().children(recursive=True)} - before
     assert started
@@ -200,6 +275,19 @@ async def test_who_cancels_umap_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not any(psutil.pid_exists(pid) for pid in started)
+
+
+async def test_a_silent_process_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(umap_maps, "_SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(umap_maps, "_REPORT_SECONDS", 0.01)
+
+    async def report(_done: int, _total: int) -> None: ...
+
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with pytest.raises(Internal, match="reported nothing"):
+        await umap_points(cluster_vectors(2000), report, tmp_path)
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert list(tmp_path.iterdir()) == []
 
 
 class Reporting(Attempt):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +25,8 @@ from prisma_common.words import word_count
 from services.chassis import near_duplicates
 from services.chassis.job_context import JobCancelled
 from services.chassis.moments import utc_now
-from services.embedder import statistics_messages
-from services.embedder.documents import NewDataset, NewDocument, OnDuplicate, Passages
+from services.embedder import statistics_messages, statistics_records
+from services.embedder.documents import Dataset, NewDataset, NewDocument, OnDuplicate, Passages
 from services.embedder.passages import Span
 from services.embedder.statistics import duplicates, languages, texts, vectors
 from services.embedder.statistics.distributions import BINS, LengthCounts, of_numbers
@@ -282,13 +284,35 @@ def test_of_long_vectors_the_spectrum_is_that_of_a_sample(monkeypatch: pytest.Mo
     assert statistics.count == 1000
 
 
+def test_long_vectors_have_finite_norms() -> None:
+    statistics = spectrum(np.array([[3e38, 3e38], [1, 0]], np.float32))
+    assert statistics.norms.maximum == pytest.approx(3e38 * 2**0.5)
+    assert np.isfinite([statistics.mean_cosine, statistics.effective_rank, statistics.norms.mean]).all()
+
+
+def test_a_covariance_is_computed_in_blocks_and_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "_BLOCK", 100)
+    array = np.random.default_rng(4).normal(size=(50, 1024)).astype(np.float32)
+    scan = VectorScan(1024, 50)
+    tracemalloc.start()
+    scan.add(np.arange(50, dtype=np.uint64), array)
+    statistics = scan.statistics()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024, "no second matrix beside that of the covariance, which was there before"
+    assert statistics is not None
+    exact = array.astype(np.float64)
+    singular = np.linalg.svd(exact - exact.mean(axis=0), compute_uv=False)
+    assert statistics.effective_rank == pytest.approx(effective_rank(singular[:49]), rel=1e-6)
+
+
 # What is stored, and what it covers
 
 
-async def computed(data: Data) -> DatasetStatistics:
+async def computed(data: Data, attempt: Attempt | None = None) -> DatasetStatistics:
     records = StatisticsRecords(data.database)
     job = StatisticsJob(store=data.store, vectors=data.vectors, records=records)
-    attempt = Attempt(utc_now())
+    attempt = attempt or Attempt(utc_now())
     await job.run(pb2.ComputeDatasetStatisticsRequest(dataset="datasets/d"), cast(Any, attempt))
     return stored(data)
 
@@ -330,12 +354,120 @@ async def test_statistics_cover_a_state_of_the_dataset_and_are_stale_behind_it(d
     assert stored(data).revision < data.store.dataset("d").revision
 
 
+class Changing(Attempt):
+    """An attempt that finds the dataset changed once it has read some texts."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        super().__init__(utc_now())
+        self._change = change
+
+    async def progress(self, done: int, total: int, *unit: str) -> None:
+        await super().progress(done, total, *unit)
+        if len(self.progresses) == 2:
+            self._change()
+
+
+async def test_documents_whose_metadata_changes_meanwhile_are_not_left_out(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics_records, "_PAGE_ROWS", 4)
+    dataset = data.create()
+    data.add(dataset, 10)
+    data.embed(dataset, range(10))
+    changed = [NewDocument(f"key {row}", f"text {row}", {"n": "another"}) for row in range(10)]
+    attempt = Changing(lambda: data.store.add_documents("d", dataset.uid, changed, on_duplicate=OnDuplicate.REPLACE))
+    message = await computed(data, attempt)
+    assert data.store.dataset("d").revision > message.revision
+    assert (message.document_count, message.vectors.vector_count, message.stale) == (10, 10, False)
+
+
+async def test_statistics_of_no_state_of_the_dataset_are_stale(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics_records, "_PAGE_ROWS", 4)
+    dataset = data.create()
+    data.add(dataset, 10)
+
+    def delete_and_add() -> None:
+        data.store.delete_document("d", data.store.documents_after(dataset_now(), 7, 1)[0][0].id)
+        data.store.add_documents("d", dataset.uid, [NewDocument("key 8", "text 8", {"n": 8})])
+
+    def dataset_now() -> Dataset:
+        return data.store.dataset("d")
+
+    before = dataset_now().fingerprint
+    attempt = Changing(delete_and_add)
+    message = await computed(data, attempt)
+    assert dataset_now().fingerprint == before, "it has the same documents again"
+    assert (message.document_count, message.stale, message.fingerprint) == (9, True, "")
+    assert attempt.lines[-1] == "the dataset changed meanwhile: these statistics are stale"
+    again = await computed(data)
+    assert (again.document_count, again.stale, again.fingerprint) == (10, False, before)
+
+
+async def test_later_documents_with_passages_are_left_out(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics_records, "_PAGE_ROWS", 1)
+    new = NewDataset("d", None, "", "builtin/wordllama-256", passages=Passages(max_tokens=64, overlap_tokens=0))
+    dataset = data.store.create_dataset(new)
+
+    def add(*keys: str) -> None:
+        documents = [NewDocument(key, "one passage", {}, spans=[Span(0, 11)]) for key in keys]
+        data.store.add_documents("d", dataset.uid, documents)
+
+    add("a", "b")
+
+    message = await computed(data, Changing(lambda: add("c")))
+    assert (message.document_count, message.stale) == (2, True)
+    data.store.delete_document("d", "c")
+    assert not stored(data).stale, "the dataset is again as it was read"
+
+
+async def test_statistics_of_another_method_are_computed_again(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    data.add(data.create(), 3)
+    with monkeypatch.context() as without:
+        without.setattr(languages, "method", lambda: "")
+        message = await computed(data)
+        assert (message.languages.method, message.stale) == ("", False)
+    assert stored(data).stale, "languages can be identified by now"
+    current = await computed(data)
+    assert (current.languages.sampled_count, current.stale) == (3, False)
+
+
+async def test_statistics_never_replace_later_ones(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 3)
+    message = await computed(data)
+    records = StatisticsRecords(data.database)
+    record = records.find(dataset)
+    assert record is not None
+    records.store(dataset, replace(record, revision=record.revision - 1, fingerprint="", content=b""))
+    assert stored(data) == message
+
+
+def test_pages_of_texts_are_bounded_by_their_bytes(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics_records, "_PAGE_BYTES", 10)
+    dataset = data.create()
+    sizes = [4, 4, 4, 25, 1]
+    data.store.add_documents(
+        "d", dataset.uid, [NewDocument(str(row), "x" * size, {}) for row, size in enumerate(sizes)]
+    )
+    data.store.delete_document("d", "1")
+    dataset = data.store.dataset("d")
+    records, pages, row = StatisticsRecords(data.database), list[list[int]](), -1
+    while True:
+        page, last_row = records.texts_after(dataset, row)
+        if last_row is None:
+            break
+        pages.append([text.row for text in page])
+        row = last_row
+    assert pages == [[0, 2], [3], [4]]
+
+
 async def test_duplicates_are_named_by_their_documents(data: Data) -> None:
     dataset = data.create()
     repeated = ["the same text"] * 12 + ["a text of its own", "another text, alone"]
     documents = [NewDocument(f"key-{row}", text, {}) for row, text in enumerate(repeated)]
     data.store.add_documents("d", dataset.uid, documents)
     message = await computed(data)
+    assert list(message.exact_duplicates.largest_groups[0].keys) == [f"key-{row}" for row in range(10)]
     names = [f"datasets/d/documents/key-{row}" for row in range(10)]
     assert groups_of(message.exact_duplicates) == [(12, names, "the same text")]
     assert message.exact_duplicates.excess_count == 11

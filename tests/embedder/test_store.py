@@ -672,11 +672,26 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
         lambda uid: queries.page(queries.VECTOR_COLUMNS, uid, until=10**9, after_row=100, limit=1000),
         "(dataset_uid=? AND row>?)",
     ),
-    "page of texts": (
-        lambda uid: queries.page(queries.TEXT_COLUMNS, uid, until=10**9, after_row=100, limit=1000),
-        "(dataset_uid=? AND row>?)",
+    "page of present vectors": (
+        lambda uid: queries.present_page(queries.VECTOR_COLUMNS, uid, before_row=10**6, after_row=100, limit=1000),
+        "(dataset_uid=? AND row>? AND row<?)",
     ),
-    "page of whole texts": (lambda uid: queries.whole_texts_after(uid, 100, 50), "(dataset_uid=? AND number>?)"),
+    "sizes of texts": (
+        lambda uid: queries.text_sizes(uid, after_row=100, before_row=10**6, limit=1000, of_wholes=False),
+        "(dataset_uid=? AND row>? AND row<?)",
+    ),
+    "sizes of whole texts": (
+        lambda uid: queries.text_sizes(uid, after_row=100, before_row=10**6, limit=1000, of_wholes=True),
+        "(dataset_uid=? AND number>? AND number<?)",
+    ),
+    "texts": (
+        lambda uid: queries.texts(uid, after_row=100, last_row=1000, of_wholes=False),
+        "(dataset_uid=? AND row>? AND row<?)",
+    ),
+    "whole texts": (
+        lambda uid: queries.texts(uid, after_row=100, last_row=1000, of_wholes=True),
+        "(dataset_uid=? AND number>? AND number<?)",
+    ),
     "excerpts": (lambda uid: queries.excerpts(uid, [1, 2], of_wholes=False), "(dataset_uid=? AND row=?)"),
     "excerpts of wholes": (lambda uid: queries.excerpts(uid, [1, 2], of_wholes=True), "(dataset_uid=? AND number=?)"),
     "metadata of rows": (lambda uid: queries.metadata_of_rows(uid, [1, 2]), "(dataset_uid=? AND row=?)"),

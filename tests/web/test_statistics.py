@@ -31,7 +31,7 @@ def test_statistics_are_computed_from_the_page_and_say_when_they_are_stale(page:
             expect(page.get_by_text("1 document in excess, in 1 group.")).to_be_visible()
             data.add([{"id": "more", "text": "one more"}])
             page.reload()
-            expect(page.get_by_text("have changed since these statistics")).to_be_visible()
+            expect(page.get_by_text("These statistics are out of date")).to_be_visible()
             expect(page.get_by_role("button", name="Compute again")).to_be_visible()
         finally:
             data.delete()

@@ -59,7 +59,7 @@ def principal_components(vectors: NDArray[np.float32]) -> tuple[Points, list[flo
     """
     centred = vectors.astype(np.float64)
     centred -= centred.mean(axis=0)
-    total = float(np.square(centred).sum())
+    total = float(np.vdot(centred, centred))
     axes = _axes(centred)
     points = np.zeros((len(vectors), 2))
     points[:, : axes.shape[1]] = centred @ axes

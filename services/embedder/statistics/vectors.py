@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,14 @@ from services.embedder.statistics.distributions import Distribution, of_numbers
 from services.embedder.statistics.duplicates import DuplicateStatistics, EqualScan
 
 MAX_DIMENSION = 4096
-"""Numbers of a vector up to which the covariance of all of them is computed: of so many, it takes 128 MiB."""
+"""Numbers of a vector up to which the covariance of all of them is computed: of so many, it takes 128 MiB, and
+twice that at the end."""
 MAX_SAMPLE = 2048
 """Longer vectors that the spectrum is computed of: of 16,000 numbers, 128 MiB, and four times that at the end."""
 _ERROR = 1e-13
 """Of a mean of vectors in float64, as a share of their norm: smaller deviations are rounding."""
+_BLOCK = 512
+"""Rows of a covariance that are computed at once: of 4,096 numbers, 16 MiB."""
 _NORMALIZED = 1e-3
 """How far from 1 a norm may be: of float16, the steps below 1 are half of that."""
 
@@ -42,13 +45,13 @@ class VectorStatistics:
 
 
 class VectorScan:
-    """Reads a dataset's vectors once, in the order of their rows. Beside d x d numbers it takes 4 bytes a vector, and
+    """Reads a dataset's vectors once, in the order of their rows. Beside d x d numbers it takes 8 bytes a vector, and
     16 of those that are compared.
     """
 
     def __init__(self, dimension: int, expected: int) -> None:
         """expected: how many vectors there are, about."""
-        self._norms: list[NDArray[np.float32]] = []
+        self._norms: list[NDArray[np.float64]] = []
         self._sum = np.zeros(dimension)
         self._directions = np.zeros(dimension)
         self._spectrum: _Covariance | _Sample
@@ -64,7 +67,7 @@ class VectorScan:
         norms = np.linalg.norm(exact, axis=1)
         self.count += len(rows)
         self._zero_count += int((norms == 0).sum())
-        self._norms.append(norms.astype(np.float32))
+        self._norms.append(norms)
         self._sum += exact.sum(axis=0)
         self._directions += (1 / np.where(norms == 0, np.inf, norms)) @ exact
         self._spectrum.add(rows, exact)
@@ -72,10 +75,10 @@ class VectorScan:
         self._equal.add(rows.tolist(), (vector.tobytes() for vector in positive))
 
     def statistics(self) -> VectorStatistics | None:
-        """The statistics of all vectors that were read; None of none."""
+        """The statistics of all vectors that were read; None of none. Once, at the end."""
         if not self.count:
             return None
-        norms = np.concatenate(self._norms).astype(np.float64)
+        norms = np.concatenate(self._norms)
         variances = self._spectrum.variances(floor=_ERROR**2 * float(np.square(norms).mean()))
         total = variances.sum()
         return VectorStatistics(
@@ -109,7 +112,9 @@ def effective_rank(singular_values: NDArray[np.float64]) -> float:
 
 
 class _Covariance:
-    """The covariance of all vectors. Sums are of differences to the first block's mean, which keeps them exact."""
+    """The covariance of all vectors, its upper triangle only. Sums are of differences to the first block's mean, which
+    keeps them exact.
+    """
 
     def __init__(self, dimension: int) -> None:
         self._offset = np.zeros(dimension)
@@ -126,13 +131,26 @@ class _Covariance:
             self._offset = np.asarray(vectors.mean(axis=0))
         differences = vectors - self._offset
         self._sum += differences.sum(axis=0)
-        self._products += differences.T @ differences
+        for block, right in self._blocks():
+            self._products[block, right] += differences[:, block].T @ differences[:, right]
         self.count += len(vectors)
 
     def variances(self, floor: float) -> NDArray[np.float64]:
-        """Those of the principal components, the largest first, (d,); up to `floor` they are taken as 0."""
+        """Those of the principal components, the largest first, (d,); up to `floor` they are taken as 0.
+
+        They are computed in place of the products.
+        """
         mean = self._sum / self.count
-        return _positive(np.linalg.eigvalsh(self._products / self.count - np.outer(mean, mean)), floor)
+        self._products /= self.count
+        for block, right in self._blocks():
+            self._products[block, right] -= np.outer(mean[block], mean[right])
+        return _positive(np.linalg.eigvalsh(self._products, UPLO="U"), floor)
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Rows of the products, and the columns of their part of the upper triangle."""
+        dimension = len(self._sum)
+        for start in range(0, dimension, _BLOCK):
+            yield slice(start, start + _BLOCK), slice(start, dimension)
 
 
 class _Sample:

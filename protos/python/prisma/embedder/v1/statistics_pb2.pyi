@@ -95,14 +95,16 @@ class LanguageStatistics(_message.Message):
 class DuplicateStatistics(_message.Message):
     __slots__ = ("compared_count", "group_count", "excess_count", "largest_groups")
     class Group(_message.Message):
-        __slots__ = ("document_count", "documents", "text")
+        __slots__ = ("document_count", "documents", "text", "keys")
         DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
         DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
         TEXT_FIELD_NUMBER: _ClassVar[int]
+        KEYS_FIELD_NUMBER: _ClassVar[int]
         document_count: int
         documents: _containers.RepeatedScalarFieldContainer[str]
         text: str
-        def __init__(self, document_count: _Optional[int] = ..., documents: _Optional[_Iterable[str]] = ..., text: _Optional[str] = ...) -> None: ...
+        keys: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, document_count: _Optional[int] = ..., documents: _Optional[_Iterable[str]] = ..., text: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ...) -> None: ...
     COMPARED_COUNT_FIELD_NUMBER: _ClassVar[int]
     GROUP_COUNT_FIELD_NUMBER: _ClassVar[int]
     EXCESS_COUNT_FIELD_NUMBER: _ClassVar[int]
