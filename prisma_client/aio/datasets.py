@@ -417,7 +417,7 @@ class Dataset:
 
     async def statistics(self, *, progress: Progress = None) -> Statistics:
         """Returns the statistics of its texts and vectors, of the present ones: where they are missing or stale, they
-        are computed first. Raises JobFailed.
+        are computed first. They are stale again where it changes meanwhile. Raises JobFailed.
         """
         try:
             statistics = await self.stored_statistics()
@@ -426,8 +426,13 @@ class Dataset:
         except FailedPrecondition as error:
             if error.reason != "STATISTICS_NOT_COMPUTED":
                 raise
+        revision = (await self.refresh()).message.revision
         await self._finish(await self.compute_statistics(), True, progress)
-        return await self.stored_statistics()
+        statistics = await self.stored_statistics()
+        if statistics.stale and statistics.revision < revision:  # the job was there already, and read an earlier state
+            await self._finish(await self.compute_statistics(), True, progress)
+            statistics = await self.stored_statistics()
+        return statistics
 
     async def stored_statistics(self) -> Statistics:
         """Returns the statistics that were computed last; `stale` says whether it has changed since.
@@ -457,17 +462,27 @@ class Dataset:
             name=f"{self.name}/map", method=f"METHOD_{method.upper()}", color_field=color
         )
         try:
-            drawn = await self._transport.call("EmbedderService/GetDatasetMap", request, statistics_pb2.DatasetMap)
-            if not drawn.stale:
+            drawn = await self._stored_map(request)
+            if not drawn.stale or method == "pca":
                 return VectorMap(drawn)
         except FailedPrecondition as error:
             if error.reason != "STATISTICS_NOT_COMPUTED":
                 raise
-        compute = pb2.ComputeDatasetMapRequest(dataset=self.name)
-        job = await self._transport.call("EmbedderService/ComputeDatasetMap", compute, Job)
-        await self._finish(job, True, progress)
-        return VectorMap(
-            await self._transport.call("EmbedderService/GetDatasetMap", request, statistics_pb2.DatasetMap)
+        revision = (await self.refresh()).message.revision
+        await self._draw_map(progress)
+        drawn = await self._stored_map(request)
+        if drawn.stale and drawn.revision < revision:  # the job was there already, and read an earlier state
+            await self._draw_map(progress)
+            drawn = await self._stored_map(request)
+        return VectorMap(drawn)
+
+    async def _stored_map(self, request: pb2.GetDatasetMapRequest) -> statistics_pb2.DatasetMap:
+        return await self._transport.call("EmbedderService/GetDatasetMap", request, statistics_pb2.DatasetMap)
+
+    async def _draw_map(self, progress: Progress) -> None:
+        request = pb2.ComputeDatasetMapRequest(dataset=self.name)
+        await self._finish(
+            await self._transport.call("EmbedderService/ComputeDatasetMap", request, Job), True, progress
         )
 
     async def embed(self, *, again: bool = False, wait: bool = True, progress: Progress = None) -> Job:
