@@ -45,6 +45,8 @@ _VALUE = re.compile(
     r""""(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s"'()][^\s"()]*)""", re.DOTALL
 )
 _KEYWORD = re.compile(r"(?:AND|OR|NOT)(?![^\s()])")
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+"""As metadata have them; `float` also reads 1_000, blanks and digits of all scripts."""
 _BLANKS = re.compile(r"\s*")
 _EXCERPT_LENGTH = 40
 
@@ -69,10 +71,7 @@ class Comparison:
 
     def number(self) -> float:
         """The value as a finite number. Raises InvalidFilter."""
-        try:
-            number = float(self.value)
-        except ValueError:
-            number = math.nan
+        number = float(self.value) if _NUMBER.fullmatch(self.value) else math.nan
         if not math.isfinite(number):
             raise self.error("a number")
         return number

@@ -30,6 +30,7 @@ from services.chassis.filters import (
 )
 from services.chassis.job_index import entry_of
 from services.chassis.job_service import parse_query
+from services.chassis.metadata_terms import number_form
 
 FIELDS = {"state": "= != :*", "density": "= < >", "metadata.": "= != < <= > >= : :*"}
 A, B, C, D = (Comparison("state", "=", name) for name in "abcd")
@@ -176,6 +177,20 @@ def test_numbers_flags_and_choices_are_read_as_such() -> None:
         flag.number()
     with pytest.raises(InvalidFilter, match="density is compared with one of true, false"):
         number.flag()
+
+
+@pytest.mark.parametrize("value", ["0", "-7", "+.5", "12.", "1e-3", "2.5E+10"])
+def test_numbers_are_written_as_in_metadata(value: str) -> None:
+    assert Comparison("density", ">", value).number() == float(value)
+    assert number_form(value) is not None
+
+
+@pytest.mark.parametrize(
+    "value", ["1_000", " 1 ", "١٢", "1e999", "inf", "nan", "", ".", "1e", "0x1", "1,5", "1" * 8000]
+)
+def test_what_only_python_reads_as_a_number_is_none(value: str) -> None:
+    with pytest.raises(InvalidFilter, match="density is compared with a number"):
+        Comparison("density", ">", value).number()
 
 
 def test_jobs_are_chosen_by_what_their_index_says_and_then_by_their_records() -> None:

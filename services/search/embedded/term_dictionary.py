@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.chassis.metadata_filters import HasTerm, HasTermBetween, HasTermContaining, TermTest
-from services.chassis.metadata_terms import DIGEST_CHARACTERS, end_of_prefix, is_cut
+from services.chassis.metadata_terms import MAX_TEXT_BYTES, end_of_prefix
 from services.search.embedded.segments import Arrays, Segment
 
 
@@ -82,10 +82,9 @@ class TermDictionary(Sequence[bytes]):
         """Places of the terms whose texts contain one, as they are or folded. All are searched at once."""
         as_they_are = self._containing_behind(test.text_prefix, test.text)
         sizes = self._offsets[as_they_are + 1] - self._offsets[as_they_are]
-        is_long = sizes > DIGEST_CHARACTERS + len(test.text_prefix)
-        uncut = [place for place in as_they_are[is_long].tolist() if not is_cut(self[place].decode())]
+        is_whole = sizes <= MAX_TEXT_BYTES + len(test.text_prefix.encode())  # only terms of cut texts are longer
         folded = self._containing_behind(test.folded_prefix, test.text)
-        return np.sort(np.concatenate([as_they_are[~is_long], np.array(uncut, np.intp), folded]))
+        return np.sort(np.concatenate([as_they_are[is_whole], folded]))
 
     def _containing_behind(self, prefix: str, text: str) -> NDArray[np.intp]:
         """Places of the terms that begin with a prefix and contain a text behind it."""
@@ -93,12 +92,10 @@ class TermDictionary(Sequence[bytes]):
         first, last = bisect_left(self, beginning), bisect_left(self, _end_of(prefix))
         if first == last or not text:
             return np.arange(first, last)
-        offsets = self._offsets[first : last + 1].astype(np.int64)
-        start = int(offsets[0])
-        starts = np.fromiter(_occurrences(part, bytes(self._bytes[start : int(offsets[-1])])), dtype=np.int64) + start
-        terms = np.searchsorted(offsets, starts, side="right") - 1
-        is_within = (starts >= offsets[terms] + len(beginning)) & (starts + len(part) <= offsets[terms + 1])
-        return _distinct(terms[is_within]) + first
+        offsets = self._offsets[first : last + 1]
+        content = bytes(self._bytes[int(offsets[0]) : int(offsets[-1])])
+        ends = (offsets[1:] - offsets[0]).astype(np.int64)
+        return np.fromiter(_terms_containing(part, content, ends, len(beginning)), dtype=np.intp) + first
 
 
 def _ranges(starts: NDArray[np.uint64], ends: NDArray[np.uint64]) -> NDArray[np.intp]:
@@ -108,16 +105,24 @@ def _ranges(starts: NDArray[np.uint64], ends: NDArray[np.uint64]) -> NDArray[np.
     return np.arange(int(sizes.sum())) + np.repeat(starts.astype(np.intp) - offsets, sizes)
 
 
-def _distinct(ascending: NDArray[np.intp]) -> NDArray[np.intp]:
-    return ascending[np.append(True, ascending[1:] != ascending[:-1])] if len(ascending) else ascending
+def _terms_containing(part: bytes, content: bytes, ends: NDArray[np.int64], beginning: int) -> Iterator[int]:
+    """Numbers of the terms that contain a part behind their first bytes. Each term costs one or two searches.
 
-
-def _occurrences(part: bytes, content: bytes) -> Iterator[int]:
-    """Where bytes begin within others, ascending; they may overlap."""
-    place = content.find(part)
-    while place >= 0:
-        yield place
-        place = content.find(part, place + 1)
+    content: the terms, one behind the other. ends: of each in the content. beginning: how many bytes are passed over.
+    """
+    bounds = memoryview(cast(Any, ends))  # bisect reads numbers of NumPy ten times slower
+    start, term = beginning, 0
+    while (place := content.find(part, start)) >= 0:
+        if place >= bounds[term]:
+            term = bisect_right(bounds, place, lo=term)
+        text = (bounds[term - 1] if term else 0) + beginning
+        if place < text:
+            start = text
+            continue
+        if place + len(part) <= bounds[term]:
+            yield term
+        start = bounds[term] + beginning
+        term += 1
 
 
 def _end_of(prefix: str) -> bytes:
