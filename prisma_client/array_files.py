@@ -22,6 +22,8 @@ from prisma_client.matrices import Codes, Decoder, Keys, Vectors, index_array
 _Part = TypeVar("_Part", contravariant=True)
 _GROUP_BYTES = 16 << 20
 """Of a row group of Parquet, about."""
+_ID_BYTES = 1 << 20
+"""Of ids that are written at once."""
 
 
 class BlockFile(Protocol[_Part]):
@@ -106,6 +108,9 @@ class _Arrays:
         self._has_passages = False
 
     def add(self, keys: Keys, **columns: NDArray[Any]) -> None:
+        for document in keys.ids:
+            if document.endswith("\0"):
+                raise ValueError(f"the id {document[:100]!r} ends with U+0000, which .npz cannot hold: write .parquet")
         self._ids += keys.ids
         self._arrays["rows"].add(keys.rows)
         if keys.passages is not None:
@@ -120,10 +125,24 @@ class _Arrays:
                 array.finish()
                 if name != "passages" or self._has_passages:
                     self._copy(archive, name)
-            for name, value in {"ids": np.array(self._ids, dtype=np.str_), **values}.items():
+            self._write_ids(archive)
+            for name, value in values.items():
                 data = io.BytesIO()
                 np.lib.format.write_array(data, np.asarray(value), allow_pickle=False)
                 archive.writestr(f"{name}.npy", data.getbuffer(), zipfile.ZIP_DEFLATED)
+
+    def _write_ids(self, archive: zipfile.ZipFile) -> None:
+        """Writes the ids in parts: NumPy gives each the room of the longest one, 4 bytes for a character."""
+        dtype = np.dtype((np.str_, max(map(len, self._ids), default=1)))
+        count = max(1, _ID_BYTES // dtype.itemsize)
+        member = zipfile.ZipInfo("ids.npy")
+        member.compress_type = zipfile.ZIP_DEFLATED
+        with archive.open(member, "w", force_zip64=True) as file:
+            header = {"descr": dtype.newbyteorder("<").str, "fortran_order": False, "shape": (len(self._ids),)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(self._ids), count):
+                part = np.array(self._ids[start : start + count], dtype.newbyteorder("<"))
+                file.write(part.tobytes())
 
     def _copy(self, archive: zipfile.ZipFile, name: str) -> None:
         with self._parts[name] as part, archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -10,7 +10,7 @@ import numpy as np
 from google.protobuf.field_mask_pb2 import FieldMask
 from numpy.typing import NDArray
 
-from prisma.common.v1.block_pb2 import VECTOR_ENCODING_FLOAT16, RowRange, VectorEncoding
+from prisma.common.v1.block_pb2 import VECTOR_ENCODING_FLOAT16, RowRange
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1 import resources_pb2
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
@@ -32,19 +32,21 @@ class BlockReader:
         self._transport = transport
         self._dataset = dataset
         self._history: str | None = None
+        self._has_passages: bool | None = None
 
     def vectors(self, dataset: resources_pb2.Dataset, rows: Any = None) -> Iterator[Vectors]:
         """Yields the vectors of documents that have one, ascending by row. dataset: as it is described now."""
         encoding = dataset.vector_encoding
         dtype = np.dtype(np.float16 if encoding == VECTOR_ENCODING_FLOAT16 else np.float32)
-        is_checked = False
+        self._has_passages = dataset.HasField("passages")
         for ranges in row_ranges(rows):
+            is_checked = encoding != VECTOR_ENCODING_FLOAT16
             request = pb2.ReadVectorsRequest(dataset=self._dataset, row_ranges=ranges, encoding=encoding)
             stream = self._transport.stream("EmbedderService/ReadVectors", request, pb2.ReadVectorsResponse)
             for block in stream:
                 self._check_history(block.history)
                 if not is_checked:
-                    self._check_encoding(encoding)
+                    self._check_encoding()
                     is_checked = True
                 if block.vectors.data:
                     numbers, values = wire.unpack_vectors(block.vectors)
@@ -75,18 +77,22 @@ class BlockReader:
                 documents.update({document.row: document for document in block.documents})
         places = [place for place, row in enumerate(rows.tolist()) if row in documents]
         present = [documents[row] for row in rows[places].tolist()]
-        has_passages = bool(present) and present[0].HasField("passage")
-        passages = np.array([document.passage.index for document in present], np.uint32) if has_passages else None
+        if self._has_passages is None:
+            self._has_passages = (self._read_dataset()).HasField("passages")
+        indices = [document.passage.index for document in present] if self._has_passages else None
+        passages = None if indices is None else np.array(indices, np.uint32)
         return Keys([document.key for document in present], rows[places], passages), np.array(places, np.intp)
 
-    def _check_encoding(self, encoding: VectorEncoding) -> None:
-        """Raises FailedPrecondition where the blocks, which have begun, may have been rounded to float16."""
-        request = pb2.GetDatasetRequest(name=self._dataset)
-        dataset = self._transport.call("EmbedderService/GetDataset", request, resources_pb2.Dataset)
-        if encoding == VECTOR_ENCODING_FLOAT16 and dataset.vector_encoding != encoding:
+    def _check_encoding(self) -> None:
+        """Raises FailedPrecondition where the blocks of float16, which have begun, may have been rounded."""
+        if (self._read_dataset()).vector_encoding != VECTOR_ENCODING_FLOAT16:
             raise FailedPrecondition(
                 f"{self._dataset} got vectors of float32 meanwhile: read it again", code="FAILED_PRECONDITION"
             )
+
+    def _read_dataset(self) -> resources_pb2.Dataset:
+        request = pb2.GetDatasetRequest(name=self._dataset)
+        return self._transport.call("EmbedderService/GetDataset", request, resources_pb2.Dataset)
 
     def _check_history(self, history: str) -> None:
         """Raises FailedPrecondition where blocks are from before and after a restore of the dataset."""

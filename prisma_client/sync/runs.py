@@ -561,7 +561,8 @@ class Run:
         """Writes codes to a file, by its name's end; returns its size in bytes.
 
         `.npz`: for `scipy.sparse.load_npz`, with `ids` and `rows` beside; `.parquet`: `id`, and lists `indices` and
-        `values`. rows: as in `codes`. Warns IncompleteExport. Raises ValueError for another name, MissingLibrary.
+        `values`. rows: as in `codes`. Warns IncompleteExport. Raises ValueError for another name, and for `.npz` where
+        an id ends with U+0000; MissingLibrary.
         """
         message = (self.refresh()).message
         with replacing(path) as file:

@@ -6,6 +6,7 @@ import base64
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 from scipy import sparse
 
 from prisma_client import AsyncPrisma, FailedPrecondition, IncompleteExport, InvalidArgument, Prisma, Unavailable
+from prisma_client.array_files import vector_file
+from prisma_client.matrices import Keys, Vectors
 from prisma_client.sync.datasets import Dataset
 from prisma_sae import SparseAutoencoder
 from tests.client.scripted_gateway import Answer, reply, scripted, status_json, stream
@@ -272,11 +275,11 @@ OF_FLOAT32 = reply(200, {"name": "datasets/d", "dimension": 4, "vectorEncoding":
 OF_FLOAT16 = reply(200, {"name": "datasets/d", "dimension": 4, "vectorEncoding": "VECTOR_ENCODING_FLOAT16"})
 UNAVAILABLE = {"error": status_json("UNAVAILABLE", "SERVICE_UNAVAILABLE")}
 FAILURES: dict[str, tuple[Sequence[Answer], type[Exception]]] = {
-    "an error in the stream": ([stream(vector_block(0), UNAVAILABLE), OF_FLOAT32, stream(keys_block(0))], Unavailable),
-    "a connection that is cut": ([stream(vector_block(0), cut=True), OF_FLOAT32, stream(keys_block(0))], Unavailable),
-    "keys that are missing": ([stream(vector_block(0)), OF_FLOAT32, reply(503, UNAVAILABLE)], Unavailable),
+    "an error in the stream": ([stream(vector_block(0), UNAVAILABLE), stream(keys_block(0))], Unavailable),
+    "a connection that is cut": ([stream(vector_block(0), cut=True), stream(keys_block(0))], Unavailable),
+    "keys that are missing": ([stream(vector_block(0)), reply(503, UNAVAILABLE)], Unavailable),
     "another dataset of the name": (
-        [stream(vector_block(0)), OF_FLOAT32, stream(keys_block(0, history="other"))],
+        [stream(vector_block(0)), stream(keys_block(0, history="other"))],
         FailedPrecondition,
     ),
 }
@@ -302,6 +305,61 @@ def test_vectors_of_float32_that_came_meanwhile_are_not_rounded(tmp_path: Path) 
         data = prisma.datasets.get("d")
         with pytest.raises(FailedPrecondition, match="got vectors of float32 meanwhile: read it again"):
             data.vectors()
+
+
+def test_vectors_of_float32_that_came_between_two_requests_are_not_rounded() -> None:
+    rows = range(0, 1000, 5)  # 200 ranges, of which a request takes 100
+    blocks = [stream(vector_block(0)), OF_FLOAT16, stream(keys_block(0)), stream(vector_block(500)), OF_FLOAT32]
+    with scripted([OF_FLOAT16, OF_FLOAT16, *blocks]) as gateway, Prisma(gateway.url) as prisma:
+        data = prisma.datasets.get("d")
+        with pytest.raises(FailedPrecondition, match="got vectors of float32 meanwhile: read it again"):
+            data.vectors(list(rows))
+    assert len([request for request in gateway.requests if "vectors" in request]) == 2
+
+
+def test_blocks_whose_documents_were_all_deleted_have_passages_as_well(tmp_path: Path) -> None:
+    of_passages = reply(200, {"name": "datasets/d", "dimension": 4, "passages": {"maxTokens": 64}})
+    documents = [{"row": str(row), "key": "a", "passage": {"index": row - 2}} for row in (2, 3)]
+    answers = [
+        of_passages,
+        of_passages,
+        stream(vector_block(0), vector_block(2)),
+        stream({"history": "h"}),
+        stream({"documents": documents, "history": "h"}),
+    ]
+    with scripted(answers) as gateway, Prisma(gateway.url) as prisma:
+        prisma.datasets.get("d").export_vectors(tmp_path / "v.parquet")
+    table = pq.read_table(tmp_path / "v.parquet")
+    assert table.column_names == ["id", "passage", "vector"]
+    assert (table["id"].to_pylist(), table["passage"].to_pylist()) == (["a", "a"], [0, 1])
+
+
+def write_ids(path: Path, ids: list[str]) -> None:
+    """Writes vectors of documents with these ids."""
+    with path.open("wb") as file:
+        writer = vector_file(path, file, 1, np.float32)
+        rows = np.arange(len(ids), dtype=np.uint64)
+        writer.add(Vectors(Keys(ids, rows, None), np.zeros((len(ids), 1), np.float32)))
+        writer.finish()
+
+
+def test_ids_are_written_in_little_memory_beside_the_longest_one(tmp_path: Path) -> None:
+    ids = [*(f"{number:05} ü" for number in range(20_000)), "a\0b", "x" * 512]
+    tracemalloc.start()
+    try:
+        write_ids(tmp_path / "v.npz", ids)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000_000  # of the array of ids are 41 MB
+    for expected in (ids, []):
+        write_ids(tmp_path / "v.npz", expected)
+        assert np.load(tmp_path / "v.npz", allow_pickle=False)["ids"].tolist() == expected
+
+
+def test_an_id_that_numpy_would_cut_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the id 'b\\x00' ends with U\+0000, which .npz cannot hold: write .parquet"):
+        write_ids(tmp_path / "v.npz", ["a", "b\0"])
 
 
 @pytest.mark.parametrize(("name", "file"), [("scipy", "codes()"), ("pyarrow", "export_codes('c.parquet')")])
