@@ -19,6 +19,7 @@ from prisma_client.cli import output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, NewModel
 from prisma_client.cli.connection import connected, finish, following
 from prisma_client.cli.input_file import InputFile, reads_a_file
+from prisma_client.cli.units import counted, unit_of
 from prisma_client.errors import AlreadyExists, FilterNotice, NotFound, PrismaError, SomeDocumentsRejected
 from prisma_client.imports import OnDuplicate
 from prisma_client.statistics import text_lines
@@ -232,11 +233,12 @@ def embed(
     with connected() as prisma:
         data = prisma.datasets.get(dataset)
         if not (data.message.pending_count or retry_failed or again):
-            output.warn(f"no document of {dataset} waits to be embedded")
+            output.warn(f"no {unit_of(data.message)} of {dataset} waits to be embedded")
         job = data.retry_failed(wait=False) if retry_failed else data.embed(again=again, wait=False)
         finish(prisma, job, title="embedding", detach=detach)
         if not detach and (failed := data.refresh().message.failed_count):
-            output.warn(f"{failed:,} documents failed: `prisma documents {dataset} --filter 'state = FAILED'` says why")
+            failures = counted(failed, unit_of(data.message))
+            output.warn(f"{failures} failed: `prisma documents {dataset} --filter 'state = FAILED'` says why")
 
 
 @app.command(epilog="Example: prisma delete reviews")

@@ -20,6 +20,7 @@ from prisma_client.choices import ExampleKind, SearchMode
 from prisma_client.cli import exports, output
 from prisma_client.cli.arguments import DatasetId, Detach, Limit, RequestId, RunId, check_suffix, run_id
 from prisma_client.cli.connection import connected, finish, following
+from prisma_client.cli.units import counted, unit_of
 from prisma_client.errors import UnknownFamily
 from prisma_client.sync.datasets import SearchOptions
 from prisma_client.sync.runs import Run
@@ -372,7 +373,8 @@ def search(
             output.warn(notice)
         if any(hit.HasField("passage") for hit in response.hits):
             columns |= _PASSAGE_COLUMNS
-        output.show(response.hits, columns, empty=f"no document of {dataset} matches {query!r}{_with(filter)}")
+        empty = f"no {unit_of(data.message)} of {dataset} matches {query!r}{_with(filter)}"
+        output.show(response.hits, columns, empty=empty)
 
 
 def _with(filter: str | None) -> str:
@@ -439,9 +441,12 @@ def explain(
         raise typer.BadParameter("expected either a text or --document")
     with connected() as prisma:
         content = sys.stdin.read() if text == "-" else text
-        analysis = prisma.runs.get(run).explain(content, document=document, name_tail=name_tail).message
+        encoder = prisma.runs.get(run)
+        analysis = encoder.explain(content, document=document, name_tail=name_tail).message
         lines = [f"{len(analysis.features)} features explain {1 - analysis.unexplained_fraction:.0%} of the vector"]
-        lines += _familiarity(analysis)
+        if analysis.HasField("familiarity"):
+            unit = unit_of(prisma.datasets.get(encoder.message.dataset).message)
+            lines += _familiarity(analysis.familiarity, unit)
         lines += [
             f"{active.activation:6.2f}  {active.index:>5}  {trust_word(active.trust):8}  {active.label}"
             f"{f'  {score_text(active)}' if active.label and active.HasField('score') else ''}"
@@ -451,19 +456,16 @@ def explain(
         output.show_one(analysis, lines)
 
 
-def _familiarity(analysis: Analysis) -> list[str]:
-    """How familiar a text is to the run, as far as that is known."""
-    if not analysis.HasField("familiarity"):
-        return []
-    place = analysis.familiarity
+def _familiarity(place: Analysis.Familiarity, unit: str) -> list[str]:
+    """How familiar a text is to the run, whose dataset has rows of this unit."""
     lines = [
-        f"unexplained: {place.unexplained_percentile:.0%} of {place.document_count} documents of similar length "
+        f"unexplained: {place.unexplained_percentile:.0%} of {counted(place.document_count, unit)} of similar length "
         f"({place.min_length} to {place.max_length} characters) have less"
     ]
     if place.out_of_distribution:
         lines.append(
             f"unlike the dataset: less similar than {1 - place.similarity_percentile:.0%} of them, with "
             f"{place.unknown_share:.0%} unknown letter sequences: the features may mean nothing here (at most "
-            f"{place.false_alarm_rate:.0%} of new documents get this warning by mistake)"
+            f"{place.false_alarm_rate:.0%} of new {unit}s get this warning by mistake)"
         )
     return lines

@@ -26,6 +26,7 @@ from prisma_client.cli.arguments import (
     run_id,
 )
 from prisma_client.cli.connection import connected, finish, following
+from prisma_client.cli.units import counted, unit_of
 from prisma_client.errors import AlreadyExists, FailedPrecondition, Unavailable
 from prisma_client.sync import Prisma
 from prisma_client.sync.runs import Run
@@ -274,7 +275,8 @@ def encode(
     """
     with connected() as prisma, following("encoding") as progress:
         encoded = prisma.runs.get(run).encode_dataset(dataset, run_id=new_run, progress=progress)
-    output.show_one(encoded.message, [f"{encoded.name} has codes of {encoded.message.code_count:,} documents"])
+        codes = counted(encoded.message.code_count, unit_of(prisma.datasets.get(dataset).message))
+    output.show_one(encoded.message, [f"{encoded.name} has codes of {codes}"])
 
 
 @app.command(epilog="Example: prisma export first table reviews.parquet --filter 'metadata.year > 2020'")
@@ -450,6 +452,7 @@ def _wait_for_embedding(prisma: Prisma, dataset: str, error: FailedPrecondition)
             reason=error.reason,
             metadata=error.metadata,
         )
-    pending = error.metadata.get("pending_count")
-    output.warn(f"waiting for {f'{pending} documents' if pending else 'documents'} to be embedded before training")
+    count = error.metadata.get("pending_count", "")
+    pending = counted(int(count), unit_of(prisma.datasets.get(dataset).message)) if count.isdecimal() else "documents"
+    output.warn(f"waiting for {pending} to be embedded before training")
     finish(prisma, jobs[0], title="embedding", detach=False)

@@ -382,8 +382,8 @@ class Dataset:
 
         `.npy`: (R, d) numbers in the order of `documents`; `.npz`: `values`, `ids` and `rows`; `.parquet`: `id` and
         `vector`. `.npy` and Parquet can be imported again, bit for bit. rows: as in `vectors`. Warns IncompleteExport
-        where documents have no vector. Raises ValueError for another name, FailedPrecondition where there are no
-        vectors, MissingLibrary.
+        where documents have no vector. Raises ValueError for another name, and for `.npz` where an id ends with U+0000;
+        FailedPrecondition where there are no vectors; MissingLibrary.
         """
         message = (self.refresh()).message
         if not message.dimension:

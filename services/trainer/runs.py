@@ -273,7 +273,7 @@ class Run:
         rows = self.selection.row_count
         if self.selection.pending_count:
             warnings.append(
-                f"Trained on {rows:,} of {rows + self.selection.pending_count:,} documents: "
+                f"Trained on {rows:,} of {rows + self.selection.pending_count:,} rows: "
                 "the others were not embedded yet."
             )
         if rows < MIN_ROWS:
@@ -292,7 +292,7 @@ class Run:
         if self.stability_damaged:
             warnings.append(_STABILITY_DAMAGED)
         if self.uncoded_count:
-            warnings.append(f"{self.uncoded_count:,} embedded documents have no codes yet.")
+            warnings.append(f"{self.uncoded_count:,} embedded rows have no codes yet.")
         return warnings
 
 

@@ -23,17 +23,21 @@ class Gateway:
     bodies: list[str] = field(default_factory=list)
 
 
-def error(status: int, code: str, reason: str, message: str = "a message") -> Answer:
+def error(
+    status: int, code: str, reason: str, message: str = "a message", *, metadata: Mapping[str, str] | None = None
+) -> Answer:
     """An error as the gateway reports it."""
-    return reply(status, {"error": status_json(code, reason, message)})
+    return reply(status, {"error": status_json(code, reason, message, metadata)})
 
 
-def status_json(code: str, reason: str, message: str = "a message") -> dict[str, Any]:
+def status_json(
+    code: str, reason: str, message: str = "a message", metadata: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     info = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": reason,
         "domain": "prisma",
-        "metadata": {"run": "r"},
+        "metadata": dict(metadata or {"run": "r"}),
     }
     return {"code": 503, "status": code, "message": message, "details": [info]}
 

@@ -509,6 +509,25 @@ def test_an_empty_list_says_so() -> None:
             assert sentence in ended.stderr
 
 
+def test_passages_are_counted_as_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    data = reply(200, {"name": "datasets/d", "passages": {"maxTokens": 64}, "failedCount": "1"})
+    done = {"name": "jobs/e", "kind": "embed-dataset", "state": "STATE_SUCCEEDED"}
+    run = {"name": "runs/s", "dataset": "datasets/d", "codeCount": "12"}
+    place = {"documentCount": 200, "outOfDistribution": True, "falseAlarmRate": 0.01}
+    for words, answers, sentence in (
+        ("search d ferry", [data, reply(200, {})], "no passage of d matches 'ferry'"),
+        ("embed d", [data, reply(200, done), stream(done), data], "no passage of d waits to be embedded"),
+        ("embed d", [data, reply(200, done), stream(done), data], "1 passage failed: `prisma documents d"),
+        ("explain r a", [reply(200, run), reply(200, {"familiarity": place}), data], "0% of 200 passages of similar"),
+        ("explain r a", [reply(200, run), reply(200, {"familiarity": place}), data], "1% of new passages get this"),
+    ):
+        with scripted(answers) as gateway:
+            ended = CliRunner(env={"PRISMA_URL": gateway.url}).invoke(app, words.split())
+        assert ended.exit_code == 0, ended.output
+        assert sentence in ended.output
+
+
 def test_a_job_that_was_asked_to_stop_is_stopping() -> None:
     job = Job(name="jobs/j", state=Job.STATE_RUNNING)
     assert operate.job_state(job) == "running"

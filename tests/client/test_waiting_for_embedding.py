@@ -50,6 +50,20 @@ def test_train_waits_for_a_running_embedding_job() -> None:
     ]
 
 
+def test_the_passages_that_are_waited_for_are_counted_as_passages() -> None:
+    pending = error(400, "FAILED_PRECONDITION", "DOCUMENTS_PENDING", metadata={"pending_count": "1200"})
+    answers = [
+        pending,
+        reply(200, {"jobs": [EMBEDDING]}),
+        reply(200, {"name": "datasets/d", "passages": {"maxTokens": 64}}),
+        stream({**EMBEDDING, "state": "STATE_SUCCEEDED"}),
+        pending,
+    ]
+    with scripted(answers) as gateway:
+        ended = train(gateway.url)
+    assert "waiting for 1,200 passages to be embedded before training" in ended.stderr
+
+
 def test_train_says_what_to_do_where_nothing_embeds_the_documents() -> None:
     with scripted([PENDING, reply(200, {})]) as gateway:
         ended = train(gateway.url)

@@ -172,7 +172,7 @@ def test_a_run_says_which_documents_it_leaves_out(page: Page, stack: Stack) -> N
         expect(page.get_by_role("alert")).to_contain_text("1 of 41 documents")
         press_enter(page.get_by_role("button", name="Train without these documents"))
         expect(page.get_by_role("link", name="See features")).to_be_visible(timeout=30_000)
-        expect(page.get_by_text("Trained on 40 of 41 documents")).to_be_visible()
+        expect(page.get_by_text("Trained on 40 of 41 rows")).to_be_visible()
     finally:
         data.delete()
 
