@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from prisma_client import Prisma
 from tests.stack import Stack
@@ -129,6 +129,92 @@ def test_a_dataset_is_created_with_passages(page: Page, prisma: Prisma, tmp_path
     assert "MISSING_TEXT" in download.value.path().read_text()
     passages = prisma.datasets.get("essay").message.passages
     assert (passages.max_tokens, passages.overlap_tokens) == (64, 8) and passages.passage_count > 3
+
+
+def test_an_interrupted_import_goes_on_in_its_dataset(page: Page, prisma: Prisma, tmp_path: Path) -> None:
+    def cut(route: Route) -> None:
+        prisma.datasets.get("cut").add([{"id": "id 0", "text": "text 0"}])
+        route.abort()
+
+    page.route(re.compile("documents:import"), cut, times=1)
+    page.goto("/datasets?new=1")
+    page.set_input_files("input[type=file]", table(tmp_path / "cut.csv", ("id", "text")))
+    press_enter(page.get_by_role("button", name="Import", exact=True))
+    expect(page.get_by_role("alert")).to_contain_text("documents that arrived are not imported twice")
+    expect(page.get_by_text("Documents are added to cut.")).to_be_visible()
+    press_enter(page.get_by_role("button", name="Import", exact=True))
+    expect(page.get_by_text(f"{COUNT - 1} documents imported")).to_be_visible()
+    assert [dataset.id for dataset in prisma.datasets.list() if dataset.id.startswith("cut")] == ["cut"]
+    assert prisma.datasets.get("cut").message.document_count == COUNT
+
+
+def test_interrupted_vectors_alone_would_be_added_once_more(page: Page, prisma: Prisma, tmp_path: Path) -> None:
+    page.route(re.compile("documents:import"), lambda route: route.abort(), times=1)
+    page.goto("/datasets?new=1")
+    page.set_input_files("input[type=file]", vectors(tmp_path / "rows.npy", COUNT))
+    press_enter(page.get_by_role("button", name="Import", exact=True))
+    expect(page.get_by_role("alert")).to_contain_text("would add them once more")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("rows")
+    assert "rows" not in {dataset.id for dataset in prisma.datasets.list()}
+
+
+def test_a_second_file_becomes_a_second_dataset(page: Page, prisma: Prisma, tmp_path: Path) -> None:
+    page.goto("/datasets?new=1")
+    for name in ("first", "second"):
+        page.set_input_files("input[type=file]", table(tmp_path / f"{name}.csv", ("id", "text")))
+        expect(page.get_by_label("Name", exact=True)).to_have_value(name)
+        press_enter(page.get_by_role("button", name="Import", exact=True))
+        expect(page.get_by_role("link", name="Open the dataset")).to_have_attribute("href", f"/datasets/{name}")
+    press_enter(page.get_by_role("button", name="Create another dataset"))
+    page.get_by_label("Name", exact=True).fill("third")
+    press_enter(page.get_by_role("button", name="Import", exact=True))
+    expect(page.get_by_role("link", name="Open the dataset")).to_have_attribute("href", "/datasets/third")
+    counts = [prisma.datasets.get(name).message.document_count for name in ("first", "second", "third")]
+    assert counts == [COUNT] * 3
+
+
+def test_files_that_would_not_be_imported_are_refused(page: Page, prisma: Prisma, tmp_path: Path) -> None:
+    file = table(tmp_path / "one.csv", ("id", "text"))
+    page.goto("/datasets?new=1")
+    page.set_input_files("input[type=file]", [file, table(tmp_path / "two.csv", ("id", "text"))])
+    expect(page.get_by_role("alert")).to_contain_text("Import one file at a time")
+    expect(page.get_by_text("one.csv")).to_have_count(0)
+    prisma.datasets.create("By a model", [{"id": "a", "text": "a text"}], dataset_id="by-a-model")
+    page.goto("/datasets/by-a-model")
+    press_enter(page.get_by_role("button", name="Add documents"))
+    page.set_input_files("input[type=file]", [file, vectors(tmp_path / "own.npy", COUNT)])
+    expect(page.get_by_role("alert")).to_contain_text("the vectors of this dataset are made by its embedding model")
+    page.set_input_files("input[type=file]", file)
+    press_enter(page.get_by_role("button", name="Import", exact=True))
+    expect(page.get_by_text(f"{COUNT} documents imported")).to_be_visible()
+
+
+def test_a_changed_option_ends_the_upload_of_the_preview_before(page: Page, tmp_path: Path) -> None:
+    uploads: list[Route] = []
+    page.route(re.compile("documents:preview"), lambda route: uploads.append(route), times=1)
+    page.goto("/datasets?new=1")
+    with page.expect_request(re.compile("documents:preview")):
+        page.set_input_files("input[type=file]", table(tmp_path / "options.csv", ("id", "text")))
+    page.get_by_text("How the file is read").press("Enter")
+    with page.expect_event("requestfailed") as failed:
+        page.get_by_label(re.compile("^Format")).select_option("CSV")
+    assert failed.value == uploads[0].request
+    expect(page.get_by_role("region", name="First documents")).to_contain_text("text 0")
+    expect(page.get_by_text("Looking into the file")).to_have_count(0)
+
+
+def test_an_import_is_cancelled_by_keys(page: Page, prisma: Prisma, tmp_path: Path) -> None:
+    uploads: list[Route] = []
+    page.route(re.compile("documents:import"), lambda route: uploads.append(route), times=1)
+    page.goto("/datasets?new=1")
+    page.set_input_files("input[type=file]", table(tmp_path / "stopped.csv", ("id", "text")))
+    with page.expect_request(re.compile("documents:import")):
+        press_enter(page.get_by_role("button", name="Import", exact=True))
+    press_enter(page.get_by_role("button", name="Cancel", exact=True))
+    expect(page.get_by_text("The import was cancelled; no document was imported.")).to_be_visible()
+    assert "stopped" not in {dataset.id for dataset in prisma.datasets.list()}
+    press_enter(page.get_by_role("button", name="Import", exact=True))
+    expect(page.get_by_text(f"{COUNT} documents imported")).to_be_visible()
 
 
 def test_a_provider_that_is_down_is_named_with_the_reason(page: Page) -> None:

@@ -245,17 +245,39 @@ def test_labels_of_a_file_are_shown_before_they_are_written(page: Page, stack: S
         file.write_text(f"index;label\n{feature.index};Fähren\n99999;none\n", encoding="windows-1252")
         page.get_by_role("button", name="Import labels").press("Enter")
         page.set_input_files("input[type=file]", file)
-        expect(page.get_by_role("status").filter(has_text="1 labels would be written")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="1 label would be written")).to_be_visible()
         expect(page.get_by_role("dialog")).to_contain_text("Row 2: index: expected 0 to")
         assert prisma.runs.get(RUN).features.get(feature.index).label.text == before.text
-        page.get_by_role("button", name="Write 1 labels").press("Enter")
+        page.get_by_role("button", name="Write 1 label", exact=True).press("Enter")
         expect(page.get_by_role("dialog")).to_have_count(0)
         assert prisma.runs.get(RUN).features.get(feature.index).label.text == "Fähren"
         prisma.runs.get(RUN).features.activate(before.name)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Documents CSV").click()
+        page.get_by_role("button", name="Documents CSV").press("Enter")
     assert download.value.suggested_filename == f"{RUN}-table.csv"
     assert download.value.path().read_bytes().startswith(b"\xef\xbb\xbfid,text,")
+
+
+def test_labels_of_an_earlier_file_are_neither_shown_nor_written(page: Page, tmp_path: Path) -> None:
+    earlier, later = tmp_path / "earlier.csv", tmp_path / "later.csv"
+    earlier.write_text("index,label\n1,Earlier label\n2,Another label\n")
+    later.write_text("index,label\n1,Later label\n" + "".join(f"{90_000 + row},none\n" for row in range(60)))
+    uploads: list[Route] = []
+    page.route(re.compile("labels:import"), lambda route: uploads.append(route), times=1)
+    page.goto(f"/runs/{RUN}/features")
+    page.get_by_role("button", name="Import labels").press("Enter")
+    dialog = page.get_by_role("dialog")
+    with page.expect_request(re.compile("labels:import")):
+        page.set_input_files("input[type=file]", earlier)
+    page.set_input_files("input[type=file]", later)
+    expect(dialog.get_by_role("cell", name="Later label")).to_be_visible()
+    expect(dialog.get_by_text("and 10 more")).to_be_visible()
+    with page.expect_response(re.compile("labels:import")) as answer:
+        uploads[0].continue_()
+    answer.value.finished()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    expect(dialog.get_by_role("status")).to_contain_text("1 label would be written")
+    expect(dialog).not_to_contain_text("Earlier label")
 
 
 def test_the_words_of_trust_are_explained_and_the_most_trusted_features_come_first(page: Page, stack: Stack) -> None:

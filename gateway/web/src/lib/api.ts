@@ -112,27 +112,51 @@ export async function send<T>(verb: string, path: string, body: unknown = {}, qu
   return (await answered(address(path, query), verb === "DELETE" ? { method: verb } : init)).json();
 }
 
-/** Downloads the file that a POST answers with. */
-export async function save(path: string, body: unknown): Promise<void> {
-  const init = { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
-  const response = await answered(address(path), init);
+/** What a file is downloaded with: a POST where there is a body, else a GET. */
+export interface Download {
+  query?: Query;
+  body?: unknown;
+}
+
+/** Downloads a file. Returns what the server says of it. */
+export async function save(path: string, { query, body }: Download): Promise<string[]> {
+  const headers = { "Content-Type": "application/json" };
+  const init = body === undefined ? {} : { method: "POST", body: JSON.stringify(body), headers };
+  const response = await answered(address(path, query), init);
+  const content = await response.blob().catch(() => {
+    throw new ApiError("The download was interrupted. Start it again.", 0, "OFFLINE");
+  });
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
+  link.href = URL.createObjectURL(content);
   link.download = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "")?.[1] ?? "download";
   link.click();
   URL.revokeObjectURL(link.href);
+  return JSON.parse(response.headers.get("x-prisma-notices") ?? "[]");
 }
 
 export const post = <T>(path: string, body: unknown = {}, query?: Query): Promise<T> => send("POST", path, body, query);
 
-/** Sends a file, and that of its vectors, if there is one; `progress` is told the share that is sent. */
-export function upload<T>(path: string, file: File, query: Query, progress: (part: number) => void, vectors?: File): Promise<T> {
+export interface Upload {
+  query?: Query;
+  /** The file of the vectors. */
+  vectors?: File | undefined;
+  /** Receives the share that is sent. */
+  progress?: (part: number) => void;
+  signal?: AbortSignal;
+  /** What a cut connection means, and what to do then. */
+  interrupted: string;
+}
+
+/** Sends a file, and that of its vectors, if there is one. */
+export function upload<T>(path: string, file: File, { query, vectors, progress, signal, interrupted }: Upload): Promise<T> {
   return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
     const request = new XMLHttpRequest();
     request.open("POST", address(path, query));
     if (!vectors) request.setRequestHeader("Content-Type", "application/octet-stream");
-    request.upload.onprogress = (event) => progress(event.total ? event.loaded / event.total : 0);
-    request.onerror = () => reject(new ApiError("The upload was interrupted. Send the file again: documents that arrived are not imported twice.", 0, "OFFLINE"));
+    request.upload.onprogress = (event) => progress?.(event.total ? event.loaded / event.total : 0);
+    request.onerror = () => reject(new ApiError(interrupted, 0, "OFFLINE"));
+    request.onabort = () => reject(new DOMException("The upload was cancelled.", "AbortError"));
     request.onload = () => {
       try {
         const body = JSON.parse(request.responseText);
@@ -142,6 +166,7 @@ export function upload<T>(path: string, file: File, query: Query, progress: (par
         reject(new ApiError(`HTTP ${request.status}`, request.status, ""));
       }
     };
+    signal?.addEventListener("abort", () => request.abort());
     request.send(vectors ? form(file, vectors) : file);
   });
 }

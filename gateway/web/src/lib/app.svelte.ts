@@ -1,5 +1,5 @@
 // What all pages share: datasets and runs, the ones that are chosen, theme, toasts, running jobs.
-import { ApiError, all, get, send, type Dataset, type Job, type Run } from "./api";
+import { ApiError, all, get, save, send, type Dataset, type Download, type Job, type Run } from "./api";
 import { idOf } from "./format";
 import { asApiError } from "./load.svelte";
 import { m } from "./messages";
@@ -108,6 +108,16 @@ class App {
     const id = ++this.#next;
     this.toasts = [...this.toasts.slice(-2), { id, text, kind, ...(action ? { action } : {}) }];
     setTimeout(() => this.dismiss(id), TOAST_MS);
+  }
+
+  /** Downloads a file; tells what people should know of it, or why it did not arrive. */
+  async download(path: string, request: Download): Promise<void> {
+    try {
+      const notices = await save(path, request);
+      if (notices.length) this.say(notices.join(" "));
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   async copy(text: string): Promise<void> {

@@ -1,5 +1,6 @@
 // What a file of documents holds, as the embedder reads it: asked before anything is created.
-import { ApiError, upload, type ImportPreview, type Query } from "./api";
+import { ApiError, upload, type ImportPreview, type Query, type Upload } from "./api";
+import { imports as words } from "./messages/imports";
 
 /** Of a larger file of text, the beginning is enough. */
 const WHOLE_BYTES = 4 << 20;
@@ -78,11 +79,15 @@ export async function isArray(file: File): Promise<boolean> {
 const fileTokens = new WeakMap<File, string>();
 
 /** What an import would make of a file. Raises ApiError. */
-export async function preview(file: File, choices: Choices, progress: (part: number) => void): Promise<ImportPreview> {
+export async function preview(
+  file: File, choices: Choices, { progress, signal }: Required<Pick<Upload, "progress" | "signal">>,
+): Promise<ImportPreview> {
+  const path = "documents:preview", interrupted = words.previewInterrupted;
   const fileToken = fileTokens.get(file);
   if (fileToken) {
     try {
-      return await upload<ImportPreview>("documents:preview", new File([], file.name), { ...importQuery(choices), fileToken }, () => undefined);
+      const query = { ...importQuery(choices), fileToken };
+      return await upload<ImportPreview>(path, new File([], file.name), { query, signal, interrupted });
     } catch (error) {
       if (!isOfToken(error)) throw error;
       fileTokens.delete(file);
@@ -91,7 +96,7 @@ export async function preview(file: File, choices: Choices, progress: (part: num
   const isPartial = file.size > WHOLE_BYTES && !(await isWhole(file));
   const part = isPartial ? new File([file.slice(0, BEGINNING_BYTES)], file.name) : file;
   const query = { ...importQuery(choices), isPartial: isPartial || undefined, keepFile: !isPartial || undefined };
-  const response = await upload<ImportPreview>("documents:preview", part, query, progress);
+  const response = await upload<ImportPreview>(path, part, { query, progress, signal, interrupted });
   if (response.fileToken) fileTokens.set(file, response.fileToken);
   return response;
 }

@@ -1,5 +1,6 @@
 // English.
 const many = (n: number, one: string, other: string): string => `${new Intl.NumberFormat("en").format(n)} ${n === 1 ? one : other}`;
+const number = (n: number): string => new Intl.NumberFormat("en").format(n);
 
 type Unit = "document" | "passage";
 const UNITS = { document: ["Document", "Documents"], passage: ["Passage", "Passages"] } as const;
@@ -175,6 +176,7 @@ export const en = {
     delete: "Delete dataset",
     deleteMatching: "Delete these documents",
     goesMatching: (n: number) => `This deletes ${many(n, "document that matches", "documents that match")}, with vectors and codes. It cannot be undone.`,
+    goesFilter: (filter: string) => `Filter: ${filter}`,
     among: (n: number, sample: string[]) => `${sample.join(", ")}${n > sample.length ? ", …" : ""}`,
     goes: (name: string) => `This also deletes the documents and vectors of ${name}, its runs with their weights and labels, and its search index.`,
     typeName: (id: string) => `Type ${id} to delete it`,
@@ -440,18 +442,22 @@ export const en = {
     excel: "CSV for Excel",
     labels: "Labels",
     hits: "Download these results",
+    busy: "Downloading",
   },
   labels: {
     importTitle: "Import labels",
     importButton: "Import labels",
     importHint: "A table with the columns index and label, as CSV or JSON lines: for example the downloaded labels, corrected in a spreadsheet. Nothing is written before you confirm it.",
     file: "File",
-    preview: (added: string, unchanged: string, skipped: string, rejected: string) => `${added} labels would be written, ${unchanged} are there already, ${skipped} rows are left out, ${rejected} rejected.`,
+    preview: (added: number, unchanged: number, skipped: number, rejected: number) => `${many(added, "label", "labels")} would be written, ${many(unchanged, "is", "are")} there already, ${many(skipped, "row is", "rows are")} left out, ${number(rejected)} rejected.`,
+    more: (n: number) => `and ${number(n)} more`,
+    previewInterrupted: "The connection was interrupted while the file was sent. Nothing was written.",
+    writeInterrupted: "The connection was interrupted while the labels were written. Write them again: those that are there already stay as they are.",
     before: "Label now",
     after: "Label in the file",
     row: (item: number) => `Row ${item}`,
-    write: (n: string) => `Write ${n} labels`,
-    written: (n: string) => `${n} labels were written. None of them is trusted before it is tested.`,
+    write: (n: number) => `Write ${many(n, "label", "labels")}`,
+    written: (n: number) => `${many(n, "label was", "labels were")} written. No label is trusted before it is tested.`,
   },
   features: {
     title: "Features",
