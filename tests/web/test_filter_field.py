@@ -67,6 +67,42 @@ def test_a_search_says_what_its_filter_asks_in_vain(page: Page) -> None:
     expect(notice).to_have_count(0)
 
 
+def test_an_example_is_applied_without_an_edit_and_named_before_a_deletion(page: Page) -> None:
+    page.goto(f"/datasets/{DATASET}")
+    page.get_by_text("What can be filtered").press("Enter")
+    press_enter(page.get_by_role("button", name="metadata.year >= 10"))
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"[?]filter=metadata\.year\+%3E%3D\+10$"))
+    press_enter(page.get_by_role("button", name="Delete these documents"))
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("40 documents that match")
+    expect(dialog.get_by_text("Filter: (metadata.year >= 10)", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    press_enter(page.get_by_role("button", name="state = FAILED"))
+    page.keyboard.press("Tab")
+    expect(page).to_have_url(re.compile(r"[?]filter=metadata\.year\+%3E%3D\+10\+AND\+state\+%3D\+FAILED$"))
+    page.go_back()
+    expect(page.get_by_label("Filter", exact=True)).to_have_value("metadata.year >= 10")
+
+
+def test_a_download_says_what_the_server_says_of_it(page: Page) -> None:
+    page.goto(f"/runs/{RUN}/search?q=harbour&mode=text&filter=metadata.yaer > 1 OR metadata.year > 1")
+    menu = page.locator("summary", has_text="Download these results")
+    menu.press("Enter")
+    with page.expect_download() as download:
+        press_enter(page.get_by_role("button", name="CSV", exact=True))
+    assert len(download.value.path().read_text().splitlines()) == 41
+    expect(page.locator(".toasts")).to_contain_text(NOTICE)
+    page.evaluate("() => { Response.prototype.blob = () => Promise.reject(new TypeError('network error')); }")
+    menu.press("Enter")
+    press_enter(page.get_by_role("button", name="Parquet"))
+    expect(page.get_by_role("alert")).to_contain_text("The download was interrupted. Start it again.")
+    page.goto(f"/runs/{RUN}/search?q=harbour&mode=text&filter=metadata.year > 3000")
+    expect(page.get_by_text(re.compile("^0 documents"))).to_be_visible()
+    expect(menu).to_have_count(0)
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_help_fits(page: Page, width: int, tmp_path: Path) -> None:
     page.set_viewport_size({"width": width, "height": 900})

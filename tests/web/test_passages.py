@@ -85,6 +85,24 @@ def test_a_hit_opens_its_document_at_the_passage_by_keys(page: Page) -> None:
     expect(page.locator("mark")).to_contain_text(PLANTED)
 
 
+def test_a_dot_of_the_map_opens_its_document_at_the_passage(page: Page, stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        dataset = prisma.datasets.create(
+            "Map", [{"id": "letters", "text": TEXT}], dataset_id="passages-on-a-map", passages=64
+        )
+        dataset.embed()
+        try:
+            page.goto("/datasets/passages-on-a-map?view=statistics")
+            page.get_by_role("application", name=re.compile("^Map of the vectors by PCA")).press("ArrowRight")
+            expect(page.locator("#map-dot")).to_contain_text(re.compile(r"^letters passage \d+ of \d+"))
+            expect(page.locator("#map-dot a")).to_have_attribute("href", re.compile(r"/letters\?at=\d+-\d+$"))
+            page.keyboard.press("Enter")
+            expect(page).to_have_url(re.compile(r"/documents/letters\?at=\d+-\d+$"))
+            expect(page.locator("mark")).to_contain_text("Letter")
+        finally:
+            dataset.delete()
+
+
 def test_a_search_can_show_all_passages_of_a_document(page: Page) -> None:
     page.goto(f"/runs/{RUN}/search?q=harvest&mode=text")
     expect(page.locator(".hit")).to_have_count(1)

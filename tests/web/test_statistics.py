@@ -29,6 +29,7 @@ def test_statistics_are_computed_from_the_page_and_say_when_they_are_stale(page:
             expect(page).to_have_url(re.compile("length=words"))
             expect(page.get_by_role("img", name=re.compile("^Histogram of words"))).to_be_visible()
             expect(page.get_by_text("1 document in excess, in 1 group.")).to_be_visible()
+            expect(page.get_by_text(re.compile("^[0-9]+ vectors? in excess, in"))).to_be_visible()
             data.add([{"id": "more", "text": "one more"}])
             page.reload()
             expect(page.get_by_text("These statistics are out of date")).to_be_visible()
@@ -52,6 +53,17 @@ def test_the_map_is_read_with_the_keyboard(page: Page) -> None:
     expect(page).to_have_url(re.compile(f"/datasets/{DATASET}/documents/"))
     page.go_back()
     expect(plot).to_be_visible()
+
+
+def test_statistics_of_an_empty_dataset_lead_back_to_its_documents(page: Page, stack: Stack) -> None:
+    with Prisma(stack.url) as prisma:
+        data = prisma.datasets.create("Nothing", dataset_id="nothing-to-count")
+        try:
+            page.goto("/datasets/nothing-to-count?view=statistics")
+            press_enter(page.get_by_role("group", name="What is shown").get_by_role("button", name="Documents"))
+            expect(page.get_by_text("No documents in this dataset")).to_be_visible()
+        finally:
+            data.delete()
 
 
 def test_an_outage_is_no_empty_map(page: Page) -> None:
