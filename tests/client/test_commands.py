@@ -445,7 +445,17 @@ def test_ctrl_c_during_an_import_says_what_stays_and_how_to_go_on(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "words", ["embed d", "train d --run r", "label r", "stats r", "evaluate r", "sweep d --k 2", "families r", "jobs j"]
+    "words",
+    [
+        "embed d",
+        "train d --run r",
+        "label r",
+        "compute-statistics r",
+        "evaluate r",
+        "sweep d --k 2",
+        "families r",
+        "jobs j",
+    ],
 )
 def test_ctrl_c_during_a_wait_says_what_continues_and_how_to_cancel_it(words: str) -> None:
     ended = threading.Event()
