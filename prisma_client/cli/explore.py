@@ -53,8 +53,8 @@ def _without_label(feature: Feature) -> str:
     return "(dense)" if feature.dense else "(not named)"
 
 
-@app.command(epilog="Example: prisma compute-statistics first")
-def compute_statistics(run: RunId, detach: Detach = False) -> None:
+@app.command(epilog="Example: prisma compute-stats first")
+def compute_stats(run: RunId, detach: Detach = False) -> None:
     """Compute the statistics of all features again."""
     with connected() as prisma:
         job = prisma.runs.get(run).compute_statistics(wait=False)

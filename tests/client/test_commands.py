@@ -107,7 +107,7 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
         assert lines(stack, "pause", "back") == [{"paused": "back"}]
         swept = lines(stack, "sweep", "own", "--k", "2", "--k", "3", "--expansion", "1")
         assert {run["config"]["k"] for run in swept if "config" in run} == {2, 3}
-        assert lines(stack, "compute-statistics", "own")[-1]["state"] == "STATE_SUCCEEDED"
+        assert lines(stack, "compute-stats", "own")[-1]["state"] == "STATE_SUCCEEDED"
         assert lines(stack, "label", "own")[-1]["state"] == "STATE_SUCCEEDED"
         with Prisma(stack.url) as prisma:  # so few texts that no label of the labeller's passes its test
             features = prisma.runs.get("own").features
@@ -122,7 +122,7 @@ def test_the_way_of_a_file(stack: Stack, tmp_path: Path) -> None:
                 "SCORER_EMBEDDING",
                 "SCORER_DECODER",
             ]
-        assert lines(stack, "compute-statistics", "back")[-1]["state"] == "STATE_SUCCEEDED"
+        assert lines(stack, "compute-stats", "back")[-1]["state"] == "STATE_SUCCEEDED"
         carried = lines(stack, "carry-labels", "back", "own")[0]
         assert carried["matchedCount"] == 256
         assert carried["carriedCount"] > 0
@@ -199,7 +199,7 @@ def test_a_failed_job_is_reported_by_every_command_that_reads_it(stack: Stack) -
     with Prisma(stack.url) as prisma:
         run = prisma.runs.create(DATASET, run_id="untrained")
     try:
-        ended = stack.command("compute-statistics", "untrained")
+        ended = stack.command("compute-stats", "untrained")
         assert ended.returncode in (4, 5), ended.stderr
         assert "Traceback" not in ended.stderr
         assert "train" in ended.stderr
@@ -450,7 +450,7 @@ def test_ctrl_c_during_an_import_says_what_stays_and_how_to_go_on(tmp_path: Path
         "embed d",
         "train d --run r",
         "label r",
-        "compute-statistics r",
+        "compute-stats r",
         "evaluate r",
         "sweep d --k 2",
         "families r",
