@@ -61,10 +61,13 @@ export function importQuery({ id, metadata, vectorField, ...rest }: Choices): Qu
   };
 }
 
-/** The choices as a dataset is created with them. `given`: whether its vectors come with the documents. */
-export function datasetBody(choices: DatasetChoices, given: boolean): Record<string, unknown> {
+/** The choices as a dataset is created with them. `hasOwnVectors`: whether its vectors come with the documents. */
+export function datasetBody(choices: DatasetChoices, hasOwnVectors: boolean): Record<string, unknown> {
   const { name: displayName, description, model, givenName, queryModel } = choices;
-  if (given) return { displayName, description, embeddingModel: givenName ? `given/${givenName}` : "given", ...(queryModel ? { queryModel } : {}) };
+  if (hasOwnVectors) {
+    const embeddingModel = givenName ? `given/${givenName}` : "given";
+    return { displayName, description, embeddingModel, ...(queryModel ? { queryModel } : {}) };
+  }
   const passages = choices.passages ? { passages: { maxTokens: choices.maxTokens ?? 0, overlapTokens: choices.overlap ?? 0 } } : {};
   return { displayName, description, embeddingModel: model, ...passages };
 }
