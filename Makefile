@@ -7,7 +7,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 # Modules are compiled once and not at each start of a process, also where the environment says otherwise.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install web demo up down check test test-gpu lint wheels format protos protodeps bench clean
+.PHONY: help install web demo up down check test test-cluster test-gpu lint wheels format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
 
@@ -52,6 +52,9 @@ check: install protodeps  ## the tests of the pure modules, in half a minute
 
 test: install protodeps web  ## all tests, with real servers and a real browser
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-cluster: install protodeps web  ## replicas, clusters of servers, containers and clients in other languages
+	@$(BIN)/python -m pytest -n $(WORKERS) $(or $(ARGS),tests/cluster)
 
 test-gpu: $(VENV)/installed-bench protodeps  ## what needs torch (5 GB more): the GPU, several processes, SAELens
 	@$(BIN)/pyright services/trainer/sae/gpu benchmarks/sae_peers.py
