@@ -53,12 +53,16 @@ class Stack:
 
     http: str
     search: str
+    data: Path
+    """PRISMA_DATA_DIR."""
     processes: Mapping[str, psutil.Process]
 
     def cpu_seconds(self) -> dict[str, float]:
-        """CPU time of each process so far, user and system, in seconds."""
+        """CPU time of each process and its ended children so far, user and system, in seconds."""
         times = {name: process.cpu_times() for name, process in self.processes.items()}
-        return {name: used.user + used.system for name, used in times.items()}
+        return {
+            name: used.user + used.system + used.children_user + used.children_system for name, used in times.items()
+        }
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,7 +163,7 @@ def stack(folder: Path, command: Path) -> Generator[Stack]:
             assert stack.stdout is not None
             if "PRISMA is up" not in stack.stdout.readline():
                 raise SystemExit(f"the stack did not start:\n{(folder / 'log').read_text()}")
-            yield Stack(f"http://{http}", addresses["SEARCH"], _processes(stack.pid))
+            yield Stack(f"http://{http}", addresses["SEARCH"], folder / "data", _processes(stack.pid))
         finally:
             stack.terminate()
             stack.wait(30)
