@@ -65,6 +65,16 @@ class ServiceProcess:
                 pass_fds=self._descriptors,
             )
 
+    def run(self, *arguments: str) -> int:
+        """The exit status of its program with arguments, with which it does something else than serve."""
+        if (origin := template(f"{self._module}.__main__")) is not None:
+            return origin.fork(self.environment, self.log, arguments=arguments).wait(60)
+        command = [sys.executable, "-P", "-m", self._module, *arguments]
+        with self.log.open("ab") as log:
+            return subprocess.run(
+                command, env=self.environment, stdout=log, stderr=log, cwd=self.log.parent, check=False, timeout=60
+            ).returncode
+
     def wait_until_listening(self) -> None:
         assert self._process is not None
         wait_for_port(self.port, self._process, log=self.log)

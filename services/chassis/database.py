@@ -37,10 +37,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from services.chassis import logs
 from services.chassis.case_folding import CONTAINS_FUNCTION, contains
 from services.chassis.data_folder import files_in
+from services.chassis.database_options import DatabaseOptions
 from services.chassis.dependency import Dependency
 from services.chassis.errors import PrismaError, StorageFull, Unavailable
 from services.chassis.files import is_full_disk
@@ -54,6 +56,11 @@ _LOCK_NAMESPACE = "prisma"
 _FREE_PAGES = 256
 """Free pages of a SQLite file, of 4 KiB each, that are kept for what is written next."""
 _PAGES_AT_ONCE = 4096
+_OUTAGES = frozenset({"08", "40", "53", "57"})
+"""PostgreSQL's classes of errors after which the same transaction may succeed: connection, deadlock or failed
+serialization, resources, and an operator's intervention or a statement's timeout."""
+_LOCK_NOT_AVAILABLE = "55P03"
+_POOL_SECONDS = 30
 
 _log = logs.get(__name__)
 
@@ -67,17 +74,21 @@ class DatabaseUnavailable(Unavailable):
 class Database:
     """One service's database, or its part of a database that services share."""
 
-    def __init__(self, url: str, migrations: Path, *, service: str | None = None) -> None:
-        """Opens lazily: nothing is connected before the first use.
+    def __init__(
+        self, url: str, migrations: Path, *, service: str | None = None, options: DatabaseOptions | None = None
+    ) -> None:
+        """Opens lazily: nothing is connected before the first use. Raises StartRefused.
 
         url: SQLAlchemy URL; `postgresql://` means the driver psycopg 3.
         migrations: the service's Alembic folder.
         service: its name; the name of the folder above `migrations` by default.
+        options: how a PostgreSQL server is used.
         """
         self.url = url
         self.service = service or migrations.parent.name
         self._migrations = migrations
-        self._engine = _open(url)
+        self._options = options or DatabaseOptions()
+        self._engine = _open(url, self._options)
         self._write_count = 0
 
     @property
@@ -89,6 +100,17 @@ class Database:
     def shared(self) -> bool:
         """Whether processes on several hosts can use this database at once."""
         return self._engine.dialect.name != "sqlite"
+
+    def prepare(self, *, beside: Path | None = None) -> None:
+        """Migrates, or with the option `migrate=False` checks that this was done. Raises like `migrate`."""
+        if self._options.migrate:
+            self.migrate(beside=beside)
+            return
+        config = self._alembic()
+        with self.read() as connection:
+            versions = _Versions(connection, f"alembic_{self.service}")
+            versions.refuse_newer(config, self)
+            versions.refuse_older(config, self)
 
     def migrate(self, *, beside: Path | None = None) -> None:
         """Brings the tables to this version's schema, in one transaction; processes that start together take turns.
@@ -103,15 +125,21 @@ class Database:
                 f"one ({file.relative_to(beside)} …): restore the database with them (`prisma restore`), correct "
                 "PRISMA_DATA_DIR or PRISMA_DATABASE_URL, or move that folder away to start with nothing"
             )
-        config = Config()
-        config.set_main_option("script_location", str(self._migrations))
-        with self.write() as connection:
+        config = self._alembic()
+        with self._write(None, bounded=False) as connection:
+            if self.shared and self._options.schema is not None:
+                connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{self._options.schema}"')
             versions = _Versions(connection, f"alembic_{self.service}")
             versions.adopt_old_table(config)
             versions.refuse_newer(config, self)
             config.attributes["connection"] = connection
             config.attributes["version_table"] = versions.table
             command.upgrade(config, "head")
+
+    def _alembic(self) -> Config:
+        config = Config()
+        config.set_main_option("script_location", str(self._migrations))
+        return config
 
     def is_new(self) -> bool:
         """Whether no version of the service has migrated this database yet."""
@@ -125,6 +153,8 @@ class Database:
             if self.shared:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
+                if self.shared:
+                    connection.exec_driver_sql(self._options.begin(bounded=True))
                 yield connection
 
     @contextmanager
@@ -135,16 +165,29 @@ class Database:
         With `resource` (a uid), on PostgreSQL only writers of the same resource do, and those without a resource.
         Raises DatabaseUnavailable, StorageFull.
         """
+        with self._write(resource, bounded=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self, resource: str | None, *, bounded: bool) -> Generator[Connection]:
+        """bounded: whether statements and waits have the limits of the options."""
         with _reporting_outages(self), self._engine.connect() as connection:
             connection.info["begin"] = "BEGIN IMMEDIATE"
             try:
                 with connection.begin():
                     if self.shared:
-                        _take_turns(connection, self.service, resource)
+                        locks = _locks(self._lock_name, resource)
+                        connection.exec_driver_sql("; ".join([self._options.begin(bounded=bounded), *locks]))
                     yield connection
             finally:
                 self._write_count += 1
                 connection.info.pop("begin", None)
+
+    @property
+    def _lock_name(self) -> str:
+        """Services with schemas of their own do not wait for those of other installations in the same database."""
+        schema = self._options.schema
+        return self.service if schema is None else f"{schema}.{self.service}"
 
     def check(self) -> None:
         """Raises DatabaseUnavailable when the database does not answer."""
@@ -203,12 +246,27 @@ class _Versions:
         if tables & _first_tables(config):
             self.connection.execute(text(f"ALTER TABLE {_OLD_VERSION_TABLE} RENAME TO {self.table}"))
 
+    @property
+    def current(self) -> str | None:
+        """The migration that the database is at; None before the first."""
+        if self.table not in inspect(self.connection).get_table_names():
+            return None
+        return self.connection.execute(text(f"SELECT version_num FROM {self.table}")).scalar()  # noqa: S608
+
+    def refuse_older(self, config: Config, database: Database) -> None:
+        """Raises StartRefused unless the database is at this version's last migration."""
+        current, head = self.current, ScriptDirectory.from_config(config).get_current_head()
+        if current != head:
+            state = "has no tables yet" if current is None else f"is at schema {current}"
+            raise StartRefused(
+                f"the {database.service}'s database {address_of(database)} {state}, this version needs schema {head}: "
+                f"run `python -P -m services.{database.service} migrate`, or unset PRISMA_MIGRATE=off"
+            )
+
     def refuse_newer(self, config: Config, database: Database) -> None:
         """Raises StartRefused if the database is at a migration that this version does not have."""
-        if self.table not in inspect(self.connection).get_table_names():
-            return
         revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-        version = self.connection.execute(text(f"SELECT version_num FROM {self.table}")).scalar()  # noqa: S608
+        version = self.current
         if version is not None and version not in revisions:
             raise StartRefused(
                 f"the {database.service}'s database {address_of(database)} was written by a newer version of PRISMA "
@@ -221,6 +279,15 @@ def address_of(database: Database) -> str:
     """Where a database is, for people: without user, password and options."""
     url = make_url(database.url)
     return url.database or "in memory" if url.get_backend_name() == "sqlite" else f"{url.host}/{url.database}"
+
+
+def migrate_and_close(database: Database, beside: Path) -> str:
+    """The command `migrate`; returns the address of the database. Raises like `Database.migrate`."""
+    try:
+        database.migrate(beside=beside)
+    finally:
+        database.close()
+    return address_of(database)
 
 
 def newest_first(table: Table, after: Sequence[Any] | None, limit: int) -> Select[Any]:
@@ -254,14 +321,14 @@ def _first_tables(config: Config) -> set[str]:
     return set(base.module.TABLES)
 
 
-def _take_turns(connection: Connection, service: str, resource: str | None) -> None:
-    """Takes the service's write lock until the transaction ends: exclusive, or shared and that of one resource."""
-    service_key = _lock_key(service)
+def _locks(name: str, resource: str | None) -> list[str]:
+    """SQL that takes a service's write lock until the transaction ends: exclusive, or shared and one resource's."""
     if resource is None:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": service_key})
-        return
-    connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": service_key})
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(f"{service}/{resource}")})
+        return [f"SELECT pg_advisory_xact_lock({_lock_key(name)})"]
+    return [
+        f"SELECT pg_advisory_xact_lock_shared({_lock_key(name)})",
+        f"SELECT pg_advisory_xact_lock({_lock_key(f'{name}/{resource}')})",
+    ]
 
 
 def _lock_key(name: str) -> int:
@@ -285,6 +352,12 @@ def _reporting_outages(database: Database) -> Generator[None]:
                 metadata={"service": f"{database.service} database"},
             ) from error
         raise
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(
+            f"all connections to the {database.service}'s database {address_of(database)} were in use for "
+            f"{_POOL_SECONDS} s: retry, or raise PRISMA_DATABASE_CONNECTIONS",
+            metadata={"service": f"{database.service} database"},
+        ) from error
 
 
 def _is_outage(error: DBAPIError) -> bool:
@@ -296,17 +369,19 @@ def _is_outage(error: DBAPIError) -> bool:
     if name is not None:
         return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
     state = getattr(error.orig, "sqlstate", None)
-    return state is None or str(state)[:2] in {"08", "53", "57"}
+    return state is None or str(state)[:2] in _OUTAGES or state == _LOCK_NOT_AVAILABLE
 
 
 def _first_line(error: DBAPIError) -> str:
     return next(iter(str(error.orig).splitlines()), type(error).__name__)
 
 
-def _open(url: str) -> Engine:
+def _open(url: str, options: DatabaseOptions) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return _open_postgresql(url)
+        return _open_postgresql(url, options)
+    if options.schema is not None:
+        raise StartRefused("PRISMA_DATABASE_SCHEMA is for PostgreSQL: set PRISMA_DATABASE_URL=postgresql://… too")
     if parsed.get_backend_name() != "sqlite":
         raise StartRefused(f"PRISMA_DATABASE_URL: expected sqlite:// or postgresql://, got {parsed.drivername}://")
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
@@ -315,12 +390,21 @@ def _open(url: str) -> Engine:
     return engine
 
 
-def _open_postgresql(url: str) -> Engine:
+def _open_postgresql(url: str, options: DatabaseOptions) -> Engine:
     parsed = make_url(url)
     if parsed.drivername in {"postgresql", "postgres"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
+    size, overflow = options.pool
     try:
-        return create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED")
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,
+            pool_size=size,
+            max_overflow=overflow,
+            pool_timeout=_POOL_SECONDS,
+            isolation_level="READ COMMITTED",
+            connect_args={} if options.prepared else {"prepare_threshold": None},
+        )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StartRefused(
             "PRISMA_DATABASE_URL names PostgreSQL, and its driver is missing: pip install 'psycopg[binary]'"

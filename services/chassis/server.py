@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -24,6 +26,7 @@ from services.chassis import data_folder, logs, metrics
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
 from services.chassis.channels import DRAIN_SECONDS, SERVER_OPTIONS
 from services.chassis.dependency import Dependency
+from services.chassis.errors import Unavailable
 from services.chassis.events import Events
 from services.chassis.interceptors import CallInterceptor
 from services.chassis.job_journal import JobJournal
@@ -81,14 +84,47 @@ class Parts:
 
 
 def run_service(
-    name: str, settings: ChassisSettings, listen: str, build: Callable[[Chassis], Awaitable[Parts]]
+    name: str,
+    settings: ChassisSettings,
+    listen: str,
+    build: Callable[[Chassis], Awaitable[Parts]],
+    *,
+    migrate: Callable[[Path], str] | None = None,
 ) -> None:
-    """Runs a service until SIGTERM or SIGINT. Raises StartRefused."""
+    """Runs a service until SIGTERM or SIGINT; with the argument `migrate`, migrates its database and returns.
+
+    migrate: migrates the database of the service whose stored files are in a folder, and returns its address; None
+    for a process without a database. Raises StartRefused.
+    """
     logs.set_up(settings, name)
+    if arguments := sys.argv[1:]:
+        if arguments != ["migrate"]:
+            raise StartRefused(f"expected no argument, or `migrate`; got {' '.join(arguments)!r}")
+        _migrate(name, settings, migrate)
+        return
     check_keys(settings)
     refuse_open_listener(settings, listen)
     with data_folder.opened(settings.data_of(name), name, shared=settings.shares_data):
         asyncio.run(_run(name, settings, listen, build))
+
+
+def _migrate(name: str, settings: ChassisSettings, migrate: Callable[[Path], str] | None) -> None:
+    """Brings the tables of a service to this version, without starting it."""
+    if migrate is None:
+        _log.info("there is nothing to migrate: this process has no database")
+        return
+    with _refusing_outages(name):
+        address = migrate(settings.data_dir / name / "blobs")
+    _log.info("migrated", database=address)
+
+
+@contextmanager
+def _refusing_outages(name: str) -> Generator[None]:
+    """Ends the process with one sentence where what its start needs is away. Raises StartRefused."""
+    try:
+        yield
+    except Unavailable as error:
+        raise StartRefused(f"the {name} cannot start: {error.message}") from error
 
 
 def nats_dependency(link: NatsLink) -> Dependency:
@@ -111,7 +147,8 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         link.start()
         stack.push_async_callback(link.close)
         jobs = Jobs(link)
-        parts = await build(Chassis(settings, link, jobs, Events(link)))
+        with _refusing_outages(name):
+            parts = await build(Chassis(settings, link, jobs, Events(link)))
         for close in parts.close:
             stack.push_async_callback(close)
         worker = Worker(link, jobs, parts.kinds)

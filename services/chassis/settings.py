@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prisma_common import addresses
+from services.chassis.database_options import DatabaseOptions, schema_of
 
 
 class ChassisSettings(BaseSettings):
@@ -22,6 +23,18 @@ class ChassisSettings(BaseSettings):
     """Where data is kept: `<data_dir>/<service>/`."""
     database_url: str | None = None
     """SQLAlchemy URL; none for a SQLite file in the data folder."""
+    database_schema: str | None = None
+    """PostgreSQL schema of the tables, the server's default by default. `{service}` in it stands for the service."""
+    database_connections: int = Field(default=15, gt=0, le=1000)
+    """Connections of a process to PostgreSQL at most."""
+    database_statement_seconds: float = Field(default=300.0, gt=0)
+    """How long PostgreSQL may work on one statement; then the call gets SERVICE_UNAVAILABLE, and a job retries."""
+    database_lock_seconds: float = Field(default=30.0, gt=0)
+    """How long a transaction waits for PostgreSQL's locks."""
+    database_prepare: bool = True
+    """Whether PostgreSQL prepares statements that are used often; off for a pooler that does not support it."""
+    migrate: Literal["auto", "off"] = "auto"
+    """Whether a service migrates its database when it starts, or `python -P -m services.… migrate` did before."""
     blob_url: str | None = None
     """Object store for vectors, codes and weights; none for files in the data folder."""
     nats_url: SecretStr = SecretStr(addresses.NATS_URL)
@@ -89,3 +102,14 @@ class ChassisSettings(BaseSettings):
     def database_of(self, service: str) -> str:
         """The service's database URL."""
         return self.database_url or f"sqlite:///{self.data_of(service) / f'{service}.db'}"
+
+    def database_options(self, service: str) -> DatabaseOptions:
+        """How the service uses its database. Raises StartRefused."""
+        return DatabaseOptions(
+            schema=schema_of(service, self.database_schema),
+            connections=self.database_connections,
+            statement_seconds=self.database_statement_seconds,
+            lock_seconds=self.database_lock_seconds,
+            prepared=self.database_prepare,
+            migrate=self.migrate == "auto",
+        )

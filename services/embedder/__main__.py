@@ -9,7 +9,7 @@ from pathlib import Path
 from prisma.embedder.v1.embedder_service_pb2_grpc import add_EmbedderServiceServicer_to_server
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.data_folder import SCRATCH
-from services.chassis.database import Database, database_dependency, reclaim_space_hourly
+from services.chassis.database import Database, database_dependency, migrate_and_close, reclaim_space_hourly
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.embedder.comparing import Comparing
 from services.embedder.datasets import Datasets
@@ -42,12 +42,23 @@ _ADVICE = "`prisma embed --again` embeds their documents again"
 def main() -> None:
     """Runs until SIGTERM."""
     settings = EmbedderSettings()
-    run_service(SERVICE, settings, settings.embedder_listen, partial(_build, settings))
+    run_service(
+        SERVICE,
+        settings,
+        settings.embedder_listen,
+        partial(_build, settings),
+        migrate=lambda files: migrate_and_close(_open_database(settings), files),
+    )
+
+
+def _open_database(settings: EmbedderSettings) -> Database:
+    url, options = settings.database_of(SERVICE), settings.database_options(SERVICE)
+    return Database(url, Path(__file__).parent / "migrations", options=options)
 
 
 async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     folder = settings.data_of(SERVICE)
-    database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+    database = _open_database(settings)
     blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
     store, vectors = Store(database, blobs), VectorStore(database, blobs)
     await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
@@ -126,7 +137,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
 
 def _prepare(database: Database, store: Store, vectors: VectorStore, folder: Path) -> None:
     """Brings the data to this version's form, and begins new histories."""
-    database.migrate(beside=folder / "blobs")
+    database.prepare(beside=folder / "blobs")
     vectors.adopt_unrecorded()
     store.begin_histories()
 

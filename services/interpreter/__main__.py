@@ -9,7 +9,7 @@ from pathlib import Path
 from prisma.interpreter.v1.interpreter_service_pb2_grpc import add_InterpreterServiceServicer_to_server
 from prisma_common import names
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
-from services.chassis.database import Database, database_dependency, reclaim_space_hourly
+from services.chassis.database import Database, database_dependency, migrate_and_close, reclaim_space_hourly
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.interpreter.analyses import Analyses
@@ -41,13 +41,24 @@ from services.interpreter.worker import InterpreterJobs
 def main() -> None:
     """Runs until SIGTERM."""
     settings = InterpreterSettings()
-    run_service(SERVICE, settings, settings.interpreter_listen, partial(_build, settings))
+    run_service(
+        SERVICE,
+        settings,
+        settings.interpreter_listen,
+        partial(_build, settings),
+        migrate=lambda files: migrate_and_close(_open_database(settings), files),
+    )
+
+
+def _open_database(settings: InterpreterSettings) -> Database:
+    url, options = settings.database_of(SERVICE), settings.database_options(SERVICE)
+    return Database(url, Path(__file__).parent / "migrations", options=options)
 
 
 async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     folder = settings.data_of(SERVICE)
     scratch = folder / "scratch"
-    database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+    database = _open_database(settings)
     blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
     store = Store(database, blobs)
     await asyncio.to_thread(prepare, database, store, blobs)

@@ -52,7 +52,7 @@ def prepare(database: Database, store: Store, blobs: Blobs) -> None:
 
     Raises StartRefused, among others for statistics without their database: with an empty one all labels would be lost.
     """
-    database.migrate(beside=blobs.folder)
+    database.prepare(beside=blobs.folder)
     store.begin_histories()
     folders = store.statistics_folders()
     blobs.adopt_unrecorded(path for uid, attempt in folders for path in statistics_files.paths_of(uid, attempt))

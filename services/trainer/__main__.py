@@ -12,7 +12,7 @@ from prisma.trainer.v1.trainer_service_pb2_grpc import add_TrainerServiceService
 from prisma_common import names
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.channels import open_channel
-from services.chassis.database import Database, database_dependency, reclaim_space_hourly
+from services.chassis.database import Database, database_dependency, migrate_and_close, reclaim_space_hourly
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.trainer.autoencoders import Autoencoders
@@ -39,12 +39,23 @@ _ADVICE = (
 def main() -> None:
     """Runs until SIGTERM."""
     settings = TrainerSettings()
-    run_service(SERVICE, settings, settings.trainer_listen, partial(_build, settings))
+    run_service(
+        SERVICE,
+        settings,
+        settings.trainer_listen,
+        partial(_build, settings),
+        migrate=lambda files: migrate_and_close(_open_database(settings), files),
+    )
+
+
+def _open_database(settings: TrainerSettings) -> Database:
+    url, options = settings.database_of(SERVICE), settings.database_options(SERVICE)
+    return Database(url, Path(__file__).parent / "migrations", options=options)
 
 
 async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
     data = settings.data_of(SERVICE)
-    database = Database(settings.database_of(SERVICE), Path(__file__).parent / "migrations")
+    database = _open_database(settings)
     blobs = Blobs(data / "blobs", settings.blob_url, records=Records(database, BLOBS))
     store = Store(database, blobs)
     await asyncio.to_thread(lambda: _prepare(database, blobs, store, data))
@@ -106,7 +117,7 @@ async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
 
 def _prepare(database: Database, blobs: Blobs, store: Store, data: Path) -> None:
     """Brings the data to this version's form, and begins new histories."""
-    database.migrate(beside=data / "blobs" / "runs")
+    database.prepare(beside=data / "blobs" / "runs")
     store.begin_histories()
     blobs.adopt_unrecorded(store.blobs_of_runs())
 

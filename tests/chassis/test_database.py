@@ -14,6 +14,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from services.chassis.database import Database, DatabaseUnavailable, address_of, reclaim_space_hourly
+from services.chassis.database_options import DatabaseOptions
 from services.chassis.errors import StorageFull
 from services.chassis.files import is_full_disk
 from services.chassis.startup import StartRefused
@@ -69,6 +70,39 @@ def test_writers_of_different_resources_work_at_once_on_postgresql(database: Dat
     with database.write("one") as connection, database.write("two") as other:
         connection.execute(select(1))
         other.execute(select(1))
+
+
+def test_a_transaction_that_waits_too_long_for_its_turn_is_an_outage(postgres_url: str, tmp_path: Path) -> None:
+    """A caller may retry it, and a job does."""
+    patient, hasty = (
+        Database(postgres_url, tmp_path, service="test", options=DatabaseOptions(lock_seconds=seconds))
+        for seconds in (30, 0.01)
+    )
+    with patient.write(), pytest.raises(DatabaseUnavailable, match="lock timeout"), hasty.write():
+        pass
+    patient.close()
+    hasty.close()
+
+
+def test_a_statement_that_takes_too_long_is_an_outage(postgres_url: str, tmp_path: Path) -> None:
+    options = DatabaseOptions(statement_seconds=0.01)
+    with (
+        closing(Database(postgres_url, tmp_path, service="test", options=options)) as database,
+        pytest.raises(DatabaseUnavailable, match="statement timeout"),
+        database.read() as connection,
+    ):
+        connection.execute(text("SELECT pg_sleep(60)"))
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "57P01"])
+def test_a_conflict_of_transactions_is_an_outage(postgres_url: str, tmp_path: Path, state: str) -> None:
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = '{state}'; END $$"
+    with (
+        closing(Database(postgres_url, tmp_path, service="test")) as database,
+        pytest.raises(DatabaseUnavailable, match="conflict"),
+        database.write() as connection,
+    ):
+        connection.execute(text(raising))
 
 
 def test_a_read_is_one_consistent_view(counter: Database) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, inspect, text
 
 from services.chassis.database import Database
+from services.chassis.database_options import DatabaseOptions
+from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 
 SERVICES = ("embedder", "trainer", "interpreter")
 ROOT = Path(__file__).parents[2]
+ROLE = "prisma_without_rights"
 SCHEMAS = Path(__file__).parent / "schemas"
 """The schemas of the first version, before each service had a version table of its own."""
 
@@ -120,3 +125,67 @@ def test_processes_that_start_together_on_an_empty_database_all_start(service: s
     assert differences(databases[0]) == []
     for database in databases:
         database.close()
+
+
+@pytest.fixture
+def unmigrated(postgres_url: str) -> Iterator[Database]:
+    """The embedder's database on PostgreSQL, as a role that may not create tables and migrates nothing."""
+    with closing(open_database("embedder", postgres_url)) as owner, owner.write() as connection:
+        for statement in (
+            f"CREATE ROLE {ROLE} LOGIN",
+            f"ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {ROLE}",
+        ):
+            connection.execute(text(statement))
+    limited = Database(
+        postgres_url.replace("prisma@", f"{ROLE}@"),
+        ROOT / "services/embedder/migrations",
+        options=DatabaseOptions(migrate=False),
+    )
+    yield limited
+    limited.close()
+    with closing(open_database("embedder", postgres_url)) as owner, owner.write() as connection:
+        connection.execute(text(f"DROP OWNED BY {ROLE}"))
+        connection.execute(text(f"DROP ROLE {ROLE}"))
+
+
+def test_a_service_that_does_not_migrate_names_the_command(postgres_url: str, unmigrated: Database) -> None:
+    with pytest.raises(StartRefused, match=r"has no tables yet, this version needs schema \d+: run `python -P -m"):
+        unmigrated.prepare()
+    owner = open_database("embedder", postgres_url)
+    owner.migrate()
+    unmigrated.prepare()
+    with owner.write() as connection:
+        connection.execute(text("UPDATE alembic_embedder SET version_num = '0003'"))
+    with pytest.raises(StartRefused, match=r"is at schema 0003, this version needs schema \d+"):
+        unmigrated.prepare()
+    with owner.write() as connection:
+        connection.execute(text("UPDATE alembic_embedder SET version_num = '9999'"))
+    with pytest.raises(StartRefused, match="written by a newer version"):
+        unmigrated.prepare()
+    owner.close()
+
+
+def test_each_service_has_a_schema_of_its_own_where_the_settings_say_so(postgres_url: str) -> None:
+    databases = []
+    for service in SERVICES:
+        options = ChassisSettings(database_schema="prisma_{service}").database_options(service)
+        databases.append(Database(postgres_url, ROOT / f"services/{service}/migrations", options=options))
+        assert databases[-1].is_new()
+        databases[-1].migrate()
+        assert not databases[-1].is_new()
+    for database in databases:
+        assert differences(database) == []
+        with database.read() as connection:
+            assert set(inspect(connection).get_table_names()) == {
+                *metadata_of(database.service).tables,
+                f"alembic_{database.service}",
+            }
+        database.close()
+    with closing(open_database("embedder", postgres_url)) as unset, unset.read() as connection:
+        assert inspect(connection).get_table_names() == []
+
+
+@pytest.mark.parametrize("schema", ["Prisma", "a b", "{service", 'a"; DROP'])
+def test_a_schema_that_is_no_name_is_refused(schema: str) -> None:
+    with pytest.raises(StartRefused, match="PRISMA_DATABASE_SCHEMA: expected a name"):
+        ChassisSettings(database_schema=schema).database_options("embedder")
