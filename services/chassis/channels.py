@@ -39,10 +39,10 @@ DRAIN_SECONDS = 5.0
 KEEPALIVE_MS = 30_000
 MIN_PING_MS = 10_000
 """Servers accept pings this far apart; it must be less than any client's keepalive, Go's and Java's included."""
-CONNECTION_AGE_MS = 30 * 60_000
-"""Connections are renewed after this time, so that clients find servers that were added. Calls in progress go on …"""
+RESOLUTION_MS = 2_000
+"""Names are looked up again this often at most. gRPC's own 30 s are longer than a rolling restart of all replicas."""
 CONNECTION_GRACE_MS = 24 * 3600_000
-"""… for up to this time: a watched training may take hours."""
+"""How long calls in progress go on after their connection has reached its age: a watched training may take hours."""
 HANDSHAKE_MS = 10_000
 _STATUS_SECONDS = 5.0
 _UNSENT = "Internal error from Core"
@@ -60,12 +60,12 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.dns_min_time_between_resolutions_ms", RESOLUTION_MS),
 )
 SERVER_OPTIONS: Sequence[tuple[str, Any]] = (
     *_SHARED_OPTIONS,
     ("grpc.keepalive_time_ms", 2 * KEEPALIVE_MS),
     ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),
-    ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.so_reuseport", 0),

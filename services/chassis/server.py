@@ -199,7 +199,7 @@ class _Server:
         limit = CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller)
         self._server = aio.server(
             interceptors=[CallInterceptor(name, keys, limit, self._names)],
-            options=[*SERVER_OPTIONS],
+            options=[*SERVER_OPTIONS, ("grpc.max_connection_age_ms", round(1000 * settings.connection_age_seconds))],
             maximum_concurrent_rpcs=_STREAMS_FACTOR * settings.max_calls,
         )
         health_pb2_grpc.add_HealthServicer_to_server(probes.servicer, self._server)

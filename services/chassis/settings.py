@@ -71,6 +71,8 @@ class ChassisSettings(BaseSettings):
     that would wait behind others for more than 0.4 s, whatever is set here."""
     max_calls_per_caller: int = Field(default=64, gt=0)
     """Of these, the calls of one API key."""
+    connection_age_seconds: float = Field(default=1800.0, ge=1)
+    """Age at which gRPC clients renew connections, and so find replicas that were added; calls in progress go on."""
     catch_up_seconds: float = Field(default=60.0, gt=0)
     """How often those who derive data ask for changes without a hint."""
     scrub_seconds: float = Field(default=86_400.0, gt=0)

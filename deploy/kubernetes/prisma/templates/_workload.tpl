@@ -1,0 +1,105 @@
+{{/* The probes of a service. A service tells them by gRPC's health service; kubelet cannot ask by TLS, so then it connects. */}}
+{{- define "prisma.probes" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- if eq $name "gateway" }}
+{{- $scheme := ternary "HTTPS" "HTTP" (not (empty $root.Values.tls.existingSecret)) }}
+startupProbe:
+  httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
+  periodSeconds: 2
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: http, scheme: {{ $scheme }}}
+  periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: 2
+{{- else }}
+{{- $port := (index (include "prisma.services" $root | fromYaml) $name).port }}
+startupProbe:
+  {{ include "prisma.check" (list $root $port "startup") }}
+  periodSeconds: 2
+  # Ten minutes, for tables that are migrated.
+  failureThreshold: 300
+livenessProbe:
+  {{ include "prisma.check" (list $root $port "liveness") }}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  {{ include "prisma.check" (list $root $port "") }}
+  periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: 2
+{{- end }}
+{{- end }}
+
+{{- define "prisma.check" -}}
+{{- if (index . 0).Values.tls.existingSecret }}tcpSocket: {port: grpc}
+{{- else }}grpc: {port: {{ index . 1 }}, service: {{ index . 2 | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* The pod of a service: (list root service). */}}
+{{- define "prisma.pod" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $values := $root.Values -}}
+{{- $own := index $values $name -}}
+{{- $facts := index (include "prisma.services" $root | fromYaml) $name -}}
+metadata:
+  labels:
+    {{- include "prisma.labels" . | nindent 4 }}
+    {{- with $own.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
+  annotations:
+    # Settings that pods read at start: they are replaced where these change.
+    checksum/configuration: {{ print $values.database $values.blobs $values.nats $values.opensearch $values.providers | sha256sum }}
+    {{- with $own.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
+spec:
+  serviceAccountName: {{ include "prisma.serviceAccount" $root }}
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  {{- include "prisma.pullSecrets" $root | nindent 2 }}
+  securityContext: {{ include "prisma.podSecurity" $root | nindent 4 }}
+  {{- if eq $name "trainer" }}
+  # Training processes that outlive their parent are reaped.
+  shareProcessNamespace: true
+  {{- with $own.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- end }}
+  # Calls in progress end, jobs are handed back, and a training writes a checkpoint.
+  terminationGracePeriodSeconds: 60
+  {{- include "prisma.placement" (list $root $own $name) | nindent 2 }}
+  containers:
+    - name: {{ $name }}
+      image: {{ include "prisma.image" . }}
+      imagePullPolicy: {{ $values.image.pullPolicy }}
+      command: [python, -P, -m, {{ ternary "gateway" (printf "services.%s" $name) (eq $name "gateway") }}]
+      env:
+        {{- include "prisma.environment" . | nindent 8 }}
+      {{- if and $facts.database $values.blobs.existingSecret }}
+      envFrom:
+        - secretRef: {name: {{ $values.blobs.existingSecret }}}
+      {{- end }}
+      ports:
+        - {name: grpc, containerPort: {{ $facts.port }}}
+        {{- if eq $name "gateway" }}
+        - {name: http, containerPort: 8080}
+        {{- end }}
+        - {name: metrics, containerPort: {{ add $values.metrics.port $facts.place }}}
+      {{- include "prisma.probes" . | nindent 6 }}
+      lifecycle:
+        # The pod serves on while its address is taken from DNS and from proxies.
+        preStop: {exec: {command: [sleep, "5"]}}
+      resources: {{ include "prisma.resources" . | nindent 8 }}
+      securityContext: {{ include "prisma.containerSecurity" $root | nindent 8 }}
+      volumeMounts:
+        {{- include "prisma.volumeMounts" . | nindent 8 }}
+  volumes:
+    {{- include "prisma.volumes" . | nindent 4 }}
+{{- end }}
