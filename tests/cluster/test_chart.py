@@ -107,7 +107,8 @@ def test_containers_have_resources_and_probes(release: Release) -> None:
 def test_variables_are_settings_that_accept_them(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.trainer.settings.find_spec", lambda _name: True)  # torch, as in the image for GPUs
     for container in release.containers:
-        kind = SETTINGS.get(container.component)
+        service = container.owner.rpartition("-")[2] if container.component == "migration" else container.component
+        kind = SETTINGS.get(service)
         if kind is None:
             continue
         fields = {f"PRISMA_{field.upper()}" for field in kind.model_fields}
@@ -121,7 +122,7 @@ def test_variables_are_settings_that_accept_them(release: Release, monkeypatch: 
         shared = "persistentVolumeClaim" not in str(container.pod["spec"]["volumes"]) and "emptyDir" in str(
             [volume for volume in container.pod["spec"]["volumes"] if volume["name"] == "data"]
         )
-        if container.component != "trainer-host":
+        if container.component in addresses.PROCESSES:
             assert settings.shares_data == shared, f"{container.owner}: replicas need shared data, volumes do not"
 
 
@@ -267,6 +268,23 @@ def test_what_cannot_work_is_refused_in_words(values: str, message: str | None) 
         return
     assert result.returncode == 1
     assert message in result.stderr
+
+
+def test_tables_are_migrated_by_jobs_before_services_that_leave_it_to_them() -> None:
+    url = "database.url=postgresql://db/prisma"
+    release = helm.render("--set", url)
+    jobs = release.of_kind("Job")
+    assert {job["metadata"]["name"].rpartition("-")[2] for job in jobs} == {"embedder", "trainer", "interpreter"}
+    assert {job["metadata"]["annotations"]["helm.sh/hook"] for job in jobs} == {"pre-install,pre-upgrade"}
+    for job in jobs:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        service = job["metadata"]["name"].rpartition("-")[2]
+        assert container["command"] == ["python", "-P", "-m", f"services.{service}", "migrate"]
+        assert release.container(service).variables["PRISMA_MIGRATE"]["value"] == "off"
+    without = helm.render("--set", f"{url},database.migration.enabled=false")
+    assert not without.of_kind("Job") and "PRISMA_MIGRATE" not in without.container("embedder").variables
+    external = helm.render("--set", f"{url},trainer.mode=external,trainer.external.address=h:1")
+    assert len(external.of_kind("Job")) == 2  # a trainer outside migrates its own
 
 
 def test_the_services_of_the_chart_are_those_of_the_suite() -> None:

@@ -113,8 +113,12 @@ capabilities: {drop: [ALL]}
   valueFrom: {secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}}
 {{- end }}
 
-{{- define "prisma.databaseVariable" -}}
-{{ include "prisma.fromSecret" (list "PRISMA_DATABASE_URL" (.Values.database.existingSecret | default (include "prisma.urlsSecret" .)) "database-url") }}
+{{/* The database of services and of migrations: (list root secret). */}}
+{{- define "prisma.databaseVariables" -}}
+{{ include "prisma.fromSecret" (list "PRISMA_DATABASE_URL" (index . 1) "database-url") }}
+{{- with (index . 0).Values.database.schema }}
+- {name: PRISMA_DATABASE_SCHEMA, value: {{ . | quote }}}
+{{- end }}
 {{- end }}
 
 {{/* The environment of a service: (list root service). */}}
@@ -144,7 +148,10 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- if $facts.database }}
 {{- if include "prisma.hasDatabase" $root }}
-{{ include "prisma.databaseVariable" $root }}
+{{ include "prisma.databaseVariables" (list $root ($values.database.existingSecret | default (include "prisma.urlsSecret" $root))) }}
+{{- if $values.database.migration.enabled }}
+- {name: PRISMA_MIGRATE, value: "off"}
+{{- end }}
 {{- end }}
 {{- with $values.blobs.url }}
 - {name: PRISMA_BLOB_URL, value: {{ . | quote }}}
