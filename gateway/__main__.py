@@ -14,6 +14,7 @@ from grpc import aio
 from gateway import app
 from gateway.doors import Doors
 from gateway.http_server import http_server
+from gateway.https import certificate_files
 from gateway.listener import address_of, http_listener
 from gateway.local import LocalServices
 from gateway.overview import Overview
@@ -21,6 +22,7 @@ from gateway.passthrough import Passthrough
 from gateway.settings import GatewaySettings
 from gateway.transcoder import Transcoder
 from prisma.common.v1 import job_pb2, status_pb2
+from services.chassis import certificates
 from services.chassis.auth import check_keys, refuse_open_listener
 from services.chassis.channels import open_channel
 from services.chassis.job_service import JobServicer
@@ -50,7 +52,10 @@ async def _build(settings: GatewaySettings, listener: socket.socket, chassis: Ch
     }
     channels = {name: open_channel(address, settings) for name, address in addresses.items()}
     folder = settings.data_of(SERVICE)
-    own_status = StatusServicer(SERVICE, folder, [nats_dependency(chassis.link)], lambda: 0)
+    grpc_files, http_files = certificates.of_process(settings), certificate_files(settings)
+    own_files = dict.fromkeys((grpc_files, http_files or grpc_files))
+    dependencies = [nats_dependency(chassis.link), *(entry for files in own_files for entry in files.dependencies)]
+    own_status = StatusServicer(SERVICE, folder, dependencies, lambda: 0)
     local = LocalServices(
         {
             job_pb2.DESCRIPTOR.services_by_name["JobService"].full_name: JobServicer(chassis.jobs),
@@ -71,9 +76,13 @@ async def _build(settings: GatewaySettings, listener: socket.socket, chassis: Ch
 
     return Parts(
         servicers=_passed_through(channels),
-        tasks=[partial(http_server(application, settings).serve_on, listener)],
+        tasks=[
+            partial(http_server(application, http_files).serve_on, listener),
+            *(files.watch for files in own_files if files is not grpc_files),
+        ],
         close=[close],
         status=own_status,
+        ready=lambda: _any_reachable(channels),
     )
 
 

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from gateway.settings import GatewaySettings
+from gateway.https import server_context
 from prisma_common.listening import BACKLOG
+from services.chassis.certificates import CertificateFiles
 
 DRAIN_SECONDS = 1.0
 """How long a server that stops waits for another request on its open connections. The response closes them, so that no
@@ -39,26 +40,35 @@ PROBES = 3
 MAX_CONNECTIONS = 4096
 
 
-def http_server(application: ASGIApp, settings: GatewaySettings) -> HttpServer:
-    """The server of an application."""
-    return HttpServer(
-        uvicorn.Config(
-            application,
-            http=PatientProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=BACKLOG,
-            limit_concurrency=MAX_CONNECTIONS,
-            timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=CLOSE_SECONDS,
-            ssl_certfile=settings.tls_certificate,
-            ssl_keyfile=settings.tls_key,
-        )
+def http_server(application: ASGIApp, files: CertificateFiles | None = None) -> HttpServer:
+    """The server of an application. files: its certificate; None for plain HTTP."""
+    config = _Config(
+        application,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
     )
+    config.files = files
+    return HttpServer(config)
+
+
+class _Config(uvicorn.Config):
+    """A configuration whose certificate can be replaced."""
+
+    files: CertificateFiles | None = None
+
+    def load(self) -> None:
+        """Loads what the server needs."""
+        super().load()
+        self.ssl = None if self.files is None else server_context(self.files)
 
 
 class HttpServer(uvicorn.Server):

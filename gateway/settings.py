@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 
 from prisma_common import addresses
@@ -17,6 +20,12 @@ class GatewaySettings(ChassisSettings):
     """`host:port` for HTTP: the API and the page."""
     http_listen_fd: int | None = Field(default=None, ge=0)
     """Descriptor of a socket that listens already, which this process was started with, instead of http_listen."""
+    http_tls: Literal["auto", "off"] = "auto"
+    """`auto`: HTTPS where there is a certificate; `off`: plain HTTP all the same, for a proxy that ends TLS."""
+    http_tls_certificate: Path | None = None
+    """PEM certificate of HTTP, with those between it and its authority; none for `tls_certificate`."""
+    http_tls_key: Path | None = None
+    """PEM key of that certificate; none for `tls_key`."""
     max_body_bytes: int = Field(default=16 << 20, gt=0)
     """Size limit of a request's body, in bytes; imported files have no limit here."""
     trust_forwarded: bool = False

@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from benchmarks.http_client import Client
 from gateway import http_server
-from gateway.settings import GatewaySettings
 from prisma_common.listening import listening_socket
 
 
@@ -27,7 +26,7 @@ async def answer(request: Request) -> PlainTextResponse:
 @pytest.fixture
 async def client() -> AsyncIterator[tuple[Client, asyncio.Task[None]]]:
     listener = listening_socket("127.0.0.1:0")
-    server = http_server.http_server(Starlette(routes=[Route("/", answer)]), GatewaySettings())
+    server = http_server.http_server(Starlette(routes=[Route("/", answer)]))
     serving = asyncio.create_task(server.serve_on(listener))
     async with Client(*listener.getsockname()) as opened:
         yield opened, serving

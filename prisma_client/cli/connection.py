@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from prisma.common.v1.job_pb2 import Job
 from prisma_client.cli import output
 from prisma_client.cli.processes import StackError
-from prisma_client.cli.stack import configured_addresses
+from prisma_client.cli.stack import configured_addresses, http_url
 from prisma_client.errors import PrismaError
 from prisma_client.libraries import MissingLibrary
 from prisma_client.sync import Prisma
@@ -29,7 +29,7 @@ def connected() -> Generator[Prisma]:
 
 def gateway_url() -> str:
     """The gateway's address: PRISMA_URL, or where the local stack listens."""
-    return os.environ.get("PRISMA_URL") or f"http://{configured_addresses()['http']}"
+    return os.environ.get("PRISMA_URL") or http_url(configured_addresses()["http"])
 
 
 @contextmanager

@@ -45,6 +45,12 @@ def configured_addresses() -> dict[str, str]:
     return {name: os.environ.get(addresses.listen_variable(name), address) for name, address in defaults.items()}
 
 
+def http_url(address: str) -> str:
+    """The URL of a gateway that is configured by this environment and listens for HTTP on `host:port`."""
+    has_certificate = os.environ.get("PRISMA_HTTP_TLS_CERTIFICATE") or os.environ.get("PRISMA_TLS_CERTIFICATE")
+    return f"http{'s' if has_certificate and os.environ.get('PRISMA_HTTP_TLS') != 'off' else ''}://{address}"
+
+
 class Stack:
     """All processes on one data folder."""
 
@@ -220,7 +226,7 @@ async def run_until_interrupted(data_dir: Path) -> int:
 
 def welcome(stack: Stack, data_dir: Path) -> list[str]:
     """What `prisma up` says of a stack that is up: its addresses, and whether they show a page."""
-    lines = [f"PRISMA is up: http://{stack.http}"]
+    lines = [f"PRISMA is up: {http_url(stack.http)}"]
     if not page_is_built():
         lines.append(f"The page is not built: {BUILD_PAGE}")
     lines.append(f"gRPC: {', '.join(f'{name} {stack.addresses[name]}' for name in addresses.PROCESSES)}")
@@ -344,7 +350,12 @@ async def _check_health(address: str) -> None:
     import grpc.aio  # takes half of the time that a command needs to start
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    async with grpc.aio.insecure_channel(address) as channel:
+    files = _tls_files()
+    if files is not None:
+        channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*files))
+    else:
+        channel = grpc.aio.insecure_channel(address)
+    async with channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # its types have no methods
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError):
@@ -352,6 +363,15 @@ async def _check_health(address: str) -> None:
                 if response.status == health_pb2.HealthCheckResponse.SERVING:
                     return
             await asyncio.sleep(0.1)
+
+
+def _tls_files() -> list[bytes | None] | None:
+    """The authority, key and certificate that this environment names; None where it names none. Raises StackError."""
+    paths = [os.environ.get(f"PRISMA_TLS_{name}") for name in ("AUTHORITY", "KEY", "CERTIFICATE")]
+    try:
+        return [Path(path).read_bytes() if path else None for path in paths] if any(paths) else None
+    except OSError as error:
+        raise StackError(f"cannot read {error.filename} (PRISMA_TLS_…): {error.strerror}") from error
 
 
 def _write(data: bytes) -> None:

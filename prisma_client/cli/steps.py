@@ -19,7 +19,7 @@ from prisma_client.aio.datasets import Dataset
 from prisma_client.aio.runs import Run
 from prisma_client.cli import output
 from prisma_client.cli.connection import Follower, reported
-from prisma_client.cli.stack import Stack, interrupted, unless
+from prisma_client.cli.stack import Stack, http_url, interrupted, unless
 from prisma_client.errors import AlreadyExists
 
 
@@ -48,7 +48,7 @@ async def on_own_stack(data_dir: Path, work: Callable[[str], Awaitable[None]], *
     try:
         with reported():
             await _start(stack, interrupt)
-            if not await unless(interrupt, work(f"http://{stack.http}")):
+            if not await unless(interrupt, work(http_url(stack.http))):
                 output.warn("interrupted. What is done is kept: the same command continues from there")
                 raise typer.Exit(output.INTERRUPTED)
             if not leave:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +26,8 @@ class Prisma:
 
     url: its address; by default PRISMA_URL, or this machine's. key: an API key; by default PRISMA_API_KEY, or none.
     seconds: how long a response may take. patience: how many seconds following a job outlasts an outage.
+    tls_authority: PEM file of the authorities that an https address is verified by; by default PRISMA_TLS_AUTHORITY, or
+    those that are public.
 
     >>> prisma = Prisma()
     >>> data = prisma.datasets.create("abstracts", documents=["one text", "another"])
@@ -37,9 +40,11 @@ class Prisma:
         *,
         seconds: float = 120.0,
         patience: float = PATIENCE_SECONDS,
+        tls_authority: str | PathLike[str] | None = None,
     ) -> None:
         address = url or os.environ.get("PRISMA_URL") or DEFAULT_URL
-        self.transport = Transport(address, key or os.environ.get("PRISMA_API_KEY"), seconds)
+        authority = tls_authority or os.environ.get("PRISMA_TLS_AUTHORITY") or None
+        self.transport = Transport(address, key or os.environ.get("PRISMA_API_KEY"), seconds, authority=authority)
         self.jobs = Jobs(self.transport, patience)
         self.runs = Runs(self.transport, self.jobs)
         self.datasets = Datasets(self.transport, self.jobs, self.runs)

@@ -9,6 +9,7 @@ import uuid
 import warnings
 from collections.abc import Generator, Iterator, Iterable, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job
 from prisma_client import transcoding
+from prisma_client.authorities import certificate_fault, verification
 from prisma_client.complete_files import replacing
 from prisma_client.errors import ExportNotice, PrismaError, ResourceExhausted, Unavailable, from_json, from_response
 
@@ -28,9 +30,14 @@ _Response = TypeVar("_Response", bound=Message)
 
 
 class Transport:
-    """One gateway. seconds: how long a response may take."""
+    """One gateway. seconds: how long a response may take. authority: PEM file that verifies it; None: public ones.
 
-    def __init__(self, url: str, key: str | None, seconds: float) -> None:
+    Raises OSError, ValueError for a file that cannot be used.
+    """
+
+    def __init__(
+        self, url: str, key: str | None, seconds: float, *, authority: str | PathLike[str] | None = None
+    ) -> None:
         headers = {"Authorization": f"Bearer {checked}"} if key and (checked := _checked_key(key)) else {}
         self.url = url
         self._client = httpx.Client(
@@ -38,7 +45,9 @@ class Transport:
             headers=headers,
             timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
             # To read the authorities' certificates takes longer than most calls.
-            transport=httpx.HTTPTransport(retries=2, verify=not url.lower().startswith("http://")),
+            transport=httpx.HTTPTransport(
+                retries=2, verify=not url.lower().startswith("http://") and verification(authority)
+            ),
         )
 
     def close(self) -> None:
@@ -204,6 +213,13 @@ class Transport:
         )
 
     def _unreachable(self, error: httpx.HTTPError) -> Unavailable:
+        if (fault := certificate_fault(error)) is not None:
+            return Unavailable(
+                f"the certificate of {self.url} cannot be trusted: {fault}. PRISMA_TLS_AUTHORITY names the file with "
+                "the authority that signs it",
+                code="UNAVAILABLE",
+                reason="GATEWAY_UNAVAILABLE",
+            )
         return Unavailable(
             f"the gateway at {self.url} is unreachable ({str(error) or type(error).__name__}). Start it with "
             "`prisma up`, or set PRISMA_URL to its address",

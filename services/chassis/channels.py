@@ -22,8 +22,10 @@ from grpc import aio
 from prisma_common import contract
 from prisma_common.keys import Scope
 from prisma_common.reasons import DOMAIN, Code
-from services.chassis import context, limits
+from services.chassis import certificates, context, limits
+from services.chassis.certificates import Certificates
 from services.chassis.errors import PrismaError, Unavailable, Violation
+from services.chassis.rotating_channel import RotatingChannel
 from services.chassis.settings import ChassisSettings
 
 _Answer = TypeVar("_Answer")
@@ -86,15 +88,17 @@ def open_channel(address: str, settings: ChassisSettings) -> aio.Channel:
     options = [*CHANNEL_OPTIONS, ("grpc.service_config", json.dumps(_service_config()))]
     caller = _Caller(settings)
     interceptors = [_UnaryUnary(caller), _UnaryStream(caller), _StreamUnary(caller), _StreamStream(caller)]
-    if settings.tls_authority is None:
-        channel = aio.insecure_channel(address, options, interceptors=interceptors)
+    files = certificates.of_process(settings)
+
+    def open_secure(current: Certificates) -> aio.Channel:
+        key, chain = (None, None) if current.pair is None else (current.pair.key, current.pair.certificate)
+        credentials = grpc.ssl_channel_credentials(current.authority, key, chain)
+        return aio.secure_channel(address, credentials, options, interceptors=interceptors)
+
+    if files:
+        channel: aio.Channel = RotatingChannel(files, open_secure)
     else:
-        credentials = grpc.ssl_channel_credentials(
-            settings.tls_authority.read_bytes(),
-            settings.tls_key.read_bytes() if settings.tls_key else None,
-            settings.tls_certificate.read_bytes() if settings.tls_certificate else None,
-        )
-        channel = aio.secure_channel(address, credentials, options, interceptors=interceptors)
+        channel = aio.insecure_channel(address, options, interceptors=interceptors)
     caller.reachability = Reachability(channel)
     return channel
 

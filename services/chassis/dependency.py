@@ -14,6 +14,10 @@ Check = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns facts for people, or raises what is wrong."""
 
 
+class Degraded(Exception):
+    """It works, in part or not for much longer: the message says what is wrong and what to do."""
+
+
 class Dependency:
     """Something that a process needs, and how to check it.
 
@@ -36,6 +40,8 @@ class Dependency:
         dependency = ServiceStatus.Dependency(name=self.name, address=self._address, health=ServiceStatus.HEALTH_OK)
         try:
             dependency.details.update(await asyncio.wait_for(self._check(), CHECK_SECONDS))
+        except Degraded as error:
+            dependency.health, dependency.message = ServiceStatus.HEALTH_DEGRADED, str(error)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong with a dependency is its status
             dependency.health = ServiceStatus.HEALTH_DOWN
             dependency.message = _description(error)

@@ -35,20 +35,26 @@ class Probes:
 
     def __init__(self, needs: Mapping[str, Collection[Dependency]]) -> None:
         self.servicer = health.aio.HealthServicer()
+        self._reported: dict[str, bool] = {}
+        self._stopped = False
         self._needs = {
             name: [dependency for dependency in dependencies if dependency.essential]
             for name, dependencies in needs.items()
         }
 
+    def serving(self, name: str) -> bool | None:
+        """What is reported under a name; None for a name that there is not."""
+        return self._reported.get(name)
+
     async def prepare(self) -> None:
         """Reports that the process is alive and not ready: before it listens, so that no name is ever unknown."""
         for name in (STARTUP, *self._needs):
-            await self.servicer.set(name, _NOT_SERVING)
-        await self.servicer.set(LIVENESS, _SERVING)
+            await self._report(name, serving=False)
+        await self._report(LIVENESS, serving=True)
 
     async def start(self) -> None:
         """Reports that the process has started, and what works."""
-        await self.servicer.set(STARTUP, _SERVING)
+        await self._report(STARTUP, serving=True)
         await self.check()
 
     async def run(self) -> None:
@@ -64,11 +70,18 @@ class Probes:
         working = {
             dependency
             for dependency, state in zip(dependencies, states, strict=True)
-            if state.health == ServiceStatus.HEALTH_OK
+            if state.health != ServiceStatus.HEALTH_DOWN
         }
         for name, needs in self._needs.items():
-            await self.servicer.set(name, _SERVING if working.issuperset(needs) else _NOT_SERVING)
+            await self._report(name, serving=working.issuperset(needs))
 
     async def stop(self) -> None:
         """Reports that no more calls are taken; the process is still alive."""
+        self._reported.update(dict.fromkeys(self._needs, False))
+        self._stopped = True
         await self.servicer.enter_graceful_shutdown()
+
+    async def _report(self, name: str, *, serving: bool) -> None:
+        if not self._stopped:
+            self._reported[name] = serving
+            await self.servicer.set(name, _SERVING if serving else _NOT_SERVING)

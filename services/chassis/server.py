@@ -22,8 +22,9 @@ from grpc_reflection.v1alpha import reflection
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
 from prisma_common.addresses import listen_variable
-from services.chassis import data_folder, logs, metrics
+from services.chassis import certificates, data_folder, logs, metrics, probe_listener
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
+from services.chassis.certificates import CertificateFiles
 from services.chassis.channels import DRAIN_SECONDS, SERVER_OPTIONS
 from services.chassis.dependency import Dependency
 from services.chassis.errors import Unavailable
@@ -81,6 +82,8 @@ class Parts:
     close: Sequence[Callable[[], Awaitable[None]]] = field(default=())
     """Called at the end, the last first."""
     status: StatusServicer | None = None
+    ready: Callable[[], bool] = lambda: True
+    """A further condition of readiness, where probes ask over HTTP."""
 
 
 def run_service(
@@ -103,6 +106,7 @@ def run_service(
         _migrate(name, settings, migrate)
         return
     check_keys(settings)
+    _check_tls(settings)
     refuse_open_listener(settings, listen)
     with data_folder.opened(settings.data_of(name), name, shared=settings.shares_data):
         asyncio.run(_run(name, settings, listen, build))
@@ -125,6 +129,18 @@ def _refusing_outages(name: str) -> Generator[None]:
         yield
     except Unavailable as error:
         raise StartRefused(f"the {name} cannot start: {error.message}") from error
+
+
+def _check_tls(settings: ChassisSettings) -> None:
+    """Raises StartRefused for files that cannot be used."""
+    files = certificates.of_process(settings)
+    if settings.tls_client_certificates == "required" and (
+        settings.tls_authority is None or files.current.pair is None
+    ):
+        raise StartRefused(
+            "PRISMA_TLS_CLIENT_CERTIFICATES=required needs PRISMA_TLS_AUTHORITY, which signs them, and "
+            "PRISMA_TLS_CERTIFICATE with PRISMA_TLS_KEY"
+        )
 
 
 def nats_dependency(link: NatsLink) -> Dependency:
@@ -154,8 +170,10 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         worker = Worker(link, jobs, parts.kinds)
         keys = Keys(settings)
         nats = nats_dependency(link)
+        files = certificates.of_process(settings)
+        dependencies = [nats, *files.dependencies, *parts.dependencies]
         status = parts.status or StatusServicer(
-            name, settings.data_of(name), [nats, *parts.dependencies], lambda: worker.running_count
+            name, settings.data_of(name), dependencies, lambda: worker.running_count
         )
         servicers = [*_common_servicers(jobs, status), *parts.servicers]
         needs = {servicer.full_name: parts.dependencies for servicer in servicers}
@@ -163,9 +181,9 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         server = _Server(name, settings, listen=listen, keys=keys, probes=probes)
         server.add(*servicers)
         await link.attempted(seconds=_MESSAGE_SERVER_SECONDS)
-        await server.start()
+        await server.start(parts.ready)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(task()) for task in (probes.run, *parts.tasks)]
+            tasks = [group.create_task(task()) for task in (probes.run, files.watch, *parts.tasks)]
             if parts.kinds:
                 journal = JobJournal(settings.data_of(name) / "jobs")
                 sweeper = Sweeper(link, jobs, name, journal=journal, running=lambda: worker.running_jobs)
@@ -210,8 +228,8 @@ class _Server:
             servicer.add(servicer.servicer, self._server)
             self._names.append(servicer.full_name)
 
-    async def start(self) -> None:
-        """Listens. Raises StartRefused."""
+    async def start(self, ready: Callable[[], bool]) -> None:
+        """Listens. ready: a further condition of readiness, where probes ask over HTTP. Raises StartRefused."""
         reflection.enable_server_reflection([reflection.SERVICE_NAME, *self._names], self._server)
         try:
             self._bind()
@@ -223,6 +241,8 @@ class _Server:
         await self._probes.prepare()
         await self._server.start()
         await self._probes.start()
+        if self._settings.probe_listen:
+            self._probe_listener = await probe_listener.listen(self._settings, self._name, self._probes, ready)
 
     async def stop(self) -> None:
         """Refuses new calls; those in progress get DRAIN_SECONDS."""
@@ -230,14 +250,30 @@ class _Server:
         await self._server.stop(DRAIN_SECONDS)
 
     def _bind(self) -> None:
-        settings = self._settings
-        if settings.tls_certificate is None or settings.tls_key is None:
+        files = certificates.of_process(self._settings)
+        if files.current.pair is None:
             self._server.add_insecure_port(self._listen)
             return
-        authority = settings.tls_authority.read_bytes() if settings.tls_authority else None
-        pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
-        credentials = grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+        credentials = grpc.dynamic_ssl_server_credentials(
+            _configuration(files),
+            lambda: _configuration(files),
+            require_client_authentication=_demands_certificates(self._name, self._settings),
+        )
         self._server.add_secure_port(self._listen, credentials)
+        self._credentials = credentials  # gRPC calls it for each connection
+
+
+def _configuration(files: CertificateFiles) -> Any:
+    """What gRPC shows and believes in the next connection."""
+    current = files.current
+    assert current.pair is not None
+    return grpc.ssl_server_certificate_configuration([(current.pair.key, current.pair.certificate)], current.authority)
+
+
+def _demands_certificates(name: str, settings: ChassisSettings) -> bool:
+    if settings.tls_client_certificates == "auto":
+        return settings.tls_authority is not None and name != "gateway"
+    return settings.tls_client_certificates == "required"
 
 
 def _name(module: Any, service: str) -> str:

@@ -38,7 +38,20 @@ class ChassisSettings(BaseSettings):
     blob_url: str | None = None
     """Object store for vectors, codes and weights; none for files in the data folder."""
     nats_url: SecretStr = SecretStr(addresses.NATS_URL)
-    """The message server, with user and password where it wants them."""
+    """The message server, with user and password where it wants them; several of a cluster, separated by commas.
+    `tls://…` connects only to servers that speak TLS."""
+    nats_credentials: Path | None = None
+    """Credentials file (`.creds`: a user's JWT and seed) for the message server."""
+    nats_nkey: Path | None = None
+    """File with the seed of a user's NKEY for the message server."""
+    nats_tls_authority: Path | None = None
+    """PEM certificate that signs the message server's; none for `tls_authority`, else the system's authorities."""
+    nats_tls_certificate: Path | None = None
+    """PEM certificate shown to a message server that wants one; none for `tls_certificate`."""
+    nats_tls_key: Path | None = None
+    """PEM key of the certificate; none for `tls_key`."""
+    nats_replicas: int = Field(default=1, ge=1, le=5)
+    """Servers that store each job, in streams that PRISMA creates; what an operator has set in existing ones stays."""
     embedder_address: str = addresses.EMBEDDER
     """Where the embedder is reached."""
     trainer_address: str = addresses.TRAINER
@@ -52,11 +65,16 @@ class ChassisSettings(BaseSettings):
     service_key: SecretStr | None = None
     """What the services show each other; needed where there are keys."""
     tls_certificate: Path | None = None
-    """PEM certificate of this process; with `tls_key`, the server speaks TLS."""
+    """PEM certificate of this process, with those between it and its authority; with `tls_key`, the server speaks TLS,
+    and so do its calls of other processes."""
     tls_key: Path | None = None
-    """PEM key of the certificate."""
+    """PEM key of the certificate, without a password."""
     tls_authority: Path | None = None
-    """PEM certificate that signs those of all processes; with it, they prove themselves to each other (mTLS)."""
+    """PEM certificates that sign those of the other processes; none for the system's. A service with it demands a
+    certificate by it of whoever calls (mTLS)."""
+    tls_client_certificates: Literal["auto", "required", "none"] = "auto"
+    """Whether this process demands certificates of its gRPC clients: `auto` does where `tls_authority` is set, but not
+    in the gateway, whose clients show an API key."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """Format of the log: `json` lines, readable `text`, or `auto`: text if stderr is a terminal."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -66,6 +84,9 @@ class ChassisSettings(BaseSettings):
     metrics_listen: str | None = None
     """`host:port` of Prometheus metrics, None for no listener. The embedder uses this port, the trainer the next one,
     then the interpreter, search and the gateway. Beyond loopback, scrapers need an API key."""
+    probe_listen: str | None = None
+    """`host:port` of probes over plain HTTP: /startupz, /livez and /readyz; None for no listener. The embedder uses
+    this port, the trainer the next one, as for metrics. Answers hold nothing but whether the process is well."""
     max_calls: int = Field(default=256, gt=0)
     """Calls that a process answers at the same time, watched streams included; more get TOO_MANY_REQUESTS. So do calls
     that would wait behind others for more than 0.4 s, whatever is set here."""
@@ -97,9 +118,11 @@ class ChassisSettings(BaseSettings):
 
     def metrics_address(self, service: str) -> str:
         """Where a service serves its metrics. Raises ValueError where metrics_listen is no host:port."""
-        host, _, _ = (self.metrics_listen or "").rpartition(":")
-        _, port = addresses.host_and_port(self.metrics_listen or "")
-        return f"{host}:{port + list(addresses.PROCESSES).index(service)}"
+        return _own_address(self.metrics_listen or "", service)
+
+    def probe_address(self, service: str) -> str:
+        """Where a service answers probes. Raises ValueError where probe_listen is no host:port."""
+        return _own_address(self.probe_listen or "", service)
 
     def database_of(self, service: str) -> str:
         """The service's database URL."""
@@ -115,3 +138,10 @@ class ChassisSettings(BaseSettings):
             prepared=self.database_prepare,
             migrate=self.migrate == "auto",
         )
+
+
+def _own_address(first: str, service: str) -> str:
+    """The address of a service where the processes listen on ports that follow each other."""
+    host, _, _ = first.rpartition(":")
+    _, port = addresses.host_and_port(first)
+    return f"{host}:{port + list(addresses.PROCESSES).index(service)}"

@@ -72,11 +72,11 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
         failures = [
             (dependency, state)
             for dependency, state in zip(self._dependencies, states, strict=True)
-            if dependency.configured and state.health == ServiceStatus.HEALTH_DOWN
+            if dependency.configured and state.health != ServiceStatus.HEALTH_OK
         ]
         if not failures:
             return ServiceStatus.HEALTH_OK, ""
         message = "; ".join(f"{state.name}: {state.message}" for _, state in failures)
-        if any(dependency.essential for dependency, _ in failures):
+        if any(dependency.essential and state.health == ServiceStatus.HEALTH_DOWN for dependency, state in failures):
             return ServiceStatus.HEALTH_DOWN, message
         return ServiceStatus.HEALTH_DEGRADED, message

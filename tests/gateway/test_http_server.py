@@ -41,7 +41,7 @@ class Serving:
 @pytest.fixture
 async def serving() -> AsyncIterator[Serving]:
     listener = listening_socket("127.0.0.1:0")
-    server = http_server.http_server(Starlette(routes=[Route("/", read_body, methods=["POST"])]), GatewaySettings())
+    server = http_server.http_server(Starlette(routes=[Route("/", read_body, methods=["POST"])]))
     task = asyncio.create_task(server.serve_on(listener))
     yield Serving(listener.getsockname()[1], task)
     task.cancel()
@@ -222,7 +222,7 @@ async def test_a_request_whose_body_is_not_http_gets_one_response_and_no_traceba
             await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"late"})
 
-    server = http_server.http_server(application, GatewaySettings())
+    server = http_server.http_server(application)
     server.config.load()
     protocol = http_server.PatientProtocol(config=server.config, server_state=server.server_state, app_state={})
     transport = NoTransport()

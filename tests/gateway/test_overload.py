@@ -53,7 +53,7 @@ async def test_a_request_too_many_is_refused_and_a_watched_stream_is_not_one(tmp
     application = app.build(transcoder=transcoder, doors=doors, overview=overview, limit=limit, ready=lambda: True)
     listener = listening_socket("127.0.0.1:0")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    serving = asyncio.create_task(http_server(application, settings).serve_on(listener))
+    serving = asyncio.create_task(http_server(application).serve_on(listener))
     async with (
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
         client.stream("GET", "/v1/watch") as first,

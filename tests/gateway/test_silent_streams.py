@@ -16,7 +16,6 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from gateway import http_server, transcoder
-from gateway.settings import GatewaySettings
 from prisma.common.v1.job_pb2 import Job
 from prisma_client.aio import jobs as client_jobs
 from prisma_common.listening import listening_socket
@@ -50,7 +49,7 @@ class Serving:
         self._writers: list[asyncio.StreamWriter] = []  # one that is dropped closes its connection
         self.listener = listening_socket("127.0.0.1:0")
         routes = [Route("/lines", self._lines), Route("/events", self._events)]
-        self.server = http_server.http_server(Starlette(routes=routes), GatewaySettings())
+        self.server = http_server.http_server(Starlette(routes=routes))
 
     async def _lines(self, _request: Request) -> StreamingResponse:
         return StreamingResponse(transcoder._lines(self.call, Job(name="jobs/first"), "trainer"))  # pyright: ignore[reportPrivateUsage]
