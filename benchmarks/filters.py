@@ -35,7 +35,7 @@ from services.embedder.store import Store
 from services.embedder.tables import BLOBS
 from services.search.backend import Index, Kind, Position, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
-from services.search.opensearch import OpenSearchIndex
+from services.search.opensearch import Access, OpenSearchIndex
 from services.search.where import EVERYWHERE, WHERE, IsMatching, Where
 
 Record = dict[str, Any]
@@ -142,7 +142,7 @@ def _subjects(folder: Path, metadata: Sequence[Metadata], opensearch: str | None
     subjects = {"tantivy": _by_hand(metadata), "embedded": _full_text(*embedded), "embedded rows": _rows(*embedded)}
     if opensearch:
         subjects["opensearch"] = _full_text(
-            *_filled(OpenSearchIndex(opensearch, prefix=f"benchmark-{uuid4().hex[:8]}"), metadata)
+            *_filled(OpenSearchIndex(Access(urls=[opensearch]), prefix=f"benchmark-{uuid4().hex[:8]}"), metadata)
         )
     return {**subjects, "sqlite": _list(folder, metadata)}
 

@@ -13,7 +13,7 @@ from services.chassis.threads import in_thread
 from services.search.backend import Index
 from services.search.embedded import EmbeddedIndex
 from services.search.follower import IndexFollower
-from services.search.opensearch import OpenSearchIndex
+from services.search.opensearch import Access, Layout, OpenSearchIndex
 from services.search.owners import Catalog
 from services.search.search import Search
 from services.search.servicer import SearchServicer
@@ -62,11 +62,22 @@ async def _build(settings: SearchSettings, chassis: Chassis) -> Parts:
 def open_index(settings: SearchSettings) -> Index:
     """The back end that the settings select."""
     if settings.opensearch_url is not None:
-        return OpenSearchIndex(
-            settings.opensearch_url.get_secret_value(),
-            prefix=settings.opensearch_prefix,
-            seconds=settings.opensearch_seconds,
+        key = settings.opensearch_api_key
+        access = Access(
+            urls=[url.strip() for url in settings.opensearch_url.get_secret_value().split(",")],
+            user=settings.opensearch_user,
+            password=settings.opensearch_password.get_secret_value(),
+            api_key=key.get_secret_value() if key else None,
             authority=settings.opensearch_authority,
+            certificate=settings.opensearch_certificate,
+            key=settings.opensearch_key,
+            seconds=settings.opensearch_seconds,
+        )
+        return OpenSearchIndex(
+            access,
+            prefix=settings.opensearch_prefix,
+            layout=Layout(settings.opensearch_shards, settings.opensearch_replicas),
+            lease_seconds=settings.ack_wait_seconds,
         )
     return EmbeddedIndex(settings.data_of(SERVICE) / "index")
 

@@ -211,6 +211,17 @@ class Index(Protocol):
         """Deletes all streams of a uid, if there are any."""
         ...
 
+    def claim(self, stream: Stream) -> None:
+        """Before a stream is written: makes this process its only writer, until `release`.
+
+        Raises `errors.WrittenElsewhere` while another process writes it.
+        """
+        ...
+
+    def release(self, stream: Stream) -> None:
+        """After a stream was written."""
+        ...
+
     def text_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> TextWriter:
         """Writes texts up to `position`; `rebuild` writes a new index that replaces the old one at the commit."""
         ...

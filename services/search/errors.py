@@ -13,6 +13,8 @@ PrismaError
 │       └── IndexDamaged         INDEX_NOT_READY
 └── Unavailable
     └── BackendUnavailable       SEARCH_BACKEND_UNAVAILABLE
+        ├── BackendPaused        SEARCH_BACKEND_UNAVAILABLE
+        └── WrittenElsewhere     SEARCH_BACKEND_UNAVAILABLE
 """
 
 from __future__ import annotations
@@ -71,5 +73,17 @@ class IndexDamaged(IndexNotReady):
 
 class BackendUnavailable(Unavailable):
     """The search back end does not answer."""
+
+    reason = "SEARCH_BACKEND_UNAVAILABLE"
+
+
+class BackendPaused(BackendUnavailable):
+    """The search back end answers and refuses writes, as its disk is full or an operator has blocked them."""
+
+    reason = "SEARCH_BACKEND_UNAVAILABLE"
+
+
+class WrittenElsewhere(BackendUnavailable):
+    """Another search service writes this stream at this moment."""
 
     reason = "SEARCH_BACKEND_UNAVAILABLE"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from prisma_common.wire import Codes, WireError
 from services.chassis.errors import Aborted, Code, PrismaError
 from services.chassis.threads import in_thread
 from services.search.backend import Index, Kind, Position, Stream, TextItem
+from services.search.errors import WrittenElsewhere
 from services.search.owners import Catalog, Dataset, Run
 from services.search.upstream import Block, TextBlock
 
@@ -80,7 +82,7 @@ class IndexFollower:
 
     async def rebuild(self, stream: Stream, resource: str, guard: Guard, report: ReportProgress) -> None:
         """Builds a stream beside the old one, then replaces it."""
-        async with self._locks[stream]:
+        async with self._locks[stream], self._claim(stream):
             await self._read(stream, resource, None, guard=guard, report=report)
             self.errors.pop(stream, None)
 
@@ -179,16 +181,30 @@ class IndexFollower:
             async with self._locks[stream]:
                 state = await in_thread(self._index.state, stream)
                 if state is None or state.position != owner:
-                    await self._read_since(stream, resource, state.position if state else None, owner)
+                    async with self._claim(stream):
+                        state = await in_thread(self._index.state, stream)
+                        await self._read_since(stream, resource, state.position if state else None, owner)
             self.errors.pop(stream, None)
         except PrismaError as error:
             if error.code is Code.NOT_FOUND or error.reason in _NOTHING_YET:
                 return  # deleted or reset since it was listed, or not computed yet; the next look tells
-            self.errors[stream] = error.message
+            if isinstance(error, WrittenElsewhere):
+                self.errors.pop(stream, None)
+            else:
+                self.errors[stream] = error.message
             failures.append(error)
         except (ValueError, WireError) as error:
             self.errors[stream] = f"the owner's {stream.kind} do not fit: {error}"
             _log.exception("%s of %s cannot be indexed", stream.kind, resource)
+
+    @asynccontextmanager
+    async def _claim(self, stream: Stream) -> AsyncGenerator[None]:
+        """Makes this process the only one that writes a stream."""
+        await in_thread(self._index.claim, stream)
+        try:
+            yield
+        finally:
+            await in_thread(self._index.release, stream)
 
     async def _read_since(self, stream: Stream, resource: str, since: Position | None, owner: Position | None) -> None:
         """Reads what changed since a position; everything, where the owner's history is not the one that was read."""

@@ -19,7 +19,7 @@ from services.search.backend import Index, Kind, LatentQuery, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import BackendUnavailable
 from services.search.fusion import Fusion
-from services.search.opensearch import OpenSearchIndex, mappings
+from services.search.opensearch import Access, OpenSearchIndex, mappings
 from services.search.query import (
     LATENT,
     DocumentQuery,
@@ -48,7 +48,7 @@ def prefix() -> str:
 
 @pytest.fixture
 def index(opensearch_url: str, prefix: str) -> Iterator[OpenSearchIndex]:
-    index = OpenSearchIndex(opensearch_url, prefix=prefix)
+    index = OpenSearchIndex(Access(urls=[opensearch_url]), prefix=prefix)
     yield index
     for uid in index.uids():
         index.delete(uid)
@@ -57,7 +57,7 @@ def index(opensearch_url: str, prefix: str) -> Iterator[OpenSearchIndex]:
 
 @pytest.fixture
 def reopened(opensearch_url: str, prefix: str) -> Reopen:
-    return lambda: OpenSearchIndex(opensearch_url, prefix=prefix)
+    return lambda: OpenSearchIndex(Access(urls=[opensearch_url]), prefix=prefix)
 
 
 class TestOpenSearch(Contract):
@@ -84,7 +84,7 @@ def test_an_index_of_another_version_is_not_used(index: OpenSearchIndex, monkeyp
 
 
 def test_a_cluster_that_does_not_answer_is_unavailable() -> None:
-    index = OpenSearchIndex("http://127.0.0.1:9", seconds=2)
+    index = OpenSearchIndex(Access(urls=["http://127.0.0.1:9"], seconds=2))
     with pytest.raises(BackendUnavailable, match=r"127\.0\.0\.1:9"):
         index.state(documents())
     with pytest.raises(BackendUnavailable):
@@ -94,7 +94,7 @@ def test_a_cluster_that_does_not_answer_is_unavailable() -> None:
 
 
 def test_an_address_keeps_its_password_to_itself() -> None:
-    index = OpenSearchIndex("https://user:secret@127.0.0.1:9", seconds=1)
+    index = OpenSearchIndex(Access(urls=["https://user:secret@127.0.0.1:9"], seconds=1))
     with pytest.raises(BackendUnavailable) as caught:
         index.check()
     assert "secret" not in str(caught.value)

@@ -99,6 +99,12 @@ class EmbeddedIndex:
                 del self._stores[stream]
             self._discard(self._folder / uid)
 
+    def claim(self, stream: Stream) -> None:
+        """Nothing to do: no other process uses the folder."""
+
+    def release(self, stream: Stream) -> None:
+        """Nothing to do."""
+
     def text_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> TextStoreWriter:
         return TextStoreWriter(self._open(stream, TextStore), position, rebuild=rebuild)
 

@@ -1,9 +1,10 @@
-"""Calls to an OpenSearch cluster: paging, bulk writes with retries, and its outages as errors of ours."""
+"""Calls to an OpenSearch cluster: where it is and who we are, paging, and its outages as errors of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -11,43 +12,58 @@ import numpy as np
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError as ClusterUnreachable
 from opensearchpy.exceptions import NotFoundError, SerializationError, TransportError
-from tenacity import RetryCallState, retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from services.search.backend import Rows
-from services.search.errors import BackendUnavailable
+from services.search.errors import BackendPaused, BackendUnavailable
 
-_BULK_BYTES = 8 << 20
+BUSY = (429, 500, 502, 503, 504)
 _ROWS_IN_A_CLAUSE = 50_000  # index.max_terms_count is 65,536
 _PAGE = 10_000  # index.max_result_window
-_BUSY = (429, 500, 502, 503, 504)
 
 
-def _give_up(state: RetryCallState) -> None:
-    """Raises the last error of a call that was retried often enough."""
-    assert state.outcome is not None
-    raise BackendUnavailable(f"OpenSearch keeps rejecting what is written: {state.outcome.exception()}")
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where a cluster is, and how to get in."""
 
-
-class _Rejected(Exception):
-    """Some items of a bulk request were rejected for now."""
+    urls: Sequence[str]
+    """Addresses of its nodes; calls go to those that answer. The first may hold user and password."""
+    user: str | None = None
+    password: str = ""
+    api_key: str | None = None
+    """Instead of user and password."""
+    authority: str | None = None
+    """PEM file of the authority that signed the certificates of the nodes; None for those that the system trusts."""
+    certificate: str | None = None
+    """PEM file of our own certificate, where the cluster asks for one; with `key`."""
+    key: str | None = None
+    seconds: float = 30.0
+    """How long a call may take."""
 
 
 class Cluster:
     """One cluster. All methods raise BackendUnavailable where it does not answer."""
 
-    def __init__(self, url: str, *, seconds: float, authority: str | None = None) -> None:
-        parts = urlsplit(url)
-        host = parts.hostname or "localhost"
-        self.address = f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 9200)}"
-        login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+    def __init__(self, access: Access) -> None:
+        nodes = [urlsplit(url) for url in access.urls]
+        addresses = [
+            f"{node.scheme}://{node.hostname or 'localhost'}:{node.port or (443 if node.scheme == 'https' else 9200)}"
+            for node in nodes
+        ]
+        self.address = ", ".join(addresses)
+        user, password = access.user, access.password
+        if user is None and nodes[0].username:
+            user, password = unquote(nodes[0].username), unquote(nodes[0].password or "")
         self.client = OpenSearch(
-            self.address + parts.path.rstrip("/"),
-            http_auth=login,
-            timeout=seconds,
-            max_retries=2,
+            [address + node.path.rstrip("/") for address, node in zip(addresses, nodes, strict=True)],
+            http_auth=None if user is None else (user, password),
+            headers={} if access.api_key is None else {"authorization": f"ApiKey {access.api_key}"},
+            timeout=access.seconds,
+            max_retries=max(2, len(addresses)),
             retry_on_timeout=False,
             retry_on_status=(429, 502, 504),
-            ca_certs=authority,
+            ca_certs=access.authority,
+            client_cert=access.certificate,
+            client_key=access.key,
         )
 
     @contextmanager
@@ -58,21 +74,39 @@ class Cluster:
         except (ClusterUnreachable, SerializationError) as error:
             raise BackendUnavailable(f"OpenSearch at {self.address} does not answer: {error}") from error
         except TransportError as error:
-            if error.status_code in _BUSY:
-                raise BackendUnavailable(
-                    f"OpenSearch at {self.address} cannot answer: {error.status_code} {error.error}"
-                ) from error
-            raise
+            raise self.outage_of(error) or error from error
 
-    def search(self, index: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """A search on all shards or none; None where there is no such index."""
+    def outage_of(self, error: TransportError) -> BackendUnavailable | None:
+        """The outage that an answer of the cluster is; None for one that is our own mistake."""
+        block = block_of(error.info)
+        if block is not None:
+            return paused(block)
+        if error.status_code in (401, 403):
+            return BackendUnavailable(
+                f"OpenSearch at {self.address} refuses the user or key of PRISMA_OPENSEARCH_URL, _USER or _API_KEY: "
+                f"{error.status_code} {error.error}"
+            )
+        if error.status_code in BUSY:
+            return BackendUnavailable(
+                f"OpenSearch at {self.address} cannot answer: {error.status_code} {error.error}{_cause(error.info)}"
+            )
+        return None
+
+    def search(self, index: str, body: Mapping[str, Any], *, scored: bool = False) -> dict[str, Any] | None:
+        """A search on all shards or none; None where there is no such index.
+
+        scored: by words, whose statistics are then those of all shards.
+        """
+        params = {"allow_partial_search_results": "false"}
+        if scored:
+            params["search_type"] = "dfs_query_then_fetch"
         with self.outages():
             try:
-                return self.client.search(
-                    index=index,
-                    body=dict(body),
-                    params={"allow_partial_search_results": "false", "search_type": "dfs_query_then_fetch"},
-                )
+                return self.client.search(index=index, body=dict(body), params=params)
+            except NotFoundError:
+                pass
+            try:  # an index that a rebuilt one replaced in this moment
+                return self.client.search(index=index, body=dict(body), params=params)
             except NotFoundError:
                 return None
 
@@ -99,48 +133,6 @@ class Cluster:
                 return np.array(rows, dtype=np.uint64)
             after = hits[-1]["sort"]
 
-    def bulk(self, index: str, actions: Sequence[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
-        """Sends actions on an index in requests of some megabytes; items that are rejected for now are sent again.
-
-        A conflict means that another writer has written a later revision: that one stands.
-        """
-        items: list[list[bytes]] = []
-        size = 0
-        serialize = self.client.transport.serializer.dumps
-        for action, source in actions:
-            item = [serialize(action).encode()] + ([] if source is None else [serialize(source).encode()])
-            items.append(item)
-            size += sum(map(len, item))
-            if size >= _BULK_BYTES:
-                self._send(index, items)
-                items, size = [], 0
-        if items:
-            self._send(index, items)
-
-    @retry(
-        retry=retry_if_exception_type(_Rejected),
-        stop=stop_after_attempt(6),
-        wait=wait_random_exponential(multiplier=0.2, max=5.0),
-        retry_error_callback=_give_up,
-    )
-    def _send(self, index: str, items: list[list[bytes]]) -> None:
-        body = b"\n".join(line for item in items for line in item) + b"\n"
-        with self.outages():
-            answer = self.client.bulk(index=index, body=body)
-        if not answer["errors"]:
-            return
-        rejected: list[list[bytes]] = []
-        for item, result in zip(list(items), answer["items"], strict=True):
-            outcome = next(iter(result.values()))
-            status = outcome["status"]
-            if status in _BUSY:
-                rejected.append(item)
-            elif status not in (404, 409) and status >= 300:
-                raise ValueError(f"OpenSearch rejected a document: {outcome['error']}")
-        if rejected:
-            items[:] = rejected
-            raise _Rejected(f"{len(rejected)} items")
-
 
 def among(rows: Rows | None) -> list[dict[str, Any]]:
     """Filter clauses for rows; none for all."""
@@ -149,3 +141,32 @@ def among(rows: Rows | None) -> list[dict[str, Any]]:
     chunks = [rows[start : start + _ROWS_IN_A_CLAUSE] for start in range(0, max(len(rows), 1), _ROWS_IN_A_CLAUSE)]
     clauses = [{"terms": {"row": chunk.tolist()}} for chunk in chunks]
     return [{"bool": {"should": clauses, "minimum_should_match": 1}}]
+
+
+def block_of(answer: Any) -> str | None:
+    """What a block says that refuses writes; None where an answer is about something else."""
+    error: Any = answer.get("error", answer) if isinstance(answer, Mapping) else None
+    if isinstance(error, Mapping) and error.get("type") == "cluster_block_exception":
+        reason = str(error.get("reason", ""))
+        # 503: the cluster has no manager or has not recovered its state, which is an outage
+        return None if "SERVICE_UNAVAILABLE" in reason else reason.rstrip(" ;")
+    return None
+
+
+def paused(block: str) -> BackendPaused:
+    """The error of a write that a block refuses."""
+    if any(word in block for word in ("allow_delete", "allow-delete", "flood", "disk")):
+        advice = "free disk space or add a node"
+    else:
+        advice = "remove the block"
+    return BackendPaused(
+        f"OpenSearch accepts no writes, so indexing is paused: {block}. Searches go on with what is indexed; {advice}, "
+        "and indexing resumes by itself"
+    )
+
+
+def _cause(answer: Any) -> str:
+    """Why, in the words of the cluster, where it says so."""
+    error: Any = answer.get("error") if isinstance(answer, Mapping) else None
+    reason = error.get("reason") if isinstance(error, Mapping) else None
+    return f": {reason}" if reason else ""

@@ -6,14 +6,16 @@ where it can (vectors, codes); the exact scores that all back ends share are com
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from opensearchpy.exceptions import NotFoundError
+from opensearchpy.exceptions import NotFoundError, RequestError
 
 from prisma_common.wire import Codes
 from services.search import scoring
@@ -34,14 +36,21 @@ from services.search.backend import (
     Vectors,
     WrongDimension,
 )
-from services.search.errors import BackendUnavailable, IndexNotReady
+from services.search.errors import BackendUnavailable, IndexNotReady, WrittenElsewhere
 from services.search.opensearch import mappings, packing
-from services.search.opensearch.cluster import Cluster, among
+from services.search.opensearch.bulk import BulkWriter
+from services.search.opensearch.cluster import Access, Cluster, among
+from services.search.opensearch.layout import Layout, Settings, flat_settings, new_settings
+from services.search.opensearch.leases import Leases
 from services.search.opensearch.term_queries import query_of
 from services.search.opensearch.writers import CodeWriter, TextWriter, VectorWriter
 from services.search.where import EVERYWHERE, Where
 
+_log = logging.getLogger(__name__)
 _TEXT_FIELDS = ["row", "body", "length"]
+_WRITE = "-write"
+"""Of the alias that an index is written through: see BulkWriter."""
+_ANY_LAYOUT = Layout()
 _MARGIN = 32
 _FETCHED = 1000
 
@@ -50,10 +59,20 @@ class OpenSearchIndex:
     """Indices of one prefix in a cluster."""
 
     def __init__(
-        self, url: str, *, prefix: str = "prisma", seconds: float = 30.0, authority: str | None = None
+        self,
+        access: Access,
+        *,
+        prefix: str = "prisma",
+        layout: Layout = _ANY_LAYOUT,
+        lease_seconds: float = 30.0,
+        patience_seconds: float = 60.0,
     ) -> None:
-        self.cluster = Cluster(url, seconds=seconds, authority=authority)
+        """lease_seconds: of silence after which another process writes a stream. patience_seconds: see BulkWriter."""
+        self.cluster = Cluster(access)
         self._prefix = prefix
+        self._layout = layout
+        self._leases = Leases(self.cluster, prefix, seconds=lease_seconds)
+        self._patience = patience_seconds
 
     @property
     def name(self) -> str:
@@ -97,8 +116,16 @@ class OpenSearchIndex:
     def delete(self, uid: str) -> None:
         with self.cluster.outages():
             names = self.cluster.client.indices.get_alias(index=f"{self._prefix}-*-{uid}-*", params=_ANY)
-            if names:  # by name: clusters may refuse to delete by pattern
-                self.cluster.client.indices.delete(index=",".join(names), params={"ignore_unavailable": "true"})
+        self._delete_all(list(names))
+
+    def claim(self, stream: Stream) -> None:
+        self._leases.take(stream)
+
+    def release(self, stream: Stream) -> None:
+        try:
+            self._leases.release(stream)
+        except BackendUnavailable as error:
+            _log.info("a lease is left to run out: %s", error.message)
 
     def text_writer(self, stream: Stream, position: Position, *, rebuild: bool = False) -> TextWriter:
         return TextWriter(self, stream, position, rebuild=rebuild)
@@ -132,7 +159,7 @@ class OpenSearchIndex:
         }
         if not terms:
             body["query"] = {"match_none": {}}
-        answer = self._search(stream, body)
+        answer = self._search(stream, body, scored=True)
         everything = answer["aggregations"]["all"]
         statistics = TextStatistics(
             int(everything["length"]["count"]),
@@ -260,22 +287,81 @@ class OpenSearchIndex:
         meta = index["mappings"].get("_meta", {})
         return (name, meta) if meta.get("version") == mappings.VERSION else None
 
+    def renew(self, stream: Stream) -> None:
+        """Shows that this process still writes a stream. Raises WrittenElsewhere where another one does."""
+        self._leases.renew(stream)
+
+    def bulk(self, stream: Stream, name: str) -> BulkWriter:
+        return BulkWriter(
+            self.cluster, f"{name}{_WRITE}", patience=self._patience, before=partial(self._leases.renew, stream)
+        )
+
     def make(self, stream: Stream, meta: dict[str, Any]) -> str:
-        """Creates an empty index that is not in use yet."""
-        name = f"{self._alias(stream)}-{uuid4().hex[:12]}"
-        body = {"settings": mappings.settings(stream.kind), "mappings": mappings.mapping(stream.kind, 0, meta)}
+        """Creates an empty index that is not in use yet, after deleting what rebuilds that were killed have left."""
+        alias = self._alias(stream)
+        name = f"{alias}-{uuid4().hex[:12]}"
+        self._delete_all(self.unused(stream))
+        replaced, recorded = self._replaced_settings(stream)
+        settings = new_settings(self.cluster, name, self._layout, replaced=replaced, recorded=recorded)
+        body = {
+            "settings": {**settings, **mappings.settings(stream.kind)},
+            "mappings": mappings.mapping(stream.kind, 0, meta),
+            "aliases": {f"{name}{_WRITE}": {}},
+        }
         with self.cluster.outages():
-            self.cluster.client.indices.create(index=name, body=body)
+            try:
+                self.cluster.client.indices.create(index=name, body=body)
+            except RequestError as error:  # the answer to a first try was lost
+                if error.error != "resource_already_exists_exception":
+                    raise
+        meta["settings"] = flat_settings(self.cluster, name)
         return name
 
     def take(self, stream: Stream, name: str) -> None:
-        """Switches the stream to an index and deletes its old_names, in one step of the cluster."""
+        """Switches the stream to an index, in one step of the cluster, then deletes the old one."""
+        alias = self._alias(stream)
+        self._leases.renew(stream)
+        with self.cluster.outages():
+            try:
+                old_names = [other for other in self.cluster.client.indices.get_alias(name=alias) if other != name]
+            except NotFoundError:
+                old_names = []
+            actions = [{"remove": {"index": other, "alias": alias}} for other in old_names]
+            try:
+                self.cluster.client.indices.update_aliases(
+                    body={"actions": [*actions, {"add": {"index": name, "alias": alias}}]}
+                )
+            except NotFoundError as error:
+                if name in self.unused(stream):  # otherwise it was done, and the answer was lost
+                    raise WrittenElsewhere("another search service has replaced the index meanwhile") from error
+        self._delete_all(self.unused(stream))
+
+    def discard(self, stream: Stream, name: str) -> None:
+        """Deletes an index unless it is in use."""
+        if name in self.unused(stream):
+            self._delete_all([name])
+
+    def unused(self, stream: Stream) -> list[str]:
+        """The stream's indices that its alias does not lead to."""
         alias = self._alias(stream)
         with self.cluster.outages():
-            old_names = [other for other in self.cluster.client.indices.get_alias(index=f"{alias}-*") if other != name]
-            actions: list[dict[str, Any]] = [{"add": {"index": name, "alias": alias}}]
-            actions += [{"remove_index": {"index": other}} for other in old_names]
-            self.cluster.client.indices.update_aliases(body={"actions": actions})
+            indices = self.cluster.client.indices.get_alias(index=f"{alias}-*", params=_ANY)
+        return [name for name, index in indices.items() if alias not in index["aliases"]]
+
+    def _delete_all(self, names: Sequence[str]) -> None:
+        if names:  # by name: clusters may refuse to delete by pattern
+            with self.cluster.outages():
+                self.cluster.client.indices.delete(index=",".join(names), params={"ignore_unavailable": "true"})
+
+    def _replaced_settings(self, stream: Stream) -> tuple[Settings, Settings]:
+        """Of the index in use, of whatever version: its settings, and those that it was created with."""
+        with self.cluster.outages():
+            try:
+                name, index = next(iter(self.cluster.client.indices.get_mapping(index=self._alias(stream)).items()))
+            except NotFoundError:
+                return {}, {}
+        recorded = index["mappings"].get("_meta", {}).get("settings", {})
+        return flat_settings(self.cluster, name), recorded
 
     def _ready(self, stream: Stream) -> tuple[str, dict[str, Any]]:
         current = self.current(stream)
@@ -283,8 +369,8 @@ class OpenSearchIndex:
             raise _not_ready(stream)
         return current
 
-    def _search(self, stream: Stream, body: dict[str, Any]) -> dict[str, Any]:
-        answer = self.cluster.search(self._alias(stream), body)
+    def _search(self, stream: Stream, body: dict[str, Any], *, scored: bool = False) -> dict[str, Any]:
+        answer = self.cluster.search(self._alias(stream), body, scored=scored)
         if answer is None:
             raise _not_ready(stream)
         return answer

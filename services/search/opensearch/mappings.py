@@ -13,17 +13,18 @@ _ROW = {"type": "long"}
 
 
 def settings(kind: Kind) -> dict[str, Any]:
-    """Settings of an index. One shard: its statistics and ties are then those of all documents."""
-    shards: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1"}
-    if kind in (Kind.DOCUMENTS, Kind.LABELS):
-        shards["max_regex_length"] = 1 << 16
-        shards["similarity"] = {"default": {"type": "BM25", "k1": BM25_K1, "b": BM25_B}}
+    """Settings of an index without which its queries are not answered rightly."""
+    if kind not in (Kind.DOCUMENTS, Kind.LABELS):
+        return {}
+    return {
+        "index.max_regex_length": 1 << 16,
+        "index.similarity": {"default": {"type": "BM25", "k1": BM25_K1, "b": BM25_B}},
         # tokens come from the service; here they are only split at blanks
-        shards["analysis"] = {
+        "index.analysis": {
             "analyzer": {"tokens": {"type": "custom", "tokenizer": "blanks"}},
             "tokenizer": {"blanks": {"type": "whitespace", "max_token_length": 1000}},
-        }
-    return {"index": shards}
+        },
+    }
 
 
 def mapping(kind: Kind, dimension: int, meta: dict[str, Any]) -> dict[str, Any]:

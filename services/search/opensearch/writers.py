@@ -7,6 +7,7 @@ mapping's `_meta`, written after everything before it is durable.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -16,10 +17,12 @@ import numpy as np
 from prisma_common.wire import Codes
 from services.search import tokens
 from services.search.backend import Position, Rows, Stream, TextItem, Vectors
+from services.search.errors import BackendUnavailable
 from services.search.opensearch import mappings, packing
+from services.search.opensearch.bulk import Action, BulkWriter
 from services.search.opensearch.cluster import Cluster
 
-Action = tuple[dict[str, Any], dict[str, Any] | None]
+_log = logging.getLogger(__name__)
 
 
 class Indices(Protocol):
@@ -27,11 +30,17 @@ class Indices(Protocol):
 
     cluster: Cluster
 
+    def bulk(self, stream: Stream, name: str) -> BulkWriter: ...
+
     def current(self, stream: Stream) -> tuple[str, dict[str, Any]] | None: ...
 
     def make(self, stream: Stream, meta: dict[str, Any]) -> str: ...
 
     def take(self, stream: Stream, name: str) -> None: ...
+
+    def renew(self, stream: Stream) -> None: ...
+
+    def discard(self, stream: Stream, name: str) -> None: ...
 
 
 class StreamWriter:
@@ -44,12 +53,14 @@ class StreamWriter:
         self._fresh = current is None
         self._meta: dict[str, Any] = {"version": mappings.VERSION} if current is None else dict(current[1])
         self._name = indices.make(stream, self._meta) if current is None else current[0]
+        self._bulk = indices.bulk(stream, self._name)
         self._closed = False
 
     def delete(self, rows: Rows) -> None:
         self._write([({"delete": self._head(int(row))}, None) for row in rows.tolist()])
 
     def commit(self) -> None:
+        self._indices.renew(self._stream)
         with self._cluster.outages():
             self._cluster.client.indices.refresh(index=self._name)
             self._cluster.client.indices.flush(index=self._name)
@@ -64,12 +75,14 @@ class StreamWriter:
             return
         self._closed = True
         if self._fresh:
-            with self._cluster.outages():
-                self._cluster.client.indices.delete(index=self._name, params={"ignore_unavailable": "true"})
+            try:
+                self._indices.discard(self._stream, self._name)
+            except BackendUnavailable as error:
+                _log.info("an unused index is deleted later: %s", error.message)
 
     def _write(self, actions: Sequence[Action]) -> None:
         if actions:
-            self._cluster.bulk(self._name, actions)
+            self._bulk.write(actions)
 
     def _put(self, row: int, source: dict[str, Any]) -> Action:
         return {"index": self._head(row)}, {"row": row, **source}
