@@ -22,19 +22,26 @@ from gateway.doors import Doors, SessionEndpoint
 from gateway.openapi import FILE as OPENAPI
 from gateway.overview import Overview
 from gateway.transcoder import Transcoder
-from services.chassis import context, logs
+from services.chassis import access_log, context
 from services.chassis.auth import Caller
 from services.chassis.errors import PrismaError
 from services.chassis.interceptors import as_prisma_error
 from services.chassis.limits import CallInProgress, CallLimit
 
-_REQUESTS = Counter("prisma_http_total", "HTTP requests answered", ["method", "code"])
-_SECONDS = Histogram("prisma_http_seconds", "Duration of HTTP requests, in seconds", ["method"])
+_REQUESTS = Counter("prisma_http_total", "HTTP requests answered, by the route's template", ["method", "route", "code"])
+_SECONDS = Histogram(
+    "prisma_http_seconds",
+    "Duration of HTTP requests, in seconds, watched streams included",
+    ["method", "route"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
+)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _READING = ("GET", "HEAD")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 _CLIENT_GONE = 499
-_log = logs.get(__name__)
+_PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Routes of health checks and scrapes, which the access log leaves out."""
+_MAX_PATH = 300
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -50,16 +57,18 @@ def build(
         return PlainTextResponse("ready\n") if ready() else PlainTextResponse("not ready\n", status_code=503)
 
     def api(path: str, handler: Handler, methods: Sequence[str] = _READING) -> Route:
-        return Route(path, _Endpoint(_as_app(handler), methods=methods, doors=doors, limit=limit))
+        return Route(path, _Endpoint(_as_app(handler), route=path, methods=methods, doors=doors, limit=limit))
 
     def open_to_all(path: str, handler: Handler) -> Route:
-        return Route(path, _Endpoint(_as_app(handler), methods=_READING))
+        return Route(path, _Endpoint(_as_app(handler), route=path, methods=_READING))
 
     application = Starlette(
         routes=[
             open_to_all("/healthz", _healthy),
             open_to_all("/readyz", readiness),
-            Route("/session", _Endpoint(SessionEndpoint, methods=("GET", "POST", "DELETE"), limit=limit)),
+            Route(
+                "/session", _Endpoint(SessionEndpoint, route="/session", methods=("GET", "POST", "DELETE"), limit=limit)
+            ),
             api("/metrics", _metrics),
             api("/v1/status", status),
             api("/v1/openapi.json", _openapi),
@@ -72,7 +81,7 @@ def build(
         ]
     )
     application.state.doors = doors
-    application.router.default = _Endpoint(_as_app(_no_such_path), methods=_METHODS)
+    application.router.default = _Endpoint(_as_app(_no_such_path), route="none", methods=_METHODS)
     return application
 
 
@@ -103,25 +112,34 @@ def _as_app(handler: Handler) -> ASGIApp:
 class _Endpoint:
     """What surrounds a request: request id, caller, limits, errors in the API's form, headers, metrics, a log entry.
 
-    doors: who may call; None for everyone. limit: counts the request until its response has been sent.
+    route: its template; the API's paths set a more exact one, `request.state.route`. doors: who may call; None for
+    everyone. limit: counts the request until its response has been sent.
     """
 
     def __init__(
-        self, app: ASGIApp, *, methods: Sequence[str], doors: Doors | None = None, limit: CallLimit | None = None
+        self,
+        app: ASGIApp,
+        *,
+        route: str,
+        methods: Sequence[str],
+        doors: Doors | None = None,
+        limit: CallLimit | None = None,
     ) -> None:
         self._app = app
+        self._route = route
         self._methods = methods
         self._doors = doors
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
-        request, start, status = Request(scope, receive, send), time.perf_counter(), 0
+        request, traffic, status = Request(scope, receive, send), _Traffic(receive), 0
         call: CallInProgress | None = None
         _enter_context(request)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
+            traffic.count_sent(message)
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _add_headers(message)
@@ -131,17 +149,32 @@ class _Endpoint:
 
         try:
             with self._counted(self._admitted(request)) as call:
-                await self._app(scope, receive, send_with_headers)
+                await self._app(scope, traffic.receive, send_with_headers)
         except Exception as error:
             if status:
                 raise  # the response has begun: the server closes the connection
             await _error_response(error, request)(scope, receive, send_with_headers)
         finally:
-            seconds = time.perf_counter() - start
-            _REQUESTS.labels(request.method, str(status)).inc()
-            _SECONDS.labels(request.method).observe(seconds)
-            facts = {"path": request.url.path, "status": status, "milliseconds": round(seconds * 1000, 1)}
-            _log.debug("request", method=request.method, **facts)
+            self._record(request, traffic, status)
+
+    def _record(self, request: Request, traffic: _Traffic, status: int) -> None:
+        """Metrics and access log. A request without a response (status 0) was given up by its client."""
+        seconds = time.perf_counter() - traffic.start
+        method = request.method if request.method in _METHODS else "other"
+        route: str = getattr(request.state, "route", self._route)
+        _REQUESTS.labels(method, route, str(status)).inc()
+        _SECONDS.labels(method, route).observe(seconds)
+        if route not in _PROBED:
+            access_log.record(
+                "request",
+                method=method,
+                route=route,
+                path=request.url.path[:_MAX_PATH],
+                code=status,
+                seconds=seconds,
+                bytes_received=traffic.bytes_received,
+                bytes_sent=traffic.bytes_sent,
+            )
 
     def _admitted(self, request: Request) -> Caller | None:
         if request.method not in self._methods:
@@ -157,6 +190,26 @@ class _Endpoint:
         if self._limit is None:
             return nullcontext()
         return self._limit.call(None if caller is None else caller.name)
+
+
+class _Traffic:
+    """The bytes of a request's bodies, as far as they were received and sent."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.start = time.perf_counter()
+        self.bytes_received = 0
+        self.bytes_sent = 0
+
+    async def receive(self) -> Message:
+        """The next message of the request."""
+        message = await self._receive()
+        self.bytes_received += len(message.get("body", b""))
+        return message
+
+    def count_sent(self, message: Message) -> None:
+        """Counts a message of the response."""
+        self.bytes_sent += len(message.get("body", b""))
 
 
 def _enter_context(request: Request) -> None:

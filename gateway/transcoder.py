@@ -73,6 +73,7 @@ class Transcoder:
     async def answer(self, request: Request) -> Response:
         """The RPC's response. Raises PrismaError."""
         route, fields = _find_route(request)
+        request.state.route = route.template
         call = _Call(request, route, fields, service=self._service(route, fields), seconds=_seconds(request))
         caller: Caller = request.state.caller
         scope = contract.required_scope(route.method)

@@ -26,7 +26,7 @@ from obstore.store import ObjectStore, from_url
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, String, Table, Text, delete, insert, select
 
 from prisma_common.folders import files_below
-from services.chassis import logs
+from services.chassis import logs, metrics
 from services.chassis.database import Database
 from services.chassis.dependency import Dependency
 from services.chassis.errors import Code, PrismaError
@@ -139,6 +139,7 @@ class Blobs:
                 if self._store is not None:
                     file.flush()
                     obstore.put(self._store, f"{self._prefix}{path}", Path(file.name))
+        metrics.blob_bytes("written").inc(size)
         self._mark_verified(path)
         return Blob(path, size, digest.hexdigest())
 
@@ -167,7 +168,9 @@ class Blobs:
         With an object store, a local copy that is missing or damaged is fetched again.
         """
         target = self.folder / path
-        if not target.is_file():
+        is_local = target.is_file()
+        metrics.blob_uses("local" if is_local else "fetched").inc()
+        if not is_local:
             self._fetch(path, self._recorded(path))
         elif self._verified.get(path) != _identity(target):
             recorded = self._recorded(path)
@@ -270,6 +273,7 @@ class Blobs:
         if self._store is not None:
             with reporting_full_disk(self.folder):
                 obstore.put(self._store, f"{self._prefix}{path}", file)
+        metrics.blob_bytes("written").inc(size)
         self._mark_verified(path)
         return Blob(path, size, digest)
 
@@ -328,6 +332,7 @@ class Blobs:
                 file.flush()
                 if recorded is not None and (problem := _difference(Path(file.name), recorded)):
                     raise self._damaged(path, f"{problem} in the object store")
+        metrics.blob_bytes("fetched").inc(target.stat().st_size)
         self._mark_verified(path)
 
     def _stored(self) -> Iterator[tuple[str, float]]:

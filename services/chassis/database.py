@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sqlite3
+import time
+import weakref
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.chassis import logs
+from services.chassis import logs, metrics
 from services.chassis.case_folding import CONTAINS_FUNCTION, contains
 from services.chassis.data_folder import files_in
 from services.chassis.database_options import DatabaseOptions
@@ -90,6 +93,7 @@ class Database:
         self._options = options or DatabaseOptions()
         self._engine = _open(url, self._options)
         self._write_count = 0
+        _measure_connections(self.service, self._engine)
 
     @property
     def write_count(self) -> int | None:
@@ -149,7 +153,11 @@ class Database:
     @contextmanager
     def read(self) -> Generator[Connection]:
         """One consistent view of the database, in which nothing is written. Raises DatabaseUnavailable."""
-        with _reporting_outages(self), self._engine.connect() as connection:
+        with (
+            metrics.transactions(self.service, "read").time(),
+            _reporting_outages(self),
+            self._engine.connect() as connection,
+        ):
             if self.shared:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -171,13 +179,19 @@ class Database:
     @contextmanager
     def _write(self, resource: str | None, *, bounded: bool) -> Generator[Connection]:
         """bounded: whether statements and waits have the limits of the options."""
-        with _reporting_outages(self), self._engine.connect() as connection:
+        with (
+            metrics.transactions(self.service, "write").time(),
+            _reporting_outages(self),
+            self._engine.connect() as connection,
+        ):
             connection.info["begin"] = "BEGIN IMMEDIATE"
+            start = time.perf_counter()
             try:
                 with connection.begin():
                     if self.shared:
                         locks = _locks(self._lock_name, resource)
                         connection.exec_driver_sql("; ".join([self._options.begin(bounded=bounded), *locks]))
+                    metrics.lock_waits(self.service).observe(time.perf_counter() - start)
                     yield connection
             finally:
                 self._write_count += 1
@@ -374,6 +388,18 @@ def _is_outage(error: DBAPIError) -> bool:
 
 def _first_line(error: DBAPIError) -> str:
     return next(iter(str(error.orig).splitlines()), type(error).__name__)
+
+
+def _measure_connections(service: str, engine: Engine) -> None:
+    """Has the metrics show the connections of an engine, for as long as it is used."""
+    pool = weakref.ref(engine.pool)
+
+    def count(method: str) -> float:
+        counter = getattr(pool(), method, None)  # the pool of a database in memory counts nothing
+        return counter() if counter else 0
+
+    for state, method in (("in_use", "checkedout"), ("idle", "checkedin")):
+        metrics.connections.labels(service, state).set_function(partial(count, method))
 
 
 def _open(url: str, options: DatabaseOptions) -> Engine:

@@ -22,7 +22,7 @@ from grpc_status import rpc_status
 from prisma_common import contract
 from prisma_common.keys import Scope
 from prisma_common.wire import WireError
-from services.chassis import audit, context, logs, metrics
+from services.chassis import access_log, audit, context, logs, metrics
 from services.chassis.auth import Caller, Keys
 from services.chassis.calls import Context
 from services.chassis.channels import REQUEST_ID, USER
@@ -52,10 +52,10 @@ _OPEN = "/grpc.health.v1.Health/"
 _UNKNOWN_METHOD = "unknown"
 """The label of metrics for all methods that are not served: callers choose their names."""
 
-_LOG = "services.chassis.calls"
-_log = logs.get(_LOG)
+_log = logs.get("services.chassis.calls")
 Details = grpc.HandlerCallDetails
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # a generic for type checkers alone
+Encode = Callable[[Any], bytes]
 
 
 @dataclass
@@ -72,6 +72,10 @@ class _Call:
     response: Message | None = None
     """None until there is one, and for streams."""
     outcome: str = "OK"
+    bytes_received: int = 0
+    """Bytes of the messages received."""
+    bytes_sent: int = 0
+    """Bytes of the messages sent."""
     start: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -123,6 +127,7 @@ class CallInterceptor(aio.ServerInterceptor):
                 raise self._unknown(method)
             self._admit(call)
         except PrismaError as error:
+            context.request_id.set(context.request_id.get() or uuid.uuid4().hex)
             label = _UNKNOWN_METHOD if handler is None else method
             return grpc.stream_stream_rpc_method_handler(self._refusal(label, error))
         return self._surround(handler, call)
@@ -150,6 +155,7 @@ class CallInterceptor(aio.ServerInterceptor):
     def _refusal(self, method: str, error: PrismaError) -> Any:
         async def refuse(_requests: AsyncIterator[bytes], servicer_context: Context) -> AsyncIterator[bytes]:
             metrics.calls(self._service, method, error.code.name).inc()
+            access_log.record("call", method=method, code=error.code.name)
             await _abort(servicer_context, error.to_status())
             yield b""  # never reached: makes this a stream
 
@@ -157,23 +163,27 @@ class CallInterceptor(aio.ServerInterceptor):
 
     def _surround(self, handler: Handler, call: _Call) -> Handler:
         decoder = cast("Decoder | None", handler.request_deserializer)
-        encoder = handler.response_serializer
+        encode = _encoder_of(call, handler.response_serializer)
         if handler.request_streaming and handler.response_streaming:
-            streaming = self._stream(call, cast(Any, handler.stream_stream), _messages_of(call, decoder))
-            return grpc.stream_stream_rpc_method_handler(streaming, None, encoder)
+            read = _messages_of(call, decoder)
+            streaming = self._stream(call, cast(Any, handler.stream_stream), read=read, encode=encode)
+            return grpc.stream_stream_rpc_method_handler(streaming)
         if handler.response_streaming:
-            streaming = self._stream(call, cast(Any, handler.unary_stream), _message_of(call, decoder))
-            return grpc.unary_stream_rpc_method_handler(streaming, None, encoder)
+            read = _message_of(call, decoder)
+            streaming = self._stream(call, cast(Any, handler.unary_stream), read=read, encode=encode)
+            return grpc.unary_stream_rpc_method_handler(streaming)
         if handler.request_streaming:
-            single = self._single(call, cast(Any, handler.stream_unary), _messages_of(call, decoder), seconds=None)
-            return grpc.stream_unary_rpc_method_handler(single, None, encoder)
-        single = self._single(
-            call, cast(Any, handler.unary_unary), _message_of(call, decoder), seconds=MAX_UNARY_SECONDS
-        )
-        return grpc.unary_unary_rpc_method_handler(single, None, encoder)
+            read = _messages_of(call, decoder)
+            single = self._single(call, cast(Any, handler.stream_unary), read=read, encode=encode, seconds=None)
+            return grpc.stream_unary_rpc_method_handler(single)
+        read = _message_of(call, decoder)
+        single = self._single(call, cast(Any, handler.unary_unary), read=read, encode=encode, seconds=MAX_UNARY_SECONDS)
+        return grpc.unary_unary_rpc_method_handler(single)
 
-    def _single(self, call: _Call, behavior: Any, read: Callable[[Any], Any], *, seconds: float | None) -> Any:
-        async def respond(request: Any, servicer_context: Context) -> Any:
+    def _single(
+        self, call: _Call, behavior: Any, *, read: Callable[[Any], Any], encode: Encode, seconds: float | None
+    ) -> Any:
+        async def respond(request: Any, servicer_context: Context) -> bytes:
             self._begin(call)
             try:
                 with self._limit.call(_limited_name(call.caller)):
@@ -183,7 +193,7 @@ class CallInterceptor(aio.ServerInterceptor):
                         call.response = await _within(seconds, behavior(read(request), servicer_context))
                     else:
                         call.response = await behavior(read(request), servicer_context)
-                    return call.response
+                    return encode(call.response)
             except BaseException as error:
                 await self._fail(call, servicer_context, error)
                 raise
@@ -192,14 +202,14 @@ class CallInterceptor(aio.ServerInterceptor):
 
         return respond
 
-    def _stream(self, call: _Call, behavior: Any, read: Callable[[Any], Any]) -> Any:
-        async def respond(request: Any, servicer_context: Context) -> AsyncIterator[Any]:
+    def _stream(self, call: _Call, behavior: Any, *, read: Callable[[Any], Any], encode: Encode) -> Any:
+        async def respond(request: Any, servicer_context: Context) -> AsyncIterator[bytes]:
             self._begin(call)
             try:
                 with self._limit.call(_limited_name(call.caller)) as counted:
                     async for response in behavior(read(request), servicer_context):
                         counted.answer()
-                        yield response
+                        yield encode(response)
             except BaseException as error:
                 await self._fail(call, servicer_context, error)
                 raise
@@ -228,8 +238,14 @@ class CallInterceptor(aio.ServerInterceptor):
         metrics.in_flight(self._service).dec()
         metrics.calls(self._service, call.method, call.outcome).inc()
         metrics.seconds(self._service, call.method).observe(seconds)
-        if logs.is_debugging(_LOG):
-            _log.debug("call", method=call.method, code=call.outcome, milliseconds=round(seconds * 1000, 1))
+        access_log.record(
+            "call",
+            method=call.method,
+            code=call.outcome,
+            seconds=seconds,
+            bytes_received=call.bytes_received,
+            bytes_sent=call.bytes_sent,
+        )
         if call.scope > Scope.READ:
             resource = audit.resource_of(call.request, call.response)
             audit.record(method=call.method, resource=resource, outcome=call.outcome)
@@ -275,8 +291,20 @@ def _limited_name(caller: Caller) -> str | None:
     return None if caller.trusted else caller.name
 
 
+def _encoder_of(call: _Call, encoder: Callable[[Any], bytes] | None) -> Encode:
+    """What makes bytes of a call's responses; they are bytes already where the handler has no serializer."""
+
+    def encode(response: Any) -> bytes:
+        data: bytes = response if encoder is None else encoder(response)
+        call.bytes_sent += len(data)
+        return data
+
+    return encode
+
+
 def _message_of(call: _Call, decoder: Decoder | None) -> Callable[[bytes], Message | bytes]:
     def read(data: bytes) -> Message | bytes:
+        call.bytes_received += len(data)
         return data if decoder is None else _noted(call, decode(decoder, data))
 
     return read
@@ -300,6 +328,7 @@ def _messages_of(
                 return
             except TimeoutError as error:
                 raise DeadlineExceeded(f"no message came for {MESSAGE_SECONDS:.0f} s") from error
+            call.bytes_received += len(data)
             yield data if decoder is None else _noted(call, decode(decoder, data))
 
     return read

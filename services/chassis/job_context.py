@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
+from services.chassis import job_counts
 from services.chassis.errors import Cancelled
 from services.chassis.job_store import JobStore, StoredJob
 from services.chassis.job_transitions import MAX_LOG_LINES, add_line, copy_of, from_now, log_line, note_checkpoint
@@ -79,7 +80,9 @@ class JobContext:
         """Reports how far the job is; written at most twice a second. Raises LeaseLost, JobCancelled."""
         moment = time.monotonic()
         if unit != self._progress.unit or done < self._progress.done:  # another part of the work begins
-            self._rate_from, self._progress = None, Job.Progress()
+            self._rate_from, self._progress = None, Job.Progress(done=done, unit=unit)
+        if done > self._progress.done:
+            job_counts.units(self.job.service, self.job.kind, unit).inc(done - self._progress.done)
         rate = self._rate(done, moment)
         left = (total - done) / rate if rate > 0 and total > done else 0.0
         self._progress = Job.Progress(done=done, total=total, unit=unit, rate=rate, seconds_left=left, message=message)

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
-from services.chassis import logs
+from services.chassis import job_counts, logs
 from services.chassis.errors import Code, Internal, PrismaError, StorageFull
 from services.chassis.files import is_full_disk
 from services.chassis.job_context import JobCancelled, JobContext, LeaseLost
@@ -95,7 +95,9 @@ class Run:
         error = await self._do_work(request)
         try:
             await self._finish(error)
+            job_counts.count_attempt(self._context.job)
         except LeaseLost:
+            job_counts.count_lost_lease(self._context.job)
             _log.warning("job continues elsewhere", job=self.name)
         except OUTAGES as outage:
             # What was committed stays; the message is delivered again, and the work is idempotent.

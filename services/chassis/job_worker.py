@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
 from prisma.common.v1.job_pb2 import Job, JobMessage
-from services.chassis import context, job_transitions, logs
+from services.chassis import context, job_counts, job_transitions, logs
 from services.chassis.job_run import LOOK_SECONDS, OUTAGES, JobKind, Run, StopReason
 from services.chassis.job_store import StoredJob
 from services.chassis.job_transitions import TERMINAL, AttemptsExhausted, begin, copy_of, end, is_leased, seconds_until
@@ -119,8 +119,10 @@ class Worker:
             if written is None:
                 continue
             if written.job.state in TERMINAL:
+                job_counts.count_end(written.job)
                 await message.ack()
                 return None
+            job_counts.count_start(written.record)
             return written
 
     async def _begin_or_end(self, kind: JobKind, stored: StoredJob) -> StoredJob | None:

@@ -24,6 +24,8 @@ from services.chassis.settings import ChassisSettings
 
 AUDIT = "prisma.audit"
 """The logger with one entry per change; it is written at every log level."""
+ACCESS = "prisma.access"
+"""The logger with one entry per request."""
 MAX_ENTRY = 16 << 10
 MAX_VALUE = 2 << 10
 MAX_VALUES = 40
@@ -55,6 +57,7 @@ def set_up(settings: ChassisSettings, service: str) -> None:
     handler = _start_writer(formatter)
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     logging.getLogger(AUDIT).setLevel(logging.INFO if settings.audit_log else logging.CRITICAL)
+    logging.getLogger(ACCESS).setLevel(logging.NOTSET if settings.access_log else logging.CRITICAL)
     for library in _QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
@@ -72,11 +75,6 @@ def set_up(settings: ChassisSettings, service: str) -> None:
 def get(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module."""
     return structlog.stdlib.get_logger(name)
-
-
-def is_debugging(name: str) -> bool:
-    """Whether a module's entries of the level DEBUG are written: composing one that is not costs as much as a call."""
-    return logging.getLogger(name).isEnabledFor(logging.DEBUG)
 
 
 def _start_writer(formatter: logging.Formatter) -> logging.Handler:

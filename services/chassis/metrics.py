@@ -1,4 +1,8 @@
-"""Prometheus metrics of the calls, and the listener that serves them."""
+"""Prometheus metrics of calls, database, files and message server, and the listener that serves them.
+
+docs/reference/metrics.md lists the metrics of all modules. Labels have few values: names of services, methods, kinds
+and states, and never what callers choose.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +31,38 @@ _SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
 )
 _IN_FLIGHT = Gauge("prisma_rpc_in_flight", "Calls in progress", ["service"])
+_TRANSACTIONS = Histogram(
+    "prisma_database_transaction_seconds",
+    "Duration of database transactions, in seconds: reads, and writes with their wait for other writers",
+    ["service", "access"],
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+)
+_LOCK_WAITS = Histogram(
+    "prisma_database_lock_wait_seconds",
+    "Time that write transactions have waited for other writers, in seconds",
+    ["service"],
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30),
+)
+_BLOB_BYTES = Counter(
+    "prisma_blob_bytes_total", "Bytes of stored files written, and fetched from the object store", ["direction"]
+)
+_BLOB_USES = Counter(
+    "prisma_blob_uses_total", "Uses of stored files, by whether a local copy existed (local) or was fetched", ["source"]
+)
 calls, seconds, in_flight = cache(_CALLS.labels), cache(_SECONDS.labels), cache(_IN_FLIGHT.labels)
 """The metric of these labels, in their order: looked up once, since every call needs three of them."""
+transactions, lock_waits = cache(_TRANSACTIONS.labels), cache(_LOCK_WAITS.labels)
+blob_bytes, blob_uses = cache(_BLOB_BYTES.labels), cache(_BLOB_USES.labels)
+connections = Gauge(
+    "prisma_database_connections", "Connections to the database: in_use by a transaction, or idle", ["service", "state"]
+)
+nats_connected = Gauge("prisma_nats_connected", "1 while the message server can be used, else 0")
+nats_reconnects = Counter("prisma_nats_reconnects_total", "Connections to the message server after the first one")
+nats_seconds = Histogram(
+    "prisma_nats_round_trip_seconds",
+    "Duration of requests to the message server, in seconds",
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 5),
+)
 REQUEST_SECONDS = 10
 
 

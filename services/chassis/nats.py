@@ -21,7 +21,7 @@ from nats.js import JetStreamContext, api
 from nats.js.errors import APIError, BucketNotFoundError, KeyWrongLastSequenceError, NotFoundError
 from nats.js.kv import KeyValue
 
-from services.chassis import logs
+from services.chassis import logs, metrics
 from services.chassis.errors import Unavailable
 from services.chassis.threads import cancel_until_done
 
@@ -143,7 +143,8 @@ class NatsLink:
     async def call(self, request: Callable[[], Awaitable[_T]]) -> _T:
         """What a request returns; NotFoundError and KeyWrongLastSequenceError are answers. Raises NatsUnavailable."""
         try:
-            return await request()
+            with metrics.nats_seconds.time():
+                return await request()
         except (NotFoundError, KeyWrongLastSequenceError):
             raise
         except (TimeoutError, NatsError, OSError) as error:
@@ -220,6 +221,9 @@ class NatsLink:
                 _log.warning("NATS is not ready", error=str(error), address=self.address)
                 await asyncio.sleep(_RECONNECT_SECONDS)
         async with self._declared:
+            metrics.nats_connected.set(1)
+            if self.generation:
+                metrics.nats_reconnects.inc()
             self.generation += 1
             self._attempted.set()
             self._declared.notify_all()
@@ -263,6 +267,7 @@ class NatsLink:
         _log.debug("nats", error=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:
+        metrics.nats_connected.set(0)
         if not self._closing:
             _log.warning("NATS is unreachable; reconnecting", address=self.address)
 

@@ -31,6 +31,7 @@ from services.chassis.errors import Unavailable
 from services.chassis.events import Events
 from services.chassis.interceptors import CallInterceptor
 from services.chassis.job_journal import JobJournal
+from services.chassis.job_sampler import JobSampler
 from services.chassis.job_service import JobServicer
 from services.chassis.job_sweeper import Sweeper
 from services.chassis.job_worker import JobKind, Worker
@@ -190,6 +191,8 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
                 tasks += [group.create_task(worker.run()), group.create_task(sweeper.run())]
             if settings.metrics_listen:
                 metrics.listen(settings.metrics_address(name), keys)
+                if parts.kinds:
+                    tasks.append(group.create_task(JobSampler(jobs.store, parts.kinds).run()))
             _log.info("serving", address=listen)
             await stop.wait()
             _log.info("stopping")

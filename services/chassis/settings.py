@@ -79,6 +79,8 @@ class ChassisSettings(BaseSettings):
     """Format of the log: `json` lines, readable `text`, or `auto`: text if stderr is a terminal."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Minimum log level."""
+    access_log: bool = True
+    """Whether each request writes an entry to the log (logger `prisma.access`) at the level info."""
     audit_log: bool = True
     """Whether each change writes an entry to the log (logger `prisma.audit`), whatever the log level."""
     metrics_listen: str | None = None

@@ -23,6 +23,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from services.chassis.errors import FailedPrecondition, Unavailable
+from services.providers import metrics
 from services.providers.rate_limits import BUSY, pause_after
 
 BLAMES_INPUT = frozenset({200, 400, 413, 422, 500})
@@ -48,14 +49,19 @@ class ProviderUnavailable(Unavailable):
     """The model server cannot be reached, is overloaded or is broken."""
 
     reason = "PROVIDER_UNAVAILABLE"
+    outcome = "unavailable"
 
 
 class ProviderTimedOut(ProviderUnavailable):
     """The model server did not answer in time."""
 
+    outcome = "timed_out"
+
 
 class ProviderBusy(ProviderUnavailable):
     """The model server limits its callers, and says after how many seconds it takes requests again."""
+
+    outcome = "busy"
 
     def __init__(self, message: str, *, seconds: float, provider: str) -> None:
         super().__init__(message, metadata={"provider": provider})
@@ -70,6 +76,7 @@ class ProviderRefused(FailedPrecondition):
     """
 
     reason = "PROVIDER_REFUSED"
+    outcome = "refused"
 
     def __init__(self, message: str, *, status: int, detail: str, provider: str) -> None:
         super().__init__(message, metadata={"provider": provider, "status": str(status)})
@@ -125,13 +132,27 @@ class ProviderClient:
             with attempt:
                 if attempts > 1:
                     await self._pause()
-                return self._parsed(*await self._send(method, path, body))
+                return await self._measured(method, path, body, is_retry=attempt.retry_state.attempt_number > 1)
         raise AssertionError("the last attempt raises")
+
+    async def _measured(
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, is_retry: bool
+    ) -> Mapping[str, Any]:
+        """The JSON object that answers one request, which the metrics count."""
+        with metrics.measured(self.name, is_retry=is_retry) as request:
+            try:
+                answer = self._parsed(*await self._send(method, path, body))
+            except (ProviderUnavailable, ProviderRefused) as error:
+                request.outcome = error.outcome
+                raise
+            request.outcome = "ok"
+            return answer
 
     async def _pause(self) -> None:
         """Waits until the server takes requests again, and a little more, so that not all callers come at once."""
         seconds = self._resume_time - time.monotonic()
         if seconds > 0:
+            metrics.count_pause(self.name, seconds)
             await asyncio.sleep(seconds + _RANDOM.uniform(0, _MAX_JITTER_SECONDS))
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, httpx.Headers, bytes]:

@@ -17,6 +17,7 @@ from services.chassis.errors import Aborted, Code, PrismaError
 from services.chassis.threads import in_thread
 from services.search.backend import Index, Kind, Position, Stream, TextItem
 from services.search.errors import WrittenElsewhere
+from services.search.lag import Lag
 from services.search.owners import Catalog, Dataset, Run
 from services.search.upstream import Block, TextBlock
 
@@ -59,6 +60,7 @@ class IndexFollower:
         self._locks: dict[Stream, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._damaged: set[str] = set()
         self._repair = asyncio.Event()
+        self._lag = Lag()
         self.errors: dict[Stream, str] = {}
         """Why a stream could not be brought up to date the last time."""
 
@@ -174,6 +176,7 @@ class IndexFollower:
                 for stream in streams:
                     self._locks[stream].release()
                     self.errors.pop(stream, None)
+                    self._lag.clear(stream)
 
     async def _follow(self, stream: Stream, resource: str, owner: Position | None, failures: list[PrismaError]) -> None:
         """Reads a stream if its owner is elsewhere. owner: its position; None if only the stream itself tells it."""
@@ -181,12 +184,15 @@ class IndexFollower:
             async with self._locks[stream]:
                 state = await in_thread(self._index.state, stream)
                 if state is None or state.position != owner:
+                    self._lag.note(stream, state.position if state else None, owner)
                     async with self._claim(stream):
                         state = await in_thread(self._index.state, stream)
                         await self._read_since(stream, resource, state.position if state else None, owner)
             self.errors.pop(stream, None)
+            self._lag.clear(stream)
         except PrismaError as error:
             if error.code is Code.NOT_FOUND or error.reason in _NOTHING_YET:
+                self._lag.clear(stream)
                 return  # deleted or reset since it was listed, or not computed yet; the next look tells
             if isinstance(error, WrittenElsewhere):
                 self.errors.pop(stream, None)

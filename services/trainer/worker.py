@@ -14,6 +14,7 @@ import numpy as np
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
+from prometheus_client import Gauge
 
 from prisma.trainer.v1.trainer_service_pb2 import (
     EncodeDatasetRequest,
@@ -64,6 +65,9 @@ from services.trainer.vector_cache import VectorCache
 
 Report: TypeAlias = Callable[[StepMetrics], Awaitable[None]]
 _EVALUATING = "measuring what the reconstructions keep"
+_SAMPLES_PER_SECOND = Gauge(
+    "prisma_training_samples_per_second", "Vectors per second of the training that runs; 0 while none does"
+)
 
 
 class TrainerJobs:
@@ -247,11 +251,14 @@ class TrainerJobs:
         finished: Finished | None = None
         # A worker that lost its lease keeps no progress: another attempt resumes from the last checkpoint.
         training = launch.train(task, group, keep_progress=lambda: not context.lost)
-        async with aclosing(training) as messages:
-            async for message in messages:
-                run = await self._record(run, message, context, report)
-                if isinstance(message, Finished):
-                    finished = message
+        try:
+            async with aclosing(training) as messages:
+                async for message in messages:
+                    run = await self._record(run, message, context, report)
+                    if isinstance(message, Finished):
+                        finished = message
+        finally:
+            _SAMPLES_PER_SECOND.set(0)
         assert finished is not None  # else the process has failed, and `train` raised
         await self._commit(run, attempt, finished, context)
 
@@ -331,6 +338,7 @@ class TrainerJobs:
                 run = await asyncio.to_thread(self._store.size, run, Config.from_dict(dict(config)), choice)
                 context.log(choice.reason)
             case StepMeasured(metrics):
+                _SAMPLES_PER_SECOND.set(metrics.samples_per_second)
                 await report(metrics)
                 await asyncio.to_thread(self._store.add_metrics, run.uid, metrics.to_dict())
             case CheckpointWritten(step):

@@ -1,4 +1,7 @@
-"""Metrics are open on loopback alone: beyond it, scrapers show an API key. Processes on one host have a port each."""
+"""Metrics are open on loopback alone: beyond it, scrapers show an API key. Processes on one host have a port each.
+
+docs/reference/metrics.md lists all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,33 @@ import re
 from pathlib import Path
 
 import httpx
+from prometheus_client import REGISTRY
 
+import gateway.app
+import services.chassis.server
+import services.providers.client
+import services.search.lag
+import services.trainer.worker
 from tests.nats_server import NatsServer
 from tests.ports import free_ports
 from tests.process import ServiceProcess, start_all
+
+MODULES = (
+    gateway.app, services.chassis.server, services.providers.client, services.search.lag, services.trainer.worker,
+)  # fmt: skip
+"""Whose imports declare all metrics."""
+REFERENCE = Path(__file__).parents[2] / "docs/reference/metrics.md"
+
+
+def test_the_reference_lists_all_metrics_with_their_labels() -> None:
+    rows = re.findall(r"^\| `(prisma_\w+)` \| (\w+) \|([^|]*)\|", REFERENCE.read_text(), re.MULTILINE)
+    listed = {(name, kind, *re.findall(r"`(\w+)`", labels)) for name, kind, labels in rows}
+    registered = {
+        (f"{metric._name}_total" if metric._type == "counter" else metric._name, metric._type, *metric._labelnames)
+        for metric in set(REGISTRY._collector_to_names)
+        if getattr(metric, "_name", "").startswith("prisma_")
+    }
+    assert listed == registered
 
 
 def test_scrapers_beyond_loopback_show_a_key(tmp_path: Path, nats_server: NatsServer) -> None:

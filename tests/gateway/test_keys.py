@@ -45,9 +45,12 @@ class Guarded:
 
     def changes(self) -> list[dict[str, str]]:
         """The audit entries of both processes."""
+        return [entry for entry in self.entries() if entry["event"] == "change"]
+
+    def entries(self) -> list[dict[str, str]]:
+        """The log of both processes."""
         lines = [line for log in (self.gateway.log, self.embedder.log) for line in log.read_text().splitlines()]
-        entries = [json.loads(line) for line in lines if line.startswith("{")]
-        return [entry for entry in entries if entry["event"] == "change"]
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 @pytest.fixture
@@ -80,6 +83,7 @@ def reason(response: httpx.Response) -> str:
 async def test_keys_scopes_sessions_and_audit(guarded: Guarded) -> None:
     """One test for what the same two processes show, as starting them takes longer than all of it."""
     await _check_that_a_key_is_required(guarded)
+    await _check_access_log(guarded)
     await _check_scopes_over_http(guarded)
     await _check_scopes_over_grpc(guarded)
     await _check_sessions(guarded)
@@ -100,6 +104,27 @@ async def _check_that_a_key_is_required(guarded: Guarded) -> None:
     assert (expired.status_code, reason(expired)) == (401, "API_KEY_EXPIRED")
     for path in ("/healthz", "/", "/docs"):
         assert (await client.get(path)).status_code in (200, 503)
+
+
+async def _check_access_log(guarded: Guarded) -> None:
+    """A request's id is in the response and in one entry of each process that had to do with it."""
+    headers = {**guarded.bearer("read"), "x-request-id": "request-1"}
+    missing = await guarded.client.get("/v1/datasets/missing", headers=headers)
+    assert (missing.status_code, missing.headers["x-request-id"]) == (404, "request-1")
+    for _ in range(400):  # entries are written by a thread of their own
+        entries = [entry for entry in guarded.entries() if entry.get("request_id") == "request-1"]
+        if len(entries) == 2:
+            break
+        await asyncio.sleep(0.05)
+    by_service = {entry["service"]: entry for entry in entries}
+    request, call = by_service["gateway"], by_service["embedder"]
+    assert (request["event"], request["route"], request["code"]) == ("request", "/v1/{name=datasets/*}", 404)
+    assert (call["event"], call["code"]) == ("call", "NOT_FOUND")
+    assert call["method"] == "/prisma.embedder.v1.EmbedderService/GetDataset"
+    for entry in entries:
+        assert entry["user"] == "read"
+        assert {"milliseconds", "received_bytes", "sent_bytes"} <= entry.keys()
+    assert not [entry for entry in guarded.entries() if entry.get("route") == "/healthz"]
 
 
 async def _check_scopes_over_http(guarded: Guarded) -> None:
