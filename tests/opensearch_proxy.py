@@ -63,7 +63,7 @@ class Proxy:
 
 @contextmanager
 def proxy_of(url: str, certificates: Path | None = None, *, asks_for_certificate: bool = False) -> Iterator[Proxy]:
-    """A proxy of the server at `url`. certificates: a folder of `create_certificates`, for TLS."""
+    """A proxy of the server at `url`. certificates: a folder that `Authority.issue` has filled, for TLS."""
     target = urlsplit(url)
 
     class Handler(BaseHTTPRequestHandler):

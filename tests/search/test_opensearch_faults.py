@@ -20,7 +20,7 @@ from services.search.opensearch import Access, Layout, OpenSearchIndex
 from services.search.opensearch.cluster import Cluster
 from services.search.opensearch.leases import Leases
 from services.search.settings import SearchSettings
-from tests.gateway.test_mutual_tls import create_certificates
+from tests.certificates import Authority
 from tests.opensearch_proxy import Exchange, Proxy, first, proxy_of, slow
 from tests.search.contract import at, documents, item, ranked_rows, rows_of, write_texts, write_vectors
 
@@ -311,7 +311,7 @@ def test_the_lease_of_a_silent_service_is_taken_over(opened: Open) -> None:
 
 
 def test_a_cluster_behind_tls_with_a_password_or_a_key(opened: Open, opensearch_url: str, tmp_path: Path) -> None:
-    create_certificates(tmp_path)
+    Authority().issue(tmp_path)
     authority = str(tmp_path / "authority.pem")
 
     def authorized(exchange: Exchange) -> None:
