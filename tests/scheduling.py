@@ -28,6 +28,7 @@ GROUPS = {
     "tests/system/test_backup.py": "stack",
     "tests/system/test_hostile_requests.py": "stack",
     "tests/system/test_one_encode.py": "stack",
+    "tests/cluster/test_clients.py": "clients",
     "tests/search/test_opensearch": "opensearch",
     "tests/cluster/test_search_replicas.py": "opensearch",
     "tests/system/test_demo.py::test_the_demo": "opensearch",

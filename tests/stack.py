@@ -147,9 +147,9 @@ def fill(prisma: Prisma) -> None:
     raise AssertionError(status)
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("stack")
+@contextlib.contextmanager
+def empty_stack(folder: Path) -> Iterator[Stack]:
+    """A stack without data."""
     settings = environment(folder)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -158,10 +158,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         assert process.stdout is not None
         assert "PRISMA is up" in process.stdout.readline(), (folder / "log").read_text()
         try:
-            with Prisma(settings["PRISMA_URL"]) as prisma:
-                fill(prisma)
             yield Stack(settings["PRISMA_URL"], settings, folder)
         finally:
             process.terminate()
             process.wait(30)
     planted.assert_absent([folder / "log"])
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with empty_stack(tmp_path_factory.mktemp("stack")) as stack:
+        with Prisma(stack.url) as prisma:
+            fill(prisma)
+        yield stack

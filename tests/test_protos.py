@@ -8,6 +8,8 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
+from tests import golden_messages
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -54,3 +56,9 @@ def test_no_class_of_java_has_the_name_of_another() -> None:
         outer = [other.options.java_outer_classname for other in in_package]
         assert len(set(outer)) == len(outer), file.package
         assert not messages & set(outer), file.package
+
+
+def test_golden_messages_are_what_is_sent_today() -> None:
+    """Clients of other languages decode these files. They may be added to; a change of a file breaks clients in use."""
+    stored = {file.name: file.read_bytes() for file in golden_messages.FOLDER.iterdir()}
+    assert stored == golden_messages.files(), "a change that is meant: python -m tests.golden_messages"
