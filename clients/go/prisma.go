@@ -36,8 +36,8 @@ const maxMessageBytes = 64 << 20
 type Options struct {
 	// TLS encrypts the connection, and trusts the system's authorities.
 	TLS bool
-	// CAFile holds the authority that signed the server's certificate, as PEM. Implies TLS.
-	CAFile string
+	// TLSAuthority holds the authority that signed the server's certificate, as PEM. Implies TLS.
+	TLSAuthority string
 	// APIKey is sent with each call. Only over TLS, unless the server is on this machine.
 	APIKey string
 	// Patience is how long an outage may last while a job is followed; 10 minutes by default.
@@ -94,14 +94,14 @@ func (client *Client) Close() error { return client.connection.Close() }
 
 func transportCredentials(options Options) (credentials.TransportCredentials, error) {
 	switch {
-	case options.CAFile != "":
-		authority, err := os.ReadFile(options.CAFile)
+	case options.TLSAuthority != "":
+		authority, err := os.ReadFile(options.TLSAuthority)
 		if err != nil {
 			return nil, err
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(authority) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", options.CAFile)
+			return nil, fmt.Errorf("%s holds no certificate in PEM", options.TLSAuthority)
 		}
 		return credentials.NewTLS(&tls.Config{RootCAs: pool}), nil
 	case options.TLS:

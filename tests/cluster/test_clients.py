@@ -20,10 +20,10 @@ import pytest
 
 from prisma_client import Prisma
 from tests import golden_messages
+from tests.certificates import Authority
 from tests.children import tied
 from tests.cluster.breaking_server import KEY, LARGE, BreakingServer
 from tests.cluster.main_job import main_job
-from tests.gateway.test_mutual_tls import create_certificates
 from tests.stack import Stack, empty_stack
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def test_the_main_job_prints_the_same_table_in_all_languages(
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
-    create_certificates(folder)
+    Authority().issue(folder)
     return folder
 
 
@@ -106,11 +106,11 @@ def breaking_server(certificates: Path) -> Iterator[BreakingServer]:
 def test_golden_messages_and_a_server_that_breaks_calls_off(
     breaking_server: BreakingServer, certificates: Path, language: Language
 ) -> None:
-    environment = os.environ | {"PRISMA_API_KEY": KEY, "PRISMA_CA_FILE": str(certificates / "authority.pem")}
+    environment = os.environ | {"PRISMA_API_KEY": KEY, "PRISMA_TLS_AUTHORITY": str(certificates / "authority.pem")}
     words = (*language.contract, str(golden_messages.FOLDER), breaking_server.address)
-    shown: dict[str, Any] = json.loads(run(*words, environment=environment))
-    assert shown.pop("golden") == golden_messages.expected()
-    assert shown == {
+    decoded: dict[str, Any] = json.loads(run(*words, environment=environment))
+    assert decoded.pop("golden") == golden_messages.expected()
+    assert decoded == {
         "refused": "API_KEY_INVALID",
         "job": ["RUNNING", "SUCCEEDED"],
         "failure": ["RUNNING", "FAILED", "TRAINING_FAILED"],

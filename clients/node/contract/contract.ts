@@ -109,9 +109,9 @@ async function failure(call: Promise<unknown>): Promise<unknown> {
   throw new Error("the call should have failed");
 }
 
-const caFile = process.env.PRISMA_CA_FILE;
-const client = new Client(address, { caFile, apiKey: process.env.PRISMA_API_KEY });
-const stranger = new Client(address, { caFile, apiKey: "a wrong key" });
+const tlsAuthority = process.env.PRISMA_TLS_AUTHORITY;
+const client = new Client(address, { tlsAuthority, apiKey: process.env.PRISMA_API_KEY });
+const stranger = new Client(address, { tlsAuthority, apiKey: "a wrong key" });
 const shown = {
   golden: golden(),
   refused: reason(await failure(stranger.embedder.getDataset({ name: "datasets/d" }))),

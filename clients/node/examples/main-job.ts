@@ -3,7 +3,7 @@
  *
  *     npm run main-job -- DATASET_ID
  *
- * PRISMA_ADDRESS is the gateway, 127.0.0.1:50050 by default; PRISMA_API_KEY and PRISMA_CA_FILE are optional.
+ * PRISMA_ADDRESS is the gateway, 127.0.0.1:50050 by default; PRISMA_API_KEY and PRISMA_TLS_AUTHORITY are optional.
  */
 import {
   Client,
@@ -139,7 +139,7 @@ function row(name: string, text: string): void {
 
 const client = new Client(process.env.PRISMA_ADDRESS ?? "127.0.0.1:50050", {
   apiKey: process.env.PRISMA_API_KEY,
-  caFile: process.env.PRISMA_CA_FILE,
+  tlsAuthority: process.env.PRISMA_TLS_AUTHORITY,
 });
 await mainJob(client, process.argv[2] ?? "clients-node");
 client.close();

@@ -31,7 +31,7 @@ export interface Options {
   /** Encrypts the connection, and trusts Node's authorities. */
   tls?: boolean;
   /** The authority that signed the server's certificate, as PEM. Implies `tls`. */
-  caFile?: string;
+  tlsAuthority?: string;
   /** Sent with each call. Only over TLS, unless the server is on this machine. */
   apiKey?: string;
   /** How long an outage may last while a job is followed, in milliseconds; 10 minutes by default. */
@@ -51,7 +51,7 @@ export class Client {
 
   /** address: of the gateway, such as `127.0.0.1:50050`. It connects at the first call. */
   constructor(address: string, options: Options = {}) {
-    const ca = options.caFile === undefined ? undefined : readFileSync(options.caFile);
+    const ca = options.tlsAuthority === undefined ? undefined : readFileSync(options.tlsAuthority);
     const baseUrl = `${options.tls || ca ? "https" : "http"}://${address}`;
     const pings = { pingIntervalMs: 30_000, pingTimeoutMs: 10_000 };
     this.#session = new Http2SessionManager(baseUrl, pings, ca ? { ca } : {});

@@ -2,7 +2,7 @@
 //
 //	go run ./examples/main-job DATASET_ID
 //
-// PRISMA_ADDRESS is the gateway, 127.0.0.1:50050 by default; PRISMA_API_KEY and PRISMA_CA_FILE are optional.
+// PRISMA_ADDRESS is the gateway, 127.0.0.1:50050 by default; PRISMA_API_KEY and PRISMA_TLS_AUTHORITY are optional.
 package main
 
 import (
@@ -44,7 +44,7 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	client, err := prisma.Dial(cmp.Or(os.Getenv("PRISMA_ADDRESS"), "127.0.0.1:50050"), prisma.Options{
-		APIKey: os.Getenv("PRISMA_API_KEY"), CAFile: os.Getenv("PRISMA_CA_FILE"),
+		APIKey: os.Getenv("PRISMA_API_KEY"), TLSAuthority: os.Getenv("PRISMA_TLS_AUTHORITY"),
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -55,7 +55,7 @@ func main() {
 }
 
 func dial(key string) *prisma.Client {
-	client, err := prisma.Dial(os.Args[2], prisma.Options{APIKey: key, CAFile: os.Getenv("PRISMA_CA_FILE")})
+	client, err := prisma.Dial(os.Args[2], prisma.Options{APIKey: key, TLSAuthority: os.Getenv("PRISMA_TLS_AUTHORITY")})
 	check(err)
 	return client
 }
