@@ -8,6 +8,7 @@ import gzip
 import importlib
 import io
 import lzma
+import sys
 import tarfile
 import tempfile
 import threading
@@ -92,7 +93,8 @@ class _Streams(io.RawIOBase):
 
 def _zstandard(file: IO[bytes]) -> Stream:
     try:
-        return importlib.import_module("backports.zstd").ZstdFile(file)
+        module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        return importlib.import_module(module).ZstdFile(file)
     except ImportError:
         message = "this server cannot read Zstandard: `pip install 'prisma-suite[embedder-files]'` there"
         raise InvalidFile(message) from None

@@ -1,7 +1,7 @@
 """The built-in provider: static 256-d word vectors from the wordllama package, read from its own files.
 
 A text's vector is the mean of its tokens' vectors, scaled to unit norm. Each text is summed in float64 on its own, so
-that its vector has the same bits in every batch. (wordllama's own loader expects a folder that its wheel lacks.)
+that its vector has the same bits in every batch. (Nothing of wordllama's code is imported.)
 """
 
 from __future__ import annotations
