@@ -13,8 +13,8 @@ import pytest
 
 from prisma_client import Prisma, PrismaError, Unavailable, choices
 from prisma_client.cli import doctor
+from tests.certificates import Authority
 from tests.client.scripted_gateway import Answer, reply, scripted, stream
-from tests.gateway.test_mutual_tls import create_certificates
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_value_that_a_setting_cannot_have_names_the_setting(fields: dict[str, 
 
 @pytest.mark.parametrize("scheme", ["https", "HTTPS"])
 def test_a_server_whose_certificate_nobody_vouches_for_is_not_talked_to(scheme: str, tmp_path: Path) -> None:
-    create_certificates(tmp_path)
+    Authority().issue(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
     listener = socket.create_server(("127.0.0.1", 0))
