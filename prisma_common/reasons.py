@@ -88,6 +88,7 @@ _REASONS_BY_CODE: Mapping[Code, tuple[str, ...]] = {
         "SERVICE_UNAVAILABLE",
         "PROVIDER_UNAVAILABLE",
         "NATS_UNAVAILABLE",
+        "STORE_UNAVAILABLE",
         "API_KEYS_UNREADABLE",
     ),
     Code.ABORTED: ("JOB_ATTEMPTS_EXHAUSTED", "CONFLICT"),

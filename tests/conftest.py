@@ -21,6 +21,7 @@ from tests.nats_server import NatsServer
 from tests.ollama_server import ollama_url
 from tests.opensearch_server import opensearch_server, opensearch_url
 from tests.postgres_server import database_url, postgres_server, postgres_url
+from tests.s3_server import s3_server
 from tests.stack import stack
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -79,5 +80,6 @@ __all__ = [
     "opensearch_url",
     "postgres_server",
     "postgres_url",
+    "s3_server",
     "stack",
 ]

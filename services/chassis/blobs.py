@@ -2,7 +2,7 @@
 
 A blob is written under a temporary name, fsynced and renamed: it exists whole or not at all. Its size and SHA-256 are
 recorded in SQL, in the transaction that names it, and checked when a process first uses it. A file that no row names
-is an orphan and is deleted after a day.
+is an orphan and is deleted after a day. With an object store the folder is a bounded cache of it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ import shutil
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
 from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, String, Table, Text, delete, insert, select
 
 from prisma_common.folders import files_below
 from services.chassis import logs, metrics
+from services.chassis.blob_cache import BlobCache, CachedFile
 from services.chassis.database import Database
 from services.chassis.dependency import Dependency
 from services.chassis.errors import Code, PrismaError
 from services.chassis.files import reporting_full_disk, whole
 from services.chassis.moments import utc_now
+from services.chassis.object_store import ServiceObjects, StoredObject
 
 ORPHAN_SECONDS = 24 * 3600
+CACHE_BYTES = 20 << 30
 _CHUNK_BYTES = 1 << 20
 _RECORDS_AT_ONCE = 500
 _RETRY_SECONDS = 60.0
+_FETCH_LOCKS = 64
 _T = TypeVar("_T")
 
 _log = logs.get(__name__)
@@ -101,15 +102,25 @@ class Records:
 class Blobs:
     """The blobs of one service. Paths are relative, with `/`."""
 
-    def __init__(self, folder: Path, url: str | None = None, *, records: Records | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str | None = None,
+        *,
+        records: Records | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         """Blobs in `folder`; with `url`, in that object store, and `folder` is the cache they are mapped from.
 
         Services share a store: each has its own prefix. Objects that earlier versions wrote without it are still read.
-        Without `records` nothing is verified (tools and tests).
+        Without `records` nothing is verified (tools and tests). cache_bytes: what the cache may hold. Raises
+        StartRefused.
         """
         self.folder = folder
-        self._store: ObjectStore | None = from_url(url) if url else None
         self._prefix = f"{records.database.service}/" if records is not None else ""
+        self._objects = ServiceObjects(url, self._prefix) if url else None
+        self._cache = BlobCache(folder, cache_bytes, self._is_stored)
+        self._fetching = [threading.Lock() for _ in range(_FETCH_LOCKS)]
         self._records = records
         self._verified: dict[str, tuple[int, int, int]] = {}
         self._damages: dict[str, BlobDamaged] = {}
@@ -118,15 +129,25 @@ class Blobs:
     @property
     def shared(self) -> bool:
         """Whether the blobs are in an object store, which several hosts can use at once."""
-        return self._store is not None
+        return self._objects is not None
+
+    @property
+    def address(self) -> str:
+        """Where the blobs are, for people."""
+        return str(self.folder) if self._objects is None else self._objects.address
 
     @property
     def damages(self) -> list[BlobDamaged]:
         """Damage that this process has come across, for the status."""
         return list(self._damages.values())
 
+    def check(self) -> None:
+        """Raises StoreUnavailable where the object store does not answer."""
+        if self._objects is not None:
+            self._objects.check()
+
     def put(self, path: str, chunks: Iterable[bytes | memoryview]) -> Blob:
-        """Writes a blob. Record the result in the transaction that names it. Raises StorageFull."""
+        """Writes a blob. Record the result in the transaction that names it. Raises StorageFull, StoreUnavailable."""
         target = self.folder / path
         size, digest = 0, hashlib.sha256()
         with reporting_full_disk(self.folder):
@@ -136,11 +157,12 @@ class Blobs:
                     file.write(chunk)
                     digest.update(chunk)
                     size += memoryview(chunk).nbytes
-                if self._store is not None:
+                if self._objects is not None:
                     file.flush()
-                    obstore.put(self._store, f"{self._prefix}{path}", Path(file.name))
+                    self._objects.upload(path, Path(file.name))
         metrics.blob_bytes("written").inc(size)
         self._mark_verified(path)
+        self._note_added(size)
         return Blob(path, size, digest.hexdigest())
 
     def adopt(self, *paths: str) -> list[Blob]:
@@ -149,6 +171,23 @@ class Blobs:
         They are digested and, with an object store, uploaded. Record the result. Raises StorageFull, FileNotFoundError.
         """
         return [self._adopt_file(file) for path in paths for file in _files(self.folder / path)]
+
+    def share(self, path: str) -> None:
+        """Uploads a file of the folder that is no blob yet, for other hosts; nothing without an object store.
+
+        Raises StoreUnavailable.
+        """
+        if self._objects is not None:
+            self._objects.upload(path, self.folder / path)
+
+    def below(self, prefix: str) -> list[StoredObject]:
+        """All files below a folder: those here, and with an object store those of other hosts, with its times."""
+        files = {
+            file.relative_to(self.folder).as_posix(): _modified(file) for file in files_below(self.folder / prefix)
+        }
+        if self._objects is not None:
+            files |= {item.path: item.modified for item in self._objects.below(prefix)}
+        return [StoredObject(path, modified) for path, modified in sorted(files.items())]
 
     def record(self, connection: Connection, blobs: Iterable[Blob]) -> None:
         """Records blobs, in the owner's write transaction that names them. Repeating it changes nothing."""
@@ -163,23 +202,42 @@ class Blobs:
             connection.execute(insert(table), rows)
 
     def local(self, path: str) -> Path:
-        """A file with the blob's bytes, to be mapped; verified at its first use in this process. Raises BlobDamaged.
+        """A file with the blob's bytes, to be mapped; verified at its first use in this process.
 
-        With an object store, a local copy that is missing or damaged is fetched again.
+        With an object store, a local copy that is missing or damaged is fetched again. Open it within a minute: then
+        it may leave the cache, and what was opened or mapped stays readable. Raises BlobDamaged, StoreUnavailable.
         """
         target = self.folder / path
-        is_local = target.is_file()
-        metrics.blob_uses("local" if is_local else "fetched").inc()
-        if not is_local:
-            self._fetch(path, self._recorded(path))
-        elif self._verified.get(path) != _identity(target):
-            recorded = self._recorded(path)
-            if recorded is not None and (problem := _difference(target, recorded)):
-                if self._store is None:
-                    raise self._damaged(path, problem)
-                self._fetch(path, recorded)
-            self._mark_verified(path)
+        if self._objects is None:
+            metrics.blob_uses("local").inc()
+            self._verify(path)
+            return target
+        with self._fetching[hash(path) % _FETCH_LOCKS]:
+            try:
+                self._cache.use(target)
+                self._verify(path)
+                metrics.blob_uses("local").inc()
+            except FileNotFoundError:
+                self._fetch(path, self._recorded(path))
+                metrics.blob_uses("fetched").inc()
         return target
+
+    def _verify(self, path: str) -> None:
+        """Compares a file with its record at its first use, and fetches it again where that helps.
+
+        Raises BlobDamaged; FileNotFoundError where it is only missing here.
+        """
+        target = self.folder / path
+        if self._objects is None and not target.is_file():
+            raise self._damaged(path, "is missing")
+        if self._verified.get(path) == _identity(target):
+            return
+        recorded = self._recorded(path)
+        if recorded is not None and (problem := _difference(target, recorded)):
+            if self._objects is None:
+                raise self._damaged(path, problem)
+            self._fetch(path, recorded)
+        self._mark_verified(path)
 
     def delete(self, prefix: str) -> None:
         """Deletes the blob at `prefix`, or all below it, with their records. What is not there is no error.
@@ -199,8 +257,8 @@ class Blobs:
         for path in [path for path in {*self._verified, *self._damages} if _is_below(path, prefix)]:
             self._verified.pop(path, None)
             self._damages.pop(path, None)
-        if self._store is not None:
-            obstore.delete(self._store, sorted(self._keys_at(prefix)))
+        if self._objects is not None:
+            self._objects.delete(prefix)
 
     def sweep(self, named: Collection[str], older_than_seconds: float = ORPHAN_SECONDS) -> list[str]:
         """Deletes files and stored objects that are not named and are older than a day; returns their paths.
@@ -210,8 +268,8 @@ class Blobs:
         """
         limit = time.time() - older_than_seconds
         old = {file.relative_to(self.folder).as_posix() for file in files_below(self.folder) if _modified(file) < limit}
-        if self._store is not None and self._prefix:  # without a prefix, objects may be another service's
-            old |= {path for path, modified in self._stored() if modified < limit}
+        if self._objects is not None and self._prefix:  # without a prefix, objects may be another service's
+            old |= {item.path for item in self._objects.below() if item.modified < limit}
         orphans = sorted(path for path in old if not _is_named(path, named))
         for path in orphans:
             self.delete(path)
@@ -252,35 +310,42 @@ class Blobs:
         return ScrubReport(checked, damages, repaired)
 
     def _scrub_one(self, blob: Blob) -> bool:
-        """Whether a local copy was repaired. Raises BlobDamaged."""
+        """Whether the local copy was repaired from the object store, or the other way round. Raises BlobDamaged."""
         target = self.folder / blob.path
-        if self._store is not None and (problem := self._stored_difference(blob)):
-            raise self._damaged(blob.path, problem)
-        if self._store is not None and not target.is_file():
-            return False
         problem = _difference(target, blob) if target.is_file() else "is missing"
-        if not problem:
+        if self._objects is None:
+            if problem:
+                raise self._damaged(blob.path, problem)
             self._mark_verified(blob.path)
             return False
-        if self._store is None:
-            raise self._damaged(blob.path, problem)
-        self._fetch(blob.path, blob)
-        return True
+        if stored_problem := self._objects.difference(blob.path, size=blob.size, digest=blob.digest):
+            if problem:
+                raise self._damaged(blob.path, stored_problem)
+            self._objects.upload(blob.path, target)
+            self._mark_verified(blob.path)
+            return True
+        if problem == "is missing":
+            return False
+        if problem:
+            self._fetch(blob.path, blob)
+        self._mark_verified(blob.path)
+        return problem is not None
 
     def _adopt_file(self, file: Path) -> Blob:
         path = file.relative_to(self.folder).as_posix()
         size, digest = _digest(file)
-        if self._store is not None:
+        if self._objects is not None:
             with reporting_full_disk(self.folder):
-                obstore.put(self._store, f"{self._prefix}{path}", file)
+                self._objects.upload(path, file)
         metrics.blob_bytes("written").inc(size)
         self._mark_verified(path)
+        self._note_added(size)
         return Blob(path, size, digest)
 
     def _digest_existing(self, path: str) -> Blob | None:
         target = self.folder / path
         if not target.is_file():
-            if self._store is None:
+            if self._objects is None:
                 return None
             try:
                 self._fetch(path, None)
@@ -316,12 +381,11 @@ class Blobs:
                 connection.execute(delete(table).where(table.c.path.in_(batch)))
 
     def _fetch(self, path: str, recorded: Blob | None) -> None:
-        """Copies a blob from the object store into the folder. Raises BlobDamaged, StorageFull."""
-        if self._store is None:
-            raise self._damaged(path, "is missing")
+        """Copies a blob from the object store into the folder. Raises BlobDamaged, StorageFull, StoreUnavailable."""
+        assert self._objects is not None
         target = self.folder / path
         try:
-            chunks = self._stored_chunks(path)
+            chunks = self._objects.chunks(path)
         except FileNotFoundError:
             raise self._damaged(path, "is missing in the object store") from None
         with reporting_full_disk(self.folder):
@@ -334,43 +398,28 @@ class Blobs:
                     raise self._damaged(path, f"{problem} in the object store")
         metrics.blob_bytes("fetched").inc(target.stat().st_size)
         self._mark_verified(path)
+        self._note_added(target.stat().st_size)
 
-    def _stored(self) -> Iterator[tuple[str, float]]:
-        """Path and time of modification of this service's objects in the store."""
-        assert self._store is not None
-        for batch in obstore.list(self._store, prefix=self._prefix or None):
-            for item in batch:
-                yield item["path"].removeprefix(self._prefix), item["last_modified"].timestamp()
+    def _note_added(self, size: int) -> None:
+        if self._objects is not None:
+            self._cache.added(size)
 
-    def _stored_chunks(self, path: str) -> Iterable[bytes | memoryview]:
-        """The content of an object. Raises FileNotFoundError."""
-        assert self._store is not None
-        try:
-            return obstore.get(self._store, f"{self._prefix}{path}").stream()
-        except FileNotFoundError:
-            return obstore.get(self._store, path).stream()
+    def _is_stored(self, file: CachedFile) -> bool:
+        """Whether a file of the cache may leave: it is a recorded blob, and in the object store.
 
-    def _keys_at(self, path: str) -> Iterator[str]:
-        """The keys of an object and of all below it, in the store."""
-        assert self._store is not None
-        for key in {f"{self._prefix}{path}", path}:
-            for batch in obstore.list(self._store, prefix=key):  # lists what is below, not the object itself
-                yield from (item["path"] for item in batch)
-            with suppress(FileNotFoundError):
-                yield obstore.head(self._store, key)["path"]
-
-    def _stored_difference(self, blob: Blob) -> str | None:
-        assert self._store is not None
-        size, digest = 0, hashlib.sha256()
-        try:
-            for chunk in self._stored_chunks(blob.path):
-                size += len(chunk)
-                digest.update(chunk)
-        except FileNotFoundError:
-            return "is missing in the object store"
-        if (size, digest.hexdigest()) != (blob.size, blob.digest):
-            return "is damaged in the object store"
-        return None
+        One that is missing there is uploaded, as where files were in the folder before there was an object store, and
+        may leave the next time.
+        """
+        assert self._objects is not None
+        recorded = self._recorded(file.path)
+        if recorded is None or recorded.size != file.size:
+            return False
+        if self._objects.size(file.path) == recorded.size:
+            return True
+        target = self.folder / file.path
+        if _difference(target, recorded) is None:
+            self._objects.upload(file.path, target)
+        return False
 
     def _damaged(self, path: str, problem: str) -> BlobDamaged:
         damage = BlobDamaged(path, problem)
@@ -447,9 +496,10 @@ def blobs_dependency(blobs: Blobs, name: str, advice: str) -> Dependency:
         if damages := blobs.damages:
             paths = ", ".join(damage.path for damage in damages[:5])
             raise BlobDamaged(paths, f"is damaged ({len(damages):,} files); {advice}")
+        await asyncio.to_thread(blobs.check)
         return {}
 
-    return Dependency(name, str(blobs.folder), check, essential=False)
+    return Dependency(name, blobs.address, check, essential=False)
 
 
 class Scrubber:

@@ -36,7 +36,9 @@ class ChassisSettings(BaseSettings):
     migrate: Literal["auto", "off"] = "auto"
     """Whether a service migrates its database when it starts, or `python -P -m services.… migrate` did before."""
     blob_url: str | None = None
-    """Object store for vectors, codes and weights; none for files in the data folder."""
+    """Object store for vectors, codes, weights and statistics; none for files in the data folder."""
+    blob_cache_bytes: int = Field(default=20 << 30, gt=0)
+    """What the data folder of a service may hold of the object store; what was used longest ago leaves first."""
     nats_url: SecretStr = SecretStr(addresses.NATS_URL)
     """The message server, with user and password where it wants them; several of a cluster, separated by commas.
     `tls://…` connects only to servers that speak TLS."""

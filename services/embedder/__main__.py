@@ -59,7 +59,12 @@ def _open_database(settings: EmbedderSettings) -> Database:
 async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     folder = settings.data_of(SERVICE)
     database = _open_database(settings)
-    blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
+    blobs = Blobs(
+        folder / "blobs",
+        settings.blob_url,
+        records=Records(database, BLOBS),
+        cache_bytes=settings.blob_cache_bytes,
+    )
     store, vectors = Store(database, blobs), VectorStore(database, blobs)
     await asyncio.to_thread(lambda: _prepare(database, store, vectors, folder))
     declared = settings.read_providers()

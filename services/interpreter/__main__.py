@@ -59,7 +59,12 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     folder = settings.data_of(SERVICE)
     scratch = folder / "scratch"
     database = _open_database(settings)
-    blobs = Blobs(folder / "blobs", settings.blob_url, records=Records(database, BLOBS))
+    blobs = Blobs(
+        folder / "blobs",
+        settings.blob_url,
+        records=Records(database, BLOBS),
+        cache_bytes=settings.blob_cache_bytes,
+    )
     store = Store(database, blobs)
     await asyncio.to_thread(prepare, database, store, blobs)
     scratch.mkdir(exist_ok=True)

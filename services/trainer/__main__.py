@@ -56,7 +56,12 @@ def _open_database(settings: TrainerSettings) -> Database:
 async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
     data = settings.data_of(SERVICE)
     database = _open_database(settings)
-    blobs = Blobs(data / "blobs", settings.blob_url, records=Records(database, BLOBS))
+    blobs = Blobs(
+        data / "blobs",
+        settings.blob_url,
+        records=Records(database, BLOBS),
+        cache_bytes=settings.blob_cache_bytes,
+    )
     store = Store(database, blobs)
     await asyncio.to_thread(lambda: _prepare(database, blobs, store, data))
     channel = open_channel(settings.embedder_address, settings)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +44,7 @@ from services.trainer.sae.normalization import normalization
 from services.trainer.sae.sizing import Sizing
 from services.trainer.sae.vectors import Vectors
 from services.trainer.settings import SERVICE
+from services.trainer.shared_checkpoints import SharedCheckpoints, last_checkpoints
 from services.trainer.store import Store, TrainingResult
 from services.trainer.training import launch
 from services.trainer.training.protocol import (
@@ -240,7 +241,7 @@ class TrainerJobs:
             settings=run.recipe.settings,
             goal=run.recipe.goal,
             folder=folder,
-            checkpoints=await asyncio.to_thread(self._last_checkpoints, run),
+            checkpoints=await asyncio.to_thread(last_checkpoints, self._blobs, run),
             device=self._device,
             imported_weights=await asyncio.to_thread(self._blobs.local, run.imported_weights) if is_import else None,
         )
@@ -251,14 +252,19 @@ class TrainerJobs:
         finished: Finished | None = None
         # A worker that lost its lease keeps no progress: another attempt resumes from the last checkpoint.
         training = launch.train(task, group, keep_progress=lambda: not context.lost)
+        checkpoints = SharedCheckpoints(self._blobs, attempt)
         try:
             async with aclosing(training) as messages:
                 async for message in messages:
+                    if isinstance(message, CheckpointWritten | SiblingTrained):
+                        await asyncio.to_thread(checkpoints.share)
                     run = await self._record(run, message, context, report)
                     if isinstance(message, Finished):
                         finished = message
         finally:
             _SAMPLES_PER_SECOND.set(0)
+            if finished is None and not context.lost:  # a process that is told to stop writes a last checkpoint
+                await asyncio.to_thread(checkpoints.share)
         assert finished is not None  # else the process has failed, and `train` raised
         await self._commit(run, attempt, finished, context)
 
@@ -282,12 +288,14 @@ class TrainerJobs:
 
     def _delete_leftovers(self, run: Run) -> None:
         """Deletes other attempts and checkpoints of a trained run; not codes that followed the dataset since."""
-        for path in (self._blobs.folder / run.folder).iterdir():
-            folder = f"{run.folder}/{path.name}"
-            if path.is_dir() and folder != run.attempt and not path.name.startswith(CODES_FOLDER):
-                self._blobs.delete(folder)
-        for path in (self._blobs.folder / (run.attempt or "")).glob(checkpoint.PATTERN):
-            self._blobs.delete(f"{run.attempt}/{path.name}")
+        paths = [PurePosixPath(file.path) for file in self._blobs.below(run.folder)]
+        attempts = {path.parent for path in paths if path.parent.as_posix() != run.folder}
+        for attempt in attempts:
+            if attempt.as_posix() != run.attempt and not attempt.name.startswith(CODES_FOLDER):
+                self._blobs.delete(attempt.as_posix())
+        for path in paths:
+            if path.parent.as_posix() == run.attempt and path.match(checkpoint.PATTERN):
+                self._blobs.delete(path.as_posix())
 
     async def _evaluate(self, run: Run, context: JobContext) -> None:
         data = await self._data(run, context)
@@ -358,16 +366,6 @@ class TrainerJobs:
             case _:
                 pass
         return run
-
-    def _last_checkpoints(self, run: Run) -> list[Path | None]:
-        """The newest checkpoint of the run, then of each sibling; each replaces the one before completely."""
-        if run.config is None:
-            return []
-        return [self._last_checkpoint(run, sibling) for sibling in range(1 + run.config.siblings)]
-
-    def _last_checkpoint(self, run: Run, sibling: int) -> Path | None:
-        files = list((self._blobs.folder / run.folder).glob(f"*/{checkpoint.name(sibling)}"))
-        return max(files, key=lambda file: file.stat().st_mtime_ns) if files else None
 
 
 def _sweep_call(tag: str, position: int) -> Call | None:

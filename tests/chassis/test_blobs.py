@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
 from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database
 from services.chassis.errors import Code
+from services.chassis.object_store import StoreUnavailable
+from services.chassis.startup import StartRefused
 from tests.chassis.owner import BLOBS
+from tests.ports import free_port
 
 Open = Callable[[], Blobs]
 
@@ -275,8 +280,118 @@ def test_a_scrub_repairs_the_cache_and_reads_the_object_store(
     flip_a_bit(tmp_path / "store/test/a/2")
     (blobs.folder / "a/3").unlink()
     report = open_stored().scrub()
-    assert report.repaired == ["a/1"]
-    assert [damage.path for damage in report.damages] == ["a/2"]
+    assert report.repaired == ["a/1", "a/2"]
+    assert report.damages == []
+    assert (tmp_path / "store/test/a/2").read_bytes() == b"x" * 100
+    flip_a_bit(tmp_path / "store/test/a/3")  # of which there is no other copy
+    assert [damage.path for damage in open_stored().scrub().damages] == ["a/3"]
+
+
+class TestCache:
+    """The local copies of what an object store has."""
+
+    @pytest.fixture
+    def blobs(self, database: Database, tmp_path: Path) -> Blobs:
+        """A cache of 1,000 bytes, with ten blobs of 100 bytes that were last used in the order of their names."""
+        blobs = self.open(database, tmp_path)
+        for number in range(10):
+            record(database, blobs, blobs.put(f"a/{number}", [b"x" * 100]))
+            self.age(blobs, f"a/{number}", 1000 - number)
+        return blobs
+
+    @staticmethod
+    def open(database: Database, folder: Path) -> Blobs:
+        (folder / "store").mkdir(exist_ok=True)
+        url = f"file://{folder / 'store'}"
+        return Blobs(folder / "cache", url, records=Records(database, BLOBS), cache_bytes=1000)
+
+    @staticmethod
+    def age(blobs: Blobs, path: str, seconds: float) -> None:
+        moment = time.time() - seconds
+        os.utime(blobs.folder / path, (moment, moment))
+
+    @staticmethod
+    def cached(blobs: Blobs) -> list[str]:
+        return sorted(file.name for file in blobs.folder.rglob("*") if file.is_file())
+
+    def test_what_was_not_used_for_the_longest_time_leaves_and_comes_back(
+        self, database: Database, tmp_path: Path, blobs: Blobs
+    ) -> None:
+        blobs.local("a/0")  # used again
+        restarted = self.open(database, tmp_path)
+        record(database, restarted, restarted.put("b", [b"y" * 100]))
+        assert self.cached(restarted) == ["0", "3", "4", "5", "6", "7", "8", "9", "b"]
+        assert restarted.local("a/1").read_bytes() == b"x" * 100
+        assert restarted.damages == []
+
+    def test_what_is_mapped_stays_readable(self, database: Database, blobs: Blobs) -> None:
+        mapped = np.memmap(blobs.local("a/0"), np.uint8, "r")
+        self.age(blobs, "a/0", 2000)
+        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        assert "0" not in self.cached(blobs)
+        assert mapped.tobytes() == b"x" * 100
+
+    def test_what_is_written_just_now_or_is_no_blob_yet_stays(self, database: Database, blobs: Blobs) -> None:
+        attempt = blobs.folder / "attempt"
+        attempt.mkdir()
+        (attempt / "checkpoint").write_bytes(b"c" * 950)
+        self.age(blobs, "attempt/checkpoint", 5000)
+        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        assert self.cached(blobs) == ["b", "checkpoint"]
+
+    def test_files_of_before_there_was_a_store_are_uploaded_before_they_leave(
+        self, database: Database, tmp_path: Path, blobs: Blobs
+    ) -> None:
+        shutil.rmtree(tmp_path / "store")
+        (tmp_path / "store").mkdir()
+        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        assert len(list((tmp_path / "store/test/a").iterdir())) == 10
+        for number in range(10):
+            self.age(blobs, f"a/{number}", 1000)
+        record(database, blobs, self.open(database, tmp_path).put("c", [b"y" * 100]))
+        assert len(self.cached(blobs)) == 9
+        for number in range(10):
+            assert blobs.local(f"a/{number}").read_bytes() == b"x" * 100
+
+    def test_a_damaged_copy_does_not_replace_a_missing_object(
+        self, database: Database, tmp_path: Path, blobs: Blobs
+    ) -> None:
+        (tmp_path / "store/test/a/0").unlink()
+        flip_a_bit(blobs.folder / "a/0")
+        self.age(blobs, "a/0", 2000)
+        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        assert "0" in self.cached(blobs)
+        assert not (tmp_path / "store/test/a/0").exists()
+
+
+def test_files_that_are_no_blobs_yet_are_shared_with_other_hosts(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    url = f"file://{tmp_path / 'store'}"
+    one, replica = (Blobs(tmp_path / name, url, records=Records(database, BLOBS)) for name in ("one", "replica"))
+    (one.folder / "runs/r/a").mkdir(parents=True)
+    (one.folder / "runs/r/a/checkpoint").write_bytes(b"state")
+    assert replica.below("runs/r") == []
+    one.share("runs/r/a/checkpoint")
+    assert [file.path for file in replica.below("runs/r")] == ["runs/r/a/checkpoint"]
+    assert replica.local("runs/r/a/checkpoint").read_bytes() == b"state"
+    replica.delete("runs/r/a")
+    assert replica.below("runs/r") == []
+
+
+async def test_a_store_that_is_away_is_told_and_comes_back(database: Database, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}/store"  # where nothing listens
+    blobs = Blobs(tmp_path / "cache", url, records=Records(database, BLOBS))
+    with pytest.raises(StoreUnavailable, match="does not answer") as error:
+        blobs.put("a", [b"x"])
+    assert error.value.code == Code.UNAVAILABLE
+    assert list(blobs.folder.iterdir()) == []
+    state = await blobs_dependency(blobs, "files", "restore them").state()
+    assert "does not answer" in state.message
+
+
+def test_an_address_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartRefused, match=r"PRISMA_BLOB_URL: expected s3://.*got ftp://host/x:"):
+        Blobs(tmp_path, "ftp://user:password@host/x")
 
 
 def test_services_share_an_object_store_and_sweep_only_their_own_objects(
