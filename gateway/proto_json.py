@@ -7,7 +7,6 @@ Fields without presence are always there, so that 0 and empty lists are seen. Ty
 from __future__ import annotations
 
 import json
-import math
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
-from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.struct_pb2 import Struct
+
+from prisma_common.structs import plain_struct
 
 _Convert = Callable[[Any], Any]
 _LONG = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
 _FLOAT32 = Layout("<f")
-_MAX_EXACT = 1 << 53
-"""Up to here each whole number is a double of its own."""
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -61,27 +60,6 @@ def _convert_message(message: Message) -> Any:
     return values
 
 
-def _convert_struct(struct: Struct) -> dict[str, Any]:
-    return {key: _convert_value(value) for key, value in struct.fields.items()}
-
-
-def _convert_value(value: Value) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _convert_struct(value.struct_value)
-    if kind == "list_value":
-        return [_convert_value(item) for item in value.list_value.values]
-    if kind == "number_value":
-        return _convert_number(value.number_value)
-    return None if kind is None or kind == "null_value" else getattr(value, kind)
-
-
-def _convert_number(number: float) -> float:
-    """A whole number without a fraction: 7 and not 7.0, as it was imported."""
-    is_negative_zero = number == 0 and math.copysign(1, number) < 0
-    return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT and not is_negative_zero else number
-
-
 @cache
 def _plan(descriptor: Descriptor) -> _Plan | None:
     """The plan of a type; None for one that `json_format` writes."""
@@ -106,7 +84,7 @@ def _converter(field: FieldDescriptor) -> _Convert | None:
 def _single_converter(field: FieldDescriptor) -> _Convert | None:
     """What converts one value of a field."""
     if field.message_type is not None:
-        return _convert_struct if field.message_type.full_name == Struct.DESCRIPTOR.full_name else _convert_message
+        return plain_struct if field.message_type.full_name == Struct.DESCRIPTOR.full_name else _convert_message
     if field.enum_type is not None:
         return partial(_convert_enum, field.enum_type)
     if field.cpp_type in _LONG:

@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from prisma_client.libraries import library
+from prisma_common.structs import plain_struct
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -199,14 +199,8 @@ def _cells(message: Message) -> Iterator[tuple[str, Any]]:
             yield field.name, _value(message, field)
         elif message.HasField(field.name):
             inner = getattr(message, field.name)
-            cells = _keys(inner) if field.message_type.full_name == _STRUCT else _cells(inner)
+            cells = plain_struct(inner).items() if field.message_type.full_name == _STRUCT else _cells(inner)
             yield from ((f"{field.name}.{name}", cell) for name, cell in cells)
-
-
-def _keys(struct: Message) -> Iterator[tuple[str, Any]]:
-    """The keys of a Struct and their values; all its numbers are doubles, of which whole ones become integers."""
-    for key, value in MessageToDict(struct).items():
-        yield key, int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_left_out(field: Any) -> bool:
@@ -250,7 +244,7 @@ def _metadata(message: Message) -> Row:
     if "metadata" not in message.DESCRIPTOR.fields_by_name:
         return {}
     metadata: Any = getattr(message, "metadata")  # noqa: B009 - not all messages have it
-    return {f"metadata.{key}": value for key, value in _keys(metadata)}
+    return {f"metadata.{key}": value for key, value in plain_struct(metadata).items()}
 
 
 def _is_unnamed(feature: Any) -> bool:

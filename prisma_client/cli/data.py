@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
 from prisma.embedder.v1.embedder_service_pb2 import ImportDocumentsResponse
 from prisma.embedder.v1.resources_pb2 import Document, FileLayout
@@ -27,6 +26,7 @@ from prisma_client.sync import Prisma
 from prisma_client.sync.datasets import Dataset
 from prisma_client.sync.runs import Run
 from prisma_common.names import GIVEN_MODEL
+from prisma_common.structs import plain_struct
 
 app = typer.Typer(rich_markup_mode=None)
 SHOWN_ITEMS = 5
@@ -111,7 +111,7 @@ def preview(file: InputFile) -> None:
     lines = [f"{name}: {value}" for name, value in layout_values(layout) if value]
     lines += ["", *(f"note: {note}" for note in response.notes), ""]
     for document in response.documents[:SHOWN_DOCUMENTS]:
-        metadata = output.whole_numbers(MessageToDict(document.metadata))
+        metadata = plain_struct(document.metadata)
         fields = ", ".join(f"{name}: {value}" for name, value in metadata.items())
         lines.append(f"{document.key}: {' '.join(document.text.split())[:120]}")
         lines += [f"    {fields[:160]}"] if fields else []

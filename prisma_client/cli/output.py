@@ -28,9 +28,8 @@ from prisma_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from prisma_common.structs import plain_number
 
-MAX_EXACT = 1 << 53
-"""Up to here each whole number is a double of its own."""
 USAGE = 2
 UNAVAILABLE = 6
 EXIT_CODES: Mapping[type[PrismaError], int] = {
@@ -113,9 +112,7 @@ def whole_numbers(value: Any) -> Any:
         return {key: whole_numbers(member) for key, member in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
         return [whole_numbers(member) for member in cast("list[Any]", value)]
-    if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT:
-        return int(value)
-    return value
+    return plain_number(value) if isinstance(value, float) else value
 
 
 def warn(message: str) -> None:

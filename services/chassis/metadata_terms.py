@@ -25,6 +25,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, cast
 
+from prisma_common.structs import MAX_EXACT
 from services.chassis.case_folding import folded
 
 MAX_TEXT_BYTES = 1000
@@ -32,8 +33,6 @@ MAX_NUMBER_CHARACTERS = 400
 MAX_EXPONENT = 400
 MIN_INTEGER, MAX_INTEGER = -(1 << 63), (1 << 64) - 1
 """64 bits, with or without a sign."""
-MAX_EXACT = 1 << 53
-"""Up to here a double represents every integer."""
 
 _MAX_KEY_BYTES = 200
 _KEY_CHARACTERS = 60

@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER, terms_of
+from prisma_common.structs import MAX_EXACT
+from services.chassis.metadata_terms import MAX_INTEGER, MIN_INTEGER, terms_of
 
 MAX_BYTES = 64 << 10
 """Bytes of a document's metadata, as JSON in UTF-8."""

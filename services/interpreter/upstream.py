@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.struct_pb2 import Struct
 from numpy.typing import NDArray
 
 from prisma.common.v1.block_pb2 import RowRange
@@ -21,6 +21,7 @@ from prisma.trainer.v1 import trainer_service_pb2_grpc
 from prisma.trainer.v1.resources_pb2 import Run as RunMessage
 from prisma_common import wire
 from prisma_common.names import is_given
+from prisma_common.structs import plain_struct, plain_value
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
 from services.chassis.metadata_terms import Type, values_of
@@ -48,8 +49,6 @@ _CANNOT_EMBED = ("EMBEDDING_MODEL_NOT_FOUND", "PROVIDER_REFUSED", "NO_QUERY_MODE
 """Reasons for which no text can be embedded by the model of a run."""
 _LOOKUP_SECONDS = 3.0
 _WORK_SECONDS = 30.0
-_EXACT = 2**53
-"""Below this, an integer is exact in a double."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,29 +468,6 @@ def _passage(message: embedder_resources_pb2.Passage) -> Passage:
         start=message.start,
         end=message.end,
     )
-
-
-def plain_struct(struct: Struct) -> dict[str, Any]:
-    """A Struct as plain JSON values, its keys in order."""
-    return {key: plain_value(struct.fields[key]) for key in sorted(struct.fields)}
-
-
-def plain_value(value: Value) -> Any:
-    """A value as plain JSON, whole numbers as integers: a Struct holds doubles only."""
-    match value.WhichOneof("kind"):
-        case "number_value":
-            number = value.number_value
-            return int(number) if number.is_integer() and abs(number) < _EXACT else number
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case "struct_value":
-            return plain_struct(value.struct_value)
-        case "list_value":
-            return [plain_value(member) for member in value.list_value.values]
-        case _:
-            return None
 
 
 def metadata_value(metadata: Struct, key: str) -> Any:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Self
 
-from services.chassis.metadata_terms import MAX_EXACT, MAX_INTEGER, MIN_INTEGER
+from prisma_common.structs import MAX_EXACT
+from services.chassis.metadata_terms import MAX_INTEGER, MIN_INTEGER
 from services.embedder.errors import InvalidFile
 from services.embedder.files.formats import FileOptions, Format, Item, Layout, Limits
 from services.embedder.files.names import TEXT_NAMES, find_header, is_header, preamble_length, preamble_notes
