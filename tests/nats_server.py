@@ -32,9 +32,9 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes] | ForkedProcess, l
 
 
 class NatsServer:
-    """One server; its data outlives `kill`."""
+    """One server; its data outlives `kill`. settings: more lines of its configuration."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "") -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._folder = folder
@@ -42,7 +42,8 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._config.write_text(
-            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{folder / "data"}", sync_interval: always }}\n'
+            f'listen: "127.0.0.1:{self.port}"\n'
+            f'jetstream {{ store_dir: "{folder / "data"}", sync_interval: always }}\n{settings}\n'
         )
 
     def start(self) -> None:

@@ -7,6 +7,7 @@ bucket; the queue carries only a reference.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -21,9 +22,11 @@ from services.chassis.errors import FailedPrecondition, RequestIdReused
 from services.chassis.job_index import IndexEntry, day_of
 from services.chassis.job_store import JobNotFound, JobStore
 from services.chassis.job_transitions import TERMINAL, end, now, resubmit
-from services.chassis.nats import NatsLink
+from services.chassis.nats import NatsLink, NatsUnavailable
 
 WATCH_SECONDS = 0.5
+OUTAGE_SECONDS = 15.0
+"""How long a watch outlasts the absence of the message server: longer than a cluster takes to elect a leader."""
 RETRIED_STATES = frozenset({Job.STATE_FAILED, Job.STATE_CANCELLED, Job.STATE_WAITING})
 _NAMESPACE = uuid.UUID("6f0d2f4e-2c4b-5e0b-9a50-3c1f5a6f7b11")
 _MIN_BATCH, _MAX_BATCH = 16, 64
@@ -123,7 +126,18 @@ class Jobs:
             last = job
             while job == last:
                 await asyncio.sleep(WATCH_SECONDS)
-                job = await self.get(name)
+                job = await self._get_through_outage(name)
+
+    async def _get_through_outage(self, name: str) -> Job:
+        """The job, also where the message server is away for OUTAGE_SECONDS. Raises JobNotFound."""
+        deadline = time.monotonic() + OUTAGE_SECONDS
+        while True:
+            try:
+                return await self.get(name)
+            except NatsUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(WATCH_SECONDS)
 
     async def cancel(self, name: str) -> Job:
         """Asks a job to stop; one that no worker has is cancelled at once. Raises JobNotFound."""

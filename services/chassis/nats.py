@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlsplit
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 from nats.js import JetStreamContext, api
-from nats.js.errors import APIError, BucketNotFoundError, KeyWrongLastSequenceError, NotFoundError
+from nats.js.errors import (
+    APIError,
+    BucketNotFoundError,
+    KeyWrongLastSequenceError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
 from nats.js.kv import KeyValue
 
 from services.chassis import logs, metrics
+from services.chassis.certificates import CertificateFiles
 from services.chassis.errors import Unavailable
+from services.chassis.nats_access import NatsAccess, SecuredClient
 from services.chassis.threads import cancel_until_done
 
 JOBS, DEAD, BUCKET = "PRISMA_JOBS", "PRISMA_DEAD", "prisma_jobs"
@@ -30,10 +38,11 @@ FORMER_STREAMS = ("PRISMA_EVENTS",)
 """Streams of earlier versions, deleted where they still exist."""
 RESTORE_SECONDS = 15.0
 """How long after the server came back without its data the services may take to restore their jobs."""
-_NAME_IN_USE = 10058
 _DAY = 24 * 3600.0
 _RECONNECT_SECONDS = 1
 _CALL_SECONDS = 5.0
+_MAX_PROBLEMS = 3
+_VIOLATION_SECONDS = 300.0
 _T = TypeVar("_T")
 
 _log = logs.get(__name__)
@@ -64,11 +73,14 @@ _STREAMS = (
 class NatsLink:
     """One process's connection to NATS."""
 
-    def __init__(self, url: str, *, duplicate_window_seconds: float = 120.0) -> None:
-        """url: one address, or several of a cluster, separated by commas."""
-        self._servers = [address.strip() for address in url.split(",")]
+    def __init__(self, access: NatsAccess, *, replicas: int = 1, duplicate_window_seconds: float = 120.0) -> None:
+        """replicas: servers that store each message of streams that are created."""
+        self._access = access
+        self._replicas = replicas
         self._window = duplicate_window_seconds
-        self._client = Client()
+        self._client = SecuredClient(access)
+        self._problems: dict[str, None] = {}
+        self._violation: tuple[str, float] | None = None
         self._declared = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._attempted = asyncio.Event()
@@ -82,8 +94,24 @@ class NatsLink:
     @property
     def address(self) -> str:
         """Where the server is, without credentials."""
-        parts = [urlsplit(server) for server in self._servers]
-        return ",".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
+        return self._access.addresses
+
+    @property
+    def certificate_files(self) -> Sequence[CertificateFiles]:
+        """The files of TLS with the server."""
+        return [self._access.files] if self._access.files else []
+
+    @property
+    def problem(self) -> str:
+        """Why calls cannot be made, for people: what the last attempts to connect met."""
+        return "; ".join(list(self._problems)[-_MAX_PROBLEMS:]) or f"NATS at {self.address} does not respond"
+
+    @property
+    def violation(self) -> str | None:
+        """What the server has refused within the last minutes, as its user may not do it."""
+        if self._violation is None or time.monotonic() - self._violation[1] > _VIOLATION_SECONDS:
+            return None
+        return self._violation[0]
 
     def start(self) -> None:
         """Begins to connect, and returns at once."""
@@ -120,7 +148,7 @@ class NatsLink:
     @property
     def connected(self) -> bool:
         """Whether calls can be made at this moment."""
-        return self.generation > 0 and self._client.is_connected
+        return self.generation > 0 and self._client.is_connected and not self._problems
 
     @property
     def has_lost_data(self) -> bool:
@@ -189,11 +217,17 @@ class NatsLink:
 
     def _need(self) -> None:
         if not self.connected:
-            raise NatsUnavailable(f"NATS at {self.address} is unreachable; reconnecting")
+            raise NatsUnavailable(f"{self.problem}; trying again")
 
     async def _connect(self) -> None:
+        signs = self._access.credentials is not None or self._access.nkey is not None
         await self._client.connect(
-            self._servers,
+            list(self._access.servers),
+            user=self._access.user if self._access.password is not None else None,
+            password=self._access.password,
+            token=self._access.user if self._access.password is None else None,
+            signature_cb=self._access.sign if signs else None,  # pyright: ignore[reportArgumentType] - of a str
+            user_jwt_cb=self._access.jwt if self._access.credentials is not None else None,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,
             connect_timeout=2,
@@ -207,6 +241,7 @@ class NatsLink:
 
     async def _declare(self) -> None:
         """Declares streams and bucket; existing ones stay. A server that has lost its data gets new ones."""
+        self._problems.clear()
         while True:
             try:
                 stream = self._client.jetstream(timeout=_CALL_SECONDS)
@@ -218,21 +253,39 @@ class NatsLink:
                 self._bucket = await self._declare_bucket(stream)
                 break
             except (TimeoutError, NatsError, OSError) as error:
-                _log.warning("NATS is not ready", error=str(error), address=self.address)
+                self._report(self._declaration_problem(error))
                 await asyncio.sleep(_RECONNECT_SECONDS)
         async with self._declared:
             metrics.nats_connected.set(1)
             if self.generation:
                 metrics.nats_reconnects.inc()
+            self._problems.clear()
             self.generation += 1
             self._attempted.set()
             self._declared.notify_all()
+
+    def _declaration_problem(self, error: Exception) -> str:
+        if isinstance(error, APIError) and error.err_code is not None:
+            return f"NATS at {self.address} cannot store jobs: {error.description}"
+        if isinstance(error, (NoRespondersError, ServiceUnavailableError)):
+            return f"JetStream of NATS at {self.address} is not available: not enabled, or without a leader just now"
+        return self.violation or f"JetStream of NATS at {self.address} does not answer"
+
+    def _report(self, problem: str) -> None:
+        """Writes a problem to the log, once until it is over."""
+        self._attempted.set()
+        if problem not in self._problems and not self._closing:
+            _log.warning(problem, address=self.address)
+        self._problems.pop(problem, None)
+        self._problems[problem] = None  # the latest is the last
+        if len(self._problems) > 2 * _MAX_PROBLEMS:
+            del self._problems[next(iter(self._problems))]
 
     async def _declare_bucket(self, stream: JetStreamContext) -> KeyValue:
         try:
             bucket = await stream.key_value(BUCKET)
         except BucketNotFoundError:
-            config = api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE)
+            config = api.KeyValueConfig(bucket=BUCKET, history=1, storage=api.StorageType.FILE, replicas=self._replicas)
             bucket = await stream.create_key_value(config)
         created = str((await stream.stream_info(f"KV_{BUCKET}")).created)
         if self._bucket_created not in (None, created):
@@ -250,21 +303,28 @@ class NatsLink:
             max_age=declared.max_age_seconds,
             storage=api.StorageType.FILE,
             duplicate_window=self._window,
+            num_replicas=self._replicas,
         )
         try:
-            await stream.add_stream(config)
-        except APIError as error:
-            if error.err_code != _NAME_IN_USE:
-                raise
             existing = (await stream.stream_info(declared.name)).config
-            if existing.subjects != config.subjects or existing.duplicate_window != config.duplicate_window:
-                await stream.update_stream(
-                    existing.evolve(subjects=config.subjects, duplicate_window=config.duplicate_window)
-                )
+        except NotFoundError:
+            await stream.add_stream(config)
+            return
+        if existing.subjects != config.subjects or existing.duplicate_window != config.duplicate_window:
+            await stream.update_stream(
+                existing.evolve(subjects=config.subjects, duplicate_window=config.duplicate_window)
+            )
 
     async def _on_error(self, error: Exception) -> None:
-        self._attempted.set()
-        _log.debug("nats", error=str(error) or type(error).__name__)
+        if "permissions violation" in str(error).lower():
+            violation = f"the user that PRISMA shows to NATS at {self.address} lacks a permission ({error})"
+            if self.violation != violation:
+                _log.error(violation, address=self.address)
+            self._violation = (violation, time.monotonic())
+        elif not self._client.is_connected:
+            self._report(_connection_problem(error, self.address))
+        else:
+            _log.debug("nats", error=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:
         metrics.nats_connected.set(0)
@@ -272,9 +332,29 @@ class NatsLink:
             _log.warning("NATS is unreachable; reconnecting", address=self.address)
 
 
+def _connection_problem(error: Exception, address: str) -> str:
+    """Why an attempt to connect failed, for people."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of NATS at {address} cannot be trusted: {error.verify_message}. "
+            "PRISMA_NATS_TLS_AUTHORITY names the file with the authority that signs it"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with NATS at {address} fails: {error.reason or text}. It may demand PRISMA_NATS_TLS_CERTIFICATE"
+    if "authorization" in text.lower() or "authentication" in text.lower():
+        return (
+            f"NATS at {address} refuses the user that PRISMA shows ({text.removeprefix('nats: ')}): check the user and "
+            "password in PRISMA_NATS_URL, or PRISMA_NATS_CREDENTIALS or PRISMA_NATS_NKEY"
+        )
+    if isinstance(error, NatsError):
+        return f"NATS at {address}: {text.removeprefix('nats: ')}"
+    return f"NATS at {address} is unreachable"
+
+
 async def connect(url: str) -> NatsLink:
     """A link that is connected, for tools and tests."""
-    link = NatsLink(url)
+    link = NatsLink(NatsAccess.to(url))
     link.start()
     await link.ready()
     return link

@@ -26,7 +26,7 @@ from services.chassis import certificates, data_folder, logs, metrics, probe_lis
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
 from services.chassis.certificates import CertificateFiles
 from services.chassis.channels import DRAIN_SECONDS, SERVER_OPTIONS
-from services.chassis.dependency import Dependency
+from services.chassis.dependency import Degraded, Dependency
 from services.chassis.errors import Unavailable
 from services.chassis.events import Events
 from services.chassis.interceptors import CallInterceptor
@@ -38,6 +38,7 @@ from services.chassis.job_worker import JobKind, Worker
 from services.chassis.jobs import Jobs
 from services.chassis.limits import CallLimit
 from services.chassis.nats import NatsLink, NatsUnavailable
+from services.chassis.nats_access import NatsAccess
 from services.chassis.probes import Probes
 from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
@@ -149,7 +150,9 @@ def nats_dependency(link: NatsLink) -> Dependency:
 
     async def check() -> dict[str, str]:
         if not link.connected:
-            raise NatsUnavailable("the message server does not respond: no job can start or end; everything else works")
+            raise NatsUnavailable(f"{link.problem}. No job can start or end meanwhile; everything else works")
+        if link.violation is not None:
+            raise Degraded(link.violation)
         return {"version": link.version}
 
     return Dependency("nats", link.address, check)
@@ -160,7 +163,7 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        link = NatsLink(settings.nats_url.get_secret_value())
+        link = NatsLink(NatsAccess.of(settings), replicas=settings.nats_replicas)
         link.start()
         stack.push_async_callback(link.close)
         jobs = Jobs(link)
@@ -171,8 +174,9 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         worker = Worker(link, jobs, parts.kinds)
         keys = Keys(settings)
         nats = nats_dependency(link)
-        files = certificates.of_process(settings)
-        dependencies = [nats, *files.dependencies, *parts.dependencies]
+        files = [certificates.of_process(settings), *link.certificate_files]
+        own_certificates = [certificate for file in files for certificate in file.dependencies]
+        dependencies = [nats, *own_certificates, *parts.dependencies]
         status = parts.status or StatusServicer(
             name, settings.data_of(name), dependencies, lambda: worker.running_count
         )
@@ -184,7 +188,7 @@ async def _run(name: str, settings: ChassisSettings, listen: str, build: Callabl
         await link.attempted(seconds=_MESSAGE_SERVER_SECONDS)
         await server.start(parts.ready)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(task()) for task in (probes.run, files.watch, *parts.tasks)]
+            tasks = [group.create_task(task()) for task in (probes.run, *(file.watch for file in files), *parts.tasks)]
             if parts.kinds:
                 journal = JobJournal(settings.data_of(name) / "jobs")
                 sweeper = Sweeper(link, jobs, name, journal=journal, running=lambda: worker.running_jobs)
