@@ -8,6 +8,7 @@ SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 """One segment of a resource name: an id."""
 
 EMBED_DATASET = "embed-dataset"
+EMBED_DATASET_PART = "embed-dataset-part"
 RETRY_FAILED_DOCUMENTS = "retry-failed-documents"
 DELETE_DOCUMENTS = "delete-documents"
 COMPUTE_DATASET_STATISTICS = "compute-dataset-statistics"

@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from google.protobuf.struct_pb2 import Struct
+
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from services.chassis import job_counts
 from services.chassis.errors import Cancelled
@@ -32,13 +34,16 @@ class JobContext:
 
     def __init__(self, store: JobStore, stored: StoredJob, ack_wait: float) -> None:
         """ack_wait: seconds that each write renews the lease for."""
-        self._store = store
+        self.store = store
         self._stored = stored
         self._ack_wait = ack_wait
         self._lock = asyncio.Lock()
         self._lease = stored.record.lease
         self._progress = Job.Progress()
         self._lines: list[Job.LogLine] = list(stored.job.log)
+        self.result = Struct()
+        """Of a part: what its job learns of it, written with the next change. Outlives the attempt."""
+        self.result.CopyFrom(stored.record.result)
         self._written = 0.0
         self._rate_from: tuple[float, float] | None = None
         self.lost = False
@@ -52,6 +57,11 @@ class JobContext:
     def record(self) -> JobRecord:
         """The job's record as last written or read."""
         return self._stored.record
+
+    @property
+    def partition(self) -> JobRecord.Partition:
+        """What a part of a job covers; all zeros for a job."""
+        return self._stored.record.partition
 
     @property
     def attempt(self) -> int:
@@ -110,7 +120,7 @@ class JobContext:
                     raise LeaseLost
                 record = self._renewed_record()
                 change(record)
-                written = await self._store.replace(self._stored, record)
+                written = await self.store.replace(self._stored, record)
                 if written is not None:
                     self._written = time.monotonic()
                     self._stored = written
@@ -125,14 +135,16 @@ class JobContext:
         record.job.progress.CopyFrom(self._progress)
         del record.job.log[:]
         record.job.log.extend(self._lines)
+        if len(self.result):
+            record.result.CopyFrom(self.result)
         return record
 
     async def _read_again(self) -> StoredJob:
         """The record that was changed meanwhile. If the message server has lost it, ours is stored again."""
-        while (stored := await self._store.find(self.job.name)) is None:
+        while (stored := await self.store.find(self.job.name)) is None:
             record = self._renewed_record()
             add_line(record, LOST_DATA)
-            if (restored := await self._store.create(record)) is not None:
+            if (restored := await self.store.create(record)) is not None:
                 self.log(LOST_DATA)
                 return restored
         return stored

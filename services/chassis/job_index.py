@@ -44,6 +44,11 @@ class IndexEntry:
         return f"jobs/{self.service}.{self.id}"
 
     @property
+    def is_partition(self) -> bool:
+        """Whether this is a part of a job, whose id is that of the job with another one behind."""
+        return "-" in self.id
+
+    @property
     def newest_first(self) -> tuple[int, str]:
         """The order of lists."""
         return -self.created_milliseconds, self.name

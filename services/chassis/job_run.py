@@ -23,6 +23,7 @@ from services.chassis import job_counts, logs
 from services.chassis.errors import Code, Internal, PrismaError, StorageFull
 from services.chassis.files import is_full_disk
 from services.chassis.job_context import JobCancelled, JobContext, LeaseLost
+from services.chassis.job_partitions import PartitionFailed, PartitionWaits
 from services.chassis.job_store import JobStore, StoredJob
 from services.chassis.job_transitions import end, hand_back, put_back, seconds_until, wait
 from services.chassis.nats import NatsUnavailable
@@ -141,7 +142,7 @@ class Run:
             await self._message.in_progress()
             await self._context.write(lambda _record: None)  # stores the record again if it was lost
             self._renewed = moment
-        elif stored.job.cancel_requested:
+        elif stored.job.cancel_requested or await self._store.is_abandoned(stored.record):
             self.stop(StopReason.CANCELLED)
 
     async def _finish(self, error: Exception | None) -> None:
@@ -160,9 +161,9 @@ class Run:
     async def _fail(self, error: PrismaError) -> None:
         defect = error.__cause__ if isinstance(error, Internal) else None
         _log.warning("attempt failed", job=self.name, reason=error.reason, error=error.message, exc_info=defect)
-        if error.code is Code.UNAVAILABLE or isinstance(error, StorageFull):
+        if error.code is Code.UNAVAILABLE or isinstance(error, StorageFull | PartitionWaits):
             await self._wait(error)
-        elif error.code in RETRIED_CODES:
+        elif error.code in RETRIED_CODES and not isinstance(error, PartitionFailed):
             attempts = self._stored.record.attempts_without_checkpoint
             self._context.log(f"attempt {self._stored.job.attempt} failed: {error.message}")
             await self._write_end(lambda record: put_back(record, error))

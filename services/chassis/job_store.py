@@ -122,6 +122,11 @@ class JobStore:
             if (written := await self.replace(stored, record)) is not None:
                 return written
 
+    async def is_abandoned(self, record: JobRecord) -> bool:
+        """Whether this is a part of a job that has ended or is to stop. A job that the server has lost is restored."""
+        job = await self.find(record.partition_of) if record.partition_of else None
+        return job is not None and (job.job.state in TERMINAL or job.job.cancel_requested)
+
     async def delete(self, job: Job) -> None:
         """Deletes a job's record, then its index entries."""
         subject = f"$KV.{BUCKET}.{_key(job.name)}"

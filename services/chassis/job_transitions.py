@@ -128,6 +128,7 @@ def resubmit(record: JobRecord) -> None:
         record.job.ClearField(field)
     note_checkpoint(record)
     record.lease = ""
+    record.resubmit_count += 1
 
 
 def copy_of(record: JobRecord) -> JobRecord:

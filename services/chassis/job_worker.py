@@ -128,7 +128,7 @@ class Worker:
     async def _begin_or_end(self, kind: JobKind, stored: StoredJob) -> StoredJob | None:
         """Writes that the job begins, or that it has ended; None if the record was changed meanwhile."""
         record = copy_of(stored.record)
-        if record.job.cancel_requested:
+        if record.job.cancel_requested or await self._store.is_abandoned(record):
             end(record, Job.STATE_CANCELLED)
         elif record.attempts_without_checkpoint >= job_transitions.MAX_ATTEMPTS:
             last_error = record.job.error.message or "its worker died without reporting an error"

@@ -96,7 +96,7 @@ class Jobs:
     async def get(self, name: str) -> Job:
         """One job. Raises InvalidArgument, JobNotFound."""
         names.parse("jobs/{job}", name, "name")
-        if "." not in name:
+        if "." not in name or "-" in name:  # a part of a job is not seen by itself
             raise JobNotFound(f"there is no job {name}", metadata={"job": name})
         return (await self.store.get(name)).job
 
@@ -106,7 +106,9 @@ class Jobs:
         jobs: list[Job] = []
         async for entries in self._candidates(query, after):
             matching = [
-                entry for entry in entries if query.entry_matches(entry) and (after is None or after.is_before(entry))
+                entry
+                for entry in entries
+                if not entry.is_partition and query.entry_matches(entry) and (after is None or after.is_before(entry))
             ]
             while matching and len(jobs) < limit:
                 size = min(_MAX_BATCH, max(_MIN_BATCH, limit - len(jobs)))

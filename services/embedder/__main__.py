@@ -106,6 +106,7 @@ async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
         models=models,
         events=chassis.events,
         batch_size=settings.embed_batch,
+        part_size=settings.embed_part if settings.shares_data else None,
         ack_wait_seconds=settings.ack_wait_seconds,
     )
 

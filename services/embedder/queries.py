@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal,
     literal_column,
     select,
     update,
@@ -146,9 +147,25 @@ def documents_by_row(uid: str, rows: Sequence[int]) -> Statement:
     return select(DOCUMENTS).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows), LIVING)
 
 
-def pending(uid: str, limit: int) -> Statement:
-    """Row and text of the pending documents with the lowest rows."""
-    return _in_state(select(DOCUMENTS.c.row, DOCUMENTS.c.text), uid, State.PENDING).limit(limit)
+def pending(uid: str, limit: int, *, start: int = 0, stop: int | None = None) -> Statement:
+    """Row and text of the pending documents with the lowest rows, of those in [start, stop)."""
+    query = _in_state(select(DOCUMENTS.c.row, DOCUMENTS.c.text), uid, State.PENDING)
+    return _between(query, start, stop).limit(limit)
+
+
+def pending_count(uid: str, start: int, stop: int) -> Statement:
+    """How many pending documents have rows in [start, stop)."""
+    query = select(func.count()).select_from(DOCUMENTS)
+    query = query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == State.PENDING, LIVING)
+    return _between(query, start, stop)
+
+
+def pending_counts(uid: str, width: int) -> Statement:
+    """How many pending documents each range [number · width, (number + 1) · width) has that has any."""
+    number = (DOCUMENTS.c.row // literal(width, BigInteger)).label("number")
+    query = select(number, func.count().label("count"))
+    query = query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == State.PENDING, LIVING)
+    return query.group_by(number)
 
 
 def rows_in_state(uid: str, state: State, limit: int) -> Statement:
@@ -369,6 +386,13 @@ def delete_rows(uid: str, start: int, end: int) -> Delete:
 
 def _in_state(query: Statement, uid: str, state: State) -> Statement:
     return query.where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.state == state, LIVING).order_by(DOCUMENTS.c.row)
+
+
+def _between(query: Statement, start: int, stop: int | None) -> Statement:
+    """Rows in [start, stop); all where nothing is bounded."""
+    if start > 0:
+        query = query.where(DOCUMENTS.c.row >= start)
+    return query if stop is None else query.where(DOCUMENTS.c.row < stop)
 
 
 def _table(*, of_wholes: bool) -> Table:

@@ -23,6 +23,9 @@ class EmbedderSettings(ProviderSettings):
     """Bytes of the largest file that is accepted."""
     embed_batch: int = Field(default=512, gt=0)
     """Documents that an embedding job embeds and commits at once."""
+    embed_part: int = Field(default=8192, gt=0)
+    """Documents above which embedders that share their data divide an embedding job among them, and the fewest that a
+    part has."""
     onnx_models: str | None = None
     """Folders of sentence encoders in the layout of sentence-transformers, with `:` between them (`;` on Windows). Each
     is the embedding model `onnx/<name of the folder>`."""

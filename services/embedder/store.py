@@ -533,11 +533,25 @@ class Store:
 
     # Embedding
 
-    def pending(self, dataset_id: str, uid: str, limit: int) -> list[tuple[int, str]]:
-        """Rows and texts of pending documents, the lowest rows first. Raises DatasetNotFound."""
+    def pending(
+        self, dataset_id: str, uid: str, limit: int, *, start: int = 0, stop: int | None = None
+    ) -> list[tuple[int, str]]:
+        """Rows in [start, stop) and texts of pending documents, the lowest rows first. Raises DatasetNotFound."""
         with self._database.read() as connection:
             _need(connection, dataset_id, uid)
-            return [(row.row, row.text) for row in connection.execute(queries.pending(uid, limit))]
+            pending = connection.execute(queries.pending(uid, limit, start=start, stop=stop))
+            return [(row.row, row.text) for row in pending]
+
+    def pending_count(self, uid: str, start: int, stop: int) -> int:
+        """How many pending documents have rows in [start, stop)."""
+        with self._database.read() as connection:
+            return int(connection.execute(queries.pending_count(uid, start, stop)).scalar_one())
+
+    def pending_counts(self, uid: str, width: int) -> list[tuple[int, int]]:
+        """Numbers of ranges of rows, each as wide, that have pending documents, and how many they have, ascending."""
+        with self._database.read() as connection:
+            counts = connection.execute(queries.pending_counts(uid, width))
+            return sorted((number, count) for number, count in counts)
 
     def make_failed_pending(self, dataset_id: str) -> int:
         """Makes failed documents pending, in transactions of bounded size; returns how many. Raises DatasetNotFound."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
 from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest, RetryFailedDocumentsRequest
-from prisma_common.names import DATASET_CHANGED, EMBED_DATASET, RETRY_FAILED_DOCUMENTS
+from prisma_common.names import DATASET_CHANGED, EMBED_DATASET, EMBED_DATASET_PART, RETRY_FAILED_DOCUMENTS
 from services.chassis.events import Events
 from services.chassis.job_context import JobContext
+from services.chassis.job_partitions import Partitions
 from services.chassis.job_worker import JobKind
 from services.chassis.threads import in_thread
 from services.embedder import requests
-from services.embedder.documents import Dataset, Failure
-from services.embedder.errors import EmbeddingModelChanged, NothingEmbedded
+from services.embedder.division import Tally, division
+from services.embedder.documents import Dataset
+from services.embedder.errors import EmbeddingModelChanged
 from services.embedder.outcomes import Batch, collect
 from services.embedder.providers import EmbeddingModels
 from services.embedder.store import Store
@@ -33,39 +39,46 @@ class EmbedderJobs:
         events: Events,
         batch_size: int,
         ack_wait_seconds: float,
+        part_size: int | None = None,
     ) -> None:
-        """batch_size: documents that are embedded and committed at once."""
+        """batch_size: documents that are embedded and committed at once.
+
+        part_size: the fewest documents of a part of a job; None where no other process can do a part.
+        """
         self._store = store
         self._vectors = vectors
         self._models = models
         self._events = events
         self._batch_size = batch_size
+        self._part_size = part_size
         self._ack_wait_seconds = ack_wait_seconds
 
     def kinds(self) -> list[JobKind]:
         """The kinds of jobs, for the worker."""
+        work: list[tuple[str, type[Any], Callable[[Any, JobContext], Awaitable[None]]]] = [
+            (EMBED_DATASET, EmbedDatasetRequest, self.embed),
+            (EMBED_DATASET_PART, EmbedDatasetRequest, self.embed_part),
+            (RETRY_FAILED_DOCUMENTS, RetryFailedDocumentsRequest, self.retry),
+        ]
         return [
-            JobKind(SERVICE, EMBED_DATASET, EmbedDatasetRequest, self.embed, ack_wait=self._ack_wait_seconds),
-            JobKind(
-                SERVICE,
-                RETRY_FAILED_DOCUMENTS,
-                RetryFailedDocumentsRequest,
-                self.retry,
-                ack_wait=self._ack_wait_seconds,
-            ),
+            JobKind(service=SERVICE, name=name, request_type=request, run=run, ack_wait=self._ack_wait_seconds)
+            for name, request, run in work
         ]
 
     async def retry(self, request: RetryFailedDocumentsRequest, context: JobContext) -> None:
         """Makes failed documents pending, then embeds all pending ones."""
-        await context.prove()
-        count = await in_thread(self._store.make_failed_pending, requests.dataset_id(request.name))
-        context.log(f"{count:,} failed documents are pending again")
+        if not context.record.partitions:  # else an earlier attempt has, and its parts may have refused some again
+            await context.prove()
+            count = await in_thread(self._store.make_failed_pending, requests.dataset_id(request.name))
+            context.log(f"{count:,} failed documents are pending again")
         await self.embed(EmbedDatasetRequest(name=request.name), context)
 
     async def embed(self, request: EmbedDatasetRequest, context: JobContext) -> None:
         """Embeds pending documents until none is left.
 
-        Raises ProviderUnavailable when the model does not work: the documents stay pending, and the job waits.
+        Many are divided among all embedders that share the data. Raises ProviderUnavailable when the model does not
+        work: the documents stay pending, and the job waits. Raises NothingEmbedded where the model refused all
+        documents: that is no success, and a model that may not work.
         """
         dataset = await in_thread(self._store.dataset, requests.dataset_id(request.name))
         if dataset.has_given_vectors:
@@ -76,11 +89,48 @@ class EmbedderJobs:
         try:
             if request.again:
                 await self._make_lost_pending(dataset, context)
-            await _EmbeddingJob(self._store, self._vectors, self._models, context).run(
-                dataset, self._batch_size, self._events
-            )
+            tally = await self._embed_in_parts(dataset, context)
+            dataset = await in_thread(self._store.dataset, dataset.id)
+            tally += await self._embed_rows(dataset, context, 0, None, total=dataset.counts.pending)
+            tally.explain(dataset.embedding_model, context.log)
         finally:
             await in_thread(self._store.delete_vectors_if_deleted, dataset.uid)
+
+    async def embed_part(self, request: EmbedDatasetRequest, context: JobContext) -> None:
+        """Embeds the pending documents of a range of rows."""
+        dataset = await in_thread(self._store.dataset, requests.dataset_id(request.name))
+        start, stop = context.partition.start, context.partition.stop
+        try:
+            total = await in_thread(self._store.pending_count, dataset.uid, start, stop)
+            await self._embed_rows(dataset, context, start, stop, total=total)
+        finally:
+            await in_thread(self._store.delete_vectors_if_deleted, dataset.uid)
+
+    async def _embed_in_parts(self, dataset: Dataset, context: JobContext) -> Tally:
+        """Has parts of many pending documents embedded, until few are left; those of earlier attempts first."""
+        request = EmbedDatasetRequest(name=dataset.name)
+        partitions = Partitions(context, kind=EMBED_DATASET_PART, request=request, unit="documents")
+        tally = Tally()
+        while True:
+            if context.record.partitions:
+                results = await partitions.run(f"embedding with {dataset.embedding_model}")
+                tally = Tally.total(results)
+                dataset = await in_thread(self._store.dataset, dataset.id)
+            if self._part_size is None or dataset.counts.pending <= self._part_size:
+                return tally
+            ranges = await in_thread(division, self._store, dataset, self._part_size)
+            if len(ranges) < 2:
+                return tally
+            await partitions.add(ranges)
+
+    async def _embed_rows(
+        self, dataset: Dataset, context: JobContext, start: int, stop: int | None, *, total: int
+    ) -> Tally:
+        """Embeds pending documents with rows in [start, stop). total: how many there are as it begins."""
+        work = _EmbeddingJob(
+            store=self._store, vectors=self._vectors, models=self._models, events=self._events, context=context
+        )
+        return await work.run(dataset, start, stop, total=total, batch_size=self._batch_size)
 
     async def _make_lost_pending(self, dataset: Dataset, context: JobContext) -> None:
         await context.progress(0, dataset.counts.embedded, "documents", "looking for damaged vectors")
@@ -92,29 +142,29 @@ class EmbedderJobs:
 
 
 class _EmbeddingJob:
-    """One run of an embedding job."""
+    """One run of an embedding job, or of a part of one."""
 
-    def __init__(self, store: Store, vectors: VectorStore, models: EmbeddingModels, context: JobContext) -> None:
+    def __init__(
+        self, *, store: Store, vectors: VectorStore, models: EmbeddingModels, events: Events, context: JobContext
+    ) -> None:
         self._store = store
         self._vectors = vectors
         self._models = models
+        self._events = events
         self._context = context
-        self._done = 0
-        self._refused = 0
-        self._first_failure: Failure | None = None
+        self._tally = Tally()
 
-    async def run(self, dataset: Dataset, batch_size: int, events: Events) -> None:
-        """Embeds batch after batch, each with the dataset's model at that moment.
-
-        Raises NothingEmbedded where the model refused all documents: that is no success, and a model that may not work.
-        """
-        total = dataset.counts.pending
+    async def run(self, dataset: Dataset, start: int, stop: int | None, *, total: int, batch_size: int) -> Tally:
+        """Embeds batch after batch of the rows in [start, stop), each with the dataset's model at that moment."""
+        done = 0
+        self._tally = Tally.of(self._context.result)
         while True:
-            await self._context.progress(self._done, max(total, self._done), "documents", self._message(dataset))
+            await self._context.progress(done, max(total, done), "documents", self._message(dataset))
             dataset = await in_thread(self._store.dataset, dataset.id)
-            pending = await in_thread(self._store.pending, dataset.id, dataset.uid, batch_size)
+            read = partial(self._store.pending, dataset.id, dataset.uid, batch_size, start=start, stop=stop)
+            pending = await in_thread(read)
             if not pending:
-                break
+                return self._tally
             dimension = dataset.dimension or (await self._models.get(dataset.embedding_model)).dimension
             answers = await self._models.embed(dataset.embedding_model, [text for _row, text in pending])
             batch = collect([row for row, _text in pending], answers, dimension)
@@ -123,18 +173,12 @@ class _EmbeddingJob:
             except EmbeddingModelChanged as error:
                 self._context.log(f"{error.message}: this batch is embedded with it")
                 continue
+            done += len(pending)
+            self._tally += Tally.of_batch(batch)
+            if self._context.record.partition_of:
+                self._tally.store(self._context.result)
             await self._context.checkpoint()
-            await events.publish(DATASET_CHANGED, dataset.name)
-            self._done += len(pending)
-            self._refused += batch.failure_count
-            self._first_failure = self._first_failure or batch.first_failure
-        if self._refused:
-            self._context.log(f"{self._refused:,} of {self._done:,} documents were refused and have failed")
-        if self._first_failure is not None and self._refused == self._done:
-            raise NothingEmbedded(
-                f"none of {self._done:,} documents could be embedded with {dataset.embedding_model}; the first: "
-                f"{self._first_failure.message}. RetryFailedDocuments (`prisma embed --retry-failed`) tries them again"
-            )
+            await self._events.publish(DATASET_CHANGED, dataset.name)
 
     async def _commit(self, dataset: Dataset, batch: Batch) -> None:
         shard = None
@@ -145,6 +189,6 @@ class _EmbeddingJob:
 
     def _message(self, dataset: Dataset) -> str:
         message = f"embedding with {dataset.embedding_model}"
-        if self._refused > REFUSED_SHARE * self._done:
-            message += f"; {self._refused:,} of {self._done:,} documents were refused"
+        if self._tally.refused > REFUSED_SHARE * self._tally.done:
+            message += f"; {self._tally.refused:,} of {self._tally.done:,} documents were refused"
         return message

@@ -89,14 +89,17 @@ def error_classes() -> list[type[PrismaError]]:
     return [error for error in classes if error.__module__.startswith(("services.", "gateway."))]
 
 
+CARRIERS = ("RemoteError", "HttpError", "PartitionFailed", "PartitionWaits")
+"""Classes of errors that pass on the reason of another one."""
+
+
 def test_every_error_class_has_a_reason_of_the_contract_and_its_code() -> None:
     for error in error_classes():
         reason = getattr(error, "reason", None)
         if not error.abstract and reason is not None:
             assert CODES[reason] == error.code, error
         else:
-            # A base class, or one that carries another error's reason.
-            assert error.abstract or error.__name__ in ("RemoteError", "HttpError"), error
+            assert error.abstract or error.__name__ in CARRIERS, error
 
 
 def test_every_reason_is_raised_by_some_class() -> None:

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from google.protobuf.struct_pb2 import Struct
 from numpy.typing import NDArray
 from sqlalchemy import event, func, select, text
 
-from prisma.common.v1.job_pb2 import Job
+from prisma.common.v1.job_pb2 import Job, JobRecord
 from prisma.embedder.v1.embedder_service_pb2 import DeleteDocumentsRequest, EmbedDatasetRequest
 from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
 from services.chassis.database import Database
@@ -26,10 +28,12 @@ from services.chassis.filters import UNFILTERED, AllOf, AnyOf, Comparison, Negat
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
 from services.chassis.job_context import JobContext
+from services.chassis.job_partitions import MAX_PARTITIONS
 from services.chassis.moments import stamp, utc_now
 from services.chassis.startup import StartRefused
 from services.embedder import messages, queries
 from services.embedder.deleting import DeletionJob
+from services.embedder.division import division
 from services.embedder.documents import (
     Counts,
     Dataset,
@@ -640,6 +644,22 @@ def test_a_filter_means_the_same_in_all_batches_of_a_deletion(data: Data) -> Non
     assert data.store.delete_matching(dataset, condition, [1, 2, 3]) == 1
 
 
+def test_parts_cover_all_pending_rows_and_none_twice(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 100)
+    data.embed(dataset, [*range(30), *range(50, 60)])
+    dataset = data.store.dataset("d")
+    ranges = division(data.store, dataset, part_size=16)
+    assert ranges[0].start == 0
+    assert all(part.stop == following.start for part, following in pairwise(ranges))
+    assert all(part.size >= 16 for part in ranges[:-1])
+    pending = [data.store.pending("d", dataset.uid, 100, start=part.start, stop=part.stop) for part in ranges]
+    assert [len(part) for part in pending] == [part.size for part in ranges]
+    assert [data.store.pending_count(dataset.uid, part.start, part.stop) for part in ranges] == list(map(len, pending))
+    assert [row for part in pending for row, _text in part] == [*range(30, 50), *range(60, 100)]
+    assert len(division(data.store, dataset, part_size=1)) <= MAX_PARTITIONS
+
+
 # Plans
 
 PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
@@ -653,6 +673,18 @@ PLANNED: dict[str, tuple[Callable[[str], object], str]] = {
     "by id": (lambda uid: queries.documents_by_id(uid, ["a", "b"]), "documents_id (dataset_uid=? AND id=?)"),
     "by row": (lambda uid: queries.documents_by_row(uid, [1, 2]), "(dataset_uid=? AND row=?)"),
     "pending": (lambda uid: queries.pending(uid, 512), "documents_living_state (dataset_uid=? AND state=?)"),
+    "pending in a range": (
+        lambda uid: queries.pending(uid, 512, start=10, stop=20),
+        "documents_living_state (dataset_uid=? AND state=? AND row>? AND row<?)",
+    ),
+    "pending counts": (
+        lambda uid: queries.pending_counts(uid, 100),
+        "documents_living_state (dataset_uid=? AND state=?)",
+    ),
+    "pending count": (
+        lambda uid: queries.pending_count(uid, 10, 20),
+        "documents_living_state (dataset_uid=? AND state=? AND row>? AND row<?)",
+    ),
     "rows in a state": (
         lambda uid: queries.rows_in_state(uid, State.FAILED, 100),
         "documents_living_state (dataset_uid=? AND state=?)",
@@ -795,6 +827,9 @@ class SlowVectors(VectorStore):
 
 class NoContext:
     """The context of a job without a job."""
+
+    record = JobRecord()
+    result = Struct()
 
     async def progress(self, *_: object) -> None: ...
 

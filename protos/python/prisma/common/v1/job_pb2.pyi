@@ -3,6 +3,7 @@ import datetime
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import any_pb2 as _any_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from prisma.common.v1 import access_pb2 as _access_pb2
@@ -130,7 +131,18 @@ class RetryJobRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class JobRecord(_message.Message):
-    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user", "outage_count", "outage_start_time")
+    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user", "outage_count", "outage_start_time", "resubmit_count", "partitions", "partition", "partition_of", "result")
+    class Partition(_message.Message):
+        __slots__ = ("id", "start", "stop", "size")
+        ID_FIELD_NUMBER: _ClassVar[int]
+        START_FIELD_NUMBER: _ClassVar[int]
+        STOP_FIELD_NUMBER: _ClassVar[int]
+        SIZE_FIELD_NUMBER: _ClassVar[int]
+        id: str
+        start: int
+        stop: int
+        size: int
+        def __init__(self, id: _Optional[str] = ..., start: _Optional[int] = ..., stop: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
     JOB_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +155,11 @@ class JobRecord(_message.Message):
     USER_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    RESUBMIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_OF_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
     job: Job
     request: _any_pb2.Any
     request_id: str
@@ -155,7 +172,12 @@ class JobRecord(_message.Message):
     user: str
     outage_count: int
     outage_start_time: _timestamp_pb2.Timestamp
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ..., outage_count: _Optional[int] = ..., outage_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    resubmit_count: int
+    partitions: _containers.RepeatedCompositeFieldContainer[JobRecord.Partition]
+    partition: JobRecord.Partition
+    partition_of: str
+    result: _struct_pb2.Struct
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ..., outage_count: _Optional[int] = ..., outage_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resubmit_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[JobRecord.Partition, _Mapping]]] = ..., partition: _Optional[_Union[JobRecord.Partition, _Mapping]] = ..., partition_of: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class JobRecords(_message.Message):
     __slots__ = ("records",)

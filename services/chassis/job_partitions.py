@@ -1,0 +1,186 @@
+"""Partitions: parts of a job that all processes of its service share.
+
+A job with much to do divides it into ranges of rows or latents, and stores the division in its record. Each part is a
+record of its own, with a message, a lease, attempts and checkpoints like a job's, so any process takes it from the
+queue, and another one if that dies. It is listed nowhere and lives only as long as its job: its worker stops once the
+job has ended or is to stop. The job's own worker runs until all parts have ended, and then does what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+from google.rpc.status_pb2 import Status
+
+from prisma.common.v1.job_pb2 import Job, JobRecord
+from services.chassis.errors import Code, PrismaError, reason_of
+from services.chassis.job_context import JobContext
+from services.chassis.job_store import StoredJob
+from services.chassis.job_transitions import now, resubmit
+from services.chassis.names import new_uid
+from services.chassis.nats import NatsUnavailable
+
+MAX_PARTITIONS = 64
+"""Parts that work is divided into at most."""
+LOOK_SECONDS = 0.5
+"""How often a job looks how far its parts are."""
+_ID_CHARACTERS = 8
+
+
+class _PartitionError(PrismaError, abstract=True):
+    """An error of a part, passed on with its code and reason."""
+
+    def __init__(self, status: Status, place: str) -> None:
+        super().__init__(f"{place}: {status.message}")
+        self.code = Code(status.code) if status.code in set(Code) else Code.UNKNOWN
+        self.reason = reason_of(status) or "INTERNAL"
+
+
+class PartitionFailed(_PartitionError, dynamic=True):
+    """A part has failed for good, after its own attempts: so has the job."""
+
+
+class PartitionWaits(_PartitionError, dynamic=True):
+    """All parts that have not ended wait for something unavailable: so does the job."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range [start, stop) of rows or latents. size: how much there is to do in it."""
+
+    start: int
+    stop: int
+    size: int
+
+
+class Partitions:
+    """The parts of one job, as its worker sees them."""
+
+    def __init__(self, context: JobContext, *, kind: str, request: Message, unit: str) -> None:
+        """kind: of jobs that do a part of `request`, which is what they get. unit: what the sizes of ranges count."""
+        self._context = context
+        self._kind = kind
+        self._request = request
+        self._unit = unit
+
+    async def add(self, ranges: Sequence[Range]) -> None:
+        """Divides work into these parts, which `run` runs. Raises LeaseLost, NatsUnavailable."""
+        parts = [
+            JobRecord.Partition(id=new_uid()[:_ID_CHARACTERS], start=part.start, stop=part.stop, size=part.size)
+            for part in ranges
+        ]
+        await self._context.write(lambda record: record.partitions.extend(parts))
+
+    async def run(self, message: str) -> list[Struct]:
+        """Waits until all parts have ended, also those of earlier attempts; returns their results, in order.
+
+        Raises PartitionFailed, PartitionWaits, LeaseLost, JobCancelled.
+        """
+        parts = list(self._context.record.partitions)
+        latest: dict[str, StoredJob] = {}
+        done: dict[str, int] = {}
+        total = sum(part.size for part in parts)
+        while True:
+            try:
+                unfinished = [part for part in parts if part.id not in latest or not _has_succeeded(latest[part.id])]
+                looks = await asyncio.gather(*(self._look(part) for part in unfinished))
+                for part, stored in zip(unfinished, looks, strict=True):
+                    latest[part.id] = stored
+                    done[part.id] = max(done.get(part.id, 0), _done(part, stored.job))
+                await self._report(sum(done.values()), total, f"{message}; {_summary(list(latest.values()))}")
+            except NatsUnavailable:  # the heartbeat stops a job whose lease has run out meanwhile
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            if all(_has_succeeded(stored) for stored in latest.values()):
+                return [latest[part.id].record.result for part in parts]
+            self._raise_errors([latest[part.id] for part in parts])
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _report(self, done: int, total: int, message: str) -> None:
+        if done > self._context.job.progress.done:
+            await self._context.checkpoint()
+        await self._context.progress(done, total, self._unit, message)
+
+    async def _look(self, part: JobRecord.Partition) -> StoredJob:
+        """The part's record, which is created where there is none, and started again after the job was."""
+        store = self._context.store
+        name = f"{self._context.job.name}-{part.id}"
+        stored = await store.find(name)
+        if stored is None:
+            await store.create(self._new_record(name, part))
+            return await store.publish(name)
+        resubmit_count = self._context.record.resubmit_count
+
+        def start_again(record: JobRecord) -> bool:
+            if not _is_to_start_again(record, resubmit_count):
+                return False
+            resubmit(record)
+            record.resubmit_count = resubmit_count
+            return True
+
+        if not _is_to_start_again(stored.record, resubmit_count):
+            return stored
+        await store.index.activate(stored.job)
+        await store.change(name, start_again)
+        return await store.publish(name)
+
+    def _new_record(self, name: str, part: JobRecord.Partition) -> JobRecord:
+        parent = self._context.record
+        job = Job(name=name, service=parent.job.service, kind=self._kind, state=Job.STATE_SUBMITTED)
+        job.create_time.CopyFrom(now())
+        job.update_time.CopyFrom(job.create_time)
+        record = JobRecord(
+            job=job,
+            partition=part,
+            partition_of=parent.job.name,
+            resubmit_count=parent.resubmit_count,
+            origin_request_id=parent.origin_request_id,
+            user=parent.user,
+        )
+        record.request.Pack(self._request, deterministic=True)
+        return record
+
+    def _raise_errors(self, parts: Sequence[StoredJob]) -> None:
+        for number, stored in enumerate(parts, start=1):
+            if stored.job.state == Job.STATE_FAILED:
+                for line in stored.job.log:
+                    self._context.log(f"part {number}: {line.text}")
+                raise PartitionFailed(stored.job.error, _place(number, len(parts), stored))
+        unfinished = [(number, stored) for number, stored in enumerate(parts, start=1) if not _has_succeeded(stored)]
+        if all(stored.job.state == Job.STATE_WAITING for _number, stored in unfinished):
+            number, stored = unfinished[0]
+            raise PartitionWaits(stored.job.error, _place(number, len(parts), stored))
+
+
+def _has_succeeded(stored: StoredJob) -> bool:
+    return stored.job.state == Job.STATE_SUCCEEDED
+
+
+def _is_to_start_again(record: JobRecord, resubmit_count: int) -> bool:
+    """Whether a part has ended or waits from before its job was started again. Parts are only cancelled with it."""
+    if record.job.state in (Job.STATE_FAILED, Job.STATE_WAITING):
+        return record.resubmit_count < resubmit_count
+    return record.job.state == Job.STATE_CANCELLED
+
+
+def _done(part: JobRecord.Partition, job: Job) -> int:
+    """How much of a part is done: its progress counts from the beginning of its attempt."""
+    if job.state == Job.STATE_SUCCEEDED:
+        return part.size
+    remaining = job.progress.total - job.progress.done
+    return max(0, part.size - remaining) if job.progress.total else 0
+
+
+def _summary(parts: Sequence[StoredJob]) -> str:
+    succeeded = sum(_has_succeeded(stored) for stored in parts)
+    running = sum(stored.job.state == Job.STATE_RUNNING for stored in parts)
+    return f"{succeeded} of {len(parts)} parts done, {running} in progress"
+
+
+def _place(number: int, count: int, stored: StoredJob) -> str:
+    part = stored.record.partition
+    return f"part {number} of {count} ({part.start} to {part.stop - 1})"
