@@ -167,6 +167,16 @@ class Contract:
         assert candidates.statistics.document_frequencies.tolist() == [2, 1]
         assert candidates.total == 3
 
+    def test_frequencies_of_frequent_words_are_exact_too(self, index: Index) -> None:
+        stream, rows = documents(), range(200)
+        write_texts(index, stream, [item(row, f"file {'even' if row % 2 == 0 else 'odd'} w{row}x") for row in rows], 1)
+        writer = index.text_writer(stream, at(2))
+        writer.delete(rows_of(*range(0, 50), 199))
+        writer.commit()
+        for _ in range(2):
+            candidates = index.search_text(stream, ["file", "even", "odd", "absent"], 10)
+            assert candidates.statistics.document_frequencies.tolist() == [149, 75, 74, 0]
+
     @pytest.mark.parametrize(
         "term", ['"', "a AND OR NOT (", "file:*", "/[", "field:x^2~", "\\", "\x00", "👍", "a" * 50_000, "c++", ""]
     )

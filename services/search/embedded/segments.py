@@ -11,8 +11,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -51,6 +51,18 @@ class Segment:
     """(R,) False where a newer segment has the row or deletes it."""
     arrays: Arrays
     """What the segment stores of its rows, memory-mapped."""
+    bitmaps: dict[int, NDArray[np.uint64]] = field(default_factory=dict[int, NDArray[np.uint64]], repr=False)
+    """Of the keys that were counted: see `postings`. The segment shares them with what `without` makes of it."""
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether all its rows are live."""
+        return bool(self.live.all())
+
+    @cached_property
+    def live_bits(self) -> NDArray[np.uint64]:
+        """`live` as bits."""
+        return packed(self.live)
 
     def find(self, rows: Rows) -> NDArray[np.intp]:
         """Places of those of the ascending rows that are live here."""
@@ -164,6 +176,13 @@ def load_segment(folder: Path, name: str) -> Segment:
     return Segment(name, rows=rows, deleted=deleted, live=np.ones(len(rows), dtype=bool), arrays=arrays)
 
 
+def packed(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """(⌈R / 64⌉,) a mask as bits, the first row in the lowest bit of the first byte."""
+    octets = np.zeros(-(-len(mask) // 64) * 8, np.uint8)
+    octets[: -(-len(mask) // 8)] = np.packbits(mask, bitorder="little")
+    return octets.view(np.uint64)
+
+
 def concatenated(parts: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     """One array of several; an empty one of none."""
     return np.concatenate([np.empty(0, dtype), *parts])
@@ -187,6 +206,8 @@ class SegmentStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.open_writers = 0
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called after each commit."""
         folder.mkdir(parents=True, exist_ok=True)
         self.manifest = manifests.load(folder)
         self.remove_unreferenced()
@@ -231,6 +252,7 @@ class SegmentStore:
         publish()
         self.segments, self.manifest = segments, manifest
         self.remove_unreferenced()
+        self.on_commit()
 
     def remove_unreferenced(self) -> None:
         """Removes parts that the manifest does not refer to."""

@@ -36,11 +36,12 @@ from services.search.backend import (
     TextStatistics,
 )
 from services.search.embedded import manifest as manifests
-from services.search.embedded import term_queries
+from services.search.embedded import postings, term_queries
 from services.search.embedded.manifest import DamagedFiles, FileDigest, Manifest
 from services.search.embedded.segments import (
     Arrays,
     Segment,
+    Segments,
     SegmentStore,
     SegmentWriter,
     concatenated,
@@ -66,8 +67,6 @@ class _Snapshot:
 
     index: Index
     searcher: Searcher
-    has_deletes: bool
-    """Whether document frequencies still count deleted texts."""
     opstamp: int
     """Number of the commit."""
 
@@ -82,7 +81,8 @@ class TextStore(SegmentStore):
 
     def search(self, terms: Sequence[str], depth: int, where: Where) -> TextCandidates:
         """The best texts that contain one of the terms, in tantivy's order."""
-        snapshot, parts = self._current(), self.segments.parts
+        snapshot, segments = self._current(), self.segments
+        parts = segments.parts
         query = Query.boolean_query([(Occur.Should, self._term("body", term)) for term in terms])
         if where != EVERYWHERE:
             dictionaries = [TermDictionary(part) for part in parts]
@@ -94,7 +94,7 @@ class TextStore(SegmentStore):
                     terms,
                     depth=depth,
                     where=where,
-                    statistics=self._statistics(snapshot, terms),
+                    statistics=self._statistics(segments, terms),
                 )
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(condition, 0.0))])
         result = cast(Any, snapshot.searcher.search(query, limit=max(depth, 1), count=True))
@@ -105,7 +105,7 @@ class TextStore(SegmentStore):
         profiles = _profile(parts, terms, np.sort(rows))
         places, is_profiled = places_of(rows, profiles.rows)
         return TextCandidates(
-            profiles.take(places), scores[is_profiled], self._statistics(snapshot, terms), int(result.count)
+            profiles.take(places), scores[is_profiled], self._statistics(segments, terms), int(result.count)
         )
 
     def profile(self, terms: Sequence[str], rows: Rows) -> TextProfiles:
@@ -210,9 +210,7 @@ class TextStore(SegmentStore):
         try:
             index = Index(self.schema, str(folder), reuse=True)
             index.reload()
-            meta = _meta(folder)
-            has_deletes = any(segment.get("deletes") for segment in meta["segments"])
-            return _Snapshot(index, index.searcher(), has_deletes, int(meta["opstamp"]))
+            return _Snapshot(index, index.searcher(), int(_meta(folder)["opstamp"]))
         except (OSError, ValueError, KeyError) as error:
             raise DamagedFiles(f"{folder} cannot be opened: {error}") from error
 
@@ -220,14 +218,10 @@ class TextStore(SegmentStore):
         assert self._snapshot is not None, "only committed streams are read"
         return self._snapshot
 
-    def _statistics(self, snapshot: _Snapshot, terms: Sequence[str]) -> TextStatistics:
-        searcher = snapshot.searcher
-        if snapshot.has_deletes:
-            counts = [_count(searcher, self._term("body", term)) for term in terms]
-        else:
-            counts = [searcher.doc_freq("body", term) for term in terms]
+    def _statistics(self, segments: Segments, terms: Sequence[str]) -> TextStatistics:
         total_length = self.manifest.detail["total_length"] if self.manifest else 0
-        return TextStatistics(self.segments.live_count, total_length, np.array(counts, dtype=np.float64))
+        counts = sum((_document_frequencies(part, terms) for part in segments.parts), np.zeros(len(terms)))
+        return TextStatistics(segments.live_count, total_length, counts)
 
     def _term(self, field: str, value: str | int) -> Query:
         return Query.term_query(self.schema, field, value, index_option="freq" if field == "body" else "basic")
@@ -501,6 +495,16 @@ def _column(part: Segment, name: str, keys: Hashes) -> list[slice | None]:
     ]
 
 
+def _document_frequencies(part: Segment, terms: Sequence[str]) -> NDArray[np.float64]:
+    """(T,): live texts of a segment that have each term."""
+    hashes, places = hashes_of(terms), part.arrays["word_places"]
+    counts = [
+        0 if column is None else postings.count_live(part, key, places[column])
+        for key, column in zip(hashes.tolist(), _column(part, _WORDS, hashes), strict=True)
+    ]
+    return np.array(counts, dtype=np.float64)
+
+
 def _rows_where(part: Segment, where: Where) -> Rows:
     """Live rows of a segment for which a condition is true."""
     return part.rows[_mask(part, TermDictionary(part), where)]
@@ -536,10 +540,6 @@ def _search_postings(
     scores = scoring.bm25(matching, statistics)
     best = scoring.best(matching.rows, scores, max(depth, 1))
     return TextCandidates(matching.take(best), scores[best], statistics, len(matching.rows))
-
-
-def _count(searcher: Searcher, query: Query) -> int:
-    return int(cast(Any, searcher.search(query, limit=1, count=True)).count)
 
 
 def _meta(folder: Path) -> dict[str, Any]:
