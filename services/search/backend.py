@@ -68,6 +68,8 @@ class StreamState:
     item_count: int
     update_time: float
     """When it was committed, in seconds since 1970."""
+    recall: float | None = None
+    """Of vectors that are searched approximately: the measured share of the nearest ones that a search returns."""
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,9 @@ class Index(Protocol):
         ...
 
     def search_vectors(self, stream: Stream, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:
-        """The `depth` rows of highest cosine with the (d,) query, exactly. Raises `WrongDimension` for another d.
+        """The `depth` rows of highest cosine with the (d,) query. Raises `WrongDimension` for another d.
 
+        Among many vectors some of the nearest may be missing: see `StreamState.recall`. The scores are exact.
         `allowed`: ascending rows, or None for all.
         """
         ...

@@ -80,6 +80,7 @@ def _stream_status(status: StreamStatus) -> pb2.IndexStatus.Stream:
         update_time=_timestamp(status.update_time) if status.update_time is not None else None,
         error=status.error,
         current=status.is_current,
+        recall=status.recall,
     )
 
 

@@ -340,3 +340,5 @@ class StreamStatus:
     item_count: int
     update_time: float | None
     error: str | None
+    recall: float | None = None
+    """See `StreamState`."""

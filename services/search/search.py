@@ -386,6 +386,7 @@ class Search:
             item_count=state.item_count if state else 0,
             update_time=state.update_time if state else None,
             error=error,
+            recall=state.recall if state else None,
         )
 
     async def _find_datasets(self, name: str) -> list[Dataset]:

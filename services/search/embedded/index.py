@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ from services.search.backend import (
 )
 from services.search.embedded.codes import CodeStore, CodeStoreWriter
 from services.search.embedded.manifest import DamagedFiles
+from services.search.embedded.screening import ScreenBuilder
 from services.search.embedded.segments import SegmentStore
 from services.search.embedded.texts import TextStore, TextStoreWriter
 from services.search.embedded.vectors import VectorStore, VectorStoreWriter
@@ -63,6 +65,7 @@ class EmbeddedIndex:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._lock = folder, threading.RLock()
         self._stores: dict[Stream, SegmentStore] = {}
+        self.screens = ScreenBuilder()
         self._lock_file = (folder / "lock").open("w")
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +88,8 @@ class EmbeddedIndex:
         store = self._store(stream)
         if store is None or store.manifest is None:
             return None
-        return StreamState(store.manifest.position, store.manifest.item_count, store.manifest.update_time)
+        recall = store.recall if isinstance(store, VectorStore) else None
+        return StreamState(store.manifest.position, store.manifest.item_count, store.manifest.update_time, recall)
 
     def uids(self) -> set[str]:
         return {path.name for path in self._folder.iterdir() if path.is_dir() and path.name != _TRASH}
@@ -177,6 +181,7 @@ class EmbeddedIndex:
             return store.latent_count
 
     def close(self) -> None:
+        self.screens.close()
         with self._lock:
             self._stores.clear()
             self._lock_file.close()
@@ -239,6 +244,9 @@ class EmbeddedIndex:
                     self._discard_damaged(path, error)
                     store = make(path)
                 self._stores[stream] = store
+                if isinstance(store, VectorStore):
+                    store.on_commit = partial(self.screens.schedule, store)
+                    self.screens.schedule(store)
             return store
 
     def _discard_damaged(self, path: Path, error: DamagedFiles) -> None:

@@ -1,49 +1,168 @@
-"""Vectors in memory-mapped float32, searched exactly: products in blocks, then float64 for the best."""
+"""Vectors in memory-mapped float32: screened if they are many, compared in blocks if not, in float64 for the best."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.search import scoring
 from services.search.backend import Candidates, Rows, Scores, Vectors, WrongDimension
+from services.search.embedded import screens
+from services.search.embedded.screens import Screen
 from services.search.embedded.segments import Arrays, Segment, SegmentStore, SegmentWriter, concatenated, last_of_each
 
 _BLOCK_ROWS = 16_384
 _MAX_MERGED_BYTES = 256 << 20
+EXACT_ROWS = 50_000
+"""Up to so many vectors are all compared with a query, or so many of those that a filter leaves as `_BLOCK_ROWS`."""
+MIN_RECALL = 0.95
+"""Screens that lose more of the nearest vectors are not used."""
+
 _MARGIN = 32
 """Extra candidates by float32 products, so that rounding there cannot lose one of the best."""
 
 
+@dataclass(frozen=True)
+class _Screening:
+    """How the vectors of a stream are searched by screens."""
+
+    screens: Mapping[str, Screen]
+    """By segment; those of others are compared."""
+    width: int = 8
+    """Rows that the screens choose for each one that is asked for."""
+    recall: float | None = None
+    """Share of the nearest vectors that are returned; None where it is not known, as before the first screen."""
+
+    def count(self, depth: int) -> int:
+        """Rows that the screens choose."""
+        return max(MIN_SCREENED, self.width * depth)
+
+    def count_of(self, depth: int, *, share: float) -> int:
+        """The same of one screen, with this share of all rows: more than its share, as like texts come together."""
+        count = self.count(depth)
+        return min(count, math.ceil(2 * share * count) + 2 * depth)
+
+
+_EXACT = _Screening({})
+MIN_SCREENED = 1000
+_LEAST_GAIN = 6
+"""To score a row that a screen has chosen takes longer than to compare the next one."""
+_SAMPLE_QUERIES = 32
+_SAMPLE_DEPTH = 100
+
+
 class VectorStore(SegmentStore):
     """The vectors of one dataset."""
+
+    def __init__(self, folder: Path) -> None:
+        self._screening = _EXACT
+        super().__init__(folder)
 
     @property
     def dimension(self) -> int | None:
         """Numbers in a vector; None where there is none yet."""
         return self.manifest.detail.get("dimension") if self.manifest else None
 
+    @property
+    def recall(self) -> float | None:
+        """Share of the nearest vectors that a search returns; None where all are compared."""
+        return self._screening.recall if self.segments.live_count > EXACT_ROWS else None
+
     def search(self, query: Vectors, depth: int, allowed: Rows | None) -> Candidates:
         """The rows of highest cosine. Raises WrongDimension when the query has another dimension."""
-        parts, dimension = self.segments.parts, self.dimension
+        segments, screening, dimension = self.segments, self._screening, self.dimension
         if dimension is None:
             return Candidates(np.empty(0, np.uint64), np.empty(0), 0)
         if query.shape != (dimension,):
             raise WrongDimension(f"expected a query vector of dimension {dimension}, got {query.shape}")
-        if allowed is not None and len(allowed) <= _BLOCK_ROWS:
-            rows, vectors = gather(parts, allowed, dimension)
-            return _best(query, rows, vectors, depth=depth, total=len(rows))
-        masks = [part.allowed(allowed) for part in parts]
-        total = sum(int(mask.sum()) for mask in masks)
-        nearness = concatenated(
-            [_nearness(part, query, mask) for part, mask in zip(parts, masks, strict=True)], np.float32
-        )
-        places = _highest(nearness, min(depth + _MARGIN, total))
-        rows, vectors = _at_places(parts, places, dimension)
-        return _best(query, rows, vectors, depth=depth, total=total)
+        if screening.recall is None or not self._screens_pay(screening.count(depth)):
+            screening = _EXACT
+        return _search(segments.parts, query, depth, allowed, screening=screening)
+
+    def needs_screens(self) -> bool:
+        """Whether a large segment lacks its screen. For few vectors none is made."""
+        return self.segments.live_count > EXACT_ROWS and bool(self._without_screens())
+
+    def update_screens(self, check: Callable[[], None]) -> None:
+        """Gives each large segment its screen, and measures the recall. check: raises Stopped where that must end."""
+        while self.needs_screens():
+            part = self._without_screens()[0]
+            self._screening = _Screening(
+                {**self._current_screens(), part.name: self._screen_of(part, check)},
+                self._screening.width,
+                self._screening.recall,
+            )
+        self._screening = self._measured(check)
+
+    def _screens_pay(self, count: int) -> bool:
+        """Whether screens that choose so many rows are faster than comparing all."""
+        return self.segments.live_count > max(EXACT_ROWS, _LEAST_GAIN * count)
+
+    def _without_screens(self) -> list[Segment]:
+        current = self._current_screens()
+        return [part for part in self.segments.parts if len(part.rows) >= screens.MIN_ROWS and part.name not in current]
+
+    def _current_screens(self) -> dict[str, Screen]:
+        """By name of the segment."""
+        stored = self._screening.screens
+        return {part.name: stored[part.name] for part in self.segments.parts if _has_screen(part, stored)}
+
+    def _screen_of(self, part: Segment, check: Callable[[], None]) -> Screen:
+        """Loads or makes the screen of a segment. Raises Stopped when the segment is replaced meanwhile."""
+
+        def check_part() -> None:
+            check()
+            is_replaced = all(current.name != part.name for current in self.segments.parts)
+            if is_replaced or not self.folder.exists():
+                raise screens.Stopped
+
+        manifest = self.manifest
+        digest = manifest.digests.get(f"{part.name}/vectors.npy") if manifest else None
+        if digest is None:
+            raise screens.Stopped
+        path = self.folder / f"{part.name}{screens.SUFFIX}"
+        screen = screens.load(part, path, digest.sha256)
+        if screen is None:
+            screen = screens.build(part, check_part)
+            check_part()
+            screens.save(screen, path, digest.sha256)
+        return screen
+
+    def _measured(self, check: Callable[[], None]) -> _Screening:
+        """The screens with the least width that gives enough recall. Where none does, they are not used."""
+        parts, available = self.segments.parts, self._current_screens()
+        queries = _sample_queries(parts)
+        exact = list[Candidates]()
+        for query in queries:
+            check()
+            exact.append(_search(parts, query, _SAMPLE_DEPTH, None, screening=_EXACT))
+        width = _Screening({}).width
+        while self._screens_pay(width * _SAMPLE_DEPTH):
+            screening = _Screening(available, width)
+            recalls: list[float] = []
+            for query, best in zip(queries, exact, strict=True):
+                check()
+                candidates = _search(parts, query, _SAMPLE_DEPTH, None, screening=screening)
+                recalls.append(float(np.isin(best.rows, candidates.rows).mean()))
+            recall = float(np.mean(recalls))
+            if recall >= MIN_RECALL:
+                return _Screening(available, width, recall)
+            width *= 2
+        return _Screening(available)
+
+    def remove_unreferenced(self) -> None:
+        """Also the screens of such parts."""
+        super().remove_unreferenced()
+        names = set(self.manifest.parts if self.manifest else [])
+        for path in self.folder.glob(f"*{screens.SUFFIX}"):
+            if path.stem not in names:
+                path.unlink(missing_ok=True)
 
     def fetch(self, rows: Rows) -> tuple[Rows, Vectors]:
         """Those of the ascending rows that have a vector, and their vectors."""
@@ -97,6 +216,77 @@ def gather(parts: Sequence[Segment], rows: Rows, dimension: int) -> tuple[Rows, 
             vectors[targets] = part.arrays["vectors"][places]
             stored[targets] = True
     return (rows, vectors) if stored.all() else (rows[stored], vectors[stored])
+
+
+def _search(
+    parts: Sequence[Segment], query: Vectors, depth: int, allowed: Rows | None, *, screening: _Screening
+) -> Candidates:
+    """The rows of highest cosine, of those that screens choose where there are any."""
+    dimension, few = len(query), screens.MIN_ROWS if screening.screens else _BLOCK_ROWS
+    if allowed is not None and len(allowed) <= few:
+        rows, vectors = gather(parts, allowed, dimension)
+        return _best(query, rows, vectors, depth=depth, total=len(rows))
+    masks = [part.allowed(allowed) for part in parts]
+    counts = [int(mask.sum()) for mask in masks]
+    starts = np.cumsum([0, *(len(part.rows) for part in parts)]).tolist()
+    screen_query = screens.query_of(query) if screening.screens and query.any() else None
+    row_count = max(1, starts[-1])
+    places, nearness = list[NDArray[np.intp]](), list[Vectors]()
+    screened: list[tuple[NDArray[np.intp], Vectors]] = []
+    for part, mask, count, start in zip(parts, masks, counts, starts, strict=False):
+        if screen_query is not None and _has_screen(part, screening.screens):
+            wide = screening.count_of(depth, share=len(mask) / row_count)
+            is_whole = count == len(mask)
+            part_places, estimates = screening.screens[part.name].nearest(
+                screen_query, wide, None if is_whole else mask
+            )
+            screened.append((part_places + start, estimates))
+        elif count:
+            scores = _nearness(part, query, mask)
+            part_places = _highest(scores, min(depth + _MARGIN, count))
+            places.append(part_places + start)
+            nearness.append(scores[part_places])
+    if screened:
+        best = _highest_estimates(screened, screening.count(depth))
+        places.append(best)
+        nearness.append(_products(parts, best, query))
+    all_places, all_nearness = concatenated(places, np.intp), concatenated(nearness, np.float32)
+    best = np.sort(all_places[_highest(all_nearness, min(depth + _MARGIN, len(all_places)))])
+    rows, vectors = _at_places(parts, best, dimension)
+    return _best(query, rows, vectors, depth=depth, total=sum(counts))
+
+
+def _has_screen(part: Segment, available: Mapping[str, Screen]) -> bool:
+    return part.name in available and available[part.name].vectors is part.arrays["vectors"]
+
+
+def _highest_estimates(screened: Sequence[tuple[NDArray[np.intp], Vectors]], count: int) -> NDArray[np.intp]:
+    """Ascending places of the highest estimates."""
+    places = np.concatenate([part for part, _ in screened])
+    return np.sort(places[_highest(np.concatenate([estimates for _, estimates in screened]), min(count, len(places)))])
+
+
+def _products(parts: Sequence[Segment], places: NDArray[np.intp], query: Vectors) -> Vectors:
+    """Cosines, but for the query's norm, by float32 arithmetic, of the vectors at ascending places of all segments."""
+    _, vectors = _at_places(parts, places, len(query))
+    norms = np.sqrt(np.vecdot(vectors, vectors))
+    products = np.vecdot(vectors, query)
+    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+
+
+def _sample_queries(parts: Sequence[Segment]) -> list[Vectors]:
+    """Queries that are near to what is stored and not stored: sums of two vectors."""
+    generator = np.random.default_rng(0)
+    large = [part for part in parts if len(part.rows) >= screens.MIN_ROWS]
+    sizes = np.array([len(part.rows) for part in large], dtype=np.float64)
+    queries: list[Vectors] = []
+    for _ in range(_SAMPLE_QUERIES if large else 0):
+        first, second = (
+            large[place].arrays["vectors"][generator.integers(len(large[place].rows))]
+            for place in generator.choice(len(large), 2, p=sizes / sizes.sum())
+        )
+        queries.append(np.asarray(0.7 * first + 0.3 * second, dtype=np.float32))
+    return queries
 
 
 def _nearness(segment: Segment, query: Vectors, mask: NDArray[np.bool_]) -> Vectors:

@@ -308,7 +308,7 @@ class GetIndexStatusRequest(_message.Message):
 class IndexStatus(_message.Message):
     __slots__ = ("dataset", "backend", "current", "streams", "size_bytes")
     class Stream(_message.Message):
-        __slots__ = ("kind", "resource", "indexed_revision", "owner_revision", "item_count", "update_time", "error", "current")
+        __slots__ = ("kind", "resource", "indexed_revision", "owner_revision", "item_count", "update_time", "error", "current", "recall")
         KIND_FIELD_NUMBER: _ClassVar[int]
         RESOURCE_FIELD_NUMBER: _ClassVar[int]
         INDEXED_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -317,6 +317,7 @@ class IndexStatus(_message.Message):
         UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
         ERROR_FIELD_NUMBER: _ClassVar[int]
         CURRENT_FIELD_NUMBER: _ClassVar[int]
+        RECALL_FIELD_NUMBER: _ClassVar[int]
         kind: str
         resource: str
         indexed_revision: int
@@ -325,7 +326,8 @@ class IndexStatus(_message.Message):
         update_time: _timestamp_pb2.Timestamp
         error: str
         current: bool
-        def __init__(self, kind: _Optional[str] = ..., resource: _Optional[str] = ..., indexed_revision: _Optional[int] = ..., owner_revision: _Optional[int] = ..., item_count: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[str] = ..., current: _Optional[bool] = ...) -> None: ...
+        recall: float
+        def __init__(self, kind: _Optional[str] = ..., resource: _Optional[str] = ..., indexed_revision: _Optional[int] = ..., owner_revision: _Optional[int] = ..., item_count: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[str] = ..., current: _Optional[bool] = ..., recall: _Optional[float] = ...) -> None: ...
     DATASET_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     CURRENT_FIELD_NUMBER: _ClassVar[int]
