@@ -17,6 +17,7 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # 2⁴ cycles
 
 from tests import children, planted, scheduling
+from tests.cluster_stack import cluster
 from tests.nats_server import NatsServer
 from tests.ollama_server import ollama_url
 from tests.opensearch_server import opensearch_server, opensearch_url
@@ -74,6 +75,7 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 __all__ = [
+    "cluster",
     "database_url",
     "ollama_url",
     "opensearch_server",

@@ -31,6 +31,11 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes] | ForkedProcess, l
     raise TimeoutError(f"nothing listens on {port} after {_START_SECONDS:.0f} s: {log.read_text()[-2000:]}")
 
 
+def nats_program() -> str:
+    """The server of the wheel, or the one on the PATH."""
+    return shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
+
+
 class NatsServer:
     """One server; its data outlives `kill`. settings: more lines of its configuration."""
 
@@ -47,9 +52,8 @@ class NatsServer:
         )
 
     def start(self) -> None:
-        binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(tied(binary, "-c", self._config), stdout=log, stderr=log)
+            self._process = subprocess.Popen(tied(nats_program(), "-c", self._config), stdout=log, stderr=log)
         wait_for_port(self.port, self._process, log=self._folder / "log")
 
     def kill(self) -> None:
