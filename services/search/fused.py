@@ -7,6 +7,7 @@ the request's features move up are candidates too; in full text only those that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,8 @@ DEPTH = 500
 """Candidates of each part."""
 PASSAGES_DEPTH = 2000
 """The same where several of them can be of one document."""
+_THREADS = 4
+"""That search by vectors and codes while others search by words."""
 TEXT, DENSE, SPARSE, STEERING = "text", "dense", "sparse", "steering"
 
 
@@ -63,6 +66,16 @@ class _Texts:
 
     profiles: TextProfiles
     total: int
+
+
+@dataclass(frozen=True)
+class _Matches:
+    """What the parts other than text find in one dataset."""
+
+    candidates: Mapping[str, Candidates]
+    """By part."""
+    allowed: Rows | None
+    """Ascending rows that the filter leaves; None for all."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +107,21 @@ class FusedRanker:
         self._index = index
         self._labels = labels
         self._retrieval = Retrieval(index)
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="fused")
 
     def rank(self, query: DocumentQuery) -> Ranking:
         """Ranks the candidates of all parts. Needs the query's code where it is one of them."""
         plan = self._plan(query)
-        texts, statistics = self._texts(plan)
-        pools = [self._pool(plan, dataset, text) for dataset, text in zip(query.datasets, texts, strict=True)]
+        # Back ends search without the interpreter's lock, so that words and vectors take the time of the longer.
+        searches = [self._executor.submit(self._candidates, plan, dataset) for dataset in query.datasets]
+        try:
+            texts, statistics = self._texts(plan)
+        finally:
+            wait(searches)
+        pools = [
+            self._pool(plan, dataset, text, search.result())
+            for dataset, text, search in zip(query.datasets, texts, searches, strict=True)
+        ]
         documents = ranked.documents_of([pool.profiles.rows for pool in pools])
         candidates_of = {name: _are_candidates(name, pools) for name in plan.weights}
         parts = [
@@ -142,9 +164,8 @@ class FusedRanker:
         statistics = scoring.combine([part.statistics for part in candidates])
         return [_Texts(_best(part.profiles, statistics, plan.depth), part.total) for part in candidates], statistics
 
-    def _pool(self, plan: _Plan, dataset: str, texts: _Texts) -> _Pool:
-        query, allowed = plan.query, self._retrieval.allowed(dataset, plan.conditions[dataset])
-        candidates = self._candidates(plan, dataset, allowed)
+    def _pool(self, plan: _Plan, dataset: str, texts: _Texts, matches: _Matches) -> _Pool:
+        query, candidates, allowed = plan.query, matches.candidates, matches.allowed
         profiles = self._profiles(plan, dataset, texts.profiles, list(candidates.values()))
         rows = profiles.rows
         dots, activations = self._sparse_scores(plan, rows)
@@ -160,9 +181,9 @@ class FusedRanker:
             total=max(len(rows), self._total(plan, texts, candidates, rows=rows, allowed=allowed)),
         )
 
-    def _candidates(self, plan: _Plan, dataset: str, allowed: Rows | None) -> dict[str, Candidates]:
+    def _candidates(self, plan: _Plan, dataset: str) -> _Matches:
         """Of the parts other than text."""
-        query = plan.query
+        query, allowed = plan.query, self._retrieval.allowed(dataset, plan.conditions[dataset])
         candidates: dict[str, Candidates] = {}
         if DENSE in plan.weights and dataset in query.dense_datasets:
             candidates[DENSE] = self._retrieval.by_vector(query, dataset, plan.depth, allowed)
@@ -170,7 +191,7 @@ class FusedRanker:
             candidates[SPARSE] = self._retrieval.by_code(query, dataset, plan.depth, allowed)
         if plan.steering:
             candidates[STEERING] = plan.steering.candidates(self._index, codes_of(query), plan.depth, allowed)
-        return candidates
+        return _Matches(candidates, allowed)
 
     def _profiles(
         self, plan: _Plan, dataset: str, texts: TextProfiles, candidates: Sequence[Candidates]

@@ -308,6 +308,10 @@ def test_segments_that_are_mostly_dead_are_rewritten(index: EmbeddedIndex, monke
         ([10, *[9000] * 8], slice(0, 9)),
         ([9000, *[10] * 7], None),
         ([300_000] * 8, None),
+        ([65_536] * 9, slice(0, 8)),
+        ([100_000] * 8, slice(0, 5)),
+        ([500_000, *[100_000] * 7], slice(1, 6)),
+        ([500_000, *[100_000] * 6], None),
     ],
 )
 def test_what_is_merged(sizes: list[int], expected: slice | None) -> None:

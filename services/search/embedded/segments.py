@@ -135,14 +135,24 @@ class Segments:
 def tiered_run(sizes: Sequence[int], max_rows: int) -> slice | None:
     """The newest segments to merge, by the sizes of all, oldest first; None for none.
 
-    Once there are MERGED_SEGMENTS of a tier, they are merged with the smaller segments among and after them. Merges
-    of lower tiers come first.
+    Once there are MERGED_SEGMENTS of a tier, they are merged with the smaller segments among and after them, or as many
+    of these as one segment may have. Merges of lower tiers come first.
     """
     tiers = [_tier(size) for size in sizes]
     for tier in sorted(set(tiers)):
         start = next((place + 1 for place in range(len(tiers) - 1, -1, -1) if tiers[place] > tier), 0)
-        if tiers[start:].count(tier) >= MERGED_SEGMENTS and sum(sizes[start:]) <= max_rows:
-            return slice(start, len(tiers))
+        if tiers[start:].count(tier) >= MERGED_SEGMENTS and (run := _longest_run(sizes, start, max_rows)) is not None:
+            return run
+    return None
+
+
+def _longest_run(sizes: Sequence[int], start: int, max_rows: int) -> slice | None:
+    """The first segments, at or after a start, of which several have together at most so many rows: as many as do."""
+    for first in range(start, len(sizes) - 1):
+        ends = np.cumsum(sizes[first:])
+        count = int(np.searchsorted(ends, max_rows, side="right"))
+        if count > 1:
+            return slice(first, first + count)
     return None
 
 

@@ -40,8 +40,9 @@ class _Screening:
     """Share of the nearest vectors that are returned; None where it is not known, as before the first screen."""
 
     def count(self, depth: int) -> int:
-        """Rows that the screens choose."""
-        return max(MIN_SCREENED, self.width * depth)
+        """Rows that the screens choose: so many more than are asked for that few of the first ones are missing."""
+        measured = min(depth, _SAMPLE_DEPTH)
+        return max(MIN_SCREENED, self.width * measured + _FURTHER_WIDTH * (depth - measured))
 
     def count_of(self, depth: int, *, share: float) -> int:
         """The same of one screen, with this share of all rows: more than its share, as like texts come together."""
@@ -53,6 +54,8 @@ _EXACT = _Screening({})
 MIN_SCREENED = 1000
 _LEAST_GAIN = 6
 """To score a row that a screen has chosen takes longer than to compare the next one."""
+_FURTHER_WIDTH = 4
+"""`_Screening.width` of what comes after the first `_SAMPLE_DEPTH` rows."""
 _SAMPLE_QUERIES = 32
 _SAMPLE_DEPTH = 100
 
