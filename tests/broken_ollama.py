@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,7 +54,10 @@ _RATINGS: dict[str, Callable[[str, list[str]], list[Any]]] = {
 
 
 class BrokenOllama(ThreadingHTTPServer):
-    """Counts the requests to embed and the questions to judges; `repaired` models behave well."""
+    """Counts the requests to embed and the questions to judges; `repaired` models behave well.
+
+    embed_seconds: how long each request to embed takes.
+    """
 
     daemon_threads = True
 
@@ -62,6 +66,7 @@ class BrokenOllama(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.embed_requests = 0
         self.judge_questions = 0
+        self.embed_seconds = 0.0
         self.repaired: set[str] = set()
 
     def embed(self, model: str, texts: Sequence[str], truncate: bool) -> Response:
@@ -147,6 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             chats = ["completion"] * (model in CHAT_MODELS)
             self._respond((200, {"capabilities": embeds + chats, "model_info": {"x.context_length": 64}}))
         elif self.path == "/api/embed":
+            time.sleep(self.server.embed_seconds)
             self._respond(self.server.embed(model, body["input"], body["truncate"]))
         else:
             self._respond(self.server.chat(model, body["messages"][-1]["content"]))

@@ -18,6 +18,7 @@ from prisma_client.cli.stack import configured_addresses, http_url
 from prisma_client.errors import PrismaError
 from prisma_client.libraries import MissingLibrary
 from prisma_client.sync import Prisma
+from prisma_client.sync.jobs import TERMINAL
 
 
 @contextmanager
@@ -110,7 +111,8 @@ class Follower:
                 return
             typer.echo(json.dumps(output.to_json(job), ensure_ascii=False))
             return
-        message = waiting_text(job) or job.progress.message
+        message = waiting_text(job) or (bottleneck_text(job) if job.state == Job.STATE_SUBMITTED else "")
+        message = message or job.progress.message
         self._bar.update(
             self._task, total=job.progress.total or None, completed=job.progress.done, message=message[:80]
         )
@@ -140,6 +142,11 @@ def waiting_text(job: Job) -> str | None:
         return text
     seconds = (job.retry_time.ToDatetime(UTC) - datetime.now(UTC)).total_seconds()
     return f"{text}; next attempt in {max(0, round(seconds))} s"
+
+
+def bottleneck_text(job: Job) -> str:
+    """Returns why a job that has not ended takes its time; empty where nothing is known."""
+    return "" if job.state in TERMINAL else job.bottleneck.explanation
 
 
 def finish(prisma: Prisma, job: Job, *, title: str, detach: bool) -> None:

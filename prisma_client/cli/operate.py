@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from prisma.common.v1.job_pb2 import Job
 from prisma_client.cli import output
 from prisma_client.cli.arguments import Limit, job_id
-from prisma_client.cli.connection import connected, finish, waiting_text
+from prisma_client.cli.connection import bottleneck_text, connected, finish, waiting_text
 from prisma_client.sync.jobs import TERMINAL
 
 app = typer.Typer(rich_markup_mode=None)
@@ -20,7 +20,7 @@ _JOB_COLUMNS: output.Columns = {
     "of": lambda job: ", ".join(resource.rpartition("/")[2] for resource in job.resources[:1]),
     "state": lambda job: job_state(job),
     "done": lambda job: f"{job.progress.done:,}/{job.progress.total:,} {job.progress.unit}",
-    "": lambda job: waiting_text(job) or job.error.message,
+    "": lambda job: waiting_text(job) or job.error.message or bottleneck_text(job),
 }
 
 

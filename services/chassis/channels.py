@@ -22,7 +22,7 @@ from grpc import aio
 from prisma_common import contract
 from prisma_common.keys import Scope
 from prisma_common.reasons import DOMAIN, Code
-from services.chassis import certificates, context, limits
+from services.chassis import certificates, context, job_time, limits
 from services.chassis.certificates import Certificates
 from services.chassis.errors import PrismaError, Unavailable, Violation
 from services.chassis.rotating_channel import RotatingChannel
@@ -303,6 +303,10 @@ class _UnaryUnary(aio.UnaryUnaryClientInterceptor):
 
     async def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
         """Sends the request; waits and repeats as the module says."""
+        with job_time.during(job_time.Part.SERVICE):
+            return await self._send(continuation, client_call_details, request)
+
+    async def _send(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
         reachability = self._caller.reachability
         timeout = client_call_details.timeout if client_call_details.timeout is not None else DEFAULT_SECONDS
         deadline = time.monotonic() + timeout

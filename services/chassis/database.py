@@ -42,7 +42,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.chassis import logs, metrics
+from services.chassis import job_time, logs, metrics
 from services.chassis.case_folding import CONTAINS_FUNCTION, contains
 from services.chassis.data_folder import files_in
 from services.chassis.database_options import DatabaseOptions
@@ -155,6 +155,7 @@ class Database:
         """One consistent view of the database, in which nothing is written. Raises DatabaseUnavailable."""
         with (
             metrics.transactions(self.service, "read").time(),
+            job_time.during(job_time.Part.STORAGE),
             _reporting_outages(self),
             self._engine.connect() as connection,
         ):
@@ -181,6 +182,7 @@ class Database:
         """bounded: whether statements and waits have the limits of the options."""
         with (
             metrics.transactions(self.service, "write").time(),
+            job_time.during(job_time.Part.STORAGE),
             _reporting_outages(self),
             self._engine.connect() as connection,
         ):

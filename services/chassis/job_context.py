@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from google.protobuf.struct_pb2 import Struct
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
-from services.chassis import job_counts
+from services.chassis import job_counts, job_time
 from services.chassis.errors import Cancelled
 from services.chassis.job_store import JobStore, StoredJob
 from services.chassis.job_transitions import MAX_LOG_LINES, add_line, copy_of, from_now, log_line, note_checkpoint
@@ -46,6 +46,9 @@ class JobContext:
         self.result.CopyFrom(stored.record.result)
         self._written = 0.0
         self._rate_from: tuple[float, float] | None = None
+        self._time_use = job_time.begin()
+        self.time_of_parts: Sequence[Job.TimeUse] = ()
+        """Of a job that is divided into parts."""
         self.lost = False
 
     @property
@@ -133,6 +136,7 @@ class JobContext:
         record = copy_of(self._stored.record)
         record.lease_expire_time.CopyFrom(from_now(self._ack_wait))
         record.job.progress.CopyFrom(self._progress)
+        record.job.time_use.CopyFrom(job_time.with_parts(self._time_use.message(), self.time_of_parts))
         del record.job.log[:]
         record.job.log.extend(self._lines)
         if len(self.result):

@@ -29,6 +29,12 @@ _SECONDS = Histogram(
 _ATTEMPTS = Counter("prisma_job_attempts_total", "Attempts at jobs, by how they ended", [*KIND, "outcome"])
 _LEASE_LOSSES = Counter("prisma_job_lease_losses_total", "Attempts that ended because the lease was lost", KIND)
 _UNITS = Counter("prisma_job_units_total", "Work done by jobs, as their progress counts it", [*KIND, "unit"])
+_TIME = Counter(
+    "prisma_job_time_seconds_total",
+    "Time of attempts that have ended, by what took it: job, provider, service, storage, compute",
+    [*KIND, "part"],
+)
+_PARTS = ("job", "provider", "service", "storage", "compute")
 units = cache(_UNITS.labels)
 """The counter of service, kind and unit."""
 
@@ -43,6 +49,8 @@ def count_start(record: JobRecord) -> None:
 def count_attempt(job: Job) -> None:
     """Counts an attempt that has left a job in the state that it has now."""
     _ATTEMPTS.labels(job.service, job.kind, _OUTCOMES[job.state]).inc()
+    for part in _PARTS:
+        _TIME.labels(job.service, job.kind, part).inc(getattr(job.time_use, f"{part}_seconds"))
     count_end(job)
 
 

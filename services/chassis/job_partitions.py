@@ -17,6 +17,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
+from services.chassis import job_time
 from services.chassis.errors import Code, PrismaError, reason_of
 from services.chassis.job_context import JobContext
 from services.chassis.job_store import StoredJob
@@ -91,6 +92,7 @@ class Partitions:
                 for part, stored in zip(unfinished, looks, strict=True):
                     latest[part.id] = stored
                     done[part.id] = max(done.get(part.id, 0), _done(part, stored.job))
+                self._context.time_of_parts = [stored.job.time_use for stored in latest.values()]
                 await self._report(sum(done.values()), total, f"{message}; {_summary(list(latest.values()))}")
             except NatsUnavailable:  # the heartbeat stops a job whose lease has run out meanwhile
                 await asyncio.sleep(LOOK_SECONDS)
@@ -98,7 +100,8 @@ class Partitions:
             if all(_has_succeeded(stored) for stored in latest.values()):
                 return [latest[part.id].record.result for part in parts]
             self._raise_errors([latest[part.id] for part in parts])
-            await asyncio.sleep(LOOK_SECONDS)
+            with job_time.during(job_time.Part.JOB):
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _report(self, done: int, total: int, message: str) -> None:
         if done > self._context.job.progress.done:

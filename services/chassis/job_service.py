@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc
 from prisma.common.v1.job_pb2 import Job
+from services.chassis import job_bottleneck
 from services.chassis.calls import Context
 from services.chassis.filters import (
     TRUTH,
@@ -35,7 +36,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         self._jobs = jobs
 
     async def GetJob(self, request: job_pb2.GetJobRequest, context: Context) -> Job:
-        return await self._jobs.get(request.name)
+        return await self._jobs.explained(request.name)
 
     async def ListJobs(self, request: job_pb2.ListJobsRequest, context: Context) -> job_pb2.ListJobsResponse:
         page = Page.keyset(
@@ -49,6 +50,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         query = parse_query(request.filter)
         after = None if page.after is None else Cursor(*page.after)
         jobs = await self._jobs.list(query, after=after, limit=page.size + 1)
+        await job_bottleneck.explain(self._jobs.store, jobs[: page.size])
         response = job_pb2.ListJobsResponse(jobs=jobs[: page.size])
         if len(jobs) > page.size:
             last = Cursor.of(jobs[page.size - 1])

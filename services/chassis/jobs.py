@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from prisma_common import names as resource_names
-from services.chassis import context, names
+from services.chassis import context, job_bottleneck, names
 from services.chassis.errors import FailedPrecondition, RequestIdReused
 from services.chassis.job_index import IndexEntry, day_of
 from services.chassis.job_store import JobNotFound, JobStore
@@ -100,6 +100,12 @@ class Jobs:
             raise JobNotFound(f"there is no job {name}", metadata={"job": name})
         return (await self.store.get(name)).job
 
+    async def explained(self, name: str) -> Job:
+        """One job, with why it takes its time. Raises InvalidArgument, JobNotFound."""
+        job = await self.get(name)
+        await job_bottleneck.explain(self.store, [job])
+        return job
+
     async def list(self, query: JobQuery | None = None, *, after: Cursor | None = None, limit: int = 1000) -> list[Job]:
         """Jobs, the newest first, behind `after`. Reads the records of the page, and those that the query rejects."""
         query = query or JobQuery()
@@ -120,7 +126,7 @@ class Jobs:
 
     async def watch(self, name: str) -> AsyncIterator[Job]:
         """The job now and after each change, until it ends. Raises JobNotFound."""
-        job = await self.get(name)
+        job = await self.explained(name)
         while True:
             yield job
             if job.state in TERMINAL:
@@ -135,7 +141,7 @@ class Jobs:
         deadline = time.monotonic() + OUTAGE_SECONDS
         while True:
             try:
-                return await self.get(name)
+                return await self.explained(name)
             except NatsUnavailable:
                 if time.monotonic() > deadline:
                     raise
@@ -218,6 +224,7 @@ def _new_record(service: str, kind: str, request: Message, *, request_id: str, r
     digest = uuid.uuid5(_NAMESPACE, f"{service}/{kind}/{request_id}")
     job = Job(name=f"jobs/{service}.{digest.hex}", service=service, kind=kind, state=Job.STATE_SUBMITTED)
     job.resources.extend(resources)
+    job.origin_request_id = context.request_id.get()
     job.create_time.CopyFrom(now())
     job.update_time.CopyFrom(job.create_time)
     record = JobRecord(

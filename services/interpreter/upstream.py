@@ -24,6 +24,7 @@ from prisma_common.names import is_given
 from prisma_common.structs import plain_struct, plain_value
 from services.chassis.channels import ask, errors_of, open_channel, pages
 from services.chassis.errors import PrismaError
+from services.chassis.job_time import Stream
 from services.chassis.metadata_terms import Type, values_of
 from services.chassis.query_models import NoQueryModel, text_model
 from services.interpreter.decoder import Decoder
@@ -108,7 +109,7 @@ class Upstream:
         request = trainer_pb2.ReadCodesRequest(run=run.name, since_revision=revision, history=history)
         try:
             async with errors_of("trainer"):
-                async for _block in self._trainer.ReadCodes(request):
+                async for _block in Stream(self._trainer.ReadCodes(request)):
                     break
         except PrismaError as error:
             if error.reason == "HISTORY_CHANGED":
@@ -121,7 +122,7 @@ class Upstream:
         row_ranges = [RowRange(start=start, end=end) for start, end in ranges]
         request = trainer_pb2.ReadCodesRequest(run=run.name, row_ranges=row_ranges)
         async with errors_of("trainer"):
-            async for block in self._trainer.ReadCodes(request):
+            async for block in Stream(self._trainer.ReadCodes(request)):
                 if block.HasField("codes") and block.run_uid == run.uid:
                     yield wire.unpack_codes(block.codes)
 
@@ -130,7 +131,7 @@ class Upstream:
         request = trainer_pb2.ReadCodesRequest(run=run.name, held_out=True)
         rows = [np.empty(0, np.uint64)]
         async with errors_of("trainer"):
-            async for block in self._trainer.ReadCodes(request):
+            async for block in Stream(self._trainer.ReadCodes(request)):
                 if block.HasField("codes") and block.run_uid == run.uid:
                     rows.append(wire.unpack_codes(block.codes).rows)
         return np.sort(np.concatenate(rows))
@@ -141,7 +142,7 @@ class Upstream:
         request = trainer_pb2.ReadDecoderRequest(run=run.name, latent_ranges=latent_ranges)
         parts: list[Decoder] = []
         async with errors_of("trainer"):
-            async for block in self._trainer.ReadDecoder(request):
+            async for block in Stream(self._trainer.ReadDecoder(request)):
                 directions, scales = wire.unpack_vectors(block.directions)[1], np.array(block.scales, np.float32)
                 stability = np.array(block.stabilities, np.float32) if block.stabilities else None
                 parts.append(Decoder.of(directions, scales=scales, stability=stability))
@@ -156,7 +157,7 @@ class Upstream:
         """What identifies the run's weights: runs with the same one have the same latents; None of an older trainer."""
         request = trainer_pb2.ReadDecoderRequest(run=run.name, latent_ranges=[RowRange(start=0, end=1)])
         async with errors_of("trainer"):
-            async for block in self._trainer.ReadDecoder(request):
+            async for block in Stream(self._trainer.ReadDecoder(request)):
                 return block.weights_digest or None
         return None
 
@@ -196,7 +197,7 @@ class Upstream:
         rows: list[int] = []
         columns: dict[str, list[Any]] = {key: [] for key in keys}
         async with errors_of("embedder"):
-            async for block in self._embedder.ReadDocuments(request):
+            async for block in Stream(self._embedder.ReadDocuments(request)):
                 if block.dataset_uid != dataset_uid:
                     continue
                 wholes = {whole.name: whole.metadata for whole in block.whole_documents}
@@ -221,7 +222,7 @@ class Upstream:
             read_mask=FieldMask(paths=fields),
         )
         async with errors_of("embedder"):
-            async for block in self._embedder.ReadDocuments(request):
+            async for block in Stream(self._embedder.ReadDocuments(request)):
                 if block.dataset_uid != run.dataset_uid:
                     raise DatasetNotFound(
                         f"{run.dataset}, whose documents {run.name} was trained on, was deleted",
@@ -240,7 +241,7 @@ class Upstream:
                 dataset=dataset, row_ranges=ranges, read_mask=FieldMask(paths=["text"])
             )
             async with errors_of("embedder"):
-                async for block in self._embedder.ReadDocuments(request):
+                async for block in Stream(self._embedder.ReadDocuments(request)):
                     texts.update((document.row, document.text) for document in block.documents)
         return texts
 
@@ -255,7 +256,7 @@ class Upstream:
             ranges = wire.ranges_of(rows[start : start + _ROWS])
             request = embedder_pb2.ReadVectorsRequest(dataset=run.dataset, row_ranges=ranges)
             async with errors_of("embedder"):
-                async for block in self._embedder.ReadVectors(request):
+                async for block in Stream(self._embedder.ReadVectors(request)):
                     if block.HasField("vectors") and block.dataset_uid == run.dataset_uid:
                         blocks.append(wire.unpack_vectors(block.vectors))
         if not blocks:
@@ -294,7 +295,7 @@ class Upstream:
         """The codes of a different dataset's vectors, block by block."""
         request = embedder_pb2.ReadVectorsRequest(dataset=dataset.name)
         async with errors_of("embedder"):
-            async for block in self._embedder.ReadVectors(request):
+            async for block in Stream(self._embedder.ReadVectors(request)):
                 if block.HasField("vectors") and block.dataset_uid == dataset.uid:
                     rows, vectors = wire.unpack_vectors(block.vectors)
                     if len(rows):

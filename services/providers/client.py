@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
+from services.chassis import job_time
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.providers import metrics
 from services.providers.rate_limits import BUSY, pause_after
@@ -128,25 +129,27 @@ class ProviderClient:
             retry=retry_if_exception(_may_pass),
             reraise=True,
         )
-        async for attempt in retrying:
-            with attempt:
-                if attempts > 1:
-                    await self._pause()
-                return await self._measured(method, path, body, is_retry=attempt.retry_state.attempt_number > 1)
+        with job_time.during(job_time.Part.PROVIDER):
+            async for attempt in retrying:
+                with attempt:
+                    if attempts > 1:
+                        await self._pause()
+                    is_retry = attempt.retry_state.attempt_number > 1
+                    with metrics.measured(self.name, is_retry=is_retry, is_work=attempts > 1) as request:
+                        return await self._answer(request, method, path, body)
         raise AssertionError("the last attempt raises")
 
-    async def _measured(
-        self, method: str, path: str, body: Mapping[str, Any] | None, *, is_retry: bool
+    async def _answer(
+        self, request: metrics.Request, method: str, path: str, body: Mapping[str, Any] | None
     ) -> Mapping[str, Any]:
-        """The JSON object that answers one request, which the metrics count."""
-        with metrics.measured(self.name, is_retry=is_retry) as request:
-            try:
-                answer = self._parsed(*await self._send(method, path, body))
-            except (ProviderUnavailable, ProviderRefused) as error:
-                request.outcome = error.outcome
-                raise
-            request.outcome = "ok"
-            return answer
+        """The JSON object that answers one request; notes its outcome."""
+        try:
+            answer = self._parsed(*await self._send(method, path, body))
+        except (ProviderUnavailable, ProviderRefused) as error:
+            request.outcome = error.outcome
+            raise
+        request.outcome = "ok"
+        return answer
 
     async def _pause(self) -> None:
         """Waits until the server takes requests again, and a little more, so that not all callers come at once."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from prometheus_client import Counter, Histogram
 
+from services.chassis import job_time
+
 _SECONDS = Histogram(
     "prisma_provider_seconds",
     "Duration of requests to model servers, in seconds, without the pauses that a server asks for",
@@ -32,15 +34,18 @@ class Request:
 
 
 @contextmanager
-def measured(provider: str, *, is_retry: bool) -> Generator[Request]:
-    """Counts one request."""
+def measured(provider: str, *, is_retry: bool, is_work: bool) -> Generator[Request]:
+    """Counts one request. is_work: whether jobs count it too, other than a request for a list of models."""
     if is_retry:
         _RETRIES.labels(provider).inc()
     request, start = Request(), time.perf_counter()
     try:
         yield request
     finally:
-        _SECONDS.labels(provider).observe(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        _SECONDS.labels(provider).observe(seconds)
+        if is_work:
+            job_time.note_request(provider, seconds)
         _REQUESTS.labels(provider, request.outcome).inc()
 
 

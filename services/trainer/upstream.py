@@ -17,6 +17,7 @@ from prisma.embedder.v1 import embedder_service_pb2_grpc
 from prisma.embedder.v1 import resources_pb2 as embedder_resources_pb2
 from prisma_common import wire
 from services.chassis.channels import ask, errors_of, pages
+from services.chassis.job_time import Stream
 from services.trainer.errors import DatasetNotEmbedded, DocumentsPending, TrainingDataChanged
 from services.trainer.runs import Dataset, DatasetChanges, Selection, Source
 from services.trainer.vector_cache import VectorCache
@@ -76,7 +77,7 @@ class Embedder:
         revision, history, fingerprint = dataset.revision, dataset.history, dataset.fingerprint
         request = pb2.ReadVectorsRequest(dataset=name, rows_only=True)
         async with errors_of("embedder"):
-            async for block in self._stub.ReadVectors(request):
+            async for block in Stream(self._stub.ReadVectors(request)):
                 _check_uid(block, name, dataset.source.dataset_uid)
                 ranges += [(part.start, part.end) for part in block.row_ranges]
                 revision, history, fingerprint = block.revision, block.history, block.fingerprint
@@ -150,7 +151,7 @@ class Embedder:
 
     async def _changes(self, request: pb2.ReadVectorsRequest, source: Source) -> AsyncGenerator[VectorChanges]:
         async with errors_of("embedder"):
-            async for block in self._stub.ReadVectors(request):
+            async for block in Stream(self._stub.ReadVectors(request)):
                 _check_uid(block, source.dataset, source.dataset_uid)
                 rows, vectors = np.empty(0, np.uint64), np.empty((0, source.dimension), np.float32)
                 if block.HasField("vectors"):

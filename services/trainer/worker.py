@@ -24,7 +24,7 @@ from prisma.trainer.v1.trainer_service_pb2 import (
     TrainRunRequest,
 )
 from prisma_common import names as resource_names
-from services.chassis import names
+from services.chassis import job_time, names
 from services.chassis.blobs import Blobs
 from services.chassis.events import Events
 from services.chassis.idempotency import Call
@@ -204,13 +204,17 @@ class TrainerJobs:
             return
         if self._training.locked():
             await context.progress(0, 0, "steps", "waiting for another training to end")
-        async with self._training:
+        with job_time.during(job_time.Part.JOB):
+            await self._training.acquire()
+        try:
             while not self._kernels.finished:
                 compiled, functions = self._kernels.progress
                 await context.progress(compiled, functions, "kernels", "compiling the kernels, once for this machine")
                 await self._kernels.wait(1.0)
             run = await self._begin(run, context, allow_pending=allow_pending)
             await self._train_now(run, context, report)
+        finally:
+            self._training.release()
 
     async def _begin(self, run: Run, context: JobContext, *, allow_pending: bool) -> Run:
         """Fixes what the run is trained on, unless an earlier attempt did."""

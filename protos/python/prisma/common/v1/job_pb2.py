@@ -31,7 +31,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from prisma.common.v1 import access_pb2 as prisma_dot_common_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprisma/common/v1/job.proto\x12\x10prisma.common.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dprisma/common/v1/access.proto\"\xae\x07\n\x03Job\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\x07service\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04kind\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32\x1b.prisma.common.v1.Job.StateB\x04\xe2\x41\x01\x03\x12\x17\n\tresources\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12\x36\n\x08progress\x18\x06 \x01(\x0b\x32\x1e.prisma.common.v1.Job.ProgressB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x07 \x01(\rB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x63\x61ncel_requested\x18\r \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x30\n\x03log\x18\x0e \x03(\x0b\x32\x1d.prisma.common.v1.Job.LogLineB\x04\xe2\x41\x01\x03\x12\x34\n\nretry_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1aj\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x04\x12\r\n\x05total\x18\x02 \x01(\x04\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0c\n\x04rate\x18\x04 \x01(\x01\x12\x14\n\x0cseconds_left\x18\x05 \x01(\x01\x12\x0f\n\x07message\x18\x06 \x01(\t\x1a\x41\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x95\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_SUBMITTED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\x12\x11\n\rSTATE_WAITING\x10\x06\"#\n\rGetJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"Z\n\x0fListJobsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"P\n\x10ListJobsResponse\x12#\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.prisma.common.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fWatchJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"&\n\x10\x43\x61ncelJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"%\n\x0fRetryJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xa4\x05\n\tJobRecord\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.prisma.common.v1.Job\x12%\n\x07request\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\r\n\x05lease\x18\x04 \x01(\t\x12\x35\n\x11lease_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x1b\x61ttempts_without_checkpoint\x18\x06 \x01(\r\x12\x15\n\rpublish_count\x18\x07 \x01(\r\x12\x30\n\x0cpublish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11origin_request_id\x18\t \x01(\t\x12\x0c\n\x04user\x18\n \x01(\t\x12\x14\n\x0coutage_count\x18\x0b \x01(\r\x12\x35\n\x11outage_start_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eresubmit_count\x18\r \x01(\r\x12\x39\n\npartitions\x18\x0e \x03(\x0b\x32%.prisma.common.v1.JobRecord.Partition\x12\x38\n\tpartition\x18\x0f \x01(\x0b\x32%.prisma.common.v1.JobRecord.Partition\x12\x14\n\x0cpartition_of\x18\x10 \x01(\t\x12\'\n\x06result\x18\x11 \x01(\x0b\x32\x17.google.protobuf.Struct\x1a\x42\n\tPartition\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x04\x12\x0c\n\x04stop\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\x04\":\n\nJobRecords\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x1b.prisma.common.v1.JobRecord\"1\n\nJobMessage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rpublish_count\x18\x02 \x01(\r2\xa2\x04\n\nJobService\x12_\n\x06GetJob\x12\x1f.prisma.common.v1.GetJobRequest\x1a\x15.prisma.common.v1.Job\"\x1d\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=jobs/*}\x12g\n\x08ListJobs\x12!.prisma.common.v1.ListJobsRequest\x1a\".prisma.common.v1.ListJobsResponse\"\x14\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jobs\x12k\n\x08WatchJob\x12!.prisma.common.v1.WatchJobRequest\x1a\x15.prisma.common.v1.Job\"#\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/{name=jobs/*}:watch0\x01\x12o\n\tCancelJob\x12\".prisma.common.v1.CancelJobRequest\x1a\x15.prisma.common.v1.Job\"\'\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=jobs/*}:cancel:\x01*\x12l\n\x08RetryJob\x12!.prisma.common.v1.RetryJobRequest\x1a\x15.prisma.common.v1.Job\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=jobs/*}:retry:\x01*B\xa5\x01\n\x19org.prismasuite.common.v1B\x08JobProtoP\x01Z\x19prisma/common/v1;commonv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Common.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Common\\V1\xe2\x02\x19Prisma\\Common\\V1\\Metadata\xea\x02\x12Prisma::Common::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprisma/common/v1/job.proto\x12\x10prisma.common.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1dprisma/common/v1/access.proto\"\xe6\x0c\n\x03Job\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\x07service\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04kind\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32\x1b.prisma.common.v1.Job.StateB\x04\xe2\x41\x01\x03\x12\x17\n\tresources\x18\x05 \x03(\tB\x04\xe2\x41\x01\x03\x12\x36\n\x08progress\x18\x06 \x01(\x0b\x32\x1e.prisma.common.v1.Job.ProgressB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61ttempt\x18\x07 \x01(\rB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x63\x61ncel_requested\x18\r \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x30\n\x03log\x18\x0e \x03(\x0b\x32\x1d.prisma.common.v1.Job.LogLineB\x04\xe2\x41\x01\x03\x12\x34\n\nretry_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x08time_use\x18\x10 \x01(\x0b\x32\x1d.prisma.common.v1.Job.TimeUseB\x04\xe2\x41\x01\x03\x12:\n\nbottleneck\x18\x11 \x01(\x0b\x32 .prisma.common.v1.Job.BottleneckB\x04\xe2\x41\x01\x03\x12\x1f\n\x11origin_request_id\x18\x12 \x01(\tB\x04\xe2\x41\x01\x03\x1aj\n\x08Progress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x04\x12\r\n\x05total\x18\x02 \x01(\x04\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x0c\n\x04rate\x18\x04 \x01(\x01\x12\x14\n\x0cseconds_left\x18\x05 \x01(\x01\x12\x0f\n\x07message\x18\x06 \x01(\t\x1a\x90\x02\n\x07TimeUse\x12\x15\n\rtotal_seconds\x18\x01 \x01(\x01\x12\x13\n\x0bjob_seconds\x18\x02 \x01(\x01\x12\x18\n\x10provider_seconds\x18\x03 \x01(\x01\x12\x17\n\x0fservice_seconds\x18\x04 \x01(\x01\x12\x17\n\x0fstorage_seconds\x18\x05 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x06 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x07 \x01(\x01\x12\x11\n\tcpu_cores\x18\x08 \x01(\r\x12\x10\n\x08provider\x18\t \x01(\t\x12\x19\n\x11provider_requests\x18\n \x01(\x04\x12\x1f\n\x17provider_median_seconds\x18\x0b \x01(\x01\x1a\x8e\x02\n\nBottleneck\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.prisma.common.v1.Job.Bottleneck.Kind\x12\x14\n\x0cqueued_ahead\x18\x02 \x01(\r\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\"\x90\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_QUEUE\x10\x01\x12\x0f\n\x0bKIND_OUTAGE\x10\x02\x12\x0c\n\x08KIND_JOB\x10\x03\x12\x11\n\rKIND_PROVIDER\x10\x04\x12\x10\n\x0cKIND_SERVICE\x10\x05\x12\x10\n\x0cKIND_STORAGE\x10\x06\x12\x0c\n\x08KIND_CPU\x10\x07\x1a\x41\n\x07LogLine\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x95\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATE_SUBMITTED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\x12\x11\n\rSTATE_WAITING\x10\x06\"#\n\rGetJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"Z\n\x0fListJobsRequest\x12\x17\n\tpage_size\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x14\n\x06\x66ilter\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"P\n\x10ListJobsResponse\x12#\n\x04jobs\x18\x01 \x03(\x0b\x32\x15.prisma.common.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x0fWatchJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"&\n\x10\x43\x61ncelJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"%\n\x0fRetryJobRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xb9\x05\n\tJobRecord\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x15.prisma.common.v1.Job\x12%\n\x07request\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\r\n\x05lease\x18\x04 \x01(\t\x12\x35\n\x11lease_expire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x1b\x61ttempts_without_checkpoint\x18\x06 \x01(\r\x12\x15\n\rpublish_count\x18\x07 \x01(\r\x12\x30\n\x0cpublish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11origin_request_id\x18\t \x01(\t\x12\x0c\n\x04user\x18\n \x01(\t\x12\x14\n\x0coutage_count\x18\x0b \x01(\r\x12\x35\n\x11outage_start_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eresubmit_count\x18\r \x01(\r\x12\x39\n\npartitions\x18\x0e \x03(\x0b\x32%.prisma.common.v1.JobRecord.Partition\x12\x38\n\tpartition\x18\x0f \x01(\x0b\x32%.prisma.common.v1.JobRecord.Partition\x12\x14\n\x0cpartition_of\x18\x10 \x01(\t\x12\'\n\x06result\x18\x11 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x13\n\x0btraceparent\x18\x14 \x01(\t\x1a\x42\n\tPartition\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x04\x12\x0c\n\x04stop\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\x04\":\n\nJobRecords\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x1b.prisma.common.v1.JobRecord\"1\n\nJobMessage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rpublish_count\x18\x02 \x01(\r2\xa2\x04\n\nJobService\x12_\n\x06GetJob\x12\x1f.prisma.common.v1.GetJobRequest\x1a\x15.prisma.common.v1.Job\"\x1d\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=jobs/*}\x12g\n\x08ListJobs\x12!.prisma.common.v1.ListJobsRequest\x1a\".prisma.common.v1.ListJobsResponse\"\x14\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jobs\x12k\n\x08WatchJob\x12!.prisma.common.v1.WatchJobRequest\x1a\x15.prisma.common.v1.Job\"#\x88\xe7\x18\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/{name=jobs/*}:watch0\x01\x12o\n\tCancelJob\x12\".prisma.common.v1.CancelJobRequest\x1a\x15.prisma.common.v1.Job\"\'\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/{name=jobs/*}:cancel:\x01*\x12l\n\x08RetryJob\x12!.prisma.common.v1.RetryJobRequest\x1a\x15.prisma.common.v1.Job\"&\x88\xe7\x18\x02\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/{name=jobs/*}:retry:\x01*B\xa5\x01\n\x19org.prismasuite.common.v1B\x08JobProtoP\x01Z\x19prisma/common/v1;commonv1\xa2\x02\x03PRM\xaa\x02\x10Prisma.Common.V1\xba\x02\x03PRM\xca\x02\x10Prisma\\Common\\V1\xe2\x02\x19Prisma\\Common\\V1\\Metadata\xea\x02\x12Prisma::Common::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,6 +69,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOB'].fields_by_name['log']._serialized_options = b'\342A\001\003'
   _globals['_JOB'].fields_by_name['retry_time']._loaded_options = None
   _globals['_JOB'].fields_by_name['retry_time']._serialized_options = b'\342A\001\003'
+  _globals['_JOB'].fields_by_name['time_use']._loaded_options = None
+  _globals['_JOB'].fields_by_name['time_use']._serialized_options = b'\342A\001\003'
+  _globals['_JOB'].fields_by_name['bottleneck']._loaded_options = None
+  _globals['_JOB'].fields_by_name['bottleneck']._serialized_options = b'\342A\001\003'
+  _globals['_JOB'].fields_by_name['origin_request_id']._loaded_options = None
+  _globals['_JOB'].fields_by_name['origin_request_id']._serialized_options = b'\342A\001\003'
   _globals['_GETJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETJOBREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_LISTJOBSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -94,33 +100,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBSERVICE'].methods_by_name['RetryJob']._loaded_options = None
   _globals['_JOBSERVICE'].methods_by_name['RetryJob']._serialized_options = b'\210\347\030\002\202\323\344\223\002\034\"\027/v1/{name=jobs/*}:retry:\001*'
   _globals['_JOB']._serialized_start=258
-  _globals['_JOB']._serialized_end=1200
-  _globals['_JOB_PROGRESS']._serialized_start=875
-  _globals['_JOB_PROGRESS']._serialized_end=981
-  _globals['_JOB_LOGLINE']._serialized_start=983
-  _globals['_JOB_LOGLINE']._serialized_end=1048
-  _globals['_JOB_STATE']._serialized_start=1051
-  _globals['_JOB_STATE']._serialized_end=1200
-  _globals['_GETJOBREQUEST']._serialized_start=1202
-  _globals['_GETJOBREQUEST']._serialized_end=1237
-  _globals['_LISTJOBSREQUEST']._serialized_start=1239
-  _globals['_LISTJOBSREQUEST']._serialized_end=1329
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1331
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1411
-  _globals['_WATCHJOBREQUEST']._serialized_start=1413
-  _globals['_WATCHJOBREQUEST']._serialized_end=1450
-  _globals['_CANCELJOBREQUEST']._serialized_start=1452
-  _globals['_CANCELJOBREQUEST']._serialized_end=1490
-  _globals['_RETRYJOBREQUEST']._serialized_start=1492
-  _globals['_RETRYJOBREQUEST']._serialized_end=1529
-  _globals['_JOBRECORD']._serialized_start=1532
-  _globals['_JOBRECORD']._serialized_end=2208
-  _globals['_JOBRECORD_PARTITION']._serialized_start=2142
-  _globals['_JOBRECORD_PARTITION']._serialized_end=2208
-  _globals['_JOBRECORDS']._serialized_start=2210
-  _globals['_JOBRECORDS']._serialized_end=2268
-  _globals['_JOBMESSAGE']._serialized_start=2270
-  _globals['_JOBMESSAGE']._serialized_end=2319
-  _globals['_JOBSERVICE']._serialized_start=2322
-  _globals['_JOBSERVICE']._serialized_end=2868
+  _globals['_JOB']._serialized_end=1896
+  _globals['_JOB_PROGRESS']._serialized_start=1023
+  _globals['_JOB_PROGRESS']._serialized_end=1129
+  _globals['_JOB_TIMEUSE']._serialized_start=1132
+  _globals['_JOB_TIMEUSE']._serialized_end=1404
+  _globals['_JOB_BOTTLENECK']._serialized_start=1407
+  _globals['_JOB_BOTTLENECK']._serialized_end=1677
+  _globals['_JOB_BOTTLENECK_KIND']._serialized_start=1533
+  _globals['_JOB_BOTTLENECK_KIND']._serialized_end=1677
+  _globals['_JOB_LOGLINE']._serialized_start=1679
+  _globals['_JOB_LOGLINE']._serialized_end=1744
+  _globals['_JOB_STATE']._serialized_start=1747
+  _globals['_JOB_STATE']._serialized_end=1896
+  _globals['_GETJOBREQUEST']._serialized_start=1898
+  _globals['_GETJOBREQUEST']._serialized_end=1933
+  _globals['_LISTJOBSREQUEST']._serialized_start=1935
+  _globals['_LISTJOBSREQUEST']._serialized_end=2025
+  _globals['_LISTJOBSRESPONSE']._serialized_start=2027
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2107
+  _globals['_WATCHJOBREQUEST']._serialized_start=2109
+  _globals['_WATCHJOBREQUEST']._serialized_end=2146
+  _globals['_CANCELJOBREQUEST']._serialized_start=2148
+  _globals['_CANCELJOBREQUEST']._serialized_end=2186
+  _globals['_RETRYJOBREQUEST']._serialized_start=2188
+  _globals['_RETRYJOBREQUEST']._serialized_end=2225
+  _globals['_JOBRECORD']._serialized_start=2228
+  _globals['_JOBRECORD']._serialized_end=2925
+  _globals['_JOBRECORD_PARTITION']._serialized_start=2859
+  _globals['_JOBRECORD_PARTITION']._serialized_end=2925
+  _globals['_JOBRECORDS']._serialized_start=2927
+  _globals['_JOBRECORDS']._serialized_end=2985
+  _globals['_JOBMESSAGE']._serialized_start=2987
+  _globals['_JOBMESSAGE']._serialized_end=3036
+  _globals['_JOBSERVICE']._serialized_start=3039
+  _globals['_JOBSERVICE']._serialized_end=3585
 # @@protoc_insertion_point(module_scope)

@@ -17,7 +17,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Job(_message.Message):
-    __slots__ = ("name", "service", "kind", "state", "resources", "progress", "attempt", "create_time", "start_time", "update_time", "end_time", "error", "cancel_requested", "log", "retry_time")
+    __slots__ = ("name", "service", "kind", "state", "resources", "progress", "attempt", "create_time", "start_time", "update_time", "end_time", "error", "cancel_requested", "log", "retry_time", "time_use", "bottleneck", "origin_request_id")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Job.State]
@@ -49,6 +49,60 @@ class Job(_message.Message):
         seconds_left: float
         message: str
         def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., rate: _Optional[float] = ..., seconds_left: _Optional[float] = ..., message: _Optional[str] = ...) -> None: ...
+    class TimeUse(_message.Message):
+        __slots__ = ("total_seconds", "job_seconds", "provider_seconds", "service_seconds", "storage_seconds", "compute_seconds", "cpu_seconds", "cpu_cores", "provider", "provider_requests", "provider_median_seconds")
+        TOTAL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        JOB_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        PROVIDER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        SERVICE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        STORAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        COMPUTE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        CPU_CORES_FIELD_NUMBER: _ClassVar[int]
+        PROVIDER_FIELD_NUMBER: _ClassVar[int]
+        PROVIDER_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+        PROVIDER_MEDIAN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+        total_seconds: float
+        job_seconds: float
+        provider_seconds: float
+        service_seconds: float
+        storage_seconds: float
+        compute_seconds: float
+        cpu_seconds: float
+        cpu_cores: int
+        provider: str
+        provider_requests: int
+        provider_median_seconds: float
+        def __init__(self, total_seconds: _Optional[float] = ..., job_seconds: _Optional[float] = ..., provider_seconds: _Optional[float] = ..., service_seconds: _Optional[float] = ..., storage_seconds: _Optional[float] = ..., compute_seconds: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., cpu_cores: _Optional[int] = ..., provider: _Optional[str] = ..., provider_requests: _Optional[int] = ..., provider_median_seconds: _Optional[float] = ...) -> None: ...
+    class Bottleneck(_message.Message):
+        __slots__ = ("kind", "queued_ahead", "share", "explanation")
+        class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            KIND_UNSPECIFIED: _ClassVar[Job.Bottleneck.Kind]
+            KIND_QUEUE: _ClassVar[Job.Bottleneck.Kind]
+            KIND_OUTAGE: _ClassVar[Job.Bottleneck.Kind]
+            KIND_JOB: _ClassVar[Job.Bottleneck.Kind]
+            KIND_PROVIDER: _ClassVar[Job.Bottleneck.Kind]
+            KIND_SERVICE: _ClassVar[Job.Bottleneck.Kind]
+            KIND_STORAGE: _ClassVar[Job.Bottleneck.Kind]
+            KIND_CPU: _ClassVar[Job.Bottleneck.Kind]
+        KIND_UNSPECIFIED: Job.Bottleneck.Kind
+        KIND_QUEUE: Job.Bottleneck.Kind
+        KIND_OUTAGE: Job.Bottleneck.Kind
+        KIND_JOB: Job.Bottleneck.Kind
+        KIND_PROVIDER: Job.Bottleneck.Kind
+        KIND_SERVICE: Job.Bottleneck.Kind
+        KIND_STORAGE: Job.Bottleneck.Kind
+        KIND_CPU: Job.Bottleneck.Kind
+        KIND_FIELD_NUMBER: _ClassVar[int]
+        QUEUED_AHEAD_FIELD_NUMBER: _ClassVar[int]
+        SHARE_FIELD_NUMBER: _ClassVar[int]
+        EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+        kind: Job.Bottleneck.Kind
+        queued_ahead: int
+        share: float
+        explanation: str
+        def __init__(self, kind: _Optional[_Union[Job.Bottleneck.Kind, str]] = ..., queued_ahead: _Optional[int] = ..., share: _Optional[float] = ..., explanation: _Optional[str] = ...) -> None: ...
     class LogLine(_message.Message):
         __slots__ = ("time", "text")
         TIME_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +125,9 @@ class Job(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     LOG_FIELD_NUMBER: _ClassVar[int]
     RETRY_TIME_FIELD_NUMBER: _ClassVar[int]
+    TIME_USE_FIELD_NUMBER: _ClassVar[int]
+    BOTTLENECK_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     service: str
     kind: str
@@ -86,7 +143,10 @@ class Job(_message.Message):
     cancel_requested: bool
     log: _containers.RepeatedCompositeFieldContainer[Job.LogLine]
     retry_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[Job.State, str]] = ..., resources: _Optional[_Iterable[str]] = ..., progress: _Optional[_Union[Job.Progress, _Mapping]] = ..., attempt: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., log: _Optional[_Iterable[_Union[Job.LogLine, _Mapping]]] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    time_use: Job.TimeUse
+    bottleneck: Job.Bottleneck
+    origin_request_id: str
+    def __init__(self, name: _Optional[str] = ..., service: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[Job.State, str]] = ..., resources: _Optional[_Iterable[str]] = ..., progress: _Optional[_Union[Job.Progress, _Mapping]] = ..., attempt: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., cancel_requested: _Optional[bool] = ..., log: _Optional[_Iterable[_Union[Job.LogLine, _Mapping]]] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time_use: _Optional[_Union[Job.TimeUse, _Mapping]] = ..., bottleneck: _Optional[_Union[Job.Bottleneck, _Mapping]] = ..., origin_request_id: _Optional[str] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("name",)
@@ -131,7 +191,7 @@ class RetryJobRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class JobRecord(_message.Message):
-    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user", "outage_count", "outage_start_time", "resubmit_count", "partitions", "partition", "partition_of", "result")
+    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user", "outage_count", "outage_start_time", "resubmit_count", "partitions", "partition", "partition_of", "result", "traceparent")
     class Partition(_message.Message):
         __slots__ = ("id", "start", "stop", "size")
         ID_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +220,7 @@ class JobRecord(_message.Message):
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     PARTITION_OF_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     job: Job
     request: _any_pb2.Any
     request_id: str
@@ -177,7 +238,8 @@ class JobRecord(_message.Message):
     partition: JobRecord.Partition
     partition_of: str
     result: _struct_pb2.Struct
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ..., outage_count: _Optional[int] = ..., outage_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resubmit_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[JobRecord.Partition, _Mapping]]] = ..., partition: _Optional[_Union[JobRecord.Partition, _Mapping]] = ..., partition_of: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ..., outage_count: _Optional[int] = ..., outage_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resubmit_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[JobRecord.Partition, _Mapping]]] = ..., partition: _Optional[_Union[JobRecord.Partition, _Mapping]] = ..., partition_of: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class JobRecords(_message.Message):
     __slots__ = ("records",)
