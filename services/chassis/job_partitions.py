@@ -58,6 +58,13 @@ class Range:
     size: int
 
 
+def divided(numbers: Sequence[int], part_size: int) -> list[Range]:
+    """Ranges that have these ascending numbers of rows or latents, `part_size` each, or more if there are many."""
+    part_size = max(part_size, -(-len(numbers) // MAX_PARTITIONS))
+    parts = [numbers[start : start + part_size] for start in range(0, len(numbers), part_size)]
+    return [Range(part[0], part[-1] + 1, len(part)) for part in parts]
+
+
 class Partitions:
     """The parts of one job, as its worker sees them."""
 

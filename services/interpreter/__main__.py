@@ -100,6 +100,7 @@ async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
         scoring=LabelScoring(store=store, source=upstream, reader=reader, providers=providers),
         events=chassis.events,
         ack_wait=settings.ack_wait_seconds,
+        label_part_size=settings.label_part if settings.shares_data else None,
     )
     analyzer = Analyzer(cache=cache, upstream=upstream)
     servicer = InterpreterServicer(

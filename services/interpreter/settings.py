@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from prisma_common import addresses
 from services.providers.settings import ProviderSettings
 
@@ -11,3 +13,6 @@ class InterpreterSettings(ProviderSettings):
 
     interpreter_listen: str = addresses.INTERPRETER
     """The address it listens on."""
+    label_part: int = Field(default=64, gt=0)
+    """Features above which interpreters that share their data divide a labelling job by a model among them, and the
+    fewest that a part has."""

@@ -36,23 +36,22 @@ from services.interpreter.familiarity import Calibration, CorpusSample, Referenc
 from services.interpreter.families import Family
 from services.interpreter.family_naming import FamilyNames
 from services.interpreter.feature_cache import FeatureCache
-from services.interpreter.features import Features, Order
+from services.interpreter.features import Features
 from services.interpreter.job_starter import SERVICE
 from services.interpreter.label_scoring import LabelScoring
-from services.interpreter.labellers import Labellers, Task
+from services.interpreter.labellers import Labellers
+from services.interpreter.labelling import UNIT, Labelling
 from services.interpreter.near_misses import Vectors
 from services.interpreter.runs import Run, require_trained, sampled_rows
 from services.interpreter.statistics import Accumulator, Statistics
 from services.interpreter.store import Store
 from services.interpreter.upstream import Upstream
 
-UNIT = "features"
 FAMILIES = "families"
 REFERENCE_ROWS = 20_000
 """Rows, all or a sample, among which near misses are looked for by vector."""
 _LOOK_SECONDS = 0.5
 """Between two reports of the progress of a computation."""
-_MOST_IMPORTANT_FIRST = Order("max_activation", descending=True)
 
 
 class InterpreterJobs:
@@ -71,14 +70,19 @@ class InterpreterJobs:
         scoring: LabelScoring,
         events: Events,
         ack_wait: float,
+        label_part_size: int | None = None,
     ) -> None:
-        """scratch: a folder for temporary files. ack_wait: seconds of silence after which a job moves on."""
+        """scratch: a folder for temporary files. ack_wait: seconds of silence after which a job moves on.
+
+        label_part_size: the fewest features of a part of a labelling job; None where no other process can do a part.
+        """
         self._store = store
         self._blobs = blobs
         self._scratch = scratch
         self._upstream = upstream
         self._cache = cache
         self._labellers = labellers
+        self._labelling = Labelling(store, labellers, part_size=label_part_size)
         self._family_names = family_names
         self._scoring = scoring
         self._events = events
@@ -89,6 +93,7 @@ class InterpreterJobs:
         work = [
             (names.COMPUTE_STATISTICS, ComputeStatisticsRequest, self.statistics),
             (names.LABEL_FEATURES, LabelFeaturesRequest, self.label),
+            (names.LABEL_FEATURES_PART, LabelFeaturesRequest, self.label_part),
             (names.SCORE_LABELS, ScoreLabelsRequest, self.score),
             (names.BUILD_FAMILIES, BuildFamiliesRequest, self.families),
         ]
@@ -120,21 +125,13 @@ class InterpreterJobs:
     async def label(self, request: LabelFeaturesRequest, context: JobContext) -> None:
         """Labels features batch by batch. What a batch labelled stays, whatever happens to the rest."""
         features = await self._features(request.run, context)
-        options = requests.options(request.options)
-        await self._labellers.check(options.model)
-        indices = await asyncio.to_thread(self._remaining, request, features, context.job.name)
-        await context.progress(0, len(indices), UNIT, options.model)
-        done = labelled = 0
-        batches = self._labellers.get(options.model).drafts(Task(features, indices, options))
-        async with contextlib.aclosing(batches):
-            async for batch in batches:
-                drafts = [replace(draft, job=context.job.name) for draft in batch]
-                await context.checkpoint()
-                await asyncio.to_thread(self._store.add_labels, features.run, drafts)
-                done, labelled = done + max(1, len(drafts)), labelled + len(drafts)
-                await context.progress(done, len(indices), UNIT, drafts[-1].text if drafts else options.model)
-        if labelled < len(indices):
-            context.log(f"{len(indices) - labelled} of {len(indices)} features without a usable answer")
+        await self._labelling.run(request, features, context)
+        await self._events.publish(names.LABELS_CHANGED, request.run)
+
+    async def label_part(self, request: LabelFeaturesRequest, context: JobContext) -> None:
+        """Labels the features of a range, batch by batch."""
+        features = await self._features(request.run, context)
+        await self._labelling.run_part(request, features, context)
         await self._events.publish(names.LABELS_CHANGED, request.run)
 
     async def score(self, request: ScoreLabelsRequest, context: JobContext) -> None:
@@ -286,22 +283,6 @@ class InterpreterJobs:
         self._cache.drop(run.uid)
         if replaced:
             await asyncio.to_thread(self._blobs.delete, statistics_files.folder_of(run.uid, replaced))
-
-    def _remaining(self, request: LabelFeaturesRequest, features: Features, job: str) -> list[int]:
-        """The live features to label, those with the highest maximum first, without those that this job has labelled.
-
-        `limit` counts those that it has labelled already.
-        """
-        by_this_job = self._store.labelled_by(features.run.uid, job)
-        requested = set(request.indices)
-        indices = [
-            index
-            for index in features.select(order=_MOST_IMPORTANT_FIRST).tolist()
-            if features.statistics.active_count[index]
-            and (not requested or index in requested)
-            and (request.relabel or index in by_this_job or index not in features.labels)
-        ]
-        return [index for index in indices[: request.limit or None] if index not in by_this_job]
 
 
 @dataclass

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from prisma.common.v1.job_pb2 import JobRecord
 from prisma_common import wire
 from services.chassis.errors import Unavailable
 from services.chassis.job_context import JobCancelled
@@ -156,6 +157,7 @@ class Context:
 
     def __init__(self, *, cancel_at_checkpoint: int = 0, cancel_at: str = "never", name: str = "jobs/j") -> None:
         self.job = self
+        self.record = JobRecord()
         self.name = name
         self.lines: list[str] = []
         self.checkpoints = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,15 +13,19 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from prisma.common.v1.job_pb2 import Job
 from prisma.interpreter.v1.interpreter_service_pb2 import (
     BuildFamiliesRequest,
     ComputeStatisticsRequest,
     LabelFeaturesRequest,
 )
+from prisma_common.names import LABEL_FEATURES
 from services.chassis.blobs import Blobs, Records
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
 from services.chassis.job_context import JobCancelled
+from services.chassis.jobs import Jobs
+from services.chassis.nats import connect
 from services.interpreter import statistics_files
 from services.interpreter.decoder import Decoder
 from services.interpreter.errors import RunNotTrained, StatisticsDamaged
@@ -31,14 +36,19 @@ from services.interpreter.feature_cache import FeatureCache
 from services.interpreter.follower import RunFollower
 from services.interpreter.keyword_labeller import BATCH, KeywordLabeller
 from services.interpreter.label_scoring import LabelScoring
-from services.interpreter.labellers import Labellers
+from services.interpreter.labellers import Labeller, Labellers
 from services.interpreter.labels import Draft, Source
+from services.interpreter.model_labeller import ChatProvider, ModelLabeller
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.scoring import Method, Scores
 from services.interpreter.store import Store
 from services.interpreter.tables import BLOBS
 from services.interpreter.worker import InterpreterJobs
+from tests.broken_openai import broken_openai
+from tests.chassis.test_jobs import ended, working
 from tests.interpreter.owners import Context, Owners, owners
+from tests.interpreter.test_openai import chat
+from tests.nats_server import NatsServer
 
 LATENTS, ROWS = 300, 2000
 MIGRATIONS = Path(__file__).parents[2] / "services/interpreter/migrations"
@@ -92,10 +102,19 @@ class Interpreter:
 
 @pytest.fixture
 def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
+    with interpreter_on(tmp_path) as opened:
+        yield opened
+
+
+@contextmanager
+def interpreter_on(
+    folder: Path, model_provider: ChatProvider | None = None, label_part_size: int | None = None
+) -> Iterator[Interpreter]:
+    """An interpreter whose data is in a folder. model_provider: of more label models than keywords."""
     upstream: Any = owners(LATENTS, ROWS)
-    database = Database(f"sqlite:///{tmp_path}/interpreter.db", MIGRATIONS)
+    database = Database(f"sqlite:///{folder}/interpreter.db", MIGRATIONS)
     database.migrate()
-    blobs = Blobs(tmp_path / "blobs", records=Records(database, BLOBS))
+    blobs = Blobs(folder / "blobs", records=Records(database, BLOBS))
     store, starter = Store(database, blobs), Starter()
     cache = FeatureCache(
         store=store,
@@ -104,21 +123,25 @@ def interpreter(tmp_path: Path) -> Iterator[Interpreter]:
         rebuild=starter.recompute_statistics,
         training_job=starter.training_job,
     )
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
     events: Any = Events()
     reader = EvidenceReader(upstream)
+    labellers: dict[str, Labeller] = {"keywords": KeywordLabeller(upstream, reader)}
+    if model_provider is not None:
+        labellers[model_provider.name] = ModelLabeller(upstream, reader, model_provider)
     jobs = InterpreterJobs(
         store=store,
         blobs=blobs,
         scratch=scratch,
         upstream=upstream,
         cache=cache,
-        labellers=Labellers({"keywords": KeywordLabeller(upstream, reader)}),
+        labellers=Labellers(labellers),
         family_names=FamilyNames(upstream, reader),
         scoring=LabelScoring(store=store, source=upstream, reader=reader, providers={}),
         events=events,
         ack_wait=30,
+        label_part_size=label_part_size,
     )
     any_starter: Any = starter
     follower = RunFollower(store=store, blobs=blobs, upstream=upstream, cache=cache, starter=any_starter)
@@ -172,6 +195,29 @@ async def test_labels_do_not_depend_on_where_a_job_was_interrupted(interpreter: 
     assert interpreter.labels() == undisturbed
     again = await label(interpreter, relabel, name="jobs/k")
     assert again.checkpoints == 0, "this job has labelled all"
+
+
+async def test_interpreters_that_share_their_data_share_a_labelling_by_a_model(
+    interpreter: Interpreter, nats_server: NatsServer, tmp_path: Path
+) -> None:
+    await run_statistics(interpreter)
+    link = await connect(nats_server.url)
+    jobs = Jobs(link)
+    with broken_openai() as server:
+        async with chat(server.url) as lab:
+            with interpreter_on(tmp_path, lab, 32) as first, interpreter_on(tmp_path, lab, 32) as second:
+                request = LabelFeaturesRequest(run="runs/r", limit=96, options={"model": "lab/chat-good"})
+                job = await jobs.submit("interpreter", LABEL_FEATURES, request, resources=["runs/r"])
+                async with working(link, jobs, *first.jobs.kinds()), working(link, jobs, *second.jobs.kinds()):
+                    done = await ended(jobs, job.name)
+    await link.close()
+    assert done.state == Job.STATE_SUCCEEDED, done.error
+    assert (done.progress.done, done.progress.total, done.progress.unit) == (96, 96, "features")
+    assert "3 of 3 parts done" in done.progress.message
+    labels = interpreter.store.active_labels("u")
+    assert len(labels) == 96
+    assert {label.draft.job for label in labels.values()} == {job.name}
+    assert all(len(interpreter.store.label_history("u", index, limit=5)) == 1 for index in labels), "labelled twice"
 
 
 async def test_statistics_keep_the_stability_that_the_trainer_has_lost(
