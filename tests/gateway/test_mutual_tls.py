@@ -43,6 +43,7 @@ class Installation:
     gateway: str
     http: str
     probes: str
+    embedder_process: ServiceProcess
 
     def credentials(self, *, own: bool) -> grpc.ChannelCredentials:
         """Of a client that trusts the authority. own: whether it has a certificate of its own."""
@@ -79,7 +80,7 @@ def installed(nats_server: NatsServer, folder: Path, **settings: str) -> Iterato
     gateway = ServiceProcess("gateway", folder, {**common, **settings, **addresses})
     start_all(embedder, gateway)
     yield Installation(
-        authority, folder, embedder.address, gateway.address, http, f"http://{common['PRISMA_PROBE_LISTEN']}"
+        authority, folder, embedder.address, gateway.address, http, f"http://{common['PRISMA_PROBE_LISTEN']}", embedder
     )
     for process in (gateway, embedder):
         process.kill()
@@ -232,6 +233,11 @@ def test_files_are_replaced_under_load_and_no_call_fails(installation: Installat
         replace(folder / "authority.pem", other.pem)
         time.sleep(2)
         load.go_on()
+        credentials.append(installation.credentials(own=True))
+        load.end()
+        installation.embedder_process.stop()
+        installation.embedder_process.start()
+        assert client.get("/v1/datasets/d").status_code == 200, "the gateway connects with what the files hold"
     finally:
         load.end()
         client.close()
