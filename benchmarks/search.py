@@ -4,6 +4,9 @@ Starts a local stack on free ports and a data folder of its own, loads the sampl
 library), embeds it, trains and labels a run, and waits until the index is current and all processes are idle. Then one
 client sends distinct queries one after the other in each mode, over gRPC (to the search service) and over HTTP (to the
 gateway, on one connection). `--command` measures another installation with the same queries.
+
+`--opensearch URL` has PRISMA keep its index in that cluster, and measures it beside the cluster's own bare queries on
+the same data (`opensearch_queries.py`).
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import httpx
 import numpy as np
 import psutil
 
+from benchmarks.opensearch_queries import BareSearch, bare_search
 from prisma.search.v1 import search_service_pb2 as pb2
 from prisma.search.v1 import search_service_pb2_grpc
 from prisma_client import Prisma, sample
@@ -72,6 +77,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of the run's training")
     default = Path(sys.executable).parent / "prisma"
     parser.add_argument("--command", type=Path, default=default, help="the `prisma` command of the stack to measure")
+    parser.add_argument("--opensearch", help="address of an OpenSearch that PRISMA is to use, and to be compared with")
     parser.add_argument("--subject", default="prisma", help="name of the measured installation in the records")
 
 
@@ -85,9 +91,17 @@ def run(options: argparse.Namespace) -> list[Record]:
         names = {"benchmark": "search", "subject": options.subject, "case": f"{len(documents)} documents, {case}"}
         records.append({**names, "metric": metric, "value": value, "unit": unit})
 
-    with tempfile.TemporaryDirectory() as folder, stack(Path(folder), options.command) as running:
+    prefix = f"benchmark{uuid4().hex[:8]}"
+    extra = {"PRISMA_OPENSEARCH_URL": options.opensearch or "", "PRISMA_OPENSEARCH_PREFIX": prefix}
+    with tempfile.TemporaryDirectory() as folder, stack(Path(folder), options.command, extra) as running:
         record("loading", "seconds", _load(running, documents, options.epochs), "s")
         settle(running)
+        if options.opensearch:
+            with _grpc_search(running) as search, bare_search(options.opensearch, prefix) as bare:
+                records += _beside(search, bare, texts.pop(), f"{len(documents)} documents")
+            with Prisma(running.http) as prisma:
+                prisma.datasets.get(DATASET).delete()
+            return records
         for transport, connect in TRANSPORTS.items():
             with connect(running) as search:
                 for mode, features in cases():
@@ -95,6 +109,40 @@ def run(options: argparse.Namespace) -> list[Record]:
                     for metric, value in measures.items():
                         case = f"{mode}{' with features' if features else ''}, {transport}"
                         record(case, metric, value, "ms")
+    return records
+
+
+def _beside(search: Search, bare: BareSearch, texts: Sequence[str], corpus: str) -> list[Record]:
+    """PRISMA on OpenSearch and the bare queries, in turn, so that both meet the same moments of the machine."""
+    records: list[Record] = []
+    for mode in MODES:
+        subjects: dict[str, Callable[[str], None]] = {
+            "prisma": partial(search, mode, mode == "sparse"),
+            "opensearch": partial(bare, mode),
+        }
+        milliseconds: dict[str, list[float]] = {subject: [] for subject in subjects}
+        for query in texts:
+            for subject, search_once in subjects.items():
+                start = time.perf_counter()
+                search_once(query)
+                milliseconds[subject].append((time.perf_counter() - start) * 1000)
+        measures = [
+            (subject, f"p{percent}", float(np.percentile(times[WARM_UP:], percent)), "ms")
+            for subject, times in milliseconds.items()
+            for percent in (50, 99)
+        ]
+        measures.append(("prisma", "p50 ÷ bare p50", measures[0][2] / measures[2][2], "x"))
+        records += [
+            {
+                "benchmark": "search",
+                "subject": subject,
+                "case": f"{corpus}, {mode} on OpenSearch, gRPC",
+                "metric": metric,
+                "value": value,
+                "unit": unit,
+            }
+            for subject, metric, value, unit in measures
+        ]
     return records
 
 
@@ -143,8 +191,8 @@ def queries(documents: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def stack(folder: Path, command: Path) -> Generator[Stack]:
-    """A stack on free ports, stopped at the end."""
+def stack(folder: Path, command: Path, settings: Mapping[str, str] | None = None) -> Generator[Stack]:
+    """A stack on free ports, stopped at the end. settings: more environment variables."""
     services = ("EMBEDDER", "TRAINER", "INTERPRETER", "SEARCH", "GATEWAY", "NATS")
     addresses = {name: f"127.0.0.1:{free_port()}" for name in services}
     http = f"127.0.0.1:{free_port()}"
@@ -154,6 +202,7 @@ def stack(folder: Path, command: Path) -> Generator[Stack]:
         "PRISMA_HTTP_LISTEN": http,
         "PRISMA_DATA_DIR": str(folder / "data"),
         "PRISMA_OLLAMA_URL": "http://127.0.0.1:9",
+        **(settings or {}),
     }
     with (folder / "log").open("wb") as log:
         stack = subprocess.Popen(

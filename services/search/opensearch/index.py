@@ -7,7 +7,9 @@ where it can (vectors, codes); the exact scores that all back ends share are com
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -23,6 +25,7 @@ from services.search.backend import (
     MAX_DEPTH,
     Candidates,
     Fingerprints,
+    Kind,
     LatentQuery,
     Latents,
     Position,
@@ -40,6 +43,7 @@ from services.search.errors import BackendUnavailable, IndexNotReady, WrittenEls
 from services.search.opensearch import mappings, packing
 from services.search.opensearch.bulk import BulkWriter
 from services.search.opensearch.cluster import Access, Cluster, among
+from services.search.opensearch.frequencies import DocumentFrequencies
 from services.search.opensearch.layout import Layout, Settings, flat_settings, new_settings
 from services.search.opensearch.leases import Leases
 from services.search.opensearch.term_queries import query_of
@@ -47,7 +51,11 @@ from services.search.opensearch.writers import CodeWriter, TextWriter, VectorWri
 from services.search.where import EVERYWHERE, Where
 
 _log = logging.getLogger(__name__)
-_TEXT_FIELDS = ["row", "body", "length"]
+_STATE_SECONDS = 1.0
+_LEAST_BOOST = 1e-6
+_IS_ZERO = {"term": {"zero": True}}
+_BARE: dict[str, Any] = {"_source": False, "stored_fields": "_none_"}
+"""Of hits that are doc values and sort values alone."""
 _WRITE = "-write"
 """Of the alias that an index is written through: see BulkWriter."""
 _ANY_LAYOUT = Layout()
@@ -73,6 +81,8 @@ class OpenSearchIndex:
         self._layout = layout
         self._leases = Leases(self.cluster, prefix, seconds=lease_seconds)
         self._patience = patience_seconds
+        self._frequencies = DocumentFrequencies()
+        self._states: dict[Stream, tuple[float, tuple[str, dict[str, Any]]]] = {}
 
     @property
     def name(self) -> str:
@@ -88,16 +98,11 @@ class OpenSearchIndex:
         return f"OpenSearch {version} at {self.cluster.address}, cluster {name}, {status}, nodes: {nodes}"
 
     def state(self, stream: Stream) -> StreamState | None:
-        current = self.current(stream)
+        current = self._recent(stream)
         if current is None or "revision" not in current[1]:
             return None
-        name, meta = current
-        with self.cluster.outages():
-            try:
-                item_count = self.cluster.client.count(index=name)["count"]
-            except NotFoundError:
-                return None
-        return StreamState(Position(meta["history"], meta["revision"]), item_count, meta["update_time"])
+        meta = current[1]
+        return StreamState(Position(meta["history"], meta["revision"]), meta["item_count"], meta["update_time"])
 
     def scrub(self) -> list[Stream]:
         """None: the cluster verifies its own files."""
@@ -117,9 +122,12 @@ class OpenSearchIndex:
         with self.cluster.outages():
             names = self.cluster.client.indices.get_alias(index=f"{self._prefix}-*-{uid}-*", params=_ANY)
         self._delete_all(list(names))
+        for kind in Kind:
+            self.forget(Stream(kind, uid))
 
     def claim(self, stream: Stream) -> None:
         self._leases.take(stream)
+        self.forget(stream)
 
     def release(self, stream: Stream) -> None:
         try:
@@ -137,8 +145,8 @@ class OpenSearchIndex:
         return CodeWriter(self, stream, position, rebuild=rebuild)
 
     def unchanged(self, stream: Stream, rows: Rows, fingerprints: Fingerprints) -> NDArray[np.bool_]:
-        hits = self._fetch(stream, np.sort(rows), ["row", "fingerprint"])
-        stored = {hit["_source"]["row"]: hit["_source"]["fingerprint"] for hit in hits}
+        hits = self._fetch(stream, np.sort(rows), ["fingerprint"])
+        stored = {_row(hit): hit["fields"]["fingerprint"][0] for hit in hits}
         pairs = zip(rows.tolist(), fingerprints.tolist(), strict=True)
         same = [stored.get(row) == format(value, packing.FINGERPRINT_FORMAT) for row, value in pairs]
         return np.array(same, dtype=bool)
@@ -146,48 +154,56 @@ class OpenSearchIndex:
     def search_text(
         self, stream: Stream, terms: Sequence[str], depth: int, where: Where = EVERYWHERE
     ) -> TextCandidates:
-        matches = [{"term": {"body": term}} for term in terms]
-        counted = {f"t{place}": {"filter": match} for place, match in enumerate(matches)}
+        _, meta = self._ready(stream)
+        matches = {term: {"term": {"body": term}} for term in terms}
+        frequencies = self._frequencies.stored(stream, meta, terms)
+        counted = {str(place): {"filter": matches[term]} for place, term in enumerate(terms) if term not in frequencies}
+        condition = {} if where == EVERYWHERE else {"filter": [query_of(where)]}
         body = {
-            "query": {"bool": {"should": matches, "minimum_should_match": 1, "filter": [query_of(where)]}},
+            "query": {"bool": {"should": list(matches.values()), "minimum_should_match": 1, **condition}},
             "size": min(max(depth, 1), MAX_DEPTH),
             "sort": ["_score", {"row": "asc"}],
             "track_scores": True,
             "track_total_hits": True,
-            "_source": _TEXT_FIELDS,
-            "aggs": {"all": {"global": {}, "aggs": {"length": {"stats": {"field": "length"}}, **counted}}},
+            **_counted(terms),
+            **({"aggs": {"all": {"global": {}, "aggs": counted}}} if counted else {}),
         }
         if not terms:
             body["query"] = {"match_none": {}}
         answer = self._search(stream, body, scored=True)
-        everything = answer["aggregations"]["all"]
+        if counted:
+            buckets = answer["aggregations"]["all"]
+            counts = {terms[int(place)]: buckets[place]["doc_count"] for place in counted}
+            self._frequencies.store(stream, meta, counts)
+            frequencies |= counts
         statistics = TextStatistics(
-            int(everything["length"]["count"]),
-            int(everything["length"]["sum"] or 0),
-            np.array([everything[f"t{place}"]["doc_count"] for place in range(len(terms))], dtype=np.float64),
+            meta["item_count"],
+            meta["total_length"],
+            np.array([frequencies[term] for term in terms], dtype=np.float64),
         )
         hits = answer["hits"]["hits"]
-        scores = np.array([hit["_score"] for hit in hits], dtype=np.float64)
+        scores = np.array([hit["sort"][0] for hit in hits], dtype=np.float64)
         return TextCandidates(_profiles(hits, terms), scores, statistics, answer["hits"]["total"]["value"])
 
     def profile_texts(self, stream: Stream, terms: Sequence[str], rows: Rows) -> TextProfiles:
-        return _profiles(self._fetch(stream, rows, _TEXT_FIELDS), terms)
+        return _profiles(self._fetch(stream, rows, [], body=_counted(terms)), terms)
 
     def payloads(self, stream: Stream, rows: Rows) -> dict[int, dict[str, Any]]:
-        hits = self._fetch(stream, rows, ["row", "payload"])
-        return {hit["_source"]["row"]: hit["_source"]["payload"] for hit in hits}
+        hits = self._fetch(stream, rows, [], body={"_source": True, "stored_fields": ["_source"]})
+        return {_row(hit): hit["_source"]["payload"] for hit in hits}
 
     def rows(self, stream: Stream) -> Rows:
         return self._rows(stream, {"match_all": {}})
 
     def existing(self, stream: Stream, rows: Rows) -> NDArray[np.bool_]:
-        stored = [hit["_source"]["row"] for hit in self._fetch(stream, np.sort(rows), ["row"])]
-        return np.isin(rows, np.array(stored, dtype=np.uint64))
+        if self._count(stream, among(rows)) == len(rows):
+            return np.ones(len(rows), dtype=bool)
+        return np.isin(rows, _rows(self._fetch(stream, np.sort(rows), [])))
 
     def find_row(self, stream: Stream, name: str) -> int | None:
-        body = {"query": {"term": {"name": name}}, "size": 1, "_source": ["row"]}
+        body = {"query": {"term": {"name": name}}, "size": 1, "sort": [{"row": "asc"}], **_BARE}
         hits = self._search(stream, body)["hits"]["hits"]
-        return int(hits[0]["_source"]["row"]) if hits else None
+        return _row(hits[0]) if hits else None
 
     def rows_where(self, stream: Stream, where: Where) -> Rows:
         return self._rows(stream, {"bool": {"filter": [query_of(where)]}})
@@ -198,39 +214,86 @@ class OpenSearchIndex:
         dimension = meta.get("dimension", 0)
         if dimension and query.shape != (dimension,):
             raise WrongDimension(f"expected a query vector of dimension {dimension}, got {query.shape}")
+        if not dimension:
+            rows = self._rows(stream, {"bool": {"filter": among(allowed)}})
+            return Candidates(rows[:depth], np.zeros(min(depth, len(rows))), len(rows))
         norm = float(np.sqrt((query.astype(np.float64) ** 2).sum()))
-        total = self._count(stream, among(allowed))
-        nearest: list[int] = []
-        if norm > 0 and dimension:
-            unit = (query.astype(np.float64) / norm).astype(np.float32).tolist()
-            parameters = {"field": "unit", "query_value": unit, "space_type": "cosinesimil"}
-            with_vector = {"bool": {"filter": [{"exists": {"field": "unit"}}, *among(allowed)]}}
-            script = {"lang": "knn", "source": "knn_score", "params": parameters}
-            body = {
-                "query": {"script_score": {"query": with_vector, "script": script}},
-                "size": min(depth + _MARGIN, MAX_DEPTH),
-                "sort": ["_score", {"row": "asc"}],
-                "_source": False,
-                "docvalue_fields": ["row"],
-                "track_total_hits": False,
-            }
-            nearest = [hit["fields"]["row"][0] for hit in self._search(stream, body)["hits"]["hits"]]
-        if len(nearest) < min(depth, total):  # zero vectors have cosine 0 with everything
-            zero = {"bool": {"must_not": [{"exists": {"field": "unit"}}], "filter": among(allowed)}}
-            nearest += self._rows(stream, zero)[:depth].tolist()
-        rows, vectors = self.vectors(stream, np.sort(np.array(nearest, dtype=np.uint64)))
+        unit = (query.astype(np.float64) / (norm or 1.0)).astype(np.float32).tolist()
+        parameters = {"field": "unit", "query_value": unit, "space_type": "innerproduct"}
+        script = {"lang": "knn", "source": "knn_score", "params": parameters}
+        searched = {"bool": {"filter": among(allowed) or [{"match_all": {}}], "must_not": [_IS_ZERO]}}
+        zeros = {"bool": {"filter": [_IS_ZERO, *among(allowed)]}}
+        body = {
+            "query": {"script_score": {"query": searched, "script": script}},
+            "size": min(depth + _MARGIN, MAX_DEPTH),
+            "sort": ["_score", {"row": "asc"}],
+            "docvalue_fields": ["bits"],
+            "track_total_hits": True,
+            "aggs": {"all": {"global": {}, "aggs": {"zeros": {"filter": zeros}}}},
+            **_BARE,
+        }
+        answer = self._search(stream, body)
+        total = answer["hits"]["total"]["value"] + answer["aggregations"]["all"]["zeros"]["doc_count"]
+        rows, vectors = _vectors(answer["hits"]["hits"], dimension)
+        if len(rows) < min(depth, total):  # zero vectors have cosine 0 with everything
+            zero_rows = self._rows(stream, zeros)[:depth]
+            rows = np.append(rows, zero_rows)
+            vectors = np.vstack([vectors, np.zeros((len(zero_rows), dimension), np.float32)])
         scores = scoring.cosines(query, vectors)
         best = scoring.order(rows, scores)[:depth]
         return Candidates(rows[best], scores[best], total)
 
     def vectors(self, stream: Stream, rows: Rows) -> tuple[Rows, Vectors]:
         _, meta = self._ready(stream)
-        hits = self._fetch(stream, rows, ["row", "bits"])
-        stored = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
-        bits = [hit["_source"]["bits"] for hit in hits]
-        return stored, packing.unpack_vectors(bits, meta.get("dimension", 0))
+        return _vectors(self._fetch(stream, rows, ["bits"]), meta.get("dimension", 0))
 
     def search_codes(self, stream: Stream, query: LatentQuery, depth: int, allowed: Rows | None) -> Candidates:
+        """Features choose candidates, which are scored exactly; more of them, until no other can be among the best.
+
+        Negative weights, which features cannot have, are left to a script over all rows that share a latent.
+        """
+        if not len(query.indices):
+            self._ready(stream)
+            return Candidates(np.empty(0, np.uint64), np.empty(0), 0)
+        size = depth + max(_MARGIN, depth // 2)
+        while query.weights.min() > 0 and size < MAX_DEPTH:
+            candidates, bound = self._search_features(stream, query, size, allowed)
+            if len(candidates.rows) < size or candidates.scores[depth - 1] > bound:
+                best = slice(None, depth)
+                return Candidates(candidates.rows[best], candidates.scores[best], candidates.total)
+            size *= 4
+        return self._search_all_codes(stream, query, depth, allowed)
+
+    def _search_features(
+        self, stream: Stream, query: LatentQuery, size: int, allowed: Rows | None
+    ) -> tuple[Candidates, float]:
+        """Candidates with their exact scores, and a bound of the scores of all others."""
+        _, meta = self._ready(stream)
+        scale = float(query.weights.max())  # boosts are float32
+        sharing = [
+            {"rank_feature": {"field": f"features.{latent}", "boost": max(weight / scale, _LEAST_BOOST), "linear": {}}}
+            for latent, weight in zip(query.indices.tolist(), query.weights.tolist(), strict=True)
+        ]
+        body = {
+            "query": {"bool": {"should": sharing, "minimum_should_match": 1, "filter": among(allowed)}},
+            "size": size,
+            "sort": ["_score", {"row": "asc"}],
+            "docvalue_fields": ["codes"],
+            "track_total_hits": True,
+            **_BARE,
+        }
+        answer = self._search(stream, body)
+        hits = answer["hits"]["hits"]
+        order = np.argsort(_rows(hits))
+        hits = [hits[place] for place in order]
+        codes = _codes(hits, meta.get("latent_count", 0))
+        scores = scoring.dots(query, codes)
+        best = scoring.order(codes.rows, scores)
+        least = min((hit["sort"][0] for hit in hits), default=0.0) * scale
+        bound = least * (1 + packing.FEATURE_ERROR) + _LEAST_BOOST * scale
+        return Candidates(codes.rows[best], scores[best], answer["hits"]["total"]["value"]), bound
+
+    def _search_all_codes(self, stream: Stream, query: LatentQuery, depth: int, allowed: Rows | None) -> Candidates:
         """A script over the rows that share a latent: exactly, in double, as the embedded back end does."""
         sharing = [{"range": {"codes": packing.latent_range(int(i), 0.0, inclusive=False)}} for i in query.indices]
         parameters = {"indices": query.indices.tolist(), "weights": query.weights.tolist()}
@@ -239,24 +302,19 @@ class OpenSearchIndex:
             "query": {"bool": {"filter": [{"bool": {"should": sharing, "minimum_should_match": 1}}, *among(allowed)]}},
             "size": min(depth, MAX_DEPTH),
             "sort": [{"_script": {"type": "number", "order": "desc", "script": script}}, {"row": "asc"}],
-            "_source": False,
-            "docvalue_fields": ["row"],
             "track_total_hits": True,
+            **_BARE,
         }
-        if not len(query.indices):
-            body["query"] = {"match_none": {}}
         answer = self._search(stream, body)
         hits = answer["hits"]["hits"]
-        rows = np.array([hit["fields"]["row"][0] for hit in hits], dtype=np.uint64)
+        rows = _rows(hits)
         scores = np.array([hit["sort"][0] for hit in hits], dtype=np.float64).round(scoring.DECIMALS)
         order = scoring.order(rows, scores)
         return Candidates(rows[order], scores[order], answer["hits"]["total"]["value"])
 
     def codes(self, stream: Stream, rows: Rows) -> Codes:
         _, meta = self._ready(stream)
-        hits = self._fetch(stream, rows, ["row", "codes"])
-        stored = np.array([hit["_source"]["row"] for hit in hits], dtype=np.uint64)
-        return packing.unpack_codes(stored, [hit["_source"]["codes"] for hit in hits], meta.get("latent_count", 0))
+        return _codes(self._fetch(stream, rows, ["codes"]), meta.get("latent_count", 0))
 
     def rows_with_latent(self, stream: Stream, latent: int, minimum: float, *, inclusive: bool) -> Rows:
         bounds = packing.latent_range(latent, minimum, inclusive=inclusive)
@@ -295,6 +353,20 @@ class OpenSearchIndex:
         return BulkWriter(
             self.cluster, f"{name}{_WRITE}", patience=self._patience, before=partial(self._leases.renew, stream)
         )
+
+    def forget(self, stream: Stream) -> None:
+        """Has the state of a stream read again."""
+        self._states.pop(stream, None)
+
+    def _recent(self, stream: Stream) -> tuple[str, dict[str, Any]] | None:
+        """As `current`, at most a second old where another process commits."""
+        now = time.monotonic()
+        read_time, state = self._states.get(stream, (-math.inf, None))
+        if state is None or now - read_time > _STATE_SECONDS:
+            state = self.current(stream)
+            if state is not None and "revision" in state[1]:
+                self._states[stream] = (now, state)
+        return state
 
     def make(self, stream: Stream, meta: dict[str, Any]) -> str:
         """Creates an empty index that is not in use yet, after deleting what rebuilds that were killed have left."""
@@ -364,7 +436,7 @@ class OpenSearchIndex:
         return flat_settings(self.cluster, name), recorded
 
     def _ready(self, stream: Stream) -> tuple[str, dict[str, Any]]:
-        current = self.current(stream)
+        current = self._recent(stream)
         if current is None or "revision" not in current[1]:
             raise _not_ready(stream)
         return current
@@ -385,22 +457,26 @@ class OpenSearchIndex:
         body = {"query": {"bool": {"filter": clauses}}, "size": 0, "track_total_hits": True}
         return int(self._search(stream, body)["hits"]["total"]["value"])
 
-    def _fetch(self, stream: Stream, rows: Rows, fields: list[str]) -> list[dict[str, Any]]:
-        """The documents of some rows, ascending."""
+    def _fetch(
+        self, stream: Stream, rows: Rows, fields: list[str], body: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """The hits of some rows, ascending, with doc values of fields. body: more of the request."""
         hits: list[dict[str, Any]] = []
         for start in count(0, _FETCHED):
             part = rows[start : start + _FETCHED]
             if start and not len(part):
                 break
-            body = {
+            request = {
                 "query": {"bool": {"filter": among(part)}},
                 "size": max(len(part), 1),
                 "sort": [{"row": "asc"}],
-                "_source": fields,
+                **({"docvalue_fields": fields} if fields else {}),
                 "track_total_hits": False,
+                **_BARE,
+                **(body or {}),
             }
-            hits += self._search(stream, body)["hits"]["hits"]
-        return sorted(hits, key=lambda hit: hit["_source"]["row"])
+            hits += self._search(stream, request)["hits"]["hits"]
+        return sorted(hits, key=_row)
 
     def _alias(self, stream: Stream) -> str:
         return f"{self._prefix}-{stream.kind.value}-{stream.uid}"
@@ -420,11 +496,32 @@ def _max_activation(latent: int) -> dict[str, Any]:
     return {"filter": active, "aggs": {"max": {"max": {"script": script}}}}
 
 
-def _profiles(hits: Sequence[dict[str, Any]], terms: Sequence[str]) -> TextProfiles:
-    sources = [hit["_source"] for hit in hits]
-    counts = [packing.count_tokens(source["body"], terms) for source in sources]
-    return TextProfiles(
-        np.array([source["row"] for source in sources], dtype=np.uint64),
-        np.array(counts, dtype=np.float64).reshape(len(sources), len(terms)),
-        np.array([source["length"] for source in sources], dtype=np.float64),
-    )
+def _row(hit: Mapping[str, Any]) -> int:
+    """The row of a hit: what hits are sorted by in the end."""
+    return int(hit["sort"][-1])
+
+
+def _rows(hits: Sequence[Mapping[str, Any]]) -> Rows:
+    return np.array([hit["sort"][-1] for hit in hits], dtype=np.uint64)
+
+
+def _vectors(hits: Sequence[Mapping[str, Any]], dimension: int) -> tuple[Rows, Vectors]:
+    return _rows(hits), packing.unpack_vectors([hit["fields"]["bits"][0] for hit in hits], dimension)
+
+
+def _codes(hits: Sequence[Mapping[str, Any]], latent_count: int) -> Codes:
+    """Of hits by ascending row."""
+    codes = [hit.get("fields", {}).get("codes", []) for hit in hits]
+    return packing.unpack_codes(_rows(hits), codes, latent_count)
+
+
+def _counted(terms: Sequence[str]) -> dict[str, Any]:
+    """Of a request whose hits come with the counts of terms and the lengths of texts."""
+    words = sorted(packing.digest(term) for term in terms)
+    script = {"lang": "painless", "source": packing.COUNTS, "params": {"words": words}}
+    return {"script_fields": {"counts": {"script": script}}, **_BARE}
+
+
+def _profiles(hits: Sequence[Mapping[str, Any]], terms: Sequence[str]) -> TextProfiles:
+    frequencies, lengths = packing.unpack_counts([hit["fields"]["counts"] for hit in hits], terms)
+    return TextProfiles(_rows(hits), frequencies, lengths)

@@ -7,9 +7,7 @@ from typing import Any
 from services.search.backend import Kind
 from services.search.scoring import BM25_B, BM25_K1
 
-VERSION = 4
-
-_ROW = {"type": "long"}
+VERSION = 5
 
 
 def settings(kind: Kind) -> dict[str, Any]:
@@ -28,18 +26,30 @@ def settings(kind: Kind) -> dict[str, Any]:
 
 
 def mapping(kind: Kind, dimension: int, meta: dict[str, Any]) -> dict[str, Any]:
-    """Fields of an index; what is not named is stored and not indexed."""
-    properties: dict[str, Any] = {"row": _ROW}
+    """Fields of an index.
+
+    What a search reads of many documents are doc values, which need no document to be unpacked. Of a document itself,
+    only the payload is stored.
+    """
+    properties: dict[str, Any] = {"row": {"type": "long"}}
+    source: dict[str, Any] = {"enabled": False}
     if kind in (Kind.DOCUMENTS, Kind.LABELS):
+        source = {"includes": ["payload"]}
         properties["body"] = {"type": "text", "analyzer": "tokens", "index_options": "freqs"}
         properties["length"] = {"type": "integer"}
+        properties["counts"] = {"type": "long", "index": False}
         properties["terms"] = {"type": "keyword", "norms": False}
         properties["name"] = {"type": "keyword", "norms": False}
-    elif kind is Kind.VECTORS and dimension:
-        properties["unit"] = vector_field(dimension)
+        properties["fingerprint"] = {"type": "keyword", "index": False}
+    elif kind is Kind.VECTORS:
+        properties["bits"] = {"type": "binary", "doc_values": True}
+        properties["zero"] = {"type": "boolean"}
+        if dimension:
+            properties["unit"] = vector_field(dimension)
     elif kind is Kind.CODES:
         properties["codes"] = {"type": "long"}
-    return {"dynamic": False, "_meta": meta, "properties": properties}
+        properties["features"] = {"type": "rank_features"}
+    return {"dynamic": False, "_meta": meta, "_source": source, "properties": properties}
 
 
 def vector_field(dimension: int) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prisma_common.wire import Codes
 from services.search import tokens
-from services.search.backend import Position, Rows, Stream, TextItem, Vectors
+from services.search.backend import Latents, Position, Rows, Stream, TextItem, Vectors
 from services.search.errors import BackendUnavailable
 from services.search.opensearch import mappings, packing
 from services.search.opensearch.bulk import Action, BulkWriter
@@ -39,6 +40,8 @@ class Indices(Protocol):
     def take(self, stream: Stream, name: str) -> None: ...
 
     def renew(self, stream: Stream) -> None: ...
+
+    def forget(self, stream: Stream) -> None: ...
 
     def discard(self, stream: Stream, name: str) -> None: ...
 
@@ -65,10 +68,21 @@ class StreamWriter:
             self._cluster.client.indices.refresh(index=self._name)
             self._cluster.client.indices.flush(index=self._name)
             self._meta.update(history=self._position.history, revision=self._position.revision, update_time=time.time())
+            self._meta.update(self._statistics())
             self._cluster.client.indices.put_mapping(index=self._name, body={"_meta": self._meta})
         if self._fresh:
             self._indices.take(self._stream, self._name)
+        self._indices.forget(self._stream)
         self._closed = True
+
+    def _statistics(self) -> dict[str, int]:
+        """Of all documents, which each search would count otherwise."""
+        body = {"size": 0, "track_total_hits": True, "aggs": {"length": {"sum": {"field": "length"}}}}
+        answer = self._cluster.client.search(
+            index=self._name, body=body, params={"allow_partial_search_results": "false"}
+        )
+        total_length = int(answer["aggregations"]["length"]["value"] or 0)
+        return {"item_count": answer["hits"]["total"]["value"], "total_length": total_length}
 
     def abort(self) -> None:
         if self._closed:
@@ -129,15 +143,18 @@ class CodeWriter(StreamWriter):
             return
         self._agree("latent_count", codes.latent_count, "codes of latents:")
         rows = np.asarray(codes.rows).tolist()
-        self._write(
-            [self._put(int(row), {"codes": packing.pack_code(*codes.row(place))}) for place, row in enumerate(rows)]
-        )
+        self._write([self._put(int(row), _code(*codes.row(place))) for place, row in enumerate(rows)])
+
+
+def _code(indices: Latents, values: NDArray[np.float32]) -> dict[str, Any]:
+    return {"codes": packing.pack_code(indices, values), "features": packing.pack_features(indices, values)}
 
 
 def _source(item: TextItem) -> dict[str, Any]:
     words = tokens.tokens(item.text)
     return {
         "body": packing.pack_tokens(words),
+        "counts": packing.pack_counts(words),
         "length": len(words),
         "name": item.name,
         "terms": list(item.terms),
