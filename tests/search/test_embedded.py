@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pytest
 
+from services.search import scoring
 from services.search.backend import Kind, LatentQuery, Stream
-from services.search.embedded import EmbeddedIndex, segments, term_queries
+from services.search.embedded import EmbeddedIndex, codes, segments, term_queries
 from services.search.errors import BackendUnavailable, IndexDamaged
 from tests.search.contract import (
     Contract,
@@ -68,9 +70,9 @@ def fill(index: EmbeddedIndex, uid: str, *kinds: Kind) -> dict[Kind, Stream]:
         if kind is Kind.VECTORS:
             write_vectors(index, stream, rows_of(1), np.ones((1, 3), np.float32))
         elif kind is Kind.CODES:
-            codes = index.code_writer(stream, at(1))
-            codes.upsert(random_codes(rows_of(1), 8, 2))
-            codes.commit()
+            writer = index.code_writer(stream, at(1))
+            writer.upsert(random_codes(rows_of(1), 8, 2))
+            writer.commit()
         else:
             write_texts(index, stream, [item(1, "a file", kind="x")], 1)
     return streams
@@ -293,6 +295,35 @@ def test_segments_that_are_mostly_dead_are_rewritten(index: EmbeddedIndex, monke
     assert index.size_bytes(stream.uid) < size / 2
     query = LatentQuery(np.arange(16, dtype=np.uint32), np.ones(16))
     assert sorted(index.search_codes(stream, query, 1000, None).rows.tolist()) == list(range(2400, 3000))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("is_filtered", [False, True])
+def test_few_of_many_codes_are_the_best_and_all_are_counted(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, sign: int, is_filtered: bool
+) -> None:
+    """Codes whose scores tie, of which the lower rows must come first; some are deleted."""
+    monkeypatch.setattr(codes, "_BLOCK_ROWS", 16)
+    stream, rows = Stream(Kind.CODES, uuid4().hex), np.arange(3000, dtype=np.uint64)
+    stored = random_codes(rows, 40, 3)
+    tied = replace(stored, values=np.ceil(2 * stored.values))
+    writer = index.code_writer(stream, at(1))
+    writer.upsert(tied)
+    writer.commit()
+    writer = index.code_writer(stream, at(2))
+    writer.delete(rows[:300])
+    writer.commit()
+    query = LatentQuery(np.array([3, 17, 30], np.uint32), np.array([1.0, 2.0 * sign, 0.5]))
+    allowed = rows[::2] if is_filtered else rows
+    remaining = [
+        row for row in np.intersect1d(allowed, rows[300:]).tolist() if {3, 17, 30} & set(tied.row(row)[0].tolist())
+    ]
+    scores = scoring.dots(query, tied)[remaining]
+    expected = scoring.order(np.array(remaining), scores)[:20]
+    candidates = index.search_codes(stream, query, 20, allowed if is_filtered else None)
+    assert candidates.rows.tolist() == np.array(remaining)[expected].tolist()
+    assert candidates.scores.tolist() == scores[expected].tolist()
+    assert candidates.total == len(remaining)
 
 
 @pytest.mark.parametrize(

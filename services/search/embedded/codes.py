@@ -17,6 +17,10 @@ from services.search import scoring
 from services.search.backend import Candidates, LatentQuery, Latents, Rows, Scores
 from services.search.embedded.segments import Arrays, Segment, SegmentStore, SegmentWriter, concatenated, last_of_each
 
+_BLOCK_ROWS = 128
+_ROUNDING = 2 * 10.0**-scoring.DECIMALS
+"""Scores that differ by more do so when they are rounded."""
+
 
 class CodeStore(SegmentStore):
     """The codes of one run."""
@@ -28,11 +32,11 @@ class CodeStore(SegmentStore):
 
     def search(self, query: LatentQuery, depth: int, allowed: Rows | None) -> Candidates:
         """The rows of highest dot product, of those that share a latent with the query."""
-        candidates = [_search_segment(part, query, allowed) for part in self.segments.parts]
-        rows = concatenated([rows for rows, _ in candidates], np.uint64)
-        scores = concatenated([scores for _, scores in candidates], np.float64)
+        candidates = [_search_segment(part, query, depth, allowed) for part in self.segments.parts]
+        rows = concatenated([part.rows for part in candidates], np.uint64)
+        scores = concatenated([part.scores for part in candidates], np.float64)
         best = scoring.best(rows, scores, depth)
-        return Candidates(rows[best], scores[best], len(rows))
+        return Candidates(rows[best], scores[best], sum(part.total for part in candidates))
 
     def fetch(self, rows: Rows) -> Codes:
         """The codes of those of the ascending rows that have one."""
@@ -114,7 +118,8 @@ def gather(parts: Sequence[Segment], rows: Rows, latent_count: int) -> Codes:
     return codes if np.array_equal(order, np.arange(len(order))) else codes.take(order)
 
 
-def _search_segment(segment: Segment, query: LatentQuery, allowed: Rows | None) -> tuple[Rows, Scores]:
+def _search_segment(segment: Segment, query: LatentQuery, depth: int, allowed: Rows | None) -> Candidates:
+    """The best rows of a segment, in any order: at least `depth`, if there are so many, and all that tie with these."""
     columns = [_column(segment, latent) for latent in query.indices.tolist()]
     places = concatenated([column for column, _ in columns], np.uint32)
     terms = [
@@ -125,8 +130,29 @@ def _search_segment(segment: Segment, query: LatentQuery, allowed: Rows | None) 
     scores = np.bincount(places, weights=weights, minlength=len(segment.rows)).astype(np.float64, copy=False)
     touched = np.zeros(len(segment.rows), dtype=bool)
     touched[places] = True
-    touched &= segment.allowed(allowed)
-    return segment.rows[touched], np.round(scores[touched], scoring.DECIMALS)
+    if allowed is not None or not segment.is_whole:
+        touched &= segment.allowed(allowed)
+        scores[~touched] = -np.inf
+    total = int(np.count_nonzero(touched))
+    highest = _highest(scores, depth) if total > depth else None
+    best = np.flatnonzero(touched) if highest is None else highest
+    return Candidates(segment.rows[best], np.round(scores[best], scoring.DECIMALS), total)
+
+
+def _highest(scores: Scores, count: int) -> NDArray[np.intp] | None:
+    """Places of the highest scores, at least so many; None where fewer blocks of rows have a positive one.
+
+    The best rows of that many blocks reach a score, so that only rows that reach it need to be sorted. Rows without a
+    latent of the query have a score of zero, and must not be among these.
+    """
+    block_count = len(scores) // _BLOCK_ROWS
+    if block_count < count:
+        return None
+    blocks = scores[: block_count * _BLOCK_ROWS].reshape(block_count, _BLOCK_ROWS).max(axis=1)
+    least = float(np.partition(blocks, block_count - count)[block_count - count])
+    if least <= 0:
+        return None
+    return np.flatnonzero(scores >= least - _ROUNDING)
 
 
 def _column(segment: Segment, latent: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
