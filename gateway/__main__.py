@@ -77,7 +77,7 @@ async def _build(settings: GatewaySettings, listener: socket.socket, chassis: Ch
     return Parts(
         servicers=_passed_through(channels),
         tasks=[
-            partial(http_server(application, http_files).serve_on, listener),
+            partial(http_server(application, http_files, close_seconds=settings.drain_seconds).serve_on, listener),
             *(files.watch for files in own_files if files is not grpc_files),
         ],
         close=[close],

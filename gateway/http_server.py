@@ -18,12 +18,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from gateway.https import server_context
 from prisma_common.listening import BACKLOG
 from services.chassis.certificates import CertificateFiles
+from services.chassis.threads import to_the_end
 
 DRAIN_SECONDS = 1.0
 """How long a server that stops waits for another request on its open connections. The response closes them, so that no
 client is sending a request just when they end."""
-CLOSE_SECONDS = 3
-"""How long requests in progress may go on after that."""
 HEADER_SECONDS = 10.0
 """A connection must send a whole request header within this time."""
 BODY_SECONDS = 30.0
@@ -40,8 +39,13 @@ PROBES = 3
 MAX_CONNECTIONS = 4096
 
 
-def http_server(application: ASGIApp, files: CertificateFiles | None = None) -> HttpServer:
-    """The server of an application. files: its certificate; None for plain HTTP."""
+def http_server(
+    application: ASGIApp, files: CertificateFiles | None = None, *, close_seconds: float = 3.0
+) -> HttpServer:
+    """The server of an application.
+
+    files: its certificate; None for plain HTTP. close_seconds: how long requests in progress may go on when it stops.
+    """
     config = _Config(
         application,
         http=PatientProtocol,
@@ -54,7 +58,7 @@ def http_server(application: ASGIApp, files: CertificateFiles | None = None) -> 
         backlog=BACKLOG,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=CLOSE_SECONDS,
+        timeout_graceful_shutdown=round(close_seconds),
     )
     config.files = files
     return HttpServer(config)
@@ -80,13 +84,13 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def serve_on(self, listener: socket.socket) -> None:
-        """Serves until cancelled; then open connections get DRAIN_SECONDS, and requests in progress CLOSE_SECONDS."""
+        """Serves until cancelled; then connections get DRAIN_SECONDS, and requests in progress close_seconds more."""
         serving = asyncio.create_task(self.serve(sockets=[listener]))
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
             self.should_exit = True
-            await serving
+            await to_the_end(serving)  # who is cancelled again still lets requests in progress end
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts no more connections; ends the open ones, those with their next response first."""

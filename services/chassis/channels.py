@@ -37,7 +37,7 @@ DEFAULT_SECONDS = 60.0
 RESTART_SECONDS = 20.0
 """How long after a service went away calls still wait for it."""
 DRAIN_SECONDS = 5.0
-"""How long a server that stops lets calls in progress go on."""
+"""How long a server that stops lets calls in progress go on at least (PRISMA_DRAIN_SECONDS)."""
 KEEPALIVE_MS = 30_000
 MIN_PING_MS = 10_000
 """Servers accept pings this far apart; it must be less than any client's keepalive, Go's and Java's included."""

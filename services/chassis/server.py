@@ -1,7 +1,7 @@
 """Starts a service's gRPC server, runs its jobs and followers beside it, and ends it in order.
 
 At SIGTERM: health says NOT_SERVING, new calls are refused so that clients wait for the next process, jobs are handed
-back, calls in progress get five seconds, then the process ends.
+back, calls in progress get five seconds (PRISMA_DRAIN_SECONDS), then the process ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from prisma_common.addresses import listen_variable
 from services.chassis import certificates, data_folder, logs, metrics, probe_listener
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
 from services.chassis.certificates import CertificateFiles
-from services.chassis.channels import DRAIN_SECONDS, SERVER_OPTIONS
+from services.chassis.channels import SERVER_OPTIONS
 from services.chassis.dependency import Degraded, Dependency
 from services.chassis.errors import Unavailable
 from services.chassis.events import Events
@@ -252,9 +252,9 @@ class _Server:
             self._probe_listener = await probe_listener.listen(self._settings, self._name, self._probes, ready)
 
     async def stop(self) -> None:
-        """Refuses new calls; those in progress get DRAIN_SECONDS."""
+        """Refuses new calls; those in progress get the time that the settings say."""
         await self._probes.stop()
-        await self._server.stop(DRAIN_SECONDS)
+        await self._server.stop(self._settings.drain_seconds)
 
     def _bind(self) -> None:
         files = certificates.of_process(self._settings)

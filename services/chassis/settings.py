@@ -98,6 +98,8 @@ class ChassisSettings(BaseSettings):
     """Of these, the calls of one API key."""
     connection_age_seconds: float = Field(default=1800.0, ge=1)
     """Age at which gRPC clients renew connections, and so find replicas that were added; calls in progress go on."""
+    drain_seconds: float = Field(default=5.0, ge=5)
+    """How long calls in progress may go on after SIGTERM. Whoever ends the process waits more than twice as long."""
     catch_up_seconds: float = Field(default=60.0, gt=0)
     """How often those who derive data ask for changes without a hint."""
     scrub_seconds: float = Field(default=86_400.0, gt=0)

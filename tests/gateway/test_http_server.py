@@ -78,6 +78,10 @@ async def test_a_server_that_stops_ends_connections_with_a_response_that_says_so
     while b"connection: close" not in header:  # the server notices the stop within a tenth of a second
         idle[1].write(ONE_BYTE + b"x")
         header = await header_of(idle[0])
+    serving.task.cancel()  # again, as `cancel_until_done` does while the server waits for requests in progress
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not serving.task.done()
     in_progress[1].write(b"x")
     assert b"connection: close" in await header_of(in_progress[0])
     for reader, writer in (idle, in_progress):
