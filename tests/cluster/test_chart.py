@@ -102,9 +102,23 @@ def test_containers_have_resources_and_probes(release: Release) -> None:
         serves = not container.owner.startswith("Job/") and container.component != "trainer-host"
         probes = {"startupProbe", "livenessProbe", "readinessProbe"}
         assert probes & set(container.spec) == (probes if serves else set()), container.owner
+        if serves:
+            drain = int(container.variables.get("PRISMA_DRAIN_SECONDS", {"value": 20})["value"])
+            assert container.pod["spec"]["terminationGracePeriodSeconds"] > 2 * drain + 5, container.owner
 
 
-def test_variables_are_settings_that_accept_them(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+def mounted_file(path: str, container: Container, folder: Path) -> str:
+    """A file of `folder` in place of one that a volume of the container holds."""
+    assert any(path.startswith(f"{mount['mountPath']}/") for mount in container.spec["volumeMounts"]), path
+    file = folder / path.removeprefix("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    return str(file)
+
+
+def test_variables_are_settings_that_accept_them(
+    release: Release, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("services.trainer.settings.find_spec", lambda _name: True)  # torch, as in the image for GPUs
     for container in release.containers:
         service = container.owner.rpartition("-")[2] if container.component == "migration" else container.component
@@ -116,7 +130,8 @@ def test_variables_are_settings_that_accept_them(release: Release, monkeypatch: 
         assert named <= fields | {_INTERPOLATED}, container.owner
         with monkeypatch.context() as environment:
             for name, value in values_in(container, release).items():
-                environment.setenv(name, value)
+                in_volume = value.startswith("/etc/prisma/")
+                environment.setenv(name, mounted_file(value, container, tmp_path) if in_volume else value)
             settings = kind()
         assert settings.data_dir == Path("/data")
         shared = "persistentVolumeClaim" not in str(container.pod["spec"]["volumes"]) and "emptyDir" in str(
@@ -132,10 +147,13 @@ def test_ports_are_listened_on(release: Release) -> None:
         if kind is None or container.component == "trainer-host" or container.owner.startswith("Job/"):
             continue
         environment = values_in(container, release)
-        settings = ChassisSettings(metrics_listen=environment["PRISMA_METRICS_LISTEN"])
+        settings = ChassisSettings(
+            metrics_listen=environment["PRISMA_METRICS_LISTEN"], probe_listen=environment["PRISMA_PROBE_LISTEN"]
+        )
         listening = {
             "grpc": environment[addresses.listen_variable(container.component)],
             "metrics": settings.metrics_address(container.component),
+            "probes": settings.probe_address(container.component),
         }
         if container.component == "gateway":
             listening["http"] = environment["PRISMA_HTTP_LISTEN"]

@@ -133,15 +133,26 @@ capabilities: {drop: [ALL]}
 - {name: PRISMA_LOG_LEVEL, value: {{ $values.log.level | quote }}}
 - {name: PRISMA_{{ upper $name }}_LISTEN, value: "0.0.0.0:{{ $facts.port }}"}
 - {name: PRISMA_METRICS_LISTEN, value: "0.0.0.0:{{ $values.metrics.port }}"}
+- {name: PRISMA_PROBE_LISTEN, value: "0.0.0.0:9200"}
 # Clients find replicas that were added within a minute.
 - {name: PRISMA_CONNECTION_AGE_SECONDS, value: "60"}
+# Twice this and preStop are less than the pod's grace period.
+- {name: PRISMA_DRAIN_SECONDS, value: "20"}
 - {name: PRISMA_API_KEYS_FILE, value: /etc/prisma/keys/api-keys}
 {{ include "prisma.fromSecret" (list "PRISMA_SERVICE_KEY" (include "prisma.keysSecret" $root) "service-key") }}
 {{- if $values.nats.enabled }}
 {{ include "prisma.fromSecret" (list "PRISMA_NATS_PASSWORD" (printf "%s-nats" (include "prisma.fullname" $root)) "password") }}
 - {name: PRISMA_NATS_URL, value: {{ include "prisma.natsUrl" $root | quote }}}
+- {name: PRISMA_NATS_REPLICAS, value: {{ min 3 (int $values.nats.replicas) | quote }}}
 {{- else }}
 {{ include "prisma.fromSecret" (list "PRISMA_NATS_URL" ($values.nats.existingSecret | default (include "prisma.urlsSecret" $root)) "nats-url") }}
+- {name: PRISMA_NATS_REPLICAS, value: {{ $values.nats.streamReplicas | quote }}}
+{{- if $values.nats.credentialsSecret }}
+- {name: PRISMA_NATS_CREDENTIALS, value: /etc/prisma/nats-credentials/nats.creds}
+{{- end }}
+{{- if $values.nats.authoritySecret }}
+- {name: PRISMA_NATS_TLS_AUTHORITY, value: /etc/prisma/nats-authority/ca.crt}
+{{- end }}
 {{- end }}
 {{- range $facts.calls }}
 - {name: PRISMA_{{ upper . }}_ADDRESS, value: {{ include "prisma.address" (list $root .) | quote }}}
@@ -222,6 +233,12 @@ capabilities: {drop: [ALL]}
 {{- if $values.tls.existingSecret }}
 - {name: tls, mountPath: /etc/prisma/tls, readOnly: true}
 {{- end }}
+{{- if and (not $values.nats.enabled) $values.nats.credentialsSecret }}
+- {name: nats-credentials, mountPath: /etc/prisma/nats-credentials, readOnly: true}
+{{- end }}
+{{- if and (not $values.nats.enabled) $values.nats.authoritySecret }}
+- {name: nats-authority, mountPath: /etc/prisma/nats-authority, readOnly: true}
+{{- end }}
 {{- if and $facts.providers $values.providers.file }}
 - {name: providers, mountPath: /etc/prisma/providers, readOnly: true}
 {{- end }}
@@ -258,6 +275,12 @@ capabilities: {drop: [ALL]}
     items: [{key: api-keys, path: api-keys}]
 {{- with $values.tls.existingSecret }}
 - {name: tls, secret: {secretName: {{ . }}}}
+{{- end }}
+{{- if and (not $values.nats.enabled) $values.nats.credentialsSecret }}
+- {name: nats-credentials, secret: {secretName: {{ $values.nats.credentialsSecret }}}}
+{{- end }}
+{{- if and (not $values.nats.enabled) $values.nats.authoritySecret }}
+- {name: nats-authority, secret: {secretName: {{ $values.nats.authoritySecret }}}}
 {{- end }}
 {{- if and $facts.providers $values.providers.file }}
 - {name: providers, configMap: {name: {{ include "prisma.fullname" $root }}-providers}}

@@ -1,47 +1,20 @@
-{{/* The probes of a service. A service tells them by gRPC's health service; kubelet cannot ask by TLS, so then it connects. */}}
+{{/* The probes of a service: plain HTTP on a port that the node alone reaches, with or without TLS elsewhere. */}}
 {{- define "prisma.probes" -}}
-{{- $root := index . 0 -}}
-{{- $name := index . 1 -}}
-{{- if eq $name "gateway" }}
-{{- $scheme := ternary "HTTPS" "HTTP" (not (empty $root.Values.tls.existingSecret)) }}
 startupProbe:
-  httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
+  httpGet: {path: /startupz, port: probes}
   periodSeconds: 2
-  failureThreshold: 60
-livenessProbe:
-  httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
-readinessProbe:
-  httpGet: {path: /readyz, port: http, scheme: {{ $scheme }}}
-  periodSeconds: 5
-  timeoutSeconds: 3
-  failureThreshold: 2
-{{- else }}
-{{- $port := (index (include "prisma.services" $root | fromYaml) $name).port }}
-startupProbe:
-  {{ include "prisma.check" (list $root $port "startup") }}
-  periodSeconds: 2
-  # Ten minutes, for tables that are migrated.
+  # Ten minutes, for tables that are migrated at the start.
   failureThreshold: 300
 livenessProbe:
-  {{ include "prisma.check" (list $root $port "liveness") }}
+  httpGet: {path: /livez, port: probes}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  {{ include "prisma.check" (list $root $port "") }}
+  httpGet: {path: /readyz, port: probes}
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
-{{- end }}
-{{- end }}
-
-{{- define "prisma.check" -}}
-{{- if (index . 0).Values.tls.existingSecret }}tcpSocket: {port: grpc}
-{{- else }}grpc: {port: {{ index . 1 }}, service: {{ index . 2 | quote }}}
-{{- end }}
 {{- end }}
 
 {{/* The pod of a service: (list root service). */}}
@@ -92,6 +65,7 @@ spec:
         - {name: http, containerPort: 8080}
         {{- end }}
         - {name: metrics, containerPort: {{ add $values.metrics.port $facts.place }}}
+        - {name: probes, containerPort: {{ add 9200 $facts.place }}}
       {{- include "prisma.probes" . | nindent 6 }}
       lifecycle:
         # The pod serves on while its address is taken from DNS and from proxies.
