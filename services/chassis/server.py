@@ -108,7 +108,7 @@ def run_service(
         _migrate(name, settings, migrate)
         return
     check_keys(settings)
-    _check_tls(settings)
+    check_tls(settings)
     refuse_open_listener(settings, listen)
     with data_folder.opened(settings.data_of(name), name, shared=settings.shares_data):
         asyncio.run(_run(name, settings, listen, build))
@@ -133,7 +133,7 @@ def _refusing_outages(name: str) -> Generator[None]:
         raise StartRefused(f"the {name} cannot start: {error.message}") from error
 
 
-def _check_tls(settings: ChassisSettings) -> None:
+def check_tls(settings: ChassisSettings) -> None:
     """Raises StartRefused for files that cannot be used."""
     files = certificates.of_process(settings)
     if settings.tls_client_certificates == "required" and (

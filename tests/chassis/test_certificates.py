@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.https import certificate_files
+from gateway.settings import GatewaySettings
 from prisma.common.v1.status_pb2 import ServiceStatus
 from services.chassis import certificates
 from services.chassis.certificates import CertificateFiles
+from services.chassis.server import check_tls
+from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 from tests.certificates import Authority, replace
 
@@ -87,3 +91,17 @@ def test_an_expiry_is_told_before_it_comes(tmp_path: Path, days: float, start_da
     assert ("expires on" in state.message) is notice
     assert (state.health == ServiceStatus.HEALTH_DEGRADED) is notice
     assert notice or state.details["names"] == "localhost, 127.0.0.1"
+
+
+def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    AUTHORITY.issue(tmp_path)
+    pair = {"certificate": tmp_path / "certificate.pem", "key": tmp_path / "key.pem"}
+    with pytest.raises(StartRefused, match="needs PRISMA_TLS_AUTHORITY"):
+        check_tls(ChassisSettings(tls_client_certificates="required"))
+    tls = {f"tls_{name}": path for name, path in pair.items()}
+    own = {f"http_tls_{name}": path for name, path in pair.items()}
+    with pytest.raises(StartRefused, match="PRISMA_HTTP_TLS=off contradicts"):
+        certificate_files(GatewaySettings.model_validate({"http_tls": "off", **own}))
+    assert certificate_files(GatewaySettings.model_validate({"http_tls": "off", **tls})) is None
+    assert certificate_files(GatewaySettings.model_validate(tls)) is not None
+    assert certificate_files(GatewaySettings.model_validate({"tls_authority": tmp_path / "authority.pem"})) is None

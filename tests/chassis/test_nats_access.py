@@ -7,10 +7,13 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import structlog
 
 from prisma.common.v1.status_pb2 import ServiceStatus
+from services.chassis import nats
 from services.chassis.certificates import CertificateFiles
 from services.chassis.errors import Unavailable
 from services.chassis.nats import NatsLink
@@ -160,9 +163,21 @@ async def test_replicas_that_a_server_cannot_have_are_told(nats_server: NatsServ
         await problem_of(link, "cannot store jobs: replicas > 1")
 
 
-async def test_an_absent_server_is_told() -> None:
+async def test_each_problem_is_logged_once_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(nats, "_log", structlog.wrap_logger(None, processors=[_append_to(warnings)]))
     async with linked(NatsAccess.to("nats://127.0.0.1:9")) as link:
         await problem_of(link, "NATS at 127.0.0.1:9 is unreachable")
+        await asyncio.sleep(1.5)  # it is tried again each second
+    assert warnings == ["NATS at 127.0.0.1:9 is unreachable"]
+
+
+def _append_to(entries: list[str]) -> Callable[..., NoReturn]:
+    def append(_logger: object, _method: str, entry: dict[str, str]) -> NoReturn:
+        entries.append(entry["event"])
+        raise structlog.DropEvent
+
+    return append
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def test_without_a_certificate_clients_reach_the_gateway_only(installation: Inst
     assert call(installation.embedder, installation.credentials(own=True)) == grpc.StatusCode.OK
     for credentials in (installation.credentials(own=False), grpc.ssl_channel_credentials()):
         assert call(installation.embedder, credentials) == grpc.StatusCode.UNAVAILABLE
+    assert "andshake" not in installation.embedder_process.log.read_text(), "anybody could fill the log"
     elsewhere = f"ipv4:127.0.0.1:{installation.gateway.rpartition(':')[2]}"
     options = (("grpc.ssl_target_name_override", "prisma.example"),)
     with grpc.secure_channel(elsewhere, installation.credentials(own=True), options) as channel:
