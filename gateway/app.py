@@ -22,7 +22,7 @@ from gateway.doors import Doors, SessionEndpoint
 from gateway.openapi import FILE as OPENAPI
 from gateway.overview import Overview
 from gateway.transcoder import Transcoder
-from services.chassis import access_log, context
+from services.chassis import access_log, context, tracing
 from services.chassis.auth import Caller
 from services.chassis.errors import PrismaError
 from services.chassis.interceptors import as_prisma_error
@@ -39,6 +39,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _READING = ("GET", "HEAD")
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 _CLIENT_GONE = 499
+_SERVER_ERROR = 500
 _PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
 """Routes of health checks and scrapes, which the access log leaves out."""
 _MAX_PATH = 300
@@ -136,6 +137,12 @@ class _Endpoint:
         request, traffic, status = Request(scope, receive, send), _Traffic(receive), 0
         call: CallInProgress | None = None
         _enter_context(request)
+        traffic.span = tracing.begin(
+            request.method,
+            "server",
+            parent=request.headers.get(tracing.HEADER, ""),
+            request_id=context.request_id.get(),
+        )
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -164,6 +171,11 @@ class _Endpoint:
         route: str = getattr(request.state, "route", self._route)
         _REQUESTS.labels(method, route, str(status)).inc()
         _SECONDS.labels(method, route).observe(seconds)
+        traffic.span.rename(f"{method} {route}")
+        traffic.span.set(http__route=route, http__request__method=method, http__response__status_code=status)
+        if status >= _SERVER_ERROR:
+            traffic.span.fail(str(status))
+        traffic.span.end()
         if route not in _PROBED:
             access_log.record(
                 "request",
@@ -193,10 +205,11 @@ class _Endpoint:
 
 
 class _Traffic:
-    """The bytes of a request's bodies, as far as they were received and sent."""
+    """A request's span, and the bytes of its bodies, as far as they were received and sent."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self.span = tracing.Span()
         self.start = time.perf_counter()
         self.bytes_received = 0
         self.bytes_sent = 0

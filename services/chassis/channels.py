@@ -22,7 +22,7 @@ from grpc import aio
 from prisma_common import contract
 from prisma_common.keys import Scope
 from prisma_common.reasons import DOMAIN, Code
-from services.chassis import certificates, context, job_time, limits
+from services.chassis import certificates, context, job_time, limits, tracing
 from services.chassis.certificates import Certificates
 from services.chassis.errors import PrismaError, Unavailable, Violation
 from services.chassis.rotating_channel import RotatingChannel
@@ -277,7 +277,12 @@ class _Caller:
         metadata = aio.Metadata(*(details.metadata or ()))
         if self._key is not None:
             metadata.add("authorization", f"Bearer {self._key}")
-        for key, value in ((REQUEST_ID, context.request_id.get()), (USER, context.user.get())):
+        caller = {
+            REQUEST_ID: context.request_id.get(),
+            USER: context.user.get(),
+            tracing.HEADER: tracing.traceparent(),
+        }
+        for key, value in caller.items():
             if value:
                 metadata.add(key, value)
         return aio.ClientCallDetails(
@@ -290,8 +295,13 @@ class _Caller:
 
     def only_reads(self, details: Any) -> bool:
         """Whether a call may be repeated without harm."""
-        method = details.method.decode() if isinstance(details.method, bytes) else details.method
-        return method in self._reading
+        return f"/{_name_of(details)}" in self._reading
+
+
+def _name_of(details: Any) -> str:
+    """`package.Service/Method` of a call."""
+    method = details.method.decode() if isinstance(details.method, bytes) else details.method
+    return method.strip("/")
 
 
 Continuation = Callable[[aio.ClientCallDetails, Any], Any]
@@ -303,7 +313,8 @@ class _UnaryUnary(aio.UnaryUnaryClientInterceptor):
 
     async def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
         """Sends the request; waits and repeats as the module says."""
-        with job_time.during(job_time.Part.SERVICE):
+        name = _name_of(client_call_details)
+        with job_time.during(job_time.Part.SERVICE), tracing.span(name, "client"):
             return await self._send(continuation, client_call_details, request)
 
     async def _send(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:

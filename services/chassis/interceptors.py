@@ -22,7 +22,7 @@ from grpc_status import rpc_status
 from prisma_common import contract
 from prisma_common.keys import Scope
 from prisma_common.wire import WireError
-from services.chassis import access_log, audit, context, logs, metrics
+from services.chassis import access_log, audit, context, logs, metrics, tracing
 from services.chassis.auth import Caller, Keys
 from services.chassis.calls import Context
 from services.chassis.channels import REQUEST_ID, USER
@@ -72,6 +72,9 @@ class _Call:
     response: Message | None = None
     """None until there is one, and for streams."""
     outcome: str = "OK"
+    traceparent: str = ""
+    """The caller's span."""
+    span: tracing.Span = field(default_factory=tracing.Span)
     bytes_received: int = 0
     """Bytes of the messages received."""
     bytes_sent: int = 0
@@ -86,7 +89,14 @@ class _Call:
             request_id = headers.get(REQUEST_ID, "")[:MAX_HEADER]
             user = headers.get(USER, "")[:MAX_HEADER]
         request_id = request_id or uuid.uuid4().hex
-        return cls(method=method, scope=scope_of(method), caller=caller, request_id=request_id, user=user)
+        return cls(
+            method=method,
+            scope=scope_of(method),
+            caller=caller,
+            request_id=request_id,
+            user=user,
+            traceparent=headers.get(tracing.HEADER, "")[:MAX_HEADER],
+        )
 
     def enter_context(self) -> None:
         """Makes this the call that log entries and calls to other services belong to."""
@@ -220,6 +230,7 @@ class CallInterceptor(aio.ServerInterceptor):
 
     def _begin(self, call: _Call) -> None:
         call.enter_context()
+        call.span = tracing.begin(call.method.strip("/"), "server", parent=call.traceparent, request_id=call.request_id)
         metrics.in_flight(self._service).inc()
 
     async def _fail(self, call: _Call, servicer_context: Context, error: BaseException) -> None:
@@ -246,6 +257,9 @@ class CallInterceptor(aio.ServerInterceptor):
             bytes_received=call.bytes_received,
             bytes_sent=call.bytes_sent,
         )
+        if call.outcome != Code.OK.name:
+            call.span.fail(call.outcome)
+        call.span.end()
         if call.scope > Scope.READ:
             resource = audit.resource_of(call.request, call.response)
             audit.record(method=call.method, resource=resource, outcome=call.outcome)

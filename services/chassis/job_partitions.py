@@ -17,7 +17,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
-from services.chassis import job_time
+from services.chassis import job_time, tracing
 from services.chassis.errors import Code, PrismaError, reason_of
 from services.chassis.job_context import JobContext
 from services.chassis.job_store import StoredJob
@@ -150,6 +150,7 @@ class Partitions:
             resubmit_count=parent.resubmit_count,
             origin_request_id=parent.origin_request_id,
             user=parent.user,
+            traceparent=tracing.traceparent(),
         )
         record.request.Pack(self._request, deterministic=True)
         return record

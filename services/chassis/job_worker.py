@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
 from prisma.common.v1.job_pb2 import Job, JobMessage
-from services.chassis import context, job_counts, job_transitions, logs
+from services.chassis import context, job_counts, job_transitions, logs, tracing
 from services.chassis.job_run import LOOK_SECONDS, OUTAGES, JobKind, Run, StopReason
 from services.chassis.job_store import StoredJob
 from services.chassis.job_transitions import TERMINAL, AttemptsExhausted, begin, copy_of, end, is_leased, seconds_until
@@ -97,12 +97,20 @@ class Worker:
         context.request_id.set(stored.record.origin_request_id)
         context.user.set(stored.record.user)
         run = Run(self._store, kind, stored=stored, message=message)
-        task = asyncio.create_task(run.execute())
-        self._running[task] = run
-        try:
-            await task
-        finally:
-            del self._running[task]
+        with tracing.span(
+            f"run {kind.name}",
+            "consumer",
+            parent=stored.record.traceparent,
+            job=stored.job.name,
+            attempt=stored.job.attempt,
+            request_id=stored.record.origin_request_id,
+        ):
+            task = asyncio.create_task(run.execute())
+            self._running[task] = run
+            try:
+                await task
+            finally:
+                del self._running[task]
 
     async def _take(self, kind: JobKind, name: str, message: Msg) -> StoredJob | None:
         """Takes the lease; None if there is nothing to do, and the message is dealt with."""

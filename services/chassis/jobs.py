@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from prisma_common import names as resource_names
-from services.chassis import context, job_bottleneck, names
+from services.chassis import context, job_bottleneck, names, tracing
 from services.chassis.errors import FailedPrecondition, RequestIdReused
 from services.chassis.job_index import IndexEntry, day_of
 from services.chassis.job_store import JobNotFound, JobStore
@@ -79,6 +79,12 @@ class Jobs:
         self, service: str, kind: str, request: Message, *, request_id: str = "", resources: Sequence[str] = ()
     ) -> Job:
         """Submits a job, or returns the one that this request id has submitted. Raises RequestIdReused."""
+        with tracing.span(f"submit {kind}", "producer"):
+            return await self._submit(service, kind, request, request_id=request_id, resources=resources)
+
+    async def _submit(
+        self, service: str, kind: str, request: Message, *, request_id: str, resources: Sequence[str]
+    ) -> Job:
         record = _new_record(service, kind, request, request_id=request_id or uuid.uuid4().hex, resources=resources)
         name = record.job.name
         existing = await self.store.find(name) if request_id else None
@@ -232,6 +238,7 @@ def _new_record(service: str, kind: str, request: Message, *, request_id: str, r
         request_id=request_id,
         origin_request_id=context.request_id.get(),
         user=context.user.get(),
+        traceparent=tracing.traceparent(),
     )
     record.request.Pack(request, deterministic=True)
     return record

@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha import reflection
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
 from prisma_common.addresses import listen_variable
-from services.chassis import certificates, data_folder, logs, metrics, probe_listener
+from services.chassis import certificates, data_folder, logs, metrics, probe_listener, tracing
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
 from services.chassis.certificates import CertificateFiles
 from services.chassis.channels import SERVER_OPTIONS
@@ -102,6 +102,7 @@ def run_service(
     for a process without a database. Raises StartRefused.
     """
     logs.set_up(settings, name)
+    tracing.set_up(settings, name)
     if arguments := sys.argv[1:]:
         if arguments != ["migrate"]:
             raise StartRefused(f"expected no argument, or `migrate`; got {' '.join(arguments)!r}")

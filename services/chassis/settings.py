@@ -83,6 +83,10 @@ class ChassisSettings(BaseSettings):
     """Minimum log level."""
     access_log: bool = True
     """Whether each request writes an entry to the log (logger `prisma.access`) at the level info."""
+    otlp_endpoint: str | None = Field(default=None, pattern="^https?://")
+    """Where traces are sent (OTLP), as `http://collector:4317`; none for no traces. Needs the extra `tracing`."""
+    otlp_protocol: Literal["grpc", "http"] = "grpc"
+    """How: over gRPC, or over HTTP, usually at port 4318."""
     audit_log: bool = True
     """Whether each change writes an entry to the log (logger `prisma.audit`), whatever the log level."""
     metrics_listen: str | None = None

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from services.chassis import job_time
+from services.chassis import job_time, tracing
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.providers import metrics
 from services.providers.rate_limits import BUSY, pause_after
@@ -135,7 +135,10 @@ class ProviderClient:
                     if attempts > 1:
                         await self._pause()
                     is_retry = attempt.retry_state.attempt_number > 1
-                    with metrics.measured(self.name, is_retry=is_retry, is_work=attempts > 1) as request:
+                    with (
+                        metrics.measured(self.name, is_retry=is_retry, is_work=attempts > 1) as request,
+                        tracing.span(f"{self.name} {method} {path}", "client"),
+                    ):
                         return await self._answer(request, method, path, body)
         raise AssertionError("the last attempt raises")
 
