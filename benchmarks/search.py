@@ -31,6 +31,7 @@ import httpx
 import numpy as np
 import psutil
 
+from benchmarks import engines
 from benchmarks.opensearch_queries import BareSearch, bare_search
 from prisma.search.v1 import search_service_pb2 as pb2
 from prisma.search.v1 import search_service_pb2_grpc
@@ -75,6 +76,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=200, help="searches measured in each case")
     parser.add_argument("--documents", type=int, default=0, help="documents of the sample to load; 0 for all")
     parser.add_argument("--epochs", type=int, default=3, help="epochs of the run's training")
+    parser.add_argument("--engines", type=int, default=0, help="documents to compare engines with, without a stack")
     default = Path(sys.executable).parent / "prisma"
     parser.add_argument("--command", type=Path, default=default, help="the `prisma` command of the stack to measure")
     parser.add_argument("--opensearch", help="address of an OpenSearch that PRISMA is to use, and to be compared with")
@@ -83,6 +85,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> list[Record]:
     """All records."""
+    if options.engines:
+        return engines.run(options.engines, options.count)
     documents = list(islice(sample.documents(), options.documents or None))
     texts = queries_of_cases(documents, len(TRANSPORTS) * len(cases()), WARM_UP + options.count)
     records: list[Record] = []
