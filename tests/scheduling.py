@@ -31,6 +31,7 @@ GROUPS = {
     "tests/cluster/test_clients.py": "clients",
     "tests/search/test_opensearch": "opensearch",
     "tests/cluster/test_search_replicas.py": "opensearch",
+    "tests/cluster/test_chart_run.py": "opensearch",
     "tests/cluster/test_system.py": "opensearch",
     "tests/system/test_demo.py::test_the_demo": "opensearch",
     "tests/system/test_passages.py": "opensearch",
