@@ -25,7 +25,7 @@ from services.chassis.job_transitions import TERMINAL, end, now, resubmit
 from services.chassis.nats import NatsLink, NatsUnavailable
 
 WATCH_SECONDS = 0.5
-OUTAGE_SECONDS = 15.0
+OUTAGE_SECONDS = 30.0
 """How long a watch outlasts the absence of the message server: longer than a cluster takes to elect a leader."""
 RETRIED_STATES = frozenset({Job.STATE_FAILED, Job.STATE_CANCELLED, Job.STATE_WAITING})
 _NAMESPACE = uuid.UUID("6f0d2f4e-2c4b-5e0b-9a50-3c1f5a6f7b11")
