@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,55 @@ def _abort(context: grpc.ServicerContext, code: int, reason: str) -> Any:
     context.abort_with_status(rpc_status.to_status(status))
 
 
-class Jobs(job_pb2_grpc.JobServiceServicer):
-    """jobs/broken: its stream breaks, ends early, and breaks again before the job has succeeded. jobs/failing fails."""
+class Relay:
+    """Passes connections on to a port, and cuts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._sockets: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:{1}".format(*self._listener.getsockname())
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Ends all connections, without a farewell."""
+        while self._sockets:
+            connection = self._sockets.pop()
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Ends all connections, and takes no more."""
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._sockets |= {client, server}
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
+
+
+class Jobs(job_pb2_grpc.JobServiceServicer):
+    """jobs/broken: its connection is cut, its stream ends early and is refused before the job has succeeded.
+
+    jobs/failing fails. cut: cuts the connections.
+    """
+
+    def __init__(self, cut: Callable[[], None]) -> None:
         self.watched: Counter[str] = Counter()
+        self._cut = cut
 
     def WatchJob(self, request: Any, context: grpc.ServicerContext) -> Iterator[Job]:
         self.watched[request.name] += 1
@@ -50,7 +96,7 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
             return
         match self.watched[request.name]:
             case 1:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+                self._cut()
             case 2:
                 return
             case 3:
@@ -61,17 +107,25 @@ class Jobs(job_pb2_grpc.JobServiceServicer):
 
 
 class Embedder(embedder_service_pb2_grpc.EmbedderServiceServicer):
-    """Documents 0 to 4. The first call of GetDataset and of CreateDataset does not get through."""
+    """Documents 0 to 4. The first call of GetDataset and of CreateDataset does not get through.
 
-    def __init__(self) -> None:
+    cut: cuts the connections.
+    """
+
+    def __init__(self, cut: Callable[[], None]) -> None:
         self.calls: Counter[str] = Counter()
+        self._cut = cut
 
     def GetDataset(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._break_first("GetDataset", context)
+        self.calls["GetDataset"] += 1
+        if self.calls["GetDataset"] == 1:
+            self._cut()
         return Dataset(name=request.name, display_name="read again")
 
     def CreateDataset(self, request: Any, context: grpc.ServicerContext) -> Any:
-        self._break_first("CreateDataset", context)
+        self.calls["CreateDataset"] += 1
+        if self.calls["CreateDataset"] == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
         return Dataset(name="datasets/twice")
 
     def ListDocuments(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -91,11 +145,6 @@ class Embedder(embedder_service_pb2_grpc.EmbedderServiceServicer):
         valid = whole and all(document["text"] == "é" * (1 << 18) for document in documents)
         return pb2.ImportDocumentsResponse(imported_count=len(documents) if valid else 0)
 
-    def _break_first(self, method: str, context: grpc.ServicerContext) -> None:
-        self.calls[method] += 1
-        if self.calls[method] == 1:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
-
 
 class Keys(grpc.ServerInterceptor):
     """Refuses calls without the key."""
@@ -110,15 +159,17 @@ class BreakingServer:
     """The server, with a certificate of `certificates`."""
 
     def __init__(self, certificates: Path) -> None:
-        self.jobs, self.embedder = Jobs(), Embedder()
+        self.jobs, self.embedder = Jobs(lambda: self._relay.cut()), Embedder(lambda: self._relay.cut())
         limits = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
         self._server = grpc.server(futures.ThreadPoolExecutor(8), interceptors=[Keys()], options=limits)
         job_pb2_grpc.add_JobServiceServicer_to_server(self.jobs, self._server)
         embedder_service_pb2_grpc.add_EmbedderServiceServicer_to_server(self.embedder, self._server)
         key, certificate = ((certificates / name).read_bytes() for name in ("key.pem", "certificate.pem"))
         credentials = grpc.ssl_server_credentials([(key, certificate)])
-        self.address = f"127.0.0.1:{self._server.add_secure_port('127.0.0.1:0', credentials)}"
+        self._relay = Relay(self._server.add_secure_port("127.0.0.1:0", credentials))
+        self.address = self._relay.address
         self._server.start()
 
-    def stop(self) -> threading.Event:
-        return self._server.stop(None)
+    def stop(self) -> None:
+        self._relay.close()
+        self._server.stop(None).wait()

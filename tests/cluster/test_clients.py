@@ -104,7 +104,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def breaking_server(certificates: Path) -> Iterator[BreakingServer]:
     server = BreakingServer(certificates)
     yield server
-    server.stop().wait()
+    server.stop()
 
 
 def test_golden_messages_and_a_server_that_breaks_calls_off(

@@ -62,3 +62,11 @@ export function statusDetails(status: Status): ErrorDetails {
   }
   return errorDetails(error) as ErrorDetails;
 }
+
+/** Whether the server was not reached, or the connection broke, as opposed to an answer. signal: of the call. */
+export function isOutage(error: unknown, signal?: AbortSignal): boolean {
+  if (!(error instanceof ConnectError) || signal?.aborted) return false;
+  if (error.code === Code.Unavailable) return true;
+  const broken = [Code.Canceled, Code.Aborted, Code.Internal, Code.Unknown].includes(error.code);
+  return broken && error.details.length === 0; // PRISMA's errors have details
+}

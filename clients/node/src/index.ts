@@ -7,7 +7,7 @@
  */
 import { readFileSync } from "node:fs";
 import { getOption } from "@bufbuild/protobuf";
-import { type Client as Stub, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
+import { type Client as Stub, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { required_scope, Scope } from "./gen/prisma/common/v1/access_pb.js";
 import { JobService } from "./gen/prisma/common/v1/job_pb.js";
@@ -16,6 +16,7 @@ import { EmbedderService } from "./gen/prisma/embedder/v1/embedder_service_pb.js
 import { InterpreterService } from "./gen/prisma/interpreter/v1/interpreter_service_pb.js";
 import { SearchService } from "./gen/prisma/search/v1/search_service_pb.js";
 import { TrainerService } from "./gen/prisma/trainer/v1/trainer_service_pb.js";
+import { isOutage } from "./errors.js";
 import { pause } from "./pause.js";
 
 export * from "./blocks.js";
@@ -91,8 +92,7 @@ const retried: Interceptor = (next) => async (request) => {
     try {
       return await next(request);
     } catch (error) {
-      const unavailable = ConnectError.from(error).code === Code.Unavailable;
-      if (!reads || !unavailable || attempt === READ_ATTEMPTS) throw error;
+      if (!reads || !isOutage(error, request.signal) || attempt === READ_ATTEMPTS) throw error;
       await pause(100 * 2 ** attempt, request.signal);
     }
   }

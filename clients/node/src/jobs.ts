@@ -1,7 +1,7 @@
 import { equals } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { type Job, Job_State, JobSchema } from "./gen/prisma/common/v1/job_pb.js";
-import { JobFailed } from "./errors.js";
+import { isOutage, JobFailed } from "./errors.js";
 import type { Client } from "./index.js";
 import { pause } from "./pause.js";
 
@@ -28,7 +28,7 @@ export async function* watchJob(client: Client, name: string, signal?: AbortSign
     }
     if (latest?.state === Job_State.SUCCEEDED) return latest;
     if (latest?.state === Job_State.FAILED || latest?.state === Job_State.CANCELLED) throw new JobFailed(latest);
-    if (interruption.code !== Code.Unavailable) throw interruption;
+    if (!isOutage(interruption, signal)) throw interruption;
     outage ??= Date.now();
     if (Date.now() - outage > client.patience) throw interruption;
     await pause(milliseconds, signal);

@@ -3,7 +3,7 @@
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use tonic::{
-    Code, Request, Response, Status,
+    Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
@@ -13,6 +13,7 @@ use crate::{
     Error,
     common::v1::{job_service_client::JobServiceClient, status_service_client::StatusServiceClient},
     embedder::v1::embedder_service_client::EmbedderServiceClient,
+    errors::is_outage,
     interpreter::v1::interpreter_service_client::InterpreterServiceClient,
     search::v1::search_service_client::SearchServiceClient,
     trainer::v1::trainer_service_client::TrainerServiceClient,
@@ -95,7 +96,7 @@ where
     let mut attempt = 1;
     loop {
         match call().await {
-            Err(status) if status.code() == Code::Unavailable && attempt < READ_ATTEMPTS => {
+            Err(status) if is_outage(&status) && attempt < READ_ATTEMPTS => {
                 tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
                 attempt += 1;
             }

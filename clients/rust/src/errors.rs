@@ -66,6 +66,12 @@ impl From<tonic::Status> for Error {
     }
 }
 
+/// Whether the server was not reached, or the connection broke, as opposed to an answer.
+pub(crate) fn is_outage(status: &tonic::Status) -> bool {
+    let broken = matches!(status.code(), Code::Unknown | Code::Internal) && std::error::Error::source(status).is_some();
+    status.code() == Code::Unavailable || broken
+}
+
 fn unpack<T: Message + Name + Default>(detail: &prost_types::Any) -> Option<T> {
     let is_one = detail.type_url.rsplit('/').next() == Some(T::full_name().as_str());
     is_one.then(|| T::decode(detail.value.as_slice()).ok()).flatten()

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::Code;
-
 use crate::{
     Client, Error,
     common::v1::{Job, WatchJobRequest, job::State},
+    errors::is_outage,
     retry,
     search::v1::GetIndexStatusRequest,
 };
@@ -34,7 +33,7 @@ impl Client {
                 _ => {}
             }
             let start = *outage.get_or_insert_with(Instant::now);
-            if interruption.code() != Code::Unavailable || start.elapsed() > self.patience {
+            if !is_outage(&interruption) || start.elapsed() > self.patience {
                 return Err(interruption.into());
             }
             tokio::time::sleep(pause).await;
