@@ -60,14 +60,24 @@ class Segment:
         return bool(self.live.all())
 
     @cached_property
+    def is_gapless(self) -> bool:
+        """Whether its rows are consecutive, so that a row says its place."""
+        return len(self.rows) > 0 and int(self.rows[-1]) - int(self.rows[0]) + 1 == len(self.rows)
+
+    @cached_property
     def live_bits(self) -> NDArray[np.uint64]:
         """`live` as bits."""
         return packed(self.live)
 
     def find(self, rows: Rows) -> NDArray[np.intp]:
         """Places of those of the ascending rows that are live here."""
-        places, _ = places_of(rows, self.rows)
-        return places[self.live[places]]
+        if self.is_gapless:
+            first, last = self.rows[0], self.rows[-1]
+            start, end = np.searchsorted(rows, [first, last + np.uint64(1)]).tolist()
+            places = (rows[start:end] - first).astype(np.intp)
+        else:
+            places, _ = places_of(rows, self.rows)
+        return places if self.is_whole else places[self.live[places]]
 
     def allowed(self, rows: Rows | None) -> NDArray[np.bool_]:
         """(R,) whether each row is live and among the ascending rows."""
