@@ -35,6 +35,8 @@ SETTINGS: dict[str, type[ChassisSettings]] = {
 }
 CUSTOM = {"ScaledObject", "HTTPRoute", "GRPCRoute", "ServiceMonitor"}
 """Kinds that Kubernetes itself has no schema of."""
+METRICS = set(re.findall(r"^\| `(prisma_\w+)` \|", (helm.ROOT / "docs/reference/metrics.md").read_text(), re.MULTILINE))
+"""The metrics that the services have, as their reference says, which is tested."""
 _INTERPOLATED = "PRISMA_NATS_PASSWORD"
 """Used within another variable's value."""
 
@@ -303,6 +305,23 @@ def test_tables_are_migrated_by_jobs_before_services_that_leave_it_to_them() -> 
     assert not without.of_kind("Job") and "PRISMA_MIGRATE" not in without.container("embedder").variables
     external = helm.render("--set", f"{url},trainer.mode=external,trainer.external.address=h:1")
     assert len(external.of_kind("Job")) == 2  # a trainer outside migrates its own
+
+
+def test_autoscalers_follow_metrics_that_the_services_have() -> None:
+    """By the names of labels that the services give them, which a ServiceMonitor would replace."""
+    keda = helm.render("--values", str(helm.EXAMPLES / "autoscaled.yaml"))
+    (trigger,) = keda.named("ScaledObject", "prisma-embedder")["spec"]["triggers"]
+    name, labels = re.search(r"\((\w+)\{(.*)\}\)", trigger["metadata"]["query"]).groups()  # type: ignore[union-attr]
+    assert name in METRICS and {'service="embedder"', 'namespace="default"'} == set(labels.split(", "))
+    (endpoint,) = keda.named("ServiceMonitor", "prisma")["spec"]["endpoints"]
+    assert endpoint["honorLabels"] and endpoint["authorization"]["credentials"]["name"] == "prisma-keys"
+    hpa = helm.render("--values", str(helm.EXAMPLES / "tls.yaml")).named("HorizontalPodAutoscaler", "prisma-embedder")
+    (metric,) = hpa["spec"]["metrics"]
+    assert metric["external"]["metric"]["name"] in METRICS
+    for release, kind in ((keda, "ScaledObject"), (helm.render("--values", str(helm.EXAMPLES / "tls.yaml")), None)):
+        for scaler in release.of_kind(kind or "HorizontalPodAutoscaler"):
+            target = release.named("Deployment", scaler["spec"]["scaleTargetRef"]["name"])
+            assert "replicas" not in target["spec"]  # an upgrade would undo what the autoscaler did
 
 
 def test_the_services_of_the_chart_are_those_of_the_suite() -> None:

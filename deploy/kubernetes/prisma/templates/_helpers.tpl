@@ -154,6 +154,10 @@ capabilities: {drop: [ALL]}
 - {name: PRISMA_NATS_TLS_AUTHORITY, value: /etc/prisma/nats-authority/ca.crt}
 {{- end }}
 {{- end }}
+{{- with $values.tracing.endpoint }}
+- {name: PRISMA_OTLP_ENDPOINT, value: {{ . | quote }}}
+- {name: PRISMA_OTLP_PROTOCOL, value: {{ $values.tracing.protocol }}}
+{{- end }}
 {{- range $facts.calls }}
 - {name: PRISMA_{{ upper . }}_ADDRESS, value: {{ include "prisma.address" (list $root .) | quote }}}
 {{- end }}
