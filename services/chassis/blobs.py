@@ -25,7 +25,7 @@ from sqlalchemy import BigInteger, Column, Connection, DateTime, MetaData, Strin
 from prisma_common.folders import files_below
 from services.chassis import logs, metrics
 from services.chassis.blob_cache import BlobCache, CachedFile
-from services.chassis.database import Database
+from services.chassis.database import Database, repeated
 from services.chassis.dependency import Dependency
 from services.chassis.errors import Code, PrismaError
 from services.chassis.files import reporting_full_disk, whole
@@ -354,6 +354,7 @@ class Blobs:
         size, digest = _digest(target)
         return Blob(path, size, digest)
 
+    @repeated
     def _recorded(self, path: str) -> Blob | None:
         if self._records is None:
             return None

@@ -8,17 +8,19 @@ in a write transaction cannot change before the transaction ends. All calls bloc
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
+import inspect as inspection
 import sqlite3
 import time
 import weakref
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import tenacity
 from alembic import command, context
@@ -62,16 +64,33 @@ _PAGES_AT_ONCE = 4096
 _OUTAGES = frozenset({"08", "40", "53", "57"})
 """PostgreSQL's classes of errors after which the same transaction may succeed: connection, deadlock or failed
 serialization, resources, and an operator's intervention or a statement's timeout."""
-_LOCK_NOT_AVAILABLE = "55P03"
+_TIMEOUTS = frozenset({"55P03", "57014"})
+"""Of a lock and of a statement."""
+_CONFLICT = "40"
+_ADMIN_SHUTDOWN = "57P01"
+"""A server that ends a session commits first or not at all, and says this only if it has not."""
+_REPEAT_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Pauses before a transaction is repeated."""
 _POOL_SECONDS = 30
+
+_ONCE = set[Callable[..., Any]]()
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _log = logs.get(__name__)
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database does not answer, or stayed locked for 30 seconds."""
+    """The database does not answer, or stayed locked for 30 seconds.
+
+    repeatable: whether the transaction certainly changed nothing and may succeed at once in another session.
+    """
 
     reason = "SERVICE_UNAVAILABLE"
+
+    def __init__(self, message: str, *, service: str, repeatable: bool = False) -> None:
+        super().__init__(message, metadata={"service": f"{service} database"})
+        self.repeatable = repeatable
 
 
 class Database:
@@ -183,7 +202,7 @@ class Database:
         with (
             metrics.transactions(self.service, "write").time(),
             job_time.during(job_time.Part.STORAGE),
-            _reporting_outages(self),
+            _reporting_outages(self) as attempt,
             self._engine.connect() as connection,
         ):
             connection.info["begin"] = "BEGIN IMMEDIATE"
@@ -195,6 +214,7 @@ class Database:
                         connection.exec_driver_sql("; ".join([self._options.begin(bounded=bounded), *locks]))
                     metrics.lock_waits(self.service).observe(time.perf_counter() - start)
                     yield connection
+                    attempt.is_committing = True
             finally:
                 self._write_count += 1
                 connection.info.pop("begin", None)
@@ -297,6 +317,46 @@ def address_of(database: Database) -> str:
     return url.database or "in memory" if url.get_backend_name() == "sqlite" else f"{url.host}/{url.database}"
 
 
+def repeated(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Repeats a method whose transaction was undone by a lost connection or a conflict, for about four seconds.
+
+    The method may run several transactions where each of them can be repeated. Methods that call such methods are
+    not repeated once more.
+    """
+
+    @functools.wraps(method)
+    def repeating(*arguments: _P.args, **keywords: _P.kwargs) -> _T:
+        for seconds in _REPEAT_SECONDS:
+            try:
+                return method(*arguments, **keywords)
+            except DatabaseUnavailable as error:
+                if not error.repeatable:
+                    raise
+            time.sleep(seconds)
+        try:
+            return method(*arguments, **keywords)
+        except DatabaseUnavailable as error:
+            error.repeatable = False
+            raise
+
+    return repeating
+
+
+def once(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Keeps `repeats_transactions` off a method that calls back what must not be called again."""
+    _ONCE.add(method)
+    return method
+
+
+def repeats_transactions(store: type[_T]) -> type[_T]:
+    """A class decorator for stores: `repeated` for all methods but generators and those that run `once`."""
+    for name, value in list(vars(store).items()):
+        is_method = inspection.isfunction(value) and not inspection.isgeneratorfunction(value)
+        if is_method and name != "__init__" and value not in _ONCE:
+            setattr(store, name, repeated(value))
+    return store
+
+
 def migrate_and_close(database: Database, beside: Path) -> str:
     """The command `migrate`; returns the address of the database. Raises like `Database.migrate`."""
     try:
@@ -352,11 +412,20 @@ def _lock_key(name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
+@dataclass
+class _Attempt:
+    """One transaction."""
+
+    is_committing: bool = False
+    """What happens to it from now on is unknown if the connection is lost."""
+
+
 @contextmanager
-def _reporting_outages(database: Database) -> Generator[None]:
+def _reporting_outages(database: Database) -> Generator[_Attempt]:
     """Turns a driver's error about a full disk, a lost connection or a lock into our own."""
+    attempt = _Attempt()
     try:
-        yield
+        yield attempt
     except DBAPIError as error:
         if is_full_disk(error):
             raise StorageFull(
@@ -365,14 +434,15 @@ def _reporting_outages(database: Database) -> Generator[None]:
         if _is_outage(error):
             raise DatabaseUnavailable(
                 f"the {database.service}'s database {address_of(database)} does not answer: {_first_line(error)}",
-                metadata={"service": f"{database.service} database"},
+                service=database.service,
+                repeatable=database.shared and _is_repeatable(_state(error), attempt),
             ) from error
         raise
     except PoolTimeout as error:
         raise DatabaseUnavailable(
             f"all connections to the {database.service}'s database {address_of(database)} were in use for "
             f"{_POOL_SECONDS} s: retry, or raise PRISMA_DATABASE_CONNECTIONS",
-            metadata={"service": f"{database.service} database"},
+            service=database.service,
         ) from error
 
 
@@ -384,8 +454,20 @@ def _is_outage(error: DBAPIError) -> bool:
     name = getattr(error.orig, "sqlite_errorname", None)
     if name is not None:
         return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-    state = getattr(error.orig, "sqlstate", None)
-    return state is None or str(state)[:2] in _OUTAGES or state == _LOCK_NOT_AVAILABLE
+    state = _state(error)
+    return state is None or state[:2] in _OUTAGES or state in _TIMEOUTS
+
+
+def _is_repeatable(state: str | None, attempt: _Attempt) -> bool:
+    """Whether a transaction of PostgreSQL was undone for sure, by what may not happen again."""
+    if attempt.is_committing:
+        return state is not None and (state[:2] == _CONFLICT or state == _ADMIN_SHUTDOWN)
+    return state not in _TIMEOUTS
+
+
+def _state(error: DBAPIError) -> str | None:
+    """PostgreSQL's code of an error."""
+    return getattr(error.orig, "sqlstate", None)
 
 
 def _first_line(error: DBAPIError) -> str:

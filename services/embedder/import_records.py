@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, sel
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.chassis import logs
-from services.chassis.database import Database, newest_first
+from services.chassis.database import Database, newest_first, repeats_transactions
 from services.chassis.errors import PrismaError
 from services.chassis.moments import utc_now
 from services.embedder.documents import Failure, Fate, OnDuplicate
@@ -42,6 +42,7 @@ or so."""
 _log = logs.get(__name__)
 
 
+@repeats_transactions
 class ImportRecords:
     """What imports did."""
 

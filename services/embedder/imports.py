@@ -414,10 +414,12 @@ class Importer:
         locate: says in a rejection where its item is.
         """
         documents = [document for _place, document in batch]
-        after, rejections = report.copy(), list(self._unstored)
+        after = report.copy()
 
         def progress(fates: Mapping[str, Fate]) -> ImportProgress:
-            rejections.extend(_report_batch(after, batch, fates, locate))
+            nonlocal after
+            after = report.copy()  # the transaction may be repeated
+            rejections = [*self._unstored, *_report_batch(after, batch, fates, locate)]
             return self._progress(state, after, rejections)
 
         if self.uid is None:

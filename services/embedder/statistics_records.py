@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, insert, select
 
-from services.chassis.database import Database
+from services.chassis.database import Database, repeats_transactions
 from services.embedder import queries
 from services.embedder.documents import Dataset
 from services.embedder.statistics.methods import MapMethod, map_method_of
@@ -67,6 +67,7 @@ class ComputedStatistics:
     vector_excerpts: Excerpts
 
 
+@repeats_transactions
 class StatisticsRecords:
     """Statistics of datasets."""
 

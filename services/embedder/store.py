@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from prisma_common.names import is_given
 from services.chassis import metadata_filters, metadata_schema, metadata_terms, names
 from services.chassis.blobs import BlobDamaged, Blobs
-from services.chassis.database import Database, newest_first
+from services.chassis.database import Database, DatabaseUnavailable, newest_first, repeats_transactions
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import UNFILTERED, Comparison, Filter
 from services.chassis.history import Histories
@@ -68,6 +68,7 @@ _HISTORY = Histories(
 )
 
 
+@repeats_transactions
 class Store:
     """Datasets and documents."""
 
@@ -267,6 +268,9 @@ class Store:
                 if record is not None:
                     record(connection, arrivals.fates)
                 return arrivals.fates
+        except DatabaseUnavailable:
+            is_in_use = True  # perhaps, or the transaction is repeated; otherwise the shard is an orphan
+            raise
         finally:
             if shard is not None and not is_in_use:
                 self._blobs.delete(shard.blob.path)

@@ -14,7 +14,7 @@ from sqlalchemy import Row, func, select
 
 from services.chassis import names
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
-from services.chassis.database import Database
+from services.chassis.database import Database, repeats_transactions
 from services.embedder import queries
 from services.embedder.documents import Dataset, Document, State
 from services.embedder.tables import BLOBS, DATASETS, DOCUMENTS
@@ -59,6 +59,7 @@ class Shard:
     is_half: bool
 
 
+@repeats_transactions
 class VectorStore:
     """The vectors of all datasets."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, bindparam, delete, func, insert, select, update
 
 from services.chassis.blobs import Blob, Blobs
-from services.chassis.database import Database
+from services.chassis.database import Database, once, repeats_transactions
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
 from services.chassis.moments import utc_now
@@ -50,6 +50,7 @@ class LabelChanges:
     history: str
 
 
+@repeats_transactions
 class Store:
     """Interpretations, labels and their history, families."""
 
@@ -174,6 +175,7 @@ class Store:
         with self._database.write() as connection:
             return _add(connection, run, drafts, over_people=False)
 
+    @once
     def replace_labels(self, run: Run, select: Callable[[Mapping[int, Label]], Sequence[Draft]]) -> list[Label]:
         """Adds the labels that `select` returns for the active ones by index, and makes them active, all or none.
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, 
 
 from services.chassis import names
 from services.chassis.blobs import Blob, Blobs
-from services.chassis.database import Database, newest_first
+from services.chassis.database import Database, newest_first, repeats_transactions
 from services.chassis.filters import Comparison, Filter, Leaf, evaluate
 from services.chassis.history import Histories
 from services.chassis.idempotency import Call, Requests
@@ -64,6 +64,7 @@ class NewCodes:
     """Whether all earlier files are dropped."""
 
 
+@repeats_transactions
 class Store:
     """Runs, metrics and codes."""
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from services.chassis.database import Database, DatabaseUnavailable, address_of, reclaim_space_hourly
+from services.chassis.database import (
+    Database,
+    DatabaseUnavailable,
+    address_of,
+    reclaim_space_hourly,
+    repeats_transactions,
+)
 from services.chassis.database_options import DatabaseOptions
 from services.chassis.errors import StorageFull
 from services.chassis.files import is_full_disk
 from services.chassis.startup import StartRefused
-from tests.chassis.owner import THINGS
+from tests.chassis.owner import METADATA, THINGS
 from tests.postgres_server import PostgresServer, binaries
 
 UID = "u" * 32
@@ -103,6 +112,64 @@ def test_a_conflict_of_transactions_is_an_outage(postgres_url: str, tmp_path: Pa
         database.write() as connection,
     ):
         connection.execute(text(raising))
+
+
+@repeats_transactions
+class Counting:
+    """A store whose session ends at its first attempts, before a statement or before the commit."""
+
+    def __init__(self, database: Database, end: Callable[[Connection], None], *, times: int, committing: bool) -> None:
+        self._database = database
+        self._end = end
+        self._remaining = times
+        self._committing = committing
+
+    def count(self) -> int:
+        with self._database.write(UID) as connection:
+            before = connection.execute(select(THINGS.c.revision)).scalar_one()
+            connection.execute(update(THINGS).values(revision=before + 1))
+            if self._remaining:
+                self._remaining -= 1
+                self._end(connection)
+                if not self._committing:
+                    connection.execute(select(1))
+        return before + 1
+
+
+def lose(connection: Connection) -> None:
+    """The network is gone: nobody says what becomes of the transaction."""
+    with socket.socket(fileno=os.dup(connection.connection.driver_connection.fileno())) as session:  # type: ignore
+        session.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def postgres_counter(postgres_url: str, tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(postgres_url, tmp_path, service="test")) as database:
+        with database.write() as connection:
+            METADATA.create_all(connection)
+            connection.execute(insert(THINGS).values(uid=UID, revision=0))
+        yield database
+
+
+def terminate(connection: Connection) -> None:
+    """An operator ends the session, as a failover does."""
+    pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    with connection.engine.connect() as operator:
+        operator.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+
+
+@pytest.mark.parametrize(("end", "committing"), [(terminate, False), (terminate, True), (lose, False)])
+def test_a_transaction_that_a_lost_connection_has_undone_is_repeated(
+    postgres_counter: Database, end: Callable[[Connection], None], committing: bool
+) -> None:
+    assert Counting(postgres_counter, end, times=2, committing=committing).count() == 1
+    assert value(postgres_counter) == 1
+
+
+def test_a_transaction_that_may_have_been_committed_is_not_repeated(postgres_counter: Database) -> None:
+    with pytest.raises(DatabaseUnavailable) as error:
+        Counting(postgres_counter, lose, times=1, committing=True).count()
+    assert not error.value.repeatable
 
 
 def test_a_read_is_one_consistent_view(counter: Database) -> None:
