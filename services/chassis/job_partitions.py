@@ -75,23 +75,29 @@ class Partitions:
         self._request = request
         self._unit = unit
 
-    async def add(self, ranges: Sequence[Range]) -> None:
-        """Divides work into these parts, which `run` runs. Raises LeaseLost, NatsUnavailable."""
+    async def divide(self, ranges: Sequence[Range]) -> None:
+        """Divides work into these parts, in place of former ones that have ended. Raises LeaseLost, NatsUnavailable."""
         parts = [
             JobRecord.Partition(id=new_uid()[:_ID_CHARACTERS], start=part.start, stop=part.stop, size=part.size)
             for part in ranges
         ]
-        await self._context.write(lambda record: record.partitions.extend(parts))
 
-    async def run(self, message: str) -> list[Struct]:
-        """Waits until all parts have ended, also those of earlier attempts; returns their results, in order.
+        def change(record: JobRecord) -> None:
+            del record.partitions[:]
+            record.partitions.extend(parts)
 
-        Raises PartitionFailed, PartitionWaits, LeaseLost, JobCancelled.
+        await self._context.write(change)
+
+    async def run(self, message: str, *, done_before: int = 0) -> list[Struct]:
+        """Waits until all parts have ended, also those of an earlier attempt; returns their results, in order.
+
+        done_before: how much was done before the work was divided, which counts as progress too. Raises
+        PartitionFailed, PartitionWaits, LeaseLost, JobCancelled.
         """
         parts = list(self._context.record.partitions)
         latest: dict[str, StoredJob] = {}
         done: dict[str, int] = {}
-        total = sum(part.size for part in parts)
+        total = done_before + sum(part.size for part in parts)
         while True:
             try:
                 unfinished = [part for part in parts if part.id not in latest or not _has_succeeded(latest[part.id])]
@@ -100,7 +106,9 @@ class Partitions:
                     latest[part.id] = stored
                     done[part.id] = max(done.get(part.id, 0), _done(part, stored.job))
                 self._context.time_of_parts = [stored.job.time_use for stored in latest.values()]
-                await self._report(sum(done.values()), total, f"{message}; {_summary(list(latest.values()))}")
+                await self._report(
+                    done_before + sum(done.values()), total, f"{message}; {_summary(list(latest.values()))}"
+                )
             except NatsUnavailable:  # the heartbeat stops a job whose lease has run out meanwhile
                 await asyncio.sleep(LOOK_SECONDS)
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -91,7 +92,7 @@ class EmbedderJobs:
                 await self._make_lost_pending(dataset, context)
             tally = await self._embed_in_parts(dataset, context)
             dataset = await in_thread(self._store.dataset, dataset.id)
-            tally += await self._embed_rows(dataset, context, 0, None, total=dataset.counts.pending)
+            tally = await self._embed_rows(dataset, context, tally, pending_count=dataset.counts.pending)
             tally.explain(dataset.embedding_model, context.log)
         finally:
             await in_thread(self._store.delete_vectors_if_deleted, dataset.uid)
@@ -101,8 +102,11 @@ class EmbedderJobs:
         dataset = await in_thread(self._store.dataset, requests.dataset_id(request.name))
         start, stop = context.partition.start, context.partition.stop
         try:
-            total = await in_thread(self._store.pending_count, dataset.uid, start, stop)
-            await self._embed_rows(dataset, context, start, stop, total=total)
+            count = await in_thread(self._store.pending_count, dataset.uid, start, stop)
+            tally = Tally.of(context.result)  # of earlier attempts
+            tally = await self._embed_rows(dataset, context, tally, pending_count=count, start=start, stop=stop)
+            # A worker that was killed may have committed documents that it has not counted.
+            replace(tally, done=max(tally.done, context.partition.size)).store(context.result)
         finally:
             await in_thread(self._store.delete_vectors_if_deleted, dataset.uid)
 
@@ -110,27 +114,40 @@ class EmbedderJobs:
         """Has parts of many pending documents embedded, until few are left; those of earlier attempts first."""
         request = EmbedDatasetRequest(name=dataset.name)
         partitions = Partitions(context, kind=EMBED_DATASET_PART, request=request, unit="documents")
-        tally = Tally()
         while True:
+            tally = Tally.of(context.result)  # of parts before the present ones
             if context.record.partitions:
-                results = await partitions.run(f"embedding with {dataset.embedding_model}")
-                tally = Tally.total(results)
+                message = f"embedding with {dataset.embedding_model}"
+                tally += Tally.total(await partitions.run(message, done_before=tally.done))
                 dataset = await in_thread(self._store.dataset, dataset.id)
             if self._part_size is None or dataset.counts.pending <= self._part_size:
                 return tally
             ranges = await in_thread(division, self._store, dataset, self._part_size)
             if len(ranges) < 2:
                 return tally
-            await partitions.add(ranges)
+            tally.store(context.result)
+            await partitions.divide(ranges)
 
     async def _embed_rows(
-        self, dataset: Dataset, context: JobContext, start: int, stop: int | None, *, total: int
+        self,
+        dataset: Dataset,
+        context: JobContext,
+        tally: Tally,
+        *,
+        pending_count: int,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Tally:
-        """Embeds pending documents with rows in [start, stop). total: how many there are as it begins."""
+        """Embeds pending documents with rows in [start, stop). tally: of what the job, or the part, has done before."""
         work = _EmbeddingJob(
-            store=self._store, vectors=self._vectors, models=self._models, events=self._events, context=context
+            store=self._store,
+            vectors=self._vectors,
+            models=self._models,
+            events=self._events,
+            context=context,
+            tally=tally,
         )
-        return await work.run(dataset, start, stop, total=total, batch_size=self._batch_size)
+        return await work.run(dataset, start, stop, pending_count=pending_count, batch_size=self._batch_size)
 
     async def _make_lost_pending(self, dataset: Dataset, context: JobContext) -> None:
         await context.progress(0, dataset.counts.embedded, "documents", "looking for damaged vectors")
@@ -145,20 +162,29 @@ class _EmbeddingJob:
     """One run of an embedding job, or of a part of one."""
 
     def __init__(
-        self, *, store: Store, vectors: VectorStore, models: EmbeddingModels, events: Events, context: JobContext
+        self,
+        *,
+        store: Store,
+        vectors: VectorStore,
+        models: EmbeddingModels,
+        events: Events,
+        context: JobContext,
+        tally: Tally,
     ) -> None:
         self._store = store
         self._vectors = vectors
         self._models = models
         self._events = events
         self._context = context
-        self._tally = Tally()
+        self._tally = tally
 
-    async def run(self, dataset: Dataset, start: int, stop: int | None, *, total: int, batch_size: int) -> Tally:
+    async def run(
+        self, dataset: Dataset, start: int, stop: int | None, *, pending_count: int, batch_size: int
+    ) -> Tally:
         """Embeds batch after batch of the rows in [start, stop), each with the dataset's model at that moment."""
-        done = 0
-        self._tally = Tally.of(self._context.result)
+        total = self._tally.done + pending_count
         while True:
+            done = self._tally.done
             await self._context.progress(done, max(total, done), "documents", self._message(dataset))
             dataset = await in_thread(self._store.dataset, dataset.id)
             read = partial(self._store.pending, dataset.id, dataset.uid, batch_size, start=start, stop=stop)
@@ -173,7 +199,6 @@ class _EmbeddingJob:
             except EmbeddingModelChanged as error:
                 self._context.log(f"{error.message}: this batch is embedded with it")
                 continue
-            done += len(pending)
             self._tally += Tally.of_batch(batch)
             if self._context.record.partition_of:
                 self._tally.store(self._context.result)

@@ -41,7 +41,7 @@ class Labelling:
         if not context.record.partitions and self._part_size is not None and options.model != KEYWORDS:
             ranges = divided(sorted(indices), self._part_size)
             if len(ranges) > 1:
-                await Partitions(context, kind=LABEL_FEATURES_PART, request=request, unit=UNIT).add(ranges)
+                await Partitions(context, kind=LABEL_FEATURES_PART, request=request, unit=UNIT).divide(ranges)
         if context.record.partitions:
             await self._run_parts(request, features, context)
         else:

@@ -92,7 +92,7 @@ def kinds(
     async def fan(request: StringValue, context: JobContext) -> None:
         partitions = Partitions(context, kind=PART, request=request, unit="rows")
         if not context.record.partitions:
-            await partitions.add([Range(n * rows, (n + 1) * rows, rows) for n in range(ranges)])
+            await partitions.divide([Range(n * rows, (n + 1) * rows, rows) for n in range(ranges)])
         results = await partitions.run("counting")
         await context.prove()
         ledger.counts.append(len(ledger.rows))
