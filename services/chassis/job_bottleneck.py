@@ -45,6 +45,16 @@ async def explain(store: JobStore, jobs: Sequence[Job]) -> None:
             job.bottleneck.CopyFrom(bottleneck)
 
 
+def differs(job: Job, other: Job) -> bool:
+    """Whether two states of a job differ, other than in the wording of its bottleneck, which counts seconds."""
+    first, second = Job(), Job()
+    first.CopyFrom(job)
+    second.CopyFrom(other)
+    for copy in (first, second):
+        copy.bottleneck.ClearField("explanation")
+    return first != second
+
+
 async def _queue(store: JobStore, service: str, kind: str) -> Queue:
     entries = [entry for entry in await store.index.active(service=service, kind=kind) if not entry.is_partition]
     oldest_first = entries[::-1]

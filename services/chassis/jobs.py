@@ -138,7 +138,7 @@ class Jobs:
             if job.state in TERMINAL:
                 return
             last = job
-            while job == last:
+            while not job_bottleneck.differs(job, last):
                 await asyncio.sleep(WATCH_SECONDS)
                 job = await self._get_through_outage(name)
 

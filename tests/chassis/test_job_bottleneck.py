@@ -8,7 +8,7 @@ import pytest
 
 from prisma.common.v1.job_pb2 import Job
 from services.chassis import job_time
-from services.chassis.job_bottleneck import Queue, bottleneck_of
+from services.chassis.job_bottleneck import Queue, bottleneck_of, differs
 from services.chassis.job_index import entry_of
 from services.chassis.job_time import Part, TimeUse
 from services.chassis.job_transitions import from_now
@@ -35,6 +35,17 @@ def test_a_queued_job_says_what_is_ahead_of_it() -> None:
     alone = bottleneck_of(submitted(100), Queue([], None))
     assert alone is not None
     assert "no trainer has taken it: is one running" in alone.explanation
+
+
+def test_a_watch_does_not_repeat_a_job_whose_sentence_counts_seconds() -> None:
+    job, later, moved_up = submitted(9), submitted(9), submitted(9)
+    later.CopyFrom(job)
+    moved_up.CopyFrom(job)
+    for state, ahead, text in ((job, 2, "40 s left"), (later, 2, "39 s left"), (moved_up, 1, "39 s left")):
+        state.bottleneck.queued_ahead = ahead
+        state.bottleneck.explanation = text
+    assert not differs(job, later)
+    assert differs(job, moved_up)
 
 
 def test_a_waiting_job_says_what_is_unavailable() -> None:

@@ -210,7 +210,9 @@ def test_a_bar_is_as_long_as_the_score(page: Page) -> None:
 
 
 def test_a_run_in_training_is_shown_as_such_everywhere_with_one_time_left(page: Page) -> None:
-    jobs = [training_job("STATE_RUNNING")]
+    slow = "Mostly computes: 97% of the 41 s so far; the process used 1.9 of 2 CPU cores."
+    jobs = [training_job("STATE_RUNNING", bottleneck={"kind": "KIND_CPU", "explanation": slow})]
+    page.route("**/v1/jobs/trainer.1", lambda route: route.fulfill(json=jobs[0]))
     page.route("**/v1/jobs?*", lambda route: route.fulfill(json={"jobs": jobs, "nextPageToken": ""}))
     page.route("**/v1/jobs/trainer.1:watch*", lambda route: route.fulfill(body=json.dumps(jobs[0]) + "\n"))
     page.goto("/runs")
@@ -221,6 +223,9 @@ def test_a_run_in_training_is_shown_as_such_everywhere_with_one_time_left(page: 
     expect(page.get_by_role("main").get_by_text(re.compile("^training 12.00"))).to_be_visible()
     expect(page.get_by_text("17:58 left")).to_have_count(1)
     expect(page.get_by_text(re.compile("[0-9] s left"))).to_have_count(0)
+    for path in ("/jobs", "/jobs/trainer.1"):
+        page.goto(path)
+        expect(page.get_by_text(slow)).to_be_visible()
     reading = {"done": "100", "total": "100", "unit": "vectors", "secondsLeft": 0, "message": "reading vectors"}
     jobs[0] = training_job("STATE_RUNNING", progress=reading)
     page.goto(f"/runs/{RUN}")
