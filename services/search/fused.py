@@ -38,8 +38,8 @@ DEPTH = 500
 """Candidates of each part."""
 PASSAGES_DEPTH = 2000
 """The same where several of them can be of one document."""
-_THREADS = 4
-"""That search by vectors and codes while others search by words."""
+_THREADS = 16
+"""That search by vectors and codes while others search by words. With a cluster, all that they do is wait."""
 TEXT, DENSE, SPARSE, STEERING = "text", "dense", "sparse", "steering"
 
 
@@ -166,6 +166,10 @@ class FusedRanker:
 
     def _pool(self, plan: _Plan, dataset: str, texts: _Texts, matches: _Matches) -> _Pool:
         query, candidates, allowed = plan.query, matches.candidates, matches.allowed
+        candidate_rows = np.unique(np.concatenate([texts.profiles.rows, *(part.rows for part in candidates.values())]))
+        cosines = self._executor.submit(
+            self._retrieval.cosines, query, dataset, rows=candidate_rows, near=candidates.get(DENSE)
+        )
         profiles = self._profiles(plan, dataset, texts.profiles, list(candidates.values()))
         rows = profiles.rows
         dots, activations = self._sparse_scores(plan, rows)
@@ -175,7 +179,7 @@ class FusedRanker:
                 TEXT: np.sort(texts.profiles.rows),
                 **{name: np.sort(part.rows) for name, part in candidates.items()},
             },
-            cosines=self._retrieval.cosines(query, dataset, rows, candidates.get(DENSE)),
+            cosines=cosines.result()[np.searchsorted(candidate_rows, rows)],
             dots=dots,
             activations=activations,
             total=max(len(rows), self._total(plan, texts, candidates, rows=rows, allowed=allowed)),

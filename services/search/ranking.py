@@ -225,7 +225,7 @@ class Ranker:
             return {}
         codes = self._index.codes(Stream(Kind.CODES, query.run), np.sort(rows))
         common = shared_features.common_latents(query.code, codes)
-        labels = self._labels.of(query.run, np.unique(common.indices).tolist())
+        labels = self._labels.of(query.run, query.code.indices.tolist())  # which the query's own features need too
         tail = shared_features.tail(common, labels, has_weights=query.has_weights)
         if not query.include_tail:
             common, tail = common.take(~tail), tail[~tail]

@@ -36,6 +36,7 @@ from tests.search.contract import (
     item,
     random_codes,
     ranked_rows,
+    rows_of,
     write_texts,
     write_vectors,
 )
@@ -71,6 +72,18 @@ def test_a_late_writer_of_an_older_revision_changes_nothing(index: OpenSearchInd
     write_texts(index, stream, [item(1, "new words")], 3)
     late.upsert([item(1, "middling words"), item(2, "middling words")])
     assert ranked_rows(index, stream, "new") == [1]
+
+
+def test_a_zero_vector_that_another_service_has_just_written_is_no_error(
+    index: OpenSearchIndex, reopened: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.search.opensearch.index._STATE_SECONDS", 60.0)
+    stream, units = Stream(Kind.VECTORS, uuid4().hex), np.eye(3, dtype=np.float32)
+    write_vectors(index, stream, rows_of(0, 1), units[:2])
+    assert index.search_vectors(stream, units[0], 3, None).rows.tolist() == [0, 1]
+    write_vectors(reopened(), stream, rows_of(2), 0 * units[:1], revision=2)
+    candidates = index.search_vectors(stream, units[0], 3, None)
+    assert (candidates.rows.tolist(), candidates.scores.tolist(), candidates.total) == ([0, 1, 2], [1, 0, 0], 3)
 
 
 def test_an_index_of_another_version_is_not_used(index: OpenSearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,26 +217,20 @@ class OpenSearchIndex:
         if not dimension:
             rows = self._rows(stream, {"bool": {"filter": among(allowed)}})
             return Candidates(rows[:depth], np.zeros(min(depth, len(rows))), len(rows))
-        norm = float(np.sqrt((query.astype(np.float64) ** 2).sum()))
-        unit = (query.astype(np.float64) / (norm or 1.0)).astype(np.float32).tolist()
-        parameters = {"field": "unit", "query_value": unit, "space_type": "innerproduct"}
-        script = {"lang": "knn", "source": "knn_score", "params": parameters}
-        searched = {"bool": {"filter": among(allowed) or [{"match_all": {}}], "must_not": [_IS_ZERO]}}
-        zeros = {"bool": {"filter": [_IS_ZERO, *among(allowed)]}}
-        body = {
-            "query": {"script_score": {"query": searched, "script": script}},
-            "size": min(depth + _MARGIN, MAX_DEPTH),
-            "sort": ["_score", {"row": "asc"}],
-            "docvalue_fields": ["bits"],
-            "track_total_hits": True,
-            "aggs": {"all": {"global": {}, "aggs": {"zeros": {"filter": zeros}}}},
-            **_BARE,
-        }
-        answer = self._search(stream, body)
-        total = answer["hits"]["total"]["value"] + answer["aggregations"]["all"]["zeros"]["doc_count"]
+        has_zeros = meta.get("zero_count", 1) > 0
+        try:
+            answer = self._search(stream, _nearest(query, depth, allowed, has_zeros=has_zeros))
+        except RequestError:  # another process has just written a zero vector, which the script refuses
+            if has_zeros:
+                raise
+            has_zeros = True
+            answer = self._search(stream, _nearest(query, depth, allowed, has_zeros=has_zeros))
+        total = answer["hits"]["total"]["value"]
+        if has_zeros:
+            total += answer["aggregations"]["all"]["zeros"]["doc_count"]
         rows, vectors = _vectors(answer["hits"]["hits"], dimension)
         if len(rows) < min(depth, total):  # zero vectors have cosine 0 with everything
-            zero_rows = self._rows(stream, zeros)[:depth]
+            zero_rows = self._rows(stream, _zeros(allowed))[:depth]
             rows = np.append(rows, zero_rows)
             vectors = np.vstack([vectors, np.zeros((len(zero_rows), dimension), np.float32)])
         scores = scoring.cosines(query, vectors)
@@ -507,6 +501,33 @@ def _rows(hits: Sequence[Mapping[str, Any]]) -> Rows:
 
 def _vectors(hits: Sequence[Mapping[str, Any]], dimension: int) -> tuple[Rows, Vectors]:
     return _rows(hits), packing.unpack_vectors([hit["fields"]["bits"][0] for hit in hits], dimension)
+
+
+def _nearest(query: Vectors, depth: int, allowed: Rows | None, *, has_zeros: bool) -> dict[str, Any]:
+    """The request for vectors that are nearest by their products with the unit vector of a query."""
+    norm = float(np.sqrt((query.astype(np.float64) ** 2).sum()))
+    unit = (query.astype(np.float64) / (norm or 1.0)).astype(np.float32).tolist()
+    parameters = {"field": "unit", "query_value": unit, "space_type": "innerproduct"}
+    script = {"lang": "knn", "source": "knn_score", "params": parameters}
+    searched: dict[str, Any] = {"match_all": {}} if allowed is None else {"bool": {"filter": among(allowed)}}
+    body: dict[str, Any] = {}
+    if has_zeros:
+        searched = {"bool": {"must": [searched], "must_not": [_IS_ZERO]}}
+        body = {"aggs": {"all": {"global": {}, "aggs": {"zeros": {"filter": _zeros(allowed)}}}}}
+    return {
+        "query": {"script_score": {"query": searched, "script": script}},
+        "size": min(depth + _MARGIN, MAX_DEPTH),
+        "sort": ["_score", {"row": "asc"}],
+        "docvalue_fields": ["bits"],
+        "track_total_hits": True,
+        **body,
+        **_BARE,
+    }
+
+
+def _zeros(allowed: Rows | None) -> dict[str, Any]:
+    """The query of zero vectors, which have no direction."""
+    return {"bool": {"filter": [_IS_ZERO, *among(allowed)]}}
 
 
 def _codes(hits: Sequence[Mapping[str, Any]], latent_count: int) -> Codes:

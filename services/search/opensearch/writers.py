@@ -77,12 +77,17 @@ class StreamWriter:
 
     def _statistics(self) -> dict[str, int]:
         """Of all documents, which each search would count otherwise."""
-        body = {"size": 0, "track_total_hits": True, "aggs": {"length": {"sum": {"field": "length"}}}}
+        counts = {"length": {"sum": {"field": "length"}}, "zeros": {"filter": {"term": {"zero": True}}}}
+        body = {"size": 0, "track_total_hits": True, "aggs": counts}
         answer = self._cluster.client.search(
             index=self._name, body=body, params={"allow_partial_search_results": "false"}
         )
         total_length = int(answer["aggregations"]["length"]["value"] or 0)
-        return {"item_count": answer["hits"]["total"]["value"], "total_length": total_length}
+        return {
+            "item_count": answer["hits"]["total"]["value"],
+            "total_length": total_length,
+            "zero_count": answer["aggregations"]["zeros"]["doc_count"],
+        }
 
     def abort(self) -> None:
         if self._closed:
