@@ -13,6 +13,7 @@ from grpc import aio
 
 from gateway import app
 from gateway.doors import Doors
+from gateway.grpc_web import GrpcWeb
 from gateway.http_server import http_server
 from gateway.https import certificate_files
 from gateway.listener import address_of, http_listener
@@ -64,6 +65,7 @@ async def _build(settings: GatewaySettings, listener: socket.socket, chassis: Ch
     )
     application = app.build(
         transcoder=Transcoder(channels, local, settings.max_body_bytes),
+        web_calls=GrpcWeb(channels, local, settings.max_body_bytes),
         doors=Doors(settings, folder),
         overview=Overview(channels, addresses, own_status),
         limit=CallLimit(total=settings.max_calls, per_caller=settings.max_calls_per_caller),

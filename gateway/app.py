@@ -12,13 +12,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import pages, problems
+from gateway import grpc_web, pages, problems
 from gateway.doors import Doors, SessionEndpoint
+from gateway.grpc_web import GrpcWeb
 from gateway.openapi import FILE as OPENAPI
 from gateway.overview import Overview
 from gateway.transcoder import Transcoder
@@ -47,7 +50,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def build(
-    *, transcoder: Transcoder, doors: Doors, overview: Overview, limit: CallLimit, ready: Callable[[], bool]
+    *,
+    transcoder: Transcoder,
+    web_calls: GrpcWeb,
+    doors: Doors,
+    overview: Overview,
+    limit: CallLimit,
+    ready: Callable[[], bool],
 ) -> Starlette:
     """The application. `ready` says whether requests can be answered."""
 
@@ -75,15 +84,32 @@ def build(
             api("/v1/openapi.json", _openapi),
             api("/v1", transcoder.answer, _METHODS),
             api("/v1/{path:path}", transcoder.answer, _METHODS),
+            *(api(path, web_calls.answer, ("POST",)) for path in web_calls.paths()),
             # The page and the documentation are the same for everyone, and hold nobody's data.
             open_to_all("/docs", pages.docs),
             open_to_all("/docs/{file}", pages.docs),
             open_to_all("/{path:path}", pages.page),
-        ]
+        ],
+        middleware=_cross_origin(doors.origins),
     )
     application.state.doors = doors
     application.router.default = _Endpoint(_as_app(_no_such_path), route="none", methods=_METHODS)
     return application
+
+
+def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """What lets pages of these origins call with an API key; never with the cookie of a session."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=_METHODS,
+            allow_headers=(*grpc_web.HEADERS, "x-prisma-timeout"),
+            expose_headers=(*grpc_web.EXPOSED_HEADERS, "retry-after", "content-disposition", "x-prisma-notices"),
+        )
+    ]
 
 
 async def _healthy(_request: Request) -> Response:
@@ -243,6 +269,6 @@ def _error_response(error: Exception, request: Request) -> Response:
         return Response(status_code=_CLIENT_GONE)
     if isinstance(error, HTTPException):
         return problems.response(problems.wrong_method(request.method, []))
-    if isinstance(error, PrismaError):
-        return problems.response(error)
-    return problems.response(as_prisma_error(error, method=f"{request.method} {request.url.path[:300]}"))
+    if not isinstance(error, PrismaError):
+        error = as_prisma_error(error, method=f"{request.method} {request.url.path[:300]}")
+    return grpc_web.error_response(error, request) if grpc_web.is_call(request) else problems.response(error)

@@ -1,8 +1,8 @@
 """Who may come in: API keys as over gRPC, sessions for browsers, and no foreign page in either case.
 
-A page of another origin can neither read responses (no CORS headers are sent) nor make changes: requests that change
-something must come from this origin, and without keys the Host must be this machine's name, or a foreign name could be
-pointed at it (DNS rebinding).
+A page of another origin can neither read responses nor make changes, unless the operator names its origin: then it
+calls with an API key, never with a session. Requests that change something must come from this origin, and without
+keys the Host must be this machine's name, or a foreign name could be pointed at it (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Doors:
         self.sessions = Sessions(settings, folder)
         self._loopback = is_loopback(settings.http_listen)
         self._trust_forwarded = settings.trust_forwarded
+        self.origins = settings.origins
+        """Of other pages that may call."""
 
     def caller(self, request: Request) -> Caller:
         """Who calls. Raises Unauthenticated, KeyMissing, KeyExpired, KeysUnreadable, PermissionDenied."""
@@ -69,10 +71,12 @@ class Doors:
             )
         origin = request.headers.get("origin")
         expected = f"{self._scheme(request)}://{host}"
-        if request.method not in _SAFE_METHODS and origin is not None and origin != expected:
+        allowed = (expected,) if self.keys.required else (expected, *self.origins)
+        if request.method not in _SAFE_METHODS and origin is not None and origin not in allowed:
             raise PermissionDenied(
                 f"cross-origin request from {origin[:200]!r} refused, expected {expected[:200]!r}. Behind a proxy that "
-                "ends TLS, set PRISMA_TRUST_FORWARDED=true on the gateway."
+                "ends TLS, set PRISMA_TRUST_FORWARDED=true on the gateway; pages that may call with an API key are "
+                "listed in PRISMA_CORS_ORIGINS."
             )
 
     def _scheme(self, request: Request) -> str:

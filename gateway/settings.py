@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,9 @@ from pydantic import Field
 
 from prisma_common import addresses
 from services.chassis.settings import ChassisSettings
+from services.chassis.startup import StartRefused
+
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 
 
 class GatewaySettings(ChassisSettings):
@@ -30,6 +34,21 @@ class GatewaySettings(ChassisSettings):
     """Size limit of a request's body, in bytes; imported files have no limit here."""
     trust_forwarded: bool = False
     """Whether X-Forwarded-Proto is believed: set it only behind a proxy that ends TLS and overwrites the header."""
+
+    cors_origins: str = ""
+    """Origins whose pages may call the API with an API key, separated by commas: `https://app.example.org`."""
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins whose pages may call. Raises StartRefused for what is no origin."""
+        origins = tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise StartRefused(
+                    f"PRISMA_CORS_ORIGINS: expected origins such as https://app.example.org, in lower case, without a "
+                    f"path and without *, got {origin!r}"
+                )
+        return origins
 
     @property
     def shares_data(self) -> bool:
