@@ -51,8 +51,13 @@ async def parts(jobs: Jobs, job: Job) -> list[Job]:
 async def test_two_workers_share_a_job_and_its_end_comes_once_after_all_parts(link: NatsLink, jobs: Jobs) -> None:
     ledger, both = Ledger(), asyncio.Event()
 
-    async def meet(_context: JobContext) -> None:
-        """Each worker holds one part until the other one has one too."""
+    async def two_parts_are_done() -> bool:
+        return (await jobs.get(job.name)).progress.done >= 8
+
+    async def meet(context: JobContext) -> None:
+        """Each worker holds one part until the other one has one too, and the last part waits for the other two."""
+        if context.partition.start == 8:
+            await until(two_parts_are_done, seconds=15)
         busy_tasks.add(asyncio.current_task())
         if len(busy_tasks) > 1:
             both.set()
