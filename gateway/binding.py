@@ -71,12 +71,20 @@ def parse_json(data: bytes) -> Any:
         _refuse("body", f"expected UTF-8, got the byte {data[error.start]:#04x} at position {error.start}")
     except json.JSONDecodeError as error:
         _refuse("body", f"expected JSON: {error.msg} at line {error.lineno}, column {error.colno}")
-    except (RecursionError, ValueError) as error:
+    except RecursionError:
+        _refuse("body", f"expected at most {MAX_DEPTH} levels of nesting")
+    except _NoSuchConstant as error:
         _refuse("body", f"expected JSON: {error}")
+    except ValueError:
+        _refuse("body", "expected JSON with numbers of at most 4,300 digits")
+
+
+class _NoSuchConstant(ValueError):
+    """NaN or an infinity."""
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"JSON has no {name}")
+    raise _NoSuchConstant(f"it has no {name}")
 
 
 def _put(request_type: Descriptor, values: dict[str, Any], name: str, text: str, *, in_path: bool) -> None:
@@ -88,12 +96,12 @@ def _put(request_type: Descriptor, values: dict[str, Any], name: str, text: str,
         if field.message_type is None or field.is_repeated:
             _refuse(name, f"{parent!r} has no fields within")
         parent_type = field.message_type
-        inner = target.setdefault(_key_of(target, field), {})
+        inner = target.setdefault(_key_of(target, field, parent), {})
         if not isinstance(inner, dict):
             _refuse(name, f"{parent!r} is also set in the body, where it is not an object")
         target = inner
     field = _field(parent_type, last, name)
-    key = _key_of(target, field)
+    key = _key_of(target, field, last)
     value = _query_value(field, text, name)
     if field.is_repeated:
         if not isinstance(target.setdefault(key, []), list):
@@ -105,9 +113,9 @@ def _put(request_type: Descriptor, values: dict[str, Any], name: str, text: str,
         target[key] = value  # the path says which resource is meant, whatever the body says
 
 
-def _key_of(values: Mapping[str, Any], field: FieldDescriptor) -> str:
-    """The name under which a field is already set: JSON accepts two."""
-    return field.json_name if field.json_name in values else field.name
+def _key_of(values: Mapping[str, Any], field: FieldDescriptor, name: str) -> str:
+    """The name under which a field is already set, as JSON accepts two; otherwise the one that the request has."""
+    return next((key for key in (field.json_name, field.name) if key in values), name)
 
 
 def _field(message_type: Descriptor, name: str, full_name: str) -> FieldDescriptor:

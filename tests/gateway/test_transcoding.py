@@ -137,6 +137,34 @@ def test_an_error_names_the_field(body: dict[str, object], field: str) -> None:
     assert field in caught.value.violations[0].field
 
 
+@pytest.mark.parametrize(
+    ("query", "description"),
+    [
+        (("pageSize", "many"), "pageSize: expected an integer of -2147483648 to 2147483647, got many"),
+        (("page_size", "many"), "page_size: expected an integer of -2147483648 to 2147483647, got many"),
+        (("textWeight", "much"), "textWeight: expected a finite number, got much"),
+    ],
+)
+def test_an_error_spells_the_field_as_the_request_does(query: tuple[str, str], description: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        binding.message(SEARCH, path={"parent": "datasets/d"}, query=[query])
+    assert caught.value.message == description
+
+
+@pytest.mark.parametrize(
+    ("body", "description"),
+    [
+        (b"[" * 100_000, "expected at most 64 levels of nesting"),
+        (b"9" * 5000, "expected JSON with numbers of at most 4,300 digits"),
+        (b'{"a": NaN}', "expected JSON: it has no NaN"),
+    ],
+)
+def test_a_body_that_python_cannot_read_is_refused_in_plain_words(body: bytes, description: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        binding.parse_json(body)
+    assert caught.value.violations[0].description == description
+
+
 def test_the_openapi_document_is_valid_and_as_the_protos_say() -> None:
     text = openapi.FILE.read_text(encoding="utf-8")
     assert text == openapi.text(), "run `make protos`: gateway/web/openapi.json is not what the protos say"
