@@ -126,6 +126,11 @@ def of_value(field: FieldDescriptorProto, comment: str, *, required: bool) -> Sc
     return constraints
 
 
+def begins_with_name(comment: str) -> bool:
+    """Whether the comment of a field says that it holds the name of a resource."""
+    return _RESOURCE.match(comment) is not None
+
+
 def of_field(message: str, field: str) -> Schema:
     """For a field as a whole. message: its full name."""
     return FIELDS.get(message, {}).get(field, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 
-from gateway import constraints
-from prisma_common.http_rule import PathTemplate, Variable, http_bindings
+from gateway import constraints, error_responses
+from prisma_common import contract
+from prisma_common.http_rule import HttpBinding, PathTemplate, Variable, http_bindings
 
 FILE = Path(__file__).parent / "web" / "openapi.json"
 _SINGULAR = {
@@ -32,6 +33,8 @@ _SINGULAR = {
     "families": "family",
     "jobs": "job",
 }
+_MODELS = ("embedding_model", "model")
+"""Fields with the name of a model that a provider may not have."""
 _PLAIN: Mapping[int, Mapping[str, Any]] = {
     FieldDescriptorProto.TYPE_DOUBLE: {"type": "number", "format": "double"},
     FieldDescriptorProto.TYPE_FLOAT: {"type": "number", "format": "float"},
@@ -53,23 +56,6 @@ _WELL_KNOWN: Mapping[str, Mapping[str, Any]] = {
         "properties": {"@type": {"type": "string"}},
         "additionalProperties": True,
     },
-}
-_ERROR = {
-    "type": "object",
-    "description": "An error (AIP-193). Its details hold a google.rpc.ErrorInfo with `reason` and `domain` prisma.",
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "status", "message", "details"],
-            "properties": {
-                "code": {"type": "integer", "description": "The HTTP status."},
-                "status": {"type": "string", "description": "The google.rpc.Code."},
-                "message": {"type": "string", "description": "What happened, and what to do."},
-                "details": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
-            },
-        }
-    },
-    "required": ["error"],
 }
 
 
@@ -97,6 +83,7 @@ class _Writer:
         self._schemas: dict[str, Any] = {}
         for file in files:
             self._read(file)
+        self._answered = self._messages_of_answers()
 
     def document(self) -> dict[str, Any]:
         paths: dict[str, Any] = {}
@@ -124,7 +111,8 @@ class _Writer:
             "paths": dict(sorted(paths.items())),
             "components": {
                 "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-                "schemas": {**dict(sorted(self._schemas.items())), "Error": _ERROR},
+                "responses": error_responses.components(),
+                "schemas": {**dict(sorted(self._schemas.items())), "Error": error_responses.ERROR},
             },
         }
 
@@ -163,6 +151,23 @@ class _Writer:
         for number, value in enumerate(enum.value):
             names[(*path, 2, number)] = f"{name}.{value.name}"
 
+    def _messages_of_answers(self) -> set[str]:
+        """The full names of the messages that responses consist of."""
+        return self._messages_within(
+            method.output_type for file in self._files for service in file.service for method in service.method
+        )
+
+    def _messages_within(self, names: Iterable[str]) -> set[str]:
+        """The full names of messages and of all that they consist of."""
+        reached: set[str] = set()
+        remaining = list(names)
+        while remaining:
+            name = remaining.pop()
+            if name in self._messages and name not in reached:
+                reached.add(name)
+                remaining += [field.type_name for field in self._messages[name].field]
+        return reached
+
     def _operations(
         self, service: str, name: str, method: MethodDescriptorProto
     ) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -175,11 +180,27 @@ class _Writer:
                 "summary": comment.split(". ")[0].rstrip("."),
                 "description": comment,
                 "parameters": [*parameters, *self._query(method, binding.body, bound)],
-                "responses": {"200": self._response(method), "default": _error_response()},
+                "responses": {"200": self._response(method), **self._errors(name, method, binding)},
             }
             if binding.body:
                 operation["requestBody"] = self._body(method, binding.body, bound)
             yield binding.verb.lower(), path, operation
+
+    def _errors(self, name: str, method: MethodDescriptorProto, binding: HttpBinding) -> dict[str, Any]:
+        _, service, short_name = name.rsplit(".", 2)
+        return error_responses.of_method(
+            contract.services()[service].methods_by_name[short_name],
+            binding,
+            names_resource=bool(binding.path.variables) or self._names_resource(method.input_type),
+        )
+
+    def _names_resource(self, request: str) -> bool:
+        """Whether a request can hold the name of a resource or of a model."""
+        return any(
+            field.name in _MODELS or constraints.begins_with_name(self._comments.get(f"{message}.{field.name}", ""))
+            for message in self._messages_within([request])
+            for field in self._messages[message].field
+        )
 
     def _query(self, method: MethodDescriptorProto, body: str | None, bound: set[str]) -> list[dict[str, Any]]:
         if body == "*":
@@ -194,7 +215,7 @@ class _Writer:
                 "in": "query",
                 "required": _is_required(field),
                 "description": self._comments.get(f"{prefix}.{field.name}", ""),
-                "schema": self._field(prefix, field),
+                "schema": self._field(prefix, field, answered=False),
             }
             for field in request.field
             if field.name not in bound and field.name != body
@@ -213,10 +234,10 @@ class _Writer:
             }
         if body != "*":
             whole = next(field for field in self._messages[method.input_type].field if field.name == body)
-            schema = self._field(method.input_type, whole)
+            schema = self._field(method.input_type, whole, answered=False)
             return {"required": True, "content": {"application/json": {"schema": schema}}}
         name = method.input_type.lstrip(".")
-        self._schemas[name] = self._message(method.input_type, without=bound)  # the path has these
+        self._schemas[name] = self._message(method.input_type, answered=False, without=bound)  # the path has these
         is_required = bool(self._schemas[name].get("required"))
         schema = {"$ref": f"#/components/schemas/{name}"}
         return {"required": is_required, "content": {"application/json": {"schema": schema}}}
@@ -224,7 +245,7 @@ class _Writer:
     def _response(self, method: MethodDescriptorProto) -> dict[str, Any]:
         if method.output_type == ".google.api.HttpBody":
             return {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
-        schema = self._reference(method.output_type)
+        schema = self._reference(method.output_type, answered=True)
         if method.server_streaming:
             description = "One message a line; an error in mid-stream is a last line of its own. As events by Accept."
             return {
@@ -233,20 +254,24 @@ class _Writer:
             }
         return {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
 
-    def _reference(self, name: str) -> dict[str, Any]:
+    def _reference(self, name: str, *, answered: bool) -> dict[str, Any]:
+        """The reference to a type. answered: for responses; a message of requests too has a schema of its own there."""
         if name in _WELL_KNOWN:
             return dict(_WELL_KNOWN[name])
         plain = name.lstrip(".")
+        if not answered and name in self._answered:
+            plain += "Input"
         if plain not in self._schemas:
             self._schemas[plain] = {}  # first, as messages may hold themselves
-            self._schemas[plain] = self._enum(name) if name in self._enums else self._message(name)
+            self._schemas[plain] = self._enum(name) if name in self._enums else self._message(name, answered=answered)
         return {"$ref": f"#/components/schemas/{plain}"}
 
-    def _message(self, name: str, without: Collection[str] = ()) -> dict[str, Any]:
+    def _message(self, name: str, *, answered: bool, without: Collection[str] = ()) -> dict[str, Any]:
+        """The schema of a message. answered: for responses, where fields without presence are always there."""
         fields = [field for field in self._messages[name].field if field.name not in without]
         properties = {}
         for field in fields:
-            schema = self._field(name, field)
+            schema = self._field(name, field, answered=answered)
             comment = self._comments.get(f"{name}.{field.name}", "")
             if comment:
                 schema = {"description": comment, **schema}
@@ -254,7 +279,7 @@ class _Writer:
                 schema["readOnly"] = True
             properties[field.json_name] = schema
         result: dict[str, Any] = {"type": "object", "properties": properties}
-        if required := [field.json_name for field in fields if _is_required(field)]:
+        if required := [field.json_name for field in fields if (_is_printed if answered else _is_required)(field)]:
             result["required"] = required
         if comment := self._comments.get(name):
             result["description"] = comment
@@ -270,13 +295,16 @@ class _Writer:
             "description": "\n".join([self._comments.get(name, ""), *description]).strip(),
         }
 
-    def _field(self, message: str, field: FieldDescriptorProto) -> dict[str, Any]:
+    def _field(self, message: str, field: FieldDescriptorProto, *, answered: bool) -> dict[str, Any]:
         """The schema of a field. message: the full name of the message that has it."""
         if field.type_name:
             inner = self._messages.get(field.type_name)
             if inner is not None and inner.options.map_entry:
-                return {"type": "object", "additionalProperties": self._field(field.type_name, inner.field[1])}
-            schema = self._reference(field.type_name)
+                return {
+                    "type": "object",
+                    "additionalProperties": self._field(field.type_name, inner.field[1], answered=answered),
+                }
+            schema = self._reference(field.type_name, answered=answered)
         else:
             comment = self._comments.get(f"{message}.{field.name}", "")
             schema = {**_PLAIN[field.type], **constraints.of_value(field, comment, required=_is_required(field))}
@@ -285,8 +313,9 @@ class _Writer:
         return {**schema, **constraints.of_field(message.lstrip("."), field.name)}
 
     def _status(self, paths: dict[str, Any]) -> None:
-        services = {"type": "array", "items": self._reference(".prisma.common.v1.ServiceStatus")}
-        schema = {"type": "object", "properties": {"health": {"type": "string"}, "services": services}}
+        services = {"type": "array", "items": self._reference(".prisma.common.v1.ServiceStatus", answered=True)}
+        properties = {"health": {"type": "string"}, "services": services}
+        schema = {"type": "object", "properties": properties, "required": ["health", "services"]}
         paths["/v1/status"] = {
             "get": {
                 "operationId": "Status",
@@ -295,7 +324,7 @@ class _Writer:
                 "description": "Asks all at once; one that does not answer is listed as HEALTH_DOWN, with what to do.",
                 "responses": {
                     "200": {"description": "All parts.", "content": {"application/json": {"schema": schema}}},
-                    "default": _error_response(),
+                    **error_responses.of_status(),
                 },
             }
         }
@@ -328,19 +357,19 @@ def _path(template: PathTemplate) -> tuple[str, list[dict[str, Any]], set[str]]:
     return path, parameters, {variable.field for variable in template.variables}
 
 
-def _error_response() -> dict[str, Any]:
-    return {
-        "description": "An error.",
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-    }
-
-
 def _behaves(field: FieldDescriptorProto, behavior: int) -> bool:
     return behavior in field.options.Extensions[field_behavior_pb2.field_behavior]  # pyright: ignore[reportArgumentType]
 
 
 def _is_required(field: FieldDescriptorProto) -> bool:
     return _behaves(field, field_behavior_pb2.REQUIRED)
+
+
+def _is_printed(field: FieldDescriptorProto) -> bool:
+    """Whether proto_json always writes a field: all that have no presence."""
+    is_single = field.label != FieldDescriptorProto.LABEL_REPEATED
+    is_message = field.type == FieldDescriptorProto.TYPE_MESSAGE
+    return not (is_single and (is_message or field.HasField("oneof_index")))
 
 
 def _tidy(comment: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from google.protobuf import message_factory
 from google.protobuf.message import Message
 
-from gateway import constraints, openapi
+from gateway import constraints, openapi, proto_json
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.embedder.v1 import resources_pb2 as embedder_resources
 from prisma.interpreter.v1 import analyses_pb2
@@ -18,6 +20,7 @@ from prisma.interpreter.v1 import resources_pb2 as interpreter_resources
 from prisma.search.v1 import search_service_pb2 as search_pb2
 from prisma.trainer.v1 import resources_pb2 as trainer_resources
 from prisma.trainer.v1 import trainer_service_pb2 as trainer_pb2
+from prisma_common import contract
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
 from services.embedder import requests as embedder
@@ -194,3 +197,36 @@ def test_every_id_in_a_path_has_a_pattern_and_every_page_size_a_minimum() -> Non
             assert parameter["schema"]["pattern"], parameter
         if parameter["name"] == "pageSize":
             assert parameter["schema"]["minimum"] == 0
+
+
+def statuses(path: str, verb: str) -> set[str]:
+    return set(openapi.document()["paths"][path][verb]["responses"])
+
+
+def test_each_operation_lists_the_errors_that_can_occur() -> None:
+    everywhere = {"200", "400", "401", "403", "429", "503", "default"}
+    assert statuses("/v1/datasets", "get") == everywhere
+    assert statuses("/v1/datasets/{dataset}", "get") == {*everywhere, "404"}
+    assert statuses("/v1/datasets/{dataset}/documents:search", "post") == {*everywhere, "404", "413"}
+    assert statuses("/v1/datasets", "post") == {*everywhere, "404", "409", "413"}  # 404: a model that nobody offers
+    assert statuses("/v1/status", "get") == {"200", "401", "403", "429", "default"}
+
+
+RESPONSES = {method.output_type.full_name: method.output_type for method in contract.methods()}
+
+
+@pytest.mark.parametrize("name", sorted(set(RESPONSES) - {"google.api.HttpBody"}))
+def test_a_response_has_all_required_fields_even_if_empty(name: str) -> None:
+    written = json.loads(proto_json.dump(message_factory.GetMessageClass(RESPONSES[name])()))
+    schema = openapi.document()["components"]["schemas"].get(name, {})
+    assert set(schema.get("required", ())) == set(written)
+
+
+def test_requests_of_resources_require_less_than_answers() -> None:
+    schemas = openapi.document()["components"]["schemas"]
+    assert "createTime" not in schemas["prisma.embedder.v1.Dataset"]["required"]
+    assert "documentCount" in schemas["prisma.embedder.v1.Dataset"]["required"]
+    assert "required" not in schemas["prisma.embedder.v1.DatasetInput"]
+    assert schemas["prisma.trainer.v1.RunInput"]["required"] == ["dataset"]
+    create = openapi.document()["paths"]["/v1/datasets"]["post"]["requestBody"]["content"]["application/json"]
+    assert create["schema"] == {"$ref": "#/components/schemas/prisma.embedder.v1.DatasetInput"}
