@@ -58,6 +58,15 @@ def test_the_example_has_what_the_file_asks_for_and_nothing_else() -> None:
     assert set(re.findall(r"^#? ?(PRISMA_\w+)=", EXAMPLE, re.MULTILINE)) == set(re.findall(r"\$\{(PRISMA_\w+)", TEXT))
 
 
+def test_all_containers_have_health_checks_limits_and_bounded_logs() -> None:
+    stages = (ROOT / "deploy/docker/Dockerfile").read_text().split("\nFROM ")
+    checked = {stage.split()[2] for stage in stages if "\nHEALTHCHECK " in stage}
+    for name, service in COMPOSE["services"].items():
+        assert "healthcheck" in service or service["build"]["target"] in checked, name
+        assert service["restart"] == "unless-stopped" and service["logging"]["driver"] == "local", name
+        assert "mem_limit" in service or name == "ollama", name
+
+
 def test_variables_and_build_targets_of_the_services_exist() -> None:
     dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
     for service in COMPOSE["services"].values():

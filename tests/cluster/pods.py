@@ -194,6 +194,31 @@ def _ports(ports: Sequence[dict[str, Any]] | None) -> Iterator[str]:
         yield f"{port.get('protocol', 'TCP').lower()} dport {port['port']}"
 
 
+def root_file_system(folder: Path, name: str, address: str) -> list[str]:
+    """The commands that make `folder/root` a container's file system and go there; it has `folder/resolv.conf`."""
+    root = folder / "root"
+    lines = ["mount --make-rprivate /", f"mount -t tmpfs -o mode=755 root {root}", f"cd {root}"]
+    for link in ("bin", "lib", "lib64", "sbin"):
+        lines.append(f"if [ -L /{link} ]; then cp -P /{link} .; else mkdir {link}; mount --rbind /{link} {link}; fi")
+    binds = {"/usr": "/usr", "/proc": "/proc", "/dev": "/dev", sys.base_prefix: sys.base_prefix}
+    binds |= {str(Path(sys.prefix)): "/opt/prisma", str(ROOT): "/src"}
+    for source, target in binds.items():
+        if not target.startswith("/usr/"):
+            lines += [f"mkdir -p .{target}", f"mount --rbind {source} .{target}"]
+    lines += ["mkdir -p etc dev/shm", "for file in passwd group ssl nsswitch.conf ld.so.cache ld.so.conf; do"]
+    lines += ["  [ ! -e /etc/$file ] || cp -rL /etc/$file etc/", "done"]
+    lines += [f"cp {folder}/resolv.conf etc/", "echo '127.0.0.1 localhost' > etc/hosts"]
+    return [*lines, f"echo '{address} {name}' >> etc/hosts"]
+
+
+def restricted(root: Path, environment: Mapping[str, str], command: Sequence[str]) -> str:
+    """The command that becomes a container's process: another user, without capabilities, in `root`."""
+    identity = f"--reuid {USER} --regid {USER} --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all"
+    variables = " ".join(f"'{name}={value}'" for name, value in environment.items())
+    words = " ".join(f"'{word}'" for word in command)
+    return f"exec chroot {root} /usr/bin/setpriv --pdeathsig KILL {identity} /usr/bin/env -i -C / {variables} {words}"
+
+
 @dataclass
 class Pod:
     """A pod: its container's process, and what its probes said last. Containers are one to a pod in this chart."""
@@ -397,20 +422,7 @@ class Cluster:
     def _script(self, pod: Pod, claims: Mapping[str, str]) -> str:
         """Builds the container's root file system, and becomes its process."""
         root = pod.folder / "root"
-        lines = ["mount --make-rprivate /", f"mount -t tmpfs -o mode=755 root {root}", f"cd {root}"]
-        for link in ("bin", "lib", "lib64", "sbin"):
-            lines.append(
-                f"if [ -L /{link} ]; then cp -P /{link} .; else mkdir {link}; mount --rbind /{link} {link}; fi"
-            )
-        binds = {"/usr": "/usr", "/proc": "/proc", "/dev": "/dev", sys.base_prefix: sys.base_prefix}
-        binds |= {str(Path(sys.prefix)): "/opt/prisma", str(ROOT): "/src"}
-        for source, target in binds.items():
-            if not target.startswith("/usr/"):
-                lines += [f"mkdir -p .{target}", f"mount --rbind {source} .{target}"]
-        lines += ["mkdir -p etc dev/shm", "for file in passwd group ssl nsswitch.conf ld.so.cache ld.so.conf; do"]
-        lines += ["  [ ! -e /etc/$file ] || cp -rL /etc/$file etc/", "done"]
-        lines += [f"cp {pod.folder}/resolv.conf etc/", "echo '127.0.0.1 localhost' > etc/hosts"]
-        lines.append(f"echo '{pod.address} {pod.name}' >> etc/hosts")
+        lines = root_file_system(pod.folder, pod.name, pod.address)
         volumes = {volume["name"]: volume for volume in pod.template["spec"]["volumes"]}
         for mount in pod.container["volumeMounts"]:
             if mount["name"] in claims:
@@ -422,11 +434,7 @@ class Cluster:
             lines += [f"mount -o remount,bind{mode} .{mount['mountPath']}"] if mode else []
         assert pod.container["securityContext"]["readOnlyRootFilesystem"]
         lines.append(f"mount -o remount,ro {root}")
-        identity = f"--reuid {USER} --regid {USER} --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all"
-        environment = " ".join(f"'{name}={value}'" for name, value in self._environment(pod).items())
-        command = " ".join(f"'{word}'" for word in pod.container["command"])
-        chroot = f"exec chroot {root} /usr/bin/setpriv --pdeathsig KILL {identity} /usr/bin/env -i -C /"
-        return "\n".join([*lines, f"{chroot} {environment} {command}", ""])
+        return "\n".join([*lines, restricted(root, self._environment(pod), pod.container["command"]), ""])
 
     def _volume(self, pod: Pod, volume: dict[str, Any]) -> Path:
         """The folder that a volume is."""
