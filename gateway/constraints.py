@@ -18,7 +18,7 @@ _OPTIONAL_ID: Schema = {"pattern": f"^({SEGMENT.pattern})?$"}
 _NUMBER = "[0-9]{1,9}"
 _NUMBERED = ("feature", "index", "label", "revision")
 """Segments that are numbers: a feature's is the latent's index, a label's its revision."""
-_RESOURCE = re.compile(r"`([a-z]+/\{[a-z{}/]+)`(?! or `)")
+_RESOURCE = re.compile(r"(?:[^.`]+, )?`([a-z]+/\{[a-z{}/]+)`(?! or `)")
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _TYPES: Mapping[int, Schema] = {
     FieldDescriptorProto.TYPE_INT32: {"minimum": -(2**31), "maximum": 2**31 - 1},
@@ -117,7 +117,8 @@ def of_segment(resource: str) -> Schema:
 
 
 def of_value(field: FieldDescriptorProto, comment: str, *, required: bool) -> Schema:
-    """For a value of a field. comment: of the field; it begins with the pattern of a resource name if it holds one."""
+    """For a value of a field. comment: of the field; it begins with the pattern of a resource name if the field
+    holds one, or has it after the first comma: "The dataset, `datasets/{dataset}`."."""
     constraints = {**_TYPES.get(field.type, {}), **_NAMES.get(field.name, {})}
     resource = _RESOURCE.match(comment)
     if resource and field.type == FieldDescriptorProto.TYPE_STRING:

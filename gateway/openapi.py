@@ -20,6 +20,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from gateway import constraints, error_responses
+from gateway.examples import Examples
 from prisma_common import contract
 from prisma_common.http_rule import HttpBinding, PathTemplate, Variable, http_bindings
 
@@ -32,7 +33,17 @@ _SINGULAR = {
     "labels": "label",
     "families": "family",
     "jobs": "job",
+    "imports": "import",
 }
+_FILE_TYPES = (
+    "application/octet-stream",
+    "text/csv",
+    "application/jsonl",
+    "application/zip",
+    "application/vnd.apache.parquet",
+    "application/vnd.apache.arrow.file",
+)
+"""What downloads are, as their `format` says."""
 _MODELS = ("embedding_model", "model")
 """Fields with the name of a model that a provider may not have."""
 _PLAIN: Mapping[int, Mapping[str, Any]] = {
@@ -97,6 +108,7 @@ class _Writer:
                         for verb, path, operation in self._operations(service.name, f".{name}.{method.name}", method):
                             paths.setdefault(path, {})[verb] = operation
         self._status(paths)
+        self._add_examples(paths)
         return {
             "openapi": "3.1.0",
             "info": {
@@ -115,6 +127,24 @@ class _Writer:
                 "schemas": {**dict(sorted(self._schemas.items())), "Error": error_responses.ERROR},
             },
         }
+
+    def _add_examples(self, paths: Mapping[str, Any]) -> None:
+        """Adds an example to each body and each id in a path, once all schemas are there."""
+        examples = Examples(self._schemas)
+        for path, operations in paths.items():
+            segments = path.split("/")
+            for operation in operations.values():
+                for parameter in operation.get("parameters", ()):
+                    if parameter["in"] == "path":
+                        place = next(place for place, part in enumerate(segments) if f"{{{parameter['name']}}}" in part)
+                        parameter["example"] = examples.segment(segments[place - 1])
+                body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+                if body:
+                    body["example"] = examples.request(body["schema"], operation["operationId"])
+                for media_type, content in operation["responses"]["200"]["content"].items():
+                    example = examples.response(media_type, content["schema"])
+                    if example is not None:
+                        content["example"] = example
 
     def _read(self, file: FileDescriptorProto) -> None:
         prefix = f".{file.package}"
@@ -244,13 +274,17 @@ class _Writer:
 
     def _response(self, method: MethodDescriptorProto) -> dict[str, Any]:
         if method.output_type == ".google.api.HttpBody":
-            return {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+            file = {"schema": {"type": "string", "format": "binary"}}
+            return {"description": "The file.", "content": dict.fromkeys(_FILE_TYPES, file)}
         schema = self._reference(method.output_type, answered=True)
         if method.server_streaming:
             description = "One message a line; an error in mid-stream is a last line of its own. As events by Accept."
+            lines = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
             return {
                 "description": description,
-                "content": {"application/x-ndjson": {"schema": schema}, "text/event-stream": {"schema": schema}},
+                "content": {
+                    media_type: {"schema": lines} for media_type in ("application/x-ndjson", "text/event-stream")
+                },
             }
         return {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
 

@@ -19,20 +19,10 @@ function resolve(api, schema) {
 
 function named(schema) {
   if (!schema) return "";
+  if (schema.contentSchema) return `a ${named(schema.contentSchema)} in each line`;
   if (schema.$ref) return schema.$ref.split("/").pop();
   if (schema.type === "array") return `list of ${named(schema.items)}`;
   return schema.format ? `${schema.type} (${schema.format})` : schema.type;
-}
-
-function example(api, schema, depth = 0) {
-  const shape = resolve(api, schema);
-  if (!shape || depth > 2) return {};
-  if (shape.enum) return shape.enum[0];
-  if (shape.type === "array") return [];
-  if (shape.type !== "object") return { string: "", integer: 0, number: 0, boolean: false }[shape.type] ?? null;
-  const wanted = Object.entries(shape.properties ?? {}).filter(([name, each]) =>
-    (shape.required ?? []).includes(name) && !each.readOnly);
-  return Object.fromEntries(wanted.map(([name, each]) => [name, example(api, each, depth + 1)]));
 }
 
 function fields(api, schema) {
@@ -81,10 +71,11 @@ function trial(api, path, verb, operation) {
       make("td", each.description ?? "")));
   }
   form.append(table);
-  const schema = operation.requestBody?.content["application/json"]?.schema;
-  if (schema) {
+  const body = operation.requestBody?.content["application/json"];
+  if (body) {
+    const schema = body.schema;
     const text = make("textarea");
-    text.value = JSON.stringify(example(api, schema), null, 2);
+    text.value = JSON.stringify(body.example, null, 2);
     text.setAttribute("aria-label", "Body");
     form.append(make("h3", `Body: ${named(schema)}`), text, fields(api, schema));
   }
@@ -105,7 +96,8 @@ function drawn(api, path, verb, operation) {
   details.addEventListener("toggle", () => {
     if (details.open && !details.querySelector("form")) {
       const answer = Object.values(operation.responses["200"].content)[0].schema;
-      details.append(trial(api, path, verb, operation), make("h3", `Answer: ${named(answer)}`), fields(api, answer));
+      details.append(trial(api, path, verb, operation), make("h3", `Answer: ${named(answer)}`),
+        fields(api, answer.contentSchema ?? answer));
     }
   }, true);
   details.dataset.words = `${verb} ${path} ${operation.operationId} ${operation.description}`.toLowerCase();

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+from jsonschema import Draft202012Validator
 
-from gateway import constraints, openapi, proto_json
+from gateway import binding, constraints, openapi, proto_json
+from gateway.routes import routes
 from prisma.embedder.v1 import embedder_service_pb2 as embedder_pb2
 from prisma.embedder.v1 import resources_pb2 as embedder_resources
 from prisma.interpreter.v1 import analyses_pb2
@@ -230,3 +232,46 @@ def test_requests_of_resources_require_less_than_answers() -> None:
     assert schemas["prisma.trainer.v1.RunInput"]["required"] == ["dataset"]
     create = openapi.document()["paths"]["/v1/datasets"]["post"]["requestBody"]["content"]["application/json"]
     assert create["schema"] == {"$ref": "#/components/schemas/prisma.embedder.v1.DatasetInput"}
+
+
+def examples() -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """Each example of the document: where it is, its schema, its value."""
+    for path, operations in openapi.document()["paths"].items():
+        for verb, operation in operations.items():
+            place = f"{verb} {path}"
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    yield f"{place} {parameter['name']}", parameter["schema"], parameter["example"]
+            for body in (operation.get("requestBody", {}), operation["responses"]["200"]):
+                for media_type, content in body.get("content", {}).items():
+                    if media_type == "application/json":
+                        yield f"{place} {media_type}", content["schema"], content["example"]
+                    elif media_type == "application/x-ndjson":
+                        yield (
+                            f"{place} {media_type}",
+                            content["schema"]["contentSchema"],
+                            json.loads(content["example"]),
+                        )
+
+
+def test_each_example_is_as_its_schema_says() -> None:
+    document = openapi.document()
+    whole = Draft202012Validator(document)
+    checked = list(examples())
+    assert len(checked) > len(document["paths"])
+    for place, schema, value in checked:
+        errors = [
+            error.message
+            for error in whole.evolve(schema={**schema, "components": document["components"]}).iter_errors(value)
+        ]
+        assert not errors, (place, value, errors)
+
+
+def test_each_example_of_a_request_is_one_that_the_gateway_reads() -> None:
+    operations = [operation for path in openapi.document()["paths"].values() for operation in path.values()]
+    by_id = {operation["operationId"]: operation for operation in operations}
+    for route in routes():
+        body = by_id[f"{route.method.containing_service.name}_{route.method.name}"].get("requestBody", {})
+        content = body.get("content", {}).get("application/json")
+        if content:
+            binding.message(route.method.input_type, path={}, body=content["example"], body_field=route.body)
