@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,7 +25,7 @@ from prisma_client.cli.stack import (
 )
 from prisma_client.errors import PrismaError, Unavailable
 from prisma_client.sync import Prisma
-from prisma_common import addresses
+from prisma_common import addresses, keys
 
 _MODULES = {
     "embedder": "wordllama",
@@ -65,6 +67,7 @@ def findings(data_dir: Path) -> Iterator[Finding]:
         f"{free / 1e9:.1f} GB free for {data_dir}",
         "free some space, or set PRISMA_DATA_DIR to a folder on another disk",
     )
+    yield from _keys_file()
     yield from _services()
 
 
@@ -84,6 +87,26 @@ def check(data_dir: Path) -> None:
 
 def _finding(what: str, fine: bool, result: str, advice: str) -> Finding:
     return Finding(what, fine, result, None if fine else advice)
+
+
+def _keys_file() -> Iterator[Finding]:
+    name = os.environ.get("PRISMA_API_KEYS_FILE")
+    if not name:
+        return
+    file = Path(name)
+    advice = f"`prisma keys create NAME --file {file}` creates a key; whoever runs the services must be able to read it"
+    try:
+        count = len(keys.read_keys(file))
+        is_private = not file.stat().st_mode & stat.S_IROTH
+    except (keys.KeysFileError, OSError) as error:
+        yield Finding("keys file", False, f"{file}: {error}", advice)
+        return
+    result = f"{count:,} in {file}"
+    if is_private:
+        result += (
+            "; only some users may read it: containers run as another one and need `chmod 0644` (it holds only digests)"
+        )
+    yield _finding("keys file", count > 0, result, advice)
 
 
 def _services() -> Iterator[Finding]:

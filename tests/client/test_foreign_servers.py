@@ -49,6 +49,32 @@ def test_the_doctor_reports_another_server_and_an_unusable_key(monkeypatch: pyte
     assert "characters that no key has" in advice["API key"]
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "fine", "words"),
+    [
+        (None, 0o600, False, "No such file"),
+        ("ada short\n", 0o644, False, "line 1"),
+        ("", 0o644, False, "0 in"),
+        (f"ada {'0' * 64}\n", 0o600, True, "containers run as another one and need `chmod 0644`"),
+        (f"ada {'0' * 64}\n", 0o644, True, "1 in"),
+    ],
+)
+def test_the_doctor_reads_the_keys_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None, mode: int, fine: bool, words: str
+) -> None:
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_text(content)
+        file.chmod(mode)
+    monkeypatch.setenv("PRISMA_API_KEYS_FILE", str(file))
+    monkeypatch.setenv("PRISMA_URL", "http://127.0.0.1:9")
+    finding = next(finding for finding in doctor.findings(tmp_path) if finding.what == "keys file")
+    assert finding.fine == fine
+    assert words in finding.result
+    assert fine or "prisma keys create" in (finding.advice or "")
+    assert mode == 0o600 or "chmod" not in finding.result
+
+
 def test_fields_of_a_newer_gateway_are_ignored() -> None:
     newer = {"datasets": [{"name": "datasets/a", "colour": 1}], "more": 2}
     with scripted([reply(200, newer)]) as gateway, Prisma(gateway.url) as prisma:
