@@ -27,7 +27,7 @@ from gateway.overview import Overview
 from gateway.transcoder import Transcoder
 from services.chassis import access_log, context, tracing
 from services.chassis.auth import Caller
-from services.chassis.errors import PrismaError
+from services.chassis.errors import Code, PrismaError
 from services.chassis.interceptors import as_prisma_error
 from services.chassis.limits import CallInProgress, CallLimit
 
@@ -66,8 +66,12 @@ def build(
     async def readiness(_request: Request) -> Response:
         return PlainTextResponse("ready\n") if ready() else PlainTextResponse("not ready\n", status_code=503)
 
-    def api(path: str, handler: Handler, methods: Sequence[str] = _READING) -> Route:
-        return Route(path, _Endpoint(_as_app(handler), route=path, methods=methods, doors=doors, limit=limit))
+    def api(path: str, handler: Handler, methods: Sequence[str] = _READING, *, is_grpc_web: bool = False) -> Route:
+        application = _as_app(handler)
+        return Route(
+            path,
+            _Endpoint(application, route=path, methods=methods, doors=doors, limit=limit, is_grpc_web=is_grpc_web),
+        )
 
     def open_to_all(path: str, handler: Handler) -> Route:
         return Route(path, _Endpoint(_as_app(handler), route=path, methods=_READING))
@@ -84,7 +88,7 @@ def build(
             api("/v1/openapi.json", _openapi),
             api("/v1", transcoder.answer, _METHODS),
             api("/v1/{path:path}", transcoder.answer, _METHODS),
-            *(api(path, web_calls.answer, ("POST",)) for path in web_calls.paths()),
+            *(api(path, web_calls.answer, ("POST",), is_grpc_web=True) for path in web_calls.paths()),
             # The page and the documentation are the same for everyone, and hold nobody's data.
             open_to_all("/docs", pages.docs),
             open_to_all("/docs/{file}", pages.docs),
@@ -106,7 +110,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=_METHODS,
-            allow_headers=(*grpc_web.HEADERS, "x-prisma-timeout"),
+            allow_headers=(*grpc_web.HEADERS, "x-prisma-timeout", tracing.HEADER),
             expose_headers=(*grpc_web.EXPOSED_HEADERS, "retry-after", "content-disposition", "x-prisma-notices"),
         )
     ]
@@ -140,7 +144,8 @@ class _Endpoint:
     """What surrounds a request: request id, caller, limits, errors in the API's form, headers, metrics, a log entry.
 
     route: its template; the API's paths set a more exact one, `request.state.route`. doors: who may call; None for
-    everyone. limit: counts the request until its response has been sent.
+    everyone. limit: counts the request until its response has been sent. is_grpc_web: whether its calls are gRPC-Web,
+    whose errors are trailers.
     """
 
     def __init__(
@@ -151,8 +156,10 @@ class _Endpoint:
         methods: Sequence[str],
         doors: Doors | None = None,
         limit: CallLimit | None = None,
+        is_grpc_web: bool = False,
     ) -> None:
         self._app = app
+        self._is_grpc_web = is_grpc_web
         self._route = route
         self._methods = methods
         self._doors = doors
@@ -163,12 +170,6 @@ class _Endpoint:
         request, traffic, status = Request(scope, receive, send), _Traffic(receive), 0
         call: CallInProgress | None = None
         _enter_context(request)
-        traffic.span = tracing.begin(
-            request.method,
-            "server",
-            parent=request.headers.get(tracing.HEADER, ""),
-            request_id=context.request_id.get(),
-        )
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -182,11 +183,12 @@ class _Endpoint:
 
         try:
             with self._counted(self._admitted(request)) as call:
+                traffic.span = self._span(request)
                 await self._app(scope, traffic.receive, send_with_headers)
         except Exception as error:
             if status:
                 raise  # the response has begun: the server closes the connection
-            await _error_response(error, request)(scope, receive, send_with_headers)
+            await self._error_response(error, request)(scope, receive, send_with_headers)
         finally:
             self._record(request, traffic, status)
 
@@ -195,12 +197,16 @@ class _Endpoint:
         seconds = time.perf_counter() - traffic.start
         method = request.method if request.method in _METHODS else "other"
         route: str = getattr(request.state, "route", self._route)
-        _REQUESTS.labels(method, route, str(status)).inc()
+        grpc_code: Code | None = getattr(request.state, "grpc_code", None)
+        outcome = status if grpc_code is None else problems.HTTP_CODES.get(grpc_code, status)
+        _REQUESTS.labels(method, route, str(outcome)).inc()
         _SECONDS.labels(method, route).observe(seconds)
         traffic.span.rename(f"{method} {route}")
         traffic.span.set(http__route=route, http__request__method=method, http__response__status_code=status)
-        if status >= _SERVER_ERROR:
-            traffic.span.fail(str(status))
+        if grpc_code is not None:
+            traffic.span.set(rpc__grpc__status_code=int(grpc_code))
+        if outcome >= _SERVER_ERROR:
+            traffic.span.fail(str(status) if grpc_code is None else grpc_code.name)
         traffic.span.end()
         if route not in _PROBED:
             access_log.record(
@@ -208,6 +214,7 @@ class _Endpoint:
                 method=method,
                 route=route,
                 path=request.url.path[:_MAX_PATH],
+                **({} if grpc_code is None else {"grpc_code": grpc_code.name}),
                 code=status,
                 seconds=seconds,
                 bytes_received=traffic.bytes_received,
@@ -224,10 +231,28 @@ class _Endpoint:
         request.state.caller = caller
         return caller
 
+    def _span(self, request: Request) -> tracing.Span:
+        """The span of an admitted request; strangers can neither continue a trace nor fill the collector."""
+        if self._doors is None or self._route in _PROBED:
+            return tracing.Span()
+        parent = request.headers.get(tracing.HEADER, "")
+        return tracing.begin(request.method, "server", parent=parent, request_id=context.request_id.get())
+
     def _counted(self, caller: Caller | None) -> AbstractContextManager[CallInProgress | None]:
         if self._limit is None:
             return nullcontext()
         return self._limit.call(None if caller is None else caller.name)
+
+    def _error_response(self, error: Exception, request: Request) -> Response:
+        if isinstance(error, ClientDisconnect):
+            return Response(status_code=_CLIENT_GONE)
+        if isinstance(error, HTTPException):
+            return problems.response(problems.wrong_method(request.method, []))
+        if not isinstance(error, PrismaError):
+            error = as_prisma_error(error, method=f"{request.method} {request.url.path[:300]}")
+        if self._is_grpc_web and grpc_web.is_call(request):
+            return grpc_web.error_response(error, request)
+        return problems.response(error)
 
 
 class _Traffic:
@@ -262,13 +287,3 @@ def _add_headers(message: Message) -> None:
     headers["x-request-id"] = context.request_id.get()
     for name, value in pages.HEADERS.items():
         headers.setdefault(name, value)
-
-
-def _error_response(error: Exception, request: Request) -> Response:
-    if isinstance(error, ClientDisconnect):
-        return Response(status_code=_CLIENT_GONE)
-    if isinstance(error, HTTPException):
-        return problems.response(problems.wrong_method(request.method, []))
-    if not isinstance(error, PrismaError):
-        error = as_prisma_error(error, method=f"{request.method} {request.url.path[:300]}")
-    return grpc_web.error_response(error, request) if grpc_web.is_call(request) else problems.response(error)

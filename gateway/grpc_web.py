@@ -15,20 +15,19 @@ from urllib.parse import quote
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from grpc import aio
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from gateway import problems
+from gateway import changes, problems
 from gateway.drops import answer_or_drop
 from gateway.local import LocalServices
-from gateway.transcoder import DEFAULT_SECONDS
+from gateway.transcoder import DEFAULT_SECONDS, MAX_SECONDS
 from gateway.uploads import whole_body
 from prisma_common import contract
 from services.chassis import audit
-from services.chassis.auth import Caller
-from services.chassis.errors import DeadlineExceeded, InvalidArgument, PrismaError, Unimplemented
+from services.chassis.errors import Code, DeadlineExceeded, InvalidArgument, PrismaError, Unimplemented
 
 HEADERS = ("content-type", "authorization", "grpc-timeout", "x-grpc-web", "x-user-agent", "x-request-id")
 """What clients send."""
@@ -39,7 +38,6 @@ _TEXT = ("application/grpc-web-text", "application/grpc-web-text+proto")
 _COMPRESSED, _TRAILERS = 0x01, 0x80
 _PREFIX_BYTES = 5
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_OWN = "gateway"
 
 
 class GrpcWeb:
@@ -64,14 +62,10 @@ class GrpcWeb:
         path: str = request.url.path
         service = _service(path)
         try:
-            method = self._method(path, request)
-            call = self._call(
-                method, _message(await whole_body(request, self._max_body_bytes), is_text=is_text), request
-            )
-            first = await answer_or_drop(request, call, call.read())
+            call, first = await self._begin(self._method(path, request), request, is_text=is_text)
         except (aio.AioRpcError, PrismaError, TimeoutError) as error:
             return error_response(_as_prisma_error(error, service), request)
-        frames = _frames(call, first, service)
+        frames = _frames(call, first, service, request)
         content = _as_text(frames) if is_text else frames
         return StreamingResponse(
             content, media_type=_media_type(is_text=is_text), headers={"cache-control": "no-store"}
@@ -87,48 +81,44 @@ class GrpcWeb:
         request.state.route = path
         if method.client_streaming:
             raise Unimplemented(f"{path} takes a stream, which gRPC-Web cannot send: use the HTTP API or gRPC")
-        caller: Caller = request.state.caller
-        scope = contract.required_scope(method)
-        try:
-            caller.require(scope)
-        except PrismaError as error:
-            audit.record(method=path, resource=None, outcome=error.code.name)
-            raise
         return method
 
-    def _call(self, method: MethodDescriptor, message: bytes, request: Request) -> Any:
-        """The call in progress, whose messages are bytes."""
-        name, seconds = contract.full_name(method), _seconds(request)
-        if seconds is None and not method.server_streaming:
-            seconds = DEFAULT_SECONDS
+    async def _begin(self, method: MethodDescriptor, request: Request, *, is_text: bool) -> tuple[_Call, Any]:
+        """The call, and its first message or aio.EOF. Raises AioRpcError, PrismaError, TimeoutError."""
+        name, caller = contract.full_name(method), request.state.caller
         local = self._local.method(name)
-        if local is not None:
-            return _LocalBytes(method, local, message, seconds)
-        return self._channels[_service(name)].unary_stream(name)(message, timeout=seconds)
+        with changes.permitted(method, caller, answered_here=local is not None) as change:
+            message: Any = _message(await whole_body(request, self._max_body_bytes), is_text=is_text)
+            if local is not None:
+                message = _decoded(method, message)
+                change.resource = audit.resource_of(message)
+            start = local if local is not None else self._remote(method)
+            call = _Call(method, start(message, timeout=_seconds(request, method)))
+            return call, await answer_or_drop(request, call, call.read())
+
+    def _remote(self, method: MethodDescriptor) -> Callable[..., Any]:
+        """A method of another process, whose messages are bytes."""
+        name = contract.full_name(method)
+        channel = self._channels[_service(name)]
+        return channel.unary_stream(name) if method.server_streaming else channel.unary_unary(name)
 
 
-class _LocalBytes:
-    """A call that this process answers itself, with messages as bytes."""
+class _Call:
+    """A call in progress, read like a stream of bytes also where it has one response."""
 
-    def __init__(
-        self, method: MethodDescriptor, local: Callable[..., Any], message: bytes, seconds: float | None
-    ) -> None:
-        try:
-            request = message_factory.GetMessageClass(method.input_type).FromString(message)
-        except DecodeError:
-            raise InvalidArgument(f"expected a {method.input_type.full_name}, got bytes that are none") from None
-        self._call = local(request, seconds)
+    def __init__(self, method: MethodDescriptor, call: Any) -> None:
+        self._call = call
         self._is_stream = method.server_streaming
         self._answered = False
 
     async def read(self) -> Any:
-        """The next message, or aio.EOF. Raises PrismaError, TimeoutError."""
+        """The next message, or aio.EOF. Raises AioRpcError, PrismaError, TimeoutError."""
         if self._is_stream:
             message: Any = await self._call.read()
         else:
             message = aio.EOF if self._answered else await self._call
             self._answered = True
-        return message if message is aio.EOF else message.SerializeToString()
+        return message.SerializeToString() if isinstance(message, Message) else message
 
     def cancel(self) -> None:
         """Ends it."""
@@ -138,6 +128,7 @@ class _LocalBytes:
 def error_response(error: PrismaError, request: Request) -> Response:
     """An error as the whole answer to a call."""
     is_text = _is_text(request)
+    request.state.grpc_code = error.code
     body = _trailers(error)
     return Response(base64.b64encode(body) if is_text else body, media_type=_media_type(is_text=is_text))
 
@@ -147,9 +138,10 @@ def is_call(request: Request) -> bool:
     return _content_type(request) in (*_BINARY, *_TEXT)
 
 
-async def _frames(call: Any, first: Any, service: str) -> AsyncGenerator[bytes]:
+async def _frames(call: _Call, first: Any, service: str, request: Request) -> AsyncGenerator[bytes]:
     """Messages and trailers. A client that goes away cancels the call."""
     message, error = first, None
+    request.state.grpc_code = Code.CANCELLED  # until the end is reached
     try:
         while message is not aio.EOF:
             yield _frame(0, message)
@@ -158,6 +150,7 @@ async def _frames(call: Any, first: Any, service: str) -> AsyncGenerator[bytes]:
         error = _as_prisma_error(failure, service)
     finally:
         call.cancel()
+    request.state.grpc_code = Code.OK if error is None else error.code
     yield _trailers(error)
 
 
@@ -203,15 +196,23 @@ def _message(body: bytes, *, is_text: bool) -> bytes:
     return body[_PREFIX_BYTES:]
 
 
-def _seconds(request: Request) -> float | None:
-    """The deadline that the client sets, in seconds."""
+def _decoded(method: MethodDescriptor, message: bytes) -> Message:
+    try:
+        return message_factory.GetMessageClass(method.input_type).FromString(message)
+    except DecodeError:
+        raise InvalidArgument(f"expected a {method.input_type.full_name}, got bytes that are none") from None
+
+
+def _seconds(request: Request, method: MethodDescriptor) -> float | None:
+    """The deadline that the client sets, in seconds; only streams may have none or a long one."""
     text = request.headers.get("grpc-timeout")
     if text is None:
-        return None
+        return None if method.server_streaming else DEFAULT_SECONDS
     match = re.fullmatch(r"(\d{1,8})([HMSmun])", text)
     if match is None:
         raise InvalidArgument(f"grpc-timeout: expected up to 8 digits and one of H, M, S, m, u, n; got {text[:50]!r}")
-    return int(match[1]) * _UNITS[match[2]]
+    seconds = int(match[1]) * _UNITS[match[2]]
+    return seconds if method.server_streaming else min(seconds, MAX_SECONDS)
 
 
 def _as_prisma_error(error: Exception, service: str) -> PrismaError:

@@ -9,6 +9,8 @@ from typing import Any
 from google.protobuf.message import Message
 from grpc import aio
 
+from services.chassis.errors import DeadlineExceeded
+
 
 class LocalCall:
     """A call in progress: await it for its single response, or `read` its stream."""
@@ -16,6 +18,7 @@ class LocalCall:
     def __init__(self, response: Awaitable[Message] | AsyncIterator[Message], timeout: float | None) -> None:
         self._response = response
         self._timeout = timeout
+        self._deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         self._reading: asyncio.Task[Any] | None = None
 
     def __await__(self) -> Generator[Any, None, Message]:
@@ -24,11 +27,17 @@ class LocalCall:
         return asyncio.wait_for(self._response, self._timeout).__await__()
 
     async def read(self) -> Any:
-        """The next message of the stream, or aio.EOF."""
+        """The next message of the stream, or aio.EOF. Raises PrismaError; DeadlineExceeded for the whole stream."""
         assert isinstance(self._response, AsyncIterator)
         self._reading = asyncio.current_task()
+        deadline = asyncio.timeout_at(self._deadline)
         try:
-            return await anext(self._response, aio.EOF)
+            async with deadline:
+                return await anext(self._response, aio.EOF)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise DeadlineExceeded(f"took longer than {self._timeout:g} s") from error
         finally:
             self._reading = None
 

@@ -13,6 +13,7 @@ from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 
 _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
+_DEFAULT_PORT = re.compile("^https:.*:443$|^http:.*:80$")
 
 
 class GatewaySettings(ChassisSettings):
@@ -43,10 +44,11 @@ class GatewaySettings(ChassisSettings):
         """The origins whose pages may call. Raises StartRefused for what is no origin."""
         origins = tuple(origin.strip() for origin in self.cors_origins.split(",") if origin.strip())
         for origin in origins:
-            if not _ORIGIN.fullmatch(origin):
+            if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORT.search(origin):
                 raise StartRefused(
-                    f"PRISMA_CORS_ORIGINS: expected origins such as https://app.example.org, in lower case, without a "
-                    f"path and without *, got {origin!r}"
+                    f"PRISMA_CORS_ORIGINS: expected origins such as https://app.example.org as browsers send them, in "
+                    f"lower case, without a path, without *, and without the ports 443 of https and 80 of http; got "
+                    f"{origin!r}"
                 )
         return origins
 

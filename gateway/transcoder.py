@@ -17,17 +17,14 @@ from grpc import aio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from gateway import binding, problems, proto_json
+from gateway import binding, changes, problems, proto_json
 from gateway.drops import answer_or_drop
 from gateway.local import LocalServices
 from gateway.routes import Route, routes
 from gateway.uploads import Upload, chunks, whole_body
-from prisma_common import contract
-from prisma_common.keys import Scope
-from services.chassis import audit
 from services.chassis.auth import Caller
 from services.chassis.channels import Ending
-from services.chassis.errors import Code, DeadlineExceeded, InvalidArgument, PermissionDenied, PrismaError
+from services.chassis.errors import DeadlineExceeded, InvalidArgument, PrismaError
 
 DEFAULT_SECONDS = 120.0
 MAX_SECONDS = 600.0
@@ -76,20 +73,9 @@ class Transcoder:
         request.state.route = route.template
         call = _Call(request, route, fields, service=self._service(route, fields), seconds=_seconds(request))
         caller: Caller = request.state.caller
-        scope = contract.required_scope(route.method)
-        changes_here = call.service == _OWN and scope > Scope.READ
-        outcome = Code.OK.name
-        try:
-            caller.require(scope)
+        resource = next(iter(fields.values()), None)
+        with changes.permitted(route.method, caller, answered_here=call.service == _OWN, resource=resource):
             return await self._answer(call)
-        except PrismaError as error:
-            outcome = error.code.name
-            changes_here = changes_here or isinstance(error, PermissionDenied)
-            raise
-        finally:
-            if changes_here:  # other changes are recorded by the service that makes them
-                resource = next(iter(fields.values()), None)
-                audit.record(method=route.full_name, resource=resource, outcome=outcome)
 
     async def _answer(self, call: _Call) -> Response:
         try:

@@ -87,7 +87,7 @@ def begin(name: str, kind: Kind, *, parent: str = "", **attributes: str | int) -
 
 
 def span(name: str, kind: Kind, *, parent: str = "", **attributes: str | int) -> AbstractContextManager[Span]:
-    """A span around what is within. parent: a `traceparent`; empty for the current span."""
+    """A span around what is within. parent: a `traceparent`; empty for the current span, for servers for none."""
     return nullcontext(_OFF) if _tracer is None else _around(name, kind, parent, attributes)
 
 
@@ -103,17 +103,29 @@ def traceparent() -> str:
 
 @contextmanager
 def _around(name: str, kind: Kind, parent: str, attributes: dict[str, str | int]) -> Generator[Span]:
+    """Exceptions are told by their class alone: their messages quote documents."""
     from opentelemetry import trace
 
-    with trace.use_span(_start(name, kind, parent, attributes), end_on_exit=True) as current:
-        yield Span(current)
+    current = _start(name, kind, parent, attributes)
+    with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        try:
+            yield Span(current)
+        except Exception as error:
+            code = getattr(error, "code", None)  # of PrismaError; a method of grpc's errors
+            name_of_code = getattr(code() if callable(code) else code, "name", None)
+            Span(current).fail(str(name_of_code or type(error).__name__))
+            raise
 
 
 def _start(name: str, kind: Kind, parent: str, attributes: dict[str, str | int]) -> Any:
     from opentelemetry import trace
+    from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    origin = TraceContextTextMapPropagator().extract({HEADER: parent}) if parent else None
+    # A server's task may still have the context of an earlier request of its connection.
+    origin = Context() if kind == "server" else None
+    if parent:
+        origin = TraceContextTextMapPropagator().extract({HEADER: parent}, Context())
     named = {attribute.replace("__", "."): value for attribute, value in attributes.items()}
     return _tracer.start_span(name, context=origin, kind=trace.SpanKind[kind.upper()], attributes=named)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from gateway.settings import GatewaySettings
-from prisma.common.v1.job_pb2 import GetJobRequest, ListJobsRequest, ListJobsResponse, WatchJobRequest
+from prisma.common.v1.job_pb2 import CancelJobRequest, GetJobRequest, ListJobsRequest, ListJobsResponse, WatchJobRequest
 from prisma.embedder.v1 import embedder_service_pb2 as pb2
 from prisma.embedder.v1.resources_pb2 import Dataset
 from prisma_client.cli import keys
@@ -157,6 +159,7 @@ async def guarded(
         "PRISMA_SERVICE_KEY": "0123456789abcdef",
         "PRISMA_HTTP_LISTEN": http,
         "PRISMA_CORS_ORIGINS": f"{APP}, http://localhost:5173",
+        "PRISMA_LOG_FORMAT": "json",
     }
     gateway = ServiceProcess("gateway", tmp_path, settings)
     gateway.start()
@@ -166,7 +169,7 @@ async def guarded(
 
 
 async def test_keys_and_pages_of_other_origins(
-    guarded: tuple[httpx.AsyncClient, Mapping[Scope, str]],
+    guarded: tuple[httpx.AsyncClient, Mapping[Scope, str]], tmp_path: Path
 ) -> None:
     client, created = guarded
     path = f"{JOBS}/ListJobs"
@@ -178,11 +181,15 @@ async def test_keys_and_pages_of_other_origins(
     assert (await call(client, path, frame(b""), authorization="Bearer prisma_wrong")).code == 16
     refused = await call(client, f"{JOBS}/CancelJob", frame(b""), authorization=bearer(Scope.READ))
     assert (refused.code, refused.reason) == (7, "PERMISSION_DENIED")
+    request = CancelJobRequest(name="jobs/embedder.gone")
+    assert (await call(client, f"{JOBS}/CancelJob", request, authorization=bearer(Scope.WRITE))).code == 5
+    changes = await recorded(tmp_path / "gateway.log", count=2)
+    assert changes == [("read", None, "PERMISSION_DENIED"), ("write", "jobs/embedder.gone", "NOT_FOUND")]
 
     assert (await call(client, path, frame(b""), authorization=bearer(Scope.READ), origin=APP)).code == 0
     preflight_headers = {
         "access-control-request-method": "POST",
-        "access-control-request-headers": "authorization,x-grpc-web",
+        "access-control-request-headers": "authorization,x-grpc-web,traceparent",
     }
     preflight = await client.options(path, headers={"origin": APP, **preflight_headers})
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, APP)
@@ -198,7 +205,21 @@ async def test_keys_and_pages_of_other_origins(
     assert "x-request-id" in answer.headers["access-control-expose-headers"].lower()
 
 
-@pytest.mark.parametrize("origins", ["*", "https://app.example.org/", "app.example.org", "https://App.example.org"])
+async def recorded(log: Path, *, count: int) -> list[tuple[str, str | None, str]]:
+    """Who changed which resource with which outcome."""
+    for _ in range(400):  # entries are written by a thread of their own
+        entries = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+        changes = [entry for entry in entries if entry["event"] == "change"]
+        if len(changes) == count:
+            break
+        await asyncio.sleep(0.05)
+    return [(entry["user"], entry["resource"], entry["outcome"]) for entry in changes]
+
+
+@pytest.mark.parametrize(
+    "origins",
+    ["*", "https://app.example.org/", "app.example.org", "https://App.example.org", "https://app.example.org:443"],
+)
 def test_what_is_no_origin_is_refused_at_start(origins: str) -> None:
     with pytest.raises(StartRefused, match="PRISMA_CORS_ORIGINS"):
         _ = GatewaySettings(cors_origins=origins).origins

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from gateway import app
 from gateway.doors import Doors
+from gateway.grpc_web import GrpcWeb
 from gateway.http_server import http_server
 from gateway.local import LocalServices
 from gateway.overview import Overview
@@ -50,7 +51,10 @@ async def test_a_request_too_many_is_refused_and_a_watched_stream_is_not_one(tmp
     limit = CallLimit(total=10, per_caller=10, waiting=Waiting(floor=2, clock=lambda: now))
     overview = Overview({}, {}, StatusServicer("gateway", tmp_path, [], lambda: 0))
     doors = Doors(settings, settings.data_of("gateway"))
-    application = app.build(transcoder=transcoder, doors=doors, overview=overview, limit=limit, ready=lambda: True)
+    web_calls = GrpcWeb({}, LocalServices({}), 0)
+    application = app.build(
+        transcoder=transcoder, web_calls=web_calls, doors=doors, overview=overview, limit=limit, ready=lambda: True
+    )
     listener = listening_socket("127.0.0.1:0")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     serving = asyncio.create_task(http_server(application).serve_on(listener))
