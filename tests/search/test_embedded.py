@@ -12,9 +12,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from services.chassis.errors import StorageFull
 from services.search import scoring
 from services.search.backend import Kind, LatentQuery, Stream
 from services.search.embedded import EmbeddedIndex, codes, segments, term_queries
+from services.search.embedded import manifest as manifests
 from services.search.errors import BackendUnavailable, IndexDamaged
 from tests.search.contract import (
     Contract,
@@ -154,6 +156,20 @@ def test_a_scrub_finds_damage_that_no_query_hits(index: EmbeddedIndex, tmp_path:
     assert all(index.state(stream) is not None for stream in intact.values())
 
 
+def test_a_commit_during_a_scrub_is_no_damage(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It merges segments, and removes files that the scrub is about to read."""
+    monkeypatch.setattr(segments, "MERGED_SEGMENTS", 2)
+    stream, verify = fill(index, uuid4().hex, Kind.VECTORS)[Kind.VECTORS], manifests.verify
+
+    def slow(folder: Path, digests: dict[str, manifests.FileDigest]) -> None:
+        write_vectors(index, stream, rows_of(2), np.ones((1, 3), np.float32), revision=2)
+        verify(folder, digests)
+
+    monkeypatch.setattr(manifests, "verify", slow)
+    assert index.scrub() == []
+    assert index.vectors(stream, rows_of(1, 2))[0].tolist() == [1, 2]
+
+
 def test_an_index_of_an_older_version_is_derived_again(index: EmbeddedIndex, tmp_path: Path, reopened: Reopen) -> None:
     streams = fill(index, uuid4().hex)
     for path in (tmp_path / "index" / streams[Kind.CODES].uid).rglob("manifest.json"):
@@ -189,6 +205,33 @@ def test_a_crash_before_the_manifest_leaves_the_old_revision(index: EmbeddedInde
     for opened in (index, reopened()):
         assert ranked_rows(opened, streams[Kind.DOCUMENTS], "file another") == [2, 1]
         assert opened.search_text(streams[Kind.DOCUMENTS], ["file"], 10).statistics.document_count == 2
+
+
+@pytest.mark.parametrize("is_rebuild", [False, True])
+def test_a_disk_that_is_full_after_the_commit_of_tantivy_leaves_the_old_texts_and_a_retry_replaces_them(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, is_rebuild: bool
+) -> None:
+    stream = documents()
+    write_texts(index, stream, [item(1, "a file")], 1)
+
+    def failing(folder: Path, manifest: manifests.Manifest) -> None:
+        raise StorageFull("no space left")
+
+    writer = index.text_writer(stream, at(2), rebuild=is_rebuild)
+    writer.upsert([item(100, "another file"), item(101, "one more file")])
+    with monkeypatch.context() as full:
+        full.setattr(manifests, "save", failing)
+        with pytest.raises(StorageFull):
+            writer.commit()
+    writer.abort()
+    assert writer.store.open_writers == 0
+    assert ranked_rows(index, stream, "file") == [1]
+    for revision, row in ((2, 100), (3, 101)):
+        write_texts(index, stream, [item(row, "another file")], revision, rebuild=is_rebuild and revision == 2)
+    candidates = index.search_text(stream, ["file"], 10)
+    assert sorted(candidates.profiles.rows.tolist()) == ([] if is_rebuild else [1]) + [100, 101]
+    assert candidates.total == len(candidates.profiles.rows)
+    assert index.scrub() == []
 
 
 def test_who_sees_a_position_finds_its_texts(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,8 +298,6 @@ def test_each_row_is_rewritten_once_per_size_tier(
 
 def test_a_commit_writes_and_hashes_only_what_is_new(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a stream holds, a small commit costs the same."""
-    from services.search.embedded import manifest as manifests
-
     hashed: list[Path] = []
     digest_of = manifests.digest_of
 

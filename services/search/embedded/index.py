@@ -205,10 +205,13 @@ class EmbeddedIndex:
     def _is_damaged(self, stream: Stream) -> bool:
         """Whether a stored file is not what was written; such a stream is deleted.
 
-        While it is written, files come and go, and nothing is said about it.
+        While it is written, files come and go, and nothing is said about it: nor when a writer came while it was read.
         """
         store = self._store(stream)
-        if store is None or store.open_writers:
+        if store is None:
+            return False
+        writer_count = store.writer_count
+        if store.open_writers:
             return False
         try:
             store.verify()
@@ -216,6 +219,8 @@ class EmbeddedIndex:
             with self._lock:
                 if self._stores.get(stream) is not store:
                     return True  # already deleted by another reader
+                if store.writer_count != writer_count:
+                    return False
                 del self._stores[stream]
                 self._discard_damaged(self._path(stream), error)
             return True

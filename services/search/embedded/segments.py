@@ -226,6 +226,8 @@ class SegmentStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.open_writers = 0
+        self.writer_count = 0
+        """Writers that were ever opened."""
         self.on_commit: Callable[[], None] = lambda: None
         """Called after each commit."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -294,6 +296,7 @@ class SegmentWriter(Generic[_Block]):
 
     def __init__(self, store: SegmentStore, position: Position, *, rebuild: bool) -> None:
         store.open_writers += 1
+        store.writer_count += 1
         self.store, self.position = store, position
         self.segments = Segments() if rebuild else store.segments
         self.detail: dict[str, int] = {} if rebuild or store.manifest is None else dict(store.manifest.detail)

@@ -67,8 +67,6 @@ class _Snapshot:
 
     index: Index
     searcher: Searcher
-    opstamp: int
-    """Number of the commit."""
 
 
 class TextStore(SegmentStore):
@@ -167,9 +165,20 @@ class TextStore(SegmentStore):
 
     @property
     def is_ahead(self) -> bool:
-        """Whether the full-text index may hold texts that the manifest does not know: a crash came between the two."""
-        manifest, snapshot = self.manifest, self._snapshot
-        return manifest is not None and snapshot is not None and snapshot.opstamp != manifest.detail["opstamp"]
+        """Whether the full-text index may hold texts that the manifest does not know.
+
+        A crash, or a full disk, came between the two commits. Where a smaller commit followed, only the number of texts
+        tells.
+        """
+        manifest = self.manifest
+        if manifest is None or manifest.text_part is None:
+            return False
+        folder = self.folder / manifest.text_part
+        meta = _meta(folder)
+        try:
+            return meta["opstamp"] != manifest.detail["opstamp"] or _live_count(meta) != manifest.item_count
+        except (KeyError, TypeError) as error:
+            raise DamagedFiles(f"{folder / _META} is damaged: {error}") from error
 
     def commit_texts(
         self, position: Position, writer: TextStoreWriter, *, part: str, detail: Mapping[str, int]
@@ -210,8 +219,8 @@ class TextStore(SegmentStore):
         try:
             index = Index(self.schema, str(folder), reuse=True)
             index.reload()
-            return _Snapshot(index, index.searcher(), int(_meta(folder)["opstamp"]))
-        except (OSError, ValueError, KeyError) as error:
+            return _Snapshot(index, index.searcher())
+        except (OSError, ValueError) as error:
             raise DamagedFiles(f"{folder} cannot be opened: {error}") from error
 
     def _current(self) -> _Snapshot:
@@ -247,14 +256,12 @@ class TextStoreWriter(SegmentWriter[_Words]):
     """Distinct words of texts."""
 
     def __init__(self, store: TextStore, position: Position, *, rebuild: bool) -> None:
-        super().__init__(store, position, rebuild=rebuild)
+        self._deletes_unknown_rows = store.is_ahead
         self._texts = store
         part = None if rebuild or store.manifest is None else store.manifest.text_part
         self._part = part or manifests.new_part(store.folder)
-        self._deletes_unknown_rows = store.is_ahead
-        self._index: IndexWriter | None = None
-        if part is None:
-            self._open_index()
+        self._index: IndexWriter | None = self._new_writer() if part is None else None
+        super().__init__(store, position, rebuild=rebuild)
         self.detail.setdefault("total_length", 0)
 
     def upsert(self, items: Sequence[TextItem]) -> None:
@@ -274,22 +281,27 @@ class TextStoreWriter(SegmentWriter[_Words]):
     def commit(self) -> None:
         with reporting_full_disk(self.store.folder):
             self._flush()
-            if self._index is not None:
-                self.detail["opstamp"] = self._index.commit()
-                self._index.wait_merging_threads()
+            if (index := self._index) is not None:
+                self.detail["opstamp"] = index.commit()
+                self._index = None  # there is nothing to roll back any more, and the wait uses the writer up
+                index.wait_merging_threads()
         super().commit()
 
     def finish(self) -> None:
         self._texts.commit_texts(self.position, self, part=self._part, detail=self.detail)
 
     def abort(self) -> None:
-        if not self._closed:
-            if self._index is not None:
-                self._index.rollback()
-                self._index.wait_merging_threads()
+        if self._closed:
+            return
+        index, self._index = self._index, None
+        try:
+            if index is not None:
+                index.rollback()
+                index.wait_merging_threads()
+        finally:
             if self.store.manifest is None or self._part not in self.store.manifest.folders:
                 shutil.rmtree(self.store.folder / self._part, ignore_errors=True)
-        super().abort()
+            super().abort()
 
     def size(self, block: _Words) -> int:
         return len(block.terms) + 4 * len(block.metadata_terms)  # these are texts, the others numbers
@@ -337,8 +349,11 @@ class TextStoreWriter(SegmentWriter[_Words]):
     def _open_index(self) -> IndexWriter:
         """Tantivy's writer; opened by the first change, because a position often moves without one."""
         if self._index is None:
-            self._index = self._texts.make_index(self._part).writer(heap_size=_HEAP_BYTES, num_threads=1)
+            self._index = self._new_writer()
         return self._index
+
+    def _new_writer(self) -> IndexWriter:
+        return self._texts.make_index(self._part).writer(heap_size=_HEAP_BYTES, num_threads=1)
 
     def _delete_texts(self, rows: Rows) -> None:
         """Deletes rows from the full-text index, of those that may be there."""
@@ -549,14 +564,19 @@ def _meta(folder: Path) -> dict[str, Any]:
         raise DamagedFiles(f"{folder / _META} cannot be read: {error}") from error
 
 
+def _live_count(meta: Mapping[str, Any]) -> int:
+    """How many texts tantivy has. Raises KeyError, TypeError."""
+    return sum(
+        segment["max_doc"] - (segment["deletes"] or {"num_deleted_docs": 0})["num_deleted_docs"]
+        for segment in meta["segments"]
+    )
+
+
 def _tantivy_segments(folder: Path, manifest: Manifest) -> set[str]:
     """The names that the files of tantivy's segments begin with. Raises DamagedFiles when it is behind the manifest."""
     meta = _meta(folder)
     try:
-        live = sum(
-            segment["max_doc"] - (segment["deletes"] or {"num_deleted_docs": 0})["num_deleted_docs"]
-            for segment in meta["segments"]
-        )
+        live = _live_count(meta)
         committed = manifest.detail["opstamp"]
         if meta["opstamp"] < committed or (meta["opstamp"] == committed and live != manifest.item_count):
             raise DamagedFiles(f"{folder / _META} is not what was committed")
