@@ -15,6 +15,7 @@ from services.chassis import names
 from services.chassis.blobs import BlobDamaged, Blobs
 from services.chassis.errors import PrismaError
 from services.chassis.job_context import JobContext
+from services.chassis.threads import in_thread
 from services.trainer.autoencoders import Autoencoders
 from services.trainer.code_index import CodeIndex, ranges_of
 from services.trainer.runs import Run
@@ -57,17 +58,18 @@ class DatasetEncoder:
         StorageFull.
         """
         folder = f"{run.folder}/{CODES_FOLDER}{names.new_uid()}"
-        committed = False
+        is_named = False
         try:
             changes = await self._read_changes(run, folder, context)
             codes = await asyncio.to_thread(self._new_codes, run, changes)
             await context.prove()
-            updated, committed = await asyncio.to_thread(self._store.commit_codes, run, codes)
-            if committed and codes.replaces_all:
+            is_named = True  # perhaps, if the commit's answer does not arrive; otherwise the files are orphans
+            updated, is_named = await in_thread(self._store.commit_codes, run, codes)
+            if is_named and codes.replaces_all:
                 await asyncio.to_thread(self._delete_damaged, run)
             return updated
         finally:
-            if not committed:
+            if not is_named:
                 await asyncio.to_thread(self._blobs.delete, folder)
 
     def latent_counts(self, run: Run) -> NDArray[np.int64]:

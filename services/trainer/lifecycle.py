@@ -13,11 +13,13 @@ from prisma.trainer.v1 import trainer_service_pb2 as pb2
 from prisma_common import names as resource_names
 from services.chassis import names
 from services.chassis.blobs import Blobs
+from services.chassis.database import DatabaseUnavailable
 from services.chassis.errors import InvalidArgument, PrismaError, Unavailable
 from services.chassis.events import Events
 from services.chassis.filters import Filter
 from services.chassis.idempotency import Call
 from services.chassis.jobs import Jobs
+from services.chassis.threads import in_thread
 from services.trainer.errors import NoPushStore, RunAlreadyTrained, RunNotTrained
 from services.trainer.housekeeping import Housekeeping
 from services.trainer.recipes import Recipe
@@ -120,7 +122,7 @@ class Runs:
                     imported=Import(origin=imported.layout, latent_count=imported.weights.latent_count),
                     uid=names.new_uid(),
                 )
-                run = await asyncio.to_thread(self._keep_import, new, imported, call)
+                run = await in_thread(self._keep_import, new, imported, call)
         return await self._publish(run)
 
     async def encode_dataset(self, message: pb2.EncodeDatasetRequest, request: EncodingRequest) -> Job:
@@ -290,7 +292,7 @@ class Runs:
                 imported=Import(origin=run.name, latent_count=imported.weights.latent_count),
                 uid=names.new_uid(),
             )
-            copy = await asyncio.to_thread(self._keep_import, new, imported, call)
+            copy = await in_thread(self._keep_import, new, imported, call)
         return await self._publish(copy)
 
     def _keep_import(self, new: NewRun, imported: ImportedWeights, call: Call | None) -> Run:
@@ -299,6 +301,8 @@ class Runs:
         blob = self._blobs.put(f"runs/{new.uid}/imported.safetensors", [data])
         try:
             return self._store.create(new, call, blobs=[blob])
+        except DatabaseUnavailable:  # perhaps it was committed; otherwise the blob is an orphan
+            raise
         except BaseException:
             self._blobs.delete(blob.path)
             raise

@@ -30,6 +30,7 @@ from services.chassis.events import Events
 from services.chassis.idempotency import Call
 from services.chassis.job_context import JobContext
 from services.chassis.job_worker import JobKind
+from services.chassis.threads import in_thread
 from services.trainer import requests
 from services.trainer.autoencoders import Autoencoders
 from services.trainer.encoding import CODES_FOLDER, DatasetEncoder
@@ -286,7 +287,7 @@ class TrainerJobs:
             quality=finished.quality,
             blobs=blobs,
         )
-        run = await asyncio.to_thread(self._store.commit, run, result)
+        run = await in_thread(self._store.commit, run, result)
         await asyncio.to_thread(self._delete_leftovers, run)
         await self._events.publish(resource_names.RUN_CHANGED, run.name)
 

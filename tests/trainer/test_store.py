@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock, Mock
 
 import numpy as np
 import pytest
@@ -16,18 +17,20 @@ from sqlalchemy import event, insert, select, text, update
 
 import services.trainer
 from prisma_common.wire import Codes
-from services.chassis.blobs import BlobDamaged, Blobs, Records
-from services.chassis.database import Database
+from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
+from services.chassis.database import Database, DatabaseUnavailable
 from services.chassis.filters import UNFILTERED
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
+from services.chassis.job_context import JobContext
 from services.chassis.jobs import Jobs
 from services.trainer import messages
 from services.trainer.autoencoders import Autoencoders
 from services.trainer.code_index import CodeSelection, Follower
-from services.trainer.encoding import CodeWriter
+from services.trainer.encoding import CodeWriter, DatasetEncoder
 from services.trainer.errors import RunExists, RunNotFound
 from services.trainer.following import DatasetFollower
+from services.trainer.lifecycle import Runs
 from services.trainer.recipes import Recipe
 from services.trainer.runs import Coverage, Dataset, DatasetChanges, Import, NewRun, Run, Selection, Source
 from services.trainer.sae.codes import CodeShard
@@ -469,3 +472,46 @@ def fill(database: Database, run: Run, count: int) -> None:
         connection.execute(
             insert(CODE_SHARDS), [{"run_uid": f"u{number}", "path": f"p{number}", "revision": 1} for number in numbers]
         )
+
+
+class LosingAnswers(Store):
+    """Its commits succeed, and their answers are lost."""
+
+    def create(self, new: NewRun, call: Call | None = None, *, blobs: Sequence[Blob] = ()) -> Run:
+        super().create(new, call, blobs=blobs)
+        raise DatabaseUnavailable("lost", service="trainer")
+
+    def commit_codes(self, run: Run, codes: NewCodes) -> tuple[Run, bool]:
+        super().commit_codes(run, codes)
+        raise DatabaseUnavailable("lost", service="trainer")
+
+
+async def test_files_of_a_commit_whose_answer_is_lost_stay(database: Database, blobs: Blobs) -> None:
+    store = LosingAnswers(database, blobs)
+    imported = SimpleNamespace(weights=SimpleNamespace(to_bytes=lambda _metadata: b"weights"))
+    new = replace(new_run("i"), uid="0123", imported=Import(origin="sae_lens", latent_count=LATENTS))
+    keep: Any = Runs._keep_import
+    with pytest.raises(DatabaseUnavailable):
+        keep(SimpleNamespace(_blobs=blobs, _store=store), new, imported, None)
+    assert blobs.local(store.run("i").imported_weights).read_bytes() == b"weights"
+
+    run = trained(Store(database, blobs), blobs)
+
+    async def changes(_source: Source, **_position: object) -> AsyncIterator[object]:
+        yield SimpleNamespace(rows=[10], vectors=None, deleted_rows=[], revision=4, history="h")
+
+    encoder = DatasetEncoder(
+        store=store,
+        blobs=blobs,
+        embedder=cast(Embedder, SimpleNamespace(changes=changes)),
+        autoencoders=cast(
+            Autoencoders,
+            SimpleNamespace(encode=lambda *_: SimpleNamespace(codes=codes_of([10])), load=lambda _: codes_of([0])),
+        ),
+    )
+    with pytest.raises(DatabaseUnavailable):
+        await encoder.update(run, cast(JobContext, AsyncMock(log=Mock())))
+    _run, index = store.code_index(run)
+    assert len(index.files) == 2
+    for file in index.files:
+        assert blobs.local(file.path).is_file()
