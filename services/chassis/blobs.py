@@ -385,15 +385,13 @@ class Blobs:
         """Copies a blob from the object store into the folder. Raises BlobDamaged, StorageFull, StoreUnavailable."""
         assert self._objects is not None
         target = self.folder / path
-        try:
-            chunks = self._objects.chunks(path)
-        except FileNotFoundError:
-            raise self._damaged(path, "is missing in the object store") from None
         with reporting_full_disk(self.folder):
             target.parent.mkdir(parents=True, exist_ok=True)
             with whole(target) as file:
-                for chunk in chunks:
-                    file.write(chunk)
+                try:
+                    self._objects.download(path, file)
+                except FileNotFoundError:
+                    raise self._damaged(path, "is missing in the object store") from None
                 file.flush()
                 if recorded is not None and (problem := _difference(Path(file.name), recorded)):
                     raise self._damaged(path, f"{problem} in the object store")

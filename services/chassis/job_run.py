@@ -86,6 +86,8 @@ class Run:
         """Stops the work; the first reason counts."""
         if self._stopped is None and self._work is not None and not self._work.done():
             self._stopped = reason
+            if reason is StopReason.LEASE_LOST:
+                self._context.lost = True
             self._work.cancel()
 
     async def execute(self) -> None:

@@ -6,31 +6,42 @@ Objects are whole or absent. Large ones are sent and read in parts, and each req
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import ObjectStore, from_url
 
 from services.chassis.errors import Unavailable
 from services.chassis.files import is_full_disk
 from services.chassis.startup import StartRefused
 
+if TYPE_CHECKING:
+    from obstore import GetOptions
+
 _PART_BYTES = 16 << 20
+_READS = 4
+"""How often an object is read that is replaced meanwhile each time."""
 _RETRIES = 4
 _RETRY_TIMEOUT = timedelta(seconds=15)
 """A call must not wait for minutes: jobs retry by themselves, and callers are told why."""
+_T = TypeVar("_T")
 
 
 class StoreUnavailable(Unavailable):
     """The object store does not answer, or refuses to."""
 
     reason = "STORE_UNAVAILABLE"
+
+
+class ObjectChanged(StoreUnavailable):
+    """An object was replaced while it was read: what was read of it must be read again."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,24 @@ class ServiceObjects:
             obstore.put(self._store, self._key(path), file)
 
     def chunks(self, path: str) -> Iterator[bytes | memoryview]:
-        """The content of an object. Raises FileNotFoundError before the first chunk."""
+        """The content of an object. Raises FileNotFoundError before the first chunk, ObjectChanged behind it."""
         with self._reporting_outages():
             try:
-                key, size = self._key(path), self._size(self._key(path))
+                item = obstore.head(self._store, self._key(path))
             except FileNotFoundError:
-                key, size = path, self._size(path)
-        return self._parts(key, size)
+                item = obstore.head(self._store, path)
+        return self._parts(item["path"], size=item["size"], version=item["e_tag"])
+
+    def download(self, path: str, file: IO[bytes]) -> None:
+        """Writes the content of an object to an empty file. Raises FileNotFoundError."""
+
+        def copy() -> None:
+            file.seek(0)
+            file.truncate()
+            for chunk in self.chunks(path):
+                file.write(chunk)
+
+        _until_unchanged(copy)
 
     def size(self, path: str) -> int | None:
         """Bytes of an object; None where there is none."""
@@ -77,14 +99,11 @@ class ServiceObjects:
 
     def difference(self, path: str, *, size: int, digest: str) -> str | None:
         """How an object differs from what is recorded of it; None if it does not. The digest is SHA-256."""
-        read, sha256 = 0, hashlib.sha256()
         try:
-            for chunk in self.chunks(path):
-                read += len(chunk)
-                sha256.update(chunk)
+            stored = _until_unchanged(lambda: _digest(self.chunks(path)))
         except FileNotFoundError:
             return "is missing in the object store"
-        return None if (read, sha256.hexdigest()) == (size, digest) else "is damaged in the object store"
+        return None if stored == (size, digest) else "is damaged in the object store"
 
     def below(self, prefix: str = "") -> Iterator[StoredObject]:
         """The objects below a prefix, which is a folder; without one, all of the service."""
@@ -112,11 +131,20 @@ class ServiceObjects:
     def _size(self, key: str) -> int:
         return int(obstore.head(self._store, key)["size"])
 
-    def _parts(self, key: str, size: int) -> Iterator[bytes | memoryview]:
-        """An object in ranges, each of which is a request that is retried by itself."""
+    def _parts(self, key: str, *, size: int, version: str | None) -> Iterator[bytes | memoryview]:
+        """An object in ranges, all of one version; each is a request that is retried by itself."""
         for start in range(0, size, _PART_BYTES):
+            options: GetOptions = {"range": (start, min(start + _PART_BYTES, size))}
+            if version is not None:
+                options["if_match"] = version
             with self._reporting_outages():
-                part = obstore.get_range(self._store, key, start=start, end=min(start + _PART_BYTES, size))
+                try:
+                    part = obstore.get(self._store, key, options=options).bytes()
+                except (PreconditionError, FileNotFoundError) as error:
+                    raise ObjectChanged(
+                        f"{key} in the object store {self.address} was replaced or deleted while it was read: retry",
+                        metadata={"store": self.address},
+                    ) from error
             yield memoryview(part)
 
     def _keys_at(self, path: str) -> Iterator[str]:
@@ -139,6 +167,23 @@ class ServiceObjects:
                 f"the object store {self.address} does not answer as it should: {_first_line(error)}",
                 metadata={"store": self.address},
             ) from error
+
+
+def _until_unchanged(read: Callable[[], _T]) -> _T:
+    """Reads an object once more where it was replaced meanwhile. Raises ObjectChanged where that goes on."""
+    for _ in range(_READS - 1):
+        with suppress(ObjectChanged):
+            return read()
+    return read()
+
+
+def _digest(chunks: Iterable[bytes | memoryview]) -> tuple[int, str]:
+    """Size and SHA-256."""
+    size, sha256 = 0, hashlib.sha256()
+    for chunk in chunks:
+        size += len(chunk)
+        sha256.update(chunk)
+    return size, sha256.hexdigest()
 
 
 def _open(url: str) -> ObjectStore:

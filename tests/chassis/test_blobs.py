@@ -10,11 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import obstore
 import pytest
+from obstore.store import from_url
 from sqlalchemy import select
 
+from services.chassis import object_store
 from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.database import Database
 from services.chassis.errors import Code
@@ -285,6 +289,26 @@ def test_a_scrub_repairs_the_cache_and_reads_the_object_store(
     assert (tmp_path / "store/test/a/2").read_bytes() == b"x" * 100
     flip_a_bit(tmp_path / "store/test/a/3")  # of which there is no other copy
     assert [damage.path for damage in open_stored().scrub().damages] == ["a/3"]
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_read_again(
+    open_stored: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of both versions it would have a part."""
+    blobs = open_stored()
+    blobs.put("a/1", [b"x" * 100])
+    (blobs.folder / "a/1").unlink()
+    read, remaining = obstore.get, [b"y", b"z"]
+
+    def get(*arguments: Any, **keywords: Any) -> Any:
+        part = read(*arguments, **keywords)
+        if remaining:
+            obstore.put(from_url(f"file://{tmp_path / 'store'}"), "test/a/1", remaining.pop(0) * 100)
+        return part
+
+    monkeypatch.setattr(object_store, "_PART_BYTES", 40)
+    monkeypatch.setattr(obstore, "get", get)
+    assert open_stored().local("a/1").read_bytes() == b"z" * 100
 
 
 class TestCache:
