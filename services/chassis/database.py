@@ -29,6 +29,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Connection,
     Engine,
+    ExceptionContext,
     MetaData,
     Select,
     Table,
@@ -71,7 +72,20 @@ _ADMIN_SHUTDOWN = "57P01"
 """A server that ends a session commits first or not at all, and says this only if it has not."""
 _REPEAT_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Pauses before a transaction is repeated."""
+_DEADLINE_SECONDS = 15.0
+"""No transaction is repeated this long after its first failure; each repeat may wait for a connection."""
 _POOL_SECONDS = 30
+_READ_ONLY = "25006"
+_FORBIDDEN = frozenset({"42501", "3F000"})
+_SNAPSHOT = "REPEATABLE READ"
+_CONNECTING = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""libpq's parameters, where the URL does not set them: a host that has vanished is noticed within 25 seconds."""
 
 _ONCE = set[Callable[..., Any]]()
 _P = ParamSpec("_P")
@@ -130,7 +144,7 @@ class Database:
             self.migrate(beside=beside)
             return
         config = self._alembic()
-        with self.read() as connection:
+        with _refusing_missing_rights(self), self.read() as connection:
             versions = _Versions(connection, f"alembic_{self.service}")
             versions.refuse_newer(config, self)
             versions.refuse_older(config, self)
@@ -149,9 +163,10 @@ class Database:
                 "PRISMA_DATA_DIR or PRISMA_DATABASE_URL, or move that folder away to start with nothing"
             )
         config = self._alembic()
-        with self._write(None, bounded=False) as connection:
-            if self.shared and self._options.schema is not None:
-                connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{self._options.schema}"')
+        with _refusing_missing_rights(self), self._write(None, bounded=False) as connection:
+            schema = self._options.schema
+            if self.shared and schema is not None and not inspect(connection).has_schema(schema):
+                connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             versions = _Versions(connection, f"alembic_{self.service}")
             versions.adopt_old_table(config)
             versions.refuse_newer(config, self)
@@ -179,10 +194,10 @@ class Database:
             self._engine.connect() as connection,
         ):
             if self.shared:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                connection = connection.execution_options(isolation_level=_SNAPSHOT)
             with connection.begin():
                 if self.shared:
-                    connection.exec_driver_sql(self._options.begin(bounded=True))
+                    connection.exec_driver_sql(f"SET TRANSACTION READ ONLY; {self._options.begin(bounded=True)}")
                 yield connection
 
     @contextmanager
@@ -318,7 +333,9 @@ def address_of(database: Database) -> str:
 
 
 def repeated(method: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Repeats a method whose transaction was undone by a lost connection or a conflict, for about four seconds.
+    """Repeats a method whose transaction was undone by a lost connection or a conflict.
+
+    The pauses are about four seconds in all. Where attempts take long, no new one begins after 15 seconds.
 
     The method may run several transactions where each of them can be repeated. Methods that call such methods are
     not repeated once more.
@@ -326,11 +343,16 @@ def repeated(method: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @functools.wraps(method)
     def repeating(*arguments: _P.args, **keywords: _P.kwargs) -> _T:
+        deadline = float("inf")
         for seconds in _REPEAT_SECONDS:
             try:
                 return method(*arguments, **keywords)
             except DatabaseUnavailable as error:
                 if not error.repeatable:
+                    raise
+                deadline = min(deadline, time.monotonic() + _DEADLINE_SECONDS)
+                if time.monotonic() + seconds >= deadline:
+                    error.repeatable = False
                     raise
             time.sleep(seconds)
         try:
@@ -446,6 +468,29 @@ def _reporting_outages(database: Database) -> Generator[_Attempt]:
         ) from error
 
 
+@contextmanager
+def _refusing_missing_rights(database: Database) -> Generator[None]:
+    """Raises StartRefused where PostgreSQL says that the role may not do something."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _state(error) not in _FORBIDDEN:
+            raise
+        raise StartRefused(
+            f"the {database.service}'s role in the database {address_of(database)} lacks a right: "
+            f"{_first_line(error)}; grant it, or let the owner of the tables run "
+            f"`python -P -m services.{database.service} migrate`"
+        ) from error
+
+
+def _note_standby(context: ExceptionContext) -> None:
+    """A server that refuses to write is a standby since a failover: no connection to it is of use any more."""
+    if getattr(context.original_exception, "sqlstate", None) != _READ_ONLY or context.connection is None:
+        return
+    if context.connection.get_execution_options().get("isolation_level") != _SNAPSHOT:
+        context.is_disconnect = True
+
+
 def _is_outage(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
@@ -505,20 +550,25 @@ def _open_postgresql(url: str, options: DatabaseOptions) -> Engine:
     if parsed.drivername in {"postgresql", "postgres"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     size, overflow = options.pool
+    arguments: dict[str, Any] = {name: value for name, value in _CONNECTING.items() if name not in parsed.query}
+    if not options.prepared:
+        arguments["prepare_threshold"] = None
     try:
-        return create_engine(
+        engine = create_engine(
             parsed,
             pool_pre_ping=True,
             pool_size=size,
             max_overflow=overflow,
             pool_timeout=_POOL_SECONDS,
             isolation_level="READ COMMITTED",
-            connect_args={} if options.prepared else {"prepare_threshold": None},
+            connect_args=arguments,
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StartRefused(
             "PRISMA_DATABASE_URL names PostgreSQL, and its driver is missing: pip install 'psycopg[binary]'"
         ) from error
+    event.listen(engine, "handle_error", _note_standby)
+    return engine
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -9,18 +9,22 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
+from services.chassis import database as database_module
 from services.chassis.database import (
     Database,
     DatabaseUnavailable,
     address_of,
     reclaim_space_hourly,
+    repeated,
     repeats_transactions,
 )
 from services.chassis.database_options import DatabaseOptions
@@ -170,6 +174,58 @@ def test_a_transaction_that_may_have_been_committed_is_not_repeated(postgres_cou
     with pytest.raises(DatabaseUnavailable) as error:
         Counting(postgres_counter, lose, times=1, committing=True).count()
     assert not error.value.repeatable
+
+
+def test_a_transaction_on_a_server_that_has_become_a_standby_is_repeated_elsewhere(postgres_counter: Database) -> None:
+    """What sessions of before the failover are connected to refuses to write."""
+    name = make_url(postgres_counter.url).database
+    with psycopg.connect(postgres_counter.url, autocommit=True) as operator:
+        operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")  # pyright: ignore
+        postgres_counter.close()
+        with ExitStack() as stack:  # several connections to the standby, which are idle then
+            for resource in ("one", "two", "three"):
+                stack.enter_context(postgres_counter.write(resource))
+            value(postgres_counter)
+        with pytest.raises(DatabaseUnavailable, match="read-only") as error, postgres_counter.write() as connection:
+            connection.execute(update(THINGS).values(revision=1))
+        assert error.value.repeatable
+        operator.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")  # pyright: ignore
+    assert Counting(postgres_counter, terminate, times=0, committing=False).count() == 1
+
+
+def test_a_transaction_is_not_repeated_for_ever_where_attempts_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment, attempts = 0.0, 0
+    monkeypatch.setattr(database_module.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(database_module.time, "monotonic", lambda: moment)
+
+    @repeated
+    def connect() -> None:
+        nonlocal moment, attempts
+        moment, attempts = moment + 10, attempts + 1
+        raise DatabaseUnavailable("away", service="test", repeatable=True)
+
+    with pytest.raises(DatabaseUnavailable):
+        connect()
+    assert attempts == 3
+
+
+@pytest.mark.parametrize(("parameters", "expected"), [("", (5, 25_000)), ("?connect_timeout=7", ("7", 25_000))])
+def test_a_server_that_has_vanished_is_noticed_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: str, expected: tuple[object, object]
+) -> None:
+    arguments: dict[str, object] = {}
+
+    def connect(*_arguments: object, **keywords: object) -> None:
+        arguments.update(keywords)
+        raise psycopg.OperationalError("timeout expired")
+
+    monkeypatch.setattr(psycopg.Connection, "connect", connect)
+    monkeypatch.setattr(psycopg, "connect", connect)
+    url = f"postgresql://db.example/prisma{parameters}"
+    with closing(Database(url, tmp_path, service="test")) as database, pytest.raises(DatabaseUnavailable):
+        database.check()
+    assert (arguments["connect_timeout"], arguments["tcp_user_timeout"]) == expected
+    assert arguments["keepalives_idle"]
 
 
 def test_a_read_is_one_consistent_view(counter: Database) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, inspect, text
+from sqlalchemy.engine import make_url
 
 from services.chassis.database import Database
 from services.chassis.database_options import DatabaseOptions
@@ -183,6 +186,39 @@ def test_each_service_has_a_schema_of_its_own_where_the_settings_say_so(postgres
         database.close()
     with closing(open_database("embedder", postgres_url)) as unset, unset.read() as connection:
         assert inspect(connection).get_table_names() == []
+
+
+def test_a_role_with_the_documented_rights_migrates_and_serves_and_one_without_is_told(postgres_url: str) -> None:
+    owner, service = (f"{kind}_{uuid.uuid4().hex[:12]}" for kind in ("owner", "service"))
+    migrations, url = ROOT / "services/embedder/migrations", make_url(postgres_url)
+    owned, served = (
+        Database(
+            url.set(username=role).render_as_string(hide_password=False),
+            migrations,
+            options=DatabaseOptions(schema="prisma", migrate=role == owner),
+        )
+        for role in (owner, service)
+    )
+
+    def administer(*statements: str) -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as operator:
+            for statement in statements:
+                operator.execute(statement)  # pyright: ignore - the statements are our own
+
+    administer(f"CREATE ROLE {owner} LOGIN", f"CREATE ROLE {service} LOGIN")
+    with closing(owned), closing(served):
+        with pytest.raises(StartRefused, match="lacks a right: permission denied for database"):
+            owned.prepare()
+        administer(f"CREATE SCHEMA prisma AUTHORIZATION {owner}")  # and no right to create schemas
+        owned.prepare()
+        administer(f"GRANT USAGE ON SCHEMA prisma TO {service}")
+        with pytest.raises(StartRefused, match="lacks a right: permission denied for table"):
+            served.prepare()
+        administer(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA prisma TO {service}")
+        served.prepare()
+        with served.write() as connection:
+            connection.execute(text("DELETE FROM datasets"))
+    administer(f"DROP OWNED BY {owner}, {service}", f"DROP ROLE {owner}, {service}")
 
 
 @pytest.mark.parametrize("schema", ["Prisma", "a b", "{service", 'a"; DROP'])
