@@ -32,7 +32,7 @@ async def _build(settings: SearchSettings, chassis: Chassis) -> Parts:
     index = await in_thread(open_index, settings)
     catalog = await in_thread(Catalog, settings.data_of(SERVICE) / "catalog.json")
     upstream = Upstream(settings)
-    follower = IndexFollower(index, upstream, catalog)
+    follower = IndexFollower(index, upstream, catalog, beat_seconds=settings.ack_wait_seconds / 10)
     jobs = SearchJobs(jobs=chassis.jobs, follower=follower, upstream=upstream, ack_wait=settings.ack_wait_seconds)
     search = Search(index=index, owners=upstream, catalog=catalog, repair=follower.repair, errors=follower.errors)
     servicer = SearchServicer(index=index, search=search, jobs=jobs)

@@ -220,6 +220,13 @@ class Index(Protocol):
         """
         ...
 
+    def renew(self, stream: Stream) -> None:
+        """Shows that this process still works on a stream that it has claimed; called every few seconds.
+
+        Raises `errors.WrittenElsewhere` where another process has it now.
+        """
+        ...
+
     def release(self, stream: Stream) -> None:
         """After a stream was written."""
         ...

@@ -14,7 +14,7 @@ import numpy as np
 
 from prisma_common.wire import Codes, WireError
 from services.chassis.errors import Aborted, Code, PrismaError
-from services.chassis.threads import in_thread
+from services.chassis.threads import cancel_until_done, in_thread
 from services.search.backend import Index, Kind, Position, Stream, TextItem
 from services.search.errors import WrittenElsewhere
 from services.search.lag import Lag
@@ -53,10 +53,12 @@ class _HistoryChanged(Exception):
 class IndexFollower:
     """Writes the index; nothing else does. Each stream is written by one task at a time."""
 
-    def __init__(self, index: Index, owners: Owners, catalog: Catalog) -> None:
+    def __init__(self, index: Index, owners: Owners, catalog: Catalog, *, beat_seconds: float = 3.0) -> None:
+        """beat_seconds: how often a claim is renewed; well below the time after which another process takes it."""
         self._index = index
         self._owners = owners
         self._catalog = catalog
+        self._beat_seconds = beat_seconds
         self._locks: dict[Stream, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._damaged: set[str] = set()
         self._repair = asyncio.Event()
@@ -207,10 +209,23 @@ class IndexFollower:
     async def _claim(self, stream: Stream) -> AsyncGenerator[None]:
         """Makes this process the only one that writes a stream."""
         await in_thread(self._index.claim, stream)
+        beats = asyncio.create_task(self._renew(stream))
         try:
             yield
         finally:
+            await cancel_until_done(beats)
             await in_thread(self._index.release, stream)
+
+    async def _renew(self, stream: Stream) -> None:
+        """Renews a claim while its owner is read, however long nothing is written, until another process has it."""
+        while True:
+            await asyncio.sleep(self._beat_seconds)
+            try:
+                await in_thread(self._index.renew, stream)
+            except WrittenElsewhere:
+                return  # the next write or commit ends the work
+            except PrismaError as error:
+                _log.info("a claim is renewed later: %s", error.message)
 
     async def _read_since(self, stream: Stream, resource: str, since: Position | None, owner: Position | None) -> None:
         """Reads what changed since a position; everything, where the owner's history is not the one that was read."""

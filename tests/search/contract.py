@@ -114,6 +114,19 @@ class Contract:
         write_texts(index, stream, [item(row, text, parity=row % 2) for row, text in enumerate(TEXTS)], 7)
         return stream
 
+    def test_a_text_that_only_an_aborted_writer_wrote_is_not_current(self, index: Index) -> None:
+        stream, text = documents(), item(1, "first words")
+        write_texts(index, stream, [text], 1)
+        aborted = index.text_writer(stream, at(2))
+        aborted.upsert([item(1, "second words")])
+        aborted.abort()
+        writer = index.text_writer(stream, at(3))  # meanwhile the owner has the first text again
+        if not index.unchanged(stream, rows_of(1), np.array([text.fingerprint], np.uint64))[0]:
+            writer.upsert([text])
+        writer.commit()
+        assert ranked_rows(index, stream, "first") == [1]
+        assert ranked_rows(index, stream, "second") == []
+
     def test_a_stream_without_commit_is_not_ready(self, index: Index) -> None:
         stream = documents()
         assert index.state(stream) is None

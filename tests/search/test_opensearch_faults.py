@@ -302,12 +302,32 @@ def test_the_lease_of_a_silent_service_is_taken_over(opened: Open) -> None:
             other.take(stream)
     now[0] = 70
     other.take(stream)
-    with pytest.raises(WrittenElsewhere):
-        silent.renew(stream)
+    for _ in range(2):
+        with pytest.raises(WrittenElsewhere):
+            silent.renew(stream)
     silent.release(stream)
     with pytest.raises(WrittenElsewhere):
         silent.take(stream)
     cluster.client.indices.delete(index=f"{prefix}_leases")
+
+
+def test_a_lease_outlives_lost_answers_and_a_busy_cluster(opened: Open, proxy: Proxy) -> None:
+    index, other, stream = opened(proxy.url, seconds=5, lease_seconds=0.01), opened(), documents()
+
+    def is_lease(exchange: Exchange) -> bool:
+        return "_leases" in exchange.path and exchange.method == "PUT"
+
+    index.claim(stream)
+    lost = [True]
+    proxy.drops_answers = lambda exchange: is_lease(exchange) and bool(lost) and lost.pop()
+    index.renew(stream)
+    busy = json.dumps({"error": REJECTED, "status": 429}).encode()
+    proxy.faults = [first(6, lambda exchange: exchange.reject(429, busy), of=is_lease)]
+    write_texts(index, stream, TEXTS, 1)
+    assert not lost and not index.rows(stream).tolist()[30:]
+    with pytest.raises(WrittenElsewhere):
+        other.claim(stream)
+    index.release(stream)
 
 
 def test_a_cluster_behind_tls_with_a_password_or_a_key(opened: Open, opensearch_url: str, tmp_path: Path) -> None:

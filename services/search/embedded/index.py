@@ -106,6 +106,9 @@ class EmbeddedIndex:
     def claim(self, stream: Stream) -> None:
         """Nothing to do: no other process uses the folder."""
 
+    def renew(self, stream: Stream) -> None:
+        """Nothing to do."""
+
     def release(self, stream: Stream) -> None:
         """Nothing to do."""
 

@@ -11,7 +11,7 @@ from opensearchpy.exceptions import ConnectionError as ClusterUnreachable
 from opensearchpy.exceptions import TransportError
 
 from services.chassis.errors import PrismaError
-from services.search.errors import BackendUnavailable, WrittenElsewhere
+from services.search.errors import BackendPaused, BackendUnavailable, WrittenElsewhere
 from services.search.opensearch.cluster import BUSY, Cluster, block_of, paused
 
 Action = tuple[dict[str, Any], dict[str, Any] | None]
@@ -60,7 +60,6 @@ class BulkWriter:
         deadline = time.monotonic() + self._patience
         pause = 0.1
         while items:
-            self._before()
             rejected, why = self._try(items[:count])
             remaining = [*rejected, *items[count:]]
             if len(remaining) < len(items):
@@ -81,6 +80,12 @@ class BulkWriter:
     def _try(self, items: Sequence[_Item]) -> tuple[Sequence[_Item], str]:
         """Sends one request; returns the items that were rejected for now, and why."""
         body = b"\n".join(line for item in items for line in item) + b"\n"
+        try:
+            self._before()
+        except (BackendPaused, WrittenElsewhere):
+            raise
+        except BackendUnavailable as error:
+            return items, error.message
         try:
             answer = self._cluster.client.bulk(index=self._alias, body=body, params={"require_alias": "true"})
         except ClusterUnreachable as error:

@@ -1,7 +1,8 @@
 """Which search service writes a stream: several follow the same owners into one cluster, and one at a time writes.
 
 A lease is a document of the cluster, changed by compare-and-set. Its holder changes it as it goes on. Whoever sees that
-it has not changed for `seconds`, by the own clock, takes it over: clocks of several machines are never compared.
+it has not changed for `seconds`, by the own clock, takes it over: clocks of several machines are never compared. One
+that was lost stays lost until it is taken again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +33,7 @@ class _Lease:
 
 
 class Leases:
-    """The leases of one prefix. All methods block; a stream's are called by one thread at a time."""
+    """The leases of one prefix. All methods block, and may be called by several threads."""
 
     def __init__(
         self, cluster: Cluster, prefix: str, *, seconds: float, clock: Callable[[], float] = time.monotonic
@@ -43,11 +45,14 @@ class Leases:
         self._clock = clock
         self._holder = uuid4().hex
         self._own: dict[Stream, _Lease] = {}
+        self._lost: set[Stream] = set()
+        self._lock = Lock()
         self._observed: dict[Stream, tuple[_Version, float]] = {}
 
     def take(self, stream: Stream) -> None:
         """Takes the lease of a stream. Raises WrittenElsewhere while another process has it."""
-        with self._cluster.outages():
+        with self._lock, self._cluster.outages():
+            self._lost.discard(stream)
             try:
                 answer = self._cluster.client.get(index=self._index, id=_id(stream))
             except NotFoundError as error:
@@ -55,26 +60,28 @@ class Leases:
                     self._create_index()
                 version = None
             else:
-                version = (answer["_seq_no"], answer["_primary_term"])
+                version = _version(answer)
                 if answer["_source"]["holder"] != self._holder and not self._is_abandoned(stream, version):
                     raise _held(stream)
             self._write(stream, version)
 
     def renew(self, stream: Stream) -> None:
         """Shows that this process is at work, where it has the lease. Raises WrittenElsewhere where it was lost."""
-        lease = self._own.get(stream)
-        if lease is None or self._clock() - lease.renew_time < self._seconds / 4:
-            return
-        with self._cluster.outages():
-            self._write(stream, lease.version)
+        with self._lock, self._cluster.outages():
+            if stream in self._lost:
+                raise _held(stream)
+            lease = self._own.get(stream)
+            if lease is not None and self._clock() - lease.renew_time >= self._seconds / 4:
+                self._write(stream, lease.version)
 
     def release(self, stream: Stream) -> None:
         """Gives the lease back. One that was lost meanwhile stays with whoever has it."""
-        lease = self._own.pop(stream, None)
-        if lease is None:
-            return
-        number, term = lease.version
-        with self._cluster.outages():
+        with self._lock, self._cluster.outages():
+            self._lost.discard(stream)
+            lease = self._own.pop(stream, None)
+            if lease is None:
+                return
+            number, term = lease.version
             try:
                 self._cluster.client.delete(
                     index=self._index, id=_id(stream), params={"if_seq_no": number, "if_primary_term": term}
@@ -94,14 +101,26 @@ class Leases:
         params: dict[str, Any] = {"op_type": "create"}
         if version is not None:
             params = {"if_seq_no": version[0], "if_primary_term": version[1]}
+        params["request_timeout"] = max(self._seconds / 4, 0.5)  # so that one slow answer does not cost the lease
         body = {"holder": self._holder, "stream": _id(stream), "beat": uuid4().hex}
         try:
             answer = self._cluster.client.index(index=self._index, id=_id(stream), body=body, params=params)
         except (ConflictError, NotFoundError) as error:
-            self._own.pop(stream, None)
-            raise _held(stream) from error
-        self._own[stream] = _Lease((answer["_seq_no"], answer["_primary_term"]), self._clock())
+            answer = self._own_write(stream)
+            if answer is None:
+                if self._own.pop(stream, None) is not None:
+                    self._lost.add(stream)
+                raise _held(stream) from error
+        self._own[stream] = _Lease(_version(answer), self._clock())
         self._observed.pop(stream, None)
+
+    def _own_write(self, stream: Stream) -> dict[str, Any] | None:
+        """The lease, where this process wrote it and the answer was lost."""
+        try:
+            answer = self._cluster.client.get(index=self._index, id=_id(stream))
+        except NotFoundError:
+            return None
+        return answer if answer["_source"]["holder"] == self._holder else None
 
     def _create_index(self) -> None:
         settings = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": True}
@@ -111,6 +130,10 @@ class Leases:
         except RequestError as error:  # another process was faster
             if error.error != "resource_already_exists_exception":
                 raise
+
+
+def _version(answer: dict[str, Any]) -> _Version:
+    return answer["_seq_no"], answer["_primary_term"]
 
 
 def _id(stream: Stream) -> str:

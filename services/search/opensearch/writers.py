@@ -56,6 +56,8 @@ class StreamWriter:
         self._fresh = current is None
         self._meta: dict[str, Any] = {"version": mappings.VERSION} if current is None else dict(current[1])
         self._name = indices.make(stream, self._meta) if current is None else current[0]
+        if current is not None:
+            self._show_what_was_aborted()
         self._bulk = indices.bulk(stream, self._name)
         self._closed = False
 
@@ -74,6 +76,11 @@ class StreamWriter:
             self._indices.take(self._stream, self._name)
         self._indices.forget(self._stream)
         self._closed = True
+
+    def _show_what_was_aborted(self) -> None:
+        """Refreshes: what an aborted writer has written is stored, and must be seen where texts are compared."""
+        with self._cluster.outages():
+            self._cluster.client.indices.refresh(index=self._name)
 
     def _statistics(self) -> dict[str, int]:
         """Of all documents, which each search would count otherwise."""
