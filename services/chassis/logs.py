@@ -32,6 +32,9 @@ MAX_VALUES = 40
 QUEUE_SIZE = 10_000
 FLUSH_SECONDS = 5.0
 _ESSENTIAL = ("timestamp", "level", "service", "event", "request_id", "user", "exception")
+_CONTROL = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
+"""C0, DEL and C1: what a terminal would obey, as an escape sequence in the path of a request."""
+_CONTROL_WITHIN_LINES = {number: text for number, text in _CONTROL.items() if chr(number) != "\n"}
 _QUIET_LIBRARIES = ("httpx", "httpcore", "alembic", "nats")
 
 
@@ -197,7 +200,7 @@ def _render_json(_logger: WrappedLogger, _method: str, entry: EventDict) -> str:
 
 
 class _Text:
-    """Readable lines; one entry has several only where it holds an exception."""
+    """Readable lines without control characters; one entry has several only where it holds an exception."""
 
     def __init__(self, *, colors: bool) -> None:
         self._renderer = structlog.dev.ConsoleRenderer(
@@ -206,6 +209,9 @@ class _Text:
 
     def __call__(self, logger: WrappedLogger, method: str, entry: EventDict) -> str:
         """The text of an entry."""
+        for name, value in entry.items():
+            if isinstance(value, str):
+                entry[name] = value.translate(_CONTROL_WITHIN_LINES if name == "exception" else _CONTROL)
         text = str(self._renderer(logger, method, entry)).encode("utf-8", "backslashreplace")
         if len(text) > MAX_ENTRY:
             text = text[: MAX_ENTRY - 20] + b" (truncated)"

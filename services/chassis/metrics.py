@@ -6,17 +6,21 @@ and states, and never what callers choose.
 
 from __future__ import annotations
 
+import socket
+import sys
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
 
 from prisma_common.addresses import host_and_port, is_loopback
-from services.chassis.auth import Keys
+from services.chassis.auth import Keys, KeysUnreadable
 from services.chassis.errors import PrismaError
 from services.chassis.startup import StartRefused
 
@@ -64,6 +68,8 @@ nats_seconds = Histogram(
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 5),
 )
 REQUEST_SECONDS = 10
+"""How long a connection may take in all."""
+MAX_CONNECTIONS = 16
 
 
 def listen(address: str, keys: Keys) -> None:
@@ -78,6 +84,9 @@ def listen(address: str, keys: Keys) -> None:
         try:
             if not is_open:
                 keys.caller(environ.get("HTTP_AUTHORIZATION", ""))
+        except KeysUnreadable as error:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [f"{error.message}\n".encode()]
         except PrismaError as error:
             start_response("401 Unauthorized", [("Content-Type", "text/plain"), ("WWW-Authenticate", "Bearer")])
             return [f"{error.message}\n".encode()]
@@ -92,7 +101,64 @@ def listen(address: str, keys: Keys) -> None:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    """MAX_CONNECTIONS at a time: one more ends the oldest, so that idle ones keep no scraper out."""
+
     daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, *arguments: Any) -> None:
+        self._lock = threading.Lock()
+        self._start_times: dict[socket.socket, float] = {}
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves a connection in a thread of its own."""
+        if not self._slots.acquire(blocking=False):
+            self._end_oldest()
+            while not self._slots.acquire(timeout=0.1):
+                self._end_oldest()
+        with self._lock:
+            self._start_times[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def _end_oldest(self) -> None:
+        with self._lock:
+            for oldest in [*self._start_times][:1]:
+                _end(oldest)
+                self._start_times[oldest] = self._start_times.pop(oldest)  # then another one's turn, should it not end
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serves a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def service_actions(self) -> None:
+        """Ends connections whose time is over; twice a second."""
+        now = time.monotonic()
+        with self._lock:
+            for connection, start in self._start_times.items():
+                if now - start > REQUEST_SECONDS:
+                    _end(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection."""
+        with self._lock:
+            self._start_times.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Writes nothing of connections that break."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+def _end(connection: socket.socket) -> None:
+    """Ends what a thread of its own still reads or writes; the thread closes it."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Quiet(WSGIRequestHandler):

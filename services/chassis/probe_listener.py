@@ -17,6 +17,7 @@ from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 
 MAX_CONNECTIONS = 64
+"""Whose request has not come yet; one more ends the oldest."""
 REQUEST_SECONDS = 5.0
 _MAX_HEADER_BYTES = 8 << 10
 _NAMES: Mapping[str, str] = {"/startupz": STARTUP, "/livez": LIVENESS, "/readyz": ""}
@@ -36,21 +37,23 @@ async def listen(
 
     In the process's own event loop: one that hangs answers no probe. Raises StartRefused.
     """
-    connections: set[asyncio.StreamWriter] = set()
+    unanswered: dict[asyncio.StreamWriter, None] = {}  # in the order in which they came
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(connections) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        connections.add(writer)
+        if len(unanswered) >= MAX_CONNECTIONS:  # idle ones must not keep a kubelet out
+            oldest = next(iter(unanswered))
+            del unanswered[oldest]
+            oldest.transport.abort()
+        unanswered[writer] = None
         try:
             with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(REQUEST_SECONDS):
                     header = await reader.readuntil(b"\r\n\r\n")
+                    unanswered.pop(writer, None)
                     writer.write(_response(*_answer(header, probes, ready)))
                     await writer.drain()
         finally:
-            connections.discard(writer)
+            unanswered.pop(writer, None)
             writer.close()
 
     try:

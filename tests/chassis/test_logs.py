@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,11 @@ for function, arguments in ((nested, (30, SECRET)), (recursive, ([SECRET],)), (f
         log.error("call failed", exc_info=error)
         logging.getLogger("library").exception("a library's message")
 log.info("many", text="x" * 10_000_000, **{{f"field{{n}}": "y" * 10_000 for n in range(100)}})
+log.info("control \\x1b[2J", path="/\\x1b]0;title\\x07\\x7f\\x9b2J\\nforged")
+try:
+    raise ValueError("\\x1b[2J")
+except ValueError as error:
+    log.error("call failed", exc_info=error)
 log.info("surrogate \\ud800", value="\\ud800")
 logging.getLogger("library").info("one %s", "argument")
 log.info("last")
@@ -58,7 +64,7 @@ def test_entries_are_bounded_and_hold_no_data(tmp_path: Path, log_format: str) -
     text = log.read_text()
     planted.assert_absent([log])
     assert "last" in text.splitlines()[-1], "what was logged before the exit is written"
-    assert text.count("request-1") == 10
+    assert text.count("request-1") == 12
     for name in ("ValueError", "RecursionError", "nested", "recursive"):
         assert name in text
     if log_format == "json":
@@ -68,6 +74,9 @@ def test_entries_are_bounded_and_hold_no_data(tmp_path: Path, log_format: str) -
         assert all(len(line) <= MAX_ENTRY for line in text.splitlines())
     else:
         assert len(text) < 8 * MAX_ENTRY
+        assert "/\\x1b]0;title\\x07\\x7f\\x9b2J\\x0aforged" in text
+        assert "ValueError: \\x1b[2J" in text
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text), "a terminal would obey it"
 
 
 def test_a_reader_that_does_not_read_stops_nobody(tmp_path: Path) -> None:

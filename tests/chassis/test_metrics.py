@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
+import threading
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client import REGISTRY
 
 import gateway.app
@@ -17,8 +20,11 @@ import services.chassis.server
 import services.providers.client
 import services.search.lag
 import services.trainer.worker
+from services.chassis import metrics
+from services.chassis.auth import Keys
+from services.chassis.settings import ChassisSettings
 from tests.nats_server import NatsServer
-from tests.ports import free_ports
+from tests.ports import free_port, free_ports
 from tests.process import ServiceProcess, start_all
 
 MODULES = (
@@ -63,3 +69,48 @@ def test_scrapers_beyond_loopback_show_a_key(tmp_path: Path, nats_server: NatsSe
     finally:
         for process in (embedder, trainer):
             process.kill()
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> int:
+    """The port of a listener that demands a key, in this process."""
+    (tmp_path / "keys").write_text(f"scraper {hashlib.sha256(b'secret').hexdigest()}\n")
+    settings = ChassisSettings.model_validate({"api_keys_file": tmp_path / "keys", "service_key": "between services"})
+    port = free_port()
+    metrics.listen(f"0.0.0.0:{port}", Keys(settings))
+    return port
+
+
+def scrape(port: int) -> int:
+    headers = {"Authorization": "Bearer secret"}
+    return httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers, trust_env=False, timeout=20).status_code
+
+
+def test_idle_connections_keep_no_scraper_out_and_take_few_threads(listener: int) -> None:
+    before = threading.active_count()
+    idle = [socket.create_connection(("127.0.0.1", listener)) for _ in range(3 * metrics.MAX_CONNECTIONS)]
+    assert scrape(listener) == 200
+    assert threading.active_count() <= before + metrics.MAX_CONNECTIONS
+    for connection in idle:
+        connection.close()
+
+
+def test_a_connection_ends_however_often_it_sends(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "REQUEST_SECONDS", 1)
+    with socket.create_connection(("127.0.0.1", listener)) as connection:
+        connection.settimeout(0.2)
+        for _ in range(100):
+            connection.send(b"G")
+            try:
+                assert connection.recv(1) == b""
+                return
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return
+    raise AssertionError("it goes on for 20 s")
+
+
+def test_a_damaged_keys_file_is_no_wrong_key(listener: int, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xff\n")
+    assert scrape(listener) == 503

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.chassis import probe_listener
 from services.chassis.probes import Probes
+from services.chassis.settings import ChassisSettings
 from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.postgres_server import PostgresServer, binaries
 from tests.process import ServiceProcess
 
@@ -50,6 +54,22 @@ async def test_every_name_is_known_from_the_first_moment_on() -> None:
     assert await serving_names() == {"liveness"}
     await probes.start()
     assert await serving_names() == set(NAMES)
+
+
+async def test_idle_connections_keep_no_probe_out(tmp_path: Path) -> None:
+    probes = Probes({"": []})
+    await probes.prepare()
+    await probes.start()
+    port = free_port()
+    settings = ChassisSettings(data_dir=tmp_path, probe_listen=f"127.0.0.1:{port}")
+    async with await probe_listener.listen(settings, "embedder", probes):
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(probe_listener.MAX_CONNECTIONS)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /livez HTTP/1.1\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
+        assert await idle[0][0].read() == b"", "the oldest has ended"
+        for _reader, connection in [*idle, (reader, writer)]:
+            connection.close()
 
 
 def test_a_service_without_its_database_is_alive_and_not_ready(
