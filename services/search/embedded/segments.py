@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from pathlib import Path
@@ -146,24 +146,33 @@ def tiered_run(sizes: Sequence[int], max_rows: int) -> slice | None:
     """The newest segments to merge, by the sizes of all, oldest first; None for none.
 
     Once there are MERGED_SEGMENTS of a tier, they are merged with the smaller segments among and after them, or as many
-    of these as one segment may have. Merges of lower tiers come first.
+    of these as one segment may have. Where these are fewer than MERGED_SEGMENTS, they are merged only if the result is
+    at least twice as large as any of them: a row beside segments that are full does not rewrite one of these. Merges of
+    lower tiers come first.
     """
     tiers = [_tier(size) for size in sizes]
     for tier in sorted(set(tiers)):
         start = next((place + 1 for place in range(len(tiers) - 1, -1, -1) if tiers[place] > tier), 0)
-        if tiers[start:].count(tier) >= MERGED_SEGMENTS and (run := _longest_run(sizes, start, max_rows)) is not None:
-            return run
+        if tiers[start:].count(tier) >= MERGED_SEGMENTS:
+            run = next(
+                (run for run in _runs(sizes, start, max_rows) if _pays(sizes[run], tiers[run].count(tier))), None
+            )
+            if run is not None:
+                return run
     return None
 
 
-def _longest_run(sizes: Sequence[int], start: int, max_rows: int) -> slice | None:
-    """The first segments, at or after a start, of which several have together at most so many rows: as many as do."""
+def _runs(sizes: Sequence[int], start: int, max_rows: int) -> Iterator[slice]:
+    """Several segments, at or after a start, that have together at most so many rows: the first, then the longest."""
     for first in range(start, len(sizes) - 1):
         ends = np.cumsum(sizes[first:])
-        count = int(np.searchsorted(ends, max_rows, side="right"))
-        if count > 1:
-            return slice(first, first + count)
-    return None
+        most = int(np.searchsorted(ends, max_rows, side="right"))
+        yield from (slice(first, first + count) for count in range(most, 1, -1))
+
+
+def _pays(sizes: Sequence[int], tier_count: int) -> bool:
+    """Whether segments are merged, though all are rewritten. tier_count: how many of them are of the tier."""
+    return tier_count >= MERGED_SEGMENTS or (tier_count > 1 and sum(sizes) >= 2 * max(sizes))
 
 
 def _tier(size: int) -> int:
