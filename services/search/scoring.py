@@ -28,12 +28,16 @@ def bm25(profiles: TextProfiles, statistics: TextStatistics) -> Scores:
     count, frequency = statistics.document_count, statistics.document_frequencies
     if not count:
         return np.zeros(len(profiles.rows))
-    idf = np.log1p((count - frequency + 0.5) / (frequency + 0.5))  # (T,)
     mean = max(statistics.total_length / count, 1e-9)
     saturation = BM25_K1 * (1 - BM25_B + BM25_B * profiles.lengths / mean)  # (C,)
     tf = profiles.frequencies
-    scores = np.sum(idf * tf / (tf + saturation[:, None]), axis=1)
+    scores = np.sum(idf(count, frequency) * tf / (tf + saturation[:, None]), axis=1)
     return np.round(np.asarray(scores, dtype=np.float64), DECIMALS)
+
+
+def idf(count: int, frequencies: Scores) -> Scores:
+    """(T,) weights of terms that so many of `count` texts contain."""
+    return np.log1p((count - frequencies + 0.5) / (frequencies + 0.5))
 
 
 def combine(parts: Sequence[TextStatistics]) -> TextStatistics:

@@ -67,6 +67,8 @@ class _Snapshot:
 
     index: Index
     searcher: Searcher
+    text_count: int
+    """Its texts, and the deleted ones that it still counts."""
 
 
 class TextStore(SegmentStore):
@@ -80,8 +82,8 @@ class TextStore(SegmentStore):
     def search(self, terms: Sequence[str], depth: int, where: Where) -> TextCandidates:
         """The best texts that contain one of the terms, in tantivy's order."""
         snapshot, segments = self._current(), self.segments
-        parts = segments.parts
-        query = Query.boolean_query([(Occur.Should, self._term("body", term)) for term in terms])
+        parts, statistics = segments.parts, self._statistics(segments, terms)
+        query = self._words_query(snapshot, terms, statistics)
         if where != EVERYWHERE:
             dictionaries = [TermDictionary(part) for part in parts]
             try:
@@ -92,7 +94,7 @@ class TextStore(SegmentStore):
                     terms,
                     depth=depth,
                     where=where,
-                    statistics=self._statistics(segments, terms),
+                    statistics=statistics,
                 )
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, Query.const_score_query(condition, 0.0))])
         result = cast(Any, snapshot.searcher.search(query, limit=max(depth, 1), count=True))
@@ -102,9 +104,7 @@ class TextStore(SegmentStore):
         scores = np.array([score for score, _ in hits], dtype=np.float64)
         profiles = _profile(parts, terms, np.sort(rows))
         places, is_profiled = places_of(rows, profiles.rows)
-        return TextCandidates(
-            profiles.take(places), scores[is_profiled], self._statistics(segments, terms), int(result.count)
-        )
+        return TextCandidates(profiles.take(places), scores[is_profiled], statistics, int(result.count))
 
     def profile(self, terms: Sequence[str], rows: Rows) -> TextProfiles:
         """Profiles of those of the ascending rows that are stored."""
@@ -219,8 +219,9 @@ class TextStore(SegmentStore):
         try:
             index = Index(self.schema, str(folder), reuse=True)
             index.reload()
-            return _Snapshot(index, index.searcher())
-        except (OSError, ValueError) as error:
+            text_count = sum(segment["max_doc"] for segment in _meta(folder)["segments"])
+            return _Snapshot(index, index.searcher(), text_count)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedFiles(f"{folder} cannot be opened: {error}") from error
 
     def _current(self) -> _Snapshot:
@@ -231,6 +232,18 @@ class TextStore(SegmentStore):
         total_length = self.manifest.detail["total_length"] if self.manifest else 0
         counts = sum((_document_frequencies(part, terms) for part in segments.parts), np.zeros(len(terms)))
         return TextStatistics(segments.live_count, total_length, counts)
+
+    def _words_query(self, snapshot: _Snapshot, terms: Sequence[str], statistics: TextStatistics) -> Query:
+        """Texts that have one of the terms. Each term weighs as in exact scores: tantivy counts deleted texts too."""
+        exact = scoring.idf(statistics.document_count, statistics.document_frequencies)
+        frequencies = np.array([snapshot.searcher.doc_freq("body", term) for term in terms], dtype=np.float64)
+        boosts = exact / scoring.idf(snapshot.text_count, frequencies)
+        return Query.boolean_query(
+            [
+                (Occur.Should, Query.boost_query(self._term("body", term), boost))
+                for term, boost in zip(terms, boosts.tolist(), strict=True)
+            ]
+        )
 
     def _term(self, field: str, value: str | int) -> Query:
         return Query.term_query(self.schema, field, value, index_option="freq" if field == "body" else "basic")
