@@ -15,7 +15,7 @@ import pytest
 from services.chassis.errors import StorageFull
 from services.search import scoring
 from services.search.backend import Kind, LatentQuery, Stream
-from services.search.embedded import EmbeddedIndex, codes, segments, term_queries
+from services.search.embedded import EmbeddedIndex, codes, segments, term_queries, vectors
 from services.search.embedded import manifest as manifests
 from services.search.errors import BackendUnavailable, IndexDamaged
 from tests.search.contract import (
@@ -260,6 +260,30 @@ def test_unknown_folders_of_a_crash_are_removed(index: EmbeddedIndex, tmp_path: 
     assert not leftover.exists()
 
 
+def test_replaced_texts_do_not_lower_the_weight_of_their_words(index: EmbeddedIndex) -> None:
+    """Tantivy counts them until it merges: many texts had the word, and few have it now, which are the best."""
+    stream, texts = documents(), ["apple fruit"] * 210 + ["banana fruit"] * 60 + ["other fruit"] * 330
+    write_texts(index, stream, [item(row, text) for row, text in enumerate(texts)], 1)
+    write_texts(index, stream, [item(row, "other fruit") for row in range(200)], 2)
+    assert ranked_rows(index, stream, "apple banana", depth=20)[:10] == list(range(200, 210))
+
+
+@pytest.mark.parametrize("max_tied", [2048, 10])
+def test_pages_of_equal_vectors_neither_repeat_nor_lose_hits(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, max_tied: int
+) -> None:
+    monkeypatch.setattr(vectors, "_MAX_TIED", max_tied)
+    stream, random, rows = Stream(Kind.VECTORS, uuid4().hex), np.random.default_rng(0), np.arange(5000, dtype=np.uint64)
+    content = random.normal(size=(5000, 24)).astype(np.float32)
+    equal = np.sort(random.choice(5000, 800, replace=False))
+    content[equal] = content[0]
+    for number, part in enumerate((rows[1::2], rows[::2])):
+        write_vectors(index, stream, part, content[part.astype(int)], revision=number + 1)
+    nearest = np.union1d(equal, [0]).tolist()
+    for depth in range(120, 320, 20):
+        assert index.search_vectors(stream, content[0], depth, None).rows.tolist() == nearest[:depth]
+
+
 class Counted:
     """Counts the rows that are written to segments."""
 
@@ -294,6 +318,15 @@ def test_each_row_is_rewritten_once_per_size_tier(
     assert state is not None and state.item_count == 4 * commits
     parts = list((index._folder / stream.uid / "vectors").glob("0*"))
     assert len(parts) <= 4 * (tiers + 1)
+    load = 4 * commits
+    monkeypatch.setattr(vectors, "_MAX_MERGED_BYTES", 8 * load * 3 // 2)  # two of these are too many for a segment
+    for number in range(1, 6):
+        rows = np.arange(load * number, load * (number + 1), dtype=np.uint64)
+        write_vectors(index, stream, rows, np.ones((load, 2), np.float32), revision=commits + number)
+    written.rows.clear()
+    for number in range(16):
+        write_vectors(index, stream, rows_of(6 * load + number), np.ones((1, 2), np.float32), revision=999 + number)
+    assert sum(written.rows) <= 16 * 4
 
 
 def test_a_commit_writes_and_hashes_only_what_is_new(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,6 +417,11 @@ def test_few_of_many_codes_are_the_best_and_all_are_counted(
         ([100_000] * 8, slice(0, 5)),
         ([500_000, *[100_000] * 7], slice(1, 6)),
         ([500_000, *[100_000] * 6], None),
+        ([*[400_000] * 8, 1], None),
+        ([*[400_000] * 8, *[1] * 7], None),
+        ([*[400_000] * 8, *[1] * 8], slice(8, 16)),
+        ([*[400_000] * 8, 100_000], None),
+        ([*[400_000] * 6, 100_000, 100_000], slice(6, 8)),
     ],
 )
 def test_what_is_merged(sizes: list[int], expected: slice | None) -> None:

@@ -112,7 +112,7 @@ def test_a_query_of_zero_is_as_near_to_all(index: EmbeddedIndex, stored: Vectors
 
 
 def test_screens_that_lose_too_many_are_not_used(
-    index: EmbeddedIndex, queries: Vectors, monkeypatch: pytest.MonkeyPatch
+    index: EmbeddedIndex, queries: Vectors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(vectors, "MIN_SCREENED", 10)
     monkeypatch.setattr(vectors, "MIN_RECALL", 0.9999)
@@ -120,7 +120,22 @@ def test_screens_that_lose_too_many_are_not_used(
     rows = np.arange(ROWS, dtype=np.uint64)
     write(index, rows, noise)
     assert measured(index) is None
+    assert "all vectors in" in caplog.text
     assert recall(index, queries, rows, noise) == 1
+
+
+def test_equal_vectors_are_screened_in_the_order_of_their_rows(
+    index: EmbeddedIndex, stored: Vectors, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = stored.copy()
+    equal = np.sort(np.random.default_rng(0).choice(ROWS, 3000, replace=False))
+    content[equal] = content[0]
+    write(index, np.arange(ROWS, dtype=np.uint64), content)
+    reported = measured(index)
+    assert reported is not None and reported >= vectors.MIN_RECALL and not caplog.messages
+    for depth in range(20, 140, 20):
+        nearest = np.union1d(equal, [0])[:depth]
+        assert index.search_vectors(STREAM, content[0], depth, None).rows.tolist() == nearest.tolist()
 
 
 def test_a_commit_and_searches_do_not_wait_for_screens(

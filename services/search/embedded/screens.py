@@ -56,7 +56,8 @@ class Screen:
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Places of the rows that are probably nearest to a query of norm 1, and estimates of their cosines.
 
-        query: as `query_of` makes it. mask: (R,) the rows that count; None for all.
+        query: as `query_of` makes it. mask: (R,) the rows that count; None for all. Of equal estimates, as equal
+        vectors have them, the lowest places are taken: faiss takes any, so it is asked for more until it returns all.
         """
         faiss = load_faiss()
         faiss.omp_set_num_threads(1)  # of this thread
@@ -64,9 +65,16 @@ class Screen:
         if mask is not None:
             selector = faiss.IDSelectorBitmap(packed(mask).view(np.uint8))
             parameters = faiss.SearchParametersIVF(sel=selector, nprobe=1)
-        estimates, places = self.index.search(query, min(count, len(self.vectors)), params=parameters)
-        is_row = places[0] >= 0  # faiss fills up with -1
-        return places[0][is_row].astype(np.intp), estimates[0][is_row]
+        size, requested = len(self.vectors), count + count // 4
+        while True:
+            estimates, places = self.index.search(query, min(requested, size), params=parameters)
+            is_row = places[0] >= 0  # faiss fills up with -1
+            estimates, places = estimates[0][is_row], places[0][is_row].astype(np.intp)
+            order = np.lexsort((places, -estimates))
+            is_complete = requested >= size or len(order) < requested
+            if is_complete or estimates[order[count - 1]] > estimates[order[-1]]:
+                return places[order[:count]], estimates[order[:count]]
+            requested *= 4
 
 
 def query_of(vector: Vectors) -> Vectors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ MIN_RECALL = 0.95
 
 _MARGIN = 32
 """Extra candidates by float32 products, so that rounding there cannot lose one of the best."""
+_MAX_TIED = 2048
+"""Candidates beyond these that may tie with the last of them."""
+_ROUNDING = 2.0**-23
+"""Errors of float32 products of unit vectors are below this times the square root of their dimension."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,18 +152,25 @@ class VectorStore(SegmentStore):
         for query in queries:
             check()
             exact.append(_search(parts, query, _SAMPLE_DEPTH, None, screening=_EXACT))
-        width = _Screening({}).width
+        width, recall = _Screening({}).width, 0.0
         while self._screens_pay(width * _SAMPLE_DEPTH):
             screening = _Screening(available, width)
             recalls: list[float] = []
             for query, best in zip(queries, exact, strict=True):
                 check()
                 candidates = _search(parts, query, _SAMPLE_DEPTH, None, screening=screening)
-                recalls.append(float(np.isin(best.rows, candidates.rows).mean()))
+                recalls.append(_recall(best, candidates))
             recall = float(np.mean(recalls))
             if recall >= MIN_RECALL:
                 return _Screening(available, width, recall)
             width *= 2
+        _log.warning(
+            "all vectors in %s are compared in each search: the widest screens that would be faster return %.3f of the "
+            "nearest ones, and at least %.2f are needed",
+            self.folder,
+            recall,
+            MIN_RECALL,
+        )
         return _Screening(available)
 
     def remove_unreferenced(self) -> None:
@@ -225,7 +239,7 @@ def _search(
     parts: Sequence[Segment], query: Vectors, depth: int, allowed: Rows | None, *, screening: _Screening
 ) -> Candidates:
     """The rows of highest cosine, of those that screens choose where there are any."""
-    dimension, few = len(query), screens.MIN_ROWS if screening.screens else _BLOCK_ROWS
+    dimension, rounding, few = len(query), _rounding(query), screens.MIN_ROWS if screening.screens else _BLOCK_ROWS
     if allowed is not None and len(allowed) <= few:
         rows, vectors = gather(parts, allowed, dimension)
         return _best(query, rows, vectors, depth=depth, total=len(rows))
@@ -246,15 +260,16 @@ def _search(
             screened.append((part_places + start, estimates))
         elif count:
             scores = _nearness(part, query, mask)
-            part_places = _highest(scores, min(depth + _MARGIN, count))
+            part_places = _highest(scores, part.rows, min(depth + _MARGIN, count), rounding=rounding)
             places.append(part_places + start)
             nearness.append(scores[part_places])
     if screened:
-        best = _highest_estimates(screened, screening.count(depth))
+        best = _highest_estimates(parts, screened, screening.count(depth))
         places.append(best)
         nearness.append(_products(parts, best, query))
-    all_places, all_nearness = concatenated(places, np.intp), concatenated(nearness, np.float32)
-    best = np.sort(all_places[_highest(all_nearness, min(depth + _MARGIN, len(all_places)))])
+    all_places, all_nearness = _ascending(concatenated(places, np.intp), concatenated(nearness, np.float32))
+    candidate_count = min(depth + _MARGIN, len(all_places))
+    best = all_places[_highest(all_nearness, _rows_at(parts, all_places), candidate_count, rounding=rounding)]
     rows, vectors = _at_places(parts, best, dimension)
     return _best(query, rows, vectors, depth=depth, total=sum(counts))
 
@@ -263,10 +278,21 @@ def _has_screen(part: Segment, available: Mapping[str, Screen]) -> bool:
     return part.name in available and available[part.name].vectors is part.arrays["vectors"]
 
 
-def _highest_estimates(screened: Sequence[tuple[NDArray[np.intp], Vectors]], count: int) -> NDArray[np.intp]:
-    """Ascending places of the highest estimates."""
-    places = np.concatenate([part for part, _ in screened])
-    return np.sort(places[_highest(np.concatenate([estimates for _, estimates in screened]), min(count, len(places)))])
+def _highest_estimates(
+    parts: Sequence[Segment], screened: Sequence[tuple[NDArray[np.intp], Vectors]], count: int
+) -> NDArray[np.intp]:
+    """Ascending places of the highest estimates, ties by the lower row."""
+    places, estimates = _ascending(
+        np.concatenate([part_places for part_places, _ in screened]),
+        np.concatenate([estimates for _, estimates in screened]),
+    )
+    return np.sort(places[scoring.best(_rows_at(parts, places), estimates.astype(np.float64), count)])
+
+
+def _ascending(places: NDArray[np.intp], scores: Vectors) -> tuple[NDArray[np.intp], Vectors]:
+    """Both in the order of the places."""
+    order = np.argsort(places)
+    return places[order], scores[order]
 
 
 def _products(parts: Sequence[Segment], places: NDArray[np.intp], query: Vectors) -> Vectors:
@@ -275,6 +301,13 @@ def _products(parts: Sequence[Segment], places: NDArray[np.intp], query: Vectors
     norms = np.sqrt(np.vecdot(vectors, vectors))
     products = np.vecdot(vectors, query)
     return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+
+
+def _recall(exact: Candidates, candidates: Candidates) -> float:
+    """The share of the nearest vectors that are among candidates. Of vectors that are as near, any will do."""
+    if not len(exact.scores):
+        return 1.0
+    return min(1.0, np.count_nonzero(candidates.scores >= exact.scores[-1]) / len(exact.scores))
 
 
 def _sample_queries(parts: Sequence[Segment]) -> list[Vectors]:
@@ -306,11 +339,40 @@ def _nearness(segment: Segment, query: Vectors, mask: NDArray[np.bool_]) -> Vect
     return scores
 
 
-def _highest(scores: Vectors, count: int) -> NDArray[np.intp]:
-    """Ascending places of so many of the highest scores."""
+def _rounding(query: Vectors) -> float:
+    """Scores of `_nearness` and `_products` that differ by less may be in the wrong order."""
+    return _ROUNDING * math.sqrt(len(query)) * float(np.linalg.norm(query.astype(np.float64)))
+
+
+def _highest(scores: Vectors, rows: Rows, count: int, *, rounding: float) -> NDArray[np.intp]:
+    """Ascending places of so many of the highest scores, and of those that may tie with the last of them.
+
+    Where too many may tie, those of the lowest rows are taken, so that a larger count never leaves out what a smaller
+    one returns.
+    """
     if count == 0:
         return np.empty(0, np.intp)
-    return np.sort(np.argpartition(-scores, count - 1)[:count])
+    last = float(np.partition(scores, len(scores) - count)[len(scores) - count])
+    places = np.flatnonzero(scores >= last - rounding)
+    if len(places) <= count + _MAX_TIED:
+        return places
+    is_higher = scores[places] > last + rounding
+    higher, tied = places[is_higher], places[~is_higher]
+    lowest = tied[np.argsort(rows[tied])[: count + _MAX_TIED - len(higher)]]
+    return np.sort(np.concatenate([higher, lowest]))
+
+
+def _rows_at(parts: Sequence[Segment], places: NDArray[np.intp]) -> Rows:
+    """Rows at these ascending places of all segments as one."""
+    starts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    ranges = pairwise(np.searchsorted(places, starts))
+    return concatenated(
+        [
+            part.rows[places[begin:end] - start]
+            for part, start, (begin, end) in zip(parts, starts, ranges, strict=False)
+        ],
+        np.uint64,
+    )
 
 
 def _at_places(parts: Sequence[Segment], places: NDArray[np.intp], dimension: int) -> tuple[Rows, Vectors]:
