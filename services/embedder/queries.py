@@ -19,9 +19,11 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    not_,
     select,
     update,
 )
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from services.chassis.filters import Comparison, Filter, Leaf, evaluate
 from services.chassis.metadata_filters import is_metadata, metadata_test
@@ -240,6 +242,34 @@ def page_of_rows(
     query = select(*columns).where(DOCUMENTS.c.dataset_uid == uid, DOCUMENTS.c.row.in_(rows))
     query = query if until is None else query.where(until >= _REVISION)
     return query.order_by(DOCUMENTS.c.row)
+
+
+def vector_runs(page: Statement) -> Statement:
+    """Where the vectors of a page's documents are: rows that follow each other, in a shard as in the dataset.
+
+    page: a statement of VECTOR_COLUMNS. The columns: shard, shift (position less row), first_row, last_row.
+    """
+    rows = page.subquery()
+    number = func.row_number().over(order_by=rows.c.row)
+    living = select(rows.c.row, rows.c.shard, rows.c.position, (rows.c.row - number).label("island"))
+    runs = living.where(_has_vector(rows.c)).subquery()
+    shift = runs.c.position - runs.c.row
+    first_row = func.min(runs.c.row).label("first_row")
+    return (
+        select(runs.c.shard, shift.label("shift"), first_row, func.max(runs.c.row).label("last_row"))
+        .group_by(runs.c.shard, shift, runs.c.island)
+        .order_by(first_row)
+    )
+
+
+def rows_without_vectors(page: Statement) -> Statement:
+    """The row of each document of a page that has no vector, and whether it is a tombstone."""
+    rows = page.subquery()
+    return select(rows.c.row, rows.c.deleted).where(not_(_has_vector(rows.c))).order_by(rows.c.row)
+
+
+def _has_vector(columns: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[bool]:
+    return and_(not_(columns.deleted), columns.state == State.EMBEDDED, columns.shard.is_not(None))
 
 
 def matching_page(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -16,7 +17,7 @@ from services.chassis import names
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
 from services.chassis.database import Database, repeats_transactions
 from services.embedder import queries
-from services.embedder.documents import Dataset, Document, State
+from services.embedder.documents import Dataset, Document
 from services.embedder.tables import BLOBS, DATASETS, DOCUMENTS
 
 _PAGE_BYTES = 8 << 20
@@ -90,9 +91,7 @@ class VectorStore:
         query = queries.page(
             queries.VECTOR_COLUMNS, dataset.uid, until=dataset.revision, after_row=after_row, limit=limit
         )
-        with self._database.read() as connection:
-            stored = connection.execute(query).all()
-        return self._page(dataset, stored)
+        return self._page(dataset, query)
 
     def present_vectors_after(self, dataset: Dataset, after_row: int, limit: int) -> VectorPage:
         """As `vectors_after`, also of documents that have changed since: with other metadata, or embedded again.
@@ -102,17 +101,13 @@ class VectorStore:
         query = queries.present_page(
             queries.VECTOR_COLUMNS, dataset.uid, before_row=dataset.next_row, after_row=after_row, limit=limit
         )
-        with self._database.read() as connection:
-            stored = connection.execute(query).all()
-        return self._page(dataset, stored)
+        return self._page(dataset, query)
 
     def vectors_of(self, dataset: Dataset, rows: Sequence[int], *, present: bool = False) -> VectorPage:
         """The vectors of given rows. present: also of documents that have changed since. Raises BlobDamaged."""
         until = None if present else dataset.revision
         query = queries.page_of_rows(queries.VECTOR_COLUMNS, dataset.uid, until=until, rows=rows)
-        with self._database.read() as connection:
-            stored = connection.execute(query).all()
-        return self._page(dataset, stored)
+        return self._page(dataset, query)
 
     def embedded_rows(self, dataset: Dataset, *, present: bool = False) -> NDArray[np.uint64]:
         """Rows of the documents that had vectors at the dataset's revision, ascending, (R,) uint64.
@@ -153,27 +148,57 @@ class VectorStore:
             recorded = set(connection.execute(select(BLOBS.c.path)).scalars())
         return self._blobs.sweep(recorded)
 
-    def _page(self, dataset: Dataset, stored: Sequence[Row[Any]]) -> VectorPage:
-        living = [row for row in stored if not row.deleted and row.state == State.EMBEDDED and row.shard is not None]
-        vectors = np.empty((len(living), dataset.dimension), dtype=np.float32)
-        start = 0
-        for shard, group in groupby(living, key=lambda row: row.shard):
-            positions = [row.position for row in group]
-            vectors[start : start + len(positions)] = vectors_at(self._blobs, shard, positions)
-            start += len(positions)
+    def _page(self, dataset: Dataset, page: queries.Statement) -> VectorPage:
+        with self._database.read() as connection:
+            runs = connection.execute(queries.vector_runs(page)).all()
+            without = connection.execute(queries.rows_without_vectors(page)).all()
+        rows = _rows_of(runs)
+        vectors = np.empty((len(rows), dataset.dimension), dtype=np.float32)
+        count = 0
+        for shard, group in groupby(runs, key=lambda run: run.shard):
+            count += _copy_runs(self._blobs, shard, list(group), vectors[count:])
+        last_rows = [run.last_row for run in runs[-1:]] + [row for row, _deleted in without[-1:]]
         return VectorPage(
-            rows=np.array([row.row for row in living], dtype=np.uint64),
+            rows=rows,
             vectors=vectors,
-            deleted_rows=[row.row for row in stored if row.deleted],
-            last_row=stored[-1].row if stored else None,
+            deleted_rows=[row for row, deleted in without if deleted],
+            last_row=max(last_rows, default=None),
         )
 
 
 def vectors_at(blobs: Blobs, shard: str, positions: Sequence[int]) -> NDArray[np.float32]:
     """Vectors (R, d) at positions of a shard, as float32. Raises BlobDamaged, also for a file never recorded."""
-    file = blobs.local(shard)
+    with _reading(shard):
+        return _mapped(blobs, shard)[positions].astype(np.float32, copy=False)
+
+
+def _copy_runs(blobs: Blobs, shard: str, runs: Sequence[Row[Any]], vectors: NDArray[np.float32]) -> int:
+    """Copies the vectors of runs in one shard to the beginning of `vectors`; returns their number."""
+    count = 0
+    with _reading(shard):
+        mapped = _mapped(blobs, shard)
+        for run in runs:
+            positions = slice(run.first_row + run.shift, run.last_row + 1 + run.shift)
+            length = positions.stop - positions.start
+            vectors[count : count + length] = mapped[positions]
+            count += length
+    return count
+
+
+def _mapped(blobs: Blobs, shard: str) -> NDArray[np.float16 | np.float32]:
+    return np.load(blobs.local(shard), mmap_mode="r", allow_pickle=False)
+
+
+@contextmanager
+def _reading(shard: str) -> Generator[None]:
+    """Raises BlobDamaged for a file that is no array, or a shorter one."""
     try:
-        vectors: NDArray[np.float16 | np.float32] = np.load(file, mmap_mode="r", allow_pickle=False)[positions]
+        yield
     except (ValueError, EOFError, IndexError) as error:
         raise BlobDamaged(shard, f"cannot be read ({error})") from error
-    return vectors.astype(np.float32, copy=False)
+
+
+def _rows_of(runs: Sequence[Row[Any]]) -> NDArray[np.uint64]:
+    """The rows of all runs, (R,) uint64."""
+    parts = [np.arange(run.first_row, run.last_row + 1, dtype=np.uint64) for run in runs]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)

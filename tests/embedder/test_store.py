@@ -43,6 +43,7 @@ from services.embedder.documents import (
     NewDocument,
     OnDuplicate,
     State,
+    document_id,
 )
 from services.embedder.errors import (
     DatasetExists,
@@ -785,6 +786,30 @@ def _plain(value: object) -> object:
     return value if isinstance(value, int | float | bytes | type(None)) else str(value)
 
 
+def test_pages_of_vectors_with_gaps_are_those_of_their_rows(data: Data) -> None:
+    dataset = data.create()
+    data.add(dataset, 60)
+    data.embed(dataset, [*range(20, 40), *range(10)], failed=frozenset({4, 25}))  # a shard in another order
+    data.embed(dataset, range(45, 55))
+    deleted_rows = [7, 8, 30, 50, 59]
+    for row in deleted_rows:
+        data.store.delete_document("d", document_id(f"key {row}"))
+    current = data.store.dataset("d")
+    living = [row for row in (*range(10), *range(20, 40), *range(45, 55)) if row not in (4, 25, *deleted_rows)]
+    for limit in (1, 7, 60):
+        rows: list[int] = []
+        tombstones: list[int] = []
+        after_row: int | None = -1
+        while after_row is not None:
+            page = data.vectors.vectors_after(current, after_row, limit)
+            assert page.vectors.tolist() == [[row, 1] for row in page.rows.tolist()]
+            rows += page.rows.tolist()
+            tombstones += page.deleted_rows
+            after_row = page.last_row
+        assert (rows, tombstones) == (living, deleted_rows)
+    assert data.vectors.vectors_of(current, [31, 5, 7, 12]).rows.tolist() == [5, 31]
+
+
 @pytest.mark.parametrize("count", [10, 1000])
 def test_the_number_of_statements_does_not_depend_on_the_number_of_documents(sqlite: Data, count: int) -> None:
     dataset = sqlite.create()
@@ -805,7 +830,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_documents(sql
     assert counted(lambda: sqlite.store.dataset("d")) == 2
     assert counted(lambda: sqlite.store.datasets(None, 50, show_deleted=False)) == 2
     assert counted(lambda: sqlite.store.list_documents("d", UNFILTERED, after_row=-1, limit=50)) == 2
-    assert counted(lambda: sqlite.vectors.vectors_after(sqlite.store.dataset("d"), -1, count)) == 3
+    assert counted(lambda: sqlite.vectors.vectors_after(sqlite.store.dataset("d"), -1, count)) == 4
     assert not any("count(" in statement for statement in statements)
 
 
