@@ -7,7 +7,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 # Modules are compiled once and not at each start of a process, also where the environment says otherwise.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install web demo up down check test test-cluster test-gpu lint wheels clients client-go client-node client-rust client-java format protos protodeps bench clean
+.PHONY: help install web demo up down check test test-cluster test-gpu lint wheels images clients client-go client-node client-rust client-java format protos protodeps bench clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1 \t/' | expand -t 18
 
@@ -69,6 +69,10 @@ lint: install protodeps  ## ruff, pyright, import-linter, buf, hadolint, the com
 
 wheels: install web  ## the wheels of client and server, into dist/
 	@rm -rf dist; for folder in deploy/client .; do (cd $$folder && $(BIN)/python -m hatchling build -t wheel -d $(CURDIR)/dist); done
+
+IMAGES ?= embedder trainer interpreter search gateway
+images:  ## the images of IMAGES, by buildah (apt-get install buildah mmdebstrap)
+	@deploy/docker/build-images $(IMAGES)
 
 clients: client-go client-node client-rust client-java  ## the clients in Go, TypeScript, Rust and Java, with their stubs
 
