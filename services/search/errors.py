@@ -14,6 +14,7 @@ PrismaError
 └── Unavailable
     └── BackendUnavailable       SEARCH_BACKEND_UNAVAILABLE
         ├── BackendPaused        SEARCH_BACKEND_UNAVAILABLE
+        ├── BackendRefusal       SEARCH_BACKEND_UNAVAILABLE
         └── WrittenElsewhere     SEARCH_BACKEND_UNAVAILABLE
 """
 
@@ -79,6 +80,12 @@ class BackendUnavailable(Unavailable):
 
 class BackendPaused(BackendUnavailable):
     """The search back end answers and refuses writes, as its disk is full or an operator has blocked them."""
+
+    reason = "SEARCH_BACKEND_UNAVAILABLE"
+
+
+class BackendRefusal(BackendUnavailable):
+    """The search back end refuses a request as it is: a limit of its settings, or a defect of ours."""
 
     reason = "SEARCH_BACKEND_UNAVAILABLE"
 

@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.search.backend import Kind, Stream
-from services.search.errors import BackendPaused, BackendUnavailable, WrittenElsewhere
+from services.search.errors import BackendPaused, BackendRefusal, BackendUnavailable, WrittenElsewhere
 from services.search.opensearch import Access, Layout, OpenSearchIndex
 from services.search.opensearch.cluster import Cluster
 from services.search.opensearch.leases import Leases
@@ -142,6 +142,50 @@ def test_dropped_and_slow_connections_lose_and_double_nothing(opened: Open, prox
     assert len(lost) > 5
     assert index.rows(stream).tolist() == list(range(10))
     assert ranked_rows(index, stream, "third", depth=20) == list(range(10))
+
+
+def test_indices_of_others_with_our_prefix_are_left_alone(opened: Open) -> None:
+    index, stream = opened(), documents()
+    write_texts(index, stream, TEXTS, 1)
+    client, prefix = index.cluster.client, index_of(index, stream).split("-")[0]
+    unplaced = {"settings": {"number_of_replicas": 0, "routing.allocation.require._name": "nobody"}}
+    names = [f"{prefix}-logs", f"{prefix}-2026.11.28", f"{prefix}-documents-{stream.uid}-copy", f"{prefix}x"]
+    for name in names:
+        client.indices.create(index=name, body=unplaced, params={"wait_for_active_shards": "0"})
+    try:
+        assert client.cluster.health()["status"] == "red"
+        assert "OpenSearch" in index.check()
+        assert index.uids() == {stream.uid}
+        assert index.unused(stream) == []
+        index.delete(stream.uid)
+        assert len(client.indices.get(index=f"{prefix}*")) == len(names)
+    finally:
+        client.indices.delete(index=",".join(names))
+
+
+@pytest.mark.parametrize(("status", "of"), [(404, "_refresh"), (404, "_mapping"), (400, "_mapping"), (413, "_search")])
+def test_what_a_cluster_refuses_is_an_error_with_its_reason(opened: Open, proxy: Proxy, status: int, of: str) -> None:
+    index, stream = opened(proxy.url), documents()
+    write_texts(index, stream, TEXTS, 1)
+    writer = index.text_writer(stream, at(2))
+    writer.upsert(TEXTS)
+    reason = json.dumps({"error": {"type": "x", "reason": "beyond a limit"}, "status": status}).encode()
+    proxy.faults = [lambda exchange: exchange.reject(status, reason) if of in exchange.path else None]
+    message = "replaced or deleted" if status == 404 else f"{status} x: beyond a limit"
+    with pytest.raises(WrittenElsewhere if status == 404 else BackendRefusal, match=message):
+        writer.commit()
+
+
+def test_a_text_beyond_the_limit_of_requests_is_named(opened: Open, proxy: Proxy) -> None:
+    index, stream = opened(proxy.url), documents()
+
+    def refuse(exchange: Exchange) -> None:
+        if exchange.is_bulk and word(17) in exchange.body.decode():
+            exchange.reject(413, b"")
+
+    proxy.faults = [refuse]
+    with pytest.raises(ValueError, match=r"row 17 takes [0-9,]+ bytes, .* http\.max_content_length"):
+        write_texts(index, stream, TEXTS[:18], 1)
 
 
 def test_a_cluster_without_a_manager_is_an_outage(opened: Open, proxy: Proxy) -> None:

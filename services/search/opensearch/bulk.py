@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from opensearchpy.exceptions import ConnectionError as ClusterUnreachable
 from opensearchpy.exceptions import TransportError
 
 from services.chassis.errors import PrismaError
-from services.search.errors import BackendPaused, BackendUnavailable, WrittenElsewhere
+from services.search.errors import BackendPaused, BackendRefusal, BackendUnavailable, WrittenElsewhere
 from services.search.opensearch.cluster import BUSY, Cluster, block_of, paused
 
 Action = tuple[dict[str, Any], dict[str, Any] | None]
@@ -82,7 +83,7 @@ class BulkWriter:
         body = b"\n".join(line for item in items for line in item) + b"\n"
         try:
             self._before()
-        except (BackendPaused, WrittenElsewhere):
+        except (BackendPaused, BackendRefusal, WrittenElsewhere):
             raise
         except BackendUnavailable as error:
             return items, error.message
@@ -91,12 +92,14 @@ class BulkWriter:
         except ClusterUnreachable as error:
             return items, f"it does not answer: {error}"
         except TransportError as error:
-            if error.status_code == _TOO_LARGE and len(items) > 1:
+            if error.status_code == _TOO_LARGE:
+                if len(items) == 1:
+                    raise _too_large(items[0]) from error
                 self._bytes = max(self._bytes // 2, 1)
                 return items, f"{error.status_code} {error.error}"
             outage = self._cluster.outage_of(error)
             if outage is None or error.status_code not in BUSY or block_of(error.info):
-                raise outage or error from error
+                raise outage or self._cluster.refusal_of(error) from error
             return items, outage.message
         if not answer["errors"]:
             return [], ""
@@ -110,14 +113,14 @@ class BulkWriter:
             error = outcome.get("error")
             if error is None or outcome["status"] == 409:
                 continue
-            failure = self._failure(outcome["status"], error)
+            failure = self._failure(item, outcome["status"], error)
             if failure is not None:
                 raise failure
             rejected.append(item)
             why = f"{outcome['status']} {error.get('reason', error)}"
         return rejected, why
 
-    def _failure(self, status: int, error: Any) -> PrismaError | ValueError | None:
+    def _failure(self, item: _Item, status: int, error: Any) -> PrismaError | ValueError | None:
         """The error of an item that is not to be sent again; None if it is."""
         block = block_of(error)
         if block is not None:
@@ -126,4 +129,17 @@ class BulkWriter:
             return WrittenElsewhere("another search service has replaced the index meanwhile; indexing is retried")
         if status in BUSY:
             return None
-        return ValueError(f"OpenSearch rejected a document: {error}")
+        return ValueError(f"OpenSearch rejects row {_row(item)}: {error.get('reason', error)}")
+
+
+def _row(item: _Item) -> str:
+    (head,) = json.loads(item[0]).values()
+    return str(head["_id"])
+
+
+def _too_large(item: _Item) -> ValueError:
+    size = sum(map(len, item))
+    return ValueError(
+        f"row {_row(item)} takes {size:,} bytes, more than OpenSearch or a proxy before it accepts in a request: "
+        "raise http.max_content_length or the proxy's limit"
+    )

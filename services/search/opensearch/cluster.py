@@ -14,10 +14,11 @@ from opensearchpy.exceptions import ConnectionError as ClusterUnreachable
 from opensearchpy.exceptions import NotFoundError, SerializationError, TransportError
 
 from services.search.backend import Rows
-from services.search.errors import BackendPaused, BackendUnavailable
+from services.search.errors import BackendPaused, BackendRefusal, BackendUnavailable, WrittenElsewhere
 
 BUSY = (429, 500, 502, 503, 504)
 _ROWS_IN_A_CLAUSE = 50_000  # index.max_terms_count is 65,536
+_MAX_CAUSE = 500
 _PAGE = 10_000  # index.max_result_window
 
 
@@ -68,13 +69,13 @@ class Cluster:
 
     @contextmanager
     def outages(self) -> Generator[None]:
-        """Raises BackendUnavailable where the cluster does not answer, or cannot at this moment."""
+        """Raises BackendUnavailable for whatever error the cluster answers with, or where it does not answer."""
         try:
             yield
         except (ClusterUnreachable, SerializationError) as error:
             raise BackendUnavailable(f"OpenSearch at {self.address} does not answer: {error}") from error
         except TransportError as error:
-            raise self.outage_of(error) or error from error
+            raise self.outage_of(error) or self.refusal_of(error) from error
 
     def outage_of(self, error: TransportError) -> BackendUnavailable | None:
         """The outage that an answer of the cluster is; None for one that is our own mistake."""
@@ -91,6 +92,14 @@ class Cluster:
                 f"OpenSearch at {self.address} cannot answer: {error.status_code} {error.error}{_cause(error.info)}"
             )
         return None
+
+    def refusal_of(self, error: TransportError) -> BackendUnavailable:
+        """The error of an answer that is no outage."""
+        if error.status_code == 404:
+            return WrittenElsewhere("an index was replaced or deleted meanwhile; looked at again soon")
+        return BackendRefusal(
+            f"OpenSearch at {self.address} refuses a request: {error.status_code} {error.error}{_cause(error.info)}"
+        )
 
     def search(self, index: str, body: Mapping[str, Any], *, scored: bool = False) -> dict[str, Any] | None:
         """A search on all shards or none; None where there is no such index.
@@ -169,4 +178,7 @@ def _cause(answer: Any) -> str:
     """Why, in the words of the cluster, where it says so."""
     error: Any = answer.get("error") if isinstance(answer, Mapping) else None
     reason = error.get("reason") if isinstance(error, Mapping) else None
-    return f": {reason}" if reason else ""
+    causes = error.get("root_cause") if isinstance(error, Mapping) else None
+    if isinstance(causes, Sequence) and causes and isinstance(causes[0], Mapping):
+        reason = causes[0].get("reason") or reason
+    return f": {str(reason)[:_MAX_CAUSE]}" if reason else ""

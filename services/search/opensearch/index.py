@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -39,7 +40,7 @@ from services.search.backend import (
     Vectors,
     WrongDimension,
 )
-from services.search.errors import BackendUnavailable, IndexNotReady, WrittenElsewhere
+from services.search.errors import BackendRefusal, BackendUnavailable, IndexNotReady, WrittenElsewhere
 from services.search.opensearch import mappings, packing
 from services.search.opensearch.bulk import BulkWriter
 from services.search.opensearch.cluster import Access, Cluster, among
@@ -59,6 +60,7 @@ _BARE: dict[str, Any] = {"_source": False, "stored_fields": "_none_"}
 _WRITE = "-write"
 """Of the alias that an index is written through: see BulkWriter."""
 _ANY_LAYOUT = Layout()
+_NUMBER_DIGITS = 12
 _MARGIN = 32
 _FETCHED = 1000
 
@@ -78,6 +80,9 @@ class OpenSearchIndex:
         """lease_seconds: of silence after which another process writes a stream. patience_seconds: see BulkWriter."""
         self.cluster = Cluster(access)
         self._prefix = prefix
+        kinds = "|".join(kind.value for kind in Kind)
+        self._own_name = re.compile(f"{re.escape(prefix)}-(?:{kinds})-([^-]+)-[0-9a-f]{{{_NUMBER_DIGITS}}}")
+        """Of an index of ours; others may have names with our prefix."""
         self._layout = layout
         self._leases = Leases(self.cluster, prefix, seconds=lease_seconds)
         self._patience = patience_seconds
@@ -89,12 +94,21 @@ class OpenSearchIndex:
         return "opensearch"
 
     def check(self) -> str:
+        lease_name = f"{self._prefix}_leases"
+        patterns = ",".join([*(self._pattern(kind) for kind in Kind), f"{lease_name}*"])
         with self.cluster.outages():
-            health = self.cluster.client.cluster.health()
+            health = self.cluster.client.cluster.health(
+                index=patterns, params={"expand_wildcards": "all", "level": "indices"}
+            )
             version = self.cluster.client.info()["version"]["number"]
-        if health["status"] == "red":
-            raise BackendUnavailable(f"OpenSearch at {self.cluster.address} is red: some shards have no copy at work")
-        nodes, status, name = health["number_of_nodes"], health["status"], health["cluster_name"]
+        indices: Mapping[str, Any] = health.get("indices", {})
+        states = {index["status"] for name, index in indices.items() if self._is_ours(name) or name == lease_name}
+        if "red" in states:
+            raise BackendUnavailable(
+                f"OpenSearch at {self.cluster.address}: shards of our indices have no copy at work"
+            )
+        status = "yellow" if "yellow" in states else "green"
+        nodes, name = health["number_of_nodes"], health["cluster_name"]
         return f"OpenSearch {version} at {self.cluster.address}, cluster {name}, {status}, nodes: {nodes}"
 
     def state(self, stream: Stream) -> StreamState | None:
@@ -110,18 +124,18 @@ class OpenSearchIndex:
 
     def uids(self) -> set[str]:
         with self.cluster.outages():
-            aliases = self.cluster.client.indices.get_alias(index=f"{self._prefix}-*", params=_ANY)
-        return {name.removeprefix(f"{self._prefix}-").split("-")[1] for name in aliases}
+            names = self.cluster.client.indices.get_alias(index=f"{self._prefix}-*", params=_ANY)
+        return {match[1] for name in names if (match := self._own_name.fullmatch(name))}
 
     def size_bytes(self, uid: str) -> int:
         with self.cluster.outages():
-            stats = self.cluster.client.indices.stats(index=f"{self._prefix}-*-{uid}-*", metric="store")
+            stats = self.cluster.client.indices.stats(index=self._patterns(uid), metric="store")
         return int(stats["_all"]["total"].get("store", {}).get("size_in_bytes", 0))
 
     def delete(self, uid: str) -> None:
         with self.cluster.outages():
-            names = self.cluster.client.indices.get_alias(index=f"{self._prefix}-*-{uid}-*", params=_ANY)
-        self._delete_all(list(names))
+            names = self.cluster.client.indices.get_alias(index=self._patterns(uid), params=_ANY)
+        self._delete_all([name for name in names if self._is_ours(name)])
         for kind in Kind:
             self.forget(Stream(kind, uid))
 
@@ -220,7 +234,7 @@ class OpenSearchIndex:
         has_zeros = meta.get("zero_count", 1) > 0
         try:
             answer = self._search(stream, _nearest(query, depth, allowed, has_zeros=has_zeros))
-        except RequestError:  # another process has just written a zero vector, which the script refuses
+        except BackendRefusal:  # another process has just written a zero vector, which the script refuses
             if has_zeros:
                 raise
             has_zeros = True
@@ -365,7 +379,7 @@ class OpenSearchIndex:
     def make(self, stream: Stream, meta: dict[str, Any]) -> str:
         """Creates an empty index that is not in use yet, after deleting what rebuilds that were killed have left."""
         alias = self._alias(stream)
-        name = f"{alias}-{uuid4().hex[:12]}"
+        name = f"{alias}-{uuid4().hex[:_NUMBER_DIGITS]}"
         self._delete_all(self.unused(stream))
         replaced, recorded = self._replaced_settings(stream)
         settings = new_settings(self.cluster, name, self._layout, replaced=replaced, recorded=recorded)
@@ -412,7 +426,8 @@ class OpenSearchIndex:
         alias = self._alias(stream)
         with self.cluster.outages():
             indices = self.cluster.client.indices.get_alias(index=f"{alias}-*", params=_ANY)
-        return [name for name, index in indices.items() if alias not in index["aliases"]]
+        own = {name: index for name, index in indices.items() if self._is_ours(name)}
+        return [name for name, index in own.items() if alias not in index["aliases"]]
 
     def _delete_all(self, names: Sequence[str]) -> None:
         if names:  # by name: clusters may refuse to delete by pattern
@@ -471,6 +486,15 @@ class OpenSearchIndex:
             }
             hits += self._search(stream, request)["hits"]["hits"]
         return sorted(hits, key=_row)
+
+    def _is_ours(self, name: str) -> bool:
+        return self._own_name.fullmatch(name) is not None
+
+    def _patterns(self, uid: str) -> str:
+        return ",".join(self._pattern(kind, uid) for kind in Kind)
+
+    def _pattern(self, kind: Kind, uid: str = "*") -> str:
+        return f"{self._prefix}-{kind.value}-{uid}-*"
 
     def _alias(self, stream: Stream) -> str:
         return f"{self._prefix}-{stream.kind.value}-{stream.uid}"
