@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,7 @@ _CHUNK_BYTES = 1 << 20
 _RECORDS_AT_ONCE = 500
 _RETRY_SECONDS = 60.0
 _FETCH_LOCKS = 64
+_MISSING = "is missing"
 _T = TypeVar("_T")
 
 _log = logs.get(__name__)
@@ -175,10 +177,11 @@ class Blobs:
     def share(self, path: str) -> None:
         """Uploads a file of the folder that is no blob yet, for other hosts; nothing without an object store.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailable, StorageFull.
         """
         if self._objects is not None:
-            self._objects.upload(path, self.folder / path)
+            with reporting_full_disk(self.folder):
+                self._objects.upload(path, self.folder / path)
 
     def below(self, prefix: str) -> list[StoredObject]:
         """All files below a folder: those here, and with an object store those of other hosts, with its times."""
@@ -229,7 +232,7 @@ class Blobs:
         """
         target = self.folder / path
         if self._objects is None and not target.is_file():
-            raise self._damaged(path, "is missing")
+            raise self._damaged(path, _MISSING)
         if self._verified.get(path) == _identity(target):
             return
         recorded = self._recorded(path)
@@ -291,13 +294,13 @@ class Blobs:
                 self.record(connection, blobs)
         return len(missing)
 
-    def scrub(self, stop: threading.Event | None = None) -> ScrubReport:
+    def scrub(self, stop: threading.Event | None = None, *, prefix: str = "") -> ScrubReport:
         """Reads every recorded blob, locally and in the object store, and compares it with its record.
 
-        stop: ends the scrub early once it is set.
+        stop: ends the scrub early once it is set. prefix: folder of the blobs that are read, with `/`; all by default.
         """
         checked, damages, repaired = 0, list[BlobDamaged](), list[str]()
-        for blob in self._all_recorded():
+        for blob in self._all_recorded(prefix):
             if stop is not None and stop.is_set():
                 break
             checked += 1
@@ -310,26 +313,29 @@ class Blobs:
         return ScrubReport(checked, damages, repaired)
 
     def _scrub_one(self, blob: Blob) -> bool:
-        """Whether the local copy was repaired from the object store, or the other way round. Raises BlobDamaged."""
+        """Whether the local copy was repaired from the object store, or the other way round. Raises BlobDamaged.
+
+        The local copy may leave the cache meanwhile.
+        """
         target = self.folder / blob.path
-        problem = _difference(target, blob) if target.is_file() else "is missing"
+        problem = _problem(target, blob)
         if self._objects is None:
             if problem:
                 raise self._damaged(blob.path, problem)
-            self._mark_verified(blob.path)
+            self._mark_sound(blob.path)
             return False
-        if stored_problem := self._objects.difference(blob.path, size=blob.size, digest=blob.digest):
-            if problem:
-                raise self._damaged(blob.path, stored_problem)
-            self._objects.upload(blob.path, target)
-            self._mark_verified(blob.path)
-            return True
-        if problem == "is missing":
-            return False
-        if problem:
+        stored_problem = self._objects.difference(blob.path, size=blob.size, digest=blob.digest)
+        if stored_problem:
+            try:
+                if problem:
+                    raise FileNotFoundError(target)
+                self._objects.upload(blob.path, target)
+            except FileNotFoundError:
+                raise self._damaged(blob.path, stored_problem) from None
+        elif problem and problem != _MISSING:
             self._fetch(blob.path, blob)
-        self._mark_verified(blob.path)
-        return problem is not None
+        self._mark_sound(blob.path)
+        return stored_problem is not None or problem not in (None, _MISSING)
 
     def _adopt_file(self, file: Path) -> Blob:
         path = file.relative_to(self.folder).as_posix()
@@ -363,10 +369,14 @@ class Blobs:
             row = connection.execute(select(table).where(table.c.path == path)).first()
         return None if row is None else Blob(row.path, row.size, row.digest)
 
-    def _all_recorded(self) -> list[Blob]:
+    @repeated
+    def _all_recorded(self, prefix: str) -> list[Blob]:
         records = self._need_records()
+        query = select(records.table).order_by(records.table.c.path)
+        if prefix:
+            query = query.where(records.table.c.path.startswith(prefix, autoescape=True))
         with records.database.read() as connection:
-            rows = connection.execute(select(records.table).order_by(records.table.c.path)).all()
+            rows = connection.execute(query).all()
         return [Blob(row.path, row.size, row.digest) for row in rows]
 
     def _forget_records(self, named: Collection[str], older_than_seconds: float) -> None:
@@ -426,6 +436,12 @@ class Blobs:
         self._verified.pop(path, None)
         return damage
 
+    def _mark_sound(self, path: str) -> None:
+        """Notes that a blob is as recorded, wherever it is."""
+        self._damages.pop(path, None)
+        with suppress(FileNotFoundError):
+            self._mark_verified(path)
+
     def _mark_verified(self, path: str) -> None:
         self._verified[path] = _identity(self.folder / path)
         self._damages.pop(path, None)
@@ -454,6 +470,14 @@ def _difference(file: Path, recorded: Blob) -> str | None:
     if size != recorded.size:
         return f"is damaged: it has {size:,} bytes instead of {recorded.size:,}"
     return None if _digest(file)[1] == recorded.digest else "is damaged: its content has changed"
+
+
+def _problem(file: Path, recorded: Blob) -> str | None:
+    """As `_difference`, also of a file that is missing."""
+    try:
+        return _difference(file, recorded)
+    except FileNotFoundError:
+        return _MISSING
 
 
 def _files(path: Path) -> list[Path]:
@@ -517,8 +541,8 @@ class Scrubber:
         while True:
             try:
                 await asyncio.sleep(self._seconds_left())
-                self._last.touch()
                 await self._scrub()
+                self._last.touch()
             except (OSError, PrismaError, BaseError) as error:
                 _log.warning("stored files cannot be checked; retried later", error=str(error))
                 await asyncio.sleep(min(self._every_seconds, _RETRY_SECONDS))

@@ -14,12 +14,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from prisma_common.names import is_given
 from services.chassis import metadata_filters, metadata_schema, metadata_terms, names
 from services.chassis.blobs import BlobDamaged, Blobs
-from services.chassis.database import Database, DatabaseUnavailable, newest_first, repeats_transactions
+from services.chassis.database import Database, DatabaseUnavailable, newest_first, once, repeats_transactions
 from services.chassis.errors import InvalidArgument
 from services.chassis.filters import UNFILTERED, Comparison, Filter
 from services.chassis.history import Histories
@@ -52,7 +52,7 @@ from services.embedder.errors import (
 )
 from services.embedder.fingerprints import moved
 from services.embedder.outcomes import Outcome
-from services.embedder.tables import DATASETS, DOCUMENTS, HISTORIES, REQUESTS
+from services.embedder.tables import BLOBS, DATASETS, DOCUMENTS, HISTORIES, REQUESTS
 from services.embedder.vector_store import Shard, vectors_at
 from services.embedder.whole_arrivals import WholeArrivals
 
@@ -192,7 +192,17 @@ class Store:
                 with self._database.write(uid) as connection:
                     connection.execute(queries.delete_rows(uid, start, start + BATCH_ROWS))
                     connection.execute(queries.delete_wholes_between(uid, start, start + BATCH_ROWS))
-            self._blobs.delete(f"vectors/{uid}")
+        recorded = self._recorded_folders() if tombstones else ()
+        for uid, _next_row in tombstones:
+            folder = f"vectors/{uid}"
+            if folder in recorded or (self._blobs.folder / folder).exists():
+                self._blobs.delete(folder)
+
+    def _recorded_folders(self) -> set[str]:
+        """Folders of datasets that have recorded files."""
+        folder = func.substr(BLOBS.c.path, 1, len("vectors/") + len(names.new_uid()))
+        with self._database.read() as connection:
+            return set(connection.execute(select(folder).distinct()).scalars())
 
     def sweep_answers(self) -> None:
         """Forgets request ids after 30 days."""
@@ -557,50 +567,55 @@ class Store:
             counts = connection.execute(queries.pending_counts(uid, width))
             return sorted((number, count) for number, count in counts)
 
+    @once
     def make_failed_pending(self, dataset_id: str) -> int:
         """Makes failed documents pending, in transactions of bounded size; returns how many. Raises DatasetNotFound."""
         uid = self.dataset(dataset_id).uid
         count = 0
-        while True:
-            with self._database.write(uid) as connection:
-                has_passages = _has_passages(_need(connection, dataset_id, uid))
-                rows = list(connection.execute(queries.rows_in_state(uid, State.FAILED, BATCH_ROWS)).scalars())
-                if not rows:
-                    return count
+        while batch_count := self._make_batch_of_failed_pending(dataset_id, uid):
+            count += batch_count
+        return count
+
+    def _make_batch_of_failed_pending(self, dataset_id: str, uid: str) -> int:
+        with self._database.write(uid) as connection:
+            has_passages = _has_passages(_need(connection, dataset_id, uid))
+            rows = list(connection.execute(queries.rows_in_state(uid, State.FAILED, BATCH_ROWS)).scalars())
+            if rows:
                 revision = _change(connection, uid, failed_count=-len(rows), pending_count=len(rows))
                 connection.execute(queries.make_pending(uid, rows, revision))
                 if has_passages:
                     whole_documents.follow_rows(connection, uid, rows, revision)
-                count += len(rows)
+            return len(rows)
 
+    @once
     def make_lost_pending(self, dataset: Dataset, shards: Sequence[str]) -> int:
         """Makes documents pending whose vectors are in these shards; returns how many. Raises DatasetNotFound."""
+        rows = self._rows_of_shards(dataset.uid, shards)
+        batches = [rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS)]
+        return sum(self._make_batch_of_lost_pending(dataset, shards, batch) for batch in batches)
+
+    def _rows_of_shards(self, uid: str, shards: Sequence[str]) -> list[int]:
         with self._database.read() as connection:
-            rows = list(connection.execute(queries.rows_of_shards(dataset.uid, shards)).scalars())
-        count = 0
-        for start in range(0, len(rows), BATCH_ROWS):
-            with self._database.write(dataset.uid) as connection:
-                model = _need(connection, dataset.id, dataset.uid).embedding_model
-                batch = queries.rows_of_shards(dataset.uid, shards, rows[start : start + BATCH_ROWS])
-                lost = list(connection.execute(batch).scalars())
-                if lost:
-                    documents = connection.execute(queries.documents_by_row(dataset.uid, lost)).all()
-                    if dataset.passages is not None:
-                        digests = -whole_documents.digests_of_passages(connection, dataset.uid, documents, model)
-                    else:
-                        digests = sum(sql_rows.digest_of_losing_its_vector(document, model) for document in documents)
-                    revision = _change(
-                        connection,
-                        dataset.uid,
-                        digests=digests,
-                        embedded_count=-len(lost),
-                        pending_count=len(lost),
-                    )
-                    connection.execute(queries.make_pending(dataset.uid, lost, revision))
-                    if dataset.passages is not None:
-                        whole_documents.follow_rows(connection, dataset.uid, lost, revision)
-                    count += len(lost)
-        return count
+            return list(connection.execute(queries.rows_of_shards(uid, shards)).scalars())
+
+    def _make_batch_of_lost_pending(self, dataset: Dataset, shards: Sequence[str], rows: Sequence[int]) -> int:
+        with self._database.write(dataset.uid) as connection:
+            model = _need(connection, dataset.id, dataset.uid).embedding_model
+            lost = list(connection.execute(queries.rows_of_shards(dataset.uid, shards, rows)).scalars())
+            if not lost:
+                return 0
+            documents = connection.execute(queries.documents_by_row(dataset.uid, lost)).all()
+            if dataset.passages is not None:
+                digests = -whole_documents.digests_of_passages(connection, dataset.uid, documents, model)
+            else:
+                digests = sum(sql_rows.digest_of_losing_its_vector(document, model) for document in documents)
+            revision = _change(
+                connection, dataset.uid, digests=digests, embedded_count=-len(lost), pending_count=len(lost)
+            )
+            connection.execute(queries.make_pending(dataset.uid, lost, revision))
+            if dataset.passages is not None:
+                whole_documents.follow_rows(connection, dataset.uid, lost, revision)
+            return len(lost)
 
     def commit_outcomes(self, dataset: Dataset, outcomes: Sequence[Outcome], shard: Shard | None) -> int:
         """Gives pending documents their vectors or failures in one transaction; returns the new revision.

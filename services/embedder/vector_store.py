@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, select
 
 from services.chassis import names
 from services.chassis.blobs import Blob, BlobDamaged, Blobs
-from services.chassis.database import Database, repeats_transactions
+from services.chassis.database import Database, once, repeats_transactions
 from services.embedder import queries
 from services.embedder.documents import Dataset, Document
 from services.embedder.tables import BLOBS, DATASETS, DOCUMENTS
@@ -121,10 +121,10 @@ class VectorStore:
             )
             return np.fromiter(rows, dtype=np.uint64)
 
+    @once
     def lost_shards(self, uid: str) -> list[str]:
-        """Shards of a dataset that are missing or damaged; every shard is read and compared with its digest."""
-        prefix = f"{_FOLDER}/{uid}/"
-        return [damage.path for damage in self._blobs.scrub().damages if damage.path.startswith(prefix)]
+        """Shards of a dataset that are missing or damaged; each of them is read and compared with its digest."""
+        return [damage.path for damage in self._blobs.scrub(prefix=f"{_FOLDER}/{uid}/").damages]
 
     def delete_shards(self, shards: Sequence[str]) -> None:
         """Deletes shards that no document names any more."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path, PurePosixPath
 
 from services.chassis import logs
 from services.chassis.blobs import Blobs
+from services.chassis.errors import StorageFull
 from services.chassis.object_store import StoreUnavailable
+from services.chassis.threads import to_the_end
 from services.trainer.runs import Run
 from services.trainer.sae import checkpoint
 
@@ -20,9 +23,30 @@ class SharedCheckpoints:
         self._blobs = blobs
         self._attempt = attempt
         self._written: dict[str, int] = {}
+        self._is_stale = False
+        self._upload: asyncio.Task[None] | None = None
+
+    def share_soon(self) -> None:
+        """Uploads what was written since, beside what the caller does."""
+        self._is_stale = True
+        if self._upload is None or self._upload.done():
+            self._upload = asyncio.create_task(self._upload_until_fresh())
+
+    async def end(self, *, share: bool) -> None:
+        """Waits until nothing is uploaded any more. share: whether to upload first what was written since."""
+        self._is_stale = share
+        if share:
+            self.share_soon()
+        if self._upload is not None:
+            await to_the_end(self._upload)
+
+    async def _upload_until_fresh(self) -> None:
+        while self._is_stale:
+            self._is_stale = False
+            await asyncio.to_thread(self.share)
 
     def share(self) -> None:
-        """Uploads what was written since. Without the store, the training goes on."""
+        """Uploads what was written since. Without the store, or with a full one, the training goes on."""
         if not self._blobs.shared:
             return
         for file in (self._blobs.folder / self._attempt).glob(checkpoint.PATTERN):
@@ -31,7 +55,7 @@ class SharedCheckpoints:
                 continue
             try:
                 self._blobs.share(f"{self._attempt}/{file.name}")
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StorageFull) as error:
                 _log.warning("checkpoint is not shared", attempt=self._attempt, error=error.message)
                 return
             self._written[file.name] = written

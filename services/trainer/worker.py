@@ -262,14 +262,14 @@ class TrainerJobs:
             async with aclosing(training) as messages:
                 async for message in messages:
                     if isinstance(message, CheckpointWritten | SiblingTrained):
-                        await asyncio.to_thread(checkpoints.share)
+                        checkpoints.share_soon()
                     run = await self._record(run, message, context, report)
                     if isinstance(message, Finished):
                         finished = message
         finally:
             _SAMPLES_PER_SECOND.set(0)
-            if finished is None and not context.lost:  # a process that is told to stop writes a last checkpoint
-                await asyncio.to_thread(checkpoints.share)
+            # A process that is told to stop writes a last checkpoint.
+            await checkpoints.end(share=finished is None and not context.lost)
         assert finished is not None  # else the process has failed, and `train` raised
         await self._commit(run, attempt, finished, context)
 

@@ -18,8 +18,9 @@ import pytest
 from obstore.store import from_url
 from sqlalchemy import select
 
+from services.chassis import blobs as blobs_module
 from services.chassis import object_store
-from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records, Scrubber, blobs_dependency
+from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records, Scrubber, ScrubReport, blobs_dependency
 from services.chassis.database import Database
 from services.chassis.errors import Code
 from services.chassis.object_store import StoreUnavailable
@@ -266,6 +267,54 @@ async def test_a_scrubber_that_cannot_note_its_time_tries_again(
     scrubber.cancel()
     with pytest.raises(asyncio.CancelledError):
         await scrubber
+
+
+async def test_a_scrub_that_fails_is_tried_again_soon(open_blobs: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = open_blobs()
+    last = blobs.folder.parent / "last-scrub"
+    last.touch()
+    os.utime(last, (0, 0))
+    remaining = [StoreUnavailable("away"), StoreUnavailable("away")]
+
+    def scrub(_stop: threading.Event) -> ScrubReport:
+        assert last.stat().st_mtime == 0
+        if remaining:
+            raise remaining.pop()
+        return ScrubReport(0, [], [])
+
+    monkeypatch.setattr(blobs, "scrub", scrub)
+    monkeypatch.setattr(blobs_module, "_RETRY_SECONDS", 0.01)
+    scrubber = asyncio.create_task(Scrubber(blobs, every_seconds=3600).run())
+    for _ in range(1000):
+        if last.stat().st_mtime:
+            break
+        await asyncio.sleep(0.01)
+    assert last.stat().st_mtime and not remaining
+    scrubber.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scrubber
+
+
+def test_a_scrub_tells_no_damage_of_a_file_that_is_restored_or_leaves_the_cache(
+    database: Database, open_stored: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = open_stored()
+    record(database, blobs, blobs.put("a/1", [b"x" * 100]), blobs.put("a/2", [b"x" * 100]))
+    (blobs.folder / "a/1").unlink()
+    (tmp_path / "store/test/a/1").rename(tmp_path / "kept")
+    with pytest.raises(BlobDamaged):
+        blobs.local("a/1")
+    (tmp_path / "kept").rename(tmp_path / "store/test/a/1")
+    compare = object_store.ServiceObjects.difference
+
+    def leave(objects: Any, path: str, **recorded: Any) -> str | None:
+        (blobs.folder / path).unlink(missing_ok=True)
+        return compare(objects, path, **recorded)
+
+    monkeypatch.setattr(object_store.ServiceObjects, "difference", leave)
+    report = blobs.scrub()
+    assert (report.checked, report.damages, blobs.damages) == (2, [], [])
+    assert blobs.scrub(prefix="a/1").checked == 1
 
 
 def test_a_scrub_ends_early_when_its_process_stops(database: Database, open_blobs: Open) -> None:

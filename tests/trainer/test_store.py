@@ -12,7 +12,9 @@ from typing import Any, cast
 from unittest.mock import AsyncMock, Mock
 
 import numpy as np
+import obstore
 import pytest
+from obstore.exceptions import GenericError
 from sqlalchemy import event, insert, select, text, update
 
 import services.trainer
@@ -33,9 +35,11 @@ from services.trainer.following import DatasetFollower
 from services.trainer.lifecycle import Runs
 from services.trainer.recipes import Recipe
 from services.trainer.runs import Coverage, Dataset, DatasetChanges, Import, NewRun, Run, Selection, Source
+from services.trainer.sae import checkpoint
 from services.trainer.sae.codes import CodeShard
 from services.trainer.sae.config import Config
 from services.trainer.sae.sizing import Sizing
+from services.trainer.shared_checkpoints import SharedCheckpoints
 from services.trainer.store import NewCodes, Store, TrainingResult
 from services.trainer.tables import BLOBS, CODE_SHARDS, METRICS, RUNS
 from services.trainer.training.protocol import Quality
@@ -515,3 +519,23 @@ async def test_files_of_a_commit_whose_answer_is_lost_stay(database: Database, b
     assert len(index.files) == 2
     for file in index.files:
         assert blobs.local(file.path).is_file()
+
+
+async def test_a_training_goes_on_while_the_object_store_is_full(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    blobs = Blobs(tmp_path / "cache", f"file://{tmp_path / 'store'}", records=Records(database, BLOBS))
+    (blobs.folder / "runs/r/a").mkdir(parents=True)
+    (blobs.folder / "runs/r/a" / checkpoint.name(0)).write_bytes(b"state")
+    checkpoints, put = SharedCheckpoints(blobs, "runs/r/a"), obstore.put
+
+    def refuse(*_arguments: object) -> None:
+        raise GenericError("Generic LocalFileSystem error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(obstore, "put", refuse)
+    checkpoints.share_soon()
+    await checkpoints.end(share=False)
+    monkeypatch.setattr(obstore, "put", put)
+    await checkpoints.end(share=True)
+    assert [file.read_bytes() for file in (tmp_path / "store").rglob(checkpoint.PATTERN)] == [b"state"]
