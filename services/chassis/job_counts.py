@@ -39,6 +39,13 @@ units = cache(_UNITS.labels)
 """The counter of service, kind and unit."""
 
 
+def start_at_zero(service: str, kind: str) -> None:
+    """Shows the outcomes of a kind before the first job: a counter that appears at 1 has not increased."""
+    for outcome in (*_OUTCOMES.values(), "lease_lost"):
+        _ATTEMPTS.labels(service, kind, outcome)
+    _LEASE_LOSSES.labels(service, kind)
+
+
 def count_start(record: JobRecord) -> None:
     """Counts the time in the queue of a job that a worker has taken for the first time."""
     job = record.job

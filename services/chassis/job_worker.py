@@ -34,6 +34,8 @@ class Worker:
         self._kinds = kinds
         self._running: dict[asyncio.Task[None], Run] = {}
         self._stopping = False
+        for kind in kinds:
+            job_counts.start_at_zero(kind.service, kind.name)
 
     @property
     def running_count(self) -> int:

@@ -21,6 +21,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from prisma.common.v1 import job_pb2, job_pb2_grpc, status_pb2, status_pb2_grpc
+from prisma_common import contract
 from prisma_common.addresses import listen_variable
 from services.chassis import certificates, data_folder, logs, metrics, probe_listener, tracing
 from services.chassis.auth import Keys, check_keys, refuse_open_listener
@@ -218,6 +219,7 @@ class _Server:
 
     def __init__(self, name: str, settings: ChassisSettings, *, listen: str, keys: Keys, probes: Probes) -> None:
         self._name = name
+        self._name = name
         self._settings = settings
         self._listen = listen
         self._probes = probes
@@ -235,6 +237,8 @@ class _Server:
         for servicer in servicers:
             servicer.add(servicer.servicer, self._server)
             self._names.append(servicer.full_name)
+            if served := contract.services().get(servicer.full_name.rpartition(".")[2]):
+                metrics.start_at_zero(self._name, served)
 
     async def start(self, ready: Callable[[], bool]) -> None:
         """Listens. ready: a further condition of readiness, where probes ask over HTTP. Raises StartRefused."""

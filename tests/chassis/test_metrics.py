@@ -66,6 +66,11 @@ def test_scrapers_beyond_loopback_show_a_key(tmp_path: Path, nats_server: NatsSe
                 metrics = client.get("/metrics", headers={"Authorization": "Bearer secret"})
                 assert metrics.status_code == 200
                 assert re.search("^# HELP prisma_rpc_seconds", metrics.text, re.MULTILINE)
+                for name in (
+                    r"prisma_rpc_total\{code=\"INTERNAL\"",
+                    r"prisma_job_attempts_total\{.*outcome=\"failed\"",
+                ):
+                    assert re.search(rf"^{name}.* 0\.0$", metrics.text, re.MULTILINE), "alerts see the first increase"
     finally:
         for process in (embedder, trainer):
             process.kill()

@@ -35,7 +35,7 @@ SERIES = {
     "PrismaJobsUntaken": ["prisma_jobs_queued{K} 2x100", 'prisma_jobs{K,state="running"} 0x100'],
     "PrismaJobsQueuedLong": ["prisma_jobs_oldest_queued_seconds{K} 2000x100"],
     "PrismaJobsWaiting": ['prisma_jobs_waiting{K,reason="PROVIDER_UNAVAILABLE"} 1x100'],
-    "PrismaJobsFail": ['prisma_job_attempts_total{K,outcome="failed"} 0+1x100'],
+    "PrismaJobsFail": ['prisma_job_attempts_total{K,outcome="failed"} 0x50 1x50'],
     "PrismaLeasesLost": ["prisma_job_lease_losses_total{K} 0+1x100"],
     "PrismaProviderFails": ['prisma_provider_requests_total{provider="p",outcome="timed_out"} 0+1x100'],
     "PrismaProviderSlow": [
@@ -49,10 +49,11 @@ SERIES = {
         'prisma_database_lock_wait_seconds_bucket{service="embedder",le="10"} 0+9x100',
         'prisma_database_lock_wait_seconds_bucket{service="embedder",le="+Inf"} 0+9x100',
     ],
-    "PrismaDefects": ['prisma_rpc_total{service="search",method="/m",code="INTERNAL"} 0+1x100'],
+    "PrismaDefects": ['prisma_rpc_total{service="search",method="/m",code="INTERNAL"} 0x50 1x50'],
     "PrismaCertificateExpires": ['prisma_tls_certificate_expiry_timestamp_seconds{use="server"} 9000x100'],
 }
 """Series that trigger each alert."""
+FIRST_DEFECT_OF_THE_GATEWAY = ['prisma_http_total{method="GET",route="/r",code="500"} _x50 1x50']
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +106,7 @@ def test_each_alert_fires_on_what_it_is_for(tmp_path: Path) -> None:
                 }
             ],
         }
-        for alert, lines in SERIES.items()
+        for alert, lines in [*SERIES.items(), ("PrismaDefects", FIRST_DEFECT_OF_THE_GATEWAY)]
     ]
     file = tmp_path / "rules_test.yml"
     file.write_text(yaml.safe_dump({"rule_files": [str(FOLDER / "rules.yml")], "tests": tests}))
