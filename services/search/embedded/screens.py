@@ -70,10 +70,13 @@ class Screen:
             estimates, places = self.index.search(query, min(requested, size), params=parameters)
             is_row = places[0] >= 0  # faiss fills up with -1
             estimates, places = estimates[0][is_row], places[0][is_row].astype(np.intp)
-            order = np.lexsort((places, -estimates))
-            is_complete = requested >= size or len(order) < requested
-            if is_complete or estimates[order[count - 1]] > estimates[order[-1]]:
-                return places[order[:count]], estimates[order[:count]]
+            if len(places) <= count:
+                return places, estimates
+            last = np.partition(estimates, len(estimates) - count)[len(estimates) - count]
+            if requested >= size or len(places) < requested or last > estimates.min():
+                higher, tied = np.flatnonzero(estimates > last), np.flatnonzero(estimates == last)
+                best = np.append(higher, tied[np.argsort(places[tied])[: count - len(higher)]])
+                return places[best], estimates[best]
             requested *= 4
 
 

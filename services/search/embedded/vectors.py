@@ -286,6 +286,8 @@ def _highest_estimates(
         np.concatenate([part_places for part_places, _ in screened]),
         np.concatenate([estimates for _, estimates in screened]),
     )
+    if len(places) <= count:
+        return places
     return np.sort(places[scoring.best(_rows_at(parts, places), estimates.astype(np.float64), count)])
 
 
