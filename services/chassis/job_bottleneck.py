@@ -41,7 +41,9 @@ async def explain(store: JobStore, jobs: Sequence[Job]) -> None:
     }
     for job in jobs:
         bottleneck = bottleneck_of(job, queues.get((job.service, job.kind)))
-        if bottleneck is not None:
+        if bottleneck is None:
+            job.ClearField("bottleneck")
+        else:
             job.bottleneck.CopyFrom(bottleneck)
 
 
@@ -68,10 +70,19 @@ def bottleneck_of(job: Job, queue: Queue | None = None) -> Job.Bottleneck | None
         return None if queue is None else _of_queued(job, queue)
     if job.state == Job.STATE_WAITING:
         return _of_waiting(job)
+    if job.state == Job.STATE_RUNNING and job.HasField("bottleneck"):
+        return job.bottleneck  # its worker knows its parts
     use = job.time_use
     if use.total_seconds < MIN_SECONDS:
         return None
     return _of_time(use, has_ended=job.state in TERMINAL)
+
+
+def of_queued_parts(service: str, count: int) -> Job.Bottleneck:
+    """Of a job of which no part runs. count: its parts that are queued."""
+    parts = "one part, which is" if count == 1 else f"{count:,} parts, which are"
+    text = f"Waits for {parts} queued: each {service} does something else."
+    return Job.Bottleneck(kind=Job.Bottleneck.KIND_QUEUE, share=1, explanation=text)
 
 
 def _of_queued(job: Job, queue: Queue) -> Job.Bottleneck:

@@ -40,6 +40,9 @@ class JobContext:
         self._lock = asyncio.Lock()
         self._lease = stored.record.lease
         self._progress = Job.Progress()
+        self._progress.CopyFrom(stored.job.progress)
+        self.done_before = stored.job.progress.done
+        """How far the job was when this attempt began."""
         self._lines: list[Job.LogLine] = list(stored.job.log)
         self.result = Struct()
         """Of a part: what its job learns of it, written with the next change. Outlives the attempt."""
@@ -49,6 +52,8 @@ class JobContext:
         self._time_use = job_time.begin()
         self.time_of_parts: Sequence[Job.TimeUse] = ()
         """Of a job that is divided into parts."""
+        self.bottleneck: Job.Bottleneck | None = None
+        """Of a job that is divided into parts: what they wait for, where their time does not say it."""
         self.lost = False
 
     @property
@@ -65,6 +70,10 @@ class JobContext:
     def partition(self) -> JobRecord.Partition:
         """What a part of a job covers; all zeros for a job."""
         return self._stored.record.partition
+
+    def own_time(self) -> Job.TimeUse:
+        """The time of this attempt, without that of the job's parts."""
+        return self._time_use.message()
 
     @property
     def attempt(self) -> int:
@@ -89,12 +98,15 @@ class JobContext:
         await self.write(note_checkpoint)
         self._stop_if_cancelled()
 
-    async def progress(self, done: int, total: int, unit: str, message: str = "") -> None:
-        """Reports how far the job is; written at most twice a second. Raises LeaseLost, JobCancelled."""
+    async def progress(self, done: int, total: int, unit: str, message: str = "", *, of_parts: bool = False) -> None:
+        """Reports how far the job is; written at most twice a second. Raises LeaseLost, JobCancelled.
+
+        of_parts: whether it was done by parts of the job, which have counted it.
+        """
         moment = time.monotonic()
         if unit != self._progress.unit or done < self._progress.done:  # another part of the work begins
             self._rate_from, self._progress = None, Job.Progress(done=done, unit=unit)
-        if done > self._progress.done:
+        if done > self._progress.done and not of_parts:
             job_counts.units(self.job.service, self.job.kind, unit).inc(done - self._progress.done)
         rate = self._rate(done, moment)
         left = (total - done) / rate if rate > 0 and total > done else 0.0
@@ -136,10 +148,13 @@ class JobContext:
         record = copy_of(self._stored.record)
         record.lease_expire_time.CopyFrom(from_now(self._ack_wait))
         record.job.progress.CopyFrom(self._progress)
-        record.job.time_use.CopyFrom(job_time.with_parts(self._time_use.message(), self.time_of_parts))
+        record.job.time_use.CopyFrom(job_time.with_parts(self.own_time(), self.time_of_parts))
+        record.job.ClearField("bottleneck")
+        if self.bottleneck is not None:
+            record.job.bottleneck.CopyFrom(self.bottleneck)
         del record.job.log[:]
         record.job.log.extend(self._lines)
-        if len(self.result):
+        if record.partition_of and len(self.result):
             record.result.CopyFrom(self.result)
         return record
 
@@ -151,6 +166,8 @@ class JobContext:
             if (restored := await self.store.create(record)) is not None:
                 self.log(LOST_DATA)
                 return restored
+        if stored.record.lease == self._lease:  # it may have been restored from a copy of before it was divided
+            _copy_division(self._stored.record, stored.record)
         return stored
 
     def _stop_if_cancelled(self) -> None:
@@ -170,3 +187,11 @@ class JobContext:
         if not self._progress.rate:
             return current
         return self._progress.rate + _RATE_WEIGHT * (current - self._progress.rate)
+
+
+def _copy_division(source: JobRecord, target: JobRecord) -> None:
+    """Copies what only the worker that has the lease writes of a job's parts."""
+    del target.partitions[:]
+    target.partitions.extend(source.partitions)
+    target.divided_resubmit_count = source.divided_resubmit_count
+    target.result.CopyFrom(source.result)

@@ -53,11 +53,14 @@ def count_start(record: JobRecord) -> None:
         _QUEUE_SECONDS.labels(job.service, job.kind).observe(age(job))
 
 
-def count_attempt(job: Job) -> None:
-    """Counts an attempt that has left a job in the state that it has now."""
+def count_attempt(job: Job, time_use: Job.TimeUse) -> None:
+    """Counts an attempt that has left a job in the state that it has now.
+
+    time_use: of the attempt alone; the parts of a job count their own.
+    """
     _ATTEMPTS.labels(job.service, job.kind, _OUTCOMES[job.state]).inc()
     for part in _PARTS:
-        _TIME.labels(job.service, job.kind, part).inc(getattr(job.time_use, f"{part}_seconds"))
+        _TIME.labels(job.service, job.kind, part).inc(getattr(time_use, f"{part}_seconds"))
     count_end(job)
 
 

@@ -9,18 +9,19 @@ job has ended or is to stop. The job's own worker runs until all parts have ende
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
 
 from prisma.common.v1.job_pb2 import Job, JobRecord
-from services.chassis import job_time, tracing
+from services.chassis import job_bottleneck, job_time, tracing
 from services.chassis.errors import Code, PrismaError, reason_of
 from services.chassis.job_context import JobContext
-from services.chassis.job_store import StoredJob
+from services.chassis.job_store import StoredJob, part_name
 from services.chassis.job_transitions import now, resubmit
 from services.chassis.names import new_uid
 from services.chassis.nats import NatsUnavailable
@@ -46,7 +47,7 @@ class PartitionFailed(_PartitionError, dynamic=True):
 
 
 class PartitionWaits(_PartitionError, dynamic=True):
-    """All parts that have not ended wait for something unavailable: so does the job."""
+    """All parts that have not ended have waited for something unavailable since they advanced: so does the job."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,16 @@ class Range:
     start: int
     stop: int
     size: int
+    indices: Sequence[int] = ()
+    """Of latents: those that the part has, in the order of the work; empty for all of the range."""
 
 
 def divided(numbers: Sequence[int], part_size: int) -> list[Range]:
-    """Ranges that have these ascending numbers of rows or latents, `part_size` each, or more if there are many."""
-    part_size = max(part_size, -(-len(numbers) // MAX_PARTITIONS))
-    parts = [numbers[start : start + part_size] for start in range(0, len(numbers), part_size)]
-    return [Range(part[0], part[-1] + 1, len(part)) for part in parts]
+    """Parts of these latents, in their order: `part_size` or more each, one more in some than in others."""
+    count = max(1, min(MAX_PARTITIONS, len(numbers) // part_size))
+    bounds = [len(numbers) * number // count for number in range(count + 1)]
+    parts = [numbers[start:stop] for start, stop in pairwise(bounds) if stop > start]
+    return [Range(min(part), max(part) + 1, len(part), part) for part in parts]
 
 
 class Partitions:
@@ -74,26 +78,70 @@ class Partitions:
         self._kind = kind
         self._request = request
         self._unit = unit
+        self._checkpoint: int | None = None
+        """What was done at the last checkpoint; None before the first look."""
+        self._time_of_former: Sequence[Job.TimeUse] = ()
+        """Of the parts of former divisions."""
 
-    async def divide(self, ranges: Sequence[Range]) -> None:
-        """Divides work into these parts, in place of former ones that have ended. Raises LeaseLost, NatsUnavailable."""
+    async def divide(self, ranges: Sequence[Range], *, result: Struct | None = None) -> None:
+        """Divides work into these parts, in place of former ones that have ended. Raises LeaseLost, NatsUnavailable.
+
+        result: what the former ones have done, stored in the job's record by the same write.
+        """
         parts = [
-            JobRecord.Partition(id=new_uid()[:_ID_CHARACTERS], start=part.start, stop=part.stop, size=part.size)
+            JobRecord.Partition(
+                id=new_uid()[:_ID_CHARACTERS], start=part.start, stop=part.stop, size=part.size, indices=part.indices
+            )
             for part in ranges
         ]
 
         def change(record: JobRecord) -> None:
             del record.partitions[:]
             record.partitions.extend(parts)
+            record.divided_resubmit_count = record.resubmit_count
+            if result is not None:
+                record.result.CopyFrom(result)
 
         await self._context.write(change)
 
-    async def run(self, message: str, *, done_before: int = 0) -> list[Struct]:
+    async def forget_tried(self) -> bool:
+        """Forgets a division of before a person started the job again, if all of its parts have succeeded.
+
+        There is nothing left to try in it: what failed is tried again in a division of its own.
+        """
+        record = self._context.record
+        if not record.partitions or record.divided_resubmit_count == record.resubmit_count:
+            return False
+        parts = [await self._context.store.find(self._name(part)) for part in record.partitions]
+        if not all(stored is not None and _has_succeeded(stored) for stored in parts):
+            return False
+
+        def change(record: JobRecord) -> None:
+            del record.partitions[:]
+            record.ClearField("result")
+
+        await self._context.write(change)
+        self._checkpoint = 0
+        return True
+
+    async def run(
+        self, message: str, *, done_before: int = 0, check: Callable[[Sequence[Struct]], None] | None = None
+    ) -> list[Struct]:
         """Waits until all parts have ended, also those of an earlier attempt; returns their results, in order.
 
-        done_before: how much was done before the work was divided, which counts as progress too. Raises
-        PartitionFailed, PartitionWaits, LeaseLost, JobCancelled.
+        done_before: how much was done before the work was divided, which counts as progress too. check: looks at the
+        results until now, in order, and may raise. Raises PartitionFailed, PartitionWaits, LeaseLost, JobCancelled.
         """
+        try:
+            with job_time.during(job_time.Part.JOB):
+                return await self._wait(message, done_before, check)
+        finally:
+            self._context.bottleneck = None
+            self._time_of_former = self._context.time_of_parts
+
+    async def _wait(
+        self, message: str, done_before: int, check: Callable[[Sequence[Struct]], None] | None
+    ) -> list[Struct]:
         parts = list(self._context.record.partitions)
         latest: dict[str, StoredJob] = {}
         done: dict[str, int] = {}
@@ -105,28 +153,42 @@ class Partitions:
                 for part, stored in zip(unfinished, looks, strict=True):
                     latest[part.id] = stored
                     done[part.id] = max(done.get(part.id, 0), _done(part, stored.job))
-                self._context.time_of_parts = [stored.job.time_use for stored in latest.values()]
-                await self._report(
-                    done_before + sum(done.values()), total, f"{message}; {_summary(list(latest.values()))}"
-                )
+                states = [latest[part.id] for part in parts]
+                self._explain_time(states)
+                await self._report(done_before + sum(done.values()), total, f"{message}; {_summary(states)}")
             except NatsUnavailable:  # the heartbeat stops a job whose lease has run out meanwhile
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
-            if all(_has_succeeded(stored) for stored in latest.values()):
-                return [latest[part.id].record.result for part in parts]
-            self._raise_errors([latest[part.id] for part in parts])
-            with job_time.during(job_time.Part.JOB):
-                await asyncio.sleep(LOOK_SECONDS)
+            results = [stored.record.result for stored in states]
+            if check is not None:
+                check(results)
+            if all(map(_has_succeeded, states)):
+                return results
+            self._raise_errors(states)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _explain_time(self, parts: Sequence[StoredJob]) -> None:
+        self._context.time_of_parts = [*self._time_of_former, *(stored.job.time_use for stored in parts)]
+        queued = sum(stored.job.state == Job.STATE_SUBMITTED for stored in parts)
+        is_queued = queued and not any(stored.job.state == Job.STATE_RUNNING for stored in parts)
+        job = self._context.job
+        self._context.bottleneck = job_bottleneck.of_queued_parts(job.service, queued) if is_queued else None
 
     async def _report(self, done: int, total: int, message: str) -> None:
-        if done > self._context.job.progress.done:
+        if self._checkpoint is None:
+            self._checkpoint = max(done, self._context.done_before)
+        if done > self._checkpoint:
             await self._context.checkpoint()
-        await self._context.progress(done, total, self._unit, message)
+            self._checkpoint = done
+        await self._context.progress(done, total, self._unit, message, of_parts=True)
+
+    def _name(self, part: JobRecord.Partition) -> str:
+        return part_name(self._context.job.name, part)
 
     async def _look(self, part: JobRecord.Partition) -> StoredJob:
         """The part's record, which is created where there is none, and started again after the job was."""
         store = self._context.store
-        name = f"{self._context.job.name}-{part.id}"
+        name = self._name(part)
         stored = await store.find(name)
         if stored is None:
             await store.create(self._new_record(name, part))
@@ -168,11 +230,17 @@ class Partitions:
             if stored.job.state == Job.STATE_FAILED:
                 for line in stored.job.log:
                     self._context.log(f"part {number}: {line.text}")
-                raise PartitionFailed(stored.job.error, _place(number, len(parts), stored))
+                raise PartitionFailed(stored.job.error, self._place(number, len(parts), stored))
         unfinished = [(number, stored) for number, stored in enumerate(parts, start=1) if not _has_succeeded(stored)]
-        if all(stored.job.state == Job.STATE_WAITING for _number, stored in unfinished):
-            number, stored = unfinished[0]
-            raise PartitionWaits(stored.job.error, _place(number, len(parts), stored))
+        waiting = [(number, stored) for number, stored in unfinished if stored.job.state == Job.STATE_WAITING]
+        if waiting and all(stored.record.outage_count for _number, stored in unfinished):
+            number, stored = waiting[0]
+            raise PartitionWaits(stored.job.error, self._place(number, len(parts), stored))
+
+    def _place(self, number: int, count: int, stored: StoredJob) -> str:
+        part = stored.record.partition
+        what = f"{part.size:,} {self._unit}" if part.indices else f"{part.start} to {part.stop - 1}"
+        return f"part {number} of {count} ({what})"
 
 
 def _has_succeeded(stored: StoredJob) -> bool:
@@ -197,9 +265,6 @@ def _done(part: JobRecord.Partition, job: Job) -> int:
 def _summary(parts: Sequence[StoredJob]) -> str:
     succeeded = sum(_has_succeeded(stored) for stored in parts)
     running = sum(stored.job.state == Job.STATE_RUNNING for stored in parts)
-    return f"{succeeded} of {len(parts)} parts done, {running} in progress"
-
-
-def _place(number: int, count: int, stored: StoredJob) -> str:
-    part = stored.record.partition
-    return f"part {number} of {count} ({part.start} to {part.stop - 1})"
+    waiting = [stored.job.error.message for stored in parts if stored.job.state == Job.STATE_WAITING]
+    waits = f", {len(waiting)} waiting: {waiting[0]}" if waiting else ""
+    return f"{succeeded} of {len(parts)} parts done, {running} in progress{waits}"

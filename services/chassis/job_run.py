@@ -98,7 +98,7 @@ class Run:
         error = await self._do_work(request)
         try:
             await self._finish(error)
-            job_counts.count_attempt(self._context.job)
+            job_counts.count_attempt(self._context.job, self._context.own_time())
         except LeaseLost:
             job_counts.count_lost_lease(self._context.job)
             _log.warning("job continues elsewhere", job=self.name)

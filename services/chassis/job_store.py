@@ -123,9 +123,15 @@ class JobStore:
                 return written
 
     async def is_abandoned(self, record: JobRecord) -> bool:
-        """Whether this is a part of a job that has ended or is to stop. A job that the server has lost is restored."""
+        """Whether this is a part of a job that has ended or is to stop, or that is divided otherwise now.
+
+        A job that the server has lost is restored.
+        """
         job = await self.find(record.partition_of) if record.partition_of else None
-        return job is not None and (job.job.state in TERMINAL or job.job.cancel_requested)
+        if job is None:
+            return False
+        is_part = any(part.id == record.partition.id for part in job.record.partitions)
+        return not is_part or job.job.state in TERMINAL or job.job.cancel_requested
 
     async def delete(self, job: Job) -> None:
         """Deletes a job's record, then its index entries."""
@@ -183,6 +189,11 @@ class JobStore:
         winner = await self.find(job.name)
         if winner is not None and winner.job.create_time.ToMilliseconds() != job.create_time.ToMilliseconds():
             await self.index.remove(job)
+
+
+def part_name(job: str, part: JobRecord.Partition) -> str:
+    """The name of a part of a job's record. job: the job's name."""
+    return f"{job}-{part.id}"
 
 
 def subject_of(job: Job) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -14,7 +14,7 @@ from services.chassis.errors import StorageFull
 from services.chassis.job_index import IndexEntry
 from services.chassis.job_journal import JobJournal
 from services.chassis.job_run import OUTAGES
-from services.chassis.job_store import JobNotFound
+from services.chassis.job_store import JobNotFound, part_name
 from services.chassis.job_transitions import TERMINAL, add_line, copy_of, from_now, is_leased, seconds_until
 from services.chassis.jobs import Jobs
 from services.chassis.nats import NatsLink
@@ -128,7 +128,8 @@ class Sweeper:
             if stored is None:
                 lost = journal.records[name]
                 records[name] = lost if name in self._running() else await self._restore(lost)
-        new = [entry for entry in entries if entry.name not in records]
+        divided = _newly_divided(records, entries)
+        new = [entry for entry in entries if entry.name not in records or entry.name in divided]
         records.update({stored.job.name: stored.record for stored in await self._store.read(new)})
         journal.replace(record for record in records.values() if record.job.state not in TERMINAL)
 
@@ -145,6 +146,12 @@ class Sweeper:
             if not record.lease:
                 await self._store.publish(record.job.name)
         return record
+
+
+def _newly_divided(records: Mapping[str, JobRecord], entries: Iterable[IndexEntry]) -> set[str]:
+    """The names of jobs that have parts of which their records do not know."""
+    parts = {part_name(name, part) for name, record in records.items() for part in record.partitions}
+    return {entry.name.rpartition("-")[0] for entry in entries if entry.is_partition and entry.name not in parts}
 
 
 def _last_sent(record: JobRecord) -> Timestamp:

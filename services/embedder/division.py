@@ -18,7 +18,7 @@ _RANGES_OF_PART = 4
 
 
 def division(store: Store, dataset: Dataset, part_size: int) -> list[Range]:
-    """Ranges of rows that have all pending documents, each at least `part_size` of them but the last one."""
+    """Ranges of rows that have all pending documents, each at least `part_size` of them."""
     part_size = max(part_size, -(-dataset.counts.pending // MAX_PARTITIONS))
     width = max(1, part_size // _RANGES_OF_PART)
     ranges: list[Range] = []
@@ -29,6 +29,9 @@ def division(store: Store, dataset: Dataset, part_size: int) -> list[Range]:
             stop = (number + 1) * width
             ranges.append(Range(start, stop, size))
             start, size = stop, 0
+    if size and ranges:  # too few for a part of their own
+        last = ranges.pop()
+        start, size = last.start, last.size + size
     if size:
         ranges.append(Range(start, max(start + 1, dataset.next_row), size))
     return ranges
@@ -36,25 +39,31 @@ def division(store: Store, dataset: Dataset, part_size: int) -> list[Range]:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of documents that were embedded. first_refusal: what the model said of the first that it refused."""
+    """What became of documents. first_refusal: what the model said of the first that it refused."""
 
-    done: int = 0
+    embedded: int = 0
     refused: int = 0
     first_refusal: str | None = None
+
+    @property
+    def done(self) -> int:
+        """Documents that were embedded or refused."""
+        return self.embedded + self.refused
 
     @classmethod
     def of_batch(cls, batch: Batch) -> Tally:
         """That of one batch."""
         failure = batch.first_failure
-        return cls(len(batch.outcomes), batch.failure_count, failure.message if failure is not None else None)
+        embedded = len(batch.outcomes) - batch.failure_count
+        return cls(embedded, batch.failure_count, failure.message if failure is not None else None)
 
     @classmethod
     def of(cls, result: Struct) -> Tally:
         """That of a part, also of what its earlier attempts did."""
-        if "done" not in result:
+        if "embedded" not in result:
             return cls()
-        done, refused = (int(result.fields[name].number_value) for name in ("done", "refused"))
-        return cls(done, refused, result.fields["first_refusal"].string_value or None)
+        embedded, refused = (int(result.fields[name].number_value) for name in ("embedded", "refused"))
+        return cls(embedded, refused, result.fields["first_refusal"].string_value or None)
 
     @classmethod
     def total(cls, results: Sequence[Struct]) -> Tally:
@@ -63,16 +72,17 @@ class Tally:
 
     def store(self, result: Struct) -> None:
         """Has a part's job learn it."""
-        result.update({"done": self.done, "refused": self.refused, "first_refusal": self.first_refusal or ""})
+        result.update({"embedded": self.embedded, "refused": self.refused, "first_refusal": self.first_refusal or ""})
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(self.done + other.done, self.refused + other.refused, self.first_refusal or other.first_refusal)
+        first_refusal = self.first_refusal or other.first_refusal
+        return Tally(self.embedded + other.embedded, self.refused + other.refused, first_refusal)
 
     def explain(self, model: str, log: Callable[[str], None]) -> None:
-        """Says how many documents were refused. Raises NothingEmbedded where all were."""
+        """Says how many documents were refused. Raises NothingEmbedded where none was embedded."""
         if self.refused:
             log(f"{self.refused:,} of {self.done:,} documents were refused and have failed")
-        if self.refused and self.refused == self.done:
+        if self.refused and not self.embedded:
             raise NothingEmbedded(
                 f"none of {self.done:,} documents could be embedded with {model}; the first: {self.first_refusal}. "
                 "RetryFailedDocuments (`prisma embed --retry-failed`) tries them again"

@@ -24,8 +24,8 @@ class EmbedderSettings(ProviderSettings):
     embed_batch: int = Field(default=512, gt=0)
     """Documents that an embedding job embeds and commits at once."""
     embed_part: int = Field(default=8192, gt=0)
-    """Documents above which embedders that share their data divide an embedding job among them, and the fewest that a
-    part has."""
+    """The fewest documents that a part of an embedding job has. Embedders that share their data divide jobs of at least
+    two parts among them."""
     onnx_models: str | None = None
     """Folders of sentence encoders in the layout of sentence-transformers, with `:` between them (`;` on Windows). Each
     is the embedding model `onnx/<name of the folder>`."""

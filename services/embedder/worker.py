@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from google.protobuf.struct_pb2 import Struct
 
 from prisma.embedder.v1.embedder_service_pb2 import EmbedDatasetRequest, RetryFailedDocumentsRequest
 from prisma_common.names import DATASET_CHANGED, EMBED_DATASET, EMBED_DATASET_PART, RETRY_FAILED_DOCUMENTS
@@ -68,6 +69,7 @@ class EmbedderJobs:
 
     async def retry(self, request: RetryFailedDocumentsRequest, context: JobContext) -> None:
         """Makes failed documents pending, then embeds all pending ones."""
+        await _partitions(request.name, context).forget_tried()
         if not context.record.partitions:  # else an earlier attempt has, and its parts may have refused some again
             await context.prove()
             count = await in_thread(self._store.make_failed_pending, requests.dataset_id(request.name))
@@ -88,7 +90,8 @@ class EmbedderJobs:
             context.log(message)
             return
         try:
-            if request.again:
+            await _partitions(dataset.name, context).forget_tried()
+            if request.again and not context.record.partitions:  # else an earlier attempt has
                 await self._make_lost_pending(dataset, context)
             tally = await self._embed_in_parts(dataset, context)
             dataset = await in_thread(self._store.dataset, dataset.id)
@@ -104,18 +107,15 @@ class EmbedderJobs:
         try:
             count = await in_thread(self._store.pending_count, dataset.uid, start, stop)
             tally = Tally.of(context.result)  # of earlier attempts
-            tally = await self._embed_rows(dataset, context, tally, pending_count=count, start=start, stop=stop)
-            # A worker that was killed may have committed documents that it has not counted.
-            replace(tally, done=max(tally.done, context.partition.size)).store(context.result)
+            await self._embed_rows(dataset, context, tally, pending_count=count, start=start, stop=stop)
         finally:
             await in_thread(self._store.delete_vectors_if_deleted, dataset.uid)
 
     async def _embed_in_parts(self, dataset: Dataset, context: JobContext) -> Tally:
         """Has parts of many pending documents embedded, until few are left; those of earlier attempts first."""
-        request = EmbedDatasetRequest(name=dataset.name)
-        partitions = Partitions(context, kind=EMBED_DATASET_PART, request=request, unit="documents")
+        partitions = _partitions(dataset.name, context)
         while True:
-            tally = Tally.of(context.result)  # of parts before the present ones
+            tally = Tally.of(context.record.result)  # of parts before the present ones
             if context.record.partitions:
                 message = f"embedding with {dataset.embedding_model}"
                 tally += Tally.total(await partitions.run(message, done_before=tally.done))
@@ -125,8 +125,9 @@ class EmbedderJobs:
             ranges = await in_thread(division, self._store, dataset, self._part_size)
             if len(ranges) < 2:
                 return tally
-            tally.store(context.result)
-            await partitions.divide(ranges)
+            result = Struct()
+            tally.store(result)
+            await partitions.divide(ranges, result=result)
 
     async def _embed_rows(
         self,
@@ -156,6 +157,12 @@ class EmbedderJobs:
         count = await in_thread(self._store.make_lost_pending, dataset, shards)
         await in_thread(self._vectors.delete_shards, shards)
         context.log(f"{len(shards):,} damaged files of vectors; {count:,} documents are pending again")
+
+
+def _partitions(dataset: str, context: JobContext) -> Partitions:
+    """The parts of a job that embeds a dataset."""
+    request = EmbedDatasetRequest(name=dataset)
+    return Partitions(context, kind=EMBED_DATASET_PART, request=request, unit="documents")
 
 
 class _EmbeddingJob:

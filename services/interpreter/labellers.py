@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.chassis.errors import FailedPrecondition, Unavailable
 from services.interpreter.decoder import Decoder
-from services.interpreter.errors import LabelModelNotFound
+from services.interpreter.errors import LabelModelNotFound, UnusableAnswer
 from services.interpreter.evidence_reader import DocumentSource
 from services.interpreter.features import Features
 from services.interpreter.labels import Draft, Options
@@ -36,6 +36,8 @@ class Task:
     indices: Sequence[int]
     """Of live features, the most important first."""
     options: Options
+    note_unusable: Callable[[UnusableAnswer], None] | None = None
+    """Is told each unusable answer, and judges whether there are too many. Without it the labeller does."""
 
 
 class LabelSource(DocumentSource, PhraseSource, Protocol):

@@ -7,15 +7,19 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from google.protobuf.struct_pb2 import Struct
+
 from prisma.interpreter.v1.interpreter_service_pb2 import LabelFeaturesRequest
 from prisma_common.names import LABEL_FEATURES_PART
 from services.chassis.job_context import JobContext
 from services.chassis.job_partitions import Partitions, divided
 from services.interpreter import requests
+from services.interpreter.errors import UnusableAnswer
 from services.interpreter.features import Features, Order
 from services.interpreter.labellers import Labellers, Task
 from services.interpreter.labels import KEYWORDS
 from services.interpreter.store import Store
+from services.interpreter.unusable import Unusable
 
 UNIT = "features"
 _MOST_IMPORTANT_FIRST = Order("max_activation", descending=True)
@@ -37,44 +41,71 @@ class Labelling:
         """
         options = requests.options(request.options)
         await self._labellers.check(options.model)
-        indices = await asyncio.to_thread(self._remaining, request, features, context.job.name)
-        if not context.record.partitions and self._part_size is not None and options.model != KEYWORDS:
-            ranges = divided(sorted(indices), self._part_size)
-            if len(ranges) > 1:
-                await Partitions(context, kind=LABEL_FEATURES_PART, request=request, unit=UNIT).divide(ranges)
+        of_part = LabelFeaturesRequest(run=request.run, options=request.options, relabel=request.relabel)
+        partitions = Partitions(context, kind=LABEL_FEATURES_PART, request=of_part, unit=UNIT)
+        await partitions.forget_tried()
         if context.record.partitions:
-            await self._run_parts(request, features, context)
-        else:
-            await self._label(request, features, indices, context, job=context.job.name)
+            await self._run_parts(partitions, features, options.model, context)
+            if not await partitions.forget_tried():
+                return
+        indices, total = await asyncio.to_thread(self._remaining, request, features, context.job.name)
+        if self._part_size is not None and options.model != KEYWORDS:
+            ranges = divided(indices, self._part_size)
+            if len(ranges) > 1:
+                await partitions.divide(ranges)
+                await self._run_parts(partitions, features, options.model, context)
+                return
+        unusable = Unusable()
+
+        def note(error: UnusableAnswer) -> None:
+            nonlocal unusable
+            unusable += Unusable.of_answer(error)
+            unusable.check(total)
+
+        await self._label(Task(features, indices, options, note_unusable=note), context, job=context.job.name)
 
     async def run_part(self, request: LabelFeaturesRequest, features: Features, context: JobContext) -> None:
-        """Labels those of the features of a job that are in the part's range."""
-        job = context.record.partition_of
-        covered = range(context.partition.start, context.partition.stop)
-        remaining = await asyncio.to_thread(self._remaining, request, features, job)
-        await self._label(request, features, [index for index in remaining if index in covered], context, job=job)
+        """Labels those of the features of a part that its job has not labelled yet.
 
-    async def _run_parts(self, request: LabelFeaturesRequest, features: Features, context: JobContext) -> None:
-        partitions = Partitions(context, kind=LABEL_FEATURES_PART, request=request, unit=UNIT)
-        await partitions.run(f"labelling with {requests.options(request.options).model}")
-        total = sum(part.size for part in context.record.partitions)
-        remaining = await asyncio.to_thread(self._remaining, request, features, context.job.name)
-        _log_missing(context, len(remaining), total)
+        Its job judges whether too many of all its features have no usable answer.
+        """
+        job, resubmit_count = context.record.partition_of, context.record.resubmit_count
+        by_this_job = await asyncio.to_thread(self._store.labelled_by, features.run.uid, job)
+        indices = [
+            index
+            for index in context.partition.indices
+            if index not in by_this_job and (request.relabel or index not in features.labels)
+        ]
+        unusable = Unusable()  # those of earlier attempts are asked again
+        unusable.store(context.result, resubmit_count)
 
-    async def _label(
-        self,
-        request: LabelFeaturesRequest,
-        features: Features,
-        indices: Sequence[int],
-        context: JobContext,
-        *,
-        job: str,
-    ) -> None:
+        def note(error: UnusableAnswer) -> None:
+            nonlocal unusable
+            unusable += Unusable.of_answer(error)
+            unusable.store(context.result, resubmit_count)
+
+        task = Task(features, indices, requests.options(request.options), note_unusable=note)
+        await self._label(task, context, job=job)
+
+    async def _run_parts(self, partitions: Partitions, features: Features, model: str, context: JobContext) -> None:
+        """Waits for the parts. Raises UnusableAnswer once too many of the job's features have no usable answer."""
+        resubmit_count = context.record.resubmit_count
+        indices = {index for part in context.record.partitions for index in part.indices}
+        by_this_job = await asyncio.to_thread(self._store.labelled_by, features.run.uid, context.job.name)
+        total = len(indices | by_this_job)
+
+        def check(results: Sequence[Struct]) -> None:
+            Unusable.of_parts(results, resubmit_count).check(total)
+
+        results = await partitions.run(f"labelling with {model}", check=check)
+        _log_missing(context, Unusable.of_parts(results, resubmit_count).count, len(indices))
+
+    async def _label(self, task: Task, context: JobContext, *, job: str) -> None:
         """Labels features. job: whose labels they are."""
-        options = requests.options(request.options)
+        features, indices, options = task.features, task.indices, task.options
         await context.progress(0, len(indices), UNIT, options.model)
         done = labelled = 0
-        batches = self._labellers.get(options.model).drafts(Task(features, indices, options))
+        batches = self._labellers.get(options.model).drafts(task)
         async with contextlib.aclosing(batches):
             async for batch in batches:
                 drafts = [replace(draft, job=job) for draft in batch]
@@ -84,10 +115,9 @@ class Labelling:
                 await context.progress(done, len(indices), UNIT, drafts[-1].text if drafts else options.model)
         _log_missing(context, len(indices) - labelled, len(indices))
 
-    def _remaining(self, request: LabelFeaturesRequest, features: Features, job: str) -> list[int]:
-        """The live features to label, those with the highest maximum first, without those that this job has labelled.
-
-        `limit` counts those that it has labelled already.
+    def _remaining(self, request: LabelFeaturesRequest, features: Features, job: str) -> tuple[list[int], int]:
+        """The live features to label, those with the highest maximum first, without those that this job has labelled;
+        and how many there are with those, which `limit` counts too.
         """
         by_this_job = self._store.labelled_by(features.run.uid, job)
         requested = set(request.indices)
@@ -98,7 +128,8 @@ class Labelling:
             and (not requested or index in requested)
             and (request.relabel or index in by_this_job or index not in features.labels)
         ]
-        return [index for index in indices[: request.limit or None] if index not in by_this_job]
+        requested_indices = indices[: request.limit or None]
+        return [index for index in requested_indices if index not in by_this_job], len(requested_indices)
 
 
 def _log_missing(context: JobContext, count: int, total: int) -> None:

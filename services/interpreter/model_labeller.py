@@ -27,14 +27,11 @@ from services.interpreter.labellers import LabelModel, LabelSource, Task
 from services.interpreter.labels import Draft, Options, Source
 from services.interpreter.phrase_vectors import PhraseVectors, unit
 from services.interpreter.prompts import ShownDocument
+from services.interpreter.unusable import Unusable
 from services.providers.client import BLAMES_INPUT, ProviderRefused
 
 _ATTEMPTS = 2
 """Questions per feature before its answers count as unusable."""
-MAX_FAILED_SHARE = 0.1
-"""Share of features without a usable answer from which labelling fails as a whole."""
-_MIN_FAILED = 3
-"""Features without a usable answer that never fail it."""
 
 _log = logs.get(__name__)
 
@@ -86,8 +83,7 @@ class ModelLabeller:
 
     async def drafts(self, task: Task) -> AsyncGenerator[Sequence[Draft]]:
         """Labels one by one. A feature without a usable answer is left out; too many raise UnusableAnswer."""
-        failed: list[UnusableAnswer] = []
-        allowed = max(_MIN_FAILED, MAX_FAILED_SHARE * len(task.indices))
+        unusable = Unusable()
         answer = partial(self._draft_or_error, task.features, task.options)
         answers = ordered(answer, task.indices, concurrency=self._provider.concurrency)
         async with contextlib.aclosing(answers):
@@ -95,13 +91,12 @@ class ModelLabeller:
                 if isinstance(draft, Draft):
                     yield [draft]
                     continue
-                failed.append(draft)
-                if len(failed) > allowed:
-                    break
+                if task.note_unusable is not None:
+                    task.note_unusable(draft)
+                else:
+                    unusable += Unusable.of_answer(draft)
+                    unusable.check(len(task.indices))
                 yield []
-        if failed and (len(failed) > allowed or len(failed) == len(task.indices)):
-            message = f"{len(failed)} of {len(task.indices)} features have no label: {failed[-1].message}"
-            raise UnusableAnswer(message, metadata=failed[-1].metadata)
 
     async def _draft_or_error(self, features: Features, options: Options, index: int) -> Draft | UnusableAnswer:
         try:

@@ -14,5 +14,5 @@ class InterpreterSettings(ProviderSettings):
     interpreter_listen: str = addresses.INTERPRETER
     """The address it listens on."""
     label_part: int = Field(default=64, gt=0)
-    """Features above which interpreters that share their data divide a labelling job by a model among them, and the
-    fewest that a part has."""
+    """The fewest features that a part of a labelling job by a model has. Interpreters that share their data divide jobs
+    of at least two parts among them."""

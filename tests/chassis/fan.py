@@ -85,15 +85,18 @@ def kinds(
     ranges: int = 3,
     rows: int = 4,
     before_batch: Callable[[JobContext], Awaitable[None]] = nothing,
+    after_parts: Callable[[JobContext], Awaitable[None]] = nothing,
     ack_wait: float = 1.0,
 ) -> list[JobKind]:
     """The job, and its parts. ranges: parts, each with this many rows."""
 
     async def fan(request: StringValue, context: JobContext) -> None:
         partitions = Partitions(context, kind=PART, request=request, unit="rows")
+        await partitions.forget_tried()
         if not context.record.partitions:
             await partitions.divide([Range(n * rows, (n + 1) * rows, rows) for n in range(ranges)])
         results = await partitions.run("counting")
+        await after_parts(context)
         await context.prove()
         ledger.counts.append(len(ledger.rows))
         assert [result["last"] for result in results] == [(n + 1) * rows - 1 for n in range(ranges)]

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
-from unittest.mock import patch
+from unittest.mock import AsyncMock, Mock, patch
 
 import numpy as np
 import pytest
@@ -24,17 +25,18 @@ from prisma.common.v1.job_pb2 import Job, JobRecord
 from prisma.embedder.v1.embedder_service_pb2 import DeleteDocumentsRequest, EmbedDatasetRequest
 from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
 from services.chassis.database import Database
+from services.chassis.errors import Unavailable
 from services.chassis.events import Events
 from services.chassis.filters import UNFILTERED, AllOf, AnyOf, Comparison, Negation
 from services.chassis.history import HistoryChanged
 from services.chassis.idempotency import Call, RequestIdReused
 from services.chassis.job_context import JobContext
-from services.chassis.job_partitions import MAX_PARTITIONS
+from services.chassis.job_partitions import MAX_PARTITIONS, Partitions
 from services.chassis.moments import stamp, utc_now
 from services.chassis.startup import StartRefused
 from services.embedder import messages, queries
 from services.embedder.deleting import DeletionJob
-from services.embedder.division import division
+from services.embedder.division import Tally, division
 from services.embedder.documents import (
     Counts,
     Dataset,
@@ -52,6 +54,7 @@ from services.embedder.errors import (
     DocumentNotFound,
     EmbeddingModelChanged,
     EmbeddingModelFixed,
+    NothingEmbedded,
 )
 from services.embedder.fingerprints import EMPTY, document_digest, moved
 from services.embedder.outcomes import Outcome
@@ -658,7 +661,7 @@ def test_parts_cover_all_pending_rows_and_none_twice(data: Data) -> None:
     ranges = division(data.store, dataset, part_size=16)
     assert ranges[0].start == 0
     assert all(part.stop == following.start for part, following in pairwise(ranges))
-    assert all(part.size >= 16 for part in ranges[:-1])
+    assert all(part.size >= 16 for part in ranges)
     pending = [data.store.pending("d", dataset.uid, 100, start=part.start, stop=part.stop) for part in ranges]
     assert [len(part) for part in pending] == [part.size for part in ranges]
     assert [data.store.pending_count(dataset.uid, part.start, part.stop) for part in ranges] == list(map(len, pending))
@@ -886,6 +889,71 @@ async def test_a_shard_that_is_written_while_its_dataset_is_deleted_does_not_sta
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not list(sqlite.blobs.folder.rglob("*.npy"))
+
+
+class PartContext(NoContext):
+    """The context of a part with more documents than there are now: some were deleted meanwhile."""
+
+    def __init__(self, size: int) -> None:
+        self.partition = JobRecord.Partition(id="part", start=0, stop=100, size=size)
+        self.record = JobRecord(partition_of="jobs/embedder.j", partition=self.partition)
+        self.result = Struct()
+
+    async def prove(self) -> None: ...
+
+    async def checkpoint(self) -> None: ...
+
+
+class RefusingModels:
+    """Models that embed nothing."""
+
+    async def get(self, model: str) -> SimpleNamespace:
+        return SimpleNamespace(dimension=4)
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[Failure]:
+        return [Failure(code=3, reason="INVALID_VECTOR", message="refused")] * len(texts)
+
+
+async def test_a_part_counts_no_document_that_it_has_not_embedded(sqlite: Data) -> None:
+    dataset = sqlite.create()
+    sqlite.add(dataset, 3)
+    jobs = EmbedderJobs(
+        store=sqlite.store,
+        vectors=sqlite.vectors,
+        models=cast(EmbeddingModels, RefusingModels()),
+        events=cast(Events, SimpleNamespace(publish=AsyncMock())),
+        batch_size=2,
+        ack_wait_seconds=30.0,
+    )
+    context = PartContext(size=4)
+    await jobs.embed_part(EmbedDatasetRequest(name="datasets/d"), cast(JobContext, context))
+    lines: list[str] = []
+    with pytest.raises(NothingEmbedded, match="none of 3 documents"):
+        Tally.total([context.result]).explain(MODEL, lines.append)
+    assert lines == ["3 of 3 documents were refused and have failed"]
+
+
+async def test_a_second_attempt_at_a_divided_job_looks_for_no_damaged_vectors(
+    sqlite: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite.create()
+    look = Mock(return_value=[])
+    monkeypatch.setattr(sqlite.vectors, "lost_shards", look)
+    monkeypatch.setattr(Partitions, "run", AsyncMock(side_effect=Unavailable("the model server is away")))
+    jobs = EmbedderJobs(
+        store=sqlite.store,
+        vectors=sqlite.vectors,
+        models=cast(EmbeddingModels, RefusingModels()),
+        events=cast(Events, None),
+        batch_size=2,
+        ack_wait_seconds=30.0,
+        part_size=1,
+    )
+    context = PartContext(size=0)
+    context.record = JobRecord(partitions=[context.partition])
+    with pytest.raises(Unavailable):
+        await jobs.embed(EmbedDatasetRequest(name="datasets/d", again=True), cast(JobContext, context))
+    look.assert_not_called()
 
 
 def test_work_on_a_deleted_dataset_does_not_reach_one_of_the_same_name(data: Data) -> None:

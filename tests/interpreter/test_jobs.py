@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,16 +29,17 @@ from services.chassis.jobs import Jobs
 from services.chassis.nats import connect
 from services.interpreter import statistics_files
 from services.interpreter.decoder import Decoder
-from services.interpreter.errors import RunNotTrained, StatisticsDamaged
+from services.interpreter.errors import RunNotTrained, StatisticsDamaged, UnusableAnswer
 from services.interpreter.evidence_reader import EvidenceReader
 from services.interpreter.families import Family
 from services.interpreter.family_naming import FamilyNames
 from services.interpreter.feature_cache import FeatureCache
+from services.interpreter.features import Features, Order
 from services.interpreter.follower import RunFollower
 from services.interpreter.keyword_labeller import BATCH, KeywordLabeller
 from services.interpreter.label_scoring import LabelScoring
 from services.interpreter.labellers import Labeller, Labellers
-from services.interpreter.labels import Draft, Source
+from services.interpreter.labels import Draft, Options, Source
 from services.interpreter.model_labeller import ChatProvider, ModelLabeller
 from services.interpreter.runs import Interpretation, Run
 from services.interpreter.scoring import Method, Scores
@@ -198,9 +200,21 @@ async def test_labels_do_not_depend_on_where_a_job_was_interrupted(interpreter: 
 
 
 async def test_interpreters_that_share_their_data_share_a_labelling_by_a_model(
-    interpreter: Interpreter, nats_server: NatsServer, tmp_path: Path
+    interpreter: Interpreter, nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Too many unusable answers fail the job as a whole, by their share of all; no single part is too small for one."""
     await run_statistics(interpreter)
+    order = Order("max_activation", descending=True)
+    ranked = (await interpreter.cache.features("runs/r")).select(order=order).tolist()
+    unusable = set(ranked[:12])
+    draft = ModelLabeller._draft  # pyright: ignore[reportPrivateUsage]
+
+    async def draft_or_none(labeller: ModelLabeller, features: Features, index: int, options: Options) -> Draft:
+        if index in unusable:
+            raise UnusableAnswer(f"feature {index}: no usable label")
+        return await draft(labeller, features, index, options)
+
+    monkeypatch.setattr(ModelLabeller, "_draft", draft_or_none)
     link = await connect(nats_server.url)
     jobs = Jobs(link)
     with broken_openai() as server:
@@ -209,13 +223,21 @@ async def test_interpreters_that_share_their_data_share_a_labelling_by_a_model(
                 request = LabelFeaturesRequest(run="runs/r", limit=96, options={"model": "lab/chat-good"})
                 job = await jobs.submit("interpreter", LABEL_FEATURES, request, resources=["runs/r"])
                 async with working(link, jobs, *first.jobs.kinds()), working(link, jobs, *second.jobs.kinds()):
+                    failed = await ended(jobs, job.name)
+                    partitions = (await jobs.store.get(job.name)).record.partitions
+                    unusable &= set(ranked[:4])
+                    await jobs.retry(job.name)
                     done = await ended(jobs, job.name)
     await link.close()
+    assert [index for part in partitions for index in part.indices] == ranked[:96]
+    assert [part.size for part in partitions] == [32, 32, 32]
+    assert failed.state == Job.STATE_FAILED
+    assert re.match(r"1\d of 96 features have no label: feature \d+: no usable label", failed.error.message)
     assert done.state == Job.STATE_SUCCEEDED, done.error
-    assert (done.progress.done, done.progress.total, done.progress.unit) == (96, 96, "features")
-    assert "3 of 3 parts done" in done.progress.message
+    assert done.progress.unit == "features"
+    assert done.log[-1].text.startswith("4 of "), done.log
     labels = interpreter.store.active_labels("u")
-    assert len(labels) == 96
+    assert set(labels) == set(ranked[4:96])
     assert {label.draft.job for label in labels.values()} == {job.name}
     assert all(len(interpreter.store.label_history("u", index, limit=5)) == 1 for index in labels), "labelled twice"
 

@@ -191,18 +191,20 @@ class RetryJobRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class JobRecord(_message.Message):
-    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user", "outage_count", "outage_start_time", "resubmit_count", "partitions", "partition", "partition_of", "result", "traceparent")
+    __slots__ = ("job", "request", "request_id", "lease", "lease_expire_time", "attempts_without_checkpoint", "publish_count", "publish_time", "origin_request_id", "user", "outage_count", "outage_start_time", "resubmit_count", "partitions", "partition", "partition_of", "result", "divided_resubmit_count", "traceparent")
     class Partition(_message.Message):
-        __slots__ = ("id", "start", "stop", "size")
+        __slots__ = ("id", "start", "stop", "size", "indices")
         ID_FIELD_NUMBER: _ClassVar[int]
         START_FIELD_NUMBER: _ClassVar[int]
         STOP_FIELD_NUMBER: _ClassVar[int]
         SIZE_FIELD_NUMBER: _ClassVar[int]
+        INDICES_FIELD_NUMBER: _ClassVar[int]
         id: str
         start: int
         stop: int
         size: int
-        def __init__(self, id: _Optional[str] = ..., start: _Optional[int] = ..., stop: _Optional[int] = ..., size: _Optional[int] = ...) -> None: ...
+        indices: _containers.RepeatedScalarFieldContainer[int]
+        def __init__(self, id: _Optional[str] = ..., start: _Optional[int] = ..., stop: _Optional[int] = ..., size: _Optional[int] = ..., indices: _Optional[_Iterable[int]] = ...) -> None: ...
     JOB_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +222,7 @@ class JobRecord(_message.Message):
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     PARTITION_OF_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    DIVIDED_RESUBMIT_COUNT_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     job: Job
     request: _any_pb2.Any
@@ -238,8 +241,9 @@ class JobRecord(_message.Message):
     partition: JobRecord.Partition
     partition_of: str
     result: _struct_pb2.Struct
+    divided_resubmit_count: int
     traceparent: str
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ..., outage_count: _Optional[int] = ..., outage_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resubmit_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[JobRecord.Partition, _Mapping]]] = ..., partition: _Optional[_Union[JobRecord.Partition, _Mapping]] = ..., partition_of: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., request_id: _Optional[str] = ..., lease: _Optional[str] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts_without_checkpoint: _Optional[int] = ..., publish_count: _Optional[int] = ..., publish_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., origin_request_id: _Optional[str] = ..., user: _Optional[str] = ..., outage_count: _Optional[int] = ..., outage_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., resubmit_count: _Optional[int] = ..., partitions: _Optional[_Iterable[_Union[JobRecord.Partition, _Mapping]]] = ..., partition: _Optional[_Union[JobRecord.Partition, _Mapping]] = ..., partition_of: _Optional[str] = ..., result: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., divided_resubmit_count: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class JobRecords(_message.Message):
     __slots__ = ("records",)
