@@ -121,7 +121,7 @@ class Blobs:
         self.folder = folder
         self._prefix = f"{records.database.service}/" if records is not None else ""
         self._objects = ServiceObjects(url, self._prefix) if url else None
-        self._cache = BlobCache(folder, cache_bytes, self._is_stored)
+        self._cache = BlobCache(folder, cache_bytes, self._find_stored)
         self._fetching = [threading.Lock() for _ in range(_FETCH_LOCKS)]
         self._records = records
         self._verified: dict[str, tuple[int, int, int]] = {}
@@ -370,6 +370,15 @@ class Blobs:
         return None if row is None else Blob(row.path, row.size, row.digest)
 
     @repeated
+    def _recorded_among(self, paths: Sequence[str]) -> dict[str, Blob]:
+        if self._records is None:
+            return {}
+        table = self._records.table
+        with self._records.database.read() as connection:
+            rows = connection.execute(select(table).where(table.c.path.in_(paths))).all()
+        return {row.path: Blob(row.path, row.size, row.digest) for row in rows}
+
+    @repeated
     def _all_recorded(self, prefix: str) -> list[Blob]:
         records = self._need_records()
         query = select(records.table).order_by(records.table.c.path)
@@ -409,20 +418,33 @@ class Blobs:
         self._mark_verified(path)
         self._note_added(target.stat().st_size)
 
+    def wait_for_eviction(self) -> None:
+        """Returns once no file is being evicted from the cache."""
+        self._cache.wait()
+
     def _note_added(self, size: int) -> None:
         if self._objects is not None:
             self._cache.added(size)
 
-    def _is_stored(self, file: CachedFile) -> bool:
-        """Whether a file of the cache may leave: it is a recorded blob, and in the object store.
+    def _find_stored(self, files: Sequence[CachedFile]) -> Iterator[CachedFile]:
+        """The files of the cache that may leave: they are recorded blobs, and in the object store."""
+        for batch in _batches(files):
+            records = self._recorded_among([file.path for file in batch])
+            for file in batch:
+                recorded = records.get(file.path)
+                try:
+                    if recorded is not None and recorded.size == file.size and self._is_stored(file, recorded):
+                        yield file
+                except (OSError, BaseError) as error:
+                    _log.warning("cached file cannot be evicted now", file=file.path, error=str(error))
+
+    def _is_stored(self, file: CachedFile, recorded: Blob) -> bool:
+        """Whether a blob is in the object store.
 
         One that is missing there is uploaded, as where files were in the folder before there was an object store, and
         may leave the next time.
         """
         assert self._objects is not None
-        recorded = self._recorded(file.path)
-        if recorded is None or recorded.size != file.size:
-            return False
         if self._objects.size(file.path) == recorded.size:
             return True
         target = self.folder / file.path

@@ -16,7 +16,7 @@ import numpy as np
 import obstore
 import pytest
 from obstore.store import from_url
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from services.chassis import blobs as blobs_module
 from services.chassis import object_store
@@ -379,6 +379,12 @@ class TestCache:
         return Blobs(folder / "cache", url, records=Records(database, BLOBS), cache_bytes=1000)
 
     @staticmethod
+    def add(database: Database, blobs: Blobs, path: str) -> None:
+        """Writes a blob of 100 bytes, and waits until others have left for it."""
+        record(database, blobs, blobs.put(path, [b"y" * 100]))
+        blobs.wait_for_eviction()
+
+    @staticmethod
     def age(blobs: Blobs, path: str, seconds: float) -> None:
         moment = time.time() - seconds
         os.utime(blobs.folder / path, (moment, moment))
@@ -392,7 +398,7 @@ class TestCache:
     ) -> None:
         blobs.local("a/0")  # used again
         restarted = self.open(database, tmp_path)
-        record(database, restarted, restarted.put("b", [b"y" * 100]))
+        self.add(database, restarted, "b")
         assert self.cached(restarted) == ["0", "3", "4", "5", "6", "7", "8", "9", "b"]
         assert restarted.local("a/1").read_bytes() == b"x" * 100
         assert restarted.damages == []
@@ -400,7 +406,7 @@ class TestCache:
     def test_what_is_mapped_stays_readable(self, database: Database, blobs: Blobs) -> None:
         mapped = np.memmap(blobs.local("a/0"), np.uint8, "r")
         self.age(blobs, "a/0", 2000)
-        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        self.add(database, blobs, "b")
         assert "0" not in self.cached(blobs)
         assert mapped.tobytes() == b"x" * 100
 
@@ -409,7 +415,7 @@ class TestCache:
         attempt.mkdir()
         (attempt / "checkpoint").write_bytes(b"c" * 950)
         self.age(blobs, "attempt/checkpoint", 5000)
-        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        self.add(database, blobs, "b")
         assert self.cached(blobs) == ["b", "checkpoint"]
 
     def test_files_of_before_there_was_a_store_are_uploaded_before_they_leave(
@@ -417,11 +423,11 @@ class TestCache:
     ) -> None:
         shutil.rmtree(tmp_path / "store")
         (tmp_path / "store").mkdir()
-        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        self.add(database, blobs, "b")
         assert len(list((tmp_path / "store/test/a").iterdir())) == 10
         for number in range(10):
             self.age(blobs, f"a/{number}", 1000)
-        record(database, blobs, self.open(database, tmp_path).put("c", [b"y" * 100]))
+        self.add(database, self.open(database, tmp_path), "c")
         assert len(self.cached(blobs)) == 9
         for number in range(10):
             assert blobs.local(f"a/{number}").read_bytes() == b"x" * 100
@@ -432,9 +438,37 @@ class TestCache:
         (tmp_path / "store/test/a/0").unlink()
         flip_a_bit(blobs.folder / "a/0")
         self.age(blobs, "a/0", 2000)
-        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        self.add(database, blobs, "b")
         assert "0" in self.cached(blobs)
         assert not (tmp_path / "store/test/a/0").exists()
+
+    def test_a_caller_does_not_wait_for_an_eviction_and_a_file_that_cannot_leave_holds_up_no_other(
+        self, database: Database, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        size, may_go_on, statements = object_store.ServiceObjects.size, threading.Event(), list[str]()
+
+        def refuse_the_first(objects: Any, path: str) -> int | None:
+            assert may_go_on.wait(60)
+            if path == "a/0":
+                raise PermissionError(path)
+            return size(objects, path)
+
+        def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+            statements.append(statement)
+
+        monkeypatch.setattr(object_store.ServiceObjects, "size", refuse_the_first)
+        record(database, blobs, blobs.put("b", [b"y" * 100]))
+        assert len(self.cached(blobs)) == 11
+        event.listen(database._engine, "before_cursor_execute", note)  # pyright: ignore[reportPrivateUsage]
+        may_go_on.set()
+        blobs.wait_for_eviction()
+        assert self.cached(blobs) == ["0", "3", "4", "5", "6", "7", "8", "9", "b"]
+        assert sum("test_blobs" in statement for statement in statements) <= 1
+
+    def test_a_file_that_was_used_stays_for_the_whole_grace(self, blobs: Blobs) -> None:
+        self.age(blobs, "a/0", 20)
+        blobs.local("a/0")
+        assert (blobs.folder / "a/0").stat().st_atime > time.time() - 10
 
 
 def test_files_that_are_no_blobs_yet_are_shared_with_other_hosts(database: Database, tmp_path: Path) -> None:

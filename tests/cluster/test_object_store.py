@@ -64,6 +64,7 @@ def test_blobs_of_any_size_are_stored_shared_evicted_and_deleted(
         os.utime(file, (time.time() - 1000,) * 2)
     with database.write() as connection:
         one.record(connection, [one.put("d", [b"d" * 1000])])
+    one.wait_for_eviction()
     assert not (one.folder / "a/large").exists()
     assert one.local("a/large").read_bytes() == contents["a/large"]
     one.delete("a")
