@@ -187,10 +187,11 @@ class CertificateFiles:
         return Pair(certificate, key, leaf[0])
 
     def _read_authority(self, file: Path) -> bytes:
-        data, certificates = self._certificates_of(file, "AUTHORITY")
+        _data, certificates = self._certificates_of(file, "AUTHORITY")
         if all(certificate.not_valid_after_utc < datetime.now(UTC) for certificate in certificates):
             _refuse_outside_its_time(certificates[0], f"the authority {file} ({self._variable}_AUTHORITY)")
-        return data
+        # Without the file's comments, which may be in any encoding.
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
     def _certificates_of(self, file: Path, setting: str) -> tuple[bytes, Sequence[x509.Certificate]]:
         data = self._bytes_of(file, setting)

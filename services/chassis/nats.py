@@ -220,6 +220,19 @@ class NatsLink:
             raise NatsUnavailable(f"{self.problem}; trying again")
 
     async def _connect(self) -> None:
+        while True:
+            try:
+                await self._connect_client()
+                break
+            except Exception as error:  # noqa: BLE001 - without this task there would never be a connection
+                self._report_defect(error)
+                with suppress(Exception):
+                    await self._client.close()
+                await asyncio.sleep(_RECONNECT_SECONDS)
+                self._client = SecuredClient(self._access)
+        await self._declare()
+
+    async def _connect_client(self) -> None:
         signs = self._access.credentials is not None or self._access.nkey is not None
         await self._client.connect(
             list(self._access.servers),
@@ -237,7 +250,6 @@ class NatsLink:
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._declare,
         )
-        await self._declare()
 
     async def _declare(self) -> None:
         """Declares streams and bucket; existing ones stay. A server that has lost its data gets new ones."""
@@ -254,7 +266,9 @@ class NatsLink:
                 break
             except (TimeoutError, NatsError, OSError) as error:
                 self._report(self._declaration_problem(error))
-                await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception as error:  # noqa: BLE001 - as in _connect
+                self._report_defect(error)
+            await asyncio.sleep(_RECONNECT_SECONDS)
         async with self._declared:
             metrics.nats_connected.set(1)
             if self.generation:
@@ -270,6 +284,13 @@ class NatsLink:
         if isinstance(error, (NoRespondersError, ServiceUnavailableError)):
             return f"JetStream of NATS at {self.address} is not available: not enabled, or without a leader just now"
         return self.violation or f"JetStream of NATS at {self.address} does not answer"
+
+    def _report_defect(self, error: Exception) -> None:
+        """Writes what nobody expected to the log, with its traceback once until it is over."""
+        problem = f"NATS at {self.address} cannot be used ({type(error).__name__}); the log has the details"
+        if problem not in self._problems:
+            _log.error("a defect in the connection to NATS; trying again", address=self.address, exc_info=error)
+        self._report(problem)
 
     def _report(self, problem: str) -> None:
         """Writes a problem to the log, once until it is over."""

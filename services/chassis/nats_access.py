@@ -22,7 +22,7 @@ from nats.aio.client import Client
 from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 
-from services.chassis.certificates import CertificateFiles
+from services.chassis.certificates import CertificateFiles, Certificates
 from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 
@@ -139,11 +139,20 @@ class SecuredClient(Client):
     def __init__(self, access: NatsAccess) -> None:
         super().__init__()
         self._access = access
+        self._latest: tuple[Certificates | None, ssl.SSLContext] | None = None
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
-        """Read again for each connection."""
-        return self._access.tls()
+        """With the certificates in force: files that are being replaced leave the former context in use."""
+        files = self._access.files
+        current = files.current if files is not None else None
+        if current is None or self._latest is None or self._latest[0] is not current:
+            try:
+                self._latest = current, self._access.tls()
+            except (OSError, ValueError):
+                if self._latest is None:
+                    raise
+        return self._latest[1]
 
     def _connect_command(self) -> bytes:
         """The message that shows the user, and is sent only where it may be read. Raises nats.errors.Error."""
@@ -169,13 +178,16 @@ class SecuredClient(Client):
 def _split(url: str) -> Any:
     parts = urlsplit(url if "://" in url else f"nats://{url}")
     try:
-        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        # What follows the host would be a part of a password or token with a character that is not quoted.
+        whole = parts.path in ("", "/") and not parts.query and not parts.fragment
+        usable = whole and parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
         raise StartRefused(
             "PRISMA_NATS_URL has an address that cannot be used, expected nats://user:password@host:4222 or "
-            "tls://…, several separated by commas, with %23 for # and %40 for @ in a password"
+            "tls://…, several separated by commas, without a path, and in passwords and tokens %23 for #, %2F for /, "
+            "%3F for ? and %40 for @"
         )
     return parts
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -17,7 +17,7 @@ from services.chassis import nats
 from services.chassis.certificates import CertificateFiles
 from services.chassis.errors import Unavailable
 from services.chassis.nats import NatsLink
-from services.chassis.nats_access import NatsAccess
+from services.chassis.nats_access import NatsAccess, SecuredClient
 from services.chassis.server import nats_dependency
 from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
@@ -158,6 +158,33 @@ async def test_tls_is_verified_and_never_done_without_where_it_is_demanded(tmp_p
             await problem_of(link, "does not speak TLS")
 
 
+def test_files_that_are_being_replaced_leave_the_former_context_in_use(tmp_path: Path) -> None:
+    Authority().issue(tmp_path)
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes("# Behörde für Häfen\n".encode() + authority.read_bytes())
+    paths = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key")}
+    files = CertificateFiles(variable="PRISMA_NATS_TLS", **paths, authority=authority)
+    client = SecuredClient(NatsAccess.to("tls://host", files=files))
+    context = client.ssl_context
+    assert context.get_ca_certs()
+    paths["key"].write_text("half a k")
+    assert client.ssl_context is context
+
+
+async def test_what_nobody_expects_is_tried_again(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, failures = SecuredClient.connect, [ValueError("unexpected")]
+
+    async def connect_later(*arguments: Any, **options: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await connect(*arguments, **options)
+
+    monkeypatch.setattr(SecuredClient, "connect", connect_later)
+    async with linked(NatsAccess.to(nats_server.url)) as link, asyncio.timeout(30):
+        await until(lambda: "(ValueError)" in link.problem)
+        await link.ready()
+
+
 async def test_replicas_that_a_server_cannot_have_are_told(nats_server: NatsServer) -> None:
     async with linked(NatsAccess.to(nats_server.url), replicas=3) as link:
         await problem_of(link, "cannot store jobs: replicas > 1")
@@ -186,6 +213,9 @@ def _append_to(entries: list[str]) -> Callable[..., NoReturn]:
         ({"nats_url": "http://nats:4222"}, "expected nats://user:password@host:4222"),
         ({"nats_url": "nats://a:b@one:4222,nats://a:c@two:4222"}, "the same for all servers"),
         ({"nats_url": "nats://:4222"}, "expected nats://"),
+        ({"nats_url": "nats://to/ken@host:4222"}, "%2F for /"),
+        ({"nats_url": "nats://to#ken@host:4222"}, "%23 for #"),
+        ({"nats_url": "nats://to?ken@host:4222"}, "%3F for [?]"),
         ({"nats_url": ","}, "is empty"),
         ({"nats_credentials": "/nowhere/x.creds"}, "cannot read /nowhere/x.creds .PRISMA_NATS_CREDENTIALS"),
         ({"nats_credentials": __file__}, "expected a credentials file with the part 'USER NKEY SEED'"),
