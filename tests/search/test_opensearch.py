@@ -14,7 +14,7 @@ import pytest
 from prisma_client import sample
 from services.chassis.filters import parse_filter
 from services.chassis.metadata_filters import METADATA, OPERATORS
-from services.search import tokens
+from services.search import scoring, tokens
 from services.search.backend import Index, Kind, LatentQuery, Stream, TextItem
 from services.search.embedded import EmbeddedIndex
 from services.search.errors import BackendUnavailable
@@ -72,6 +72,29 @@ def test_a_late_writer_of_an_older_revision_changes_nothing(index: OpenSearchInd
     write_texts(index, stream, [item(1, "new words")], 3)
     late.upsert([item(1, "middling words"), item(2, "middling words")])
     assert ranked_rows(index, stream, "new") == [1]
+
+
+def test_words_weigh_what_they_do_in_texts_that_are_there(index: OpenSearchIndex) -> None:
+    """Deleted ones are in the cluster's own statistics until segments are merged."""
+    stream = documents()
+    write_texts(index, stream, [item(row, f"rare n{row}") for row in range(300)], 1)
+    write_texts(index, stream, [item(row, f"{'common' if row % 2 else 'other'} n{row}") for row in range(1, 300)], 2)
+    candidates = index.search_text(stream, ["common", "rare"], 1)
+    assert candidates.profiles.rows.tolist() == [0]
+    exact = scoring.bm25(candidates.profiles, candidates.statistics)
+    assert candidates.scores == pytest.approx(exact, rel=0.02)
+
+
+def test_texts_of_a_commit_in_progress_make_no_word_weigh_less_than_nothing(index: OpenSearchIndex) -> None:
+    stream = documents()
+    write_texts(index, stream, [item(0, "file")], 1)
+    writer = index.text_writer(stream, at(2))
+    writer.upsert([item(row, "file") for row in range(9)])
+    index.cluster.client.indices.refresh(index=f"*{stream.uid}*")
+    candidates = index.search_text(stream, ["file", "absent"], 20)
+    assert len(candidates.profiles.rows) == 9
+    assert (scoring.bm25(candidates.profiles, candidates.statistics) > 0).all()
+    writer.abort()
 
 
 def test_a_zero_vector_that_another_service_has_just_written_is_no_error(

@@ -169,35 +169,39 @@ class OpenSearchIndex:
         self, stream: Stream, terms: Sequence[str], depth: int, where: Where = EVERYWHERE
     ) -> TextCandidates:
         _, meta = self._ready(stream)
-        matches = {term: {"term": {"body": term}} for term in terms}
-        frequencies = self._frequencies.stored(stream, meta, terms)
-        counted = {str(place): {"filter": matches[term]} for place, term in enumerate(terms) if term not in frequencies}
+        statistics = self._text_statistics(stream, meta, terms)
+        weights = scoring.idf(statistics.document_count, statistics.document_frequencies)
+        matches = [_term(term, boost=weight) for term, weight in zip(terms, weights.tolist(), strict=True)]
         condition = {} if where == EVERYWHERE else {"filter": [query_of(where)]}
         body = {
-            "query": {"bool": {"should": list(matches.values()), "minimum_should_match": 1, **condition}},
+            "query": {"bool": {"should": matches, "minimum_should_match": 1, **condition}},
             "size": min(max(depth, 1), MAX_DEPTH),
             "sort": ["_score", {"row": "asc"}],
             "track_scores": True,
             "track_total_hits": True,
             **_counted(terms),
-            **({"aggs": {"all": {"global": {}, "aggs": counted}}} if counted else {}),
         }
         if not terms:
             body["query"] = {"match_none": {}}
         answer = self._search(stream, body, scored=True)
-        if counted:
-            buckets = answer["aggregations"]["all"]
-            counts = {terms[int(place)]: buckets[place]["doc_count"] for place in counted}
-            self._frequencies.store(stream, meta, counts)
-            frequencies |= counts
-        statistics = TextStatistics(
-            meta["item_count"],
-            meta["total_length"],
-            np.array([frequencies[term] for term in terms], dtype=np.float64),
-        )
         hits = answer["hits"]["hits"]
         scores = np.array([hit["sort"][0] for hit in hits], dtype=np.float64)
         return TextCandidates(_profiles(hits, terms), scores, statistics, answer["hits"]["total"]["value"])
+
+    def _text_statistics(self, stream: Stream, meta: Mapping[str, Any], terms: Sequence[str]) -> TextStatistics:
+        """Those of the last commit; words that nobody has searched since then are counted."""
+        frequencies = self._frequencies.stored(stream, meta, terms)
+        new_terms = [term for term in terms if term not in frequencies]
+        if new_terms:
+            counted = {str(place): {"filter": _term(term)} for place, term in enumerate(new_terms)}
+            buckets = self._search(stream, {"size": 0, "track_total_hits": False, "aggs": counted})["aggregations"]
+            counts = {term: int(buckets[str(place)]["doc_count"]) for place, term in enumerate(new_terms)}
+            self._frequencies.store(stream, meta, counts)
+            frequencies |= counts
+        # a commit in progress shows its texts before their number
+        document_count = max(meta["item_count"], *frequencies.values(), 0)
+        counts_in_order = np.array([frequencies[term] for term in terms], dtype=np.float64)
+        return TextStatistics(document_count, meta["total_length"], counts_in_order)
 
     def profile_texts(self, stream: Stream, terms: Sequence[str], rows: Rows) -> TextProfiles:
         return _profiles(self._fetch(stream, rows, [], body=_counted(terms)), terms)
@@ -505,6 +509,10 @@ _ANY = {"ignore_unavailable": "true", "allow_no_indices": "true"}
 
 def _not_ready(stream: Stream) -> IndexNotReady:
     return IndexNotReady(f"the index has not reached the {stream.kind} yet; try again in a moment")
+
+
+def _term(term: str, *, boost: float = 1.0) -> dict[str, Any]:
+    return {"term": {"body": {"value": term, "boost": boost}}}
 
 
 def _max_activation(latent: int) -> dict[str, Any]:

@@ -7,7 +7,14 @@ from typing import Any
 from services.search.backend import Kind
 from services.search.scoring import BM25_B, BM25_K1
 
-VERSION = 5
+VERSION = 6
+
+
+_BM25 = f"""
+double mean = field.sumTotalTermFreq / (double) field.docCount;
+return query.boost * doc.freq / (doc.freq + {BM25_K1} * ({1 - BM25_B} + {BM25_B} * doc.length / mean));
+"""
+"""BM25 where the query says what each word weighs: the cluster's own weights count replaced and deleted texts, too."""
 
 
 def settings(kind: Kind) -> dict[str, Any]:
@@ -16,7 +23,7 @@ def settings(kind: Kind) -> dict[str, Any]:
         return {}
     return {
         "index.max_regex_length": 1 << 16,
-        "index.similarity": {"default": {"type": "BM25", "k1": BM25_K1, "b": BM25_B}},
+        "index.similarity": {"default": {"type": "scripted", "script": {"source": _BM25}}},
         # tokens come from the service; here they are only split at blanks
         "index.analysis": {
             "analyzer": {"tokens": {"type": "custom", "tokenizer": "blanks"}},
