@@ -24,7 +24,7 @@ from sqlalchemy import event, func, select, text
 from prisma.common.v1.job_pb2 import Job, JobRecord
 from prisma.embedder.v1.embedder_service_pb2 import DeleteDocumentsRequest, EmbedDatasetRequest
 from services.chassis.blobs import Blob, BlobDamaged, Blobs, Records
-from services.chassis.database import Database
+from services.chassis.database import Database, DatabaseUnavailable
 from services.chassis.errors import Unavailable
 from services.chassis.events import Events
 from services.chassis.filters import UNFILTERED, AllOf, AnyOf, Comparison, Negation
@@ -35,6 +35,7 @@ from services.chassis.job_partitions import MAX_PARTITIONS, Partitions
 from services.chassis.moments import stamp, utc_now
 from services.chassis.startup import StartRefused
 from services.embedder import messages, queries
+from services.embedder import store as store_module
 from services.embedder.deleting import DeletionJob
 from services.embedder.division import Tally, division
 from services.embedder.documents import (
@@ -459,6 +460,27 @@ def test_a_damaged_shard_is_reported_and_its_documents_are_embedded_again(data: 
     assert [row for row, _text in data.store.pending("d", dataset.uid, 100)] == list(range(10))
     assert data.blobs.damages == []
     assert [path.name for path in data.blobs.folder.rglob("*.npy")] == [Path(other.path).name]
+
+
+def test_a_batch_that_is_repeated_leaves_the_count_of_those_before_it(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = data.create()
+    data.add(dataset, 10)
+    shard = data.embed(dataset, range(10))
+    make_pending, attempts = queries.make_pending, 0
+
+    def lose_the_second(*arguments: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
+            raise DatabaseUnavailable("lost", service="embedder", repeatable=True)
+        return make_pending(*arguments)
+
+    monkeypatch.setattr(queries, "make_pending", lose_the_second)
+    monkeypatch.setattr(store_module, "BATCH_ROWS", 4)
+    assert data.store.make_lost_pending(dataset, [shard.path]) == 10
+    assert data.store.dataset("d").counts.pending == 10
 
 
 def test_deleting_a_dataset_deletes_its_documents_in_bounded_transactions(data: Data) -> None:
