@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -22,6 +23,7 @@ from services.chassis.errors import Aborted, RequestIdReused, StorageFull, Unava
 from services.chassis.job_context import JobContext, LeaseLost
 from services.chassis.job_index import IndexEntry, entry_of
 from services.chassis.job_journal import JobJournal
+from services.chassis.job_run import Run, StopReason
 from services.chassis.job_service import parse_query
 from services.chassis.job_store import TERMINAL, JobNotFound
 from services.chassis.job_sweeper import Sweeper
@@ -327,6 +329,30 @@ async def test_nothing_is_written_without_the_lease(link: NatsLink, jobs: Jobs) 
         await context.prove()
     with pytest.raises(LeaseLost):
         await context.checkpoint()
+
+
+async def test_work_that_is_stopped_without_its_lease_knows_it(link: NatsLink, jobs: Jobs) -> None:
+    """A training writes no last checkpoint then."""
+    stored = await jobs.store.get((await jobs.submit("test", "count", StringValue())).name)
+    record = job_transitions.copy_of(stored.record)
+    job_transitions.begin(record, 30.0)
+    mine = await jobs.store.replace(stored, record)
+    assert mine is not None
+    begun, lost = asyncio.Event(), list[bool]()
+
+    async def work(_request: StringValue, context: JobContext) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            lost.append(context.lost)
+
+    run = Run(jobs.store, JobKind("test", "count", StringValue, work), stored=mine, message=AsyncMock())
+    attempt = asyncio.create_task(run.execute())
+    await begun.wait()
+    run.stop(StopReason.LEASE_LOST)
+    await attempt
+    assert lost == [True]
 
 
 async def test_a_list_holds_every_job_though_one_changes_all_the_time_and_leaves_nothing_on_the_server(
