@@ -149,7 +149,10 @@ class Partitions:
         while True:
             try:
                 unfinished = [part for part in parts if part.id not in latest or not _has_succeeded(latest[part.id])]
-                looks = await asyncio.gather(*(self._look(part) for part in unfinished))
+                if latest:
+                    looks = await asyncio.gather(*(self._look(part) for part in unfinished))
+                else:
+                    looks = [await self._look(part) for part in unfinished]  # queued in their order
                 for part, stored in zip(unfinished, looks, strict=True):
                     latest[part.id] = stored
                     done[part.id] = max(done.get(part.id, 0), _done(part, stored.job))
