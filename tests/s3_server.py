@@ -75,9 +75,10 @@ class S3Server:
         ports = [f"-{name}={port}" for name, port in self._ports.items()]
         files = [f"-dir={self._folder / 'data'}", f"-s3.config={self._folder / 's3.json'}"]
         limits = ["-volume.max=100", "-master.volumeSizeLimitMB=64"]
+        unused = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                tied(self._program, "server", "-ip=127.0.0.1", "-s3", *files, *limits, *ports),
+                tied(self._program, "server", "-ip=127.0.0.1", "-s3", *files, *limits, *unused, *ports),
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,

@@ -169,6 +169,15 @@ def check_policies(cluster: Cluster) -> None:
     assert not cluster.reaches(pods["gateway"], pods["embedder"], 9200)  # probes
 
 
+def wait_until_all_answer(prisma: Prisma) -> None:
+    """Returns once both gateways reach all services: they look names up again after a pause."""
+    deadline, times = time.monotonic() + 120, 0
+    while times < 10:
+        assert time.monotonic() < deadline, prisma.status()
+        times = 0 if prisma.status()["health"] == "HEALTH_DOWN" else times + 1
+        time.sleep(0.2)
+
+
 def fill(prisma: Prisma) -> None:
     """A dataset, a run with labels, and an index that has them."""
     documents = sample.documents()
@@ -189,6 +198,7 @@ def test_a_rolling_restart_of_all_pods_fails_no_request(cluster: Cluster, releas
     key = cluster.secret("prisma-keys")["admin-key"]
     proxy = cluster.network.address("node", PROXY)
     with Prisma(f"http://{proxy}:8080", key) as prisma:
+        wait_until_all_answer(prisma)
         fill(prisma)
         print(f"a run with labels after {time.monotonic() - start:.1f} s")
         old = [pod for pod in cluster.pods if pod.component in SERVICES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,11 @@ PLATFORMS = {
     "Windows x86-64": "x86_64-pc-windows-msvc",
 }
 """uv's names of the platforms of the documentation."""
+MACOS = {
+    "macOS 14 arm64": {"MACOSX_DEPLOYMENT_TARGET": "14.0"},
+    "macOS 13 x86-64": {"MACOSX_DEPLOYMENT_TARGET": "13.0"},
+}
+"""How uv learns of the version."""
 EXTRAS = ("all", "trainer-gpu")
 
 
@@ -38,9 +44,13 @@ def resolve(wheels: Path, *, platform: str, python: str, extra: str) -> subproce
     """uv's choice of versions, from wheels alone."""
     command = [Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--no-sources", "--no-header"]
     options = ["--only-binary", ":all:", "--python-platform", PLATFORMS[platform], "--python-version", python]
-    requirement = f"prisma-suite[{extra}]==0.1.0"
     return subprocess.run(
-        [*command, *options, "--find-links", wheels, "-"], input=requirement, capture_output=True, text=True, cwd=wheels
+        [*command, *options, "--find-links", wheels, "-"],
+        input=f"prisma-suite[{extra}]==0.1.0",
+        capture_output=True,
+        text=True,
+        cwd=wheels,
+        env={**os.environ, **MACOS.get(platform, {})},
     )
 
 
