@@ -24,7 +24,7 @@ from gateway import changes, problems
 from gateway.drops import answer_or_drop
 from gateway.local import LocalServices
 from gateway.transcoder import DEFAULT_SECONDS, MAX_SECONDS
-from gateway.uploads import whole_body
+from gateway.uploads import media_type, whole_body
 from prisma_common import contract
 from services.chassis import audit
 from services.chassis.errors import Code, DeadlineExceeded, InvalidArgument, PrismaError, Unimplemented
@@ -135,7 +135,7 @@ def error_response(error: PrismaError, request: Request) -> Response:
 
 def is_call(request: Request) -> bool:
     """Whether a request is a call of gRPC-Web."""
-    return _content_type(request) in (*_BINARY, *_TEXT)
+    return media_type(request) in (*_BINARY, *_TEXT)
 
 
 async def _frames(call: _Call, first: Any, service: str, request: Request) -> AsyncGenerator[bytes]:
@@ -226,15 +226,11 @@ def _service(method: str) -> str:
     return [*method.strip("/").split("."), ""][1]
 
 
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def _is_text(request: Request) -> bool:
     """Whether messages are in base64. Raises HttpError (415) for another type."""
     if not is_call(request):
-        raise problems.wrong_type(_content_type(request), " or ".join((_BINARY[1], _TEXT[1])))
-    return _content_type(request) in _TEXT
+        raise problems.wrong_type(media_type(request), " or ".join((_BINARY[1], _TEXT[1])))
+    return media_type(request) in _TEXT
 
 
 def _media_type(*, is_text: bool) -> str:

@@ -21,7 +21,7 @@ from gateway import binding, changes, problems, proto_json
 from gateway.drops import answer_or_drop
 from gateway.local import LocalServices
 from gateway.routes import Route, routes
-from gateway.uploads import Upload, chunks, whole_body
+from gateway.uploads import Upload, chunks, media_type, whole_body
 from services.chassis.auth import Caller
 from services.chassis.channels import Ending
 from services.chassis.errors import DeadlineExceeded, InvalidArgument, PrismaError
@@ -131,10 +131,10 @@ class Transcoder:
 
     async def _body(self, request: Request) -> bytes:
         data = await whole_body(request, self._max_body_bytes)
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body_type = media_type(request)
         # `curl -d` says form, whatever it sends; a foreign page's form is refused by its Origin before it comes here.
-        if data and media_type not in ("application/json", "application/x-www-form-urlencoded", ""):
-            raise problems.wrong_type(media_type, "application/json")
+        if data and body_type not in ("application/json", "application/x-www-form-urlencoded", ""):
+            raise problems.wrong_type(body_type, "application/json")
         return data
 
     async def _upload(self, call: _Call) -> Response:

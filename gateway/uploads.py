@@ -32,6 +32,11 @@ async def chunks(parts: AsyncIterator[tuple[str | None, bytes]]) -> AsyncIterato
         yield name, bytes(buffer)
 
 
+def media_type(request: Request) -> str:
+    """The type of a request's body in lower case, without parameters; empty where none is named."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def whole_body(request: Request, limit: int) -> bytes:
     """A request's body. Raises HttpError (413) beyond `limit` bytes."""
     data = bytearray()

@@ -20,6 +20,7 @@ from prisma_common.addresses import is_loopback
 from prisma_common.keys import MIN_SERVICE_KEY_LENGTH, RESERVED_NAME, ApiKey, KeysFileError, Scope
 from services.chassis import logs
 from services.chassis.errors import PermissionDenied, Unauthenticated, Unavailable
+from services.chassis.files import state_of
 from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 
@@ -110,7 +111,7 @@ class Keys:
     def _current(self) -> Sequence[ApiKey]:
         if self._file is None:
             return ()
-        state = _state_of(self._file)
+        state = state_of(self._file)
         if state is None or state != self._read_state:
             self._read_state = state
             self._read(self._file)
@@ -167,12 +168,3 @@ def refuse_open_listener(settings: ChassisSettings, listen: str) -> None:
 
 def _equal(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
-
-
-def _state_of(file: Path) -> tuple[int, int, int] | None:
-    """What changes when a file does; None for a file that cannot be looked at."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -21,6 +21,7 @@ from prometheus_client import Gauge
 
 from services.chassis import logs
 from services.chassis.dependency import Degraded, Dependency
+from services.chassis.files import state_of
 from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 
@@ -126,7 +127,7 @@ class CertificateFiles:
         return [path for path in (self._certificate, self._key, self._authority) if path is not None]
 
     def _file_state(self) -> Sequence[tuple[int, int, int] | None]:
-        return [_state_of(path) for path in self._paths]
+        return [state_of(path) for path in self._paths]
 
     def _refresh(self) -> None:
         """Reads the files if they have changed; those that cannot be used are read again until they can."""
@@ -257,12 +258,3 @@ def _refuse_outside_its_time(certificate: x509.Certificate, name: str) -> None:
 
 def _public(key: object) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
-
-
-def _state_of(file: Path) -> tuple[int, int, int] | None:
-    """What changes when a file does; None for a file that cannot be looked at."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,4 +1,4 @@
-"""Files that exist whole or not at all, whatever dies in between; and one way to recognise a full disk."""
+"""Files that exist whole or not at all, whatever dies in between; how a full disk and a changed file are recognised."""
 
 from __future__ import annotations
 
@@ -80,3 +80,12 @@ def _says_full(error: BaseException) -> bool:
     module = type(error).__module__.partition(".")[0]
     library_error = isinstance(error, OSError) or module in {"obstore", "sqlite3", "sqlalchemy", "psycopg"}
     return library_error and _FULL_MESSAGES.search(str(error)) is not None
+
+
+def state_of(file: Path) -> tuple[int, int, int] | None:
+    """What changes when a file does; None for a file that cannot be looked at."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
