@@ -52,6 +52,7 @@ from services.chassis.database_options import DatabaseOptions
 from services.chassis.dependency import Dependency
 from services.chassis.errors import PrismaError, StorageFull, Unavailable
 from services.chassis.files import is_full_disk
+from services.chassis.settings import ChassisSettings
 from services.chassis.startup import StartRefused
 
 BUSY_SECONDS = 30
@@ -377,6 +378,11 @@ def repeats_transactions(store: type[_T]) -> type[_T]:
         if is_method and name != "__init__" and value not in _ONCE:
             setattr(store, name, repeated(value))
     return store
+
+
+def open_database(settings: ChassisSettings, service: str, folder: Path) -> Database:
+    """The database of a service; `folder` is its package, which has its migrations. Raises StartRefused."""
+    return Database(settings.database_of(service), folder / "migrations", options=settings.database_options(service))
 
 
 def migrate_and_close(database: Database, beside: Path) -> str:

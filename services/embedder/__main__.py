@@ -9,7 +9,13 @@ from pathlib import Path
 from prisma.embedder.v1.embedder_service_pb2_grpc import add_EmbedderServiceServicer_to_server
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.data_folder import SCRATCH
-from services.chassis.database import Database, database_dependency, migrate_and_close, reclaim_space_hourly
+from services.chassis.database import (
+    Database,
+    database_dependency,
+    migrate_and_close,
+    open_database,
+    reclaim_space_hourly,
+)
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.embedder.comparing import Comparing
 from services.embedder.datasets import Datasets
@@ -37,6 +43,7 @@ from services.embedder.vector_store import VectorStore
 from services.embedder.worker import SERVICE, EmbedderJobs
 
 _ADVICE = "`prisma embed --again` embeds their documents again"
+_FOLDER = Path(__file__).parent
 
 
 def main() -> None:
@@ -47,18 +54,13 @@ def main() -> None:
         settings,
         settings.embedder_listen,
         partial(_build, settings),
-        migrate=lambda files: migrate_and_close(_open_database(settings), files),
+        migrate=lambda files: migrate_and_close(open_database(settings, SERVICE, _FOLDER), files),
     )
-
-
-def _open_database(settings: EmbedderSettings) -> Database:
-    url, options = settings.database_of(SERVICE), settings.database_options(SERVICE)
-    return Database(url, Path(__file__).parent / "migrations", options=options)
 
 
 async def _build(settings: EmbedderSettings, chassis: Chassis) -> Parts:
     folder = settings.data_of(SERVICE)
-    database = _open_database(settings)
+    database = open_database(settings, SERVICE, _FOLDER)
     blobs = Blobs(
         folder / "blobs",
         settings.blob_url,

@@ -9,7 +9,7 @@ from pathlib import Path
 from prisma.interpreter.v1.interpreter_service_pb2_grpc import add_InterpreterServiceServicer_to_server
 from prisma_common import names
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
-from services.chassis.database import Database, database_dependency, migrate_and_close, reclaim_space_hourly
+from services.chassis.database import database_dependency, migrate_and_close, open_database, reclaim_space_hourly
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.interpreter.analyses import Analyses
@@ -37,6 +37,8 @@ from services.interpreter.tables import BLOBS
 from services.interpreter.upstream import Upstream
 from services.interpreter.worker import InterpreterJobs
 
+_FOLDER = Path(__file__).parent
+
 
 def main() -> None:
     """Runs until SIGTERM."""
@@ -46,19 +48,14 @@ def main() -> None:
         settings,
         settings.interpreter_listen,
         partial(_build, settings),
-        migrate=lambda files: migrate_and_close(_open_database(settings), files),
+        migrate=lambda files: migrate_and_close(open_database(settings, SERVICE, _FOLDER), files),
     )
-
-
-def _open_database(settings: InterpreterSettings) -> Database:
-    url, options = settings.database_of(SERVICE), settings.database_options(SERVICE)
-    return Database(url, Path(__file__).parent / "migrations", options=options)
 
 
 async def _build(settings: InterpreterSettings, chassis: Chassis) -> Parts:
     folder = settings.data_of(SERVICE)
     scratch = folder / "scratch"
-    database = _open_database(settings)
+    database = open_database(settings, SERVICE, _FOLDER)
     blobs = Blobs(
         folder / "blobs",
         settings.blob_url,

@@ -12,7 +12,13 @@ from prisma.trainer.v1.trainer_service_pb2_grpc import add_TrainerServiceService
 from prisma_common import names
 from services.chassis.blobs import Blobs, Records, Scrubber, blobs_dependency
 from services.chassis.channels import open_channel
-from services.chassis.database import Database, database_dependency, migrate_and_close, reclaim_space_hourly
+from services.chassis.database import (
+    Database,
+    database_dependency,
+    migrate_and_close,
+    open_database,
+    reclaim_space_hourly,
+)
 from services.chassis.events import Follower
 from services.chassis.server import Chassis, Parts, Servicer, run_service
 from services.trainer.autoencoders import Autoencoders
@@ -34,6 +40,7 @@ _ADVICE = (
     "codes are written again, weights come back from a backup (`prisma restore`); without its stability.npz, a run "
     "works, but no feature is trusted unless its statistics were computed before"
 )
+_FOLDER = Path(__file__).parent
 
 
 def main() -> None:
@@ -44,18 +51,13 @@ def main() -> None:
         settings,
         settings.trainer_listen,
         partial(_build, settings),
-        migrate=lambda files: migrate_and_close(_open_database(settings), files),
+        migrate=lambda files: migrate_and_close(open_database(settings, SERVICE, _FOLDER), files),
     )
-
-
-def _open_database(settings: TrainerSettings) -> Database:
-    url, options = settings.database_of(SERVICE), settings.database_options(SERVICE)
-    return Database(url, Path(__file__).parent / "migrations", options=options)
 
 
 async def _build(settings: TrainerSettings, chassis: Chassis) -> Parts:
     data = settings.data_of(SERVICE)
-    database = _open_database(settings)
+    database = open_database(settings, SERVICE, _FOLDER)
     blobs = Blobs(
         data / "blobs",
         settings.blob_url,
